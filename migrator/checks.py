@@ -1,0 +1,73 @@
+"""Mistakes in the ``MIGRATOR`` setting, as numbered system checks with a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.db import connections
+
+from .conf import unknown_names
+
+
+@register("migrator")
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the ``MIGRATOR`` setting as a whole, before any command reads it."""
+    given = getattr(settings, "MIGRATOR", {})
+    if not isinstance(given, dict):
+        return [
+            Error(
+                f"MIGRATOR is {type(given).__name__}, not a dictionary.",
+                hint="Write MIGRATOR = {...}, or leave it out.",
+                id="migrator.E001",
+            )
+        ]
+    return [*_check_names(given), *_check_protected(given), *_check_chunk_size(given)]
+
+
+def _check_names(given: dict[str, Any]) -> list[CheckMessage]:
+    return [
+        Error(
+            f"MIGRATOR has the unknown key {name!r}.",
+            hint="Look it up in the README's settings; a misspelt key would otherwise do nothing.",
+            id="migrator.E002",
+        )
+        for name in unknown_names(given)
+    ]
+
+
+def _check_protected(given: dict[str, Any]) -> list[CheckMessage]:
+    aliases = given.get("PROTECTED", ())
+    if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
+        return [
+            Error(
+                "MIGRATOR['PROTECTED'] is not a list of database aliases.",
+                hint="Write MIGRATOR = {'PROTECTED': ['default']}.",
+                id="migrator.E003",
+            )
+        ]
+    return [
+        Error(
+            f"MIGRATOR['PROTECTED'] names {alias!r}, which is not in DATABASES.",
+            hint=f"The aliases are {', '.join(sorted(connections))}.",
+            id="migrator.E004",
+        )
+        for alias in aliases
+        if alias not in connections
+    ]
+
+
+def _check_chunk_size(given: dict[str, Any]) -> list[CheckMessage]:
+    size = given.get("CHUNK_SIZE", 1)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        return [
+            Error(
+                f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a whole number above zero.",
+                hint="Leave it out for the default of 10,000 rows.",
+                id="migrator.E005",
+            )
+        ]
+    return []

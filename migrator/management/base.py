@@ -1,0 +1,87 @@
+"""What every command of migrator shares: options, who answers, how progress is drawn, how a run ends."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ..errors import MigratorError
+from ..files import check_target
+from ..progress import Progress, progress_for
+from ..prompts import Prompter, prompter_for
+from ..report import Report, to_json, to_text, write_report
+
+
+def positive_integer(text: str) -> int:
+    """Parse an option's whole number above zero."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return value
+
+
+class MigratorCommand(BaseCommand):
+    """A doorway: a subclass gives its options and, in :meth:`perform`, makes one call that returns a report."""
+
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        self.add_options(parser)
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_true",
+            help="Ask nothing. What would destroy rows still needs its own option.",
+        )
+        parser.add_argument(
+            "--format",
+            choices=("text", "json"),
+            default="text",
+            help="json prints one JSON document on standard output and everything for people on standard error "
+            "(default: text).",
+        )
+        parser.add_argument(
+            "--report",
+            type=Path,
+            metavar="FILE",
+            help="Also write the report to FILE: .json, .html, or text for any other suffix.",
+        )
+        parser.add_argument("--no-progress", action="store_true", help="Plain lines in place of progress bars.")
+
+    def add_options(self, parser: CommandParser) -> None:
+        """Add the options of one command."""
+
+    def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        """Make the command's one call."""
+        raise NotImplementedError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        people = cast(TextIO, self.stderr if options["format"] == "json" else self.stdout)
+        self.stderr.style_func = None  # text for people is no error; CommandError is coloured by Django itself
+        progress = progress_for(
+            verbosity=options["verbosity"], shown=not options["no_progress"], stream=cast(TextIO, self.stderr)
+        )
+        prompter = prompter_for(no_input=options["no_input"])
+        try:
+            if options["report"]:
+                check_target(options["report"])
+            report = self.perform({**options, "people": people}, progress, prompter)
+            if options["report"]:
+                write_report(report, options["report"])
+        except MigratorError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from error
+        self._publish(report, options, people)
+
+    def _publish(self, report: Report, options: dict[str, Any], people: TextIO) -> None:
+        if options["format"] == "json":
+            self.stdout.write(to_json(report))
+        if options["verbosity"] > 0:
+            people.write(to_text(report))
+        if report.exit_code:
+            raise CommandError(report.lines[-1], returncode=report.exit_code)

@@ -1,0 +1,143 @@
+"""What a run has to say, as text, JSON or HTML. Knows no database and no store."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .files import replace_private
+
+Cell = str | int | float | None
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
+    "table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;border-bottom:1px solid #ddd}"
+    "th{text-align:left}td.number{text-align:right;font-variant-numeric:tabular-nums}"
+    "tfoot td{font-weight:600}"
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A titled table. Numbers are aligned to the right, everything else to the left."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    footer: tuple[Cell, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told to people (``heading``, ``grids``, ``lines``) and to programs (``document``)."""
+
+    heading: str
+    grids: tuple[Grid, ...]
+    lines: tuple[str, ...]
+    document: Mapping[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+
+
+def cell_text(value: Cell) -> str:
+    """Render one value for people: thousands grouped, seconds and ratios to one decimal."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or isinstance(value, str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def byte_text(count: int) -> str:
+    """Render a number of bytes in the largest binary unit that keeps it above one."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
+    """Render a count with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
+def _is_numeric(grid: Grid, column: int) -> bool:
+    values = [row[column] for row in grid.rows if row[column] is not None]
+    return bool(values) and all(isinstance(value, int | float) for value in values)
+
+
+def grid_text(grid: Grid) -> str:
+    """Render a grid in aligned columns."""
+    body: list[Sequence[Cell]] = [*grid.rows, *([grid.footer] if grid.footer else [])]
+    texts = [[cell_text(value) for value in row] for row in body]
+    widths = [max([len(head), *(len(row[i]) for row in texts)]) for i, head in enumerate(grid.headers)]
+    right = [_is_numeric(grid, i) for i in range(len(grid.headers))]
+
+    def line(cells: Sequence[str]) -> str:
+        parts = (
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(cells, widths, right, strict=True)
+        )
+        return ("  " + "  ".join(parts)).rstrip()
+
+    rule = "  " + "  ".join("-" * width for width in widths)
+    lines = [grid.title] if grid.title else []
+    lines += [line(grid.headers), rule, *(line(row) for row in texts[: len(grid.rows)])]
+    if grid.footer:
+        lines += [rule, line(texts[-1])]
+    return "\n".join(lines)
+
+
+def to_text(report: Report) -> str:
+    """Render the report for a terminal."""
+    blocks = [report.heading, *(grid_text(grid) for grid in report.grids)]
+    if report.lines:
+        blocks.append("\n".join(report.lines))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def to_json(report: Report) -> str:
+    """Render the report as one JSON document; times in it are ISO 8601 in UTC."""
+    return json.dumps({**report.document, "exit_code": report.exit_code}, indent=2, default=str)
+
+
+def to_html(report: Report) -> str:
+    """Render the report as one HTML page that needs no other file."""
+
+    def cells(row: Sequence[Cell]) -> str:
+        return "".join(
+            f'<td class="number">{cell_text(value)}</td>'
+            if isinstance(value, int | float)
+            else f"<td>{html.escape(cell_text(value))}</td>"
+            for value in row
+        )
+
+    parts = [f"<h1>{html.escape(report.heading.splitlines()[0])}</h1>"]
+    parts += [f"<p>{html.escape(line)}</p>" for line in report.heading.splitlines()[1:] if line.strip()]
+    for grid in report.grids:
+        heads = "".join(f"<th>{html.escape(head)}</th>" for head in grid.headers)
+        rows = "".join(f"<tr>{cells(row)}</tr>" for row in grid.rows)
+        foot = f"<tfoot><tr>{cells(grid.footer)}</tr></tfoot>" if grid.footer else ""
+        parts.append(f"<h2>{html.escape(grid.title)}</h2><table><thead><tr>{heads}</tr></thead>")
+        parts.append(f"<tbody>{rows}</tbody>{foot}</table>")
+    parts += [f"<p>{html.escape(line)}</p>" for line in report.lines]
+    title = html.escape(report.heading.splitlines()[0])
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report to a file, in the form its suffix names: ``.json``, ``.html`` or text.
+
+    Raises :exc:`migrator.errors.UsageError` where the file cannot be written.
+    """
+    forms = {".json": to_json, ".html": to_html, ".htm": to_html}
+    text = forms.get(path.suffix.lower(), to_text)(report)
+    replace_private(path, text if text.endswith("\n") else text + "\n")
