@@ -1,0 +1,15 @@
+"""The demo: one small project whose data lives in one SQLite file and is moved to another."""
+
+from settings.base import *  # noqa: F403
+from settings.base import INSTALLED_APPS as BASE_APPS
+from settings.base import ROOT
+
+DEMO_DIRECTORY = ROOT / ".demo"
+DEMO_DIRECTORY.mkdir(exist_ok=True)
+
+INSTALLED_APPS = [*BASE_APPS, "demo"]
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DEMO_DIRECTORY / "source.sqlite3"},
+    "new": {"ENGINE": "django.db.backends.sqlite3", "NAME": DEMO_DIRECTORY / "new.sqlite3"},
+}
+SECRET_KEY = "nothing in the demo is secret"  # noqa: S105

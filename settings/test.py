@@ -1,0 +1,57 @@
+"""What the tests run on: two databases of each engine that the environment names a server for.
+
+MIGRATOR_TEST_POSTGRESQL, MIGRATOR_TEST_MYSQL, MIGRATOR_TEST_REDIS and MIGRATOR_TEST_MEMCACHED are addresses of servers
+(`python -m tests.servers` starts them and sets these); without one, its aliases do not exist. MIGRATOR_TEST_PSYCOPG is
+the PostgreSQL driver, 3 unless it says 2. MIGRATOR_TEST_RUN is chosen by the test session: it keeps the databases of
+sessions side by side apart, and lets commands run in a process of their own find them.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from settings.base import *  # noqa: F403
+from settings.base import INSTALLED_APPS as BASE_APPS
+from settings.base import cache_from_url, database_from_url
+
+match os.environ.get("MIGRATOR_TEST_PSYCOPG", "3"):
+    case "3":
+        pass
+    case "2":
+        # Django takes psycopg 3 wherever it can be imported. None makes Python say that it cannot.
+        sys.modules["psycopg"] = None  # type: ignore[assignment]
+    case other:
+        raise ValueError(f"MIGRATOR_TEST_PSYCOPG is {other!r}; it can be '2' or '3'.")
+
+RUN = os.environ.get("MIGRATOR_TEST_RUN", "manual")
+RUN_DIRECTORY = Path(tempfile.gettempdir(), f"migrator_test_{RUN}")
+
+
+def _server_database(variable: str, letter: str) -> dict[str, Any]:
+    return database_from_url(os.environ[variable]) | {"NAME": f"migrator_test_{RUN}_{letter}"}
+
+
+def _sqlite_database(name: str) -> dict[str, Any]:
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(RUN_DIRECTORY / f"{name}.sqlite3")}
+
+
+DATABASES: dict[str, Any] = {name: _sqlite_database(name) for name in ("default", "sqlite_a", "sqlite_b")}
+for engine in ("postgresql", "mysql"):
+    if os.environ.get(f"MIGRATOR_TEST_{engine.upper()}"):
+        for letter in "ab":
+            DATABASES[f"{engine}_{letter}"] = _server_database(f"MIGRATOR_TEST_{engine.upper()}", letter)
+
+CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+if address := os.environ.get("MIGRATOR_TEST_REDIS"):
+    for number, letter in enumerate("ab", start=1):
+        CACHES[f"redis_{letter}"] = cache_from_url(f"{address.rstrip('/')}/{number}")
+if address := os.environ.get("MIGRATOR_TEST_MEMCACHED"):
+    CACHES["memcached"] = cache_from_url(address)
+
+TEST_APPS = ["tests.testapp"]
+INSTALLED_APPS = [*BASE_APPS, *TEST_APPS]
+SECRET_KEY = "only for tests"  # noqa: S105
+# Making a user's password hash costs a tenth of a second with the default.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,1 @@
+"""Tests of django-migrator; their tree mirrors `migrator/`."""

@@ -1,0 +1,1 @@
+"""Models owned by somebody else: what a project brings along."""
