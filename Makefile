@@ -1,0 +1,65 @@
+# The Python that the virtual environments are made with: make test PYTHON=python3.13
+PYTHON ?= python3
+# Make a virtual environment anew after changing PYTHON: make clean
+VENV := .venv
+DEMO_VENV := .venv-demo
+PYTHON_IN_VENV := $(VENV)/bin/python
+# What to test: a path, a path::name, or any arguments of pytest
+T ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test coverage lint format types demo servers clean python debian-venv debian-build debian-servers
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: $(VENV)/ready debian-servers ## Run the tests on all servers; one of them: make test T=tests/test_x.py::test_y
+	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(T)
+
+coverage: $(VENV)/ready debian-servers ## Run the tests and report the lines and branches they miss
+	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest --cov --cov-report=term-missing $(T)
+
+lint: $(VENV)/ready ## Check style and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(VENV)/ready ## Put the code in format, and mend what can be mended without thought
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+types: $(VENV)/ready ## Check the types
+	$(VENV)/bin/mypy --strict
+
+demo: $(DEMO_VENV)/ready ## Make a small project's data and move it from one SQLite file to another
+	$(DEMO_VENV)/bin/python -m demo
+
+servers: $(VENV)/ready debian-servers ## Open a shell beside the test servers, with their addresses in its environment
+	$(PYTHON_IN_VENV) -m tests.servers
+
+clean: ## Remove the virtual environments and all that was made in this directory
+	rm -rf $(VENV) $(DEMO_VENV) .demo dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	find migrator demo settings tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# pip 25.1 is the first that reads dependency groups.
+$(VENV)/ready: pyproject.toml | python debian-venv debian-build
+	$(PYTHON) -m venv $(VENV)
+	$(PYTHON_IN_VENV) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PYTHON_IN_VENV) -m pip install --quiet --editable . --group dev
+	@touch $@
+
+$(DEMO_VENV)/ready: pyproject.toml | python debian-venv
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+python:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "There is no $(PYTHON) here. On Debian: sudo apt-get install python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "django-migrator needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)." \
+	         "Name another: make PYTHON=python3.13 ..." >&2; exit 1; }
+
+# Each installs what is missing where it may, and otherwise says how to get it and stops.
+debian-venv debian-build debian-servers: debian-%: | python
+	@$(PYTHON) -m tests.servers.debian $*

@@ -1,0 +1,69 @@
+"""Run a command beside the test servers: python -m tests.servers -- COMMAND [ARGUMENT ...]
+
+Starts each server that the environment does not name, sets the variables that settings/test.py reads, runs the
+command, stops the servers and ends with the command's code. Without a command, an interactive shell is run.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from types import FrameType
+
+from tests.servers.catalogue import SERVERS
+from tests.servers.process import ServerError
+
+
+def _start_servers(stack: ExitStack) -> dict[str, str]:
+    """Start what the environment does not name; return the variables that say where all that is."""
+    variables = {}
+    for kind in SERVERS:
+        if kind.is_named():
+            print(f"{kind.name}: named by {kind.variable}", flush=True)
+            continue
+        server = kind()
+        stack.callback(server.stop)
+        server.start()
+        variables[kind.variable] = server.address()
+        print(f"{server.name} {server.version()}, port {server.port}", flush=True)
+    return variables
+
+
+def _run(command: list[str], variables: dict[str, str]) -> int:
+    """Run the command and return its code as a shell would tell it; signals are for the command to act on."""
+    with subprocess.Popen(command, env=os.environ | variables) as process:
+
+        def pass_on(number: int, _frame: FrameType | None) -> None:
+            # A terminal sends its interrupt to the command as well.
+            if number != signal.SIGINT:
+                process.send_signal(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, pass_on)
+        code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def main(arguments: list[str]) -> int:
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command:
+        command = [os.environ.get("SHELL", "/bin/sh")]
+        print("A shell in which the variables of the test servers are set; leaving it stops them.")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    with ExitStack() as stack:
+        try:
+            variables = _start_servers(stack)
+        except ServerError as error:
+            print(error, file=sys.stderr)
+            return 1
+        return _run(command, variables)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Install what Debian has to bring before a virtual environment or a server can be made.
+
+Usage: python -m tests.servers.debian [venv] [build] [servers]
+
+As root, or where sudo asks no password, missing packages are installed; elsewhere they are named, with the command that
+installs them. What the machine has by other means is never installed again.
+"""
+
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.servers.catalogue import SERVERS
+
+def _has_client_library() -> bool:
+    """Tell whether mysqlclient would find the library it is built on."""
+    if not shutil.which("pkg-config"):
+        return False
+    return any(
+        subprocess.run(["pkg-config", "--exists", name], check=False).returncode == 0  # noqa: S607
+        for name in ("mysqlclient", "mariadb", "libmariadb", "perconaserverclient")
+    )
+
+
+def _missing_for_venv() -> list[str]:
+    # Debian leaves ensurepip out of python3 itself, and venv fails without it.
+    importlib.invalidate_caches()
+    return [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
+
+
+def _missing_for_build() -> list[str]:
+    has_headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    there_is = {
+        "gcc": shutil.which("gcc") or shutil.which("cc"),
+        "pkg-config": shutil.which("pkg-config"),
+        "python3-dev": has_headers,
+        "libmariadb-dev": _has_client_library(),
+    }
+    return [package for package, there in there_is.items() if not there]
+
+
+def _missing_for_servers() -> list[str]:
+    return [server.package for server in SERVERS if not server.is_named() and server.find() is None]
+
+
+_NEEDS: dict[str, Callable[[], list[str]]] = {
+    "venv": _missing_for_venv,
+    "build": _missing_for_build,
+    "servers": _missing_for_servers,
+}
+
+
+def _privilege() -> list[str] | None:
+    """Return what a command has to begin with to install packages, None where we may not."""
+    if not shutil.which("apt-get"):
+        return None
+    if os.geteuid() == 0:
+        return []
+    sudo = ["sudo", "--non-interactive"]
+    may = shutil.which("sudo") and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0
+    return sudo if may else None
+
+
+def _install(packages: list[str], privilege: list[str]) -> None:
+    print("Installing Debian packages:", *packages, flush=True)
+    apt_get = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]
+    subprocess.run([*apt_get, "update"], stdin=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [*apt_get, "install", "--yes", "--no-install-recommends", *packages], stdin=subprocess.DEVNULL, check=True
+    )
+
+
+def main(needs: list[str]) -> int:
+    missing = [package for need in needs for package in _NEEDS[need]()]
+    if not missing:
+        return 0
+    privilege = _privilege()
+    if privilege is not None:
+        try:
+            _install(missing, privilege)
+        except subprocess.CalledProcessError as error:
+            print(f"apt-get ended with code {error.returncode}.", file=sys.stderr)
+        missing = [package for need in needs for package in _NEEDS[need]()]
+    if missing:
+        print(
+            f"Missing here: {', '.join(missing)}. On Debian, this brings them:\n"
+            f"    sudo apt-get update && sudo apt-get install --no-install-recommends {' '.join(missing)}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(_NEEDS)))

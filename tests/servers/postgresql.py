@@ -1,0 +1,65 @@
+"""A private PostgreSQL whose only way in is a role that is no superuser."""
+
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from tests.servers.base import PASSWORD, USER, Server
+from tests.servers.process import ask, run
+
+# Version 3.0 of the protocol with no user: the server answers with an error once it takes connections.
+_QUESTION = b"\x00\x00\x00\x09\x00\x03\x00\x00\x00"
+_STARTING_UP = b"57P03"
+
+
+class PostgreSQL(Server):
+    name = "postgresql"
+    variable = "MIGRATOR_TEST_POSTGRESQL"
+    package = "postgresql"
+    programs: ClassVar[Sequence[str]] = ["postgres"]
+    places: ClassVar[Sequence[str]] = ["usr/lib/postgresql/*/bin"]
+    users: ClassVar[Sequence[str]] = ["postgres"]
+    # Its fast shutdown; SIGTERM would wait for clients to leave.
+    stop_signal = signal.SIGINT
+
+    def prepare(self) -> None:
+        initdb = [self.program.with_name("initdb"), "--pgdata=data", "--username=postgres", "--no-sync"]
+        # The sockets let nobody in and the superuser has no password: no test can lean on one.
+        initdb += ["--auth-local=reject", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
+        if self._major() >= 15:
+            # Text sorts by the rules of a language, as it does in most databases, and not by its bytes.
+            initdb += ["--locale-provider=icu", "--icu-locale=en-US"]
+        run(initdb, self.directory, self.user)
+        make_role = f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'"
+        run([self.program, "--single", "-D", "data", "postgres"], self.directory, self.user, stdin=make_role)
+
+    def command(self) -> list[str | Path]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.directory),
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "64MB",
+            "max_connections": "60",
+        }
+        return [
+            self.program,
+            "-D",
+            "data",
+            *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
+        ]
+
+    def is_ready(self) -> bool:
+        answer = ask(self.port, _QUESTION)
+        return answer.startswith(b"E") and _STARTING_UP not in answer
+
+    def address(self) -> str:
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/"
+
+    def _major(self) -> int:
+        found = re.match(r"\d+", self.version())
+        return int(found.group()) if found else 0

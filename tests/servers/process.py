@@ -1,0 +1,159 @@
+"""Start a server's process so that it never outlives us, and wait until it answers."""
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+STARTING_TAKES_AT_MOST = 60.0
+STOPPING_TAKES_AT_MOST = 20.0
+_PR_SET_PDEATHSIG = 1
+
+# Loaded here, for little is safe between fork and exec.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+# Waits until our end of its input closes, however we end; the servers may still write for a moment, so it tries again.
+_SWEEPER = 'cat >/dev/null; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 1; done'
+
+
+class ServerError(Exception):
+    """A server that could not be started, with what it said."""
+
+
+def unprivileged_user(*preferred: str) -> str | None:
+    """Return the user to run a server as, None for our own: database servers refuse to run as root."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in (*preferred, "nobody") if name in known)
+
+
+def find_program(name: str, *more_places: str) -> Path | None:
+    """Find a program on the path, or where Debian keeps those that only services run; the newest version wins."""
+    if found := shutil.which(name):
+        return Path(found)
+    candidates = [found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")]
+    return max(candidates, key=_version_of, default=None)
+
+
+def _version_of(path: Path) -> list[int]:
+    return [int(part) for part in path.parts if part.isdigit()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class PrivateDirectory:
+    """A temporary directory that `user` owns, gone when it is closed and when we are killed."""
+
+    def __init__(self, name: str, user: str | None) -> None:
+        # Short, for a socket's whole path holds about a hundred characters.
+        self.path = Path(tempfile.mkdtemp(prefix=f"migrator-{name}-"))
+        if user:
+            shutil.chown(self.path, user)
+        self._sweeper = subprocess.Popen(
+            ["/bin/sh", "-c", _SWEEPER, "sweeper", self.path], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def close(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._sweeper.communicate()
+
+
+class ServerProcess:
+    """A running server, in a process group of its own so that an interrupt at the terminal is not its end."""
+
+    def __init__(
+        self, command: Sequence[str | Path], directory: Path, user: str | None, stop_signal: signal.Signals
+    ) -> None:
+        self.log = directory / "log"
+        self._stop_signal = stop_signal
+        parent = os.getpid()
+
+        def follow_parent() -> None:
+            """Have the kernel stop this process when its parent's thread ends, even when that is killed."""
+            if _libc is not None:
+                _libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
+                if os.getppid() != parent:
+                    os._exit(1)
+
+        with self.log.open("ab") as log:
+            # `user` is taken on before preexec_fn runs; the other way round the kernel would forget the signal.
+            self._process = subprocess.Popen(
+                command,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=follow_parent,
+                **as_user(user),
+            )
+
+    def wait_until(self, is_ready: Callable[[], bool]) -> None:
+        """Return when the server answers; raise with the end of its log when it ends or takes too long."""
+        give_up_at = time.monotonic() + STARTING_TAKES_AT_MOST
+        while time.monotonic() < give_up_at:
+            if self._process.poll() is not None:
+                raise ServerError(f"It ended with code {self._process.returncode}:\n{self.end_of_log()}")
+            if is_ready():
+                return
+            time.sleep(0.02)
+        raise ServerError(f"It did not answer within {STARTING_TAKES_AT_MOST:.0f} s:\n{self.end_of_log()}")
+
+    def end_of_log(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+    def stop(self) -> None:
+        self._process.send_signal(self._stop_signal)
+        try:
+            self._process.wait(STOPPING_TAKES_AT_MOST)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def as_user(user: str | None) -> dict[str, str | list[str] | int]:
+    """Return the arguments of `subprocess` that run a program as `user`, without our own groups."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def run(command: Sequence[str | Path], directory: Path, user: str | None, stdin: str = "") -> str:
+    """Run a program to its end as `user` and return what it printed; raise with that when it fails."""
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **as_user(user),
+    )
+    if done.returncode != 0:
+        raise ServerError(f"{Path(command[0]).name} ended with code {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def ask(port: int, question: bytes) -> bytes:
+    """Send `question` to a local port and return the first part of the answer, nothing where nobody answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(question)
+            return connection.recv(1024)
+    except OSError:
+        return b""
