@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line for this checkout; the demo's two SQLite databases unless DJANGO_SETTINGS_MODULE says else."""
+"""Django's command line, on the demo's databases unless DJANGO_SETTINGS_MODULE names other settings."""
 
 import os
 import sys

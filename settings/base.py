@@ -1,8 +1,7 @@
 """A project whose databases and caches are named by the environment.
 
-`DATABASE_URL` is the database `default`, `DATABASE_URL_NEW` the database `new`, and so on for any name; `CACHE_URL`
-and `CACHE_URL_NEW` do the same for caches. A user, a password or a name is percent-encoded where it holds signs that
-mean something in an address.
+`DATABASE_URL` is the database `default`, `DATABASE_URL_NEW` the database `new`, and so on for any name;
+`CACHE_URL` and `CACHE_URL_NEW` do the same for caches. Users, passwords and names are percent-encoded.
 """
 
 import os
@@ -59,7 +58,9 @@ def cache_from_url(url: str) -> dict[str, Any]:
     return {"BACKEND": _CACHE_BACKENDS[parts.scheme], "LOCATION": location}
 
 
-def _by_alias(variable: str, read: Callable[[str], dict[str, Any]], environment: Mapping[str, str]) -> dict[str, Any]:
+def _by_alias(
+    variable: str, read: Callable[[str], dict[str, Any]], environment: Mapping[str, str]
+) -> dict[str, Any]:
     """Collect VARIABLE as `default` and VARIABLE_SOME_NAME as `some_name`."""
     entries = {}
     for name, value in environment.items():
@@ -104,7 +105,7 @@ TEMPLATES = [
 ]
 
 DATABASES = _by_alias("DATABASE_URL", database_from_url, os.environ)
-CACHES = {"default": {"BACKEND": _CACHE_BACKENDS["locmem"]}} | _by_alias(
+CACHES: dict[str, Any] = {"default": {"BACKEND": _CACHE_BACKENDS["locmem"]}} | _by_alias(
     "CACHE_URL", cache_from_url, os.environ
 )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

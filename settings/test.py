@@ -1,9 +1,10 @@
 """What the tests run on: two databases of each engine that the environment names a server for.
 
-MIGRATOR_TEST_POSTGRESQL, MIGRATOR_TEST_MYSQL, MIGRATOR_TEST_REDIS and MIGRATOR_TEST_MEMCACHED are addresses of servers
-(`python -m tests.servers` starts them and sets these); without one, its aliases do not exist. MIGRATOR_TEST_PSYCOPG is
-the PostgreSQL driver, 3 unless it says 2. MIGRATOR_TEST_RUN is chosen by the test session: it keeps the databases of
-sessions side by side apart, and lets commands run in a process of their own find them.
+MIGRATOR_TEST_POSTGRESQL, MIGRATOR_TEST_MYSQL, MIGRATOR_TEST_REDIS and MIGRATOR_TEST_MEMCACHED are addresses
+of servers (`python -m tests.servers` starts them and sets these); without one, its aliases do not exist.
+MIGRATOR_TEST_PSYCOPG is the PostgreSQL driver, 3 unless it says 2. MIGRATOR_TEST_RUN is chosen by the test
+session: it keeps the databases of sessions side by side apart, and lets commands in processes of their own
+find them.
 """
 
 import os
@@ -37,13 +38,13 @@ def _sqlite_database(name: str) -> dict[str, Any]:
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(RUN_DIRECTORY / f"{name}.sqlite3")}
 
 
-DATABASES: dict[str, Any] = {name: _sqlite_database(name) for name in ("default", "sqlite_a", "sqlite_b")}
+DATABASES = {name: _sqlite_database(name) for name in ("default", "sqlite_a", "sqlite_b")}
 for engine in ("postgresql", "mysql"):
     if os.environ.get(f"MIGRATOR_TEST_{engine.upper()}"):
         for letter in "ab":
             DATABASES[f"{engine}_{letter}"] = _server_database(f"MIGRATOR_TEST_{engine.upper()}", letter)
 
-CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 if address := os.environ.get("MIGRATOR_TEST_REDIS"):
     for number, letter in enumerate("ab", start=1):
         CACHES[f"redis_{letter}"] = cache_from_url(f"{address.rstrip('/')}/{number}")

@@ -1,7 +1,7 @@
 """Run a command beside the test servers: python -m tests.servers -- COMMAND [ARGUMENT ...]
 
-Starts each server that the environment does not name, sets the variables that settings/test.py reads, runs the
-command, stops the servers and ends with the command's code. Without a command, an interactive shell is run.
+Starts each server that the environment does not name, sets the variables that settings/test.py reads, runs
+the command, stops the servers and ends with the command's code. Without a command it runs a shell.
 """
 
 import os

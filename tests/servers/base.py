@@ -19,7 +19,7 @@ from tests.servers.process import (
 )
 
 USER = "migrator_test"
-# Tests look for it in output, logs and reports, where no password may ever be. It needs no encoding in an address.
+# Tests look for it in output, logs and reports, where no password may ever be.
 PASSWORD = "canary-s3cret"
 # The user has rights on databases of such names alone; settings/test.py makes no others.
 DATABASE_PREFIX = "migrator_test_"
@@ -29,7 +29,7 @@ _ATTEMPTS = 3
 
 
 class Server(ABC):
-    """One server on a free port of this machine, in a private directory, without the caution that keeps data."""
+    """One server on a free port of this machine, in a private directory; its data need not be safe."""
 
     name: ClassVar[str]
     # The environment variable that holds its address.

@@ -2,8 +2,8 @@
 
 Usage: python -m tests.servers.debian [venv] [build] [servers]
 
-As root, or where sudo asks no password, missing packages are installed; elsewhere they are named, with the command that
-installs them. What the machine has by other means is never installed again.
+As root, or where sudo asks no password, missing packages are installed; elsewhere they are named, with the
+command that installs them. What the machine has by other means is not installed again.
 """
 
 import importlib
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.servers.catalogue import SERVERS
+
 
 def _has_client_library() -> bool:
     """Tell whether mysqlclient would find the library it is built on."""
@@ -63,7 +64,10 @@ def _privilege() -> list[str] | None:
     if os.geteuid() == 0:
         return []
     sudo = ["sudo", "--non-interactive"]
-    may = shutil.which("sudo") and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0
+    may = (
+        shutil.which("sudo")
+        and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0
+    )
     return sudo if may else None
 
 
@@ -72,7 +76,9 @@ def _install(packages: list[str], privilege: list[str]) -> None:
     apt_get = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]
     subprocess.run([*apt_get, "update"], stdin=subprocess.DEVNULL, check=True)
     subprocess.run(
-        [*apt_get, "install", "--yes", "--no-install-recommends", *packages], stdin=subprocess.DEVNULL, check=True
+        [*apt_get, "install", "--yes", "--no-install-recommends", *packages],
+        stdin=subprocess.DEVNULL,
+        check=True,
     )
 
 

@@ -34,7 +34,13 @@ class MariaDB(Server):
         install = find_program("mariadb-install-db") or self.program.with_name("mariadb-install-db")
         # root comes in through the socket alone, which lies in a directory nobody else can enter.
         run(
-            [install, "--no-defaults", f"--datadir={self._data}", "--skip-test-db", "--auth-root-authentication-method=socket"],
+            [
+                install,
+                "--no-defaults",
+                f"--datadir={self._data}",
+                "--skip-test-db",
+                "--auth-root-authentication-method=socket",
+            ],
             self.directory,
             self.user,
         )

@@ -25,7 +25,12 @@ class PostgreSQL(Server):
     stop_signal = signal.SIGINT
 
     def prepare(self) -> None:
-        initdb = [self.program.with_name("initdb"), "--pgdata=data", "--username=postgres", "--no-sync"]
+        initdb: list[str | Path] = [
+            self.program.with_name("initdb"),
+            "--pgdata=data",
+            "--username=postgres",
+            "--no-sync",
+        ]
         # The sockets let nobody in and the superuser has no password: no test can lean on one.
         initdb += ["--auth-local=reject", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
         if self._major() >= 15:
@@ -33,7 +38,8 @@ class PostgreSQL(Server):
             initdb += ["--locale-provider=icu", "--icu-locale=en-US"]
         run(initdb, self.directory, self.user)
         make_role = f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'"
-        run([self.program, "--single", "-D", "data", "postgres"], self.directory, self.user, stdin=make_role)
+        single_user = [self.program, "--single", "-D", "data", "-c", "exit_on_error=on", "postgres"]
+        run(single_user, self.directory, self.user, stdin=make_role)
 
     def command(self) -> list[str | Path]:
         options = {

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 STARTING_TAKES_AT_MOST = 60.0
 STOPPING_TAKES_AT_MOST = 20.0
@@ -20,8 +21,16 @@ _PR_SET_PDEATHSIG = 1
 # Loaded here, for little is safe between fork and exec.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-# Waits until our end of its input closes, however we end; the servers may still write for a moment, so it tries again.
+# Waits until our end of its input closes, however we end. Servers may still write for a moment, so it repeats.
 _SWEEPER = 'cat >/dev/null; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 1; done'
+
+
+class Identity(TypedDict, total=False):
+    """The arguments of `subprocess` that say as whom a program runs."""
+
+    user: str
+    group: int
+    extra_groups: list[str]
 
 
 class ServerError(Exception):
@@ -37,10 +46,12 @@ def unprivileged_user(*preferred: str) -> str | None:
 
 
 def find_program(name: str, *more_places: str) -> Path | None:
-    """Find a program on the path, or where Debian keeps those that only services run; the newest version wins."""
+    """Find a program on the path, or where Debian keeps those of services; the newest version wins."""
     if found := shutil.which(name):
         return Path(found)
-    candidates = [found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")]
+    candidates = [
+        found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")
+    ]
     return max(candidates, key=_version_of, default=None)
 
 
@@ -90,7 +101,7 @@ class ServerProcess:
                     os._exit(1)
 
         with self.log.open("ab") as log:
-            # `user` is taken on before preexec_fn runs; the other way round the kernel would forget the signal.
+            # `user` is taken on before preexec_fn runs; in the other order the kernel would forget the signal.
             self._process = subprocess.Popen(
                 command,
                 cwd=directory,
@@ -125,7 +136,7 @@ class ServerProcess:
             self._process.wait()
 
 
-def as_user(user: str | None) -> dict[str, str | list[str] | int]:
+def as_user(user: str | None) -> Identity:
     """Return the arguments of `subprocess` that run a program as `user`, without our own groups."""
     if user is None:
         return {}
@@ -150,7 +161,7 @@ def run(command: Sequence[str | Path], directory: Path, user: str | None, stdin:
 
 
 def ask(port: int, question: bytes) -> bytes:
-    """Send `question` to a local port and return the first part of the answer, nothing where nobody answers."""
+    """Send `question` to a local port and return the start of the answer, nothing without one."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(question)
