@@ -1,1 +1,1 @@
-"""Models owned by somebody else: what a project brings along."""
+"""The models whose rows the tests move: one small model per thing that has gone wrong for somebody."""
