@@ -2,9 +2,9 @@
 
 MIGRATOR_TEST_POSTGRESQL, MIGRATOR_TEST_MYSQL, MIGRATOR_TEST_REDIS and MIGRATOR_TEST_MEMCACHED are addresses
 of servers (`python -m tests.servers` starts them and sets these); without one, its aliases do not exist.
-MIGRATOR_TEST_PSYCOPG is the PostgreSQL driver, 3 unless it says 2. MIGRATOR_TEST_RUN is chosen by the test
-session: it keeps the databases of sessions side by side apart, and lets commands in processes of their own
-find them.
+MIGRATOR_TEST_PSYCOPG is the PostgreSQL driver, 3 unless it says 2. MIGRATOR_TEST_DIRECTORY is made by the
+test session: it holds the SQLite files, and its name, a part of every database's name, keeps sessions side by
+side apart and lets commands in processes of their own find the same databases.
 """
 
 import os
@@ -26,8 +26,11 @@ match os.environ.get("MIGRATOR_TEST_PSYCOPG", "3"):
     case other:
         raise ValueError(f"MIGRATOR_TEST_PSYCOPG is {other!r}; it can be '2' or '3'.")
 
-RUN = os.environ.get("MIGRATOR_TEST_RUN", "manual")
-RUN_DIRECTORY = Path(tempfile.gettempdir(), f"migrator_test_{RUN}")
+RUN_DIRECTORY = Path(
+    os.environ.get("MIGRATOR_TEST_DIRECTORY", f"{tempfile.gettempdir()}/migrator-tests-manual")
+)
+# A part of that name that is random.
+RUN = RUN_DIRECTORY.name.rpartition("-")[2]
 
 
 def _server_database(variable: str, letter: str) -> dict[str, Any]:

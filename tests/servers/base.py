@@ -32,6 +32,8 @@ class Server(ABC):
     """One server on a free port of this machine, in a private directory; its data need not be safe."""
 
     name: ClassVar[str]
+    # The pytest marker of the tests that need it.
+    marker: ClassVar[str]
     # The environment variable that holds its address.
     variable: ClassVar[str]
     # The Debian package that brings it.

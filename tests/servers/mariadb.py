@@ -21,6 +21,7 @@ _OPTIONS = {
 
 class MariaDB(Server):
     name = "mariadb"
+    marker = "mysql"
     variable = "MIGRATOR_TEST_MYSQL"
     package = "mariadb-server"
     programs: ClassVar[Sequence[str]] = ["mariadbd"]

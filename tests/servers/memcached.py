@@ -10,6 +10,7 @@ from tests.servers.process import ask
 
 class Memcached(Server):
     name = "memcached"
+    marker = "memcached"
     variable = "MIGRATOR_TEST_MEMCACHED"
     package = "memcached"
     programs: ClassVar[Sequence[str]] = ["memcached"]

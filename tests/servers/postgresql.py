@@ -16,6 +16,7 @@ _STARTING_UP = b"57P03"
 
 class PostgreSQL(Server):
     name = "postgresql"
+    marker = "postgresql"
     variable = "MIGRATOR_TEST_POSTGRESQL"
     package = "postgresql"
     programs: ClassVar[Sequence[str]] = ["postgres"]
@@ -38,7 +39,15 @@ class PostgreSQL(Server):
             initdb += ["--locale-provider=icu", "--icu-locale=en-US"]
         run(initdb, self.directory, self.user)
         make_role = f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'"
-        single_user = [self.program, "--single", "-D", "data", "-c", "exit_on_error=on", "postgres"]
+        single_user: list[str | Path] = [
+            self.program,
+            "--single",
+            "-D",
+            "data",
+            "-c",
+            "exit_on_error=on",
+            "postgres",
+        ]
         run(single_user, self.directory, self.user, stdin=make_role)
 
     def command(self) -> list[str | Path]:

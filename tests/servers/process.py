@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 # Loaded here, for little is safe between fork and exec.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-# Waits until our end of its input closes, however we end. Servers may still write for a moment, so it repeats.
+# Waits until our end of its input closes, however we end; servers may still write for a moment then.
 _SWEEPER = 'cat >/dev/null; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 1; done'
 
 
@@ -101,7 +101,7 @@ class ServerProcess:
                     os._exit(1)
 
         with self.log.open("ab") as log:
-            # `user` is taken on before preexec_fn runs; in the other order the kernel would forget the signal.
+            # `user` is taken on before preexec_fn runs: taken on later, it would make the kernel forget.
             self._process = subprocess.Popen(
                 command,
                 cwd=directory,

@@ -10,6 +10,7 @@ from tests.servers.process import ask
 
 class Redis(Server):
     name = "redis"
+    marker = "redis"
     variable = "MIGRATOR_TEST_REDIS"
     package = "redis-server"
     programs: ClassVar[Sequence[str]] = ["redis-server", "valkey-server"]

@@ -1,0 +1,164 @@
+"""What all tests share: Django set up on the test servers, fresh databases, and the engines as parameters.
+
+Tests commit for real. One that asks for `alias` or `pair` starts with those databases as right after
+`migrate`, whatever the test before it did or broke; others name theirs: `databases.fresh("mysql_a")`.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import django
+import pytest
+from django.db import connections
+
+from tests.manage import Finished, run_manage, start_manage
+from tests.servers.catalogue import SERVERS
+from tests.servers.databases import ENGINES, PAIRS, FreshDatabases, Pair, engine_of
+from tests.servers.process import PrivateDirectory
+
+# Commands run in a process of their own inherit both, and so find the databases of this session.
+_directory = PrivateDirectory("tests", user=None)
+os.environ["MIGRATOR_TEST_DIRECTORY"] = str(_directory.path)
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
+# Before anything is collected, for test modules import models.
+django.setup()
+
+# Marker -> the variable that names the server it needs.
+NEEDED = {server.marker: server.variable for server in SERVERS}
+
+
+def pytest_unconfigure() -> None:
+    _directory.close()
+
+
+def pytest_report_header() -> list[str]:
+    reached = [f"sqlite {sqlite3.sqlite_version}"]
+    for marker, variable in NEEDED.items():
+        if os.environ.get(variable):
+            reached.append(_ANSWERS[marker]())
+        else:
+            reached.append(f"no {marker} ({variable} is not set)")
+    return [f"django {django.__version__}", f"servers: {', '.join(reached)}"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the engines that its parameters name, before -m selects."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            for engine in sorted(set(_engines_in(item.callspec.params.values()))):
+                item.add_marker(engine)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose server is not there, or fail it where all have to be."""
+    for marker in item.iter_markers():
+        variable = NEEDED.get(marker.name)
+        if variable and not os.environ.get(variable):
+            reason = f"no {marker.name} server: {variable} is not set; `make test` starts one"
+            if os.environ.get("MIGRATOR_TEST_REQUIRE") == "all":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[FreshDatabases]:
+    """Give fresh databases by alias; `default` is there from the start."""
+    databases = FreshDatabases()
+    try:
+        databases.fresh("default")
+        yield databases
+    finally:
+        connections.close_all()
+        databases.drop()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Run the test once per engine: `sqlite`, `postgresql`, `mysql`."""
+    engine: str = request.param
+    return engine
+
+
+@pytest.fixture
+def alias(engine: str, databases: FreshDatabases) -> str:
+    """Run the test once per engine, on the alias of a fresh database."""
+    alias = f"{engine}_a"
+    databases.fresh(alias)
+    return alias
+
+
+@pytest.fixture(params=PAIRS, ids=str)
+def pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
+    """Run the test once per ordered pair of engines, on the aliases of two fresh databases."""
+    pair: Pair = request.param
+    databases.fresh(*pair)
+    return pair
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_outlives_its_test() -> Iterator[None]:
+    yield
+    connections.close_all()
+
+
+@pytest.fixture(name="run_manage")
+def run_manage_fixture() -> Callable[..., Finished]:
+    """Give `run_manage(*args, input=None, env=None)`, which returns the command's code, out and err."""
+    return run_manage
+
+
+@pytest.fixture(name="start_manage")
+def start_manage_fixture() -> Callable[..., Any]:
+    """Give `start_manage(*args, env=None)`, which returns the running process."""
+    return start_manage
+
+
+def _engines_in(values: Iterable[object]) -> Iterator[str]:
+    """Find engines among parameters: `mysql`, `mysql_a`, a pair, and lists and tuples of these."""
+    for value in values:
+        if isinstance(value, str) and value.removesuffix("_a").removesuffix("_b") in ENGINES:
+            yield engine_of(value)
+        elif isinstance(value, tuple | list):
+            yield from _engines_in(value)
+
+
+def _ask_database(alias: str, question: str) -> str:
+    with connections[alias]._nodb_cursor() as cursor:
+        cursor.execute(question)
+        answer: str = cursor.fetchone()[0]
+    return answer
+
+
+def _postgresql() -> str:
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    driver = __import__("psycopg" if is_psycopg3 else "psycopg2")
+    version = _ask_database("postgresql_a", "SHOW server_version").split()[0]
+    return f"postgresql {version} by {driver.__name__} {driver.__version__.split()[0]}"
+
+
+def _mysql() -> str:
+    return f"mysql {_ask_database('mysql_a', 'SELECT VERSION()')}"
+
+
+def _redis() -> str:
+    from redis import Redis
+
+    with Redis.from_url(os.environ["MIGRATOR_TEST_REDIS"]) as client:
+        return f"redis {client.info('server')['redis_version']}"
+
+
+def _memcached() -> str:
+    from pymemcache import Client
+
+    client = Client(os.environ["MIGRATOR_TEST_MEMCACHED"].removeprefix("memcached://"))
+    try:
+        return f"memcached {client.version().decode()}"
+    finally:
+        client.close()
+
+
+_ANSWERS = {"postgresql": _postgresql, "mysql": _mysql, "redis": _redis, "memcached": _memcached}

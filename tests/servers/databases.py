@@ -1,0 +1,361 @@
+"""Fresh databases for tests that really commit: empty but for what `migrate` makes.
+
+`migrate` runs once per engine. Its result is kept aside, copied for the engine's other databases, and put
+back before each test that asks: rows and counters by hand, the whole database where its schema was changed.
+"""
+
+import os
+import re
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.utils import OperationalError
+
+ENGINES = ("sqlite", "postgresql", "mysql")
+
+
+class Pair(NamedTuple):
+    """The aliases that rows are moved between."""
+
+    source: str
+    dest: str
+
+    @property
+    def engines(self) -> tuple[str, str]:
+        return engine_of(self.source), engine_of(self.dest)
+
+    def __str__(self) -> str:
+        return "-to-".join(self.engines)
+
+
+PAIRS = [Pair(f"{source}_a", f"{dest}_b") for source in ENGINES for dest in ENGINES]
+
+
+def engine_of(alias: str) -> str:
+    """Return the engine of `mysql_a`, `mysql`, and of `default`, which is a SQLite file."""
+    engine = alias.partition("_")[0]
+    return "sqlite" if engine == "default" else engine
+
+
+class FreshDatabases:
+    """The databases of one test session."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, _Kind] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL()}
+
+    def fresh(self, *aliases: str) -> None:
+        """Make each of these databases, or put it back, so that it is as right after `migrate`."""
+        # Applications are not ready yet when this module is imported.
+        from django.contrib.contenttypes.models import ContentType
+        from django.contrib.sites.models import Site
+
+        for alias in aliases:
+            self._kinds[engine_of(alias)].fresh(alias)
+        ContentType.objects.clear_cache()
+        Site.objects.clear_cache()
+
+    def drop(self) -> None:
+        """Drop all that was made."""
+        for kind in self._kinds.values():
+            kind.drop_all()
+
+
+class _Kind(ABC):
+    """The fresh databases of one engine."""
+
+    def __init__(self) -> None:
+        self._made: list[str] = []
+
+    def fresh(self, alias: str) -> None:
+        # A new connection, for the last test may have changed the session's settings.
+        connections[alias].close()
+        if alias in self._made:
+            self.put_back(alias)
+        elif self._made:
+            self.copy(alias)
+        else:
+            self.create(alias)
+            call_command("migrate", database=alias, run_syncdb=True, interactive=False, verbosity=0)
+            self.keep(alias)
+        if alias not in self._made:
+            self._made.append(alias)
+        connections[alias].close()
+
+    def drop_all(self) -> None:
+        for alias in self._made:
+            connections[alias].close()
+            self.drop(alias)
+
+    @abstractmethod
+    def create(self, alias: str) -> None:
+        """Make the database, without a table."""
+
+    @abstractmethod
+    def keep(self, alias: str) -> None:
+        """Keep aside what `migrate` made of the first database."""
+
+    @abstractmethod
+    def copy(self, alias: str) -> None:
+        """Make the database as what was kept aside."""
+
+    @abstractmethod
+    def put_back(self, alias: str) -> None:
+        """Make an existing database again as what was kept aside."""
+
+    @abstractmethod
+    def drop(self, alias: str) -> None:
+        """Remove the database."""
+
+
+class _SQLite(_Kind):
+    """Files: copying one takes a millisecond, so nothing is ever mended."""
+
+    def create(self, alias: str) -> None:
+        self._kept = self._file(alias).with_name("kept.sqlite3")
+
+    def keep(self, alias: str) -> None:
+        connections[alias].close()
+        shutil.copyfile(self._file(alias), self._kept)
+
+    def copy(self, alias: str) -> None:
+        file = self._file(alias)
+        for ending in ("-journal", "-wal", "-shm"):
+            file.with_name(file.name + ending).unlink(missing_ok=True)
+        # A new file takes its place, so that whoever still has the old one open writes to nobody.
+        new = file.with_suffix(".new")
+        shutil.copyfile(self._kept, new)
+        os.replace(new, file)
+
+    put_back = copy
+
+    def drop(self, alias: str) -> None:
+        self._file(alias).unlink(missing_ok=True)
+
+    def _file(self, alias: str) -> Path:
+        return Path(connections[alias].settings_dict["NAME"])
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a database on a server holds; the names of tables and counters are quoted."""
+
+    schema: frozenset[tuple[Any, ...]]
+    counters: dict[str, int | None]
+    rows: dict[str, tuple[list[str], list[tuple[Any, ...]]]]
+
+
+class _OnServer(_Kind):
+    """Databases whose rows and counters are put back, and which are made again where their schema differs."""
+
+    _kept: _Contents
+
+    def create(self, alias: str) -> None:
+        self.administer(alias, f"CREATE DATABASE {self.name(alias)}")
+
+    def keep(self, alias: str) -> None:
+        with connections[alias].cursor() as cursor:
+            tables = self.tables(cursor)
+            self._kept = _Contents(
+                schema=self.schema(cursor),
+                counters=self.counters(cursor),
+                rows={table: _read(cursor, table) for table in _filled(cursor, tables)},
+            )
+
+    def put_back(self, alias: str) -> None:
+        connection = connections[alias]
+        with connection.cursor() as cursor:
+            self.disconnect_others(cursor)
+            if self.schema(cursor) == self._kept.schema:
+                self._put_back_rows(connection, cursor)
+                self._put_back_counters(cursor)
+                return
+        connection.close()
+        self.drop(alias)
+        self.copy(alias)
+
+    def _put_back_rows(self, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+        filled = _filled(cursor, self.tables(cursor))
+        changed = [t for t in filled if t not in self._kept.rows]
+        changed += [t for t, (_, rows) in self._kept.rows.items() if _read(cursor, t)[1] != rows]
+        with connection.constraint_checks_disabled(), transaction.atomic(using=connection.alias):
+            for table in changed:
+                cursor.execute(f"DELETE FROM {table}")
+            _write(cursor, {table: kept for table, kept in self._kept.rows.items() if table in changed})
+
+    def _put_back_counters(self, cursor: CursorWrapper) -> None:
+        for counter, value in self.counters(cursor).items():
+            if value != self._kept.counters[counter]:
+                self.set_counter(cursor, counter, self._kept.counters[counter])
+
+    def name(self, alias: str) -> str:
+        connection = connections[alias]
+        return connection.ops.quote_name(connection.settings_dict["NAME"])
+
+    def administer(self, alias: str, *statements: str) -> None:
+        """Execute statements on the server of `alias`, outside of its database."""
+        with connections[alias]._nodb_cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    @abstractmethod
+    def disconnect_others(self, cursor: CursorWrapper) -> None:
+        """End what a killed process left behind in this database, locks above all."""
+
+    @abstractmethod
+    def tables(self, cursor: CursorWrapper) -> list[str]: ...
+
+    @abstractmethod
+    def schema(self, cursor: CursorWrapper) -> frozenset[tuple[Any, ...]]:
+        """Describe all but rows and counters, so that two equal answers mean equal schemas."""
+
+    @abstractmethod
+    def counters(self, cursor: CursorWrapper) -> dict[str, int | None]: ...
+
+    @abstractmethod
+    def set_counter(self, cursor: CursorWrapper, counter: str, value: int | None) -> None: ...
+
+
+class _PostgreSQL(_OnServer):
+    """What was kept aside is a template database."""
+
+    _OURS = "nspname NOT IN ('pg_catalog', 'information_schema') AND nspname NOT LIKE 'pg\\_%'"
+    _RELATIONS = f"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND {_OURS}"
+    _SCHEMA = (
+        f"SELECT c.oid::regclass::text, relkind::text, relpersistence::text FROM {_RELATIONS}",
+        f"SELECT c.oid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,"
+        f" attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid) FROM {_RELATIONS}"
+        f" JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
+        f" LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+        f" WHERE relkind IN ('r', 'p', 'v', 'm')",
+        f"SELECT pg_get_indexdef(c.oid), indisvalid FROM {_RELATIONS} JOIN pg_index ON indexrelid = c.oid",
+        f"SELECT c.oid::regclass::text, conname, pg_get_constraintdef(o.oid)"
+        f" FROM {_RELATIONS} JOIN pg_constraint o ON conrelid = c.oid",
+        f"SELECT pg_get_triggerdef(t.oid), tgenabled::text"
+        f" FROM {_RELATIONS} JOIN pg_trigger t ON tgrelid = c.oid AND NOT tgisinternal",
+    )
+
+    def keep(self, alias: str) -> None:
+        super().keep(alias)
+        connections[alias].close()
+        self._template = connections[alias].ops.quote_name(f"{connections[alias].settings_dict['NAME']}_kept")
+        self.administer(alias, f"CREATE DATABASE {self._template} TEMPLATE {self.name(alias)}")
+
+    def copy(self, alias: str) -> None:
+        self.administer(alias, f"CREATE DATABASE {self.name(alias)} TEMPLATE {self._template}")
+
+    def drop(self, alias: str) -> None:
+        self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)} WITH (FORCE)")
+
+    def drop_all(self) -> None:
+        super().drop_all()
+        if self._made:
+            self.administer(self._made[0], f"DROP DATABASE {self._template}")
+
+    def disconnect_others(self, cursor: CursorWrapper) -> None:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+        )
+
+    def tables(self, cursor: CursorWrapper) -> list[str]:
+        cursor.execute(f"SELECT c.oid::regclass::text FROM {self._RELATIONS} WHERE relkind = 'r'")
+        return [name for (name,) in cursor.fetchall()]
+
+    def schema(self, cursor: CursorWrapper) -> frozenset[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for query in self._SCHEMA:
+            cursor.execute(query)
+            found += cursor.fetchall()
+        return frozenset(found)
+
+    def counters(self, cursor: CursorWrapper) -> dict[str, int | None]:
+        cursor.execute(
+            "SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename), last_value FROM pg_sequences"
+        )
+        return dict(cursor.fetchall())
+
+    def set_counter(self, cursor: CursorWrapper, counter: str, value: int | None) -> None:
+        if value is None:
+            cursor.execute(f"ALTER SEQUENCE {counter} RESTART")
+        else:
+            cursor.execute("SELECT setval(%s::regclass, %s)", [counter, value])
+
+
+class _MySQL(_OnServer):
+    """What was kept aside is the statements that make each table."""
+
+    _COUNTER = re.compile(r" AUTO_INCREMENT=(\d+)")
+
+    def copy(self, alias: str) -> None:
+        self.create(alias)
+        connection = connections[alias]
+        with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+            for _, statement in self._kept.schema:
+                cursor.execute(statement)
+            _write(cursor, self._kept.rows)
+        with connection.cursor() as cursor:
+            self._put_back_counters(cursor)
+
+    def drop(self, alias: str) -> None:
+        self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)}")
+
+    def disconnect_others(self, cursor: CursorWrapper) -> None:
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        for (process,) in cursor.fetchall():
+            # It may end before it is killed.
+            with suppress(OperationalError):
+                cursor.execute(f"KILL {process}")
+
+    def tables(self, cursor: CursorWrapper) -> list[str]:
+        cursor.execute("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+        return [cursor.db.ops.quote_name(row[0]) for row in cursor.fetchall()]
+
+    def schema(self, cursor: CursorWrapper) -> frozenset[tuple[Any, ...]]:
+        made = self._statements(cursor)
+        return frozenset((table, self._COUNTER.sub("", statement)) for table, statement in made.items())
+
+    def counters(self, cursor: CursorWrapper) -> dict[str, int | None]:
+        found = {table: self._COUNTER.search(made) for table, made in self._statements(cursor).items()}
+        return {table: int(match.group(1)) if match else None for table, match in found.items()}
+
+    def set_counter(self, cursor: CursorWrapper, counter: str, value: int | None) -> None:
+        cursor.execute(f"ALTER TABLE {counter} AUTO_INCREMENT = {value or 1}")
+
+    def _statements(self, cursor: CursorWrapper) -> dict[str, str]:
+        made = {}
+        for table in self.tables(cursor):
+            cursor.execute(f"SHOW CREATE TABLE {table}")
+            made[table] = cursor.fetchone()[1]
+        return made
+
+
+def _filled(cursor: CursorWrapper, tables: Iterable[str]) -> list[str]:
+    """Return which of the tables have rows, in one query."""
+    questions = [f"SELECT {number}, EXISTS(SELECT 1 FROM {table})" for number, table in enumerate(tables)]
+    cursor.execute(" UNION ALL ".join(questions))
+    names = list(tables)
+    return [names[number] for number, has_rows in cursor.fetchall() if has_rows]
+
+
+def _read(cursor: CursorWrapper, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the quoted columns and the rows of a table, in an order that depends on nothing else."""
+    cursor.execute(f"SELECT * FROM {table}")
+    columns = [cursor.db.ops.quote_name(column[0]) for column in cursor.description]
+    return columns, sorted(cursor.fetchall(), key=repr)
+
+
+def _write(cursor: CursorWrapper, rows_of: dict[str, tuple[list[str], list[tuple[Any, ...]]]]) -> None:
+    for table, (columns, rows) in rows_of.items():
+        places = ", ".join(["%s"] * len(columns))
+        cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
