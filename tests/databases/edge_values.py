@@ -1,0 +1,368 @@
+"""The values that have gone wrong for somebody, by type of field, and each engine's answer to them.
+
+Whatever is said of an engine here was measured: the value was written and read through Django's own fields.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+from tests.testapp import models
+
+from .snapshots import JSON_NULL
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One value, with the reasons of the engines that cannot hold it.
+
+    ``rewritten_by`` has what an engine returns in the value's place where both are the same to that type: an
+    address in another notation, a number of JSON in plain digits.
+    """
+
+    name: str
+    value: Any
+    refused_by: Mapping[str, str] = field(default_factory=dict)
+    rewritten_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def edge(name: str, value: Any, **refused_by: str) -> Edge:
+    """Describe a value, and why which engine cannot hold it."""
+    return Edge(name, value, refused_by)
+
+
+def rewritten(name: str, value: Any, **rewritten_by: Any) -> Edge:
+    """Describe a value, and what which engine makes of it."""
+    return Edge(name, value, rewritten_by=rewritten_by)
+
+
+def _named(*values: Any) -> list[Edge]:
+    return [Edge("null" if value is None else str(value), value) for value in values]
+
+
+OVERLONG = "the column is varchar(20)"
+NO_NUL = "text cannot hold the character NUL"
+HALF_A_CHARACTER = "half of a surrogate pair is no character"
+NULL = Edge("null", None)
+
+TEXTS: Sequence[Edge] = (
+    NULL,
+    edge("empty", ""),
+    edge("space", " "),
+    edge("spaces-around", "  both ends  "),
+    edge("trailing-tab", "tab\t"),
+    edge("quotes", "'single' \"double\" `back`"),
+    edge("doubled-quotes", "''\"\""),
+    edge("backslashes", "\\ \\\\ \\' \\0"),
+    edge("backslash-last", "ends in \\"),
+    edge("copy-null", "\\N"),
+    edge("copy-end", "\\."),
+    edge("copy-end-line", "a\n\\.\nb"),
+    edge("word-null", "NULL"),
+    edge("tabs-and-lines", "a\tb\nc"),
+    edge("crlf", "a\r\nb"),
+    edge("lone-cr", "a\rb"),
+    edge("percents", "100% %s %(name)s %%"),
+    edge("braces", "{0} {} $1 :name ?"),
+    edge("commas", "a,b;c|d"),
+    edge("digits", "0012"),
+    edge("emoji", "😀👩\u200d👩\u200d👧🇩🇪"),
+    edge("precomposed", "é"),
+    edge("combining", "e\u0301"),
+    edge("sharp-s", "Straße"),
+    edge("dotless-i", "ıİ"),
+    edge("right-to-left", "שלום مرحبا"),
+    edge("cjk", "日本語 漢字"),
+    edge("astral-letters", "𝔘𝔫𝔦"),
+    edge("bom", "\ufefftext"),
+    edge("non-characters", "\uffff\ufffe\ufdd0\U0010ffff"),
+    edge("private-use", "\U000f0000"),
+    edge("replacement", "�"),
+    edge("delete", "\x7f"),
+    edge("next-line", "a\x85b"),
+    edge("c1-controls", "\x80\x9f"),
+    edge("line-separators", "a\u2028b\u2029c"),
+    edge("no-break-space", " "),
+    edge("zero-width", "\u200b\u200d\u2060"),
+    edge("bidi-controls", "\u202eabc\u2066"),
+    *(edge(f"control-{code:02x}", f"a{chr(code)}b") for code in range(1, 0x20)),
+    edge("nul", "a\0b", postgresql=NO_NUL),
+    edge("nul-alone", "\0", postgresql=NO_NUL),
+    edge("looks-like-blob", "\\x00ff"),
+    edge("looks-like-json", '{"a": null}'),
+)
+
+LONG_TEXTS: Sequence[Edge] = (
+    edge("mebibyte", "x" * MEBIBYTE),
+    edge("mebibyte-of-emoji", "😀" * (MEBIBYTE // 4)),
+    edge("mebibyte-of-quotes", "'\\\n\t" * (MEBIBYTE // 4)),
+)
+
+NO_BEYOND_32 = "the column has 32 bits with a sign"
+NO_BEYOND_16 = "the column has 16 bits with a sign"
+NO_SIGN = "the column is unsigned"
+NO_BEYOND_64 = "the column has 64 bits with a sign"
+NO_INFINITIES = "a double is a number there, and finite"
+NO_LONG_SPAN = "a span is a 64-bit count of microseconds"
+FIFTEEN_DIGITS = "keeps 15 significant digits of a decimal"
+
+
+def _whole_numbers(*values: int) -> list[Edge]:
+    return [NULL, *(edge(str(value), value) for value in values)]
+
+
+INTEGERS: Mapping[type[Model], Sequence[Edge]] = {
+    models.SmallIntegerValue: (
+        *_whole_numbers(-(2**15), -1, 0, 1, 2**15 - 1),
+        edge("beyond", 2**15, postgresql=NO_BEYOND_16, mysql=NO_BEYOND_16),
+        edge("below", -(2**15) - 1, postgresql=NO_BEYOND_16, mysql=NO_BEYOND_16),
+    ),
+    models.IntegerValue: (
+        *_whole_numbers(-(2**31), -1, 0, 1, 2**31 - 1),
+        edge("beyond", 2**31, postgresql=NO_BEYOND_32, mysql=NO_BEYOND_32),
+        edge("below", -(2**31) - 1, postgresql=NO_BEYOND_32, mysql=NO_BEYOND_32),
+        edge("64-bits", 2**63 - 1, postgresql=NO_BEYOND_32, mysql=NO_BEYOND_32),
+    ),
+    models.BigIntegerValue: _whole_numbers(-(2**63), -(2**53) - 1, -1, 0, 1, 2**31, 2**53 + 1, 2**63 - 1),
+    models.PositiveSmallIntegerValue: (
+        *_whole_numbers(0, 1, 2**15 - 1),
+        edge("16-bits", 2**16 - 1, postgresql=NO_BEYOND_16),
+        edge("17-bits", 2**16, postgresql=NO_BEYOND_16, mysql="the column has 16 bits"),
+    ),
+    models.PositiveIntegerValue: (
+        *_whole_numbers(0, 1, 2**31 - 1),
+        edge("beyond", 2**31, postgresql=NO_BEYOND_32),
+        edge("32-bits", 2**32 - 1, postgresql=NO_BEYOND_32),
+        edge("33-bits", 2**32, postgresql=NO_BEYOND_32, mysql="the column has 32 bits"),
+    ),
+    models.PositiveBigIntegerValue: (
+        *_whole_numbers(0, 1, 2**53 + 1, 2**63 - 1),
+        edge("64-bits", 2**64 - 1, postgresql=NO_BEYOND_64, sqlite=NO_BEYOND_64),
+    ),
+}
+
+NUMBERS: Mapping[type[Model], Sequence[Edge]] = {
+    models.BooleanValue: _named(None, True, False),
+    models.FloatValue: (
+        *_named(None, 0.0, 1.0, -1.5, 0.1, 1 / 3, 1e15, 1e16, 1e22, 1e23, 1e-5, 123456789.123456789),
+        edge("0.1+0.2", 0.1 + 0.2),
+        rewritten("negative-zero", -0.0, sqlite=0.0, postgresql=0.0, mysql=0.0),
+        edge("largest", 1.7976931348623157e308),
+        edge("lowest", -1.7976931348623157e308),
+        edge("smallest-normal", 2.2250738585072014e-308),
+        edge("denormal", 2.225073858507201e-308),
+        edge("smallest", 5e-324),
+        edge("beyond-integers", 2.0**53 + 2),
+        edge("nan", nan, sqlite="stores NULL instead", mysql=NO_INFINITIES),
+        edge("infinity", inf, mysql=NO_INFINITIES),
+        edge("negative-infinity", -inf, mysql=NO_INFINITIES),
+    ),
+    models.MoneyDecimalValue: _named(
+        None, *map(Decimal, ("0.00", "0.01", "-0.01", "1.10", "1.50", "100.00", "9999999.99", "-9999999.99"))
+    ),
+    models.WholeDecimalValue: _named(
+        None, *map(Decimal, ("0", "1", "-1", "999999999999999", "-999999999999999"))
+    ),
+    models.FractionDecimalValue: _named(
+        None,
+        *map(Decimal, ("0.000000000000000", "0.000000000000001", "0.123456789012345", "-0.999999999999999")),
+    ),
+    models.LongDecimalValue: (
+        *_named(None, *map(Decimal, ("0.0000000000", "0.1000000000", "0.0000000001", "-12345.6789000000"))),
+        edge("15-digits", Decimal("12345.6789012345")),
+        edge("16-digits", Decimal("123456.7890123456"), sqlite=FIFTEEN_DIGITS),
+        edge("17-digits", Decimal("1234567.8901234567"), sqlite=FIFTEEN_DIGITS),
+        edge("30-digits", Decimal("12345678901234567890.0123456789"), sqlite=FIFTEEN_DIGITS),
+        edge("largest", Decimal("99999999999999999999.9999999999"), sqlite=FIFTEEN_DIGITS),
+        edge("round-20-digits", Decimal("10000000000000000000.0000000000")),
+        edge("lowest", Decimal("-99999999999999999999.9999999999"), sqlite=FIFTEEN_DIGITS),
+    ),
+    models.MoneyValue: _named(None, *map(Decimal, ("0.00", "-0.01", "10.10", "9999999999.99"))),
+}
+
+TIMES: Mapping[type[Model], Sequence[Edge]] = {
+    models.DateValue: _named(
+        None,
+        *map(date.fromisoformat, ("0001-01-01", "0999-12-31", "1582-10-10", "1969-12-31", "2024-02-29")),
+        date.max,
+    ),
+    models.TimeValue: _named(
+        None, time(0), time(0, 0, 0, 1), time(12, 30), time(23, 59, 59), time(23, 59, 59, 999999)
+    ),
+    models.DateTimeValue: (
+        *_named(None),
+        edge("year-1", datetime(1, 1, 1, tzinfo=UTC)),
+        edge("year-9999", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+        edge("before-1970", datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+        edge("local-mean-time", datetime(1890, 5, 5, 12, 0, 0, tzinfo=UTC)),
+        edge("beyond-2038", datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)),
+        edge("microsecond", datetime(2026, 1, 2, 3, 4, 5, 1, tzinfo=UTC)),
+        edge("hundred-milliseconds", datetime(2026, 1, 2, 3, 4, 5, 100000, tzinfo=UTC)),
+        edge("midnight", datetime(2026, 1, 2, tzinfo=UTC)),
+        edge("first-half-past-two", datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+        edge("second-half-past-two", datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
+        edge("summer-begins", datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),
+        edge("hour-left-out", datetime(2026, 3, 29, 2, 30, tzinfo=UTC)),
+    ),
+    models.DurationValue: (
+        NULL,
+        edge("zero", timedelta(0)),
+        edge("microsecond", timedelta(microseconds=1)),
+        edge("negative-microsecond", timedelta(microseconds=-1)),
+        edge("negative-second", timedelta(seconds=-1)),
+        edge("mixed-signs", timedelta(days=-1, hours=1, microseconds=1)),
+        edge("day", timedelta(days=1)),
+        edge("24-hours-1", timedelta(hours=25)),
+        edge("month-and-more", timedelta(days=31, hours=5, microseconds=999999)),
+        edge("long", timedelta(days=3_000_000, seconds=86399, microseconds=999999)),
+        edge("most-bigint", timedelta(microseconds=2**63 - 1)),
+        edge("least-bigint", timedelta(microseconds=-(2**63))),
+        edge("beyond-bigint", timedelta(microseconds=2**63), sqlite=NO_LONG_SPAN, mysql=NO_LONG_SPAN),
+        edge("longest", timedelta.max, sqlite=NO_LONG_SPAN, mysql=NO_LONG_SPAN),
+        edge("longest-negative", timedelta.min, sqlite=NO_LONG_SPAN, mysql=NO_LONG_SPAN),
+    ),
+}
+
+
+def _nested(depth: int) -> Any:
+    value: Any = "core"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+JSON_VALUES: Sequence[Edge] = (
+    NULL,
+    edge("json-null", JSON_NULL),
+    edge("null-inside", {"a": None, "b": [None]}),
+    edge("true", True),
+    edge("false", False),
+    edge("zero", 0),
+    edge("one", 1),
+    edge("float-one", 1.0),
+    edge("string", "text"),
+    edge("empty-string", ""),
+    edge("empty-object", {}),
+    edge("empty-array", []),
+    edge("string-of-json", '{"a": 1}'),
+    edge("string-null", "null"),
+    edge("nested", {"a": [1, 2.5, "x", {"b": {"c": [True, False, None, []]}}], "z": {}}),
+    edge("deep", _nested(30)),
+    edge("deeper", _nested(100), mysql="nests at most 32 levels, or 100 in MySQL itself"),
+    edge("32-bits", 2**32),
+    edge("64-bits", 2**64 - 1),
+    edge("beyond-53-bits", -(2**53) - 1),
+    edge("40-digits", 10**40 + 1),
+    edge("0.1", 0.1),
+    edge("0.1+0.2", 0.1 + 0.2),
+    edge("1e15", 1e15),
+    rewritten("1e16", 1e16, postgresql=10**16),
+    rewritten("1e23", 1e23, postgresql=10**23),
+    edge("1e-7", 1e-7),
+    rewritten("largest-float", 1.7976931348623157e308, postgresql=17976931348623157 * 10**292),
+    edge("smallest-float", 5e-324),
+    rewritten("negative-zero", -0.0, postgresql=0.0),
+    edge("unicode-keys", {"ключ": 1, "😀": 2, "\u00e9": 3, "e\u0301": 4}),
+    edge("empty-key", {"": 1}),
+    edge("odd-keys", {"a b": 1, "a.b": 2, "$": 3, "'": 4, '"': 5, "\\": 6, "\n": 7, "%s": 8, "?": 9}),
+    edge("order-of-keys", {"b": 1, "a": 2, "aa": 3, "B": 4}),
+    edge("text-of-everything", "' \" \\ / \b \f \n \r \t \x7f \x85 \u2028 € 😀 \uffff %s"),
+    edge("control-characters", "".join(map(chr, range(1, 0x20)))),
+    edge("nul", "a\0b", postgresql=NO_NUL),
+    edge("nul-in-key", {"a\0b": 1}, postgresql=NO_NUL),
+    edge("nul-inside", {"a": [{"b": "\0"}]}, postgresql=NO_NUL),
+    edge("escaped-nul", "a\\u0000b"),
+    edge("lone-surrogate", "\ud800", postgresql=HALF_A_CHARACTER, mysql=HALF_A_CHARACTER),
+    edge("long", {"key": "x" * MEBIBYTE}),
+    edge("many-members", {f"key {number}": number for number in range(1000)}),
+)
+
+ADDRESSES: Sequence[Edge] = (
+    NULL,
+    *_named("0.0.0.0", "127.0.0.1", "255.255.255.255", "10.0.0.1"),  # noqa: S104
+)
+LONG_ADDRESSES: Sequence[Edge] = (
+    NULL,
+    *_named("::", "::1", "2001:db8::1", "2001:db8:0:1::", "fe80::1", "::ffff:192.0.2.1", "64:ff9b::c000:201"),
+    rewritten("ipv4-compatible", "::c000:201", postgresql="::192.0.2.1"),
+    edge("every-group", "1111:2222:3333:4444:5555:6666:7777:8888"),
+    edge("all-bits", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    edge("one-zero-group", "1:0:3:4:5:6:7:8"),
+)
+
+BYTES: Sequence[Edge] = (
+    NULL,
+    edge("empty", b""),
+    edge("nul", b"\0"),
+    edge("every-byte", bytes(range(256))),
+    edge("every-byte-backwards", bytes(range(255, -1, -1))),
+    edge("invalid-utf-8", b"\xff\xfe\x80"),
+    edge("text", "naïve".encode()),
+    edge("hex-escape", b"\\x4142"),
+    edge("octal-escape", b"\\000\\134"),
+    edge("quotes", b"'\"`\\"),
+    edge("copy-null", b"\\N"),
+    edge("lines", b"\n\r\n\t"),
+    edge("percents", b"%s %%"),
+    edge("mebibyte", random.Random(7).randbytes(MEBIBYTE)),  # noqa: S311
+)
+
+TEXT_LIKE: Mapping[type[Model], Sequence[Edge]] = {
+    models.TextValue: (*TEXTS, *LONG_TEXTS),
+    models.ReversedTextValue: (*TEXTS, *LONG_TEXTS),
+    models.SecretValue: tuple(replace(item, refused_by={}) for item in (*TEXTS, *LONG_TEXTS)),
+    models.CharValue: (
+        *(item for item in TEXTS if len(item.value or "") <= 20),
+        edge("full-ascii", "x" * 20),
+        edge("full-emoji", "😀" * 20),
+        edge("full-combining", "e\u0301" * 10),
+        edge("full-spaces", " " * 20),
+        edge("ends-in-spaces", "x" * 10 + " " * 10),
+        edge("overlong", "x" * 21, postgresql=OVERLONG, mysql=OVERLONG),
+        edge("overlong-emoji", "😀" * 21, postgresql=OVERLONG, mysql=OVERLONG),
+        edge("overlong-spaces", "x" + " " * 20, postgresql=OVERLONG, mysql=OVERLONG),
+    ),
+    models.SlugValue: _named(None, "", "plain-slug_1", "ünïcode-日本", "-" * 50),
+    models.EmailValue: (
+        *_named(None, "", "a@example.org", "Ünï+tag'quoted@exämple.org"),
+        edge("longest", "x" * 242 + "@example.org"),
+    ),
+    models.URLValue: _named(None, "", "https://example.org/a%20b?c=%C3%A9&d='1'#f", "https://exämple.org/é"),
+    models.FileValue: _named(None, "", "uploads/2026/a file (1).txt", "uploads/%Y/é😀.txt", "..\\up"),
+    models.FilePathValue: _named(None, "", "/nowhere/a file.txt", "C:\\dir\\new"),
+    models.CommaListValue: _named(None, [], ["one"], ["a", "b"], ["", ""], ["é", "'", "\\"]),
+}
+
+OTHERS: Mapping[type[Model], Sequence[Edge]] = {
+    models.BinaryValue: BYTES,
+    models.JSONValue: JSON_VALUES,
+    models.IPAddressValue: (*ADDRESSES, *LONG_ADDRESSES[1:]),
+    models.IPv4AddressValue: ADDRESSES,
+    models.IPv6AddressValue: LONG_ADDRESSES,
+    models.UUIDValue: (
+        NULL,
+        edge("nil", uuid.UUID(int=0)),
+        edge("max", uuid.UUID(int=2**128 - 1)),
+        edge("v1", uuid.UUID("f81d4fae-7dec-11d0-a765-00a0c91e6bf6")),
+        edge("v4", uuid.UUID("16fd2706-8baf-433b-82eb-8c7fada847da")),
+        edge("v7", uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")),
+        edge("leading-zeros", uuid.UUID(int=1)),
+    ),
+}
+
+EDGES: Mapping[type[Model], Sequence[Edge]] = {**TEXT_LIKE, **INTEGERS, **NUMBERS, **TIMES, **OTHERS}
