@@ -1,0 +1,60 @@
+"""``python -m demo``: take the tour; the exit code tells whether everything arrived."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from pathlib import Path
+
+import django
+
+
+def positive_integer(text: str) -> int:
+    """Parse a whole number above zero."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo", description="Move a small shop to a new database."
+    )
+    parser.add_argument("--orders", type=positive_integer, metavar="N", help="how many orders the shop had")
+    parser.add_argument("--directory", type=Path, metavar="DIR", help="where the two SQLite files go")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Take the tour and return the exit code."""
+    options = parse(arguments)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.demo")
+    django.setup()
+
+    from django.core.management.base import CommandError
+
+    from .data import DEFAULT_ORDERS
+    from .files import NotOurs, use_directory
+    from .tour import Tour
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # keeps the order with progress on standard error
+    try:
+        use_directory(options.directory)
+        tour = Tour(orders=options.orders or DEFAULT_ORDERS, elsewhere=options.directory is not None)
+        return 0 if tour.run() else 1
+    except NotOurs as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CommandError as error:
+        print(f"The command stopped: {error}", file=sys.stderr)
+        return error.returncode or 1
+    except KeyboardInterrupt:
+        print("\nStopped. The next run starts afresh.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

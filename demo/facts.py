@@ -1,0 +1,166 @@
+"""Compare the two databases with nothing but Django and hashlib: the tools under show have no say here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Max, Model, QuerySet
+from django.utils import timezone
+
+from .models import Customer, Note, Order, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One sentence about the new database, and whether it is true."""
+
+    sentence: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in one table: how many rows, and a SHA-256 over every value of every row in the key's order."""
+
+    rows: int
+    digest: str
+
+
+def facts(old: str, new: str) -> Iterator[Fact]:
+    """Look into both databases and say what is found."""
+    yield same_rows(contents(old), contents(new))
+    yield hidden_rows(old, new)
+    yield old_stamps(old, new)
+    yield same_targets(old, new)
+    yield same_schema(old, new)
+    yield next_number(old, new)
+
+
+def tables() -> list[type[Model]]:
+    """List the models with a table of their own, those between two others included."""
+    models = apps.get_models(include_auto_created=True)
+    return [model for model in models if model._meta.managed and not model._meta.proxy]
+
+
+def every_row(model: type[Model], alias: str) -> QuerySet[Any]:
+    """Ask for all rows; a model's own manager may hide some."""
+    return QuerySet(model, using=alias)
+
+
+def contents(alias: str) -> dict[str, Content]:
+    """Read each table of a database."""
+    return {model._meta.db_table: _content(model, alias) for model in tables()}
+
+
+def _content(model: type[Model], alias: str) -> Content:
+    columns = [field.attname for field in model._meta.concrete_fields if field.model is model]
+    digest = hashlib.sha256()
+    rows = 0
+    for row in every_row(model, alias).order_by("pk").values_list(*columns).iterator(chunk_size=5_000):
+        digest.update(repr(row).encode())
+        rows += 1
+    return Content(rows, digest.hexdigest())
+
+
+def fingerprint(found: dict[str, Content]) -> str:
+    """Make one short word of a whole database."""
+    words = "".join(f"{table} {content.digest}\n" for table, content in sorted(found.items()))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def same_rows(old: dict[str, Content], new: dict[str, Content]) -> Fact:
+    differing = [table for table in sorted(old) if old[table] != new.get(table)]
+    rows = sum(content.rows for content in new.values())
+    if differing:
+        return Fact(f"These tables differ: {', '.join(differing)}.", holds=False)
+    return Fact(
+        f"All {rows:,} rows of {len(new)} tables are equal, value by value: {fingerprint(new)}.", holds=True
+    )
+
+
+def hidden_rows(old: str, new: str) -> Fact:
+    there, here = (every_row(Product, alias).filter(archived=True).count() for alias in (old, new))
+    shown = Product.objects.using(new).filter(archived=True).count()
+    return Fact(
+        f"{here:,} of {there:,} archived products arrived, though Product.objects shows {shown or 'none'}.",
+        holds=here == there > shown == 0,
+    )
+
+
+def old_stamps(old: str, new: str) -> Fact:
+    """The columns with auto_now: an instance's save() would have put today's date into them."""
+    there, here = (every_row(Order, alias).aggregate(last=Max("changed"))["last"] for alias in (old, new))
+    if here is None or here != there or here > timezone.now():
+        return Fact(f"The latest change of an order is of {here}, and was of {there}.", holds=False)
+    return Fact(
+        f"The latest change of an order is still of {here:%d %B %Y}, not of today (auto_now).", holds=True
+    )
+
+
+def same_targets(old: str, new: str) -> Fact:
+    """Generic foreign keys hold a content type's number, which each database gives out on its own."""
+    there = every_row(Note, old).count() + every_row(LogEntry, old).count()
+    here = sum(_found_targets(new, model) for model in (Order, Customer, Product))
+    return Fact(
+        f"{here:,} of {there:,} notes and log entries still find what they are about by its content type.",
+        holds=here == there,
+    )
+
+
+def _found_targets(alias: str, model: type[Model]) -> int:
+    """Count the generic links that name ``model`` and a row that it has."""
+    keys = set(every_row(model, alias).values_list("pk", flat=True))
+    named = {"content_type__app_label": "demo", "content_type__model": model._meta.model_name}
+    return sum(
+        int(key) in keys
+        for linking in (Note, LogEntry)
+        for key in every_row(linking, alias).filter(**named).values_list("object_id", flat=True)
+    )
+
+
+def same_schema(old: str, new: str) -> Fact:
+    there, here = (_constraints(alias) for alias in (old, new))
+    missing = sorted(name for table, name in there.keys() - here.keys())
+    try:
+        connections[new].check_constraints()
+    except DatabaseError as error:
+        return Fact(f"A foreign key leads nowhere: {error}", holds=False)
+    if there != here:
+        return Fact(f"Indexes and constraints differ; missing: {', '.join(missing) or 'none'}.", holds=False)
+    return Fact(
+        f"All {len(here)} indexes and constraints are there, and no foreign key leads nowhere.", holds=True
+    )
+
+
+def _constraints(alias: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        return {
+            (model._meta.db_table, name): constraint
+            for model in tables()
+            for name, constraint in connection.introspection.get_constraints(
+                cursor, model._meta.db_table
+            ).items()
+        }
+
+
+def next_number(old: str, new: str) -> Fact:
+    """Save an order in the new database, look at its number, and take it back."""
+    last = every_row(Order, old).aggregate(last=Max("pk"))["last"]
+    with transaction.atomic(using=new):
+        customer = every_row(Customer, old).order_by("pk")[0]
+        order = Order(customer_id=customer.pk, placed=timezone.now())
+        order.save(using=new)
+        transaction.set_rollback(True, using=new)
+    return Fact(
+        f"A new order can be saved, and its number is {order.pk:,} after {last:,} (it was taken back).",
+        holds=order.pk == last + 1,
+    )

@@ -1,0 +1,1 @@
+"""What is in the shop's tables, row by row: always the same, whatever the day or the machine."""
