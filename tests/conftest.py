@@ -152,7 +152,7 @@ def _redis() -> str:
 
 
 def _memcached() -> str:
-    from pymemcache import Client
+    from pymemcache import Client  # type: ignore[import-untyped]
 
     client = Client(os.environ["MIGRATOR_TEST_MEMCACHED"].removeprefix("memcached://"))
     try:

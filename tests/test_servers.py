@@ -1,6 +1,7 @@
 """The ground other tests stand on: the right servers, without rights we promise not to need, always fresh."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 from django.apps import apps
@@ -8,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.sites.models import Site
 from django.db import connections
 
+from tests.manage import Finished
 from tests.servers.base import PASSWORD
 from tests.servers.databases import FreshDatabases, Pair
 
@@ -36,7 +38,7 @@ def test_each_pair_is_two_databases(pair: Pair) -> None:
 def test_fresh_puts_back_rows_and_counters(alias: str, databases: FreshDatabases) -> None:
     made_by_migrate = rows_of(alias)
     first_key = new_user_key(alias)
-    Permission.objects.using(alias).first().delete()
+    Permission.objects.using(alias).get(codename="add_user").delete()
     Site.objects.using(alias).update(name="changed")
 
     databases.fresh(alias)
@@ -124,14 +126,16 @@ def test_postgresql_driver_is_the_one_asked_for(databases: FreshDatabases) -> No
     assert driver == {"2": "psycopg2", "3": "psycopg"}[os.environ.get("MIGRATOR_TEST_PSYCOPG", "3")]
 
 
-def test_a_process_of_its_own_sees_the_same_databases(alias: str, run_manage) -> None:
+def test_a_process_of_its_own_sees_the_same_databases(
+    alias: str, run_manage: Callable[..., Finished]
+) -> None:
     User.objects.using(alias).create(username="seen from outside")
     script = (
         "from django.contrib.auth.models import User; from django.db import connections;"
         f"print(*User.objects.using({alias!r}).values_list('username', flat=True));"
         f"print(connections[{alias!r}].Database.__name__)"
     )
-    driver = connections[alias].Database.__name__
+    driver = connections[alias].Database.__name__  # type: ignore[attr-defined]
 
     assert run_manage("shell", "--no-imports", "-c", script) == (0, f"seen from outside\n{driver}\n", "")
 

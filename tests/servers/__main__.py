@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import FrameType
 
 from tests.servers.catalogue import SERVERS
-from tests.servers.process import ServerError
+from tests.servers.process import ServerError, end_with_parent
 
 
 def _start_servers(stack: ExitStack) -> dict[str, str]:
@@ -32,7 +32,8 @@ def _start_servers(stack: ExitStack) -> dict[str, str]:
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
     """Run the command and return its code as a shell would tell it; signals are for the command to act on."""
-    with subprocess.Popen(command, env=os.environ | variables) as process:
+    ends_with_us = end_with_parent(signal.SIGTERM)
+    with subprocess.Popen(command, env=os.environ | variables, preexec_fn=ends_with_us) as process:
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
             # A terminal sends its interrupt to the command as well.

@@ -27,7 +27,7 @@ class PostgreSQL(Server):
 
     def prepare(self) -> None:
         initdb: list[str | Path] = [
-            self.program.with_name("initdb"),
+            self.program.resolve().with_name("initdb"),
             "--pgdata=data",
             "--username=postgres",
             "--no-sync",

@@ -91,15 +91,6 @@ class ServerProcess:
     ) -> None:
         self.log = directory / "log"
         self._stop_signal = stop_signal
-        parent = os.getpid()
-
-        def follow_parent() -> None:
-            """Have the kernel stop this process when its parent's thread ends, even when that is killed."""
-            if _libc is not None:
-                _libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
-                if os.getppid() != parent:
-                    os._exit(1)
-
         with self.log.open("ab") as log:
             # `user` is taken on before preexec_fn runs: taken on later, it would make the kernel forget.
             self._process = subprocess.Popen(
@@ -109,7 +100,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=follow_parent,
+                preexec_fn=end_with_parent(stop_signal),
                 **as_user(user),
             )
 
@@ -134,6 +125,19 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def end_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
+    """Return a preexec_fn: the kernel sends the new process the signal when its parent ends or is killed."""
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return before_exec
 
 
 def as_user(user: str | None) -> Identity:
