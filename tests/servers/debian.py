@@ -74,12 +74,21 @@ def _privilege() -> list[str] | None:
 def _install(packages: list[str], privilege: list[str]) -> None:
     print("Installing Debian packages:", *packages, flush=True)
     apt_get = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]
-    subprocess.run([*apt_get, "update"], stdin=subprocess.DEVNULL, check=True)
-    subprocess.run(
-        [*apt_get, "install", "--yes", "--no-install-recommends", *packages],
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        # What it says fills screens, and matters only when it fails.
+        done = subprocess.run(
+            [*apt_get, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            print(
+                f"{done.stdout}\napt-get {arguments[0]} ended with code {done.returncode}.", file=sys.stderr
+            )
+            return
 
 
 def main(needs: list[str]) -> int:
@@ -88,10 +97,7 @@ def main(needs: list[str]) -> int:
         return 0
     privilege = _privilege()
     if privilege is not None:
-        try:
-            _install(missing, privilege)
-        except subprocess.CalledProcessError as error:
-            print(f"apt-get ended with code {error.returncode}.", file=sys.stderr)
+        _install(missing, privilege)
         missing = [package for need in needs for package in _NEEDS[need]()]
     if missing:
         print(
