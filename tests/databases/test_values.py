@@ -1,0 +1,345 @@
+"""Every edge value between every two engines: it arrives as it was, or the run stops and names its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+from django.db.models import Model, QuerySet
+from django.test import override_settings
+
+from migrator.databases.copy import batch_migrate
+from migrator.errors import DataRejected, Refused
+from tests.servers.databases import ENGINES, PAIRS, Pair, engine_of
+from tests.testapp import models, rows
+
+from .edge_values import DIRT, EDGES, LENIENT, Dirt, Edge
+from .snapshots import Row, differences, exact, insert_rows, snapshot, tables
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+# The place of a row that cannot be moved; no other number in a message is like it.
+BAD_KEY = 46368
+
+
+def name_of(model: type[Model]) -> str:
+    return model.__name__
+
+
+def held_exactly(edge: Edge, *engines: str) -> bool:
+    return not any(engine in edge.refused_by or engine in edge.rewritten_by for engine in engines)
+
+
+def labelled(edges: Sequence[Edge]) -> list[Row]:
+    return [{"label": edge.name, "value": edge.value} for edge in edges]
+
+
+def move(pair: Pair, *moved: type[Model]) -> None:
+    batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label for model in moved])
+
+
+def move_or_refusal(pair: Pair, model: type[Model]) -> str | None:
+    """Move the model, or return what was said instead."""
+    try:
+        move(pair, model)
+    except (Refused, DataRejected) as error:
+        return str(error)
+    return None
+
+
+def assert_names_the_place(message: str, model: type[Model]) -> None:
+    missing = [part for part in (model._meta.label, str(BAD_KEY), "value") if part not in message]
+    assert missing == [], message
+
+
+def assert_refused(pair: Pair, model: type[Model]) -> None:
+    """Expect that moving stops at the row of BAD_KEY, its place is told, and nothing was written."""
+    message = move_or_refusal(pair, model)
+    assert message is not None, differences(snapshot(pair.source, [model]), snapshot(pair.dest, [model]))
+    assert_names_the_place(message, model)
+    assert QuerySet(model, using=pair.dest).count() == 0
+
+
+@pytest.mark.parametrize("model", EDGES, ids=name_of)
+def test_describes_each_engine_truly(alias: str, model: type[Model]) -> None:
+    """What the table of edge values says of an engine is so where Django writes and reads it, without us."""
+    engine = engine_of(alias)
+    held = [edge for edge in EDGES[model] if engine not in edge.refused_by]
+    expected = {edge.name: exact(edge.rewritten_by.get(engine, edge.value)) for edge in held}
+    insert_rows(model, alias, labelled(held))
+    found = snapshot(alias, [model])[model._meta.label]
+    assert {row["label"]: row["value"] for row in found.values()} == {
+        repr(name): value for name, value in expected.items()
+    }
+
+
+@pytest.mark.parametrize("model", EDGES, ids=name_of)
+def test_keeps_values(pair: Pair, model: type[Model]) -> None:
+    held = [edge for edge in EDGES[model] if held_exactly(edge, *pair.engines)]
+    insert_rows(model, pair.source, labelled(held))
+    before = snapshot(pair.source, [model])
+    move(pair, model)
+    assert differences(before, snapshot(pair.dest, [model])) == []
+    assert differences(before, snapshot(pair.source, [model])) == []
+
+
+def rewritten_cases() -> Iterator[Any]:
+    for pair in PAIRS:
+        for model, edges in EDGES.items():
+            chosen = [
+                edge
+                for edge in edges
+                if edge.rewritten_by and not any(engine in edge.refused_by for engine in pair.engines)
+            ]
+            if chosen:
+                yield pytest.param(pair, model, chosen, id=f"{pair}-{model.__name__}")
+
+
+@pytest.mark.parametrize(("pair", "model", "edges"), [*rewritten_cases()], indirect=["pair"])
+def test_writes_values_with_two_notations_as_django_does(
+    pair: Pair, model: type[Model], edges: Sequence[Edge]
+) -> None:
+    insert_rows(model, pair.source, labelled(edges))
+    in_source = dict(QuerySet(model, using=pair.source).values_list("label", "value"))
+    move(pair, model)
+    moved = snapshot(pair.dest, [model])
+    QuerySet(model, using=pair.dest)._raw_delete(pair.dest)
+    insert_rows(model, pair.dest, [{"label": edge.name, "value": in_source[edge.name]} for edge in edges])
+    assert differences(snapshot(pair.dest, [model]), moved) == []
+
+
+def refused_cases() -> Iterator[Any]:
+    for pair in PAIRS:
+        source, dest = pair.engines
+        for model, edges in EDGES.items():
+            for edge in edges:
+                if dest in edge.refused_by and source not in edge.refused_by:
+                    yield pytest.param(pair, model, edge, id=f"{pair}-{model.__name__}-{edge}")
+
+
+@pytest.mark.parametrize(("pair", "model", "edge"), [*refused_cases()], indirect=["pair"])
+def test_refuses_values_that_the_destination_cannot_hold(pair: Pair, model: type[Model], edge: Edge) -> None:
+    good = {"id": 1, "label": "good", "value": None}
+    insert_rows(model, pair.source, [good, {"id": BAD_KEY, "label": "bad", "value": edge.value}])
+    assert_refused(pair, model)
+
+
+@pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
+def test_keeps_the_sign_of_a_postgresql_zero(databases: FreshDatabases, dest: str) -> None:
+    """PostgreSQL has a negative zero, which Django writes in some statements only; the other two have none."""
+    databases.fresh("postgresql_a", dest)
+    execute("postgresql_a", "INSERT INTO testapp_floatvalue (label, value) VALUES ('zero', '-0'::float8)")
+    move(Pair("postgresql_a", dest), models.FloatValue)
+    found = QuerySet(models.FloatValue, using=dest).get().value
+    assert str(found) == ("-0.0" if engine_of(dest) == "postgresql" else "0.0")
+
+
+def test_keeps_rows_of_every_structure(pair: Pair) -> None:
+    rows.fill(pair.source)
+    before = snapshot(pair.source, tables("testapp"))
+    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp", "testapp.Legacy"])
+    assert differences(before, snapshot(pair.dest, tables("testapp"))) == []
+    assert differences(before, snapshot(pair.source, tables("testapp"))) == []
+
+
+@pytest.mark.parametrize("source", ["sqlite_a", "postgresql_a"])
+def test_refuses_keys_that_are_one_to_a_collation(databases: FreshDatabases, source: str) -> None:
+    databases.fresh(source, "mysql_b")
+    insert_rows(models.TextKey, source, [{"code": code, "label": code} for code in ("Zoë", "zoe")])
+    with pytest.raises((Refused, DataRejected)) as caught:
+        move(Pair(source, "mysql_b"), models.TextKey)
+    assert "testapp.TextKey" in str(caught.value)
+    assert "code" in str(caught.value)
+    assert "Zoë" in str(caught.value) or "zoe" in str(caught.value)
+    assert QuerySet(models.TextKey, using="mysql_b").count() == 0
+
+
+# What only other programs write ---------------------------------------------------------------------------
+
+
+# A session in which an engine takes more than it should.
+LAX = {
+    "sqlite": ("PRAGMA ignore_check_constraints = ON",),
+    "mysql": ("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'", "SET SESSION check_constraint_checks = 0"),
+    "postgresql": (),
+}
+AS_STORED = {
+    "sqlite": "typeof(value), quote(value)",
+    "mysql": "HEX(CAST(value AS CHAR))",
+    "postgresql": "value::text",
+}
+
+
+def execute(alias: str, *statements: str) -> list[Any]:
+    """Execute SQL and return the last statement's rows."""
+    with connections[alias].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def insert_dirt(alias: str, dirt: Dirt) -> None:
+    table = connections[alias].ops.quote_name(dirt.model._meta.db_table)
+    insert = f"INSERT INTO {table} (id, label, value) VALUES ({BAD_KEY}, 'bad', {dirt.sql})"
+    execute(alias, *LAX[engine_of(alias)], insert)
+    connections[alias].close()
+
+
+def as_stored(alias: str, model: type[Model]) -> list[Any]:
+    table = connections[alias].ops.quote_name(model._meta.db_table)
+    return execute(alias, f"SELECT id, {AS_STORED[engine_of(alias)]} FROM {table} ORDER BY id")
+
+
+def dirt_cases() -> Iterator[Any]:
+    for pair in PAIRS:
+        for dirt in DIRT[pair.engines[0]]:
+            yield pytest.param(pair, dirt, id=f"{pair}-{dirt.name}")
+
+
+@pytest.mark.parametrize(("pair", "dirt"), [*dirt_cases()], indirect=["pair"])
+def test_never_changes_dirt_silently(pair: Pair, dirt: Dirt) -> None:
+    """Another engine cannot hold it, so it is named; the same engine gets it as it is, or it is named."""
+    insert_rows(dirt.model, pair.source, [{"id": 1, "label": "good", "value": None}])
+    insert_dirt(pair.source, dirt)
+    before = as_stored(pair.source, dirt.model)
+    source, dest = pair.engines
+    if source != dest:
+        assert_refused(pair, dirt.model)
+        return
+    message = move_or_refusal(pair, dirt.model)
+    if message is None:
+        assert as_stored(pair.dest, dirt.model) == before
+    else:
+        assert_names_the_place(message, dirt.model)
+        assert as_stored(pair.dest, dirt.model) == []
+
+
+@pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
+@pytest.mark.parametrize("dirt", LENIENT, ids=lambda dirt: dirt.name)
+def test_understands_what_django_understands(databases: FreshDatabases, dirt: Dirt, dest: str) -> None:
+    databases.fresh("sqlite_a", dest)
+    insert_dirt("sqlite_a", dirt)
+    before = snapshot("sqlite_a", [dirt.model])
+    move(Pair("sqlite_a", dest), dirt.model)
+    assert differences(before, snapshot(dest, [dirt.model])) == []
+
+
+# Time zones -----------------------------------------------------------------------------------------------
+
+AMBIGUOUS = "second-half-past-two"
+BEYOND = "year-9999"
+LEFT_OUT = "hour-left-out"
+
+
+@contextmanager
+def session_time_zone(alias: str, name: str) -> Iterator[None]:
+    """Set ``DATABASES[alias]["TIME_ZONE"]``, for connections of other threads too."""
+    connection = connections[alias]
+    usual = connection.settings_dict["TIME_ZONE"]
+
+    def use(value: str | None) -> None:
+        connection.close()
+        connection.settings_dict["TIME_ZONE"] = value
+        for cached in ("timezone", "timezone_name"):
+            connection.__dict__.pop(cached, None)
+
+    use(name)
+    try:
+        yield
+    finally:
+        use(usual)
+
+
+def instants(*left_out: str) -> list[Row]:
+    return labelled([edge for edge in EDGES[models.DateTimeValue] if edge.name not in left_out])
+
+
+@pytest.mark.parametrize("side", ["source", "dest"])
+def test_keeps_instants_where_one_side_has_its_own_time_zone(pair: Pair, side: str) -> None:
+    with session_time_zone(getattr(pair, side), "Europe/Paris"):
+        insert_rows(models.DateTimeValue, pair.source, instants(AMBIGUOUS, BEYOND))
+        before = snapshot(pair.source, [models.DateTimeValue])
+        move(pair, models.DateTimeValue)
+        assert differences(before, snapshot(pair.dest, [models.DateTimeValue])) == []
+
+
+@pytest.mark.parametrize("dest", ["sqlite_b", "mysql_b"])
+@pytest.mark.parametrize("name", [AMBIGUOUS, BEYOND])
+def test_refuses_instants_that_do_not_exist_in_the_time_zone_of_the_destination(
+    databases: FreshDatabases, dest: str, name: str
+) -> None:
+    """Its columns have local time, where one hour comes twice and the year 10000 cannot be written."""
+    databases.fresh("postgresql_a", dest)
+    edge = next(edge for edge in EDGES[models.DateTimeValue] if edge.name == name)
+    row = {"id": BAD_KEY, "label": "bad", "value": edge.value}
+    insert_rows(models.DateTimeValue, "postgresql_a", [row])
+    with session_time_zone(dest, "Europe/Paris"):
+        assert_refused(Pair("postgresql_a", dest), models.DateTimeValue)
+
+
+@contextmanager
+def local_time() -> Iterator[None]:
+    with override_settings(USE_TZ=False, TIME_ZONE="Europe/Paris"):
+        yield
+
+
+def naive(*left_out: str) -> list[Row]:
+    return [
+        row | {"value": None if row["value"] is None else row["value"].replace(tzinfo=None)}
+        for row in map(dict, instants(*left_out))
+    ]
+
+
+def test_keeps_local_times_without_use_tz(pair: Pair) -> None:
+    with local_time():
+        insert_rows(models.DateTimeValue, pair.source, naive(LEFT_OUT))
+        before = snapshot(pair.source, [models.DateTimeValue])
+        move(pair, models.DateTimeValue)
+        assert differences(before, snapshot(pair.dest, [models.DateTimeValue])) == []
+
+
+@pytest.mark.parametrize("source", ["sqlite_a", "mysql_a"])
+def test_refuses_local_times_that_postgresql_would_shift(databases: FreshDatabases, source: str) -> None:
+    databases.fresh(source, "postgresql_b")
+    with local_time():
+        (row,) = [row for row in naive() if row["label"] == LEFT_OUT]
+        insert_rows(models.DateTimeValue, source, [{**row, "id": BAD_KEY}])
+        assert_refused(Pair(source, "postgresql_b"), models.DateTimeValue)
+
+
+# Tables from before MariaDB had a type for UUIDs ----------------------------------------------------------
+
+OLD_UUID = "ALTER TABLE testapp_uuidvalue MODIFY value char(32) NULL"
+
+
+def has_uuid_type(alias: str) -> bool:
+    return bool(connections[alias].features.has_native_uuid_field)
+
+
+@pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
+def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: str) -> None:
+    databases.fresh("mysql_a", dest)
+    edges = EDGES[models.UUIDValue]
+    execute("mysql_a", OLD_UUID)
+    for key, edge in enumerate(edges, start=1):
+        value = "NULL" if edge.value is None else f"'{edge.value.hex}'"
+        execute("mysql_a", f"INSERT INTO testapp_uuidvalue VALUES ({key}, '{edge}', {value})")
+    before = snapshot("mysql_a", [models.UUIDValue])
+    move(Pair("mysql_a", dest), models.UUIDValue)
+    assert differences(before, snapshot(dest, [models.UUIDValue])) == []
+
+
+@pytest.mark.parametrize("source", [f"{engine}_a" for engine in ENGINES])
+def test_refuses_uuids_for_old_mariadb_columns(databases: FreshDatabases, source: str) -> None:
+    databases.fresh(source, "mysql_b")
+    if not has_uuid_type("mysql_b"):
+        pytest.skip("this server has no type for UUIDs: the column is as Django expects it")
+    execute("mysql_b", OLD_UUID)
+    insert_rows(models.UUIDValue, source, labelled(EDGES[models.UUIDValue]))
+    with pytest.raises((Refused, DataRejected), match=r"testapp\.UUIDValue.*value"):
+        move(Pair(source, "mysql_b"), models.UUIDValue)
+    assert QuerySet(models.UUIDValue, using="mysql_b").count() == 0
