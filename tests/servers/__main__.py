@@ -18,14 +18,16 @@ from tests.servers.process import ServerError, end_with_parent
 def _start_servers(stack: ExitStack) -> dict[str, str]:
     """Start what the environment does not name; return the variables that say where all that is."""
     variables = {}
+    servers = []
     for kind in SERVERS:
         if kind.is_named():
             print(f"{kind.name}: named by {kind.variable}", flush=True)
-            continue
-        server = kind()
-        stack.callback(server.stop)
+        else:
+            servers.append(kind())
+            stack.callback(servers[-1].stop)
+    for server in servers:
         server.start()
-        variables[kind.variable] = server.address()
+        variables[server.variable] = server.address()
         print(f"{server.name} {server.version()}, port {server.port}", flush=True)
     return variables
 

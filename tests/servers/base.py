@@ -46,7 +46,10 @@ class Server(ABC):
     def __init__(self) -> None:
         program = self.find()
         if program is None:
-            raise ServerError(f"No {self.name} program is installed.")
+            raise ServerError(
+                f"There is no {self.programs[0]} here. On Debian, this brings it:\n"
+                f"    sudo apt-get install --no-install-recommends {self.package}"
+            )
         self.program = program
         self.user = unprivileged_user(*self.users)
         self.port = free_port()
