@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.postgres import signals
 from django.db import connections
+from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
 from django.db.models import Model, QuerySet
-from django.test import override_settings
+from django.test import modify_settings, override_settings
 
 from migrator.databases.copy import batch_migrate
 from migrator.errors import DataRejected, Refused
@@ -342,3 +346,97 @@ def test_refuses_uuids_for_old_mariadb_columns(databases: FreshDatabases, source
     with pytest.raises((Refused, DataRejected), match=r"testapp\.UUIDValue.*value"):
         move(Pair(source, "mysql_b"), models.UUIDValue)
     assert QuerySet(models.UUIDValue, using="mysql_b").count() == 0
+
+
+# Types that only PostgreSQL has ----------------------------------------------------------------------------
+
+NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)
+ONLY_POSTGRESQL: Mapping[str, Sequence[Row]] = {
+    "ArrayValue": (
+        {},
+        {"numbers": [], "texts": [], "table": [], "amounts": [], "days": []},
+        {
+            "numbers": [1, None, -(2**31)],
+            "texts": ["", None, "NULL", "null", "a,b", "{c}", '"d"', "e\\f", " ", "\\N", "\n", "😀"],
+            "table": [["a", "{"], ["}", ""]],
+            "amounts": [Decimal("12345678901234567890.0123456789")],
+            "days": [NOON],
+        },
+    ),
+    "RangeValue": (
+        {},
+        {
+            "whole": NumericRange(1, 2**62),
+            "exact": NumericRange(Decimal("0.1"), Decimal("0.25"), "[]"),
+            "days": DateRange(date(2026, 1, 1), None),
+            "instants": DateTimeTZRange(NOON, NOON.replace(hour=13), "(]"),
+        },
+        {
+            "whole": NumericRange(empty=True),
+            "exact": NumericRange(None, None),
+            "days": DateRange(None, date(2026, 1, 1)),
+            "instants": DateTimeTZRange(None, NOON),
+        },
+    ),
+    "HStoreValue": (
+        {},
+        {"value": {}},
+        {"value": {"a": "1", "b": None, "": "", "c => d": '"', "\\": "\\N", "NULL": "NULL", "é": "😀\n"}},
+    ),
+}
+
+
+@pytest.fixture
+def only_postgresql(databases: FreshDatabases) -> Iterator[Pair]:
+    """Install the models that only PostgreSQL can have, and make their tables in two databases."""
+    pair = Pair("postgresql_a", "postgresql_b")
+    databases.fresh(*pair)
+    added = {"append": ["django.contrib.postgres", "tests.testapp_postgresql"]}
+    with modify_settings(INSTALLED_APPS=added):
+        try:
+            for alias in pair:
+                make_tables(alias, "testapp_postgresql")
+            yield pair
+        finally:
+            for alias in pair:
+                # The schema is told by its tables, and what is left of a type is not.
+                execute(alias, "DROP EXTENSION IF EXISTS hstore CASCADE")
+            signals.get_hstore_oids.cache_clear()
+
+
+def make_tables(alias: str, app_label: str) -> None:
+    execute(alias, "CREATE EXTENSION hstore")
+    # New connections get the handlers of the new type.
+    connections[alias].close()
+    signals.get_hstore_oids.cache_clear()
+    with connections[alias].schema_editor() as editor:
+        for model in tables(app_label):
+            editor.create_model(model)
+
+
+@pytest.mark.postgresql
+def test_keeps_values_of_types_that_only_postgresql_has(only_postgresql: Pair) -> None:
+    for model in tables("testapp_postgresql"):
+        insert_rows(model, only_postgresql.source, ONLY_POSTGRESQL.get(model.__name__, ()))
+    words = "setweight(to_tsvector('english', 'the quick fox''s 50% \\ fix'), 'A')"
+    execute(
+        only_postgresql.source, f"INSERT INTO testapp_postgresql_searchvectorvalue (value) VALUES ({words})"
+    )
+    moved = tables("testapp_postgresql")
+    before = snapshot(only_postgresql.source, moved)
+    batch_migrate(source=only_postgresql.source, dest=only_postgresql.dest, labels=["testapp_postgresql"])
+    assert differences(before, snapshot(only_postgresql.dest, moved)) == []
+
+
+@pytest.fixture(params=["sqlite_b", "mysql_b"])
+def elsewhere(databases: FreshDatabases, request: pytest.FixtureRequest) -> str:
+    """Give a database that was migrated before the models of PostgreSQL were there."""
+    alias: str = request.param
+    databases.fresh(alias)
+    return alias
+
+
+@pytest.mark.postgresql
+def test_refuses_types_that_only_postgresql_has_elsewhere(elsewhere: str, only_postgresql: Pair) -> None:
+    with pytest.raises(Refused, match=r"testapp_postgresql\.ArrayValue"):
+        batch_migrate(source=only_postgresql.source, dest=elsewhere, labels=["testapp_postgresql"])
