@@ -15,7 +15,7 @@ from django.utils import timezone
 from .models import Customer, Note, Order, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -127,29 +127,27 @@ def _found_targets(alias: str, model: type[Model]) -> int:
 
 
 def same_schema(old: str, new: str) -> Fact:
-    there, here = (_constraints(alias) for alias in (old, new))
-    missing = sorted(name for table, name in there.keys() - here.keys())
+    """Indexes may be taken off for a fast load: each has to be back, word for word."""
+    there, here = _definitions(old), _definitions(new)
+    differing = sorted({name for name, _ in there.items() ^ here.items()})
     try:
         connections[new].check_constraints()
     except DatabaseError as error:
         return Fact(f"A foreign key leads nowhere: {error}", holds=False)
-    if there != here:
-        return Fact(f"Indexes and constraints differ; missing: {', '.join(missing) or 'none'}.", holds=False)
+    if differing:
+        return Fact(f"Tables or indexes are defined differently: {', '.join(differing)}.", holds=False)
+    indexes = len(here) - len(tables())
     return Fact(
-        f"All {len(here)} indexes and constraints are there, and no foreign key leads nowhere.", holds=True
+        f"All {indexes} indexes are there as they were, and no foreign key leads nowhere.", holds=True
     )
 
 
-def _constraints(alias: str) -> dict[tuple[str, str], Mapping[str, Any]]:
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        return {
-            (model._meta.db_table, name): constraint
-            for model in tables()
-            for name, constraint in connection.introspection.get_constraints(
-                cursor, model._meta.db_table
-            ).items()
-        }
+def _definitions(alias: str) -> dict[str, str | None]:
+    """Read from SQLite's own catalogue how our tables and their indexes are defined, constraints included."""
+    ours = {model._meta.db_table for model in tables()}
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT tbl_name, name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
+        return {name: sql for table, name, sql in cursor.fetchall() if table in ours}
 
 
 def next_number(old: str, new: str) -> Fact:
