@@ -10,7 +10,6 @@ from django.contrib.sites.models import Site
 from django.db import connections
 
 from tests.manage import Finished
-from tests.servers.base import PASSWORD
 from tests.servers.databases import FreshDatabases, Pair
 
 
@@ -138,12 +137,3 @@ def test_a_process_of_its_own_sees_the_same_databases(
     driver = connections[alias].Database.__name__  # type: ignore[attr-defined]
 
     assert run_manage("shell", "--no-imports", "-c", script) == (0, f"seen from outside\n{driver}\n", "")
-
-
-@pytest.mark.parametrize(
-    "variable", ["MIGRATOR_TEST_POSTGRESQL", "MIGRATOR_TEST_MYSQL", "MIGRATOR_TEST_REDIS"]
-)
-def test_passwords_are_ones_that_tests_can_look_for(variable: str) -> None:
-    if variable not in os.environ:
-        pytest.skip(f"{variable} is not set")
-    assert PASSWORD in os.environ[variable]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.utils import OperationalError
@@ -80,15 +80,17 @@ class _Kind(ABC):
         connections[alias].close()
         if alias in self._made:
             self.put_back(alias)
-        elif self._made:
+            return
+        # Where the last attempt failed half way.
+        self.drop(alias)
+        if self._made:
             self.copy(alias)
         else:
             self.create(alias)
             call_command("migrate", database=alias, run_syncdb=True, interactive=False, verbosity=0)
+            connections[alias].close()
             self.keep(alias)
-        if alias not in self._made:
-            self._made.append(alias)
-        connections[alias].close()
+        self._made.append(alias)
 
     def drop_all(self) -> None:
         for alias in self._made:
@@ -113,7 +115,7 @@ class _Kind(ABC):
 
     @abstractmethod
     def drop(self, alias: str) -> None:
-        """Remove the database."""
+        """Remove the database, if there is one."""
 
 
 class _SQLite(_Kind):
@@ -123,7 +125,6 @@ class _SQLite(_Kind):
         self._kept = self._file(alias).with_name("kept.sqlite3")
 
     def keep(self, alias: str) -> None:
-        connections[alias].close()
         shutil.copyfile(self._file(alias), self._kept)
 
     def copy(self, alias: str) -> None:
@@ -158,11 +159,15 @@ class _OnServer(_Kind):
 
     _kept: _Contents
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._own: dict[str, BaseDatabaseWrapper] = {}
+
     def create(self, alias: str) -> None:
         self.administer(alias, f"CREATE DATABASE {self.name(alias)}")
 
     def keep(self, alias: str) -> None:
-        with connections[alias].cursor() as cursor:
+        with self.own(alias).cursor() as cursor:
             tables = self.tables(cursor)
             self._kept = _Contents(
                 schema=self.schema(cursor),
@@ -171,30 +176,42 @@ class _OnServer(_Kind):
             )
 
     def put_back(self, alias: str) -> None:
-        connection = connections[alias]
-        with connection.cursor() as cursor:
+        with self.own(alias).cursor() as cursor:
             self.disconnect_others(cursor)
             if self.schema(cursor) == self._kept.schema:
-                self._put_back_rows(connection, cursor)
+                self._put_back_rows(cursor)
                 self._put_back_counters(cursor)
                 return
-        connection.close()
         self.drop(alias)
         self.copy(alias)
 
-    def _put_back_rows(self, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+    def _put_back_rows(self, cursor: CursorWrapper) -> None:
         filled = _filled(cursor, self.tables(cursor))
         changed = [t for t in filled if t not in self._kept.rows]
         changed += [t for t, (_, rows) in self._kept.rows.items() if _read(cursor, t)[1] != rows]
-        with connection.constraint_checks_disabled(), transaction.atomic(using=connection.alias):
+        with cursor.db.constraint_checks_disabled():
+            # In one transaction, for PostgreSQL checks foreign keys at its end.
+            cursor.db.set_autocommit(False)
             for table in changed:
                 cursor.execute(f"DELETE FROM {table}")
             _write(cursor, {table: kept for table, kept in self._kept.rows.items() if table in changed})
+            cursor.db.commit()
+            cursor.db.set_autocommit(True)
 
     def _put_back_counters(self, cursor: CursorWrapper) -> None:
         for counter, value in self.counters(cursor).items():
             if value != self._kept.counters[counter]:
                 self.set_counter(cursor, counter, self._kept.counters[counter])
+
+    def own(self, alias: str) -> BaseDatabaseWrapper:
+        """Return a connection that no test sees; kept open, it saves 20 ms, for it knows the tables."""
+        own = self._own.setdefault(alias, connections[alias].copy())
+        if own.connection is not None and not own.is_usable():
+            own.close()
+        return own
+
+    def drop(self, alias: str) -> None:
+        self.own(alias).close()
 
     def name(self, alias: str) -> str:
         connection = connections[alias]
@@ -245,7 +262,7 @@ class _PostgreSQL(_OnServer):
 
     def keep(self, alias: str) -> None:
         super().keep(alias)
-        connections[alias].close()
+        self.own(alias).close()
         self._template = connections[alias].ops.quote_name(f"{connections[alias].settings_dict['NAME']}_kept")
         self.administer(alias, f"CREATE DATABASE {self._template} TEMPLATE {self.name(alias)}")
 
@@ -253,6 +270,7 @@ class _PostgreSQL(_OnServer):
         self.administer(alias, f"CREATE DATABASE {self.name(alias)} TEMPLATE {self._template}")
 
     def drop(self, alias: str) -> None:
+        super().drop(alias)
         self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)} WITH (FORCE)")
 
     def drop_all(self) -> None:
@@ -297,15 +315,16 @@ class _MySQL(_OnServer):
 
     def copy(self, alias: str) -> None:
         self.create(alias)
-        connection = connections[alias]
-        with connection.constraint_checks_disabled(), connection.cursor() as cursor:
-            for _, statement in self._kept.schema:
-                cursor.execute(statement)
-            _write(cursor, self._kept.rows)
-        with connection.cursor() as cursor:
+        own = self.own(alias)
+        with own.cursor() as cursor:
+            with own.constraint_checks_disabled():
+                for _, statement in self._kept.schema:
+                    cursor.execute(statement)
+                _write(cursor, self._kept.rows)
             self._put_back_counters(cursor)
 
     def drop(self, alias: str) -> None:
+        super().drop(alias)
         self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)}")
 
     def disconnect_others(self, cursor: CursorWrapper) -> None:
