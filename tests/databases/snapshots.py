@@ -56,7 +56,8 @@ def insert_rows(model: type[models.Model], alias: str, rows: Iterable[Row]) -> N
     with unchecked(connection):
         for start in range(0, len(objects), size):
             batch = objects[start : start + size]
-            models.QuerySet(model, using=alias)._insert(batch, fields=fields, using=alias, raw=True)
+            rows_of: Any = models.QuerySet(model, using=alias)
+            rows_of._insert(batch, fields=fields, using=alias, raw=True)
 
 
 def _prepared(fields: Sequence[models.Field[Any, Any]], row: Row, position: int) -> SimpleNamespace:
@@ -134,7 +135,7 @@ def read_rows(model: type[models.Model], alias: str) -> Iterator[tuple[str, dict
         yield ", ".join(keys), {name: exact(values[name]) for name in names}
 
 
-def _is_null(name: str) -> ExpressionWrapper:
+def _is_null(name: str) -> ExpressionWrapper[Any]:
     return ExpressionWrapper(Q(**{f"{name}__isnull": True}), output_field=BooleanField())
 
 

@@ -198,7 +198,7 @@ def fill(alias: str) -> None:
 
 def _comments(alias: str) -> list[Row]:
     targets = {"tag": "1", "uuidkey": str(MAX), "textkey": "日本"}
-    types = models.QuerySet(ContentType, using=alias).filter(app_label="testapp")
+    types: models.QuerySet[Any, Any] = models.QuerySet(ContentType, using=alias).filter(app_label="testapp")
     return [
         {"content_type_id": key, "object_id": targets[name], "text": f"on a {name}"}
         for name, key in types.filter(model__in=targets).values_list("model", "pk").order_by("model")
