@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
@@ -108,7 +108,7 @@ class BarProgress(Progress):
 
 
 class _BarTask:
-    def __init__(self, bar: tqdm[None]) -> None:
+    def __init__(self, bar: tqdm[Any]) -> None:
         self._bar = bar
 
     def advance(self, count: int) -> None:

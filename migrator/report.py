@@ -46,7 +46,7 @@ def cell_text(value: Cell) -> str:
     """Render one value for people: thousands grouped, seconds and ratios to one decimal."""
     if value is None:
         return "-"
-    if isinstance(value, bool) or isinstance(value, str):
+    if isinstance(value, bool | str):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 

@@ -62,26 +62,31 @@ class MigratorCommand(BaseCommand):
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
-        people = cast(TextIO, self.stderr if options["format"] == "json" else self.stdout)
         self.stderr.style_func = None  # text for people is no error; CommandError is coloured by Django itself
         progress = progress_for(
-            verbosity=options["verbosity"], shown=not options["no_progress"], stream=cast(TextIO, self.stderr)
+            verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
-        prompter = prompter_for(no_input=options["no_input"])
         try:
             if options["report"]:
                 check_target(options["report"])
-            report = self.perform({**options, "people": people}, progress, prompter)
+            report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
             if options["report"]:
                 write_report(report, options["report"])
         except MigratorError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
-        self._publish(report, options, people)
-
-    def _publish(self, report: Report, options: dict[str, Any], people: TextIO) -> None:
         if options["format"] == "json":
             self.stdout.write(to_json(report))
-        if options["verbosity"] > 0:
-            people.write(to_text(report))
+        self.show(report, options)
         if report.exit_code:
             raise CommandError(report.lines[-1], returncode=report.exit_code)
+
+    def show(self, report: Report, options: dict[str, Any]) -> None:
+        """Show a report to people: on standard error where standard output is for a program."""
+        if options["verbosity"] > 0:
+            stream = self.stderr if options["format"] == "json" else self.stdout
+            stream.write(to_text(report) + "\n")
+            stream.flush()
+
+    def _file(self, wrapper: Any) -> TextIO:
+        """Return the stream inside of Django's wrapper, which adds a line's end to whatever is written."""
+        return cast(TextIO, wrapper._out)

@@ -1,0 +1,181 @@
+"""The slow way for a chunk with a row in the way: it finds that row, and copies the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db import transaction
+
+from ..errors import MigratorError
+from .chunks import Bounds, Key, key_text
+from .columns import names
+from .engines.base import LARGEST_FETCH, Row, Severity, Unstorable
+from .journal import Chunk
+from .rejects import Problem, Rejects, row_of
+from .route import Route, Tally, severity_of
+
+CAREFUL_ADVICE = "Correct the row in the source."
+
+
+def copy_carefully(route: Route, chunk: Chunk, rejects: Rejects) -> Tally:
+    """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
+    return _CarefulCopy(route, chunk.number, rejects).run(chunk.bounds())
+
+
+class _CarefulCopy:
+    """Copies a chunk so that a row in the way is found: by its conversion, or by halving what the database refuses."""
+
+    def __init__(self, route: Route, number: int, rejects: Rejects) -> None:
+        self._route, self._number, self._rejects = route, number, rejects
+        self._names = [conversion.column.name for conversion in route.conversions]
+        self._expressions = [conversion.expression for conversion in route.conversions]
+        self._writer = route.writer()
+        self._tally = Tally()
+
+    def run(self, bounds: Bounds) -> Tally:
+        started = time.perf_counter()
+        for batch in self._batches(bounds):
+            self._take(batch)
+        self._tally.writing += time.perf_counter() - started
+        return self._tally
+
+    def _batches(self, bounds: Bounds) -> Iterator[Sequence[Row]]:
+        """Read the chunk's rows; one that the source cannot even give is rejected, and the next ones are read."""
+        source, table = self._route.source, self._route.table
+        while True:
+            try:
+                for batch in source.stream(*self._route.query(bounds, self._expressions)):
+                    yield batch
+                    bounds = Bounds(self._key_of(batch[-1]), bounds.upper)
+                return
+            except MigratorError:
+                raise
+            except Exception as error:
+                if not table.key or source.severity(error) is not Severity.DATA:
+                    raise
+                readable, bounds = self._past_unreadable(bounds, error)
+            if readable:
+                yield readable
+
+    def _key_of(self, row: Row) -> Key:
+        values = row_of(self._names, row)
+        return tuple(values[name] for name in self._route.table.key)
+
+    def _past_unreadable(self, bounds: Bounds, error: Exception) -> tuple[list[Row], Bounds]:
+        """Read row by row up to the first that fails, reject that one, and give the bounds behind it."""
+        source, table = self._route.source, self._route.table
+        readable: list[Row] = []
+        names_of_key = [source.quote(name) for name in table.key]
+        keys, params = self._route.query(bounds, names_of_key)
+        for key in source.fetch_all(f"{keys} LIMIT {LARGEST_FETCH}", params):
+            where = " AND ".join(f"{name} = %s" for name in names_of_key)
+            one = f"FROM {source.quote(table.name)} WHERE {where}"
+            try:
+                readable += source.fetch_all(f"SELECT {', '.join(self._expressions)} {one}", key)
+            except Exception:
+                self._reject_unreadable(one, key)
+                return readable, Bounds(tuple(key), bounds.upper)
+        raise error  # every row can be read by itself, so the cause is not in one of them
+
+    def _reject_unreadable(self, one: str, key: Row) -> None:
+        source = self._route.source
+        row: dict[str, Any] = {}
+        found: list[tuple[str, Exception]] = []
+        for conversion in self._route.conversions:
+            try:
+                row[conversion.column.name] = source.fetch_value(f"SELECT {conversion.expression} {one}", key)
+            except Exception as error:
+                row[conversion.column.name] = None
+                found.append((conversion.column.attname, error))
+        self._tally.rows_read += 1
+        fields = ", ".join(name for name, _ in found) or None
+        reason = (
+            f"the source cannot give it: {source.fault(found[0][1], self._route.table.name).message}" if found else "?"
+        )
+        table = self._route.table
+        problem = Problem(table.label, table.name, key_text(key), fields, "value", reason, "read", CAREFUL_ADVICE)
+        self._tally.rows_rejected += 1
+        self._rejects.add(problem, row, self._number)
+
+    def _take(self, batch: Sequence[Row]) -> None:
+        pairs = []
+        for raw in batch:
+            self._tally.rows_read += 1
+            converted = self._convert(raw)
+            if converted is not None:
+                pairs.append((raw, converted))
+        if pairs:
+            self._write(pairs)
+
+    def _convert(self, raw: Row) -> Row | None:
+        values = []
+        for conversion, value in zip(self._route.conversions, raw, strict=True):
+            try:
+                values.append(value if value is None or conversion.convert is None else conversion.convert(value))
+            except Unstorable as error:
+                self._reject(raw, conversion.column.attname, error.kind, error.reason, "value", error.advice)
+                return None
+            except Exception as error:
+                reason = f"its conversion failed with {type(error).__name__}"
+                self._reject(raw, conversion.column.attname, type(value).__name__, reason, "value", CAREFUL_ADVICE)
+                return None
+        return tuple(values)
+
+    def _write(self, pairs: Sequence[tuple[Row, Row]]) -> None:
+        route = self._route
+        try:
+            with transaction.atomic(using=route.dest.alias):
+                size = self._writer.write([converted for _, converted in pairs])
+                if not route.binds_late:
+                    route.dest.bind_now()
+        except Exception as error:
+            if severity_of(route, error) is not Severity.DATA:
+                raise
+            if len(pairs) > 1:
+                half = len(pairs) // 2
+                self._write(pairs[:half])
+                self._write(pairs[half:])
+            else:
+                self._reject_written(pairs[0], error)
+            return
+        self._tally.rows_written += len(pairs)
+        self._tally.bytes_written += size
+
+    def _reject_written(self, pair: tuple[Row, Row], error: Exception) -> None:
+        raw, converted = pair
+        if isinstance(error, Unstorable):
+            self._reject(raw, None, error.kind, error.reason, "value", error.advice)
+            return
+        position = self._refused_column(converted, error)
+        if position is not None:
+            conversion = self._route.conversions[position]
+            reason = f"the driver cannot send it ({type(error).__name__})"
+            kind = type(raw[position]).__name__
+            self._reject(raw, conversion.column.attname, kind, reason, "value", CAREFUL_ADVICE)
+            return
+        fault = self._route.dest.fault(error, self._route.table.name)
+        field = names(self._route.table, fault.column.split(", ")) if fault.column else None
+        kinds = row_of(self._names, raw)
+        kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
+        self._reject(raw, field, kind, fault.message, fault.code, CAREFUL_ADVICE)
+
+    def _refused_column(self, converted: Row, error: Exception) -> int | None:
+        """Find the value that cannot even be encoded, as only the driver's own classes of error tell of it."""
+        if not isinstance(error, UnicodeError):
+            return None
+        for position, value in enumerate(converted):
+            if isinstance(value, str):
+                try:
+                    value.encode()
+                except UnicodeError:
+                    return position
+        return None
+
+    def _reject(self, raw: Row, field: str | None, kind: str, reason: str, code: str, advice: str) -> None:
+        row = row_of(self._names, raw)
+        key = key_text([row[name] for name in self._route.table.key]) if self._route.table.key else "(none)"
+        table = self._route.table
+        self._tally.rows_rejected += 1
+        self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)

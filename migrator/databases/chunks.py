@@ -1,0 +1,155 @@
+"""Ranges of primary keys: any type, composite ones too, found by following the key's index and never by OFFSET."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .engines.base import Engine
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """A condition that chosen rows meet, as SQL with its parameters."""
+
+    sql: str
+    params: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The keys above ``lower`` up to and with ``upper``; ``None`` leaves that end open."""
+
+    lower: Key | None = None
+    upper: Key | None = None
+
+
+def comparison(engine: Engine, key: Sequence[str], operator: str, bound: Key) -> tuple[str, list[Any]]:
+    """Compare a key with a bound by ``>`` or ``<=``, column after column, in a form that every index can follow."""
+    names = [f"{engine.quote(name)}" for name in key]
+    strict = operator[0]
+    if len(names) == 1:
+        return f"{names[0]} {operator} %s", [bound[0]]
+    branches, params = [], [bound[0]]
+    for position in range(len(names)):
+        last = position == len(names) - 1
+        equal = [f"{name} = %s" for name in names[:position]]
+        branches.append(" AND ".join([*equal, f"{names[position]} {operator if last else strict} %s"]))
+        params += bound[: position + 1]
+    first = f"{names[0]} {strict}= %s"  # implied by the rest; it is what the optimizer takes the range from
+    return f"{first} AND ({' OR '.join(f'({branch})' for branch in branches)})", params
+
+
+def conditions(
+    engine: Engine, key: Sequence[str], bounds: Bounds, restriction: Restriction | None
+) -> tuple[str, list[Any]]:
+    """Build the WHERE clause, keyword included, for a chunk; empty where it is the whole table."""
+    parts: list[str] = []
+    params: list[Any] = []
+    for operator, bound in ((">", bounds.lower), ("<=", bounds.upper)):
+        if bound is not None:
+            sql, values = comparison(engine, key, operator, bound)
+            parts.append(sql)
+            params += values
+    if restriction:
+        parts.append(restriction.sql)
+        params += restriction.params
+    return (f" WHERE {' AND '.join(f'({part})' for part in parts)}" if parts else ""), params
+
+
+def order(engine: Engine, key: Sequence[str], direction: str = "") -> str:
+    """Build the ORDER BY clause for a key; empty where the table has none."""
+    if not key:
+        return ""
+    return " ORDER BY " + ", ".join(f"{engine.quote(name)}{direction}" for name in key)
+
+
+def find_bounds(
+    engine: Engine, table: str, key: Sequence[str], rows: int, size: int, restriction: Restriction | None
+) -> Iterator[Bounds]:
+    """Cut a table of ``rows`` rows into ranges of ``size``.
+
+    The first range is open below and the last above, so that no key can fall outside of them all. A table without a
+    key is one range.
+    """
+    lower: Key | None = None
+    while key and rows > size:
+        upper = _upper_bound(engine, table, key, Bounds(lower), size, restriction)
+        if upper is None:
+            break
+        yield Bounds(lower, upper)
+        lower = upper
+        rows -= size
+    yield Bounds(lower, None)
+
+
+def _upper_bound(
+    engine: Engine, table: str, key: Sequence[str], bounds: Bounds, size: int, restriction: Restriction | None
+) -> Key | None:
+    names = ", ".join(engine.quote(name) for name in key)
+    where, params = conditions(engine, key, bounds, restriction)
+    page = f"SELECT {names} FROM {engine.quote(table)}{where}{order(engine, key)} LIMIT {size}"
+    rows = engine.fetch_all(f"SELECT {names} FROM ({page}) page{order(engine, key, ' DESC')} LIMIT 1", params)
+    return tuple(rows[0]) if rows else None
+
+
+# -- keys as text, for the journal --------------------------------------------------------------------------------
+
+ENCODERS: Mapping[type, Callable[[Any], Any]] = {
+    int: int,
+    str: str,
+    bool: bool,
+    float: float.hex,
+    bytes: lambda value: base64.b64encode(value).decode(),
+    decimal.Decimal: str,
+    uuid.UUID: str,
+    datetime.datetime: datetime.datetime.isoformat,
+    datetime.date: datetime.date.isoformat,
+    datetime.time: datetime.time.isoformat,
+    datetime.timedelta: lambda value: [value.days, value.seconds, value.microseconds],
+}
+DECODERS: Mapping[str, Callable[[Any], Any]] = {
+    "int": int,
+    "str": str,
+    "bool": bool,
+    "float": float.fromhex,
+    "bytes": base64.b64decode,
+    "Decimal": decimal.Decimal,
+    "UUID": uuid.UUID,
+    "datetime": datetime.datetime.fromisoformat,
+    "date": datetime.date.fromisoformat,
+    "time": datetime.time.fromisoformat,
+    "timedelta": lambda value: datetime.timedelta(*value),
+}
+
+
+def encode_key(key: Key | None) -> str | None:
+    """Write a key as JSON that tells each value's class.
+
+    Raises :exc:`TypeError` for a class that no database driver gives for a key.
+    """
+    if key is None:
+        return None
+    values = [bytes(value) if isinstance(value, memoryview) else value for value in key]
+    return json.dumps([[type(value).__name__, ENCODERS[type(value)](value)] for value in values])
+
+
+def decode_key(text: str | None) -> Key | None:
+    """Read a key that :func:`encode_key` wrote."""
+    if text is None:
+        return None
+    return tuple(DECODERS[name](value) for name, value in json.loads(text))
+
+
+def key_text(key: Sequence[Any]) -> str:
+    """Write a key for people."""
+    texts = [value.hex() if isinstance(value, bytes | memoryview) else str(value) for value in key]
+    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"

@@ -1,0 +1,275 @@
+"""How each column gets from one database to the other: which way, and by which pair of conversions.
+
+Three ways, chosen once per column: ``raw`` (both columns have the same type of the same engine), ``proven`` (Django's
+own field, or a plain storage type on both sides: the engines' shortcuts), and ``field`` (the field's own converters,
+for everything else).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models.query import QuerySet
+
+from .engines.base import Convert, Engine, Limit, LimitName, Target, Unstorable
+from .tables import Column, Kind, StoredColumn, Table
+
+Stored = Mapping[str, StoredColumn]
+
+FAMILIES: Mapping[str, Kind] = {"text": Kind.TEXT, "binary": Kind.BINARY, "integer": Kind.INTEGER}
+
+
+class Way(enum.StrEnum):
+    """How a column travels."""
+
+    RAW = "raw"
+    PROVEN = "proven"
+    FIELD = "field"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One column on its way: read by ``expression``, turned by ``convert``, written to ``target``."""
+
+    column: Column
+    way: Way
+    expression: str
+    convert: Convert | None
+    target: Target
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a column is read as a value that can be compared with another database's."""
+
+    column: Column
+    expression: str
+    load: Convert | None
+
+
+def conversions(
+    table: Table,
+    source: Engine,
+    dest: Engine,
+    source_stored: Stored,
+    dest_stored: Stored,
+    mappings: Mapping[str, Mapping[Any, Any]],
+) -> tuple[Conversion, ...]:
+    """Choose the way of every column of a table.
+
+    ``mappings`` gives, by column name, values that are replaced on the way: the ids of rows which both databases have
+    under other ids.
+    """
+    return tuple(
+        _conversion(
+            table, column, source, dest, source_stored[column.name], dest_stored[column.name],
+            mappings.get(column.name),
+        )
+        for column in table.columns
+    )  # fmt: skip
+
+
+def travels_as(
+    column: Column, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
+) -> tuple[Way, Column]:
+    """Choose the way of one column, and give the column with the kind that it has on that way."""
+    is_same_type = source.vendor == dest.vendor and source_stored.declared == dest_stored.declared
+    if is_same_type and source.is_raw_exact:
+        return Way.RAW, dataclasses.replace(column, kind=source.raw_kind)
+    kind = column.kind
+    if kind is not Kind.OTHER and source.stores(kind, source_stored) and dest.stores(kind, dest_stored):
+        return Way.PROVEN, column
+    family = source.storage(source_stored)
+    if kind is Kind.OTHER and family in FAMILIES and family == dest.storage(dest_stored):
+        # What the field reads back is what is stored, so the stored value is what has to arrive.
+        return Way.PROVEN, dataclasses.replace(column, kind=FAMILIES[family])
+    if kind is Kind.OTHER and is_same_type:
+        return Way.RAW, column
+    return Way.FIELD, column
+
+
+def _conversion(
+    table: Table,
+    column: Column,
+    source: Engine,
+    dest: Engine,
+    source_stored: StoredColumn,
+    dest_stored: StoredColumn,
+    mapping: Mapping[Any, Any] | None,
+) -> Conversion:
+    way, typed = travels_as(column, source, dest, source_stored, dest_stored)
+    if mapping is not None and way is Way.RAW:
+        way, typed = Way.PROVEN, column
+    if way is Way.RAW:
+        target = Target(column.name, typed.kind)
+        return Conversion(typed, way, source.raw_expression(column), None, target, ())
+    if way is Way.FIELD:
+        expression, load = _field_reading(table, column, source)
+        dump, placeholder = _field_dump(table, column, dest)
+        target = Target(column.name, Kind.OTHER, placeholder)
+        return Conversion(column, way, expression, _chain(_never_none(load), dump), target, ())
+    limits = tuple(
+        limit
+        for limit in dest.limits(typed.kind, dest_stored)
+        if source.violation(limit, source.quote(column.name), source_stored) is not None
+    )
+    steps = [source.loader(typed, source_stored), *map(guard, limits)]
+    steps += [_mapped(mapping) if mapping is not None else None, dest.dumper(typed, dest_stored)]
+    expression = source.read_expression(typed, source_stored)
+    return Conversion(typed, way, expression, _chain(*steps), Target(column.name, typed.kind), limits)
+
+
+def readings(table: Table, engine: Engine, stored: Stored, other: Engine, other_stored: Stored) -> tuple[Reading, ...]:
+    """Choose how ``engine`` reads a table's columns so that they compare with ``other``'s."""
+    found = []
+    for column in table.columns:
+        way, typed = travels_as(column, engine, other, stored[column.name], other_stored[column.name])
+        if way is Way.RAW:
+            found.append(Reading(typed, engine.raw_expression(column), None))
+        elif way is Way.FIELD:
+            found.append(Reading(column, *_field_reading(table, column, engine)))
+        else:
+            own = stored[column.name]
+            found.append(Reading(typed, engine.read_expression(typed, own), engine.loader(typed, own)))
+    return tuple(found)
+
+
+def _chain(*steps: Convert | None) -> Convert | None:
+    """Make one conversion of several, or ``None`` where there is nothing to do."""
+    real = [step for step in steps if step is not None]
+    if len(real) < 2:
+        return real[0] if real else None
+    if len(real) == 2:
+        first, second = real
+        return lambda value: second(first(value))
+
+    def chained(value: Any) -> Any:
+        for step in real:
+            value = step(value)
+        return value
+
+    return chained
+
+
+def _mapped(mapping: Mapping[Any, Any]) -> Convert:
+    def replace(value: Any) -> Any:
+        try:
+            return mapping[value]
+        except KeyError:
+            raise Unstorable(
+                "id", "the row it points at does not exist in the destination", "Copy that model too."
+            ) from None
+
+    return replace
+
+
+# -- the field's own converters ---------------------------------------------------------------------------------
+
+
+def _field_reading(table: Table, column: Column, engine: Engine) -> tuple[str, Convert | None]:
+    connection = engine.connection
+    compiler = QuerySet(table.model, using=engine.alias).query.get_compiler(using=engine.alias)
+    col = column.field.get_col(table.name)
+    expression, _ = column.field.select_format(compiler, engine.quote(column.name), ())
+    converters = [*connection.ops.get_db_converters(col), *col.get_db_converters(connection)]
+    if not converters:
+        return expression, None
+
+    def load(value: Any) -> Any:
+        for converter in converters:
+            value = converter(value, col, connection)
+        return value
+
+    return expression, load
+
+
+def _never_none(load: Convert | None) -> Convert | None:
+    """Refuse a stored value that its field reads as ``None``: written back, it would have become NULL."""
+    if load is None:
+        return None
+
+    def check(value: Any) -> Any:
+        loaded = load(value)
+        if loaded is None:
+            raise Unstorable(
+                type(value).__name__, "its field reads it as None", "Correct the value, or set it to NULL."
+            )
+        return loaded
+
+    return check
+
+
+def _field_dump(table: Table, column: Column, engine: Engine) -> tuple[Convert, str | None]:
+    connection = engine.connection
+    field = column.field
+    placeholder = None
+    if hasattr(field, "get_placeholder"):
+        compiler = QuerySet(table.model, using=engine.alias).query.get_compiler(using=engine.alias)
+        placeholder = field.get_placeholder(None, compiler, connection)
+    return (lambda value: field.get_db_prep_save(value, connection)), None if placeholder == "%s" else placeholder
+
+
+# -- guards: the limits of a destination, held against one value --------------------------------------------------
+
+NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _size(value: Any) -> int:
+    return len(value.encode(errors="surrogatepass") if isinstance(value, str) else value)
+
+
+def _whole(value: Any) -> int:
+    return value // datetime.timedelta(microseconds=1) if isinstance(value, datetime.timedelta) else value
+
+
+def _digits(value: decimal.Decimal) -> int:
+    digits = "".join(map(str, value.as_tuple().digits)).strip("0")
+    return len(digits)
+
+
+def _decimals(value: decimal.Decimal) -> int:
+    exponent = value.normalize(decimal.Context(prec=decimal.MAX_PREC)).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+BEYOND: Mapping[LimitName, Callable[..., bool]] = {
+    LimitName.LONGER_THAN: lambda value, most: len(value) > most,
+    LimitName.LARGER_THAN: lambda value, most: _size(value) > most,
+    LimitName.OUTSIDE: lambda value, low, high: not low <= _whole(value) <= high,
+    LimitName.NUL_CHARACTER: lambda value: "\0" in value,
+    LimitName.NUL_ESCAPE: lambda value: NUL_ESCAPE.search(value) is not None,
+    LimitName.FOUR_BYTE_CHARACTER: lambda value: max(value, default="") > "\uffff",
+    LimitName.NOT_A_NUMBER: lambda value: bool(value != value),
+    LimitName.INFINITE: math.isinf,
+    LimitName.MORE_DIGITS_THAN: lambda value, most: _digits(value) > most,
+    LimitName.MORE_WHOLE_DIGITS_THAN: lambda value, most: abs(value) >= 10**most,
+    LimitName.MORE_DECIMALS_THAN: lambda value, most: _decimals(value) > most,
+    LimitName.FRACTIONAL_SECONDS: lambda value, digits: bool(value.microsecond % 10 ** (6 - digits)),
+}
+
+
+def guard(limit: Limit) -> Convert:
+    """Make a check of one limit, which gives the value back or raises :exc:`Unstorable`."""
+    is_beyond, arguments = BEYOND[limit.name], limit.arguments
+
+    def check(value: Any) -> Any:
+        if is_beyond(value, *arguments):
+            raise Unstorable(type(value).__name__, limit.reason, limit.advice)
+        return value
+
+    return check
+
+
+def names(table: Table, columns: Sequence[str]) -> str:
+    """Give the attribute names of columns, for messages."""
+    by_name = {column.name: column.attname for column in table.columns}
+    return ", ".join(by_name.get(column, column) for column in columns)

@@ -1,0 +1,468 @@
+"""SQLite: any value in any column, so every value is looked at before it is believed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import decimal
+import fcntl
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.db.models import DecimalField
+from django.utils.dateparse import parse_date, parse_datetime, parse_time
+
+from ..tables import Column, Kind, StoredColumn, Table
+from .base import (
+    FIRST_FETCH,
+    Convert,
+    Counter,
+    Endpoint,
+    Engine,
+    Fault,
+    Limit,
+    LimitName,
+    Row,
+    Severity,
+    Suspicion,
+    TakenOff,
+    Target,
+    Unstorable,
+    Writer,
+    cause_of,
+    next_fetch,
+    prepared,
+)
+from .conversions import BIGINT, datetime_dumper, duration_limit, integer_limit, microseconds
+
+DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
+SMALLEST, LARGEST = BIGINT
+
+INTEGERS = ("integer", "bigint", "smallint", "integer unsigned", "bigint unsigned", "smallint unsigned", "int")
+STORES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.INTEGER: INTEGERS,
+    Kind.BOOLEAN: ("bool",),
+    Kind.FLOAT: ("real",),
+    Kind.DECIMAL: ("decimal",),
+    Kind.TEXT: ("varchar", "text"),
+    Kind.JSON: ("text",),
+    Kind.BINARY: ("blob",),
+    Kind.DATE: ("date",),
+    Kind.TIME: ("time",),
+    Kind.DATETIME: ("datetime",),
+    Kind.DURATION: ("bigint",),
+    Kind.UUID: ("char",),
+    Kind.ADDRESS: ("char",),
+}
+STORAGE: Mapping[str, str] = {
+    "varchar": "text",
+    "text": "text",
+    "blob": "binary",
+    **dict.fromkeys(INTEGERS, "integer"),
+}
+
+# What SQLite stores a value of each kind as (typeof()), and conditions for values that are none of the kind.
+CLASSES: Mapping[Kind, str] = {
+    Kind.INTEGER: "'integer'",
+    Kind.BOOLEAN: "'integer'",
+    Kind.FLOAT: "'real', 'integer'",
+    Kind.DECIMAL: "'real', 'integer'",
+    Kind.BINARY: "'blob'",
+    Kind.DURATION: "'integer'",
+    **dict.fromkeys((Kind.TEXT, Kind.JSON, Kind.DATE, Kind.TIME, Kind.DATETIME, Kind.UUID, Kind.ADDRESS), "'text'"),
+}
+NO_DATE = "date(substr({0}, 1, 10)) IS NOT substr({0}, 1, 10) OR substr({0}, 1, 4) = '0000'"
+CONDITIONS: Mapping[Kind, tuple[str, str]] = {
+    Kind.BOOLEAN: ("{0} NOT IN (0, 1)", "neither 0 nor 1"),
+    Kind.DATE: (NO_DATE, "no date"),
+    Kind.DATETIME: (f"{NO_DATE} OR datetime({{0}}) IS NULL", "no date and time"),
+    Kind.TIME: ("time({0}) IS NULL", "no time"),
+    Kind.UUID: ("length(replace({0}, '-', '')) <> 32 OR {0} GLOB '*[^0-9a-fA-F-]*'", "no UUID"),
+    Kind.JSON: ("NOT json_valid({0})", "no valid JSON (which has no NaN and no Infinity)"),
+}
+
+RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
+FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?([^.,]+)")
+
+
+class SQLite(Engine):
+    """SQLite, of the version that Python carries."""
+
+    vendor = "sqlite"
+    display_name = "SQLite"
+    can_switch_off_foreign_keys = True
+    is_raw_exact = True
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._lock_file: IO[str] | None = None
+
+    # -- the connection -------------------------------------------------------------------------------------
+
+    def describe(self) -> Endpoint:
+        version = self.fetch_value("SELECT sqlite_version()")
+        return Endpoint(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
+
+    def open_source(self) -> None:
+        if str(self.fetch_value("PRAGMA journal_mode")).lower() not in ("wal", "memory"):
+            self.snapshot_note = (
+                "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
+            )
+        self.execute("PRAGMA query_only = ON")
+        self.execute("BEGIN")
+        self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
+
+    def open_destination(self) -> None:
+        self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
+        self.execute("PRAGMA cache_size = -32768")
+
+    def close(self) -> None:
+        if self.connection.connection is not None:  # a database in memory outlives its session
+            with contextlib.suppress(Exception):
+                self.connection.connection.rollback()
+            for pragma in ("query_only = OFF", "foreign_keys = ON"):
+                self.execute(f"PRAGMA {pragma}")
+        super().close()
+
+    def is_same_database(self, other: Engine) -> bool:
+        mine, theirs = _path(self), _path(other)
+        if not mine and not theirs:
+            return bool(self.connection.settings_dict["NAME"] == other.connection.settings_dict["NAME"])
+        return bool(mine and theirs) and os.path.samefile(mine, theirs)
+
+    def lock(self) -> bool:
+        path = _path(self)
+        if not path:
+            return True
+        lock_path = f"{path}.migrator-lock"
+        file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        if os.fstat(file.fileno()).st_nlink == 0:  # its holder removed the file while this one opened it
+            file.close()
+            return self.lock()
+        self._lock_file = file
+        return True
+
+    def unlock(self) -> None:
+        if self._lock_file is not None:
+            Path(f"{_path(self)}.migrator-lock").unlink(missing_ok=True)
+            self._lock_file.close()
+            self._lock_file = None
+
+    # -- the schema -----------------------------------------------------------------------------------------
+
+    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
+        rows = self.fetch_all(f"PRAGMA table_xinfo({self.quote(table)})")
+        return {
+            name: StoredColumn(
+                name,
+                declared.lower().split("(")[0].strip(),
+                declared,
+                nullable=not required,
+                has_default=default is not None or bool(key),
+                is_generated=hidden in (2, 3),
+            )
+            for _, name, declared, required, default, key, hidden in rows
+        }
+
+    def triggers(self, tables: Sequence[str]) -> list[str]:
+        rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
+        return [f"{table}.{name}" for table, name in rows if table in set(tables)]
+
+    # -- values ---------------------------------------------------------------------------------------------
+
+    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
+        return stored.type in STORES.get(kind, ())
+
+    def storage(self, stored: StoredColumn) -> str:
+        return STORAGE.get(stored.type, stored.declared)
+
+    def read_expression(self, column: Column, stored: StoredColumn) -> str:
+        # An expression has no declared type, so that none of Django's converters, which hide bad values, sees it.
+        return f"+{self.quote(column.name)}"
+
+    def raw_expression(self, column: Column) -> str:
+        return f"+{self.quote(column.name)}"
+
+    def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
+        match column.kind:
+            case Kind.INTEGER:
+                return _only(int, "integer")
+            case Kind.BOOLEAN:
+                return _boolean
+            case Kind.FLOAT:
+                return _float
+            case Kind.DECIMAL:
+                return _decimal(column.field)
+            case Kind.BINARY:
+                return _only(bytes, "bytes")
+            case Kind.DURATION:
+                return _duration
+            case Kind.DATE:
+                return _parsed(parse_date, "date")
+            case Kind.TIME:
+                return _parsed(parse_time, "time")
+            case Kind.DATETIME:
+                return self._datetime_loader()
+            case Kind.UUID:
+                return _uuid
+        return _only(str, "text")
+
+    def _datetime_loader(self) -> Convert:
+        parse = _parsed(parse_datetime, "date and time")
+        zone = self.connection.timezone
+        if not settings.USE_TZ:
+            return parse
+
+        def load(value: Any) -> datetime.datetime:
+            parsed: datetime.datetime = parse(value)
+            return parsed.replace(tzinfo=zone) if parsed.tzinfo is None else parsed
+
+        return load
+
+    def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
+        match column.kind:
+            case Kind.DECIMAL:
+                return "{:f}".format
+            case Kind.DATE:
+                return datetime.date.isoformat
+            case Kind.TIME:
+                return datetime.time.isoformat
+            case Kind.DATETIME:
+                return datetime_dumper(self.connection.timezone)
+            case Kind.DURATION:
+                return microseconds
+            case Kind.UUID:
+                return attrgetter("hex")
+        return None
+
+    def limits(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
+        if kind is Kind.INTEGER:
+            return [integer_limit(SMALLEST, LARGEST, stored.declared)]
+        if kind is Kind.DURATION:
+            return [duration_limit()]
+        if kind is Kind.FLOAT:
+            return [
+                Limit(
+                    LimitName.NOT_A_NUMBER, (), "SQLite stores NaN as NULL", "Set these values to NULL in the source."
+                )
+            ]
+        if kind is Kind.DECIMAL:
+            return [
+                Limit(
+                    LimitName.MORE_DIGITS_THAN,
+                    (DIGITS,),
+                    f"SQLite keeps decimals as floating point, exact to {DIGITS} significant digits",
+                    "Round these values, or move to an engine with exact decimals.",
+                ),
+                Limit(
+                    LimitName.NOT_A_NUMBER, (), "SQLite has no decimal NaN", "Set these values to NULL in the source."
+                ),
+            ]
+        return []
+
+    def violation(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+        arguments = limit.arguments
+        match limit.name:
+            case LimitName.LONGER_THAN:
+                # length() of a text ends at a NUL character.
+                return f"length(replace({column}, char(0), ' ')) > {arguments[0]}"
+            case LimitName.LARGER_THAN:
+                return f"length(CAST({column} AS BLOB)) > {arguments[0]}"
+            case LimitName.OUTSIDE:
+                if within(limit):
+                    return None
+                return f"typeof({column}) = 'integer' AND {column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
+            case LimitName.NUL_CHARACTER:
+                return f"instr(CAST({column} AS BLOB), x'00') > 0"
+            case LimitName.NUL_ESCAPE:
+                return f"instr(replace({column}, '\\\\', ''), '\\u0000') > 0"
+            case LimitName.FOUR_BYTE_CHARACTER:
+                return f"{column} REGEXP '[\U00010000-\U0010ffff]'"
+            case LimitName.INFINITE:
+                return f"typeof({column}) = 'real' AND abs({column}) > 1.7976931348623157e308"
+            case LimitName.MORE_WHOLE_DIGITS_THAN:
+                return f"typeof({column}) IN ('real', 'integer') AND abs({column}) >= 1e{arguments[0]}"
+            case LimitName.FRACTIONAL_SECONDS:
+                fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
+                return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
+        return None
+
+    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+        classes = CLASSES.get(column.kind)
+        if classes is None:
+            return []
+        name = self.quote(column.name)
+        condition, reason = CONDITIONS.get(column.kind, ("false", f"stored as something else than {column.kind}"))
+        found = [
+            Suspicion(
+                f"typeof({name}) NOT IN ({classes}) OR {condition.format(name)}",
+                reason,
+                f"Correct these values: SQLite stores anything in any column, and this field means {column.kind}.",
+            )
+        ]
+        if isinstance(column.field, DecimalField):
+            found.append(
+                Suspicion(
+                    f"abs({name} - round({name}, {column.field.decimal_places})) > abs({name}) * 1e-14",
+                    "more decimals than the field has; Django reads them rounded, and so they are copied",
+                    "Nothing needs to be done if the application never reads these values past Django.",
+                    stops=False,
+                )
+            )
+        return found
+
+    # -- rows -----------------------------------------------------------------------------------------------
+
+    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+        size = FIRST_FETCH
+        with self.connection.cursor() as cursor:
+            cursor.execute(*prepared(sql, params))
+            while rows := cursor.fetchmany(size):
+                size = next_fetch(rows, size)
+                yield rows
+
+    def writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        return ManyWriter(self, table, targets)
+
+    # -- what is taken off while rows are loaded ----------------------------------------------------------------
+
+    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
+        if not indexes:
+            return []
+        rows = self.fetch_all(
+            "SELECT m.name, m.sql FROM sqlite_master m JOIN pragma_index_list(%s) l ON l.name = m.name "
+            "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
+            (table.name,),
+        )
+        quote = self.connection.ops.quote_name
+        return [TakenOff(table.name, "index", name, f"DROP INDEX {quote(name)}", sql) for name, sql in rows]
+
+    def exists(self, item: TakenOff) -> bool:
+        return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
+
+    def counters(self, table: Table) -> list[Counter]:
+        if len(table.key) != 1 or not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
+            return []
+        last = self.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = %s", (table.name,))
+        return [] if last is None else [Counter(table.name, table.key[0], last + 1)]
+
+    # -- errors -----------------------------------------------------------------------------------------------
+
+    def severity(self, error: BaseException) -> Severity:
+        code = getattr(cause_of(error), "sqlite_errorname", None)
+        if code is None:
+            return Severity.DATA  # raised by Python's own module: a value that cannot be bound or decoded
+        if code.startswith(RETRIED):
+            return Severity.RETRY
+        return Severity.DATA if code.startswith(DATA) else Severity.FATAL
+
+    def fault(self, error: BaseException, table: str) -> Fault:
+        cause = cause_of(error)
+        message = str(cause)
+        found = FAILED_COLUMN.search(message)
+        if message.startswith("Could not decode"):
+            message = "the text is no valid UTF-8"
+        return Fault(
+            getattr(cause, "sqlite_errorname", type(cause).__name__), message, found[1].strip() if found else None
+        )
+
+
+def _path(engine: Engine) -> str:
+    """Return the file of the main database; empty where it lives in memory."""
+    rows = engine.fetch_all("PRAGMA database_list")
+    return next((str(row[2] or "") for row in rows if row[1] == "main"), "")
+
+
+class ManyWriter(Writer):
+    """Loads rows by one prepared statement."""
+
+    def __init__(self, engine: SQLite, table: str, targets: Sequence[Target]) -> None:
+        self._engine = engine
+        names = ", ".join(engine.quote(target.name) for target in targets)
+        values = ", ".join(target.placeholder or "%s" for target in targets)
+        self._statement = f"INSERT INTO {engine.quote(table)} ({names}) VALUES ({values})"
+
+    def write(self, rows: Sequence[Row]) -> int:
+        with self._engine.connection.cursor() as cursor:
+            cursor.executemany(self._statement, rows)
+        return sum(len(value) if isinstance(value, str | bytes) else 8 for row in rows for value in row)
+
+
+def within(limit: Limit) -> bool:
+    """Tell whether every integer of SQLite fits."""
+    return limit.arguments[0] <= SMALLEST and limit.arguments[1] >= LARGEST
+
+
+def _only(cls: type, name: str) -> Convert:
+    def load(value: Any) -> Any:
+        if type(value) is not cls:
+            raise Unstorable(type(value).__name__, f"SQLite holds it where {name} belongs", "Correct the value.")
+        return value
+
+    return load
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is not int or value not in (0, 1):
+        raise Unstorable(type(value).__name__, "neither 0 nor 1 in a boolean column", "Set it to 0 or 1.")
+    return value == 1
+
+
+def _float(value: Any) -> float:
+    if not isinstance(value, float | int):
+        raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
+    return float(value)
+
+
+def _decimal(field: Any) -> Convert:
+    create = decimal.Context(prec=DIGITS).create_decimal_from_float
+    places = decimal.Decimal(1).scaleb(-field.decimal_places)
+
+    def load(value: Any) -> decimal.Decimal:
+        if not isinstance(value, float | int):
+            raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
+        try:
+            return create(value).quantize(places, context=field.context)
+        except decimal.InvalidOperation:
+            reason = f"too large for {field.max_digits} digits with {field.decimal_places} decimals"
+            raise Unstorable("number", reason, "Correct the value.") from None
+
+    return load
+
+
+def _duration(value: Any) -> datetime.timedelta:
+    if type(value) is not int:
+        raise Unstorable(type(value).__name__, "SQLite holds it where microseconds belong", "Correct the value.")
+    return datetime.timedelta(microseconds=value)
+
+
+def _uuid(value: Any) -> uuid.UUID:
+    try:
+        return uuid.UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise Unstorable(type(value).__name__, "no UUID", "Correct the value.") from None
+
+
+def _parsed(parse: Callable[[str], Any], name: str) -> Convert:
+    def load(value: Any) -> Any:
+        try:
+            parsed = parse(value) if isinstance(value, str) else None
+        except ValueError:
+            parsed = None
+        if parsed is None:
+            raise Unstorable(type(value).__name__, f"no {name}", "Correct the value.")
+        return parsed
+
+    return load

@@ -1,0 +1,81 @@
+"""What comes after the last row: rows without parents, what was taken off, counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import transaction
+
+from ..progress import Progress
+from .chunks import key_text
+from .engines.base import Engine, TakenOff
+from .plan import Plan
+from .references import constrained
+from .rejects import Problem, Rejects, row_of
+from .tables import Reference, Table
+
+BATCH = 500
+ORPHAN_ADVICE = "Copy or correct the row that it points at, then this one."
+
+
+def reject_orphans(plan: Plan, rejects: Rejects) -> dict[str, int]:
+    """Move rows whose parents were rejected, or never existed, to the reject file; then their children, and so on.
+
+    Returns the number of such rows by table name.
+    """
+    dest = plan.tables[0].route.dest if plan.tables else None
+    removed: dict[str, int] = {}
+    found = True
+    while found and dest is not None:
+        found = False
+        for planned in plan.tables:
+            for reference in constrained(planned.table):
+                while count := _reject_batch(dest, planned.table, reference, rejects):
+                    removed[planned.table.name] = removed.get(planned.table.name, 0) + count
+                    found = True
+    return removed
+
+
+def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rejects) -> int:
+    names = [column.name for column in table.columns]
+    select = ", ".join(f"child.{dest.quote(name)}" for name in names)
+    rows = dest.fetch_all(f"{dest.orphan_query(table.name, reference, select)} LIMIT {BATCH}")
+    if not rows:
+        return 0
+    key = table.key or (reference.column,)
+    test = " AND ".join(f"{dest.quote(name)} = %s" for name in key)
+    with transaction.atomic(using=dest.alias):
+        for row in rows:
+            values = row_of(names, row)
+            attname = table.column(reference.column).attname
+            reason = f"the row of {reference.target_table} that it points at is missing"
+            problem = Problem(
+                table.label, table.name, key_text([values[name] for name in key]), attname, "reference", reason,
+                "reference", ORPHAN_ADVICE,
+            )  # fmt: skip
+            rejects.add(problem, values, None)
+            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", [values[name] for name in key])
+        rejects.commit()
+    return len(rows)
+
+
+def put_back(dest: Engine, items: list[TakenOff], progress: Progress, check: Callable[[], None]) -> None:
+    """Restore indexes and constraints, a table's indexes before its foreign keys, in one statement where that pays.
+
+    ``check`` is called between tables, so that a signal can end the work there.
+    """
+    by_table: dict[tuple[bool, str], list[TakenOff]] = {}
+    for item in items:
+        by_table.setdefault((item.kind != "index", item.table), []).append(item)
+    with progress.task("indexes and foreign keys", len(items), unit="objects") as task:
+        for _, group in sorted(by_table.items()):
+            check()
+            dest.put_back(group)
+            task.advance(len(group))
+
+
+def reset_counters(plan: Plan) -> None:
+    """Set every copied table's counter so that the next key is one that is free."""
+    for planned in plan.tables:
+        for counter in planned.route.dest.counters(planned.table):
+            planned.route.dest.reset_counter(counter)

@@ -1,0 +1,58 @@
+"""Rows that both databases have of their own under other ids: content types and permissions.
+
+Where such a model is not part of a run, references to it are translated by what identifies its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.apps import apps
+from django.db.models.query import QuerySet
+
+from .engines.base import Engine
+from .tables import Table
+
+# Model label -> the columns that identify a row whatever its id (Django's own natural keys).
+NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
+    "contenttypes.ContentType": ("app_label", "model"),
+    "auth.Permission": ("content_type__app_label", "content_type__model", "codename"),
+}
+
+
+def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
+    """Tell whether a table's rows are what Django's own ``migrate`` puts into a new database."""
+    if table.label in NATURAL_KEYS:
+        return True
+    if table.label == "sites.Site" and rows == 1:
+        return QuerySet(table.model, using=engine.alias).filter(domain="example.com").exists()
+    return False
+
+
+def id_mappings(source: Engine, dest: Engine, tables: Mapping[str, Table]) -> dict[str, dict[Any, Any]]:
+    """Map the ids of rows that are on both sides, for each such table outside of the selection.
+
+    Returns, by table name, source id to destination id; without the tables whose ids agree.
+    """
+    found = {}
+    for label, natural_key in NATURAL_KEYS.items():
+        if not apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
+            continue
+        model = apps.get_model(label)
+        if model._meta.db_table in tables:
+            continue
+        ids = [
+            {tuple(row[1:]): row[0] for row in QuerySet(model, using=alias).values_list("pk", *natural_key)}
+            for alias in (source.alias, dest.alias)
+        ]
+        mapping = {ids[0][key]: ids[1][key] for key in ids[0] if key in ids[1]}
+        if any(old != new for old, new in mapping.items()) or len(mapping) < len(ids[0]):
+            found[model._meta.db_table] = mapping
+    return found
+
+
+def clear_caches() -> None:
+    """Forget the ids of content types that this process looked up before they were replaced."""
+    if apps.is_installed("django.contrib.contenttypes"):
+        apps.get_model("contenttypes.ContentType").objects.clear_cache()

@@ -1,0 +1,166 @@
+"""The run and its chunks, in two small tables of the destination: a chunk's rows and its record commit together."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import connections, models, transaction
+from django.db.models.query import QuerySet
+from django.utils import timezone
+
+from .chunks import Bounds, decode_key, encode_key
+from .engines.base import TakenOff
+
+PREPARING, COPYING, FINISHING, FINISHED = "preparing", "copying", "finishing", "finished"
+PENDING, DONE = "pending", "done"
+MARK_BATCH = 500
+
+
+class Run(models.Model):
+    """One run: what was planned, how far it is, and what has to be put back."""
+
+    id = models.BigAutoField(primary_key=True)
+    identity = models.TextField()
+    state = models.CharField(max_length=20)
+    taken_off = models.TextField(default="[]")
+    empties = models.BooleanField(default=False)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    started = models.DateTimeField()
+    heartbeat = models.DateTimeField()
+
+    class Meta:
+        apps = Apps()
+        app_label = "migrator"
+        db_table = "migrator_run"
+
+    def items_taken_off(self) -> list[TakenOff]:
+        """List what this run took off and has to put back."""
+        return [TakenOff(**item) for item in json.loads(self.taken_off)]
+
+    def recorded_identity(self) -> dict[str, Any]:
+        """Return what has to be the same for the run to go on."""
+        identity: dict[str, Any] = json.loads(self.identity)
+        return identity
+
+    def holder(self) -> str:
+        """Tell who runs it, for a message."""
+        return f"process {self.pid} on {self.host}, started {self.started:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Chunk(models.Model):
+    """One range of one table: copied or not."""
+
+    id = models.BigAutoField(primary_key=True)
+    table = models.CharField(max_length=255)
+    number = models.IntegerField()
+    lower = models.TextField(null=True)
+    upper = models.TextField(null=True)
+    state = models.CharField(max_length=20, default=PENDING)
+    rows_read = models.BigIntegerField(default=0)
+    rows_written = models.BigIntegerField(default=0)
+    rows_rejected = models.BigIntegerField(default=0)
+    bytes_written = models.BigIntegerField(default=0)
+
+    class Meta:
+        apps = Run._meta.apps
+        app_label = "migrator"
+        db_table = "migrator_chunk"
+
+    def bounds(self) -> Bounds:
+        """Return the keys that this chunk covers."""
+        return Bounds(decode_key(self.lower), decode_key(self.upper))
+
+
+TABLES = (Run._meta.db_table, Chunk._meta.db_table)
+
+
+class Journal:
+    """Reads and writes the journal of one destination. Every write belongs to the caller's transaction."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self._connection = connections[alias]
+
+    def exists(self) -> bool:
+        """Tell whether the destination holds a journal."""
+        with self._connection.cursor() as cursor:
+            return Run._meta.db_table in self._connection.introspection.table_names(cursor)
+
+    def create(self) -> None:
+        """Create the journal's tables, whole or not at all where the engine can."""
+        with self._connection.schema_editor() as editor:
+            for model in (Chunk, Run):  # the run's table comes last: exists() asks for it
+                with self._connection.cursor() as cursor:
+                    present = model._meta.db_table in self._connection.introspection.table_names(cursor)
+                if not present:
+                    editor.create_model(model)
+
+    def drop(self) -> None:
+        """Remove the journal's tables."""
+        with self._connection.schema_editor() as editor:
+            for model in (Run, Chunk):
+                editor.delete_model(model)
+
+    def current(self) -> Run | None:
+        """Return the newest run, or ``None`` where the journal is absent or empty."""
+        return QuerySet(Run, using=self.alias).order_by("-id").first() if self.exists() else None
+
+    def begin(self, identity: dict[str, Any], taken_off: Iterable[TakenOff], *, empties: bool) -> Run:
+        """Record a run before it changes anything; what it will take off is recorded with it."""
+        self.create()
+        now = timezone.now()
+        with transaction.atomic(using=self.alias):
+            QuerySet(Chunk, using=self.alias).all().delete()
+            QuerySet(Run, using=self.alias).all().delete()
+            return QuerySet(Run, using=self.alias).create(
+                identity=json.dumps(identity, sort_keys=True),
+                state=PREPARING,
+                empties=empties,
+                taken_off=json.dumps([item.as_json() for item in taken_off]),
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                started=now,
+                heartbeat=now,
+            )
+
+    def set_state(self, run: Run, state: str) -> None:
+        """Move the run to its next stage."""
+        run.state = state
+        run.save(using=self.alias, update_fields=["state"])
+
+    def take_over(self, run: Run) -> None:
+        """Record this process as the one that runs it now."""
+        run.host, run.pid, run.heartbeat = socket.gethostname(), os.getpid(), timezone.now()
+        run.save(using=self.alias, update_fields=["host", "pid", "heartbeat"])
+
+    def chunks(self, table: str) -> list[Chunk]:
+        """Return the chunks of a table in their order; empty where it has not been cut yet."""
+        return list(QuerySet(Chunk, using=self.alias).filter(table=table).order_by("number"))
+
+    def add_chunks(self, table: str, ranges: Iterable[Bounds]) -> list[Chunk]:
+        """Record the chunks of a table, all of them or none."""
+        chunks: list[Any] = [
+            Chunk(table=table, number=number, lower=encode_key(bounds.lower), upper=encode_key(bounds.upper))
+            for number, bounds in enumerate(ranges)
+        ]
+        with transaction.atomic(using=self.alias):
+            QuerySet(Chunk, using=self.alias).bulk_create(chunks, batch_size=MARK_BATCH)
+        return self.chunks(table)
+
+    def is_done(self, chunk: Chunk) -> bool:
+        """Ask the destination itself whether a chunk was committed: the answer after a lost link."""
+        return QuerySet(Chunk, using=self.alias).filter(pk=chunk.pk, state=DONE).exists()
+
+    def save(self, chunk: Chunk) -> None:
+        """Record what became of a chunk."""
+        chunk.save(using=self.alias)
+
+    def forget(self, table: str) -> None:
+        """Let every chunk of a table be copied again."""
+        QuerySet(Chunk, using=self.alias).filter(table=table).delete()

@@ -1,0 +1,161 @@
+"""What a run will do, as data: shown before the first write, walked by the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .chunks import Restriction
+from .columns import conversions
+from .ends import Ends
+from .engines.base import Endpoint, TakenOff
+from .findings import Finding
+from .identity import id_mappings, made_by_migrate
+from .ordering import is_cycle, load_order
+from .route import Route
+from .schema import Catalogue
+from .selection import LeftOut, Selection
+from .tables import Table
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """One table of a run: how it travels, and what is on both sides now."""
+
+    route: Route
+    source_rows: int
+    dest_rows: int
+    is_made_by_migrate: bool
+
+    @property
+    def table(self) -> Table:
+        return self.route.table
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it starts. Groups are in load order; a group is one table or a cycle of them."""
+
+    source: Endpoint
+    dest: Endpoint
+    groups: tuple[tuple[TablePlan, ...], ...]
+    left_out: tuple[LeftOut, ...]
+    unknown_tables: tuple[str, ...]
+    taken_off: tuple[TakenOff, ...]
+    findings: tuple[Finding, ...]
+    adds_rows: bool
+    keeps_indexes: bool
+    # The tables that ``--migrate`` would create first, with the source's rows; only a dry run has any.
+    created: tuple[tuple[Table, int], ...] = ()
+
+    @property
+    def tables(self) -> tuple[TablePlan, ...]:
+        """All tables in load order."""
+        return tuple(table for group in self.groups for table in group)
+
+    @property
+    def emptied(self) -> tuple[TablePlan, ...]:
+        """The destination's tables that are emptied first, children before parents."""
+        if self.adds_rows:
+            return ()
+        return tuple(table for table in reversed(self.tables) if table.dest_rows)
+
+    @property
+    def destroyed(self) -> tuple[TablePlan, ...]:
+        """Those of them whose rows somebody else than Django's own ``migrate`` has put there."""
+        return tuple(table for table in self.emptied if not table.is_made_by_migrate)
+
+    @property
+    def stopping(self) -> tuple[Finding, ...]:
+        """What keeps the run from starting."""
+        return tuple(finding for finding in self.findings if finding.stops)
+
+    def identity(self) -> dict[str, Any]:
+        """Describe what has to be the same for a run to be resumed."""
+        return {
+            "source": str(self.source),
+            "destination": str(self.dest),
+            "adds rows": self.adds_rows,
+            "keeps indexes": self.keeps_indexes,
+            "tables": {
+                table.table.name: {
+                    "columns": [[c.column.name, str(c.column.kind), str(c.way)] for c in table.route.conversions],
+                    "key": list(table.table.key),
+                    "restriction": _as_text(table.route.restriction),
+                }
+                for table in self.tables
+            },
+        }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Name what differs between the identity of a recorded run and that of the call that would resume it."""
+    found = [name for name in new if name != "tables" and old.get(name) != new[name]]
+    before, now = old.get("tables", {}), new["tables"]
+    found += [f"table {name!r} is new" for name in now if name not in before]
+    found += [f"table {name!r} is gone" for name in before if name not in now]
+    found += [f"the columns or rows of table {name!r}" for name in now if name in before and before[name] != now[name]]
+    return found
+
+
+def _as_text(restriction: Restriction | None) -> list[str] | None:
+    return None if restriction is None else [restriction.sql, *map(str, restriction.params)]
+
+
+def catalogues(ends: Ends, tables: Sequence[Table]) -> tuple[Catalogue, Catalogue]:
+    """Describe the tables' columns as both databases have them."""
+    return tuple({t.name: engine.stored_columns(t.name) for t in tables} for engine in (ends.source, ends.dest))  # type: ignore[return-value]
+
+
+def table_plans(
+    ends: Ends,
+    selection: Selection,
+    source_has: Catalogue,
+    dest_has: Catalogue,
+    restrictions: Mapping[str, Restriction | None],
+    *,
+    adds_rows: bool,
+) -> tuple[tuple[TablePlan, ...], ...]:
+    """Plan every table that both sides have, in groups and load order."""
+    by_name = {table.name: table for table in selection.tables}
+    mappings = id_mappings(ends.source, ends.dest, by_name)
+    present = [table for table in selection.tables if _is_complete(table, source_has, dest_has)]
+    groups = []
+    for group in load_order(present):
+        binds_late = is_cycle(group) and adds_rows and not ends.dest.can_switch_off_foreign_keys
+        groups.append(
+            tuple(
+                _table_plan(
+                    ends, table, source_has, dest_has, mappings, restrictions.get(table.name), binds_late=binds_late
+                )
+                for table in group
+            )
+        )
+    return tuple(groups)
+
+
+def _is_complete(table: Table, source_has: Catalogue, dest_has: Catalogue) -> bool:
+    return all(column.name in catalogue[table.name] for catalogue in (source_has, dest_has) for column in table.columns)
+
+
+def _table_plan(
+    ends: Ends,
+    table: Table,
+    source_has: Catalogue,
+    dest_has: Catalogue,
+    mappings: Mapping[str, Mapping[Any, Any]],
+    restriction: Restriction | None,
+    *,
+    binds_late: bool,
+) -> TablePlan:
+    of_columns = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
+    ways = conversions(table, ends.source, ends.dest, source_has[table.name], dest_has[table.name], of_columns)
+    dest_rows = ends.dest.count(table.name)
+    where = (restriction.sql, restriction.params) if restriction else ("", ())
+    return TablePlan(
+        Route(table, ends.source, ends.dest, ways, restriction, binds_late),
+        ends.source.count(table.name, *where),
+        dest_rows,
+        dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),
+    )

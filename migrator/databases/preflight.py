@@ -1,0 +1,165 @@
+"""Every question that can be asked before the first write, so that a run does not fail after hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from django.apps import apps
+
+from ..errors import Refused
+from .chunks import Restriction
+from .ends import Ends
+from .findings import Finding
+from .identity import made_by_migrate
+from .plan import Plan, TablePlan, catalogues, table_plans
+from .references import existing_keys, find_dangling, missing_parents, outside_references
+from .schema import Catalogue, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
+from .selection import Selection
+from .tables import Table
+from .values import check_unique_text, check_values
+
+
+def make_plan(
+    ends: Ends,
+    selection: Selection,
+    *,
+    keeps_indexes: bool = False,
+    adds_rows: bool = False,
+    restrictions: Mapping[str, Restriction | None] | None = None,
+    is_whole: bool = True,
+    is_resumed: bool = False,
+    will_migrate: bool = False,
+) -> Plan:
+    """Look at both databases and describe what a run would do and what stands in its way.
+
+    ``adds_rows``: the destination keeps its rows; ``restrictions``: the chosen rows, by table; ``is_resumed``: the
+    rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first.
+    """
+    restrictions = restrictions or {}
+    source_has, dest_has = catalogues(ends, selection.tables)
+    findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
+    groups = table_plans(ends, selection, source_has, dest_has, restrictions, adds_rows=adds_rows)
+    tables = [table for group in groups for table in group]
+    if not any(finding.stops for finding in findings):
+        findings += _check_contents(ends, tables, source_has, dest_has)
+        if not is_resumed:
+            findings += _check_added(ends, tables) if adds_rows else _check_whole(ends, tables)
+    taken_off = (
+        ()
+        if adds_rows
+        else tuple(item for table in tables for item in ends.dest.removable(table.table, indexes=not keeps_indexes))
+    )
+    return Plan(
+        ends.source.describe(),
+        ends.dest.describe(),
+        groups,
+        selection.left_out,
+        tuple(tables_without_model(ends.source, _known_tables())) if is_whole else (),
+        taken_off,
+        tuple(findings),
+        adds_rows,
+        keeps_indexes,
+        tuple((t, ends.source.count(t.name)) for t in selection.tables if not dest_has[t.name]) if will_migrate else (),
+    )
+
+
+def _known_tables() -> set[str]:
+    return {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+
+
+def _check_schema(
+    ends: Ends, tables: tuple[Table, ...], source_has: Catalogue, dest_has: Catalogue, *, will_migrate: bool
+) -> Iterator[Finding]:
+    labels = {table.model._meta.app_label for table in tables}
+    yield from check_migrations(ends.source, labels)
+    if will_migrate:
+        names = unapplied_migrations(ends.dest.connection)
+        if names:
+            text = f"{len(names)} migrations will be applied first: {shortened(names)}"
+            yield Finding(ends.dest.alias, text, "", stops=False)
+        tables = tuple(table for table in tables if dest_has[table.name])
+    else:
+        yield from check_migrations(ends.dest, labels)
+    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has)
+
+
+def _check_contents(
+    ends: Ends, tables: list[TablePlan], source_has: Catalogue, dest_has: Catalogue
+) -> Iterator[Finding]:
+    if ends.source.snapshot_note:
+        yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
+    if triggers := ends.dest.triggers([table.table.name for table in tables]):
+        yield Finding(
+            ends.dest.alias,
+            f"triggers there fire for every row that is loaded: {shortened(triggers)}",
+            "Disable them during the run if they change rows or write others.",
+            stops=False,
+        )
+    for table in tables:
+        yield from check_values(table.route, source_has[table.table.name])
+        yield from check_unique_text(table.route, source_has[table.table.name], dest_has[table.table.name])
+
+
+def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+    """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
+    source_rows = sum(
+        table.source_rows for table in tables if not made_by_migrate(ends.source, table.table, table.source_rows)
+    )
+    dest_rows = sum(table.dest_rows for table in tables if not table.is_made_by_migrate)
+    if dest_rows and not source_rows:
+        yield Finding(
+            ends.source.alias,
+            f"the source is empty and the destination holds {dest_rows:,} rows",
+            "Did you swap --source and --dest?",
+        )
+    for dangling in find_dangling(ends.source, [table.table for table in tables]):
+        yield Finding(
+            ends.source.alias,
+            str(dangling),
+            "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
+            is_about_rows=True,
+        )
+    emptied = [table.table for table in tables if table.dest_rows]
+    for outside in outside_references(ends.dest, emptied) if emptied else ():
+        yield Finding(
+            ends.dest.alias,
+            f"{outside} is not part of this run and points into tables that would be emptied",
+            "Select it as well, or empty it yourself.",
+        )
+
+
+def _check_added(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+    """Check a move that adds rows to those that the destination has."""
+    selected = {table.table.name: (table.table, table.route.restriction) for table in tables}
+    for table in tables:
+        for dangling in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected):
+            yield Finding(
+                table.table.label,
+                f"{dangling} in the destination and are not among the chosen rows",
+                "Copy those rows too.",
+                is_about_rows=True,
+            )
+        count, examples = existing_keys(ends.source, ends.dest, table.table, table.route.restriction)
+        if count:
+            yield Finding(
+                table.table.label,
+                f"{count:,} of the chosen rows have a primary key that the destination already has "
+                f"(for example {', '.join(examples)})",
+                "Choose rows that are not there yet, or delete them there.",
+                is_about_rows=True,
+            )
+
+
+def refuse(plan: Plan, *, on_error: str) -> None:
+    """Raise :exc:`Refused` with everything that keeps the run from starting.
+
+    Rows that cannot be stored do not, where they will be skipped and kept in the reject file.
+    """
+    stopping = [f for f in plan.stopping if not (on_error == "skip" and f.is_about_rows)]
+    if not stopping:
+        return
+    lines = "\n".join(f"  - {finding}" for finding in stopping)
+    hint = ""
+    if any(finding.is_about_rows for finding in stopping):
+        hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
+    raise Refused(f"Nothing was written. {len(stopping)} findings stop the run:\n{lines}{hint}")

@@ -1,0 +1,208 @@
+"""Foreign keys held against the rows: what points nowhere, and what would point nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+
+from .chunks import Restriction, key_text, order
+from .engines.base import Engine
+from .tables import Reference, Table, converting_field, table_of
+
+EXAMPLES = 3
+LOOKUP = 500
+
+
+@dataclass(frozen=True)
+class Dangling:
+    """Rows of one table whose reference leads nowhere; ``keys`` are examples."""
+
+    table: Table
+    reference: Reference
+    rows: int
+    keys: tuple[str, ...]
+
+    def __str__(self) -> str:
+        attname = self.table.column(self.reference.column).attname
+        return (
+            f"{self.table.label}.{attname}: {self.rows:,} rows point at {self.reference.target_table} rows that do not "
+            f"exist (for example primary key {', '.join(self.keys)})"
+        )
+
+
+def constrained(table: Table) -> Iterator[Reference]:
+    """Give the references that have to lead somewhere: those with a constraint in the database."""
+    return (reference for reference in table.references if reference.has_constraint)
+
+
+def find_dangling(engine: Engine, tables: Sequence[Table]) -> list[Dangling]:
+    """Find the orphans within one database by an anti-join per reference."""
+    found = []
+    for table in tables:
+        for reference in constrained(table):
+            rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)")))
+            if rows:
+                found.append(Dangling(table, reference, rows, example_orphans(engine, table, reference)))
+    return found
+
+
+def example_orphans(engine: Engine, table: Table, reference: Reference) -> tuple[str, ...]:
+    """Name a few of the rows that a reference leaves dangling."""
+    names = ", ".join(f"child.{engine.quote(name)}" for name in table.key) or "1"
+    query = engine.orphan_query(table.name, reference, names)
+    ordering = f" ORDER BY {names}" if table.key else ""
+    return tuple(key_text(row) for row in engine.fetch_all(f"{query}{ordering} LIMIT {EXAMPLES}"))
+
+
+def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
+    """Name the tables outside of the selection whose rows point into it."""
+    selected = {table.name for table in tables}
+    found = []
+    for model in apps.get_models(include_auto_created=True):
+        table = table_of(model)
+        if table.name in selected or model._meta.proxy or model._meta.swapped:
+            continue
+        targets = sorted({ref.target_table for ref in constrained(table)} & selected)
+        if not targets or not dest.stored_columns(table.name):
+            continue
+        where = " OR ".join(
+            f"{dest.quote(ref.column)} IS NOT NULL" for ref in constrained(table) if ref.target_table in selected
+        )
+        rows = dest.count(table.name, where)
+        if rows:
+            found.append(f"{table.label} ({rows:,} rows pointing into {', '.join(targets)})")
+    return found
+
+
+# -- rows that are added to a database that has others ---------------------------------------------------------------
+
+
+def missing_parents(
+    source: Engine,
+    dest: Engine,
+    table: Table,
+    restriction: Restriction | None,
+    selected: dict[str, tuple[Table, Restriction | None]],
+) -> list[Dangling]:
+    """Find chosen rows whose parents are neither chosen nor in the destination."""
+    found = []
+    for reference in constrained(table):
+        wanted = _wanted(source, table, reference, restriction, selected)
+        absent = list(_absent(source, dest, table, reference, wanted))
+        if absent:
+            rows, keys = _pointing_at(source, table, reference, restriction, absent)
+            found.append(Dangling(table, reference, rows, keys))
+    return found
+
+
+def _wanted(
+    source: Engine,
+    table: Table,
+    reference: Reference,
+    restriction: Restriction | None,
+    selected: dict[str, tuple[Table, Restriction | None]],
+) -> Iterator[Any]:
+    """Give the distinct values of a reference among the chosen rows that no chosen row answers to."""
+    column = source.quote(reference.column)
+    parts: list[str] = [f"{column} IS NOT NULL"]
+    params: list[Any] = []
+    if restriction:
+        parts.append(restriction.sql)
+        params += restriction.params
+    if reference.target_table in selected:
+        _, parent_restriction = selected[reference.target_table]
+        if parent_restriction is None:
+            return
+        parts.append(
+            f"{column} NOT IN (SELECT {source.quote(reference.target_column)} "
+            f"FROM {source.quote(reference.target_table)} WHERE {parent_restriction.sql})"
+        )
+        params += parent_restriction.params
+    where = " AND ".join(f"({part})" for part in parts)
+    sql = f"SELECT DISTINCT {column} FROM {source.quote(table.name)} WHERE {where}"
+    for batch in source.stream(sql, params):
+        yield from (row[0] for row in batch)
+
+
+def _absent(source: Engine, dest: Engine, table: Table, reference: Reference, values: Iterator[Any]) -> Iterator[Any]:
+    """Give the values that no row of the destination answers to."""
+    field = converting_field(table.column(reference.column).field)
+    stored = dest.stored_columns(reference.target_table)
+    target = stored[reference.target_column]
+    load = source.loader(table.column(reference.column), source.stored_columns(table.name)[reference.column])
+    dump = dest.dumper(table.column(reference.column), target)
+    for batch in _pages(values):
+        by_param = {}
+        for value in batch:
+            neutral = load(value) if load else value
+            param = dump(neutral) if dump else field.get_db_prep_value(neutral, dest.connection, prepared=False)
+            by_param[param] = value
+        marks = ", ".join(["%s"] * len(by_param))
+        column = dest.quote(reference.target_column)
+        sql = f"SELECT {column} FROM {dest.quote(reference.target_table)} WHERE {column} IN ({marks})"
+        present = {row[0] for row in dest.fetch_all(sql, list(by_param))}
+        yield from (value for param, value in by_param.items() if param not in present)
+
+
+def _pages(values: Iterator[Any]) -> Iterator[list[Any]]:
+    page: list[Any] = []
+    for value in values:
+        page.append(value)
+        if len(page) == LOOKUP:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _pointing_at(
+    source: Engine, table: Table, reference: Reference, restriction: Restriction | None, values: list[Any]
+) -> tuple[int, tuple[str, ...]]:
+    """Count the chosen rows that point at these values, and name a few of them."""
+    values = values[:LOOKUP]
+    marks = ", ".join(["%s"] * len(values))
+    where = f"{source.quote(reference.column)} IN ({marks})"
+    params = list(values)
+    if restriction:
+        where += f" AND {restriction.sql}"
+        params += restriction.params
+    rows = source.count(table.name, where, params)
+    names = ", ".join(source.quote(name) for name in table.key)
+    sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
+    return rows, tuple(key_text(row) for row in source.fetch_all(sql, params))
+
+
+def existing_keys(
+    source: Engine, dest: Engine, table: Table, restriction: Restriction | None
+) -> tuple[int, tuple[str, ...]]:
+    """Count the chosen rows whose primary key the destination has already, and name a few."""
+    if not table.key or dest.is_empty(table.name):
+        return 0, ()
+    names = ", ".join(source.quote(name) for name in table.key)
+    where, params = (f" WHERE {restriction.sql}", restriction.params) if restriction else ("", ())
+    columns = [table.column(name) for name in table.key]
+    source_stored, dest_stored = source.stored_columns(table.name), dest.stored_columns(table.name)
+    loads = [source.loader(column, source_stored[column.name]) for column in columns]
+    dumps = [dest.dumper(column, dest_stored[column.name]) for column in columns]
+    count = 0
+    examples: list[str] = []
+    test = " AND ".join(f"{dest.quote(name)} = %s" for name in table.key)
+    rows = (
+        row
+        for batch in source.stream(f"SELECT {names} FROM {source.quote(table.name)}{where}", params)
+        for row in batch
+    )
+    for page in _pages(rows):
+        wanted = []
+        for row in page:
+            neutral = [load(value) if load else value for load, value in zip(loads, row, strict=True)]
+            wanted += [dump(value) if dump else value for dump, value in zip(dumps, neutral, strict=True)]
+        sql = " OR ".join([f"({test})"] * len(page))
+        dest_names = ", ".join(dest.quote(name) for name in table.key)
+        found = dest.fetch_all(f"SELECT {dest_names} FROM {dest.quote(table.name)} WHERE {sql}", wanted)
+        count += len(found)
+        examples += [key_text(row) for row in found[: EXAMPLES - len(examples)]]
+    return count, tuple(examples)

@@ -1,0 +1,123 @@
+"""Rows that the destination cannot hold: named for people, and kept whole in a file of JSON lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..errors import DataRejected, UsageError
+from ..files import append_private, check_target, replace_private
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why one row cannot be stored. Nothing in it is a value of the row but its primary key."""
+
+    label: str
+    table: str
+    key: str
+    field: str | None
+    kind: str
+    reason: str
+    code: str
+    advice: str
+
+    def __str__(self) -> str:
+        place = f"{self.label} with primary key {self.key}"
+        if self.field:
+            place += f", field {self.field}"
+        return f"{place}: {self.kind}: {self.reason} [{self.code}]. {self.advice}"
+
+
+def json_value(value: Any) -> Any:
+    """Write a raw value so that JSON can hold it: bytes in base64, everything else as itself or its text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, bytes | memoryview):
+        return {"base64": base64.b64encode(bytes(value)).decode()}
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+class Rejects:
+    """Stop at the first row that cannot be stored."""
+
+    count = 0
+
+    def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
+        """Take note of a row. Raises :exc:`DataRejected` unless rows are skipped."""
+        raise DataRejected(f"{problem} Or pass --on-error skip --rejects FILE to copy all other rows.")
+
+    def commit(self) -> None:
+        """Make sure that what was noted outlives a crash, before the chunk is committed."""
+
+    def close(self) -> None:
+        """Release the file, if there is one."""
+
+
+class RejectFile(Rejects):
+    """Write the rows that cannot be stored to a file that only its owner can read, and go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO = append_private(path)
+
+    def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
+        self.count += 1
+        line = {
+            "model": problem.label,
+            "table": problem.table,
+            "pk": problem.key,
+            "field": problem.field,
+            "kind": problem.kind,
+            "reason": problem.reason,
+            "code": problem.code,
+            "advice": problem.advice,
+            "chunk": chunk,
+            "row": {name: json_value(value) for name, value in row.items()},
+        }
+        self._file.write(json.dumps(line, ensure_ascii=True) + "\n")
+
+    def commit(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def rejects_for(on_error: str, path: Path | None) -> Rejects:
+    """Choose what happens to rows that cannot be stored.
+
+    Raises :exc:`UsageError` where rows shall be skipped and there is no file to keep them in.
+    """
+    if on_error == "stop":
+        return Rejects()
+    if on_error != "skip":
+        raise UsageError(f"on_error is {on_error!r}; it is 'stop' or 'skip'.")
+    if path is None:
+        raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
+    check_target(path)
+    return RejectFile(path)
+
+
+def keep_lines(path: Path, is_current: Callable[[str, int | None], bool]) -> None:
+    """Drop the lines of chunks that will be copied again, so that no row is listed twice after a crash."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the crash came in the middle of this line, and so before its chunk was committed
+            continue
+        if is_current(entry["table"], entry["chunk"]):
+            kept.append(line + "\n")
+    replace_private(path, "".join(kept))
+
+
+def row_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """Pair a row's values with its columns."""
+    return dict(zip(names, values, strict=True))

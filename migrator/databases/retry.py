@@ -1,0 +1,81 @@
+"""Trying again: the same chunk, after a lost link, a deadlock or a lock timeout of the destination."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
+
+from django.db import Error
+
+from ..errors import MigratorError, Refused
+from ..progress import Progress
+from .ends import Ends
+from .engines.base import Severity
+from .journal import Chunk, Journal
+from .rejects import Rejects
+from .route import ReadFailed, Route, Tally
+from .transfer import copy_chunk
+
+RETRY_FOR_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = 10.0
+
+Result = TypeVar("Result")
+
+
+def copy_with_retries(
+    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ends: Ends, progress: Progress
+) -> Tally:
+    """Copy a chunk, again if need be. What the destination has recorded as done is not done twice."""
+
+    def attempt() -> Tally:
+        if attempts and journal.is_done(chunk):  # the link was lost after the commit and before its answer
+            chunk.refresh_from_db(using=route.dest.alias)
+            return Tally(chunk.rows_read, chunk.rows_written, chunk.rows_rejected, chunk.bytes_written)
+        attempts.append(1)
+        return copy_chunk(route, chunk, journal, rejects)
+
+    attempts: list[int] = []
+    if route.dest.connection.in_atomic_block:  # a group is tried again as a whole
+        return attempt()
+    return with_retries(ends, progress, attempt)
+
+
+def with_retries(ends: Ends, progress: Progress, action: Callable[[], Result]) -> Result:
+    """Run an action until it succeeds, fails for good, or five minutes of passing faults are over.
+
+    Raises :exc:`~migrator.errors.MigratorError` where the source is lost, whose snapshot cannot come back.
+    """
+    deadline = time.monotonic() + RETRY_FOR_SECONDS
+    for number in count(1):
+        try:
+            if number > 1:
+                _reconnect(ends)
+            return action()
+        except ReadFailed as error:
+            raise MigratorError(
+                f"The source {ends.source.alias!r} failed while it was read: "
+                f"{ends.source.fault(error.__cause__ or error, '').message}."
+            ) from error
+        except Error as error:
+            is_passing = ends.dest.severity(error) is Severity.RETRY
+            if not is_passing or time.monotonic() > deadline:
+                raise
+            pause = min(LONGEST_PAUSE_SECONDS, 0.1 * 2**number)
+            reason = ends.dest.fault(error, "").message
+            progress.message(f"  {ends.dest.alias!r}: {reason}; trying again in {pause:.1f} s")
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _reconnect(ends: Ends) -> None:
+    if ends.dest.connection.connection is not None and ends.dest.connection.is_usable():
+        return
+    ends.dest.connection.close()
+    ends.dest.open_destination()
+    if not ends.dest.lock():
+        raise Refused(
+            f"While the link to {ends.dest.alias!r} was lost, another run took its place, or the server still holds "
+            "the old session."
+        )

@@ -1,0 +1,82 @@
+"""A table's way from one database to the other, and what was moved along it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .chunks import Bounds, Restriction, conditions, order
+from .columns import Conversion, Way
+from .engines.base import Engine, Severity, Writer
+from .tables import Table
+
+
+class ReadFailed(Exception):
+    """The source failed while it was read; the cause is its error."""
+
+
+@dataclass
+class Tally:
+    """What was moved, and where the time went, in seconds."""
+
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_rejected: int = 0
+    bytes_written: int = 0
+    reading: float = 0.0
+    converting: float = 0.0
+    writing: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A table's way from one database to the other."""
+
+    table: Table
+    source: Engine
+    dest: Engine
+    conversions: tuple[Conversion, ...]
+    restriction: Restriction | None = None
+    # References are only right once a whole group of tables is there.
+    binds_late: bool = False
+
+    @property
+    def is_piped(self) -> bool:
+        """Whether rows go from database to database without being looked at."""
+        return self.source.can_pipe_to(self.dest) and all(conversion.way is Way.RAW for conversion in self.conversions)
+
+    @property
+    def method(self) -> str:
+        """Name the way for people."""
+        if self.is_piped:
+            return "piped"
+        by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
+        return f"rows; through the field: {', '.join(by_field)}" if by_field else "rows"
+
+    def query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
+        """Build the query for a chunk's rows, in the order of their keys."""
+        where, params = conditions(self.source, self.table.key, bounds, self.restriction)
+        name = self.source.quote(self.table.name)
+        return (
+            f"SELECT {', '.join(expressions)} FROM {name}{where}{order(self.source, self.table.key)}",
+            params,
+        )
+
+    def writer(self) -> Writer:
+        """Open the destination's bulk loader."""
+        return self.dest.writer(self.table.name, [conversion.target for conversion in self.conversions])
+
+
+def severity_of(route: Route, error: Exception) -> Severity:
+    """Tell what an error on the way asks for, whichever side it came from."""
+    if isinstance(error, ReadFailed):
+        return route.source.severity(error.__cause__ or error)
+    if isinstance(error, ValueError | OverflowError | ArithmeticError | TypeError):  # a conversion's own
+        return Severity.DATA
+    return route.dest.severity(error)

@@ -1,0 +1,191 @@
+"""Tables and columns as data: what the models say there is, and what a database says it has."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Field, ForeignKey, Model
+
+
+class Kind(enum.StrEnum):
+    """The neutral Python value of a column, into which every engine loads and from which every engine dumps."""
+
+    INTEGER = "integer"  # int
+    BOOLEAN = "boolean"  # bool
+    FLOAT = "float"  # float
+    DECIMAL = "decimal"  # decimal.Decimal
+    TEXT = "text"  # str
+    JSON = "json"  # str: the document's text, so that SQL NULL, JSON null and large numbers stay apart
+    BINARY = "binary"  # bytes
+    DATE = "date"  # datetime.date
+    TIME = "time"  # datetime.time, naive
+    DATETIME = "datetime"  # datetime.datetime, aware where USE_TZ is on
+    DURATION = "duration"  # datetime.timedelta
+    UUID = "uuid"  # uuid.UUID
+    ADDRESS = "address"  # str: an IP address
+    OTHER = "other"  # whatever the field itself makes of it
+
+
+# Django's own fields, by internal type. Only these have proven shortcuts; see kind_of().
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "AutoField",
+            "BigAutoField",
+            "SmallAutoField",
+            "IntegerField",
+            "BigIntegerField",
+            "SmallIntegerField",
+            "PositiveIntegerField",
+            "PositiveBigIntegerField",
+            "PositiveSmallIntegerField",
+        ),
+        Kind.INTEGER,
+    ),
+    **dict.fromkeys(("CharField", "TextField", "SlugField", "FileField", "FilePathField"), Kind.TEXT),
+    "BinaryField": Kind.BINARY,
+    "BooleanField": Kind.BOOLEAN,
+    "DateField": Kind.DATE,
+    "DateTimeField": Kind.DATETIME,
+    "DecimalField": Kind.DECIMAL,
+    "DurationField": Kind.DURATION,
+    "FloatField": Kind.FLOAT,
+    "GenericIPAddressField": Kind.ADDRESS,
+    "JSONField": Kind.JSON,
+    "TimeField": Kind.TIME,
+    "UUIDField": Kind.UUID,
+}
+
+# A subclass that overrides one of these decides itself what is stored.
+CONVERTING_METHODS = (
+    "db_type",
+    "from_db_value",
+    "get_db_converters",
+    "get_db_prep_save",
+    "get_db_prep_value",
+    "get_internal_type",
+    "get_placeholder",
+    "get_prep_value",
+    "select_format",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One concrete column of a model's table; ``field`` is the field that converts its values."""
+
+    name: str
+    attname: str
+    field: Field[Any, Any]
+    kind: Kind
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key: a column of one table that points at a column of another."""
+
+    column: str
+    target_table: str
+    target_column: str
+    nullable: bool
+    has_constraint: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """One concrete table, read and written column by column."""
+
+    label: str
+    name: str
+    model: type[Model]
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    references: tuple[Reference, ...]
+    is_automatic: bool = False
+
+    def column(self, name: str) -> Column:
+        """Return the column of that name in the database."""
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def refers_to_itself(self) -> bool:
+        return any(reference.target_table == self.name for reference in self.references)
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """A column as a database's own catalogue describes it. Lengths are in characters unless they say bytes."""
+
+    name: str
+    type: str
+    declared: str
+    nullable: bool
+    has_default: bool = False
+    is_generated: bool = False
+    max_length: int | None = None
+    max_bytes: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    is_unsigned: bool = False
+    ignores_case: bool = False
+    is_three_byte_utf8: bool = False
+
+
+def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:
+    """Follow foreign keys to the field whose type a column has (``ForeignKey.get_col`` does the same)."""
+    while isinstance(field, ForeignKey):
+        field = field.target_field
+    return field
+
+
+def kind_of(field: Field[Any, Any]) -> Kind:
+    """Tell the neutral value of a field: proven for Django's own conversions, ``OTHER`` for anybody else's."""
+    for method in CONVERTING_METHODS:
+        owner = next((cls for cls in type(field).__mro__ if method in vars(cls)), None)
+        if owner is not None and not owner.__module__.startswith("django."):
+            return Kind.OTHER
+    return KINDS.get(field.get_internal_type(), Kind.OTHER)
+
+
+def _columns(model: type[Model]) -> tuple[Column, ...]:
+    columns = []
+    for field in model._meta.local_concrete_fields:
+        if getattr(field, "generated", False):
+            continue
+        source = converting_field(field)
+        columns.append(Column(str(field.column), field.attname, source, kind_of(source), nullable=bool(field.null)))
+    return tuple(columns)
+
+
+def _references(model: type[Model]) -> tuple[Reference, ...]:
+    return tuple(
+        Reference(
+            column=str(field.column),
+            target_table=field.target_field.model._meta.db_table,
+            target_column=str(field.target_field.column),
+            nullable=bool(field.null),
+            has_constraint=bool(vars(field)["db_constraint"]),
+        )
+        for field in model._meta.local_concrete_fields
+        if isinstance(field, ForeignKey)
+    )
+
+
+def table_of(model: type[Model]) -> Table:
+    """Describe the table of a concrete model: its own columns only, a parent's table being a table of its own."""
+    meta = model._meta
+    names = {str(field.column) for field in meta.local_concrete_fields}
+    key = tuple(str(field.column) for field in meta.pk_fields)
+    return Table(
+        label=meta.label,
+        name=meta.db_table,
+        model=model,
+        columns=_columns(model),
+        key=key if set(key) <= names else (),
+        references=_references(model),
+        is_automatic=bool(meta.auto_created),
+    )

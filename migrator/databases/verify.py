@@ -1,0 +1,111 @@
+"""Proof after the copy: exact counts, counters above the largest key, and no reference that leads nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .engines.base import Counter, Engine
+from .references import Dangling, find_dangling
+from .tables import Table
+
+EQUAL, DIFFERENT, REJECTED, MISSING = "equal", "different", "rejected", "missing"
+
+
+@dataclass(frozen=True)
+class TableCount:
+    """The rows of one table on both sides; ``None`` where the table is not there."""
+
+    label: str
+    table: str
+    source_rows: int | None
+    dest_rows: int | None
+    rejected: int = 0
+
+    @property
+    def difference(self) -> int | None:
+        """Rows in the destination less rows in the source."""
+        if self.source_rows is None or self.dest_rows is None:
+            return None
+        return self.dest_rows - self.source_rows
+
+    @property
+    def status(self) -> str:
+        """Whether the counts agree, or differ just by the rejected rows."""
+        if self.difference is None:
+            return MISSING
+        if self.difference == 0:
+            return EQUAL
+        return REJECTED if self.rejected and self.difference == -self.rejected else DIFFERENT
+
+
+@dataclass(frozen=True)
+class LateCounter:
+    """A counter whose next key is taken already."""
+
+    counter: Counter
+    largest: int
+
+    def __str__(self) -> str:
+        if self.counter.problem:
+            return f"{self.counter.table}.{self.counter.column}: {self.counter.problem}"
+        return (
+            f"{self.counter.table}.{self.counter.column}: the next key would be {self.counter.next_value}, "
+            f"and {self.largest} is taken"
+        )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared, and what was found."""
+
+    counts: tuple[TableCount, ...]
+    late_counters: tuple[LateCounter, ...]
+    dangling: tuple[Dangling, ...]
+
+    @property
+    def differing(self) -> tuple[TableCount, ...]:
+        """The tables whose counts do not agree and are not explained by rejected rows."""
+        return tuple(count for count in self.counts if count.status in (DIFFERENT, MISSING))
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not (self.differing or self.late_counters or self.dangling)
+
+
+def count_tables(
+    source: Engine, dest: Engine, tables: Sequence[Table], rejected: Mapping[str, int] | None = None
+) -> tuple[TableCount, ...]:
+    """Count each table on both sides, exactly and in one statement a table."""
+    rejected = rejected or {}
+    return tuple(
+        TableCount(
+            table.label, table.name, _rows(source, table.name), _rows(dest, table.name), rejected.get(table.name, 0)
+        )
+        for table in tables
+    )
+
+
+def _rows(engine: Engine, table: str) -> int | None:
+    return engine.count(table) if engine.stored_columns(table) else None
+
+
+def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[LateCounter, ...]:
+    """Find the counters that would give a key which is taken, and key columns that have lost theirs."""
+    found = []
+    for table in tables:
+        for counter in dest.counters(table):
+            largest = dest.fetch_value(f"SELECT MAX({dest.quote(counter.column)}) FROM {dest.quote(counter.table)}")
+            is_late = counter.next_value is not None and largest is not None and counter.next_value <= largest
+            if counter.problem or is_late:
+                found.append(LateCounter(counter, largest or 0))
+    return tuple(found)
+
+
+def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verification:
+    """Compare the counts of two databases, and look at the second one's counters and references."""
+    present = [table for table in tables if dest.stored_columns(table.name)]
+    return Verification(
+        count_tables(source, dest, tables), late_counters(dest, present), tuple(find_dangling(dest, present))
+    )

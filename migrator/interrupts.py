@@ -1,0 +1,42 @@
+"""Signals end a run between two chunks: what runs is committed, nothing new begins."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from .errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """While entered, the first signal is only noted, and :meth:`check` acts on it; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise Interrupted("Stopped at once; the chunk that was being copied was rolled back.", number)
+        self.received = number
+
+    def check(self) -> None:
+        """Raise :exc:`Interrupted` if a signal has come."""
+        if self.received is not None:
+            raise Interrupted("Stopped after the chunk that was being copied.", self.received)

@@ -1,0 +1,82 @@
+"""What the commands that copy rows between databases share: their options, and how a plan is shown."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ..databases.copy import Watcher
+from ..databases.summary import plan_report
+from ..progress import Progress
+from ..prompts import Prompter
+from .base import MigratorCommand, positive_integer
+
+ARGUMENTS = (
+    "source",
+    "dest",
+    "chunk_size",
+    "dry_run",
+    "resume",
+    "trust_done",
+    "cleanup",
+    "verify",
+    "on_error",
+    "rejects",
+    "keep_journal",
+)
+
+
+class RunCommand(MigratorCommand):
+    """A command that copies rows from one database to another."""
+
+    def add_options(self, parser: CommandParser) -> None:
+        parser.add_argument("--source", required=True, metavar="ALIAS", help="The database to read, in DATABASES.")
+        parser.add_argument("--dest", required=True, metavar="ALIAS", help="The database to fill, in DATABASES.")
+        parser.add_argument(
+            "--chunk-size",
+            type=positive_integer,
+            metavar="ROWS",
+            help="Rows in a chunk, and so in a transaction (default: MIGRATOR['CHUNK_SIZE'] or 10000).",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Show the plan and stop; nothing is written.")
+        parser.add_argument("--resume", action="store_true", help="Go on with a run that was cut off.")
+        parser.add_argument(
+            "--trust-done",
+            action="store_true",
+            help="With --resume: do not hold the chunks that were committed against the source again.",
+        )
+        parser.add_argument(
+            "--cleanup",
+            action="store_true",
+            help="Give up a run that was cut off: put back the indexes and foreign keys it took off.",
+        )
+        parser.add_argument(
+            "--verify", choices=("none", "count"), default="count", help="What is compared at the end (default: count)."
+        )
+        parser.add_argument(
+            "--on-error",
+            choices=("stop", "skip"),
+            default="stop",
+            help="What happens at a row that the destination cannot hold (default: stop).",
+        )
+        parser.add_argument(
+            "--rejects", type=Path, metavar="FILE", help="Where --on-error skip keeps such rows, as JSON lines."
+        )
+        parser.add_argument(
+            "--keep-journal", action="store_true", help="Leave the run's journal tables in the destination."
+        )
+
+    def run_arguments(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Pick the options that the functions behind these commands take by the same names."""
+        words = [word for word in sys.argv if word not in ("--resume", "--cleanup")]
+        again = shlex.join(words)
+        hint = f"Go on:   {again} --resume\nGive up: {again} --cleanup"
+        return {**{name: options[name] for name in ARGUMENTS}, "resume_hint": hint}
+
+    def watcher(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Watcher:
+        """Make who shows the plan, draws the progress and asks."""
+        return Watcher(lambda plan: self.show(plan_report(plan), options), progress, prompter)
