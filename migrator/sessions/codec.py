@@ -257,9 +257,7 @@ def same_text(one: SessionBase, other: SessionBase) -> bool:
         except Unreadable:
             return False
 
-    return all(
-        reads(other, one.encode(probe), probe) and reads(one, other.encode(probe), probe) for probe in PROBES
-    )
+    return all(reads(other, one.encode(probe), probe) and reads(one, other.encode(probe), probe) for probe in PROBES)
 
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -268,8 +266,4 @@ _STRINGS = frozenset({str})
 
 def _is_plain(data: Data) -> bool:
     """Tell from its types alone that JSON gives data back equal: keys that are numbers, tuples and NaN are not."""
-    return (
-        type(data) is dict
-        and _STRINGS.issuperset(map(type, data))
-        and _PLAIN.issuperset(map(type, data.values()))
-    )
+    return type(data) is dict and _STRINGS.issuperset(map(type, data)) and _PLAIN.issuperset(map(type, data.values()))

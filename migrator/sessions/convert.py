@@ -38,9 +38,7 @@ class Converter:
         if expires is not None and (self._dest.rounded(expires) or 0) <= moment:
             raise Expired
         saved = self._saved(session, moment)
-        payload = (
-            session.payload if self._verbatim else self._dump(session, data or {}, expires, saved, tally)
-        )
+        payload = session.payload if self._verbatim else self._dump(session, data or {}, expires, saved, tally)
         new = Session(
             session.key,
             payload,
@@ -75,19 +73,13 @@ class Converter:
             )
         raise Problem("skipped", "it has no time to live")
 
-    def _dump(
-        self, session: Session, data: Data, expires: int | None, saved: int, tally: Tally
-    ) -> str | bytes:
+    def _dump(self, session: Session, data: Data, expires: int | None, saved: int, tally: Tally) -> str | bytes:
         try:
             payload, survives = self._dest.dump(data, expires, saved)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise Problem(
-                "unfit", f"the destination's serializer does not hold it: {_without_values(error)}"
-            ) from None
+            raise Problem("unfit", f"the destination's serializer does not hold it: {_without_values(error)}") from None
         except Unreadable:
-            raise Problem(
-                "unfit", "the destination's serializer does not read back what it writes for it"
-            ) from None
+            raise Problem("unfit", "the destination's serializer does not read back what it writes for it") from None
         if not survives:
             self._count_change(session, data, tally)
         return payload

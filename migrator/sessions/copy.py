@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..caches.interrupt import stopping_between_pages
 from ..caches.stores.base import WHOLE, Share
 from ..errors import Declined, Refused
 from ..progress import Progress
@@ -19,10 +18,11 @@ from .guards import check_counts, check_options, check_places, check_sample
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
 from .records import CopyOptions, End, Tally
+from .stopping import stopping_between_pages
 from .stores.base import Store
 from .workers import Work, can_fork, run_side_by_side
 
-Show = Callable[[str], object]
+Show = Callable[["Plan"], object]
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,6 @@ class Plan:
     in_dest: int | None
     notes: tuple[str, ...]
     options: CopyOptions
-
-    def text(self) -> str:
-        """Render the plan for people."""
-        lines = [
-            "Copy sessions",
-            f"  from  {self.source}: {_counted(self.in_source)}",
-            f"  to    {self.dest}: {_counted(self.in_dest)}",
-            f"  sessions without time to live: {self.options.no_ttl}",
-        ]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
 @dataclass(frozen=True)
@@ -77,26 +67,28 @@ def copy_sessions(
     """
     # 1. open both ends  2. ask what could go wrong  3. show the plan  4. ask the person  5. pass after pass
     options, progress, prompter = options or CopyOptions(), progress or Progress(), prompter or Prompter()
-    opened, target = open_end(source, options), open_end(dest, options)
-    plan = _planned(opened, target, options)
-    if show:
-        show(plan.text())
-    if options.dry_run:
-        return CopyResult(plan, is_dry_run=True)
-    if not prompter.proceed("Copy them?"):
-        raise Declined("Nothing was written.")
-    started, evicted = time.monotonic(), target.evictions()
     with ExitStack() as stack:
+        opened, target = (stack.enter_context(closing(open_end(end, options))) for end in (source, dest))
+        plan = _planned(opened, target, options)
+        if show:
+            show(plan)
+        if options.dry_run:
+            return CopyResult(plan, is_dry_run=True)
+        if not prompter.proceed(f"Copy sessions from {plan.source} to {plan.dest}?"):
+            raise Declined("Nothing was written.")
+        started, evicted = time.monotonic(), target.evictions()
         check = stack.enter_context(stopping_between_pages())
         manifest = _manifest(stack, opened, target, options)
-        run = _Run(source, dest, opened, target, plan, manifest, progress, check)
-        passes = run.all_passes()
+        passes = _Run(source, dest, opened, target, plan, manifest, progress, check).all_passes()
+        seconds = time.monotonic() - started
+        return CopyResult(plan, tuple(passes), seconds, max(target.evictions() - evicted, 0), total=_total(passes))
+
+
+def _total(passes: Sequence[Tally]) -> Tally:
     total = Tally()
     for tally in passes:
         total.add(tally)
-    return CopyResult(
-        plan, tuple(passes), time.monotonic() - started, max(target.evictions() - evicted, 0), total=total
-    )
+    return total
 
 
 def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
@@ -114,7 +106,8 @@ def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:
     lost = source.roles - dest.roles
     if lost:
         notes.append(
-            f"the destination keeps no {', '.join(sorted(lost))}: pages that list or end a user's sessions need the table"
+            f"the destination keeps no {', '.join(sorted(lost))}: "
+            "pages that list or end a user's sessions need the table"
         )
     if not (options.manifest or options.catch_up):
         notes.append(
@@ -122,9 +115,7 @@ def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:
             "run the transition store meanwhile, or use --catch-up and --manifest"
         )
     if options.jobs > 1 and not (can_fork() and source.can_share and options.limit is None):
-        notes.append(
-            "one process copies: this source, platform or --limit does not let several share the work"
-        )
+        notes.append("one process copies: this source, platform or --limit does not let several share the work")
     return notes
 
 
@@ -162,9 +153,7 @@ class _Run:
         self._source, self._dest = opened, target
         self._plan, self._options = plan, plan.options
         self._manifest, self._progress, self._check = manifest, progress, check
-        self._jobs = (
-            plan.options.jobs if can_fork() and opened.can_share and plan.options.limit is None else 1
-        )
+        self._jobs = plan.options.jobs if can_fork() and opened.can_share and plan.options.limit is None else 1
 
     def all_passes(self) -> list[Tally]:
         """Run the first pass, then more until one changes nothing, as many as were asked for."""
@@ -213,7 +202,7 @@ class _Run:
         source, dest = self._ends
         path = self._manifest.path if self._manifest else None
 
-        def of_share(index: int) -> Work:
+        def of_share(index: int) -> Work[Tally]:
             return lambda tick: copy_share_afresh(
                 source=source,
                 dest=dest,
@@ -225,7 +214,3 @@ class _Run:
             )
 
         return run_side_by_side([of_share(index) for index in range(self._jobs)], tick, self._check)
-
-
-def _counted(count: int | None) -> str:
-    return "as many sessions as keys are given" if count is None else f"{count:,} sessions"

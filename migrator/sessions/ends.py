@@ -23,7 +23,7 @@ OPENERS: dict[str, Callable[[End, CopyOptions], Store]] = {}
 def open_end(end: End, options: CopyOptions) -> Store:
     """Open an end: a cache, a table, or files where its engine keeps files.
 
-    Raises :exc:`UsageError` for names that do not exist, :exc:`migrator.errors.Refused` for places that cannot be copied.
+    Raises :exc:`UsageError` for names that do not exist, :exc:`Refused` for places that cannot be copied.
     """
     kind = end.kind
     if end.engine and keeps_files(engine_class(end.engine)):

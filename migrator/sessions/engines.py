@@ -28,9 +28,7 @@ def engine_class(name: str) -> Any:
             f"{name!r} is no session engine: {error}. Known are {', '.join(STOCK)} and dotted names."
         ) from error
     if path.endswith(".signed_cookies"):
-        raise Refused(
-            "Sessions of signed_cookies live in the browsers; there is nothing on the server to copy."
-        )
+        raise Refused("Sessions of signed_cookies live in the browsers; there is nothing on the server to copy.")
     return found
 
 

@@ -27,9 +27,7 @@ LOGINS_THAT_TELL = 3
 def check_options(options: CopyOptions, dest: Store) -> None:
     """Raise :exc:`UsageError` for options that cannot be right together."""
     if options.no_ttl == "keep" and not dest.keeps_forever:
-        raise UsageError(
-            "--no-ttl keep needs a cache as destination: every row and every file has an expiry."
-        )
+        raise UsageError("--no-ttl keep needs a cache as destination: every row and every file has an expiry.")
     if options.after_switch and not options.manifest:
         raise UsageError(
             "--after-switch needs the --manifest FILE of the passes before: it tells whose sessions are whose."
@@ -42,9 +40,7 @@ def check_places(source: Store, dest: Store) -> None:
         raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
     if isinstance(dest, TableStore):
         if dest.alias in conf.load().PROTECTED:
-            raise Refused(
-                f"MIGRATOR['PROTECTED'] names the database {dest.alias!r}; it may never be a destination."
-            )
+            raise Refused(f"MIGRATOR['PROTECTED'] names the database {dest.alias!r}; it may never be a destination.")
         dest.spare_shadow_of(source)
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
@@ -110,12 +106,11 @@ def _check_logins(readable: list[Data]) -> None:
     except (DatabaseError, ValueError, TypeError):
         return  # the users live elsewhere, and only they could tell
     known = [(users[str(data[SESSION_KEY])], data) for data in logins if str(data[SESSION_KEY]) in users]
-    if len(known) >= LOGINS_THAT_TELL and not any(
-        _fits(user, data[HASH_SESSION_KEY]) for user, data in known
-    ):
+    if len(known) >= LOGINS_THAT_TELL and not any(_fits(user, data[HASH_SESSION_KEY]) for user, data in known):
         raise Refused(
-            f"None of the {len(known)} logins among the first sessions was made with this project's SECRET_KEY: everybody "
-            "would be logged out. Put the old key into SECRET_KEY_FALLBACKS. With --allow-unreadable the copy goes on."
+            f"None of the {len(known)} logins among the first sessions was made with this project's SECRET_KEY: "
+            "everybody would be logged out. Put the old key into SECRET_KEY_FALLBACKS. "
+            "With --allow-unreadable the copy goes on."
         )
 
 

@@ -44,9 +44,7 @@ class Entry(NamedTuple):
 
     def read(self, session: Session, store: Store) -> bool:
         """Tell whether the source still holds what was copied."""
-        return self.source == _digest(session.payload) and store.same_expiry(
-            self.source_expires, session.expires
-        )
+        return self.source == _digest(session.payload) and store.same_expiry(self.source_expires, session.expires)
 
     def wrote(self, session: Session, store: Store) -> bool:
         """Tell whether the destination still holds what this copy wrote."""
@@ -97,9 +95,7 @@ class Manifest:
 
     def set_finished(self, finished: bool) -> None:
         """Note whether the last pass came to its end."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO about VALUES ('finished', ?)", ["yes" if finished else "no"]
-        )
+        self._database.execute("INSERT OR REPLACE INTO about VALUES ('finished', ?)", ["yes" if finished else "no"])
 
     def lookup(self, keys: Iterable[str]) -> dict[str, Entry]:
         """Return what is noted of these keys."""
@@ -110,10 +106,7 @@ class Manifest:
             f" JOIN batches ON batches.id = batch WHERE key IN ({marks})",
             list(by_digest),
         )
-        return {
-            by_digest[row[0]]: Entry(row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7]))
-            for row in rows
-        }
+        return {by_digest[row[0]]: Entry(row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7])) for row in rows}
 
     def intend(self, pairs: Sequence[tuple[Session, Session]]) -> int:
         """Note what is about to be written for (source, destination) pairs; return the batch to confirm."""

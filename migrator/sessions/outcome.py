@@ -8,6 +8,7 @@ from typing import Any
 from ..report import Cell, Grid, Report, plural
 from .copy import CopyResult, Plan
 from .records import MAX_PROBLEMS_LISTED, Tally
+from .verify import VerifyResult, counts
 
 WORDS = {
     "read": "read from the source",
@@ -30,12 +31,24 @@ WORDS = {
 ALWAYS = ("read", "written", "present", "expired", "unreadable")
 
 
+def plan_report(plan: Plan) -> Report:
+    """Tell what a copy would do, before it does anything."""
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("from", plan.source, _counted(plan.in_source)),
+        ("to", plan.dest, _counted(plan.in_dest)),
+    )
+    lines = [f"Sessions without time to live: {plan.options.no_ttl}.", *(f"Note: {note}." for note in plan.notes)]
+    return Report("Copy sessions", (Grid("", ("", "place", "sessions"), rows),), tuple(lines))
+
+
+def _counted(count: int | None) -> Cell:
+    return "as keys are given" if count is None else count
+
+
 def copy_report(result: CopyResult) -> Report:
     """Tell what a copy did, or what it would do. Exit code 4 where a session was not moved that should have been."""
     if result.is_dry_run:
-        return Report(
-            "Dry run: nothing was written", (), (_ends(result.plan),), {**_document(result), "dry_run": True}
-        )
+        return Report("Dry run: nothing was written.", (), (), {**_document(result), "dry_run": True})
     total = result.total
     code = 4 if total.failures or result.evicted else 0
     rate = total.read / result.seconds if result.seconds else 0.0
@@ -52,9 +65,7 @@ def copy_report(result: CopyResult) -> Report:
 
 def _rows(total: Tally) -> list[tuple[Cell, ...]]:
     counts = [(name, getattr(total, name)) for name in WORDS]
-    rows: list[tuple[Cell, ...]] = [
-        (WORDS[name], count) for name, count in counts if count or name in ALWAYS
-    ]
+    rows: list[tuple[Cell, ...]] = [(WORDS[name], count) for name, count in counts if count or name in ALWAYS]
     return rows + [(sentence, count) for sentence, count in sorted(total.losses.items())]
 
 
@@ -65,7 +76,8 @@ def _lines(result: CopyResult, code: int) -> list[str]:
         lines.append(f"Changes made by each pass: {changes}.")
     if result.evicted:
         lines.append(
-            f"The destination dropped {result.evicted:,} keys for want of room meanwhile: give it more memory, and copy again."
+            f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
+            "give it more memory, and copy again."
         )
     if code == 0:
         lines.append("Every session that could be read and had not expired is in the destination.")
@@ -74,10 +86,6 @@ def _lines(result: CopyResult, code: int) -> list[str]:
             f"{plural(result.total.failures, 'session')} could not be moved; the others are in the destination."
         )
     return lines
-
-
-def _ends(plan: Plan) -> str:
-    return f"From {plan.source} to {plan.dest}."
 
 
 def _document(result: CopyResult) -> dict[str, Any]:
@@ -99,4 +107,55 @@ def _document(result: CopyResult) -> dict[str, Any]:
         "losses": dict(result.total.losses),
         "passes": [counts(tally) for tally in result.passes],
         "problems": [{"digest": key, "what": why} for key, why in result.total.problems],
+    }
+
+
+def comparison_report(result: VerifyResult) -> Report:
+    """Tell what a comparison found: exit code 3 for differences, 4 where something could not be compared."""
+    found, options = result.comparison, result.options
+    code = 3 if found.found else 4 if found.unreadable else 0
+    rows: list[tuple[Cell, ...]] = [
+        ("in the source", found.in_source),
+        ("in the destination", found.in_dest),
+        ("compared", found.compared),
+        ("equal", found.equal),
+        ("missing in the destination", found.missing),
+        ("only in the destination", found.extra),
+        ("other data", found.data_differs if options.mode == "full" else None),
+        ("other expiry", found.expiry_differs),
+    ]
+    rows += [("without time to live in the source", found.without_ttl)] if found.without_ttl else []
+    rows += [("unreadable in the source", found.unreadable)] if found.unreadable else []
+    grids = [Grid("", ("sessions", "count"), tuple(rows))]
+    if found.differences:
+        title = "Sessions by the digest of their key (SHA-256, 16 digits)"
+        grids.append(Grid(title, ("digest", "what"), tuple(found.differences)))
+    heading = f"Compared {plural(found.compared, 'session')} in {found.seconds:.1f} s\n{result.source}\n{result.dest}"
+    return Report(heading, tuple(grids), tuple(_verdict(result, code)), _comparison_document(result), code)
+
+
+def _verdict(result: VerifyResult, code: int) -> list[str]:
+    found, options = result.comparison, result.options
+    lines = []
+    if options.sample is not None:
+        lines.append("A sample was compared: a single difference outside of it is not seen.")
+    if options.mode == "quick":
+        lines.append("Existence and expiry were compared, not the data: --mode full does.")
+    if code == 3:
+        lines.append(f"{plural(found.found, 'session')} differ." if found.found > 1 else "1 session differs.")
+    elif code == 4:
+        lines.append(f"{plural(found.unreadable, 'session')} could not be compared; nothing else differs.")
+    else:
+        lines.append("No difference was found.")
+    return lines
+
+
+def _comparison_document(result: VerifyResult) -> dict[str, Any]:
+    return {
+        "schema": "migrator/verify-sessions@1",
+        "source": result.source,
+        "dest": result.dest,
+        "options": asdict(result.options),
+        "counts": counts(result.comparison),
+        "differences": [{"digest": key, "what": what} for key, what in result.comparison.differences],
     }

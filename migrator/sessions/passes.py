@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,19 +106,20 @@ def copy_share_afresh(
     tick: Tick,
 ) -> Tally:
     """Open the ends anew and copy one share: the work of a process of its own."""
-    opened, target = open_end(source, options), open_end(dest, options)
-    check_places(opened, target)
-    noted = Manifest(manifest, identity_of(opened, target)) if manifest else None
-    return copy_share(
-        source=opened,
-        dest=target,
-        options=options,
-        manifest=noted,
-        dest_is_empty=dest_is_empty,
-        share=share,
-        tick=tick,
-        check=lambda: None,
-    )
+    with ExitStack() as stack:
+        opened, target = (stack.enter_context(closing(open_end(end, options))) for end in (source, dest))
+        check_places(opened, target)
+        noted = stack.enter_context(Manifest(manifest, identity_of(opened, target))) if manifest else None
+        return copy_share(
+            source=opened,
+            dest=target,
+            options=options,
+            manifest=noted,
+            dest_is_empty=dest_is_empty,
+            share=share,
+            tick=tick,
+            check=lambda: None,
+        )
 
 
 def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifest, check: Check) -> Tally:

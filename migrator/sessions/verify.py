@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..caches.interrupt import stopping_between_pages
 from ..caches.stores.base import WHOLE, Share, digest, now
 from ..errors import Refused
 from ..progress import Progress
 from .codec import Unreadable
 from .ends import open_end
-from .passes import garbage_left_for_later
+from .passes import Check, Tick, garbage_left_for_later
 from .records import MAX_PROBLEMS_LISTED, CopyOptions, End, Problem, Session
+from .stopping import stopping_between_pages
+from .workers import Work, can_fork, run_side_by_side
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -36,11 +38,14 @@ class VerifyOptions:
     mode: str = "quick"
     ttl_tolerance: float | None = None
     sample: int | None = None
-    no_ttl_kept: bool = False
     trust_pickle: bool = False
     key_regex: str = CopyOptions.key_regex
     chunk_size: int = CopyOptions.chunk_size
     jobs: int = 1
+
+    def opening(self) -> CopyOptions:
+        """Return what opening the ends needs to know."""
+        return CopyOptions(key_regex=self.key_regex, trust_pickle=self.trust_pickle)
 
 
 @dataclass
@@ -65,7 +70,15 @@ class Comparison:
         """How many sessions differ in any way."""
         return self.missing + self.extra + self.data_differs + self.expiry_differs
 
+    def add(self, other: Comparison) -> None:
+        """Add the counts of a share to these."""
+        for name, count in counts(other).items():
+            if name not in ("in_source", "in_dest", "seconds"):
+                setattr(self, name, getattr(self, name) + count)
+        self.differences = [*self.differences, *other.differences][:MAX_PROBLEMS_LISTED]
+
     def note(self, count: str, key: str, what: str) -> None:
+        """Count a difference, and list it by digest."""
         setattr(self, count, getattr(self, count) + 1)
         if len(self.differences) < MAX_PROBLEMS_LISTED:
             self.differences.append((digest(key), what))
@@ -89,36 +102,81 @@ def verify_sessions(
     Raises what opening the ends raises, and :exc:`Refused` for one place given twice.
     """
     options, progress = options or VerifyOptions(), progress or Progress()
-    opening = CopyOptions(key_regex=options.key_regex, trust_pickle=options.trust_pickle)
-    opened, target = open_end(source, opening), open_end(dest, opening)
-    if opened.identities() & target.identities():
-        raise Refused(f"Source and destination are the same place: {target.label()}.")
-    comparison = Comparison(opened.count(), target.count())
-    started = time.monotonic()
-    with stopping_between_pages() as check, garbage_left_for_later():
-        comparer = _Comparer(opened, target, options, comparison)
-        with progress.task("source", comparison.in_source, unit="sessions") as task:
-            comparer.look_through_source(WHOLE, task.advance, check)
-        if target.can_list_keys:
-            with progress.task("destination", comparison.in_dest, unit="sessions") as task:
-                comparer.look_through_dest(WHOLE, task.advance, check)
-    comparison.seconds = time.monotonic() - started
-    return VerifyResult(opened.label(), target.label(), options, comparison)
+    with ExitStack() as stack:
+        opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in (source, dest))
+        if opened.identities() & target.identities():
+            raise Refused(f"Source and destination are the same place: {target.label()}.")
+        comparison = Comparison(opened.count(), target.count())
+        started = time.monotonic()
+        total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)
+        check = stack.enter_context(stopping_between_pages())
+        task = stack.enter_context(progress.task("compared", total, unit="sessions"))
+        for part in _parts(source, dest, opened, target, options, comparison.in_source, task.advance, check):
+            comparison.add(part)
+        comparison.seconds = time.monotonic() - started
+        return VerifyResult(opened.label(), target.label(), options, comparison)
+
+
+def _parts(
+    source: End,
+    dest: End,
+    opened: Store,
+    target: Store,
+    options: VerifyOptions,
+    in_source: int | None,
+    tick: Tick,
+    check: Check,
+) -> list[Comparison]:
+    """Compare in this process, or each share in one of its own."""
+    if options.jobs == 1 or not (can_fork() and opened.can_share and target.can_share):
+        return [_compare(opened, target, options, in_source, WHOLE, tick, check)]
+    opening = options.opening()
+
+    def of_share(index: int) -> Work[Comparison]:
+        def work(tick: Tick) -> Comparison:
+            with closing(open_end(source, opening)) as one, closing(open_end(dest, opening)) as other:
+                return _compare(one, other, options, in_source, Share(index, options.jobs), tick, lambda: None)
+
+        return work
+
+    return run_side_by_side([of_share(index) for index in range(options.jobs)], tick, check)
+
+
+def _compare(
+    source: Store,
+    dest: Store,
+    options: VerifyOptions,
+    in_source: int | None,
+    share: Share,
+    tick: Tick,
+    check: Check,
+) -> Comparison:
+    """Compare one share from both sides."""
+    comparison = Comparison()
+    comparer = _Comparer(source, dest, options, comparison, in_source)
+    with garbage_left_for_later():
+        comparer.look_through_source(share, tick, check)
+        if dest.can_list_keys:
+            comparer.look_through_dest(share, tick, check)
+    return comparison
 
 
 class _Comparer:
-    def __init__(self, source: Store, dest: Store, options: VerifyOptions, comparison: Comparison) -> None:
+    def __init__(
+        self, source: Store, dest: Store, options: VerifyOptions, comparison: Comparison, in_source: int | None
+    ) -> None:
         self._source, self._dest, self._options, self._found = source, dest, options, comparison
         self._is_full = options.mode == "full"
         self._verbatim = dest.takes_verbatim(source)
-        self._chosen: Callable[[str], bool] = partial(_is_in_sample, share=self._share_of_sample())
+        self._chosen: Callable[[str], bool] = partial(_is_in_sample, part=self._part(in_source))
 
-    def _share_of_sample(self) -> float:
-        if self._options.sample is None or not self._found.in_source:
+    def _part(self, in_source: int | None) -> float:
+        """Return the part of all sessions that a sample of the wanted size is."""
+        if self._options.sample is None or not in_source:
             return 1.0
-        return min(self._options.sample / self._found.in_source, 1.0)
+        return min(self._options.sample / in_source, 1.0)
 
-    def look_through_source(self, share: Share, tick: Callable[[int], None], check: Callable[[], None]) -> None:
+    def look_through_source(self, share: Share, tick: Tick, check: Check) -> None:
         """Find what is missing or differs in the destination."""
         for page in self._source.pages(self._options.chunk_size, share):
             sessions = [session for session in page if self._chosen(session.key)]
@@ -128,7 +186,7 @@ class _Comparer:
             tick(len(page))
             check()
 
-    def look_through_dest(self, share: Share, tick: Callable[[int], None], check: Callable[[], None]) -> None:
+    def look_through_dest(self, share: Share, tick: Tick, check: Check) -> None:
         """Find what only the destination has."""
         for page in self._dest.keys(self._options.chunk_size, share):
             keys = [key for key in page if self._chosen(key)]
@@ -186,7 +244,10 @@ class _Comparer:
             late = abs(other.expires - one.expires) > self._options.ttl_tolerance * SECOND
         else:
             late = not (self._same_by(self._dest, one, other) or self._same_by(self._source, one, other))
-        return f"ends {(other.expires - one.expires) / SECOND:+.3f} s later in the destination" if late else None
+        if not late:
+            return None
+        later = (other.expires - one.expires) / SECOND
+        return f"ends {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
 
     def _same_by(self, store: Store, one: Session, other: Session) -> bool:
         return store.same_expiry(one.expires, other.expires)
@@ -205,8 +266,8 @@ class _Comparer:
         return None if same else ("data_differs", "other data in the destination")
 
 
-def _is_in_sample(key: str, share: float) -> bool:
-    return share >= 1.0 or int(digest(key), 16) < share * 16**16
+def _is_in_sample(key: str, part: float) -> bool:
+    return part >= 1.0 or int(digest(key), 16) < part * 16**16
 
 
 def counts(comparison: Comparison) -> dict[str, Any]:

@@ -7,15 +7,15 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.cache import caches
 from django.db import connections
 
 from ..errors import MigratorError
-from .records import Tally
 
-Work = Callable[[Callable[[int], None]], Tally]
+Found = TypeVar("Found")
+Work = Callable[[Callable[[int], None]], Found]
 
 
 def can_fork() -> bool:
@@ -24,9 +24,9 @@ def can_fork() -> bool:
 
 
 def run_side_by_side(
-    work: Sequence[Work], tick: Callable[[int], None], check: Callable[[], None]
-) -> list[Tally]:
-    """Run each piece of work in a process of its own; return their tallies.
+    work: Sequence[Work[Found]], tick: Callable[[int], None], check: Callable[[], None]
+) -> list[Found]:
+    """Run each piece of work in a process of its own; return what they found.
 
     Raises what a process raised, and :exc:`MigratorError` where one was killed.
     """
@@ -48,11 +48,9 @@ def run_side_by_side(
             process.join()
 
 
-def _collect(
-    ends: Sequence[Connection], tick: Callable[[int], None], check: Callable[[], None]
-) -> list[Tally]:
+def _collect(ends: Sequence[Connection], tick: Callable[[int], None], check: Callable[[], None]) -> list[Any]:
     open_ends = list(ends)
-    tallies: list[Tally] = []
+    found: list[Any] = []
     while open_ends:
         for end in wait(open_ends, timeout=0.5):
             assert isinstance(end, Connection)  # noqa: S101  (what wait was given)
@@ -68,17 +66,16 @@ def _collect(
             open_ends.remove(end)
             if kind == "error":
                 raise value
-            tallies.append(value)
+            found.append(value)
         check()
-    return tallies
+    return found
 
 
-def _child(work: Work, end: Connection) -> None:
+def _child(work: Work[Any], end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        tally = work(lambda count: end.send(("tick", count)))
-        end.send(("done", tally))
+        end.send(("done", work(lambda count: end.send(("tick", count)))))
     except MigratorError as error:
         end.send(("error", error))
     except Exception as error:

@@ -42,6 +42,9 @@ class Store:
             self._codec = codec_for(self.engine)
         return self._codec
 
+    def close(self) -> None:
+        """Give up connections that are ours alone."""
+
     # What it is
 
     def label(self) -> str:

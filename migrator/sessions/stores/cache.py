@@ -49,6 +49,9 @@ class CacheStore(Store):
             return key_space(make_key, alias=self.alias, prefix=prefix, candidate=key_regex)
         return unlisted_key_space(make_key, prefix=prefix, candidate=key_regex)
 
+    def close(self) -> None:
+        self.cache.close()
+
     # What it is
 
     def label(self) -> str:

@@ -29,9 +29,7 @@ SECOND = 1_000_000
 class FileStore(Store):
     """The files of ``SESSION_FILE_PATH``. The expiry is what the file's time and the data say together."""
 
-    def __init__(
-        self, *, engine: SessionBase, keys_from: Path | None = None, key_regex: str = SESSION_KEY
-    ) -> None:
+    def __init__(self, *, engine: SessionBase, keys_from: Path | None = None, key_regex: str = SESSION_KEY) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
         self._directory = Path(type(engine)._get_storage_path())  # type: ignore[attr-defined]
         self._prefix: str = settings.SESSION_COOKIE_NAME
@@ -129,9 +127,7 @@ class FileStore(Store):
         expires = session.expires or 0
         origin = from_data(self.codec.decode(str(session.payload)), self.engine, 0)
         # An absolute expiry in the data holds whatever the file's time is.
-        nanoseconds = (
-            (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
-        )
+        nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
         os.utime(path, ns=(int(nanoseconds), int(nanoseconds)))
 
     def replace(self, seen: Session, new: Session) -> bool:

@@ -68,10 +68,13 @@ class TableStore(Store):
             return key.get_db_prep_value(value, self._table.connection)
 
         more = tuple(
-            replace(column.column, dump=dump) if column.role == "user" else column.column
-            for column in self._columns
+            replace(column.column, dump=dump) if column.role == "user" else column.column for column in self._columns
         )
         self._table.layout = replace(self._table.layout, more=more)
+
+    def close(self) -> None:
+        if self._shadow:
+            self._shadow.close()
 
     # What it is
 
@@ -160,11 +163,7 @@ class TableStore(Store):
         """Leave a user empty who is not in this database: its foreign key would refuse the whole page."""
         if "user" not in self.roles:
             return sessions
-        wanted = {
-            session.more["user"]
-            for session in sessions
-            if session.more and session.more.get("user") is not None
-        }
+        wanted = {session.more["user"] for session in sessions if session.more and session.more.get("user") is not None}
         absent = wanted - self._users(wanted)
         if not absent:
             return sessions
