@@ -1,0 +1,11 @@
+"""Copy sessions from a table to another."""
+
+from __future__ import annotations
+
+from ..sessions import SessionsCommand
+
+
+class Command(SessionsCommand):
+    help = "Copy everybody's sessions from one database table to another; nobody is logged out."
+    source_kind = "db"
+    dest_kind = "db"
