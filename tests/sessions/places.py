@@ -1,17 +1,22 @@
 """Places of sessions: how the site is switched to one, and how a copy names it."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.core.cache import caches
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client, override_settings
+from django.utils.crypto import get_random_string
 
-from migrator.sessions.records import End
+from migrator.caches.stores.base import now
+from migrator.sessions.ends import open_end
+from migrator.sessions.records import CopyOptions, End, Session
 
 BACKENDS = "django.contrib.sessions.backends"
 
@@ -94,3 +99,41 @@ PAIRS = [
 
 def make_cache_tables() -> None:
     call_command("createcachetable", verbosity=0)
+
+
+CACHE = Place("cache", "redis", "cache")
+CACHED_DB_CACHE = Place("cache", "redis", "cached_db")
+ROWS = Place("db", "sqlite_a", "db")
+HOUR = 3_600_000_000
+
+
+def opened(place: Place, **options: Any) -> Any:
+    """Open a place as a copy does; to be closed."""
+    return closing(open_end(place.end, CopyOptions(**options)))
+
+
+def new_key() -> str:
+    return get_random_string(32, VALID_KEY_CHARS)
+
+
+def put(place: Place, data: Any, *, key: str | None = None, expires: int | None | str = "in an hour") -> str:
+    """Write a session behind everybody's back, and return its key; `expires` in microseconds of Unix time."""
+    key = key or new_key()
+    moment = now() + HOUR if expires == "in an hour" else expires
+    with opened(place) as store:
+        payload, _ = store.dump(data, moment, now() // 1_000_000)
+        session = Session(key, payload, moment)
+        store.add([session._replace(more=store.remember(data, session, now() // 1_000_000))])
+    return key
+
+
+def held(place: Place) -> dict[str, Session]:
+    """Return the sessions of a place by key."""
+    with opened(place) as store:
+        return {session.key: session for page in store.pages(1000) for session in page}
+
+
+def data_of(place: Place) -> dict[str, Any]:
+    """Return what the sessions of a place hold, by key."""
+    with opened(place) as store:
+        return {session.key: store.load(session) for page in store.pages(1000) for session in page}
