@@ -259,18 +259,17 @@ class _Copier:
 
     def _held(self, pairs: dict[str, tuple[Item, Item]]) -> dict[str, tuple[Item, Item]]:
         """Write over what the destination holds already, where that was asked for and it is another value."""
-        there = self._dest.fetch(self._theirs, list(pairs)) if pairs else {}
-        wrote = {}
-        for key, (read, value) in pairs.items():
-            held = there.get(key)
-            if held is None:
-                self.tally.expired += 1
-            elif not self._options.overwrite or self._dest.is_as_seen(there, value):
-                self.tally.present += 1
-            elif self._dest.replace(self._theirs, held, value):
-                self.tally.overwritten += 1
-                wrote[key] = (read, value)
-        return wrote
+        if not pairs:
+            return {}
+        there = self._dest.fetch(self._theirs, list(pairs))
+        self.tally.expired += len(pairs) - len(there)
+        other = {key: there[key] for key in there if not self._dest.is_as_seen(there, pairs[key][1])}
+        if not self._options.overwrite:
+            other = {}
+        changed = self._dest.replace(self._theirs, [(held, pairs[key][1]) for key, held in other.items()])
+        self.tally.overwritten += len(changed)
+        self.tally.present += len(there) - len(changed)
+        return {key: pairs[key] for key in changed}
 
     def _look_again(self, wrote: dict[str, tuple[Item, Item]]) -> None:
         """Take back what the source has dropped since it was read, and follow what it has changed."""
@@ -278,18 +277,23 @@ class _Copier:
             if not wrote:
                 return
             current = self._source.fetch(self._ours, list(wrote))
+            moment = now()
+            ended = [
+                written
+                for key, (read, written) in wrote.items()
+                if key not in current and (read.expires is None or read.expires > moment)
+            ]
+            if ended:
+                self.tally.removed += len(self._dest.discard(self._theirs, ended))
             following = {}
-            for key, (read, written) in wrote.items():
-                item = current.get(key)
-                if item is None:
-                    if read.expires is None or read.expires > now():
-                        self.tally.removed += self._dest.discard(self._theirs, written)
-                elif not self._source.is_as_seen(current, read):
-                    value = self._converted(item)
-                    if value is not None and self._dest.replace(self._theirs, written, value):
-                        self.tally.refreshed += 1
-                        following[key] = (item, value)
-            wrote = following
+            for key, item in current.items():
+                value = None if self._source.is_as_seen(current, wrote[key][0]) else self._converted(item)
+                if value is not None:
+                    following[key] = (item, value)
+            pairs = [(wrote[key][1], value) for key, (_, value) in following.items()]
+            changed = self._dest.replace(self._theirs, pairs) if pairs else set()
+            self.tally.refreshed += len(changed)
+            wrote = {key: following[key] for key in changed}
 
 
 def tally_counts(tally: CacheTally) -> dict[str, int]:

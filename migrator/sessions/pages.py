@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..caches.stores.base import now
@@ -44,11 +44,7 @@ class PageCopier:
         new, changed = self._converted(fresh), self._converted([session for session, _ in stale])
         batch = self._manifest.intend([*new.values(), *changed.values()]) if self._manifest else 0
         wrote = self._add(new)
-        seen = {session.key: there for session, there in stale}
-        for key, (session, value) in changed.items():
-            if self._dest.replace(seen[key], value):
-                self._tally.refreshed += 1
-                wrote[key] = (session, value)
+        wrote |= self._replace({session.key: there for session, there in stale}, changed)
         self.look_again(wrote)
         if self._manifest:
             self._manifest.confirm(batch)
@@ -71,7 +67,7 @@ class PageCopier:
                     self._tally.ended += 1  # the destination was in use, and it was ended there
                 else:
                     fresh.append(session)
-            elif entry and entry.read(session, self._source):
+            elif entry and entry.confirmed and entry.read(session, self._source):
                 self._tally.unchanged += 1
             elif (entry and entry.wrote(held, self._dest)) or self._is_older(held, session):
                 stale.append((session, held))
@@ -121,6 +117,12 @@ class PageCopier:
                     self._tally.present += 1
         return {key: pair for key, pair in pairs.items() if key in written}
 
+    def _replace(self, seen: Mapping[str, Session], pairs: Pairs) -> Pairs:
+        """Write over what is still as seen."""
+        changed = self._dest.replace([(seen[key], value) for key, (_, value) in pairs.items()]) if pairs else set()
+        self._tally.refreshed += len(changed)
+        return {key: pair for key, pair in pairs.items() if key in changed}
+
     def look_again(self, wrote: Pairs) -> None:
         """Take back what the source has ended since it was read, and follow what it has changed.
 
@@ -130,32 +132,28 @@ class PageCopier:
             if not wrote:
                 return
             current = self._source.fetch(list(wrote))
-            following: Pairs = {}
-            for key, (read, written) in wrote.items():
-                session = current.get(key)
-                if session is None:
-                    self._take_back(read, written)
-                elif not self._source.same(session, read):
-                    self._follow(session, written, following)
-            wrote = following
+            ended = [key for key in wrote if key not in current]
+            moved = [session for key, session in current.items() if not self._source.same(session, wrote[key][0])]
+            if ended:
+                self._take_back({key: wrote[key] for key in ended})
+            wrote = self._follow(moved, wrote) if moved else {}
 
-    def _take_back(self, read: Session, written: Session) -> None:
-        if read.expires is not None and read.expires <= now():
-            return  # it has expired, here as there
-        if self._dest.discard(written):
-            self._tally.removed += 1
-        if self._manifest:
-            self._manifest.forget([read.key])
+    def _take_back(self, pairs: Pairs) -> None:
+        moment = now()
+        # What has expired in the source expires in the destination as well.
+        ended = {key: pair for key, pair in pairs.items() if pair[0].expires is None or pair[0].expires > moment}
+        if ended:
+            self._tally.removed += len(self._dest.discard([written for _, written in ended.values()]))
+            if self._manifest:
+                self._manifest.forget(ended)
 
-    def _follow(self, session: Session, written: Session, following: Pairs) -> None:
-        found = self._converted([session])
-        if session.key not in found:
-            self._dest.discard(written)
-            return
-        value = found[session.key][1]
-        batch = self._manifest.intend([(session, value)]) if self._manifest else 0
-        if self._dest.replace(written, value):
-            self._tally.refreshed += 1
-            following[session.key] = (session, value)
+    def _follow(self, sessions: Sequence[Session], wrote: Pairs) -> Pairs:
+        found = self._converted(sessions)
+        lost = [wrote[session.key][1] for session in sessions if session.key not in found]
+        if lost:
+            self._dest.discard(lost)
+        batch = self._manifest.intend(list(found.values())) if self._manifest else 0
+        changed = self._replace({key: wrote[key][1] for key in found}, found)
         if self._manifest:
             self._manifest.confirm(batch)
+        return changed

@@ -129,9 +129,8 @@ def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifes
         noted = manifest.lookup(keys)
         still = source.fetch(list(noted))
         gone = [key for key in noted if key not in still]
-        for key, held in dest.fetch(gone).items():
-            if noted[key].wrote(held, dest) and dest.discard(held):
-                tally.removed += 1
+        ours = [held for key, held in dest.fetch(gone).items() if noted[key].wrote(held, dest)]
+        tally.removed += len(dest.discard(ours)) if ours else 0
         manifest.forget(gone)
         check()
     return tally

@@ -54,7 +54,7 @@ def test_writes_over_what_was_saved_earlier_when_told_to(
     with opened(ROWS) as source, opened(OTHER_ROWS) as dest:
         moment = now() + HOUR
         (session,) = held(ROWS).values()
-        source.replace(session, Session(key, source.dump({"from": "source"}, moment, 1_000 + ours)[0], moment))
+        source.replace([(session, Session(key, source.dump({"from": "source"}, moment, 1_000 + ours)[0], moment))])
         dest.add([Session(key, dest.dump({"from": "destination"}, moment, 1_000 + theirs)[0], moment)])
 
     copy_sessions(source=ROWS.end, dest=OTHER_ROWS.end, options=CopyOptions(overwrite_older=True))
@@ -117,7 +117,7 @@ def test_follows_what_was_saved_meanwhile(
         with opened(OTHER_ROWS) as store:
             moment = now() + 2 * HOUR
             payload = store.dump({"state": "new"}, moment, now() // 1_000_000)[0]
-            assert store.replace(session, Session(key, payload, moment))
+            assert store.replace([(session, Session(key, payload, moment))])
 
     with opened(dest) as store:
         Meddler(monkeypatch, type(store), save)

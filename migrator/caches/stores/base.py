@@ -179,12 +179,12 @@ class KeyStore:
         """Write those items whose keys do not exist and that have not expired; return the keys written."""
         raise NotImplementedError
 
-    def replace(self, space: KeySpace, seen: Item, new: Item) -> bool:
-        """Write ``new`` where the store still holds ``seen``; tell whether it did."""
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+        """Write each (seen, new) where the store still holds what was seen; return the keys where it did."""
         raise NotImplementedError
 
-    def discard(self, space: KeySpace, seen: Item) -> bool:
-        """Delete a key where the store still holds ``seen``; tell whether it did."""
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        """Delete the keys that the store still holds as seen; return them."""
         raise NotImplementedError
 
     def delete(self, space: KeySpace, keys: Sequence[str]) -> None:

@@ -67,15 +67,15 @@ class FileStore(KeyStore):
         self.cache.set(space.prefix + item.key, self.decode(item.raw), left)
         return True
 
-    def replace(self, space: KeySpace, seen: Item, new: Item) -> bool:
-        if not self.is_as_seen(self.fetch(space, [seen.key]), seen):
-            return False
-        return self._write(space, new) or self.discard(space, seen)
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+        there = self.fetch(space, [seen.key for seen, _ in pairs])
+        return {seen.key for seen, new in pairs if self.is_as_seen(there, seen) and self._write(space, new)}
 
-    def discard(self, space: KeySpace, seen: Item) -> bool:
-        if not self.is_as_seen(self.fetch(space, [seen.key]), seen):
-            return False
-        return bool(self.cache.delete(space.prefix + seen.key))
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        there = self.fetch(space, [seen.key for seen in items])
+        return {
+            seen.key for seen in items if self.is_as_seen(there, seen) and self.cache.delete(space.prefix + seen.key)
+        }
 
     def decode(self, raw: bytes) -> Any:
         return self._unpickle(zlib.decompress(raw))

@@ -157,12 +157,16 @@ class MemcachedStore(KeyStore):
         seconds = expires // MICROSECONDS
         return seconds if seconds * MICROSECONDS > now() else None
 
-    def replace(self, space: KeySpace, seen: Item, new: Item) -> bool:
-        seconds = self._seconds(new.expires)
-        return self._compare(space, seen, new.raw, -1 if seconds is None else seconds)
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+        changed = set()
+        for seen, new in pairs:
+            seconds = self._seconds(new.expires)
+            if self._compare(space, seen, new.raw, -1 if seconds is None else seconds):
+                changed.add(seen.key)
+        return changed
 
-    def discard(self, space: KeySpace, seen: Item) -> bool:
-        return self._compare(space, seen, b"0:", -1)
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        return {seen.key for seen in items if self._compare(space, seen, b"0:", -1)}
 
     def _compare(self, space: KeySpace, seen: Item, raw: bytes, expires: int) -> bool:
         if not self.is_as_seen(self.fetch(space, [seen.key]), seen):

@@ -19,7 +19,7 @@ _NEVER, _GONE = -1, -2
 _PICKLE_START = b"\x80"
 
 # Answers 1 where the key held what was seen and was changed. An empty second argument leaves the expiry uncompared.
-_COMPARE = """
+_COMPARE = b"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] ~= '' and redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
 if ARGV[3] == '' then return redis.call('DEL', KEYS[1]) end
@@ -193,21 +193,34 @@ class RedisStore(KeyStore):
             return (b"PXAT", b"%d" % (expires // MILLISECOND))
         return (b"PX", b"%d" % max((expires - moment) // MILLISECOND, 1))
 
-    def replace(self, space: KeySpace, seen: Item, new: Item) -> bool:
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         moment = now()
-        if not _is_live(new, moment):
-            return self.discard(space, seen)
-        return self._compare(space, seen, new.raw, self._limit(self._outer_expiry(new.expires), moment))
-
-    def discard(self, space: KeySpace, seen: Item) -> bool:
-        return self._compare(space, seen, b"", ())
-
-    def _compare(self, space: KeySpace, seen: Item, new: bytes, limit: Command) -> bool:
-        raw_key = space.raw(seen.key)
-        answer = self._client_of(raw_key).eval(
-            _COMPARE, 1, raw_key, seen.raw, self._seen_expiry(seen), new, *(limit or (b"", b""))
+        return self._compare(
+            space,
+            {
+                seen.key: (seen, new.raw if _is_live(new, moment) else b"", self._limit(new.expires, moment))
+                for seen, new in pairs
+            },
         )
-        return bool(answer)
+
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        return self._compare(space, {seen.key: (seen, b"", ()) for seen in items})
+
+    def _compare(self, space: KeySpace, wanted: Mapping[str, tuple[Item, bytes, Command]]) -> set[str]:
+        changed = set()
+        for run, group in self._by_server(space, wanted):
+            commands: list[Command] = []
+            for key, raw in group:
+                seen, new, limit = wanted[key]
+                commands.append(
+                    (b"EVAL", _COMPARE, b"1", raw, seen.raw, self._seen_expiry(seen), new, *(limit or (b"", b"")))
+                )
+            for (key, _), answer in zip(group, run(commands), strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
+                if answer:
+                    changed.add(key)
+        return changed
 
     def _seen_expiry(self, seen: Item) -> bytes:
         """Spell the expiry that the key must still have, nothing where the server does not tell it."""

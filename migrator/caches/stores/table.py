@@ -62,14 +62,14 @@ class TableStore(KeyStore):
         written = self._table.add([self._row(raw, item) for raw, item in rows.items()]) if rows else set()
         return {rows[raw].key for raw in written}
 
-    def replace(self, space: KeySpace, seen: Item, new: Item) -> bool:
-        if (self.rounded(new.expires) or NEVER) <= now():
-            return self.discard(space, seen)
-        raw = space.raw(seen.key)
-        return self._table.replace(self._row(raw, seen), self._row(raw, new))
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+        keys = {space.raw(seen.key): seen.key for seen, _ in pairs}
+        rows = [tuple(self._row(space.raw(seen.key), item) for item in (seen, new)) for seen, new in pairs]
+        return {keys[raw] for raw in self._table.replace([(seen, new) for seen, new in rows])}
 
-    def discard(self, space: KeySpace, seen: Item) -> bool:
-        return self._table.discard(self._row(space.raw(seen.key), seen))
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        keys = {space.raw(seen.key): seen.key for seen in items}
+        return {keys[raw] for raw in self._table.discard([self._row(space.raw(seen.key), seen) for seen in items])}
 
     def _row(self, raw: str, item: Item) -> Row:
         expires = self.rounded(item.expires)

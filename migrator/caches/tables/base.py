@@ -259,25 +259,31 @@ class KeyedTable:
         """Insert rows; a key that is there is an :exc:`IntegrityError`."""
         raise NotImplementedError
 
-    def replace(self, seen: Row, new: Row) -> bool:
-        """Write ``new`` where the row is still as seen; tell whether it was."""
+    def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
+        """Write each (seen, new) where the row is still as seen; return the keys of those that were."""
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         assignments = ", ".join(f"{name} = %s" for name in names)
-        where, parameters = self._where_seen(seen)
-        return self._changed(
-            f"UPDATE {self.table} SET {assignments} WHERE {where}", [*self._cells(new)[1:], *parameters]
-        )
+        statements = []
+        for seen, new in pairs:
+            where, parameters = self._where_seen(seen)
+            sql = f"UPDATE {self.table} SET {assignments} WHERE {where}"
+            statements.append((seen.key, sql, [*self._cells(new)[1:], *parameters]))
+        return self._changed(statements)
 
-    def discard(self, seen: Row) -> bool:
-        """Delete the row where it is still as seen; tell whether it was."""
-        where, parameters = self._where_seen(seen)
-        return self._changed(f"DELETE FROM {self.table} WHERE {where}", parameters)
+    def discard(self, rows: Sequence[Row]) -> set[str]:
+        """Delete the rows that are still as seen; return their keys."""
+        statements = []
+        for seen in rows:
+            where, parameters = self._where_seen(seen)
+            statements.append((seen.key, f"DELETE FROM {self.table} WHERE {where}", parameters))
+        return self._changed(statements)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete rows, whatever they hold."""
         if keys:
             condition, parameters = self._where_keys(keys)
-            self._changed(f"DELETE FROM {self.table} WHERE {condition}", parameters)
+            with transaction.atomic(using=self.alias):
+                self._execute(f"DELETE FROM {self.table} WHERE {condition}", parameters)
 
     def _more_names(self) -> list[str]:
         return [column.name for column in self.layout.more]
@@ -292,9 +298,12 @@ class KeyedTable:
     def _exactly(self, column: str) -> str:
         return f"{column} = %s"
 
-    def _changed(self, sql: str, parameters: Sequence[Any]) -> bool:
+    def _changed(self, statements: Sequence[tuple[str, str, Sequence[Any]]]) -> set[str]:
+        """Run statements on a row each; return the keys of the rows that they changed."""
+        if not statements:
+            return set()
         with transaction.atomic(using=self.alias):
-            return self._execute(sql, parameters) > 0
+            return {key for key, sql, parameters in statements if self._execute(sql, parameters) > 0}
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
         with self.connection.cursor() as cursor:

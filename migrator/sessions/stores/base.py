@@ -93,12 +93,12 @@ class Store:
         """Write the sessions whose keys are not there or have expired; return the keys written."""
         raise NotImplementedError
 
-    def replace(self, seen: Session, new: Session) -> bool:
-        """Write ``new`` where the place still holds ``seen``; tell whether it did."""
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        """Write each (seen, new) where the place still holds what was seen; return the keys where it did."""
         raise NotImplementedError
 
-    def discard(self, seen: Session) -> bool:
-        """Delete a session where the place still holds it as seen; tell whether it did."""
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        """Delete the sessions that the place still holds as seen; return their keys."""
         raise NotImplementedError
 
     # Payloads

@@ -98,11 +98,11 @@ class CacheStore(Store):
     def add(self, sessions: Sequence[Session]) -> set[str]:
         return self.cache.add(self._space, [_item(session) for session in sessions])
 
-    def replace(self, seen: Session, new: Session) -> bool:
-        return self.cache.replace(self._space, _item(seen), _item(new))
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        return self.cache.replace(self._space, [(_item(seen), _item(new)) for seen, new in pairs])
 
-    def discard(self, seen: Session) -> bool:
-        return self.cache.discard(self._space, _item(seen))
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        return self.cache.discard(self._space, [_item(session) for session in sessions])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete sessions, whatever they hold."""

@@ -130,18 +130,14 @@ class FileStore(Store):
         nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
         os.utime(path, ns=(int(nanoseconds), int(nanoseconds)))
 
-    def replace(self, seen: Session, new: Session) -> bool:
-        if not self._is_as_seen(seen):
-            return False
-        if new.expires is None or new.expires <= now():
-            return self.discard(seen)
-        return self._write(new, replace=True)
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self._write(new, replace=True)}
 
-    def discard(self, seen: Session) -> bool:
-        if not self._is_as_seen(seen):
-            return False
-        self._path(seen.key).unlink(missing_ok=True)
-        return True
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        found = {session.key for session in sessions if self._is_as_seen(session)}
+        for key in found:
+            self._path(key).unlink(missing_ok=True)
+        return found
 
     def _is_as_seen(self, seen: Session) -> bool:
         current = self._read(seen.key)

@@ -125,25 +125,20 @@ class TableStore(Store):
         live = [session for session in sessions if session.expires is not None and session.expires > moment]
         if not live:
             return set()
-        written = self._table.add([self._row(session) for session in self._with_users(live)])
-        if self._shadow:
-            # What the cache holds of a key that had no row would be served in place of the row.
-            self._shadow.delete(list(written))
-        return written
+        return self._without_shadow(self._table.add([self._row(session) for session in self._with_users(live)]))
 
-    def replace(self, seen: Session, new: Session) -> bool:
-        if new.expires is None or new.expires <= now():
-            return self.discard(seen)
-        (new,) = self._with_users([new])
-        changed = self._table.replace(self._row(seen), self._row(new))
-        if changed and self._shadow:
-            self._shadow.delete([seen.key])
-        return changed
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        known = self._with_users([new for _, new in pairs])
+        rows = [(self._row(seen), self._row(new)) for (seen, _), new in zip(pairs, known, strict=True)]
+        return self._without_shadow(self._table.replace(rows))
 
-    def discard(self, seen: Session) -> bool:
-        changed = self._table.discard(self._row(seen))
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
+
+    def _without_shadow(self, changed: set[str]) -> set[str]:
         if changed and self._shadow:
-            self._shadow.delete([seen.key])
+            # What the cache holds of a key would be served in place of the row.
+            self._shadow.delete(list(changed))
         return changed
 
     def _row(self, session: Session) -> Row:
