@@ -43,6 +43,7 @@ class Writer(threading.Thread):
             while not self.stop.is_set():
                 self.act(self.random.randrange(len(self.keys)))
                 self.actions += 1
+                time.sleep(0.001)  # lets the copy have its turn, for all of them share one interpreter
         except BaseException as error:
             self.error = error
         finally:

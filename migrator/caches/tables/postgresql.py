@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import transaction
+
 from ..stores.base import now
 from .base import KeyedTable, Row
 
@@ -44,6 +46,38 @@ class PostgreSQLTable(KeyedTable):
             # Two pages may share a transaction, such as a test's.
             cursor.execute(f"DROP TABLE {temporary}")
         return written
+
+    def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
+        names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
+        taken = ", ".join(f"{name} = wanted.{name}" for name in names)
+        lines = [[*self._cells(new), seen.value, self.moment(seen.expires)] for seen, new in pairs]
+        return self._compared(f"UPDATE {self.table} AS kept SET {taken} FROM", lines)
+
+    def discard(self, rows: Sequence[Row]) -> set[str]:
+        lines = [[*self._cells(seen), seen.value, self.moment(seen.expires)] for seen in rows]
+        return self._compared(f"DELETE FROM {self.table} AS kept USING", lines)
+
+    def _compared(self, action: str, lines: Sequence[Sequence[Any]]) -> set[str]:
+        """Act in one statement on the rows that are still as seen; return their keys."""
+        if not lines:
+            return set()
+        temporary = self.connection.ops.quote_name(_TEMPORARY)
+        with transaction.atomic(using=self.alias), self.connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {temporary} ON COMMIT DROP AS SELECT {self.columns}, "
+                f"{self.value} AS seen_value, {self.expires} AS seen_expires FROM {self.table} WITH NO DATA"
+            )
+            text = "".join(["\t".join(map(_spelled, line)) + "\n" for line in lines])
+            self._copy(cursor, f"COPY {temporary} ({self.columns}, seen_value, seen_expires) FROM STDIN", text)
+            cursor.execute(
+                f"{action} {temporary} AS wanted WHERE kept.{self.key} = wanted.{self.key}"
+                f" AND kept.{self.value} = wanted.seen_value AND kept.{self.expires} BETWEEN"
+                " wanted.seen_expires - interval '1 second' AND wanted.seen_expires + interval '1 second'"
+                f" RETURNING kept.{self.key}"
+            )
+            changed = {key for (key,) in cursor.fetchall()}
+            cursor.execute(f"DROP TABLE {temporary}")
+        return changed
 
     def _text(self, rows: Sequence[Row]) -> str:
         return "".join(["\t".join(map(_spelled, self._cells(row))) + "\n" for row in rows])
