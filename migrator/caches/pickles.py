@@ -7,10 +7,12 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+_BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
 # Each builds a plain value and does nothing else when it is called with any arguments.
 SAFE_GLOBALS = frozenset(
     {
-        *(("builtins", name) for name in ("bytearray", "complex", "frozenset", "range", "set", "slice")),
+        *(("builtins", name) for name in _BUILTINS),
+        *(("__builtin__", name) for name in (*_BUILTINS, "xrange")),  # as protocols 0 to 2 spell them
         *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
         *(("collections", name) for name in ("OrderedDict", "deque")),
         ("_codecs", "encode"),  # how protocols 0 to 2 spell bytes

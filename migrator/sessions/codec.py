@@ -117,13 +117,14 @@ class FastCodec:
         return self._signed(text.encode("latin-1"), saved_at), survives
 
     def _signed(self, plain: bytes, saved_at: int) -> str:
-        if saved_at != self._stamp[0]:
-            self._stamp = (saved_at, b":" + signing.b62_encode(saved_at).encode())
+        stamp = self._stamp
+        if saved_at != stamp[0]:
+            stamp = self._stamp = (saved_at, b":" + signing.b62_encode(saved_at).encode())
         packed = zlib.compress(plain)
         if len(packed) < len(plain) - 1:
-            body = b"." + urlsafe_b64encode(packed).rstrip(b"=") + self._stamp[1]
+            body = b"." + urlsafe_b64encode(packed).rstrip(b"=") + stamp[1]
         else:
-            body = urlsafe_b64encode(plain).rstrip(b"=") + self._stamp[1]
+            body = urlsafe_b64encode(plain).rstrip(b"=") + stamp[1]
         return (body + b":" + self._signature.of(body)).decode("ascii")
 
     def decode(self, text: str) -> Data:

@@ -189,6 +189,7 @@ class _Run:
     def _shares(self, dest_is_empty: bool, tick: Tick) -> list[Tally]:
         if self._jobs == 1:
             whole = copy_share(
+                ends=self._ends,
                 source=self._source,
                 dest=self._dest,
                 options=self._options,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..caches.stores.base import now
 from .codec import saved_at
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 # How often a session is followed that changes each time it is looked at; a later pass sees it again.
 ROUNDS = 5
 Pairs = dict[str, tuple[Session, Session]]
+
+
+class Prepared(NamedTuple):
+    """A page ready to be written: new sessions, and those to write over what was seen in the destination."""
+
+    new: Pairs
+    changed: Pairs
+    seen: Mapping[str, Session]
 
 
 class PageCopier:
@@ -37,14 +45,27 @@ class PageCopier:
         self._looks_first = bool(manifest) or options.overwrite_older or not dest_is_empty
         self._converter = Converter(source, dest, options)
 
+    @property
+    def can_overlap(self) -> bool:
+        """Whether a page can be prepared while the one before is still being written."""
+        return not self._looks_first
+
     def copy(self, page: Sequence[Session]) -> None:
         """Copy one page, and count."""
+        self.write(self.prepare(page))
+
+    def prepare(self, page: Sequence[Session]) -> Prepared:
+        """Read and convert a page; nothing is written."""
         self._tally.read += len(page)
         fresh, stale = self._sort_out(page)
-        new, changed = self._converted(fresh), self._converted([session for session, _ in stale])
-        batch = self._manifest.intend([*new.values(), *changed.values()]) if self._manifest else 0
-        wrote = self._add(new)
-        wrote |= self._replace({session.key: there for session, there in stale}, changed)
+        changed = self._converted([session for session, _ in stale])
+        return Prepared(self._converted(fresh), changed, {session.key: there for session, there in stale})
+
+    def write(self, page: Prepared) -> None:
+        """Write a page, and look at its sessions in the source again."""
+        batch = self._manifest.intend([*page.new.values(), *page.changed.values()]) if self._manifest else 0
+        wrote = self._add(page.new)
+        wrote |= self._replace(page.seen, page.changed)
         self.look_again(wrote)
         if self._manifest:
             self._manifest.confirm(batch)

@@ -6,7 +6,6 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from .guards import check_places
 from .manifest import Manifest
 from .pages import PageCopier
 from .records import CopyOptions, End, Session, Tally
+from .writer import WriterThread
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -42,6 +42,7 @@ class Pace:
 
 def copy_share(
     *,
+    ends: tuple[End, End],
     source: Store,
     dest: Store,
     options: CopyOptions,
@@ -57,23 +58,37 @@ def copy_share(
         source=source, dest=dest, options=options, tally=tally, manifest=manifest, dest_is_empty=dest_is_empty
     )
     pace = Pace(options.rate / share.count if options.rate else None)
-    left = options.limit
-    with garbage_left_for_later():
-        for number, page in enumerate(source.pages(options.chunk_size, share)):
-            chosen = _chosen(page, options.match, left)
-            copier.copy(chosen)
-            tick(len(chosen))
-            pace.wait(len(chosen))
+    overlaps = copier.can_overlap and source.can_open_again and dest.can_open_again
+    with garbage_left_for_later(), ExitStack() as stack:
+        writer = stack.enter_context(closing(WriterThread(ends, options, tally))) if overlaps else None
+        for number, page in enumerate(_pages(source, options, share)):
+            if writer:
+                writer.write(copier.prepare(page))
+            else:
+                copier.copy(page)
+            tick(len(page))
+            pace.wait(len(page))
             check()
-            if left is not None:
-                left -= len(chosen)
-                if left <= 0:
-                    break
             if number % COLLECT_EVERY_PAGES == 0:
                 gc.collect()
+        if writer:
+            writer.finish()
     tally.losses += dest.losses
     dest.losses.clear()
     return tally
+
+
+def _pages(source: Store, options: CopyOptions, share: Share) -> Iterator[list[Session]]:
+    """Read the pages of a share, as far as the options want them."""
+    left = options.limit
+    for page in source.pages(options.chunk_size, share):
+        chosen = [session for session in page if session.key.startswith(options.match)] if options.match else page
+        if left is not None:
+            chosen = chosen[:left]
+            left -= len(chosen)
+        yield chosen
+        if left == 0:
+            return
 
 
 @contextmanager
@@ -88,11 +103,6 @@ def garbage_left_for_later() -> Iterator[None]:
         gc.unfreeze()
         if was_enabled:
             gc.enable()
-
-
-def _chosen(page: list[Session], match: str, left: int | None) -> list[Session]:
-    matching = [session for session in page if session.key.startswith(match)] if match else page
-    return matching if left is None else list(islice(matching, left))
 
 
 def copy_share_afresh(
@@ -111,6 +121,7 @@ def copy_share_afresh(
         check_places(opened, target)
         noted = stack.enter_context(Manifest(manifest, identity_of(opened, target))) if manifest else None
         return copy_share(
+            ends=(source, dest),
             source=opened,
             dest=target,
             options=options,
@@ -127,7 +138,7 @@ def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifes
     tally = Tally()
     for keys in dest.keys(options.chunk_size):
         noted = manifest.lookup(keys)
-        still = source.fetch(list(noted))
+        still = source.present(list(noted))
         gone = [key for key in noted if key not in still]
         ours = [held for key, held in dest.fetch(gone).items() if noted[key].wrote(held, dest)]
         tally.removed += len(dest.discard(ours)) if ours else 0

@@ -190,11 +190,11 @@ class _Comparer:
         """Find what only the destination has."""
         for page in self._dest.keys(self._options.chunk_size, share):
             keys = [key for key in page if self._chosen(key)]
-            known = self._source.fetch(keys)
+            known = self._source.present(keys)
             extra = [key for key in keys if key not in known]
             if extra:
                 time.sleep(SETTLE_SECONDS)
-                known, still = self._source.fetch(extra), self._dest.fetch(extra)
+                known, still = self._source.present(extra), self._dest.present(extra)
                 for key in extra:
                     if key in still and key not in known:
                         self._found.note("extra", key, "only in the destination")

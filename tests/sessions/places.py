@@ -116,7 +116,7 @@ def new_key() -> str:
     return get_random_string(32, VALID_KEY_CHARS)
 
 
-def put(place: Place, data: Any, *, key: str | None = None, expires: int | None | str = "in an hour") -> str:
+def put(place: Place, data: Any, *, key: str | None = None, expires: int | str | None = "in an hour") -> str:
     """Write a session behind everybody's back, and return its key; `expires` in microseconds of Unix time."""
     key = key or new_key()
     moment = now() + HOUR if expires == "in an hour" else expires

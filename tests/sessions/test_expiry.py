@@ -125,7 +125,7 @@ def test_stops_at_an_endless_session_when_told_to(ready: Callable[..., None]) ->
     ready(CACHE, ROWS)
     endless({})
 
-    with pytest.raises(DataRejected, match="has no time to live. Choose what becomes of such sessions with --no-ttl"):
+    with pytest.raises(DataRejected, match=r"has no time to live\. Choose what becomes of such sessions with --no-ttl"):
         copy_sessions(source=CACHE.end, dest=ROWS.end, options=CopyOptions(no_ttl="error"))
 
 

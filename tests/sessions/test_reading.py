@@ -81,7 +81,7 @@ def test_reads_keys_from_a_file_where_they_cannot_be_listed(ready: Callable[...,
 
 
 def test_refuses_a_cache_of_files_without_keys() -> None:
-    with pytest.raises(Refused, match="cannot be listed. Give them with --keys-from FILE"):
+    with pytest.raises(Refused, match=r"cannot be listed\. Give them with --keys-from FILE"):
         copy_sessions(source=End("cache", "files", "cache"), dest=ROWS.end)
 
 
@@ -179,7 +179,7 @@ def test_reads_pages_in_the_order_of_keys_without_offset(ready: Callable[..., No
         pages = [[session.key for session in page] for page in store.pages(5)]
 
     assert [len(page) for page in pages] == [5, 5, 5, 5, 3]
-    assert sum(pages, []) == keys
+    assert [key for page in pages for key in page] == keys
 
 
 def test_loads_no_session_through_its_engine(ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:

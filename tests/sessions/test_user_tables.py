@@ -27,7 +27,8 @@ def create(alias: str) -> None:
     with connections[alias].cursor() as cursor:
         for table, columns in {
             "user_sessions_session": f"user_agent varchar(200) NULL, last_activity {moment} NOT NULL",
-            "qsessions_session": f"user_agent varchar(300) NULL, created_at {moment} NULL, updated_at {moment} NOT NULL",
+            "qsessions_session": f"user_agent varchar(300) NULL, created_at {moment} NULL,"
+            f" updated_at {moment} NOT NULL",
         }.items():
             cursor.execute(f"DROP TABLE IF EXISTS {table}")
             cursor.execute(f"CREATE TABLE {table} ({common}, {columns})")
@@ -122,8 +123,8 @@ def test_moves_them_to_a_cache_and_back_and_says_what_is_lost(tables: str, ready
 
     assert data_of(stock) == {key: {"_auth_user_id": "41", "a": 1}}
     assert (
-        "the destination keeps no ip, updated, user, user_agent: pages that list or end a user's sessions need the table"
-        in result.plan.notes
+        "the destination keeps no ip, updated, user, user_agent: "
+        "pages that list or end a user's sessions need the table" in result.plan.notes
     )
 
 

@@ -216,8 +216,8 @@ def test_finds_and_names_what_json_changes(data: Any, what: str, ready: Callable
 
     assert (total.written, total.changed_by_json, total.failures) == (1, 1, 0)
     assert total.problems == [(digest(key), f"changed by JSON: {what}")]
+    ROWS.clear()
     with pytest.raises(DataRejected, match=f"JSON would change the session {digest(key)}"):
-        ROWS.clear()
         copy_sessions(source=CACHE.end, dest=ROWS.end, options=CopyOptions(strict=True))
 
 

@@ -175,6 +175,10 @@ class KeyStore:
         """Read those of ``keys`` that exist and have not expired, from where they are written."""
         raise NotImplementedError
 
+    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
+        """Return those of ``keys`` that exist and have not expired."""
+        return set(self.fetch(space, keys))
+
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
         """Write those items whose keys do not exist and that have not expired; return the keys written."""
         raise NotImplementedError

@@ -6,6 +6,7 @@ Reads go to the primary; values are the server's bytes; times to live are the se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -48,6 +49,11 @@ class RedisStore(KeyStore):
         """Return one client for each server or cluster that keys are listed from."""
         return [self.cache._cache.get_client(None, write=True)]
 
+    def close(self) -> None:
+        # Django's backend has pools in each thread and never closes them; they open again where they are used.
+        for pool in self.cache._cache._pools.values():
+            pool.disconnect()
+
     def _client_of(self, raw_key: str) -> Any:
         """Return the client of the server that holds a key."""
         return self._clients()[0]
@@ -58,6 +64,10 @@ class RedisStore(KeyStore):
 
     def _has_pickles(self) -> bool:
         return dotted_name(self._serializer) == "django.core.cache.backends.redis.RedisSerializer"
+
+    @cached_property
+    def _pickles(self) -> bool:
+        return self._has_pickles()
 
     def _compressed(self, data: bytes) -> bytes:
         return data
@@ -161,6 +171,13 @@ class RedisStore(KeyStore):
                     found[key] = Item(key, as_bytes(value), expires)
         return found
 
+    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
+        found = set()
+        for run, group in self._by_server(space, keys):
+            answers = run([(b"EXISTS", raw) for _, raw in group])
+            found |= {key for (key, _), answer in zip(group, answers, strict=True) if answer}
+        return found
+
     def _expiry(self, left: Any, asked: int) -> int | None:
         if isinstance(left, Exception):
             raise left
@@ -247,8 +264,10 @@ class RedisStore(KeyStore):
     # Values
 
     def decode(self, raw: bytes) -> Any:
-        if not self._has_pickles():
+        if not self._pickles:
             return self._serializer.loads(raw)
+        if raw[:1] == _PICKLE_START:
+            return self._unpickle(raw)
         try:
             return int(raw)
         except ValueError:
@@ -259,10 +278,10 @@ class RedisStore(KeyStore):
 
     @property
     def has_exact_values(self) -> bool:
-        return self._has_pickles()
+        return self._pickles
 
     def unwrap(self, raw: bytes) -> Value:
-        if not self._has_pickles():
+        if not self._pickles:
             return super().unwrap(raw)
         try:
             int(raw)
@@ -272,7 +291,7 @@ class RedisStore(KeyStore):
         return Value("integer", raw)
 
     def wrap(self, value: Value) -> bytes:
-        if not self._has_pickles():
+        if not self._pickles:
             return super().wrap(value)
         return value.data if value.kind == "integer" else self._compressed(value.as_pickle())
 

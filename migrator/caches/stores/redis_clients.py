@@ -26,6 +26,9 @@ class ClientRedisStore(RedisStore):
             marker = next(base for base in type(cache.client).__mro__ if base.__name__ == "HerdClient").__module__
             self._unpickle = safe_loads_with(SAFE_GLOBALS | {(marker, "Marker")})
 
+    def close(self) -> None:
+        """Leave the pools open: all threads share them."""
+
     def _clients(self) -> list[Any]:
         shards = getattr(self.cache.client, "_serverdict", None)
         return list(shards.values()) if shards else [self._primary()]
@@ -70,6 +73,9 @@ class ClientRedisStore(RedisStore):
         found = super().fetch(space, keys)
         return {key: self._inner(item) for key, item in found.items()} if self._herd else found
 
+    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
+        return set(self.fetch(space, keys)) if self._herd else super().present(space, keys)
+
     def _inner(self, item: Item) -> Item:
         """Give an item the expiry that the herd's tuple holds; the server's is a minute later."""
         try:
@@ -79,7 +85,7 @@ class ClientRedisStore(RedisStore):
         return item._replace(expires=int(expires * MICROSECONDS))
 
     def _plain(self, raw: bytes) -> Any:
-        if self._has_pickles():
+        if self._pickles:
             return super().decode(raw)
         return self.cache.client.decode(raw)
 

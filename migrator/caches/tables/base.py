@@ -71,6 +71,11 @@ class KeyedTable:
         self.key, self.value, self.expires = quote(layout.key), quote(layout.value), quote(layout.expires)
         self.columns = ", ".join(quote(name) for name in layout.names())
 
+    @property
+    def can_open_again(self) -> bool:
+        """Whether another connection sees the same table."""
+        return not self.connection.in_atomic_block
+
     # What it is
 
     def check_exists(self) -> None:
@@ -163,6 +168,14 @@ class KeyedTable:
         condition, parameters = self._where_keys(keys)
         sql = f"SELECT {self.columns} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
         return {row.key: row for row in self._loaded(self._rows(sql, [*parameters, self.moment(now())]))}
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """Return those of ``keys`` that exist and have not expired."""
+        if not keys:
+            return set()
+        condition, parameters = self._where_keys(keys)
+        sql = f"SELECT {self.key} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
+        return {key for (key,) in self._rows(sql, [*parameters, self.moment(now())])}
 
     def _loaded(self, found: Sequence[Sequence[Any]]) -> list[Row]:
         to_microseconds = self.microseconds

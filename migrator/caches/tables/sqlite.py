@@ -13,6 +13,11 @@ from .base import KeyedTable, Row
 class SQLiteTable(KeyedTable):
     """A page takes the write lock before it reads, so that it never has to give up half way."""
 
+    @property
+    def can_open_again(self) -> bool:
+        name = str(self.connection.settings_dict["NAME"])
+        return super().can_open_again and not (name == ":memory:" or "mode=memory" in name)
+
     def identity(self) -> str:
         name = str(self.connection.settings_dict["NAME"])
         try:

@@ -42,6 +42,11 @@ class Store:
             self._codec = codec_for(self.engine)
         return self._codec
 
+    @property
+    def can_open_again(self) -> bool:
+        """Whether the place can be opened a second time, in another thread."""
+        return True
+
     def close(self) -> None:
         """Give up connections that are ours alone."""
 
@@ -88,6 +93,10 @@ class Store:
     def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
         """Read those of ``keys`` that exist and have not expired."""
         raise NotImplementedError
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """Return those of ``keys`` that exist and have not expired."""
+        return set(self.fetch(keys))
 
     def add(self, sessions: Sequence[Session]) -> set[str]:
         """Write the sessions whose keys are not there or have expired; return the keys written."""

@@ -72,6 +72,10 @@ class TableStore(Store):
         )
         self._table.layout = replace(self._table.layout, more=more)
 
+    @property
+    def can_open_again(self) -> bool:
+        return self._table.can_open_again
+
     def close(self) -> None:
         if self._shadow:
             self._shadow.close()
@@ -113,6 +117,9 @@ class TableStore(Store):
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
         return {key: self._session(row) for key, row in self._table.fetch(keys).items()}
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        return self._table.present(keys)
 
     def _session(self, row: Row) -> Session:
         if not self._columns:
