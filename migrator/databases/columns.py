@@ -83,6 +83,8 @@ def travels_as(
 ) -> tuple[Way, Column]:
     """Choose the way of one column, and give the column with the kind that it has on that way."""
     is_same_type = source.vendor == dest.vendor and source_stored.declared == dest_stored.declared
+    if column.kind is Kind.DATETIME and source.connection.timezone_name != dest.connection.timezone_name:
+        is_same_type = False  # the same local time would be another instant
     if is_same_type and source.is_raw_exact:
         return Way.RAW, dataclasses.replace(column, kind=source.raw_kind)
     kind = column.kind

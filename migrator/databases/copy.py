@@ -23,14 +23,14 @@ from .identity import clear_caches
 from .journal import COPYING, DONE, FINISHING, PREPARING, Journal, Run
 from .plan import Plan, TablePlan, catalogues, differences
 from .preflight import make_plan, refuse
-from .references import find_dangling
+from .references import existing_keys, find_dangling
 from .rejects import Rejects, keep_lines, rejects_for
 from .resume import recheck
 from .retry import copy_with_retries, with_retries
 from .route import Tally
 from .schema import unapplied_migrations
 from .selection import Selection, select
-from .verify import Verification, count_tables, late_counters
+from .verify import TableCount, Verification, count_tables, late_counters
 
 RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put back what was taken off."
 
@@ -123,7 +123,7 @@ def batch_migrate(
         on_error, rejects, keep_journal, resume_hint,
     )  # fmt: skip
     watcher = watcher or Watcher()
-    _check_choices(choices, dest)
+    check_choices(choices, dest)
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
     if migrate and not dry_run:
         with open_ends(source, dest, settings):
@@ -142,7 +142,8 @@ def migrate_rows(
     return _Run(ends, selection, choices, watcher, interrupts, restrictions, adds_rows=True).make(is_whole=False)
 
 
-def _check_choices(choices: Choices, dest: str) -> None:
+def check_choices(choices: Choices, dest: str) -> None:
+    """Raise :exc:`UsageError` for choices that exclude each other or lack something."""
     if choices.replace is not None and choices.replace != dest:
         raise UsageError(
             f"--replace names {choices.replace!r}, and the destination is {dest!r}. It has to name the database whose "
@@ -385,8 +386,25 @@ class _Run:
         tables = [planned.table for planned in plan.tables]
         rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
         dest = self._ends.dest
-        counts = count_tables(self._ends.source, dest, tables, rejected) if not self._adds_rows else ()
+        counts = (
+            self._count_added(plan, rejected)
+            if self._adds_rows
+            else count_tables(self._ends.source, dest, tables, rejected)
+        )
         return Verification(counts, late_counters(dest, tables), tuple(find_dangling(dest, tables)))
+
+    def _count_added(self, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
+        """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
+        return tuple(
+            TableCount(
+                planned.table.label,
+                planned.table.name,
+                planned.source_rows,
+                existing_keys(self._ends.source, self._ends.dest, planned.table, planned.route.restriction)[0],
+                rejected[planned.table.name],
+            )
+            for planned in plan.tables
+        )
 
     # -- giving a run up ----------------------------------------------------------------------------------------
 

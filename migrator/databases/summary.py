@@ -104,8 +104,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 def outcome_report(outcome: Outcome) -> Report:
     """Describe what a run did, the counts on both sides and the verdict."""
     document: dict[str, Any] = {"plan": plan_document(outcome.plan), "remark": outcome.remark}
+    heading = f"Move from {outcome.plan.source.alias!r} to {outcome.plan.dest.alias!r}"
     if outcome.remark:
-        return Report("", (), (outcome.remark,), document)
+        return Report(heading, (), (outcome.remark,), document)
     grids = [_tally_grid(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
@@ -115,7 +116,7 @@ def outcome_report(outcome: Outcome) -> Report:
         "seconds_finishing": round(outcome.seconds_finishing, 3),
         "verification": verification_document(outcome.verification) if outcome.verification else None,
     }
-    return Report("", tuple(grids), tuple(_outcome_lines(outcome)), document, outcome.exit_code)
+    return Report(heading, tuple(grids), tuple(_outcome_lines(outcome)), document, outcome.exit_code)
 
 
 def _tally_grid(outcome: Outcome) -> Grid:

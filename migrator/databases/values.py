@@ -26,7 +26,6 @@ class _Question:
     condition: str
     reason: str
     advice: str
-    stops: bool
 
 
 def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
@@ -51,12 +50,12 @@ def _questions(route: Route, source_stored: Mapping[str, StoredColumn]) -> Itera
         name = route.source.quote(column.name)
         for suspicion in route.source.suspicions(column, stored):
             condition = f"{name} IS NOT NULL AND ({suspicion.condition})"
-            yield _Question(column, condition, suspicion.reason, suspicion.advice, suspicion.stops)
+            yield _Question(column, condition, suspicion.reason, suspicion.advice)
         for limit in conversion.limits:
             beyond = route.source.violation(limit, name, stored)
             if beyond:
                 condition = f"{name} IS NOT NULL AND ({beyond})"
-                yield _Question(column, condition, limit.reason, limit.advice, stops=True)
+                yield _Question(column, condition, limit.reason, limit.advice)
 
 
 def _finding(route: Route, question: _Question, count: int) -> Finding:
@@ -72,7 +71,6 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
         f"{table.label}.{question.column.attname}",
         text,
         question.advice,
-        stops=question.stops,
         is_about_rows=True,
     )
 

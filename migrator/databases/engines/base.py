@@ -105,15 +105,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """An SQL condition that is true for values which the source holds and the field cannot mean.
-
-    ``stops``: whether such a value cannot be copied; otherwise it is said and goes on.
-    """
+    """An SQL condition that is true for values which the source holds and the field cannot mean."""
 
     condition: str
     reason: str
     advice: str
-    stops: bool = True
 
 
 @dataclass(frozen=True)

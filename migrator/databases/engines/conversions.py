@@ -54,8 +54,13 @@ def datetime_dumper(zone: datetime.tzinfo | None) -> Convert:
         return lambda value: value.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(" ")
 
     def dump(value: datetime.datetime) -> str:
-        local = timezone.make_naive(value, zone)
-        if local.replace(tzinfo=zone, fold=0) != value:
+        try:
+            local = timezone.make_naive(value, zone)
+        except OverflowError:
+            reason = f"its local time in {zone} is outside of the years 1 to 9999"
+            raise Unstorable("date and time", reason, "Set TIME_ZONE of this database to 'UTC'.") from None
+        # As UTC, because Python never calls equal what falls into a repeated hour of another zone (PEP 495).
+        if local.replace(tzinfo=zone, fold=0).astimezone(datetime.UTC) != value.astimezone(datetime.UTC):
             raise Unstorable(
                 "date and time",
                 f"its local time in {zone} happens twice, and would be read as the earlier one",

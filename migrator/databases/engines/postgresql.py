@@ -203,6 +203,8 @@ class PostgreSQL(Engine):
         return f"{self.quote(column.name)}::text"
 
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
+        if column.kind is Kind.ADDRESS:
+            return column.field.get_prep_value  # inet has notations of its own; this gives Django's
         return bytes if column.kind is Kind.BINARY else None
 
     def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
@@ -244,7 +246,7 @@ class PostgreSQL(Engine):
             case LimitName.LARGER_THAN:
                 return f"octet_length({column}) > {arguments[0]}"
             case LimitName.OUTSIDE if stored.type == "interval":
-                return f"abs(extract(epoch from {column})) * 1000000 > {arguments[1]}"
+                return f"extract(epoch from {column}) * 1000000 NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.OUTSIDE:
                 if stored.type in INTEGERS and within(limit, *INTEGERS[stored.type]):
                     return None
@@ -427,9 +429,21 @@ class PostgreSQL(Engine):
         column = diagnostics.column_name
         if column is None and (found := COPY_COLUMN.search(diagnostics.context or "")):
             column = found[1]
+        if column is None and diagnostics.constraint_name:
+            column = self._columns_of_constraint(table, diagnostics.constraint_name)
         if column is None and (found := KEY_COLUMNS.search(diagnostics.message_detail or "")):
             column = found[1].strip('"')
         return Fault(str(_sqlstate(error)), message, column)
+
+    def _columns_of_constraint(self, table: str, constraint: str) -> str | None:
+        with contextlib.suppress(DatabaseError):
+            rows = self.fetch_all(
+                "SELECT a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid "
+                "AND a.attnum = ANY(c.conkey) WHERE c.conrelid = to_regclass(%s) AND c.conname = %s ORDER BY a.attnum",
+                (self.connection.ops.quote_name(table), constraint),
+            )
+            return ", ".join(row[0] for row in rows) or None
+        return None
 
 
 class CopyWriter(Writer):
@@ -504,21 +518,22 @@ def _sqlstate(error: BaseException) -> str | None:
 
 
 def _address(value: str) -> str:
+    """Refuse a text that the database would read as another address, or not at all."""
     try:
         parsed = ipaddress.ip_address(value)
     except ValueError:
         raise Unstorable("text", "no IP address", "Correct the value.") from None
-    # inet prints an address its own way: an IPv4-mapped one with dots, everything else like Python.
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    kept = f"::ffff:{mapped}" if mapped else str(parsed)
-    if kept != value:
-        raise Unstorable("IP address", f"PostgreSQL would store it as {kept}", "Store that form in the source.")
+    if str(parsed) != value and "." not in value:
+        raise Unstorable("IP address", f"it would be stored as {parsed}", "Store that form in the source.")
     return value
 
 
 def _existing_local_time(zone: datetime.tzinfo) -> Convert:
     def check(value: datetime.datetime) -> datetime.datetime:
-        there_and_back = value.replace(tzinfo=zone).astimezone(datetime.UTC).astimezone(zone)
+        try:
+            there_and_back = value.replace(tzinfo=zone).astimezone(datetime.UTC).astimezone(zone)
+        except OverflowError:  # at the ends of the calendar, where no clock is put forward
+            return value
         if there_and_back.replace(tzinfo=None) != value:
             raise Unstorable(
                 "date and time",

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
-from django.db.models import DecimalField
 from django.utils.dateparse import parse_date, parse_datetime, parse_time
 
 from ..tables import Column, Kind, StoredColumn, Table
@@ -77,18 +76,19 @@ CLASSES: Mapping[Kind, str] = {
     Kind.DURATION: "'integer'",
     **dict.fromkeys((Kind.TEXT, Kind.JSON, Kind.DATE, Kind.TIME, Kind.DATETIME, Kind.UUID, Kind.ADDRESS), "'text'"),
 }
-NO_DATE = "date(substr({0}, 1, 10)) IS NOT substr({0}, 1, 10) OR substr({0}, 1, 4) = '0000'"
 CONDITIONS: Mapping[Kind, tuple[str, str]] = {
     Kind.BOOLEAN: ("{0} NOT IN (0, 1)", "neither 0 nor 1"),
-    Kind.DATE: (NO_DATE, "no date"),
-    Kind.DATETIME: (f"{NO_DATE} OR datetime({{0}}) IS NULL", "no date and time"),
-    Kind.TIME: ("time({0}) IS NULL", "no time"),
-    Kind.UUID: ("length(replace({0}, '-', '')) <> 32 OR {0} GLOB '*[^0-9a-fA-F-]*'", "no UUID"),
+    Kind.DATE: ("NOT migrator_reads('date', CAST({0} AS BLOB))", "no date"),
+    Kind.DATETIME: ("NOT migrator_reads('datetime', CAST({0} AS BLOB))", "no date and time to the microsecond"),
+    Kind.TIME: ("NOT migrator_reads('time', CAST({0} AS BLOB))", "no time to the microsecond"),
+    Kind.UUID: ("NOT migrator_reads('uuid', CAST({0} AS BLOB))", "no UUID"),
     Kind.JSON: ("NOT json_valid({0})", "no valid JSON (which has no NaN and no Infinity)"),
 }
+FINER_THAN_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
+CHECKED_COLUMN = re.compile(r'CHECK constraint failed: .*?"(.*?)"')
 FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?([^.,]+)")
 
 
@@ -115,6 +115,7 @@ class SQLite(Engine):
             self.snapshot_note = (
                 "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
             )
+        self.connection.connection.create_function("migrator_reads", 2, _reads, deterministic=True)
         self.execute("PRAGMA query_only = ON")
         self.execute("BEGIN")
         self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
@@ -210,9 +211,9 @@ class SQLite(Engine):
             case Kind.DURATION:
                 return _duration
             case Kind.DATE:
-                return _parsed(parse_date, "date")
+                return LOADERS["date"]
             case Kind.TIME:
-                return _parsed(parse_time, "time")
+                return LOADERS["time"]
             case Kind.DATETIME:
                 return self._datetime_loader()
             case Kind.UUID:
@@ -220,7 +221,7 @@ class SQLite(Engine):
         return _only(str, "text")
 
     def _datetime_loader(self) -> Convert:
-        parse = _parsed(parse_datetime, "date and time")
+        parse = LOADERS["datetime"]
         zone = self.connection.timezone
         if not settings.USE_TZ:
             return parse
@@ -312,13 +313,13 @@ class SQLite(Engine):
                 f"Correct these values: SQLite stores anything in any column, and this field means {column.kind}.",
             )
         ]
-        if isinstance(column.field, DecimalField):
+        if column.kind is Kind.DECIMAL:
+            places = getattr(column.field, "decimal_places", 0)
             found.append(
                 Suspicion(
-                    f"abs({name} - round({name}, {column.field.decimal_places})) > abs({name}) * 1e-14",
-                    "more decimals than the field has; Django reads them rounded, and so they are copied",
-                    "Nothing needs to be done if the application never reads these values past Django.",
-                    stops=False,
+                    f"abs({name} - round({name}, {places})) > abs({name}) * 1e-14",
+                    f"more than the field's {places} decimals, which Django would read rounded",
+                    f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
                 )
             )
         return found
@@ -371,7 +372,7 @@ class SQLite(Engine):
     def fault(self, error: BaseException, table: str) -> Fault:
         cause = cause_of(error)
         message = str(cause)
-        found = FAILED_COLUMN.search(message)
+        found = (CHECKED_COLUMN if "CHECK" in message else FAILED_COLUMN).search(message)
         if message.startswith("Could not decode"):
             message = "the text is no valid UTF-8"
         return Fault(
@@ -433,11 +434,15 @@ def _decimal(field: Any) -> Convert:
     def load(value: Any) -> decimal.Decimal:
         if not isinstance(value, float | int):
             raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
+        exact = create(value)
         try:
-            return create(value).quantize(places, context=field.context)
+            quantized = exact.quantize(places, context=field.context)
         except decimal.InvalidOperation:
             reason = f"too large for {field.max_digits} digits with {field.decimal_places} decimals"
             raise Unstorable("number", reason, "Correct the value.") from None
+        if quantized != exact:
+            raise Unstorable("number", f"more than the field's {field.decimal_places} decimals", "Round it.")
+        return quantized
 
     return load
 
@@ -463,6 +468,27 @@ def _parsed(parse: Callable[[str], Any], name: str) -> Convert:
             parsed = None
         if parsed is None:
             raise Unstorable(type(value).__name__, f"no {name}", "Correct the value.")
+        if FINER_THAN_MICROSECONDS.search(value):
+            raise Unstorable("text", f"a {name} finer than microseconds", "Cut its fraction to six digits.")
         return parsed
 
     return load
+
+
+LOADERS: Mapping[str, Convert] = {
+    "date": _parsed(parse_date, "date"),
+    "time": _parsed(parse_time, "time"),
+    "datetime": _parsed(parse_datetime, "date and time"),
+    "uuid": _uuid,
+}
+
+
+def _reads(kind: str, stored: bytes | None) -> bool:
+    """Tell SQLite itself whether a stored text can be read: by the very function that will read it."""
+    if stored is None:
+        return True
+    try:
+        LOADERS[kind](stored.decode())
+    except (Unstorable, UnicodeDecodeError):
+        return False
+    return True
