@@ -68,9 +68,7 @@ def _labelled(name: str, *keys: Any) -> list[Row]:
 
 def _named(*names: str, **columns: Sequence[Any]) -> list[Row]:
     others = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return [
-        {"id": i, "name": name, **(others[i - 1] if others else {})} for i, name in enumerate(names, start=1)
-    ]
+    return [{"id": i, "name": name, **(others[i - 1] if others else {})} for i, name in enumerate(names, start=1)]
 
 
 KEYS: list[tuple[type[models.Model], list[Row]]] = [
