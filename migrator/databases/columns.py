@@ -121,7 +121,7 @@ def _conversion(
         return Conversion(column, way, expression, _chain(_never_none(load), dump), target, ())
     limits = tuple(
         limit
-        for limit in dest.limits(typed.kind, dest_stored)
+        for limit in dest.limits(typed, dest_stored)
         if source.violation(limit, source.quote(column.name), source_stored) is not None
     )
     steps = [source.loader(typed, source_stored), *map(guard, limits)]

@@ -245,9 +245,7 @@ class _Run:
 
     def _begin(self, plan: Plan) -> Run:
         self._confirm(plan)
-        run = self._journal.begin(plan.identity(), plan.taken_off, empties=bool(plan.emptied))
-        self._ends.dest.open_destination()  # Django's schema editor leaves SQLite's foreign keys switched on
-        return run
+        return self._journal.begin(plan.identity(), plan.taken_off, empties=bool(plan.emptied))
 
     def _confirm(self, plan: Plan) -> None:
         dest = plan.dest

@@ -5,7 +5,7 @@ Where such a model is not part of a run, references to it are translated by what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -21,6 +21,10 @@ NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Table name -> id in the source -> id in the destination.
+Mappings = Mapping[str, Mapping[Any, Any]]
+
+
 def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
     """Tell whether a table's rows are what Django's own ``migrate`` puts into a new database."""
     if table.label in NATURAL_KEYS:
@@ -30,7 +34,7 @@ def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
     return False
 
 
-def id_mappings(source: Engine, dest: Engine, tables: Mapping[str, Table]) -> dict[str, dict[Any, Any]]:
+def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappings:
     """Map the ids of rows that are on both sides, for each such table outside of the selection.
 
     Returns, by table name, source id to destination id; without the tables whose ids agree.

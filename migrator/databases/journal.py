@@ -93,19 +93,25 @@ class Journal:
             return Run._meta.db_table in self._connection.introspection.table_names(cursor)
 
     def create(self) -> None:
-        """Create the journal's tables, whole or not at all where the engine can."""
-        with self._connection.schema_editor() as editor:
+        """Create the journal's tables, whole or not at all where the engine can.
+
+        The statements are Django's own, but run without its schema editor, which on SQLite checks every foreign key
+        of the database and changes the session.
+        """
+        with self._connection.cursor() as cursor:
+            present = self._connection.introspection.table_names(cursor)
+        editor = self._connection.schema_editor()
+        with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
             for model in (Chunk, Run):  # the run's table comes last: exists() asks for it
-                with self._connection.cursor() as cursor:
-                    present = model._meta.db_table in self._connection.introspection.table_names(cursor)
-                if not present:
-                    editor.create_model(model)
+                if model._meta.db_table not in present:
+                    sql, params = editor.table_sql(model)
+                    cursor.execute(sql, params)
 
     def drop(self) -> None:
         """Remove the journal's tables."""
-        with self._connection.schema_editor() as editor:
+        with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
             for model in (Run, Chunk):
-                editor.delete_model(model)
+                cursor.execute(f"DROP TABLE {self._connection.ops.quote_name(model._meta.db_table)}")
 
     def current(self) -> Run | None:
         """Return the newest run, or ``None`` where the journal is absent or empty."""

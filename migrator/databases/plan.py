@@ -11,7 +11,7 @@ from .columns import conversions
 from .ends import Ends
 from .engines.base import Endpoint, TakenOff
 from .findings import Finding
-from .identity import id_mappings, made_by_migrate
+from .identity import Mappings, made_by_migrate
 from .ordering import is_cycle, load_order
 from .route import Route
 from .schema import Catalogue
@@ -114,12 +114,11 @@ def table_plans(
     source_has: Catalogue,
     dest_has: Catalogue,
     restrictions: Mapping[str, Restriction | None],
+    mappings: Mappings,
     *,
     adds_rows: bool,
 ) -> tuple[tuple[TablePlan, ...], ...]:
     """Plan every table that both sides have, in groups and load order."""
-    by_name = {table.name: table for table in selection.tables}
-    mappings = id_mappings(ends.source, ends.dest, by_name)
     present = [table for table in selection.tables if _is_complete(table, source_has, dest_has)]
     groups = []
     for group in load_order(present):
@@ -144,7 +143,7 @@ def _table_plan(
     table: Table,
     source_has: Catalogue,
     dest_has: Catalogue,
-    mappings: Mapping[str, Mapping[Any, Any]],
+    mappings: Mappings,
     restriction: Restriction | None,
     *,
     binds_late: bool,

@@ -10,7 +10,7 @@ from ..errors import Refused
 from .chunks import Restriction
 from .ends import Ends
 from .findings import Finding
-from .identity import made_by_migrate
+from .identity import Mappings, id_mappings, made_by_migrate
 from .plan import Plan, TablePlan, catalogues, table_plans
 from .references import existing_keys, find_dangling, missing_parents, outside_references
 from .schema import Catalogue, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
@@ -38,12 +38,13 @@ def make_plan(
     restrictions = restrictions or {}
     source_has, dest_has = catalogues(ends, selection.tables)
     findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
-    groups = table_plans(ends, selection, source_has, dest_has, restrictions, adds_rows=adds_rows)
+    mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
+    groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
     tables = [table for group in groups for table in group]
     if not any(finding.stops for finding in findings):
         findings += _check_contents(ends, tables, source_has, dest_has)
         if not is_resumed:
-            findings += _check_added(ends, tables) if adds_rows else _check_whole(ends, tables)
+            findings += _check_added(ends, tables, mappings) if adds_rows else _check_whole(ends, tables, mappings)
     taken_off = (
         ()
         if adds_rows
@@ -100,7 +101,7 @@ def _check_contents(
         yield from check_unique_text(table.route, source_has[table.table.name], dest_has[table.table.name])
 
 
-def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
     source_rows = sum(
         table.source_rows for table in tables if not made_by_migrate(ends.source, table.table, table.source_rows)
@@ -114,11 +115,12 @@ def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
         )
     for dangling in find_dangling(ends.source, [table.table for table in tables]):
         yield Finding(
-            ends.source.alias,
+            dangling.table.label,
             str(dangling),
             "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
             is_about_rows=True,
         )
+    yield from _check_parents(ends, tables, mappings)
     emptied = [table.table for table in tables if table.dest_rows]
     for outside in outside_references(ends.dest, emptied) if emptied else ():
         yield Finding(
@@ -128,17 +130,23 @@ def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
         )
 
 
-def _check_added(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
-    """Check a move that adds rows to those that the destination has."""
-    selected = {table.table.name: (table.table, table.route.restriction) for table in tables}
+def _check_parents(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+    """Check that what rows point at is either part of the run or in the destination already."""
+    selected = {table.table.name: table.route.restriction for table in tables}
     for table in tables:
-        for dangling in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected):
+        for absent in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected, mappings):
             yield Finding(
                 table.table.label,
-                f"{dangling} in the destination and are not among the chosen rows",
-                "Copy those rows too.",
+                f"{absent}; that is neither part of this run nor in {ends.dest.alias!r}",
+                f"Copy the rows of {absent.reference.target_table} too.",
                 is_about_rows=True,
             )
+
+
+def _check_added(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+    """Check a move that adds rows to those that the destination has."""
+    yield from _check_parents(ends, tables, mappings)
+    for table in tables:
         count, examples = existing_keys(ends.source, ends.dest, table.table, table.route.restriction)
         if count:
             yield Finding(

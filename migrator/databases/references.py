@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.apps import apps
 
 from .chunks import Restriction, key_text, order
 from .engines.base import Engine
+from .identity import Mappings
 from .tables import Reference, Table, converting_field, table_of
 
 EXAMPLES = 3
@@ -27,9 +28,10 @@ class Dangling:
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
+        rows = "1 row points" if self.rows == 1 else f"{self.rows:,} rows point"
         return (
-            f"{self.table.label}.{attname}: {self.rows:,} rows point at {self.reference.target_table} rows that do not "
-            f"exist (for example primary key {', '.join(self.keys)})"
+            f"{rows} by {attname} at a row of {self.reference.target_table} that is missing "
+            f"(for example primary key {', '.join(self.keys)})"
         )
 
 
@@ -85,13 +87,20 @@ def missing_parents(
     dest: Engine,
     table: Table,
     restriction: Restriction | None,
-    selected: dict[str, tuple[Table, Restriction | None]],
+    selected: Mapping[str, Restriction | None],
+    mappings: Mappings,
 ) -> list[Dangling]:
-    """Find chosen rows whose parents are neither chosen nor in the destination."""
+    """Find chosen rows whose parents are neither chosen nor in the destination.
+
+    ``mappings`` tells of parents that the destination has under other ids.
+    """
     found = []
     for reference in constrained(table):
         wanted = _wanted(source, table, reference, restriction, selected)
-        absent = list(_absent(source, dest, table, reference, wanted))
+        if reference.target_table in mappings:
+            absent = [value for value in wanted if value not in mappings[reference.target_table]]
+        else:
+            absent = list(_absent(source, dest, table, reference, wanted))
         if absent:
             rows, keys = _pointing_at(source, table, reference, restriction, absent)
             found.append(Dangling(table, reference, rows, keys))
@@ -103,7 +112,7 @@ def _wanted(
     table: Table,
     reference: Reference,
     restriction: Restriction | None,
-    selected: dict[str, tuple[Table, Restriction | None]],
+    selected: Mapping[str, Restriction | None],
 ) -> Iterator[Any]:
     """Give the distinct values of a reference among the chosen rows that no chosen row answers to."""
     column = source.quote(reference.column)
@@ -113,7 +122,7 @@ def _wanted(
         parts.append(restriction.sql)
         params += restriction.params
     if reference.target_table in selected:
-        _, parent_restriction = selected[reference.target_table]
+        parent_restriction = selected[reference.target_table]
         if parent_restriction is None:
             return
         parts.append(

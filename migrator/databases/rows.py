@@ -121,10 +121,10 @@ def restrictions_for(
             through = field.remote_field.through
             if through is None or through in named or through._meta.db_table not in found:
                 continue
-            link = through._meta.get_field(field.m2m_field_name())
-            target = link.target_field.attname
+            to_chosen: Any = through._meta.get_field(field.m2m_field_name())
+            target = to_chosen.target_field.attname
             found[through._meta.db_table].append(
-                _within(source, through, [link.attname], chosen, [target]) if lookups else None
+                _within(source, through, [to_chosen.attname], chosen, [target]) if lookups else None
             )
     return {table: _any_of(parts) for table, parts in found.items()}
 

@@ -194,7 +194,7 @@ def count_grid(title: str, counts: Sequence[TableCount]) -> Grid:
 def verification_lines(verification: Verification) -> list[str]:
     """Say what was checked and what was found."""
     lines = [f"Counter behind its table: {late}." for late in verification.late_counters]
-    lines += [f"Dangling: {dangling}." for dangling in verification.dangling]
+    lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
     if verification.counts:
         differing = len(verification.differing)
         of_all = plural(len(verification.counts), "table")
@@ -218,7 +218,7 @@ def verification_document(verification: Verification) -> dict[str, Any]:
             for count in verification.counts
         ],
         "late_counters": [str(late) for late in verification.late_counters],
-        "dangling": [str(dangling) for dangling in verification.dangling],
+        "dangling": [f"{dangling.table.label}: {dangling}" for dangling in verification.dangling],
     }
 
 

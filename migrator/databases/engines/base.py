@@ -266,7 +266,7 @@ class Engine(ABC):
         """
         return None
 
-    def limits(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
+    def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
         """List what this column, as a destination, cannot hold."""
         return []
 

@@ -5,20 +5,33 @@ from __future__ import annotations
 import datetime
 
 from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.duration import duration_microseconds
 
+from ..tables import Column
 from .base import Convert, Limit, LimitName, Unstorable
 
 BIGINT = (-(2**63), 2**63 - 1)
 
 
-def integer_limit(smallest: int, largest: int, declared: str) -> Limit:
-    """Describe the range of an integer column."""
+def integer_limit(connection: BaseDatabaseWrapper, column: Column, stored: tuple[int, int], declared: str) -> Limit:
+    """Describe the integers of a column: those of its real type that its field allows, too.
+
+    A positive field's column has a check of its own, and Django knows the ranges of its fields.
+    """
+    smallest: int | None = None
+    largest: int | None = None
+    try:
+        smallest, largest = connection.ops.integer_field_range(column.field.get_internal_type())
+    except KeyError:
+        pass  # a field that Django has no range for
+    low = stored[0] if smallest is None else max(stored[0], smallest)
+    high = stored[1] if largest is None else min(stored[1], largest)
     return Limit(
         LimitName.OUTSIDE,
-        (smallest, largest),
-        f"outside the range of {declared} ({smallest} to {largest})",
+        (low, high),
+        f"outside the range of {declared} ({low} to {high})",
         "Correct the value, or change the field to a larger integer field and migrate the destination.",
     )
 

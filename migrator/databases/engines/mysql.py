@@ -223,10 +223,11 @@ class MySQL(Engine):
                 return str if stored.type == "uuid" else attrgetter("hex")
         return None
 
-    def limits(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
+    def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
         limits = []
+        kind = column.kind
         if kind is Kind.INTEGER:
-            limits.append(integer_limit(*_range(stored), stored.declared))
+            limits.append(integer_limit(self.connection, column, _range(stored), stored.declared))
         elif kind is Kind.DURATION:
             limits.append(duration_limit())
         elif kind in (Kind.TEXT, Kind.BINARY, Kind.JSON):

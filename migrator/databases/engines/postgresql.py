@@ -214,8 +214,9 @@ class PostgreSQL(Engine):
             return _existing_local_time(zoneinfo.ZoneInfo(self.connection.timezone_name))
         return None
 
-    def limits(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
+    def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
         limits = []
+        kind = column.kind
         if kind is Kind.TEXT:
             limits.append(_limit(LimitName.NUL_CHARACTER, "PostgreSQL's text cannot hold the NUL character"))
             if stored.max_length is not None:
@@ -224,7 +225,7 @@ class PostgreSQL(Engine):
         elif kind is Kind.JSON:
             limits.append(_limit(LimitName.NUL_ESCAPE, "PostgreSQL's jsonb cannot hold the NUL character"))
         elif kind is Kind.INTEGER and stored.type in INTEGERS:
-            limits.append(integer_limit(*INTEGERS[stored.type], stored.declared))
+            limits.append(integer_limit(self.connection, column, INTEGERS[stored.type], stored.declared))
         elif kind is Kind.DECIMAL and stored.precision is not None:
             scale = stored.scale or 0
             limits.append(

@@ -88,8 +88,8 @@ FINER_THAN_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
-CHECKED_COLUMN = re.compile(r'CHECK constraint failed: .*?"(.*?)"')
-FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?([^.,]+)")
+CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
+FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
 
 
 class SQLite(Engine):
@@ -248,9 +248,10 @@ class SQLite(Engine):
                 return attrgetter("hex")
         return None
 
-    def limits(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
+    def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
+        kind = column.kind
         if kind is Kind.INTEGER:
-            return [integer_limit(SMALLEST, LARGEST, stored.declared)]
+            return [integer_limit(self.connection, column, BIGINT, stored.declared)]
         if kind is Kind.DURATION:
             return [duration_limit()]
         if kind is Kind.FLOAT:
@@ -376,7 +377,9 @@ class SQLite(Engine):
         if message.startswith("Could not decode"):
             message = "the text is no valid UTF-8"
         return Fault(
-            getattr(cause, "sqlite_errorname", type(cause).__name__), message, found[1].strip() if found else None
+            getattr(cause, "sqlite_errorname", type(cause).__name__),
+            message,
+            next(filter(None, found.groups()), None) if found else None,
         )
 
 
