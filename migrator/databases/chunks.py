@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .engines.base import Engine
+from .engines.base.engine import Engine
 
 Key = tuple[Any, ...]
 

@@ -21,7 +21,7 @@ from .ends import Ends, open_ends, open_engine
 from .finish import put_back, reject_orphans, reset_counters
 from .identity import clear_caches
 from .journal import COPYING, DONE, FINISHING, PREPARING, Journal, Run
-from .plan import Plan, TablePlan, catalogues, differences
+from .plan import Plan, TablePlan, differences, stored_tables
 from .preflight import make_plan, refuse
 from .references import existing_keys, find_dangling
 from .rejects import Rejects, keep_lines, rejects_for
@@ -321,13 +321,13 @@ class _Run:
     def _prepare(self, run: Run, plan: Plan) -> None:
         dest = self._ends.dest
         for item in run.items_taken_off():
-            dest.take_off(item)
+            dest.catalogue.take_off(item)
         if run.empties:
             dest.empty([table.table.name for table in reversed(plan.tables)])
         self._journal.set_state(run, COPYING)
 
     def _recheck(self, plan: Plan) -> None:
-        source_has, dest_has = catalogues(self._ends, [table.table for table in plan.tables])
+        source_has, dest_has = stored_tables(self._ends, [table.table for table in plan.tables])
         for table in plan.tables:
             self._interrupts.check()
             recheck(table, self._journal, source_has, dest_has, self._watcher.progress, adds_rows=self._adds_rows)

@@ -12,7 +12,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import Settings
 from ..errors import MigratorError, Refused, UsageError
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .engines.registry import engine_for
 
 

@@ -8,7 +8,8 @@ from django.db import transaction
 
 from ..progress import Progress
 from .chunks import key_text
-from .engines.base import Engine, TakenOff
+from .engines.base.catalogue import TakenOff
+from .engines.base.engine import Engine
 from .plan import Plan
 from .references import constrained
 from .rejects import Problem, Rejects, row_of
@@ -70,12 +71,12 @@ def put_back(dest: Engine, items: list[TakenOff], progress: Progress, check: Cal
     with progress.task("indexes and foreign keys", len(items), unit="objects") as task:
         for _, group in sorted(by_table.items()):
             check()
-            dest.put_back(group)
+            dest.catalogue.put_back(group)
             task.advance(len(group))
 
 
 def reset_counters(plan: Plan) -> None:
     """Set every copied table's counter so that the next key is one that is free."""
     for planned in plan.tables:
-        for counter in planned.route.dest.counters(planned.table):
-            planned.route.dest.reset_counter(counter)
+        for counter in planned.route.dest.catalogue.counters(planned.table):
+            planned.route.dest.catalogue.reset_counter(counter)

@@ -11,7 +11,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models.query import QuerySet
 
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .tables import Table
 
 # Model label -> the columns that identify a row whatever its id (Django's own natural keys).

@@ -14,7 +14,7 @@ from django.db.models.query import QuerySet
 from django.utils import timezone
 
 from .chunks import Bounds, decode_key, encode_key
-from .engines.base import TakenOff
+from .engines.base.catalogue import TakenOff
 
 PREPARING, COPYING, FINISHING, FINISHED = "preparing", "copying", "finishing", "finished"
 PENDING, DONE = "pending", "done"

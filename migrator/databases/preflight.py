@@ -11,9 +11,9 @@ from .chunks import Restriction
 from .ends import Ends
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
-from .plan import Plan, TablePlan, catalogues, table_plans
+from .plan import Plan, TablePlan, stored_tables, table_plans
 from .references import existing_keys, find_dangling, missing_parents, outside_references
-from .schema import Catalogue, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
+from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
 from .values import check_unique_text, check_values
@@ -36,7 +36,7 @@ def make_plan(
     rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first.
     """
     restrictions = restrictions or {}
-    source_has, dest_has = catalogues(ends, selection.tables)
+    source_has, dest_has = stored_tables(ends, selection.tables)
     findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
     mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
     groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
@@ -48,7 +48,9 @@ def make_plan(
     taken_off = (
         ()
         if adds_rows
-        else tuple(item for table in tables for item in ends.dest.removable(table.table, indexes=not keeps_indexes))
+        else tuple(
+            item for table in tables for item in ends.dest.catalogue.removable(table.table, indexes=not keeps_indexes)
+        )
     )
     return Plan(
         ends.source.describe(),
@@ -69,7 +71,7 @@ def _known_tables() -> set[str]:
 
 
 def _check_schema(
-    ends: Ends, tables: tuple[Table, ...], source_has: Catalogue, dest_has: Catalogue, *, will_migrate: bool
+    ends: Ends, tables: tuple[Table, ...], source_has: StoredTables, dest_has: StoredTables, *, will_migrate: bool
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
     yield from check_migrations(ends.source, labels)
@@ -85,11 +87,11 @@ def _check_schema(
 
 
 def _check_contents(
-    ends: Ends, tables: list[TablePlan], source_has: Catalogue, dest_has: Catalogue
+    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
 ) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
-    if triggers := ends.dest.triggers([table.table.name for table in tables]):
+    if triggers := ends.dest.catalogue.triggers([table.table.name for table in tables]):
         yield Finding(
             ends.dest.alias,
             f"triggers there fire for every row that is loaded: {shortened(triggers)}",

@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 
 from .chunks import Restriction, key_text, order
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .identity import Mappings
 from .tables import Reference, Table, converting_field, table_of
 
@@ -68,7 +68,7 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         if table.name in selected or model._meta.proxy or model._meta.swapped:
             continue
         targets = sorted({ref.target_table for ref in constrained(table)} & selected)
-        if not targets or not dest.stored_columns(table.name):
+        if not targets or not dest.catalogue.stored_columns(table.name):
             continue
         where = " OR ".join(
             f"{dest.quote(ref.column)} IS NOT NULL" for ref in constrained(table) if ref.target_table in selected
@@ -139,10 +139,12 @@ def _wanted(
 def _absent(source: Engine, dest: Engine, table: Table, reference: Reference, values: Iterator[Any]) -> Iterator[Any]:
     """Give the values that no row of the destination answers to."""
     field = converting_field(table.column(reference.column).field)
-    stored = dest.stored_columns(reference.target_table)
+    stored = dest.catalogue.stored_columns(reference.target_table)
     target = stored[reference.target_column]
-    load = source.loader(table.column(reference.column), source.stored_columns(table.name)[reference.column])
-    dump = dest.dumper(table.column(reference.column), target)
+    load = source.values.loader(
+        table.column(reference.column), source.catalogue.stored_columns(table.name)[reference.column]
+    )
+    dump = dest.values.dumper(table.column(reference.column), target)
     for batch in _pages(values):
         by_param = {}
         for value in batch:
@@ -193,9 +195,9 @@ def existing_keys(
     names = ", ".join(source.quote(name) for name in table.key)
     where, params = (f" WHERE {restriction.sql}", restriction.params) if restriction else ("", ())
     columns = [table.column(name) for name in table.key]
-    source_stored, dest_stored = source.stored_columns(table.name), dest.stored_columns(table.name)
-    loads = [source.loader(column, source_stored[column.name]) for column in columns]
-    dumps = [dest.dumper(column, dest_stored[column.name]) for column in columns]
+    source_stored, dest_stored = source.catalogue.stored_columns(table.name), dest.catalogue.stored_columns(table.name)
+    loads = [source.values.loader(column, source_stored[column.name]) for column in columns]
+    dumps = [dest.values.dumper(column, dest_stored[column.name]) for column in columns]
     count = 0
     examples: list[str] = []
     test = " AND ".join(f"{dest.quote(name)} = %s" for name in table.key)

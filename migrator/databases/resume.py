@@ -16,14 +16,14 @@ from ..progress import Progress
 from .comparing import Side, compare_range, pages, sides
 from .journal import DONE, PENDING, Chunk, Journal
 from .plan import TablePlan
-from .schema import Catalogue
+from .schema import StoredTables
 
 
 def recheck(
     table: TablePlan,
     journal: Journal,
-    source_has: Catalogue,
-    dest_has: Catalogue,
+    source_has: StoredTables,
+    dest_has: StoredTables,
     progress: Progress,
     *,
     adds_rows: bool,
@@ -50,14 +50,14 @@ def recheck(
             task.advance(chunk.rows_written)
 
 
-def _key_dumps(table: TablePlan, dest: Side, dest_has: Catalogue) -> list[Callable[[Any], Any]]:
+def _key_dumps(table: TablePlan, dest: Side, dest_has: StoredTables) -> list[Callable[[Any], Any]]:
     stored = dest_has[table.table.name]
     by_name = {reading.column.name: reading.column for reading in dest.readings}
     own = {conversion.column.name: conversion.way for conversion in table.route.conversions}
     found: list[Callable[[Any], Any]] = []
     for name in table.table.key:
         column = by_name[name]
-        dump = None if own[name] == "raw" else dest.engine.dumper(column, stored[name])
+        dump = None if own[name] == "raw" else dest.engine.values.dumper(column, stored[name])
         if own[name] == "field":
             field, connection = column.field, dest.engine.connection
 

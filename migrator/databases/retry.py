@@ -12,7 +12,7 @@ from django.db import Error
 from ..errors import MigratorError, Refused
 from ..progress import Progress
 from .ends import Ends
-from .engines.base import Severity
+from .engines.base.engine import Severity
 from .journal import Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally

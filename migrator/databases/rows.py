@@ -16,7 +16,7 @@ from ..interrupts import Interrupts
 from .chunks import Restriction
 from .copy import RESUME_HINT, Choices, Outcome, Watcher, check_choices, migrate_rows
 from .ends import open_ends
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .selection import select
 
 MANY_VALUES = ("in", "range")

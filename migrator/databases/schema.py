@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .findings import Finding
 from .journal import TABLES as JOURNAL_TABLES
 from .tables import StoredColumn, Table
@@ -16,7 +16,7 @@ from .tables import StoredColumn, Table
 SHOWN = 10
 DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
 
-Catalogue = Mapping[str, Mapping[str, StoredColumn]]
+StoredTables = Mapping[str, Mapping[str, StoredColumn]]
 
 
 def shortened(names: Sequence[str]) -> str:
@@ -53,7 +53,7 @@ def check_migrations(engine: Engine, labels: set[str]) -> Iterator[Finding]:
 
 
 def check_columns(
-    tables: Sequence[Table], source: Engine, dest: Engine, source_has: Catalogue, dest_has: Catalogue
+    tables: Sequence[Table], source: Engine, dest: Engine, source_has: StoredTables, dest_has: StoredTables
 ) -> Iterator[Finding]:
     """Compare the models' columns with those that both databases really have."""
     for table in tables:
@@ -111,4 +111,4 @@ def _surplus(
 
 def tables_without_model(source: Engine, known: set[str]) -> list[str]:
     """List the source's tables that belong to no model of the project, and so are not copied."""
-    return sorted(name for name in source.table_names() if name not in known and name not in DJANGOS_OWN)
+    return sorted(name for name in source.catalogue.table_names() if name not in known and name not in DJANGOS_OWN)

@@ -8,7 +8,7 @@ from typing import Any
 from ..report import Cell, Grid, Report, byte_text, plural
 from .copy import Outcome
 from .counting import Comparison
-from .engines.base import Endpoint
+from .engines.base.engine import Endpoint
 from .plan import Plan, TablePlan
 from .route import Tally
 from .schema import shortened

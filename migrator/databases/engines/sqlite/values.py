@@ -1,48 +1,35 @@
-"""SQLite: any value in any column, so every value is looked at before it is believed."""
+"""SQLite: values."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import decimal
-import fcntl
-import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.utils.dateparse import parse_date, parse_datetime, parse_time
 
-from ..tables import Column, Kind, StoredColumn, Table
-from .base import (
-    FIRST_FETCH,
+from ...tables import Column, Kind, StoredColumn
+from ..base.values import (
+    BIGINT,
     Convert,
-    Counter,
-    Endpoint,
-    Engine,
-    Fault,
     Limit,
     LimitName,
-    Row,
-    Severity,
     Suspicion,
-    TakenOff,
-    Target,
     Unstorable,
-    Writer,
-    cause_of,
-    next_fetch,
-    prepared,
+    Values,
+    datetime_dumper,
+    duration_limit,
+    integer_limit,
+    microseconds,
 )
-from .conversions import BIGINT, datetime_dumper, duration_limit, integer_limit, microseconds
 
 DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
 SMALLEST, LARGEST = BIGINT
-
 INTEGERS = ("integer", "bigint", "smallint", "integer unsigned", "bigint unsigned", "smallint unsigned", "int")
 STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: INTEGERS,
@@ -65,7 +52,6 @@ STORAGE: Mapping[str, str] = {
     "blob": "binary",
     **dict.fromkeys(INTEGERS, "integer"),
 }
-
 # What SQLite stores a value of each kind as (typeof()), and conditions for values that are none of the kind.
 CLASSES: Mapping[Kind, str] = {
     Kind.INTEGER: "'integer'",
@@ -86,102 +72,11 @@ CONDITIONS: Mapping[Kind, tuple[str, str]] = {
 }
 FINER_THAN_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
 
-RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
-DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
-CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
-FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
 
+class SQLiteValues(Values):
+    """Values of SQLite."""
 
-class SQLite(Engine):
-    """SQLite, of the version that Python carries."""
-
-    vendor = "sqlite"
-    display_name = "SQLite"
-    can_switch_off_foreign_keys = True
     is_raw_exact = True
-
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self._lock_file: IO[str] | None = None
-
-    # -- the connection -------------------------------------------------------------------------------------
-
-    def describe(self) -> Endpoint:
-        version = self.fetch_value("SELECT sqlite_version()")
-        return Endpoint(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
-
-    def open_source(self) -> None:
-        if str(self.fetch_value("PRAGMA journal_mode")).lower() not in ("wal", "memory"):
-            self.snapshot_note = (
-                "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
-            )
-        self.connection.connection.create_function("migrator_reads", 2, _reads, deterministic=True)
-        self.execute("PRAGMA query_only = ON")
-        self.execute("BEGIN")
-        self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
-
-    def open_destination(self) -> None:
-        self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
-        self.execute("PRAGMA cache_size = -32768")
-
-    def close(self) -> None:
-        if self.connection.connection is not None:  # a database in memory outlives its session
-            with contextlib.suppress(Exception):
-                self.connection.connection.rollback()
-            for pragma in ("query_only = OFF", "foreign_keys = ON"):
-                self.execute(f"PRAGMA {pragma}")
-        super().close()
-
-    def is_same_database(self, other: Engine) -> bool:
-        mine, theirs = _path(self), _path(other)
-        if not mine and not theirs:
-            return bool(self.connection.settings_dict["NAME"] == other.connection.settings_dict["NAME"])
-        return bool(mine and theirs) and os.path.samefile(mine, theirs)
-
-    def lock(self) -> bool:
-        path = _path(self)
-        if not path:
-            return True
-        lock_path = f"{path}.migrator-lock"
-        file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return False
-        if os.fstat(file.fileno()).st_nlink == 0:  # its holder removed the file while this one opened it
-            file.close()
-            return self.lock()
-        self._lock_file = file
-        return True
-
-    def unlock(self) -> None:
-        if self._lock_file is not None:
-            Path(f"{_path(self)}.migrator-lock").unlink(missing_ok=True)
-            self._lock_file.close()
-            self._lock_file = None
-
-    # -- the schema -----------------------------------------------------------------------------------------
-
-    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
-        rows = self.fetch_all(f"PRAGMA table_xinfo({self.quote(table)})")
-        return {
-            name: StoredColumn(
-                name,
-                declared.lower().split("(")[0].strip(),
-                declared,
-                nullable=not required,
-                has_default=default is not None or bool(key),
-                is_generated=hidden in (2, 3),
-            )
-            for _, name, declared, required, default, key, hidden in rows
-        }
-
-    def triggers(self, tables: Sequence[str]) -> list[str]:
-        rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
-        return [f"{table}.{name}" for table, name in rows if table in set(tables)]
-
-    # -- values ---------------------------------------------------------------------------------------------
 
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         return stored.type in STORES.get(kind, ())
@@ -283,7 +178,7 @@ class SQLite(Engine):
             case LimitName.LARGER_THAN:
                 return f"length(CAST({column} AS BLOB)) > {arguments[0]}"
             case LimitName.OUTSIDE:
-                if within(limit):
+                if fits(limit):
                     return None
                 return f"typeof({column}) = 'integer' AND {column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
@@ -325,86 +220,8 @@ class SQLite(Engine):
             )
         return found
 
-    # -- rows -----------------------------------------------------------------------------------------------
 
-    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
-        size = FIRST_FETCH
-        with self.connection.cursor() as cursor:
-            cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
-                size = next_fetch(rows, size)
-                yield rows
-
-    def writer(self, table: str, targets: Sequence[Target]) -> Writer:
-        return ManyWriter(self, table, targets)
-
-    # -- what is taken off while rows are loaded ----------------------------------------------------------------
-
-    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        if not indexes:
-            return []
-        rows = self.fetch_all(
-            "SELECT m.name, m.sql FROM sqlite_master m JOIN pragma_index_list(%s) l ON l.name = m.name "
-            "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
-            (table.name,),
-        )
-        quote = self.connection.ops.quote_name
-        return [TakenOff(table.name, "index", name, f"DROP INDEX {quote(name)}", sql) for name, sql in rows]
-
-    def exists(self, item: TakenOff) -> bool:
-        return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
-
-    def counters(self, table: Table) -> list[Counter]:
-        if len(table.key) != 1 or not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
-            return []
-        last = self.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = %s", (table.name,))
-        return [] if last is None else [Counter(table.name, table.key[0], last + 1)]
-
-    # -- errors -----------------------------------------------------------------------------------------------
-
-    def severity(self, error: BaseException) -> Severity:
-        code = getattr(cause_of(error), "sqlite_errorname", None)
-        if code is None:
-            return Severity.DATA  # raised by Python's own module: a value that cannot be bound or decoded
-        if code.startswith(RETRIED):
-            return Severity.RETRY
-        return Severity.DATA if code.startswith(DATA) else Severity.FATAL
-
-    def fault(self, error: BaseException, table: str) -> Fault:
-        cause = cause_of(error)
-        message = str(cause)
-        found = (CHECKED_COLUMN if "CHECK" in message else FAILED_COLUMN).search(message)
-        if message.startswith("Could not decode"):
-            message = "the text is no valid UTF-8"
-        return Fault(
-            getattr(cause, "sqlite_errorname", type(cause).__name__),
-            message,
-            next(filter(None, found.groups()), None) if found else None,
-        )
-
-
-def _path(engine: Engine) -> str:
-    """Return the file of the main database; empty where it lives in memory."""
-    rows = engine.fetch_all("PRAGMA database_list")
-    return next((str(row[2] or "") for row in rows if row[1] == "main"), "")
-
-
-class ManyWriter(Writer):
-    """Loads rows by one prepared statement."""
-
-    def __init__(self, engine: SQLite, table: str, targets: Sequence[Target]) -> None:
-        self._engine = engine
-        names = ", ".join(engine.quote(target.name) for target in targets)
-        values = ", ".join(target.placeholder or "%s" for target in targets)
-        self._statement = f"INSERT INTO {engine.quote(table)} ({names}) VALUES ({values})"
-
-    def write(self, rows: Sequence[Row]) -> int:
-        with self._engine.connection.cursor() as cursor:
-            cursor.executemany(self._statement, rows)
-        return sum(len(value) if isinstance(value, str | bytes) else 8 for row in rows for value in row)
-
-
-def within(limit: Limit) -> bool:
+def fits(limit: Limit) -> bool:
     """Tell whether every integer of SQLite fits."""
     return limit.arguments[0] <= SMALLEST and limit.arguments[1] >= LARGEST
 
@@ -486,7 +303,7 @@ LOADERS: Mapping[str, Convert] = {
 }
 
 
-def _reads(kind: str, stored: bytes | None) -> bool:
+def reads(kind: str, stored: bytes | None) -> bool:
     """Tell SQLite itself whether a stored text can be read: by the very function that will read it."""
     if stored is None:
         return True
