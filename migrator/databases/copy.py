@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import transaction
+from django.db import Error, transaction
 
 from ..conf import load
 from ..errors import Declined, Interrupted, MigratorError, Refused, UsageError
@@ -17,7 +17,7 @@ from ..interrupts import Interrupts
 from ..progress import Progress
 from ..prompts import Prompter
 from .chunks import Restriction, find_bounds
-from .ends import Ends, open_ends, open_engine
+from .ends import Ends, explained, open_ends, open_engine
 from .finish import put_back, reject_orphans, reset_counters
 from .identity import clear_caches
 from .journal import COPYING, DONE, FINISHING, PREPARING, Journal, Run
@@ -290,11 +290,11 @@ class _Run:
             finishing = time.perf_counter() - finishing
             verification = self._verify(plan)
         except Interrupted as error:
-            raise Interrupted(
-                f"{error} {self._progress_text()} {self._choices.resume_hint}", error.exit_code - 128
-            ) from None
-        except MigratorError as error:
-            raise type(error)(f"{error}\n{self._progress_text()} {self._choices.resume_hint}") from error
+            text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
+            raise Interrupted(text, error.exit_code - 128) from None
+        except (MigratorError, Error) as error:
+            told = explained(error, self._ends) if isinstance(error, Error) else error
+            raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
         finally:
             rejects.close()
         if not self._choices.keep_journal:
@@ -302,9 +302,12 @@ class _Run:
         clear_caches()
         return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
 
-    def _progress_text(self) -> str:
+    def _progress_text(self, run: Run) -> str:
         rows = sum(tally.rows_written for tally in self._tallies.values())
-        return f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
+        text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
+        if items := run.items_taken_off():
+            text += f" Until the run is resumed or given up, {len(items)} indexes and foreign keys are off there."
+        return text
 
     def _open_rejects(self, run: Run) -> Rejects:
         path = self._choices.rejects
@@ -378,17 +381,16 @@ class _Run:
             put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
         reset_counters(plan)
 
-    def _verify(self, plan: Plan) -> Verification | None:
-        if self._choices.verify == "none":
-            return None
+    def _verify(self, plan: Plan) -> Verification:
+        """Check counters and references in any case, and the counts unless they are not wanted."""
         tables = [planned.table for planned in plan.tables]
         rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
         dest = self._ends.dest
-        counts = (
-            self._count_added(plan, rejected)
-            if self._adds_rows
-            else count_tables(self._ends.source, dest, tables, rejected)
-        )
+        counts: tuple[TableCount, ...] = ()
+        if self._choices.verify == "count" and self._adds_rows:
+            counts = self._count_added(plan, rejected)
+        elif self._choices.verify == "count":
+            counts = count_tables(self._ends.source, dest, tables, rejected)
         return Verification(counts, late_counters(dest, tables), tuple(find_dangling(dest, tables)))
 
     def _count_added(self, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:

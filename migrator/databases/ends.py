@@ -74,7 +74,7 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         ends.source.open_source()
         yield ends
     except Error as error:
-        raise _explained(error, ends) from error
+        raise explained(error, ends) from error
     finally:
         for engine in (ends.source, ends.dest):
             with contextlib.suppress(Error):
@@ -104,7 +104,7 @@ def _check_distinct(ends: Ends) -> None:
         )
 
 
-def _explained(error: Error, ends: Ends) -> MigratorError:
+def explained(error: Error, ends: Ends) -> MigratorError:
     """Turn a database's error into one line without values."""
     for engine in (ends.dest, ends.source):
         if engine.owns(error):

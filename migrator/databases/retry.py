@@ -59,6 +59,10 @@ def with_retries(ends: Ends, progress: Progress, action: Callable[[], Result]) -
                 f"{ends.source.fault(error.__cause__ or error, '').message}."
             ) from error
         except Error as error:
+            if not ends.source.connection.is_usable():
+                raise MigratorError(
+                    f"The link to the source {ends.source.alias!r} is lost, and its snapshot with it."
+                ) from error
             is_passing = ends.dest.severity(error) is Severity.RETRY
             if not is_passing or time.monotonic() > deadline:
                 raise

@@ -161,8 +161,6 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     ]
     if outcome.verification:
         lines += verification_lines(outcome.verification)
-    else:
-        lines.append("Not verified, as asked (--verify none).")
     lines.append(
         f"{plural(outcome.rows_rejected, 'row')} rejected; the reject file holds them, and personal data with them."
         if outcome.rows_rejected
@@ -199,6 +197,8 @@ def verification_lines(verification: Verification) -> list[str]:
         differing = len(verification.differing)
         of_all = plural(len(verification.counts), "table")
         lines.append(f"Counts differ in {differing} of {of_all}." if differing else f"Counts agree in {of_all}.")
+    else:
+        lines.append("Counts were not compared, as asked (--verify none).")
     if not (verification.late_counters or verification.dangling):
         lines.append("Counters are above the largest keys, and every foreign key leads to a row.")
     return lines
