@@ -215,6 +215,7 @@ class _Run:
     # -- before the first write -------------------------------------------------------------------------------
 
     def _plan(self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False) -> Plan:
+        self._watcher.progress.message(f"Looking at {len(self._selection.tables)} tables in both databases …")
         return make_plan(
             self._ends,
             self._selection,
@@ -369,6 +370,7 @@ class _Run:
                 copied = copy_with_retries(route, chunk, self._journal, rejects, self._ends, self._watcher.progress)
                 tally.add(copied)
                 task.advance(copied.rows_read)
+                self._journal.beat()
 
     def _finish(self, run: Run, plan: Plan, rejects: Rejects) -> None:
         self._journal.set_state(run, FINISHING)
@@ -380,6 +382,8 @@ class _Run:
         if items:
             put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
         reset_counters(plan)
+        if plan.tables:
+            self._ends.dest.catalogue.refresh_statistics([planned.table.name for planned in plan.tables])
 
     def _verify(self, plan: Plan) -> Verification:
         """Check counters and references in any case, and the counts unless they are not wanted."""

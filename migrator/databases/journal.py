@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from .engines.base.catalogue import TakenOff
 PREPARING, COPYING, FINISHING, FINISHED = "preparing", "copying", "finishing", "finished"
 PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
+BEAT_SECONDS = 15.0
 
 
 class Run(models.Model):
@@ -50,7 +52,8 @@ class Run(models.Model):
 
     def holder(self) -> str:
         """Tell who runs it, for a message."""
-        return f"process {self.pid} on {self.host}, started {self.started:%Y-%m-%d %H:%M:%S} UTC"
+        times = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (self.started, self.heartbeat)]
+        return f"process {self.pid} on {self.host}, started {times[0]}, last seen {times[1]}"
 
 
 class Chunk(models.Model):
@@ -86,6 +89,7 @@ class Journal:
     def __init__(self, alias: str) -> None:
         self.alias = alias
         self._connection = connections[alias]
+        self._beaten = time.monotonic()
 
     def exists(self) -> bool:
         """Tell whether the destination holds a journal."""
@@ -139,6 +143,12 @@ class Journal:
         """Move the run to its next stage."""
         run.state = state
         run.save(using=self.alias, update_fields=["state"])
+
+    def beat(self) -> None:
+        """Record now and then that the run is alive."""
+        if time.monotonic() - self._beaten > BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            QuerySet(Run, using=self.alias).update(heartbeat=timezone.now())
 
     def take_over(self, run: Run) -> None:
         """Record this process as the one that runs it now."""

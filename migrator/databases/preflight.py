@@ -12,7 +12,7 @@ from .ends import Ends
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .plan import Plan, TablePlan, stored_tables, table_plans
-from .references import existing_keys, find_dangling, missing_parents, outside_references
+from .references import existing_keys, find_dangling, label_of, missing_parents, outside_references
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
@@ -140,7 +140,7 @@ def _check_parents(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> I
             yield Finding(
                 table.table.label,
                 f"{absent}; that is neither part of this run nor in {ends.dest.alias!r}",
-                f"Copy the rows of {absent.reference.target_table} too.",
+                f"Copy the rows of {label_of(absent.reference.target_table)} too.",
                 is_about_rows=True,
             )
 
@@ -172,4 +172,5 @@ def refuse(plan: Plan, *, on_error: str) -> None:
     hint = ""
     if any(finding.is_about_rows for finding in stopping):
         hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
-    raise Refused(f"Nothing was written. {len(stopping)} findings stop the run:\n{lines}{hint}")
+    count = "1 finding stops" if len(stopping) == 1 else f"{len(stopping)} findings stop"
+    raise Refused(f"Nothing was written. {count} the run:\n{lines}{hint}")

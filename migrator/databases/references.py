@@ -30,9 +30,15 @@ class Dangling:
         attname = self.table.column(self.reference.column).attname
         rows = "1 row points" if self.rows == 1 else f"{self.rows:,} rows point"
         return (
-            f"{rows} by {attname} at a row of {self.reference.target_table} that is missing "
+            f"{rows} by {attname} at a row of {label_of(self.reference.target_table)} that is missing "
             f"(for example primary key {', '.join(self.keys)})"
         )
+
+
+def label_of(table: str) -> str:
+    """Name the model of a table, or the table itself where no model has it."""
+    models = apps.get_models(include_auto_created=True)
+    return next((model._meta.label for model in models if model._meta.db_table == table), table)
 
 
 def constrained(table: Table) -> Iterator[Reference]:

@@ -73,6 +73,10 @@ class Catalogue(Session):
         """List the counters of a table; empty where it has none that a load leaves behind."""
         return []
 
+    def refresh_statistics(self, tables: Sequence[str]) -> None:
+        """Let the query planner know what was loaded, where it would not soon find out by itself."""
+        return
+
     def reset_counter(self, counter: Counter) -> None:
         """Set a counter so that the next key is one above the largest."""
         return

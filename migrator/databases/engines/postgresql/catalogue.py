@@ -121,6 +121,9 @@ class PostgreSQLCatalogue(Catalogue):
         )[0]
         return Counter(table.name, column.name, value + step if called else value)
 
+    def refresh_statistics(self, tables: Sequence[str]) -> None:
+        self.execute(f"ANALYZE {', '.join(self.quote(table) for table in tables)}")
+
     def reset_counter(self, counter: Counter) -> None:
         if counter.problem:
             return

@@ -37,7 +37,7 @@ STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.BINARY: ("bytea",),
     Kind.DATE: ("date",),
     Kind.TIME: ("time",),
-    Kind.DATETIME: ("timestamptz", "timestamp"),
+    Kind.DATETIME: ("timestamptz",),
     Kind.DURATION: ("interval",),
     Kind.UUID: ("uuid",),
     Kind.ADDRESS: ("inet",),
