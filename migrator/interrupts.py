@@ -13,10 +13,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """While entered, the first signal is only noted, and :meth:`check` acts on it; a second one acts at once."""
+    """Before anything is written a signal acts at once; after :meth:`defer` the first is only noted.
+
+    :meth:`check` acts on what was noted, and a second signal does so at once.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._defers = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -32,9 +36,15 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._defers:
+            raise Interrupted("Stopped. Nothing was written.", number)
         if self.received is not None:
             raise Interrupted("Stopped at once; the chunk that was being copied was rolled back.", number)
         self.received = number
+
+    def defer(self) -> None:
+        """From now on let what is being done come to an end first."""
+        self._defers = True
 
     def check(self) -> None:
         """Raise :exc:`Interrupted` if a signal has come."""

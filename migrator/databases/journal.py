@@ -20,6 +20,7 @@ from .engines.base.catalogue import TakenOff
 PREPARING, COPYING, FINISHING, FINISHED = "preparing", "copying", "finishing", "finished"
 PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
+AFTERWARDS = -1  # the number of what is no chunk, but counts with them
 BEAT_SECONDS = 15.0
 
 
@@ -175,6 +176,11 @@ class Journal:
 
     def save(self, chunk: Chunk) -> None:
         """Record what became of a chunk."""
+        chunk.save(using=self.alias)
+
+    def take_back(self, table: str, rows: int) -> None:
+        """Record that rows of a table were rejected after all its chunks were done."""
+        chunk = Chunk(table=table, number=AFTERWARDS, state=DONE, rows_written=-rows, rows_rejected=rows)
         chunk.save(using=self.alias)
 
     def forget(self, table: str) -> None:

@@ -78,7 +78,7 @@ def _check_schema(
     if will_migrate:
         names = unapplied_migrations(ends.dest.connection)
         if names:
-            text = f"{len(names)} migrations will be applied first: {shortened(names)}"
+            text = f"{len(names)} migrations will be applied first: {shortened(names, 3)}"
             yield Finding(ends.dest.alias, text, "", stops=False)
         tables = tuple(table for table in tables if dest_has[table.name])
     else:

@@ -13,10 +13,12 @@ from django.db.models.query import QuerySet
 from ..conf import load
 from ..errors import UsageError
 from ..interrupts import Interrupts
+from .choices import RESUME_HINT, Choices, Watcher, check_choices
 from .chunks import Restriction
-from .copy import RESUME_HINT, Choices, Outcome, Watcher, check_choices, migrate_rows
 from .ends import open_ends
 from .engines.base.engine import Engine
+from .move import Move
+from .outcome import Outcome
 from .selection import select
 
 MANY_VALUES = ("in", "range")
@@ -71,14 +73,8 @@ def batch_migrate_models(
         restrictions = restrictions_for(
             ends.source, [table.model for table in selection.tables], selection.named, lookups
         )
-        return migrate_rows(
-            ends=ends,
-            selection=selection,
-            restrictions=restrictions,
-            choices=choices,
-            watcher=watcher or Watcher(),
-            interrupts=interrupts,
-        )
+        move = Move(ends, selection, choices, watcher or Watcher(), interrupts, restrictions, adds_rows=True)
+        return move.make(is_whole=False)
 
 
 def parse_filter(text: str) -> tuple[str, Any]:

@@ -19,10 +19,10 @@ DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
 StoredTables = Mapping[str, Mapping[str, StoredColumn]]
 
 
-def shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str], shown: int = SHOWN) -> str:
     """Join names for a message, a long list cut."""
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:

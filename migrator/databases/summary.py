@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
-from .copy import Outcome
 from .counting import Comparison
 from .engines.base.engine import Endpoint
+from .outcome import Outcome
 from .plan import Plan, TablePlan
 from .route import Tally
 from .schema import shortened
