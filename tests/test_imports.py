@@ -22,9 +22,9 @@ FLOORS: list[tuple[str, str]] = [
     ("settings, progress, prompts, reports", r"conf|checks|apps|progress|prompts|report|files|interrupts"),
     ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?"),
     ("each engine", r"databases\.engines\..+"),
-    ("conductors", r"databases\.(copy|rows|counting)"),
+    ("conductors", r"databases\.(copy|move|rows|counting)"),
     ("what conductors return, as reports", r"databases\.summary"),
-    ("the plan and what walks it", r"databases\.(plan|preflight|resume|finish)"),
+    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish)"),
     ("stages", r"databases(\..+)?"),
     ("commands", r"management(\..+)?"),
 ]

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.test import override_settings
 
 from tests.manage import Finished
-from tests.management.running import another_alias, entry_of, execute, nothing_changes, run
+from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import Counted, Empty, Legacy, Tag, UniqueCode
 
@@ -56,7 +56,7 @@ def refused(pair: Pair, *words: str) -> list[str]:
     assert (finished.code, finished.out.splitlines()[0]) == (1, "Plan")
     assert dry.code == 1, "a dry run tells of what would stop the run by its exit code, too"
     assert dry.err == finished.err
-    first, *findings = finished.err.splitlines()
+    first, *findings = error_in(finished).splitlines()
     assert first.startswith(f"CommandError: Nothing was written. {len(findings)} finding"), finished.err
     assert all(finding.startswith("  - ") for finding in findings), finished.err
     return [finding.removeprefix("  - ") for finding in findings]
@@ -122,7 +122,7 @@ def test_creates_the_tables_of_a_new_destination_when_told_to(sqlite: Pair, bare
 def test_a_new_destination_without_tables_is_refused_with_the_way_on(sqlite: Pair, bare: str) -> None:
     finished = move(Pair(sqlite.source, bare), "testapp.Tag")
     assert finished.code == 1
-    assert finished.err.startswith("CommandError: Nothing was written.")
+    assert error_in(finished).startswith("CommandError: Nothing was written.")
     assert "  - testapp.Tag: 'bare' has no table 'testapp_tag'. " in finished.err
     assert "--migrate" in finished.err
     assert connections[bare].introspection.table_names() == []
@@ -130,7 +130,7 @@ def test_a_new_destination_without_tables_is_refused_with_the_way_on(sqlite: Pai
 
 def test_a_dry_run_that_would_migrate_writes_nothing(sqlite: Pair, bare: str) -> None:
     finished = move(Pair(sqlite.source, bare), "--migrate", "--dry-run")
-    assert (finished.code, finished.err) == (0, "")
+    assert (finished.code, error_in(finished)) == (0, "")
     assert connections[bare].introspection.table_names() == []
     assert any(note.startswith("bare: ") and "will be applied first: " in note for note in notes(finished))
     (row,) = (line for line in finished.out.splitlines() if " testapp.Tag " in line)

@@ -130,6 +130,15 @@ def nothing_changes(*aliases: str) -> Iterator[None]:
     assert not any(table.startswith("migrator_") for tables in before.values() for table in tables)
 
 
+def error_in(finished: Finished) -> str:
+    """Return the error with which a command ended: all that it said after telling how far it is."""
+    lines = finished.err.splitlines(keepends=True)
+    while lines and not lines[0].startswith("CommandError: "):
+        said = lines.pop(0)
+        assert re.match(r"(  )?\w.*(…|, \d+\.\d s)$", said), f"neither progress nor an error: {said!r}"
+    return "".join(lines)
+
+
 def execute(alias: str, *statements: str) -> None:
     """Execute statements as somebody else would."""
     with connections[alias].cursor() as cursor:
