@@ -25,7 +25,7 @@ from settings.base import ROOT
 from tests.manage import Finished
 from tests.servers.base import PASSWORD
 
-END_OF_INPUT = "\x04"
+END_OF_INPUT, INTERRUPT = "\x04", "\x03"  # what the keys Ctrl-D and Ctrl-C send
 
 
 def run(*words: str | os.PathLike[str]) -> Finished:
@@ -52,7 +52,8 @@ def at_terminal(
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-W", "error", "manage.py", *map(os.fspath, words)],
-        cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal,
+        cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:  # fmt: skip
         os.close(terminal)
         try:

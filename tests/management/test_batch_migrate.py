@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import stat
+import subprocess
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +19,7 @@ from django.contrib.sites.models import Site
 from django.db import connections
 from django.db.models import Model, QuerySet
 
+from settings.base import ROOT
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished, run_manage
 from tests.servers.base import PASSWORD
@@ -34,7 +38,7 @@ from tests.testapp.models import (
     Tag,
 )
 
-from .running import END_OF_INPUT, at_terminal, contents, error_in, execute, nothing_changes, run
+from .running import END_OF_INPUT, INTERRUPT, at_terminal, contents, error_in, execute, nothing_changes, run
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
@@ -400,6 +404,74 @@ def test_the_decision_may_be_made_before(sqlite: Pair) -> None:
     finished = at_terminal(*words(sqlite, "testapp.Tag", "--replace", sqlite.dest, "--no-input"))
     assert finished.code == 0
     assert "Type " not in finished.err
+
+
+def test_an_interrupt_at_a_question_is_a_no(sqlite: Pair) -> None:
+    tags(sqlite.source)
+    with nothing_changes(*sqlite):
+        finished = at_terminal(*words(sqlite, "testapp.Tag"), answers=[("[y/N] ", INTERRUPT)], timeout=10)
+    assert finished.code == 130
+    assert "Traceback" not in finished.err
+
+
+def test_asks_nobody_where_standard_input_is_closed(sqlite: Pair) -> None:
+    tags(sqlite.source)
+    command = shlex.join([sys.executable, "manage.py", *map(str, words(sqlite, "testapp.Tag"))])
+    with nothing_changes(*sqlite):
+        finished = subprocess.run(
+            ["/bin/sh", "-c", f"{command} <&-"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert finished.returncode == 1
+    assert "CommandError: There is no terminal to ask on (" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_goes_on_where_nobody_reads_its_output(sqlite: Pair) -> None:
+    """As in `… | head -1`: the copy is what matters, and nobody wants a traceback of it."""
+    tags(sqlite.source)
+    command = shlex.join([sys.executable, "manage.py", *map(str, words(sqlite, "testapp.Tag", "--no-input"))])
+    finished = subprocess.run(
+        ["/bin/bash", "-c", f"{command} | true"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in finished.stderr, finished.stderr
+    assert rows_of(Tag, sqlite.dest).count() in (0, 3)
+    if journal(sqlite.dest):
+        assert move(sqlite, "testapp.Tag", "--resume").code == 0
+        assert rows_of(Tag, sqlite.dest).count() == 3
+
+
+# -- nothing to go on with ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("option", "purpose"), [("--resume", "resume"), ("--cleanup", "clean up")])
+def test_says_that_there_is_nothing_to_go_on_with(sqlite: Pair, option: str, purpose: str) -> None:
+    tags(sqlite.source)
+    with nothing_changes(*sqlite):
+        finished = move(sqlite, "testapp.Tag", option)
+    assert (finished.code, error_in(finished)) == (0, "")
+    assert finished.out == (
+        f"Move from 'sqlite_a' to 'sqlite_b'\n\nNo unfinished run in 'sqlite_b': nothing to {purpose}.\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["--resume", "--cleanup"])
+def test_a_finished_run_is_nothing_to_go_on_with(sqlite: Pair, option: str) -> None:
+    """Not even one whose journal was kept."""
+    tags(sqlite.source)
+    assert move(sqlite, "testapp.Tag", "--keep-journal").code == 0
+    before = contents(sqlite.dest)["testapp_tag"]
+    finished = move(sqlite, "testapp.Tag", option)
+    assert (finished.code, error_in(finished)) == (0, "")
+    assert "No unfinished run in 'sqlite_b'" in finished.out
+    assert contents(sqlite.dest)["testapp_tag"] == before
+
+
+def test_a_kept_journal_does_not_stand_in_the_way_of_the_next_run(sqlite: Pair) -> None:
+    tags(sqlite.source)
+    assert move(sqlite, "testapp.Tag", "--keep-journal").code == 0
+    again = move(sqlite, "testapp.Tag", "--replace", sqlite.dest)
+    assert again.code == 0, again.err
+    assert journal(sqlite.dest) == set()
 
 
 # -- rows that cannot be stored -------------------------------------------------------------------------------------
