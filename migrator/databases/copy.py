@@ -52,9 +52,19 @@ def batch_migrate(
     """
     settings = load()
     choices = Choices(
-        chunk_size or settings.CHUNK_SIZE, replace, dry_run, resume, trust_done, cleanup, keep_indexes, verify,
-        on_error, rejects, keep_journal, resume_hint,
-    )  # fmt: skip
+        settings.CHUNK_SIZE if chunk_size is None else chunk_size,
+        replace=replace,
+        dry_run=dry_run,
+        resume=resume,
+        trust_done=trust_done,
+        cleanup=cleanup,
+        keep_indexes=keep_indexes,
+        verify=verify,
+        on_error=on_error,
+        rejects=rejects,
+        keep_journal=keep_journal,
+        resume_hint=resume_hint,
+    )
     watcher = watcher or Watcher()
     check_choices(choices, dest)
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
@@ -68,7 +78,7 @@ def batch_migrate(
 
 
 def _migrate_destination(dest: str, watcher: Watcher) -> None:
-    names = unapplied_migrations(open_engine(dest).connection)
+    names = unapplied_migrations(open_engine(dest, must_exist=False).connection)
     if not names:
         return
     if not watcher.prompter.proceed(f"Apply {len(names)} migrations to {dest!r} first?"):

@@ -24,7 +24,7 @@ class Ends:
     dest: Engine
 
 
-def open_engine(alias: str) -> Engine:
+def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     """Connect to a database of ``DATABASES``.
 
     Raises :exc:`UsageError` for an unknown alias or a missing driver, :exc:`Refused` where it does not answer.
@@ -39,6 +39,8 @@ def open_engine(alias: str) -> Engine:
         raise UsageError(f"The driver for {alias!r} is missing: {str(error).splitlines()[0]}") from None
     if connection.in_atomic_block:
         raise UsageError(f"{alias!r} is inside a transaction. A run makes its own, so call it outside of atomic().")
+    engine = engine_for(connection)
+    engine.check_address(must_exist=must_exist)
     try:
         connection.ensure_connection()
     except NotSupportedError as error:
@@ -48,7 +50,7 @@ def open_engine(alias: str) -> Engine:
         ) from None
     except Error as error:
         raise Refused(f"{alias!r} does not answer: {_without_secrets(str(error), alias)}") from None
-    return engine_for(connection)
+    return engine
 
 
 def _without_secrets(text: str, alias: str) -> str:
@@ -67,7 +69,7 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         raise UsageError(f"--source and --dest are both {source!r}.")
     if dest in settings.PROTECTED:
         raise Refused(f"{dest!r} is in MIGRATOR['PROTECTED'], so it can never be a destination.")
-    ends = Ends(open_engine(source), open_engine(dest))
+    ends = Ends(open_engine(source), open_engine(dest, must_exist=False))
     try:
         ends.dest.open_destination()
         _check_distinct(ends)

@@ -15,13 +15,13 @@ from .chunks import Restriction, find_bounds
 from .ends import Ends, explained
 from .finish import put_back, reject_orphans, reset_counters
 from .identity import clear_caches
-from .journal import COPYING, DONE, FINISHING, PREPARING, Journal, Run
+from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
 from .outcome import Outcome
 from .plan import Plan, TablePlan, differences, stored_tables
 from .preflight import make_plan, refuse
 from .references import existing_keys, find_dangling
 from .rejects import Rejects, keep_lines, rejects_for
-from .resume import recheck
+from .resume import find_change
 from .retry import copy_with_retries, with_retries
 from .route import Tally
 from .selection import Selection
@@ -55,6 +55,7 @@ class Move:
             if not self._choices.dry_run:
                 self._lock()
                 stack.callback(self._unlock)
+                self._journal.clear_away()
             unfinished = self._journal.current()
             if self._choices.cleanup:
                 return self._clean_up(unfinished)
@@ -141,12 +142,13 @@ class Move:
 
     def _walk(self, run: Run, plan: Plan) -> Outcome:
         self._interrupts.defer()
-        rejects = self._open_rejects(run)
+        rejects = Rejects()
         try:
             if run.state == PREPARING:
                 self._prepare(run, plan)
-            elif run.state == COPYING and self._choices.resume and not self._choices.trust_done:
-                self._recheck(plan)
+            elif not self._choices.trust_done:
+                self._recheck(run, plan)
+            rejects = self._open_rejects()
             self._copy_all(plan, rejects)
             finishing = time.perf_counter()
             self._finish(run, plan, rejects)
@@ -160,8 +162,7 @@ class Move:
             raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
         finally:
             rejects.close()
-        if not self._choices.keep_journal:
-            self._journal.drop()
+        self._journal.end(run, is_kept=self._choices.keep_journal)
         clear_caches()
         return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
 
@@ -172,16 +173,16 @@ class Move:
             text += f" Until the run is resumed or given up, {len(items)} indexes and foreign keys are off there."
         return text
 
-    def _open_rejects(self, run: Run) -> Rejects:
+    def _open_rejects(self) -> Rejects:
         path = self._choices.rejects
-        if self._choices.on_error == "skip" and path is not None and run.state != PREPARING:
+        if self._choices.on_error == "skip" and path is not None and self._choices.resume:
             done = {
-                (chunk.table, chunk.number)
+                (chunk.table, None if chunk.number == AFTERWARDS else chunk.number)
                 for table in self._selection.tables
                 for chunk in self._journal.chunks(table.name)
                 if chunk.state == DONE
             }
-            keep_lines(path, lambda table, number: number is None or (table, number) in done)
+            keep_lines(path, lambda table, number: (table, number) in done)
         return rejects_for(self._choices.on_error, path)
 
     def _prepare(self, run: Run, plan: Plan) -> None:
@@ -192,11 +193,21 @@ class Move:
             dest.empty([table.table.name for table in reversed(plan.tables)])
         self._journal.set_state(run, COPYING)
 
-    def _recheck(self, plan: Plan) -> None:
-        source_has, dest_has = stored_tables(self._ends, [table.table for table in plan.tables])
+    def _recheck(self, run: Run, plan: Plan) -> None:
+        """Hold what was committed against the source as it is now, and let what differs be copied again."""
+        has = stored_tables(self._ends, [table.table for table in plan.tables])
+        changes = []
         for table in plan.tables:
             self._interrupts.check()
-            recheck(table, self._journal, source_has, dest_has, self._watcher.progress, adds_rows=self._adds_rows)
+            change = find_change(table, self._journal, *has, self._watcher.progress, adds_rows=self._adds_rows)
+            if change:
+                changes.append(change)
+        if changes:
+            for item in run.items_taken_off():  # some may be back already
+                self._ends.dest.catalogue.take_off(item)
+            self._journal.set_state(run, COPYING)
+            for change in reversed(changes):
+                change.undo(self._journal, self._watcher.progress)
 
     def _copy_all(self, plan: Plan, rejects: Rejects) -> None:
         for group in plan.groups:

@@ -53,7 +53,7 @@ def batch_migrate_models(
     """
     settings = load()
     choices = Choices(
-        chunk_size or settings.CHUNK_SIZE,
+        settings.CHUNK_SIZE if chunk_size is None else chunk_size,
         dry_run=dry_run,
         resume=resume,
         trust_done=trust_done,

@@ -64,6 +64,13 @@ class Engine(Session, ABC):
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
 
+    def check_address(self, *, must_exist: bool) -> None:
+        """Look at where the database is said to be, before the first connection to it.
+
+        Raises :exc:`~migrator.errors.Refused` where connecting would create what ``must_exist``.
+        """
+        return
+
     @abstractmethod
     def describe(self) -> Endpoint:
         """Tell engine, version, database and host."""

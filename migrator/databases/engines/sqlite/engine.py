@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from ....errors import Refused
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
@@ -35,6 +36,15 @@ class SQLite(Engine):
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         self._lock_file: IO[str] | None = None
+        self._new_file: Path | None = None
+
+    def check_address(self, *, must_exist: bool) -> None:
+        name = str(self.connection.settings_dict["NAME"])
+        is_file = not (name == ":memory:" or name.startswith("file:"))
+        if is_file and not os.path.exists(name):
+            if must_exist:
+                raise Refused(f"{self.alias!r} does not answer: there is no file {name!r}.")
+            self._new_file = Path(name)
 
     def describe(self) -> Endpoint:
         version = self.fetch_value("SELECT sqlite_version()")
@@ -61,6 +71,8 @@ class SQLite(Engine):
             for pragma in ("query_only = OFF", "foreign_keys = ON"):
                 self.execute(f"PRAGMA {pragma}")
         super().close()
+        if self._new_file is not None and self._new_file.exists() and not self._new_file.stat().st_size:
+            self._new_file.unlink()  # connecting made it, and nothing was written
 
     def is_same_database(self, other: Engine) -> bool:
         mine, theirs = _path(self), _path(other)
