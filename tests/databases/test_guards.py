@@ -338,8 +338,10 @@ def test_makes_no_file_for_a_database_that_is_not_there(sqlite: Pair, tmp_path: 
 
 def test_says_that_a_file_cannot_be_opened(sqlite: Pair, tmp_path: Path) -> None:
     with another_alias("missing", **entry_of("sqlite_a", NAME=str(tmp_path / "nowhere" / "it.sqlite3"))):
-        finished = move(Pair("missing", sqlite.dest))
-    ends_with_error(finished, 1, "'missing' does not answer: unable to open database file")
+        for pair in (Pair("missing", sqlite.dest), Pair(sqlite.source, "missing")):
+            finished = move(pair)
+            assert finished.code == 1
+            assert re.fullmatch(r"CommandError: 'missing' does not answer: .+\n", error_in(finished))
 
 
 NO_DRIVERS = """
@@ -556,13 +558,16 @@ def test_takes_rows_whose_parents_are_there_already(pair: Pair) -> None:
     assert rows_of(Chapter, pair.dest).get().tag_id == 1
 
 
-@pytest.mark.parametrize("pair", TO_EACH_ENGINE, ids=str, indirect=True)
-@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--replace"], ["--on-error", "skip", "--rejects"]], ids=str)
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [*[(pair, []) for pair in TO_EACH_ENGINE], (SQLITE, ["--dry-run"]), (SQLITE, ["--replace", "sqlite_b"]),
+     (SQLITE, ["--on-error", "skip", "--rejects"])],
+    ids=str, indirect=["pair"],
+)  # fmt: skip
 def test_refuses_an_empty_source_over_a_full_destination(pair: Pair, words: list[str], tmp_path: Path) -> None:
     tags(pair.dest, 1200)
-    word = {"--replace": pair.dest, "--rejects": str(tmp_path / "rejects")}
     with nothing_changes(*pair):
-        finished = move(pair, *words, *([word[words[-1]]] if words and words[-1] in word else []))
+        finished = move(pair, *words, *([str(tmp_path / "rejects")] if words[-1:] == ["--rejects"] else []))
     assert finished.code == 1
     assert finished.out.startswith("Plan\n")
     assert re.fullmatch(

@@ -20,7 +20,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from settings.base import ROOT
-from tests.databases.snapshots import insert_rows
+from tests.databases.snapshots import insert_rows, unchecked
 from tests.manage import Finished, run_manage
 from tests.servers.base import PASSWORD
 from tests.servers.databases import ENGINES, Pair
@@ -33,9 +33,11 @@ from tests.testapp.models import (
     MoneyValue,
     Pizzeria,
     Place,
+    Player,
     Rating,
     Restaurant,
     Tag,
+    Team,
 )
 
 from .running import END_OF_INPUT, INTERRUPT, at_terminal, contents, error_in, execute, nothing_changes, run
@@ -528,6 +530,26 @@ def test_skips_rows_with_their_children_and_keeps_them_in_a_file(pair: Pair, tmp
     assert statuses["testapp.Tag"] == statuses["testapp.Chapter"] == statuses["testapp.Pizzeria"] == "rejected"
     assert statuses["testapp.Article"] == "equal"
     assert journal(pair.dest) == set()
+
+
+@to_each_engine
+def test_follows_rejected_rows_around_a_circle(pair: Pair, tmp_path: Path) -> None:
+    team_of = {1: 2, 2: 2, 3: 1}
+    players = [{"id": n, "name": "only one" if n == 3 else "twin", "team_id": team} for n, team in team_of.items()]
+    with unchecked(connections[pair.source]):
+        insert_rows(Team, pair.source, [{"id": 1, "name": "a", "captain_id": 2}, {"id": 2, "name": "b"}])
+        insert_rows(Player, pair.source, players)
+    execute(pair.dest, "CREATE UNIQUE INDEX one_player_a_name ON testapp_player (name)")
+    file = tmp_path / "rejects"
+    finished = move(pair, "testapp.Team", "testapp.Player", "--on-error", "skip", "--rejects", file)
+    assert finished.code == 4, finished.err
+    rejected = [json.loads(line) for line in file.read_text().splitlines()]
+    # The twin, the team it leads, and that team's other player.
+    assert [(line["model"], line["pk"]) for line in rejected] == [
+        ("testapp.Player", "2"), ("testapp.Team", "1"), ("testapp.Player", "3"),
+    ]  # fmt: skip
+    assert list(rows_of(Player, pair.dest).values_list("pk", "team_id")) == [(1, 2)]
+    assert list(rows_of(Team, pair.dest).values_list("pk", flat=True)) == [2]
 
 
 @to_each_engine
