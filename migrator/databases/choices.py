@@ -55,6 +55,8 @@ def check_choices(choices: Choices, dest: str) -> None:
         raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
     if choices.on_error == "skip" and choices.rejects is None:
         raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
+    if choices.trust_done and not choices.resume:
+        raise UsageError("--trust-done goes with --resume.")
     if choices.chunk_size < 1:
         raise UsageError(f"chunk_size is {choices.chunk_size}; it is a number of rows above zero.")
     if choices.on_error not in ("stop", "skip"):

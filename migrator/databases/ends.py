@@ -72,8 +72,10 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
     ends = Ends(open_engine(source), open_engine(dest, must_exist=False))
     try:
         ends.dest.open_destination()
+        ends.dest.remember_session()
         _check_distinct(ends)
         ends.source.open_source()
+        ends.source.remember_session()
         yield ends
     except Error as error:
         raise explained(error, ends) from error

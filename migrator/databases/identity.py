@@ -44,7 +44,8 @@ def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappin
         if not apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
             continue
         model = apps.get_model(label)
-        if model._meta.db_table in tables:
+        table = model._meta.db_table
+        if table in tables or not (source.catalogue.stored_columns(table) and dest.catalogue.stored_columns(table)):
             continue
         ids = [
             {tuple(row[1:]): row[0] for row in QuerySet(model, using=alias).values_list("pk", *natural_key)}
@@ -52,7 +53,7 @@ def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappin
         ]
         mapping = {ids[0][key]: ids[1][key] for key in ids[0] if key in ids[1]}
         if any(old != new for old, new in mapping.items()) or len(mapping) < len(ids[0]):
-            found[model._meta.db_table] = mapping
+            found[table] = mapping
     return found
 
 

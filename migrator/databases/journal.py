@@ -38,6 +38,7 @@ class Run(models.Model):
     state = models.CharField(max_length=20)
     taken_off = models.TextField(default="[]")
     empties = models.BooleanField(default=False)
+    rows_rejected = models.BigIntegerField(default=0)
     host = models.CharField(max_length=255)
     pid = models.IntegerField()
     started = models.DateTimeField()
@@ -60,7 +61,7 @@ class Run(models.Model):
     def holder(self) -> str:
         """Tell who runs it, for a message."""
         times = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (self.started, self.heartbeat)]
-        return f"process {self.pid} on {self.host}, started {times[0]}, last seen {times[1]}"
+        return f"process {self.pid} on {self.host}, started {times[0]} UTC, last seen {times[1]} UTC"
 
 
 class Chunk(models.Model):
@@ -203,18 +204,21 @@ class Journal:
         run.state = state
         run.save(using=self.alias, update_fields=["state"])
 
-    def end(self, run: Run, *, is_kept: bool) -> None:
+    def end(self, run: Run, *, rows_rejected: int, is_kept: bool) -> None:
         """Close a run that is through: its journal goes, unless it shall be kept."""
-        self.set_state(run, KEPT if is_kept else FINISHED)
+        run.state, run.rows_rejected = KEPT if is_kept else FINISHED, rows_rejected
+        run.save(using=self.alias, update_fields=["state", "rows_rejected"])
         if not is_kept:
             self.drop()
 
-    def clear_away(self) -> None:
-        """Drop what a crash in the middle of :meth:`end` has left."""
-        if TABLES[0] in self._present():
-            run = QuerySet(Run, using=self.alias).order_by("-id").first()
-            if run is not None and run.state == FINISHED:
-                self.drop()
+    def clear_away(self) -> Run | None:
+        """Drop what a crash in the middle of :meth:`end` has left, and return that finished run."""
+        if TABLES[0] not in self._present():
+            return None
+        run = QuerySet(Run, using=self.alias).filter(state=FINISHED).first()
+        if run is not None:
+            self.drop()
+        return run
 
     def beat(self) -> None:
         """Record now and then that the run is alive."""

@@ -10,6 +10,7 @@ from django.db import Error, transaction
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import Interrupts
+from ..report import plural
 from .choices import Choices, Watcher
 from .chunks import Restriction, find_bounds
 from .ends import Ends, explained
@@ -52,18 +53,16 @@ class Move:
     def make(self, *, is_whole: bool, will_migrate: bool = False) -> Outcome:
         """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
         with ExitStack() as stack:
+            finished = None
             if not self._choices.dry_run:
                 self._lock()
                 stack.callback(self._unlock)
-                self._journal.clear_away()
+                finished = self._journal.clear_away()
             unfinished = self._journal.current()
             if self._choices.cleanup:
                 return self._clean_up(unfinished)
             if self._choices.resume and unfinished is None:
-                plan = self._plan(is_whole=is_whole, is_resumed=False)
-                return Outcome(
-                    plan, {}, None, 0.0, remark=f"No unfinished run in {self._ends.dest.alias!r}: nothing to resume."
-                )
+                return self._nothing_to_resume(finished)
             if unfinished and not self._choices.resume:
                 raise Refused(self._unfinished_text(unfinished))
             plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
@@ -74,10 +73,18 @@ class Move:
             run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
             return self._walk(run, plan)
 
+    def _nothing_to_resume(self, finished: Run | None) -> Outcome:
+        plan = self._plan(is_whole=False, is_resumed=True)
+        alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
+        remark = f"No unfinished run in {alias!r}: nothing to resume."
+        if finished:
+            remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
+        return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+
     # -- before the first write -------------------------------------------------------------------------------
 
     def _plan(self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False) -> Plan:
-        self._watcher.progress.message(f"Looking at {len(self._selection.tables)} tables in both databases …")
+        self._watcher.progress.message(f"Looking at {plural(len(self._selection.tables), 'table')} in both databases …")
         return make_plan(
             self._ends,
             self._selection,
@@ -122,7 +129,8 @@ class Move:
                 )
             return
         rows = sum(table.source_rows for table in plan.tables)
-        question = f"Copy {rows:,} rows of {len(plan.tables)} tables from {plan.source.alias!r} to {dest.alias!r}?"
+        what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
+        question = f"Copy {what} from {plan.source.alias!r} to {dest.alias!r}?"
         if not self._watcher.prompter.proceed(question):
             raise Declined("Nothing was written.")
 
@@ -141,7 +149,7 @@ class Move:
     # -- the run ------------------------------------------------------------------------------------------------
 
     def _walk(self, run: Run, plan: Plan) -> Outcome:
-        self._interrupts.defer()
+        self._interrupts.defer(self._choices.resume_hint)
         rejects = Rejects()
         try:
             if run.state == PREPARING:
@@ -162,7 +170,8 @@ class Move:
             raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
         finally:
             rejects.close()
-        self._journal.end(run, is_kept=self._choices.keep_journal)
+        rows_rejected = sum(tally.rows_rejected for tally in self._tallies.values())
+        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._choices.keep_journal)
         clear_caches()
         return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
 
@@ -170,7 +179,9 @@ class Move:
         rows = sum(tally.rows_written for tally in self._tallies.values())
         text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
         if items := run.items_taken_off():
-            text += f" Until the run is resumed or given up, {len(items)} indexes and foreign keys are off there."
+            text += (
+                f" Until then {plural(len(items), 'index or foreign key', 'indexes and foreign keys')} are off there."
+            )
         return text
 
     def _open_rejects(self) -> Rejects:
@@ -290,12 +301,14 @@ class Move:
         if run is None:
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
         items = run.items_taken_off()
-        if not self._watcher.prompter.proceed(f"Put back {len(items)} objects in {alias!r} and forget the run?"):
+        if not self._watcher.prompter.proceed(
+            f"Put back {plural(len(items), 'object')} in {alias!r} and forget the run?"
+        ):
             raise Declined("Nothing was written.")
         put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
         reset_counters(plan)
         self._journal.drop()
         return Outcome(
             plan, {}, None, time.perf_counter() - self._started,
-            remark=f"The run is given up: {len(items)} objects are back in {alias!r}, and the copied rows stay.",
+            remark=f"The run is given up: {plural(len(items), 'object')} put back in {alias!r}, and the copied rows stay.",
         )  # fmt: skip

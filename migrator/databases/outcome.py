@@ -20,10 +20,12 @@ class Outcome:
     seconds: float
     seconds_finishing: float = 0.0
     remark: str | None = None
+    # Rows that a run rejected which had come to its end already.
+    rejected_before: int = 0
 
     @property
     def rows_rejected(self) -> int:
-        return sum(tally.rows_rejected for tally in self.tallies.values())
+        return self.rejected_before + sum(tally.rows_rejected for tally in self.tallies.values())
 
     @property
     def exit_code(self) -> int:

@@ -74,7 +74,7 @@ def _check_schema(
     ends: Ends, tables: tuple[Table, ...], source_has: StoredTables, dest_has: StoredTables, *, will_migrate: bool
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
-    yield from check_migrations(ends.source, labels)
+    yield from check_migrations(ends.source, labels, is_dest=False)
     if will_migrate:
         names = unapplied_migrations(ends.dest.connection)
         if names:
@@ -82,7 +82,7 @@ def _check_schema(
             yield Finding(ends.dest.alias, text, "", stops=False)
         tables = tuple(table for table in tables if dest_has[table.name])
     else:
-        yield from check_migrations(ends.dest, labels)
+        yield from check_migrations(ends.dest, labels, is_dest=True)
     yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has)
 
 

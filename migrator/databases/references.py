@@ -8,6 +8,7 @@ from typing import Any
 
 from django.apps import apps
 
+from ..report import plural
 from .chunks import Restriction, key_text, order
 from .engines.base.engine import Engine
 from .identity import Mappings
@@ -28,9 +29,9 @@ class Dangling:
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
-        rows = "1 row points" if self.rows == 1 else f"{self.rows:,} rows point"
+        verb = "points" if self.rows == 1 else "point"
         return (
-            f"{rows} by {attname} at a row of {label_of(self.reference.target_table)} that is missing "
+            f"{plural(self.rows, 'row')} {verb} by {attname} at a row of {label_of(self.reference.target_table)} that is missing "
             f"(for example primary key {', '.join(self.keys)})"
         )
 
@@ -81,7 +82,7 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         )
         rows = dest.count(table.name, where)
         if rows:
-            found.append(f"{table.label} ({rows:,} rows pointing into {', '.join(targets)})")
+            found.append(f"{table.label} ({plural(rows, 'row')} pointing into {', '.join(targets)})")
     return found
 
 

@@ -32,7 +32,7 @@ def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
-def check_migrations(engine: Engine, labels: set[str]) -> Iterator[Finding]:
+def check_migrations(engine: Engine, labels: set[str], *, is_dest: bool) -> Iterator[Finding]:
     """Refuse a database on which migrations of the selected apps are missing."""
     recorder = MigrationRecorder(engine.connection)
     if not recorder.has_table():
@@ -48,7 +48,7 @@ def check_migrations(engine: Engine, labels: set[str]) -> Iterator[Finding]:
         yield Finding(
             engine.alias,
             f"{len(missing)} migrations are not applied: {shortened(missing)}",
-            f"Run manage.py migrate --database {engine.alias}, or pass --migrate if it is the destination.",
+            f"Run manage.py migrate --database {engine.alias}{', or pass --migrate' if is_dest else ''}.",
         )
 
 
@@ -58,17 +58,18 @@ def check_columns(
     """Compare the models' columns with those that both databases really have."""
     for table in tables:
         for engine, catalogue in ((source, source_has), (dest, dest_has)):
-            yield from _missing(table, engine, catalogue[table.name])
+            yield from _missing(table, engine, catalogue[table.name], is_dest=engine is dest)
         if source_has[table.name] and dest_has[table.name]:
             yield from _surplus(table, source, dest, source_has[table.name], dest_has[table.name])
 
 
-def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool) -> Iterator[Finding]:
     if not stored:
+        way_on = "Pass --migrate to create it" if is_dest else "Apply the project's migrations there"
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",
-            "Pass --migrate to create the destination's tables, or leave the model out with --exclude.",
+            f"{way_on}, or leave the model out with --exclude.",
         )
         return
     absent = [column.name for column in table.columns if column.name not in stored]

@@ -39,7 +39,10 @@ def plan_report(plan: Plan) -> Report:
 
 
 def _plan_lines(plan: Plan) -> list[str]:
-    lines = [f"Emptied first: {_with_rows(plan.destroyed)}."] if plan.destroyed else []
+    lines = []
+    if plan.destroyed:
+        way = f"it takes --replace {plan.dest.alias}, or the alias typed at the question"
+        lines.append(f"Emptied first ({way}): {_with_rows(plan.destroyed)}.")
     made = [table for table in plan.emptied if table.is_made_by_migrate]
     if made:
         lines.append(f"Replaced, as Django's migrate made them: {_with_rows(made)}.")
@@ -106,7 +109,7 @@ def outcome_report(outcome: Outcome) -> Report:
     document: dict[str, Any] = {"plan": plan_document(outcome.plan), "remark": outcome.remark}
     heading = f"Move from {outcome.plan.source.alias!r} to {outcome.plan.dest.alias!r}"
     if outcome.remark:
-        return Report(heading, (), (outcome.remark,), document)
+        return Report(heading, (), (outcome.remark,), document, outcome.exit_code)
     grids = [_tally_grid(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))

@@ -61,6 +61,7 @@ class Engine(Session, ABC):
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
+        self._session: Any = None
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
 
@@ -82,6 +83,14 @@ class Engine(Session, ABC):
     @abstractmethod
     def open_destination(self) -> None:
         """Set the session up for loading: strict, without time limits that end a long run."""
+
+    def remember_session(self) -> None:
+        """Take note of the session that was set up just now."""
+        self._session = self.connection.connection
+
+    def is_intact(self) -> bool:
+        """Tell whether that very session is still there: Django opens another in place of one that is lost."""
+        return self._session is not None and self.connection.connection is self._session and self.connection.is_usable()
 
     def close(self) -> None:
         """End the session, and with it whatever was set up for it."""

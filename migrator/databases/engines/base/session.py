@@ -10,8 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 Row = tuple[Any, ...]
 
 # Rows asked of the driver at once: few at first, so that wide rows cannot fill the memory, then as many as fit.
-FIRST_FETCH = 16
-LARGEST_FETCH = 2_000
+FIRST_FETCH = 1
+LARGEST_FETCH = 500
 FETCH_BYTES = 4 * 1024 * 1024
 
 

@@ -118,7 +118,34 @@ class Values(Session):
 
         ``column`` is the quoted name.
         """
+        return None if self._is_kept_by(limit, stored) else self.condition(limit, column, stored)
+
+    def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+        """Give that condition for a column whose own type does not keep within the limit."""
         return None
+
+    def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
+        """Give the integers that a column's real type holds; ``None`` where it is no integer type."""
+        return None
+
+    def _is_kept_by(self, limit: Limit, stored: StoredColumn) -> bool:
+        match limit.name:
+            case LimitName.LONGER_THAN:
+                own = stored.max_length
+            case LimitName.MORE_DIGITS_THAN:
+                own = stored.precision
+            case LimitName.MORE_WHOLE_DIGITS_THAN:
+                own = None if stored.precision is None else stored.precision - (stored.scale or 0)
+            case LimitName.MORE_DECIMALS_THAN:
+                own = None if stored.precision is None else stored.scale or 0
+            case LimitName.FRACTIONAL_SECONDS:
+                own = stored.precision
+            case LimitName.OUTSIDE:
+                held = self.integer_range(stored)
+                return held is not None and limit.arguments[0] <= held[0] and held[1] <= limit.arguments[1]
+            case _:
+                return False
+        return own is not None and own <= limit.arguments[0]
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
         """List the conditions for values that this database, as a source, would not give faithfully."""
@@ -144,9 +171,30 @@ def integer_limit(connection: BaseDatabaseWrapper, column: Column, stored: tuple
     )
 
 
-def within(limit: Limit, smallest: int, largest: int) -> bool:
-    """Tell whether a source's own range lies within a limit."""
-    return limit.arguments[0] <= smallest and largest <= limit.arguments[1]
+def plain_limit(name: LimitName, reason: str, *arguments: int) -> Limit:
+    """Describe a limit that only other values or another field can keep."""
+    return Limit(name, arguments, reason, "Correct these values in the source, or change the field.")
+
+
+def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
+    """Describe what a column's declaration says: its length, its digits, its fraction of a second."""
+    limits = []
+    is_sized = kind in (Kind.TEXT, Kind.BINARY, Kind.JSON)
+    if is_sized and stored.max_length is not None:
+        reason = f"longer than the {stored.max_length} characters of {stored.declared}"
+        limits.append(plain_limit(LimitName.LONGER_THAN, reason, stored.max_length))
+    elif is_sized and stored.max_bytes is not None:
+        reason = f"larger than the {stored.max_bytes} bytes of {stored.declared}"
+        limits.append(plain_limit(LimitName.LARGER_THAN, reason, stored.max_bytes))
+    elif stored.precision is not None and kind is Kind.DECIMAL:
+        scale = stored.scale or 0
+        reason = f"too large for {stored.declared}"
+        limits.append(plain_limit(LimitName.MORE_WHOLE_DIGITS_THAN, reason, stored.precision - scale))
+        limits.append(plain_limit(LimitName.MORE_DECIMALS_THAN, f"would be rounded by {stored.declared}", scale))
+    elif stored.precision is not None and kind in (Kind.DATETIME, Kind.TIME):
+        reason = f"has a finer fraction of a second than {stored.declared} keeps"
+        limits.append(plain_limit(LimitName.FRACTIONAL_SECONDS, reason, stored.precision))
+    return limits
 
 
 def duration_limit() -> Limit:

@@ -20,10 +20,11 @@ from ..base.values import (
     Unstorable,
     Values,
     datetime_dumper,
+    declared_limits,
     duration_limit,
     integer_limit,
     microseconds,
-    within,
+    plain_limit,
 )
 
 BITS: Mapping[str, int] = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
@@ -103,51 +104,36 @@ class MySQLValues(Values):
         return None
 
     def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
-        limits = []
-        kind = column.kind
-        if kind is Kind.INTEGER:
-            limits.append(integer_limit(self.connection, column, _range(stored), stored.declared))
-        elif kind is Kind.DURATION:
+        limits = declared_limits(column.kind, stored)
+        name = product(self.connection)
+        if column.kind is Kind.INTEGER:
+            limits.append(integer_limit(self.connection, column, self.integer_range(stored) or BIGINT, stored.declared))
+        elif column.kind is Kind.DURATION:
             limits.append(duration_limit())
-        elif kind in (Kind.TEXT, Kind.BINARY, Kind.JSON):
-            if stored.max_length is not None:
-                reason = f"longer than the {stored.max_length} characters of {stored.declared}"
-                limits.append(_limit(LimitName.LONGER_THAN, reason, stored.max_length))
-            elif stored.max_bytes is not None:
-                reason = f"larger than the {stored.max_bytes} bytes of {stored.declared}"
-                limits.append(_limit(LimitName.LARGER_THAN, reason, stored.max_bytes))
-            if stored.is_three_byte_utf8:
-                reason = "a character of four bytes, and the column's character set has three"
-                limits.append(
-                    Limit(LimitName.FOUR_BYTE_CHARACTER, (), reason, "Convert the table to utf8mb4 in the destination.")
-                )
-        elif kind is Kind.FLOAT:
-            limits.append(_limit(LimitName.NOT_A_NUMBER, f"{product(self.connection)} has no NaN"))
-            limits.append(_limit(LimitName.INFINITE, f"{product(self.connection)} has no infinity"))
-        elif kind is Kind.DECIMAL:
-            precision, scale = stored.precision or 10, stored.scale or 0
-            limits.append(_limit(LimitName.NOT_A_NUMBER, f"{product(self.connection)} has no NaN"))
-            limits.append(
-                _limit(LimitName.MORE_WHOLE_DIGITS_THAN, f"too large for {stored.declared}", precision - scale)
-            )
-            limits.append(_limit(LimitName.MORE_DECIMALS_THAN, f"would be rounded by {stored.declared}", scale))
-        elif kind in (Kind.DATETIME, Kind.TIME) and stored.precision is not None and stored.precision < 6:
-            reason = f"has a finer fraction of a second than {stored.declared} keeps"
-            limits.append(_limit(LimitName.FRACTIONAL_SECONDS, reason, stored.precision))
+        elif column.kind in (Kind.FLOAT, Kind.DECIMAL):
+            limits.append(plain_limit(LimitName.NOT_A_NUMBER, f"{name} has no NaN"))
+            if column.kind is Kind.FLOAT:
+                limits.append(plain_limit(LimitName.INFINITE, f"{name} has no infinity"))
+        elif stored.is_three_byte_utf8:
+            reason = "a character of four bytes, and the column's character set has three"
+            advice = "Convert the table to utf8mb4 in the destination."
+            limits.append(Limit(LimitName.FOUR_BYTE_CHARACTER, (), reason, advice))
         return limits
 
-    def violation(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+    def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
+        bits = BITS.get(stored.type)
+        if bits is None:
+            return None
+        return (0, 2**bits - 1) if stored.is_unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+    def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
         match limit.name:
             case LimitName.LONGER_THAN:
-                if stored.max_length is not None and stored.max_length <= arguments[0]:
-                    return None
                 return f"CHAR_LENGTH({column}) > {arguments[0]}"
             case LimitName.LARGER_THAN:
                 return f"LENGTH({column}) > {arguments[0]}"
             case LimitName.OUTSIDE:
-                if within(limit, *_range(stored)):
-                    return None
                 return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
                 return f"LOCATE(x'00', {column}) > 0"
@@ -158,20 +144,12 @@ class MySQLValues(Values):
                     return None
                 return f"CONVERT(CONVERT({column} USING utf8mb3) USING utf8mb4) <> {column}"
             case LimitName.MORE_DIGITS_THAN:
-                if stored.precision is not None and stored.precision <= arguments[0]:
-                    return None
                 return f"LENGTH(TRIM(BOTH '0' FROM REPLACE(ABS({column}), '.', ''))) > {arguments[0]}"
             case LimitName.MORE_WHOLE_DIGITS_THAN:
-                if (stored.precision or 0) - (stored.scale or 0) <= arguments[0]:
-                    return None
                 return f"ABS({column}) >= POW(10, {arguments[0]})"
             case LimitName.MORE_DECIMALS_THAN:
-                if (stored.scale or 0) <= arguments[0]:
-                    return None
                 return f"{column} <> ROUND({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
-                if stored.precision is not None and stored.precision <= arguments[0]:
-                    return None
                 return f"MICROSECOND({column}) %% {10 ** (6 - arguments[0])} <> 0"
         return None  # neither NaN nor infinity exists here
 
@@ -198,17 +176,6 @@ class MySQLValues(Values):
                 )
             ]
         return []
-
-
-def _range(stored: StoredColumn) -> tuple[int, int]:
-    bits = BITS.get(stored.type)
-    if bits is None:
-        return BIGINT
-    return (0, 2**bits - 1) if stored.is_unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-def _limit(name: LimitName, reason: str, *arguments: int) -> Limit:
-    return Limit(name, arguments, reason, "Correct these values in the source, or change the field.")
 
 
 def _boolean(value: Any) -> bool:

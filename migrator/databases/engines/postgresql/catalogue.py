@@ -20,21 +20,22 @@ LEFT JOIN pg_collation c ON c.oid = a.attcollation
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
-# Left on: whatever the catalogue's own definition would not bring back whole (a comment, a tablespace, …).
+# Left on: whatever the catalogue's own definition would not bring back whole (a tablespace, a statistics target, …).
 FOREIGN_KEYS_SQL = """
-SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(c.oid), conname
+SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(c.oid), conname,
+       quote_literal(obj_description(c.oid, 'pg_constraint'))
 FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
 WHERE c.conrelid = to_regclass(%s) AND c.contype = 'f' AND c.conparentid = 0
-  AND pg_has_role(t.relowner, 'USAGE') AND obj_description(c.oid, 'pg_constraint') IS NULL
+  AND pg_has_role(t.relowner, 'USAGE')
 ORDER BY conname
 """
 INDEXES_SQL = """
-SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), x.relname
+SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), x.relname,
+       quote_literal(obj_description(x.oid, 'pg_class'))
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
 WHERE i.indrelid = to_regclass(%s) AND t.relkind = 'r' AND i.indisvalid
   AND NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion AND NOT i.indisclustered
   AND NOT i.indisreplident AND x.reltablespace = 0 AND pg_has_role(t.relowner, 'USAGE')
-  AND obj_description(x.oid, 'pg_class') IS NULL
   AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = i.indrelid)
   AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget > 0)
   AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = x.oid)
@@ -43,7 +44,7 @@ ORDER BY x.relname
 SEQUENCE_SQL = """
 SELECT COALESCE(
     pg_get_serial_sequence(%s, %s),
-    (SELECT substring(pg_get_expr(d.adbin, d.adrelid) FROM 'nextval\\(''(.*)''::regclass\\)')
+    (SELECT replace(substring(pg_get_expr(d.adbin, d.adrelid) FROM 'nextval\\(''(.*)''::regclass\\)'), '''''', '''')
      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
      WHERE a.attrelid = to_regclass(%s) AND a.attname = %s)
 )
@@ -68,21 +69,16 @@ class PostgreSQLCatalogue(Catalogue):
 
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
         quoted = self.connection.ops.quote_name(table.name)
-        items = [
-            TakenOff(
-                table.name,
-                "foreign key",
-                plain,
-                f"ALTER TABLE {owner} DROP CONSTRAINT {name}",
-                f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}",
-            )
-            for owner, name, definition, plain in self.fetch_all(FOREIGN_KEYS_SQL, (quoted,))
-        ]
-        if indexes:
-            items += [
-                TakenOff(table.name, "index", plain, f"DROP INDEX {name}", definition)
-                for name, definition, plain in self.fetch_all(INDEXES_SQL, (quoted,))
-            ]
+        items = []
+        for owner, name, definition, plain, comment in self.fetch_all(FOREIGN_KEYS_SQL, (quoted,)):
+            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT {name}"
+            put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
+            if comment is not None:
+                put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
+            items.append(TakenOff(table.name, "foreign key", plain, take_off, put_back))
+        for name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (quoted,)) if indexes else ():
+            put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
+            items.append(TakenOff(table.name, "index", plain, f"DROP INDEX {name}", put_back))
         return items
 
     def exists(self, item: TakenOff) -> bool:

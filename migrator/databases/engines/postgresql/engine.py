@@ -116,7 +116,8 @@ class PostgreSQL(Engine):
     def severity(self, error: BaseException) -> Severity:
         code = _sqlstate(error)
         if code is None:
-            is_link = isinstance(error, DatabaseError | OSError) and not self.connection.is_usable()
+            driver: Any = self.connection.Database  # type: ignore[attr-defined]
+            is_link = isinstance(cause_of(error), driver.OperationalError | driver.InterfaceError)
             return Severity.RETRY if is_link else Severity.DATA
         if code.startswith("08") or code in RETRIED:
             return Severity.RETRY

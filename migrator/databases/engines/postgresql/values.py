@@ -18,8 +18,9 @@ from ..base.values import (
     Suspicion,
     Unstorable,
     Values,
+    declared_limits,
     integer_limit,
-    within,
+    plain_limit,
 )
 
 INTEGERS: Mapping[str, tuple[int, int]] = {
@@ -78,42 +79,29 @@ class PostgreSQLValues(Values):
         return None
 
     def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
-        limits = []
-        kind = column.kind
-        if kind is Kind.TEXT:
-            limits.append(_limit(LimitName.NUL_CHARACTER, "PostgreSQL's text cannot hold the NUL character"))
-            if stored.max_length is not None:
-                reason = f"longer than the {stored.max_length} characters of {stored.declared}"
-                limits.append(_limit(LimitName.LONGER_THAN, reason, stored.max_length))
-        elif kind is Kind.JSON:
-            limits.append(_limit(LimitName.NUL_ESCAPE, "PostgreSQL's jsonb cannot hold the NUL character"))
-        elif kind is Kind.INTEGER and stored.type in INTEGERS:
+        limits = declared_limits(column.kind, stored)
+        if column.kind is Kind.TEXT:
+            reason = "PostgreSQL's text cannot hold the NUL character"
+            limits.append(plain_limit(LimitName.NUL_CHARACTER, reason))
+        elif column.kind is Kind.JSON:
+            limits.append(plain_limit(LimitName.NUL_ESCAPE, "PostgreSQL's jsonb cannot hold the NUL character"))
+        elif column.kind is Kind.INTEGER and stored.type in INTEGERS:
             limits.append(integer_limit(self.connection, column, INTEGERS[stored.type], stored.declared))
-        elif kind is Kind.DECIMAL and stored.precision is not None:
-            scale = stored.scale or 0
-            limits.append(
-                _limit(LimitName.MORE_WHOLE_DIGITS_THAN, f"too large for {stored.declared}", stored.precision - scale)
-            )
-            limits.append(_limit(LimitName.MORE_DECIMALS_THAN, f"would be rounded by {stored.declared}", scale))
-        elif kind in (Kind.DATETIME, Kind.TIME) and stored.precision is not None:
-            reason = f"has a finer fraction of a second than {stored.declared} keeps"
-            limits.append(_limit(LimitName.FRACTIONAL_SECONDS, reason, stored.precision))
         return limits
 
-    def violation(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+    def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
+        return INTEGERS.get(stored.type)
+
+    def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
         match limit.name:
             case LimitName.LONGER_THAN:
-                if stored.max_length is not None and stored.max_length <= arguments[0]:
-                    return None
                 return f"char_length({column}) > {arguments[0]}"
             case LimitName.LARGER_THAN:
                 return f"octet_length({column}) > {arguments[0]}"
             case LimitName.OUTSIDE if stored.type == "interval":
                 return f"extract(epoch from {column}) * 1000000 NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.OUTSIDE:
-                if stored.type in INTEGERS and within(limit, *INTEGERS[stored.type]):
-                    return None
                 return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.FOUR_BYTE_CHARACTER:
                 return f"{column} ~ '[\\U00010000-\\U0010FFFF]'"
@@ -122,16 +110,10 @@ class PostgreSQLValues(Values):
             case LimitName.INFINITE:
                 return f"{column} IN ('Infinity', '-Infinity')"
             case LimitName.MORE_DIGITS_THAN:
-                if stored.precision is not None and stored.precision <= arguments[0]:
-                    return None
                 return f"length(trim(both '0' from translate({column}::text, '-.', ''))) > {arguments[0]}"
             case LimitName.MORE_WHOLE_DIGITS_THAN:
-                if stored.precision is not None and stored.precision - (stored.scale or 0) <= arguments[0]:
-                    return None
                 return f"abs({column}) >= 1e{arguments[0]}::numeric"
             case LimitName.MORE_DECIMALS_THAN:
-                if stored.scale is not None and stored.scale <= arguments[0]:
-                    return None
                 return f"{column} <> 'NaN' AND {column} <> round({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"{column} <> {column}::{stored.type}({arguments[0]})"
@@ -170,10 +152,6 @@ class PostgreSQLValues(Values):
                 )
             ]
         return []
-
-
-def _limit(name: LimitName, reason: str, *arguments: int) -> Limit:
-    return Limit(name, arguments, reason, "Correct these values in the source, or change the field.")
 
 
 def _address(value: str) -> str:

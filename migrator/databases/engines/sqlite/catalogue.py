@@ -37,8 +37,8 @@ class SQLiteCatalogue(Catalogue):
             "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
             (table.name,),
         )
-        quote = self.connection.ops.quote_name
-        return [TakenOff(table.name, "index", name, f"DROP INDEX {quote(name)}", sql) for name, sql in rows]
+        drops = [(name, f"DROP INDEX {_quoted(name)}", sql) for name, sql in rows]
+        return [TakenOff(table.name, "index", *drop) for drop in drops]
 
     def exists(self, item: TakenOff) -> bool:
         return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
@@ -48,3 +48,8 @@ class SQLiteCatalogue(Catalogue):
             return []
         last = self.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = %s", (table.name,))
         return [] if last is None else [Counter(table.name, table.key[0], last + 1)]
+
+
+def _quoted(name: str) -> str:
+    # Not Django's quote_name(), which leaves quotes within a name as they are.
+    return '"' + name.replace('"', '""') + '"'

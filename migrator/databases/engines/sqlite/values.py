@@ -29,7 +29,6 @@ from ..base.values import (
 )
 
 DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
-SMALLEST, LARGEST = BIGINT
 INTEGERS = ("integer", "bigint", "smallint", "integer unsigned", "bigint unsigned", "smallint unsigned", "int")
 STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: INTEGERS,
@@ -169,7 +168,10 @@ class SQLiteValues(Values):
             ]
         return []
 
-    def violation(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+    def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
+        return BIGINT
+
+    def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
         match limit.name:
             case LimitName.LONGER_THAN:
@@ -178,8 +180,6 @@ class SQLiteValues(Values):
             case LimitName.LARGER_THAN:
                 return f"length(CAST({column} AS BLOB)) > {arguments[0]}"
             case LimitName.OUTSIDE:
-                if fits(limit):
-                    return None
                 return f"typeof({column}) = 'integer' AND {column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
                 return f"instr(CAST({column} AS BLOB), x'00') > 0"
@@ -219,11 +219,6 @@ class SQLiteValues(Values):
                 )
             )
         return found
-
-
-def fits(limit: Limit) -> bool:
-    """Tell whether every integer of SQLite fits."""
-    return limit.arguments[0] <= SMALLEST and limit.arguments[1] >= LARGEST
 
 
 def _only(cls: type, name: str) -> Convert:
