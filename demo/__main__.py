@@ -19,9 +19,7 @@ def positive_integer(text: str) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m demo", description="Move a small shop to a new database."
-    )
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Move a small shop to a new database.")
     parser.add_argument("--orders", type=positive_integer, metavar="N", help="how many orders the shop had")
     parser.add_argument("--directory", type=Path, metavar="DIR", help="where the two SQLite files go")
     return parser.parse_args(arguments)

@@ -59,8 +59,7 @@ def insert(alias: str, model: type[Model], columns: Iterable[str], rows: Iterato
     with connection.cursor() as cursor:
         while batch := list(islice(rows, BATCH)):
             values = [
-                [prepared(value, connection) for prepared, value in zip(prepare, row, strict=True)]
-                for row in batch
+                [prepared(value, connection) for prepared, value in zip(prepare, row, strict=True)] for row in batch
             ]
             cursor.executemany(statement, values)
             count += len(batch)

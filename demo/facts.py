@@ -81,9 +81,7 @@ def same_rows(old: dict[str, Content], new: dict[str, Content]) -> Fact:
     rows = sum(content.rows for content in new.values())
     if differing:
         return Fact(f"These tables differ: {', '.join(differing)}.", holds=False)
-    return Fact(
-        f"All {rows:,} rows of {len(new)} tables are equal, value by value: {fingerprint(new)}.", holds=True
-    )
+    return Fact(f"All {rows:,} rows of {len(new)} tables are equal, value by value: {fingerprint(new)}.", holds=True)
 
 
 def hidden_rows(old: str, new: str) -> Fact:
@@ -100,9 +98,7 @@ def old_stamps(old: str, new: str) -> Fact:
     there, here = (every_row(Order, alias).aggregate(last=Max("changed"))["last"] for alias in (old, new))
     if here is None or here != there or here > timezone.now():
         return Fact(f"The latest change of an order is of {here}, and was of {there}.", holds=False)
-    return Fact(
-        f"The latest change of an order is still of {here:%d %B %Y}, not of today (auto_now).", holds=True
-    )
+    return Fact(f"The latest change of an order is still of {here:%d %B %Y}, not of today (auto_now).", holds=True)
 
 
 def same_targets(old: str, new: str) -> Fact:
@@ -137,9 +133,7 @@ def same_schema(old: str, new: str) -> Fact:
     if differing:
         return Fact(f"Tables or indexes are defined differently: {', '.join(differing)}.", holds=False)
     indexes = len(here) - len(tables())
-    return Fact(
-        f"All {indexes} indexes are there as they were, and no foreign key leads nowhere.", holds=True
-    )
+    return Fact(f"All {indexes} indexes are there as they were, and no foreign key leads nowhere.", holds=True)
 
 
 def _definitions(alias: str) -> dict[str, str | None]:

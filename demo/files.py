@@ -1,4 +1,4 @@
-"""Where the demo's two SQLite files are, and that nothing but they is ever removed."""
+"""Where the demo's files are, and that nothing but they is ever removed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,20 @@ def use_directory(directory: Path | None) -> None:
         for alias in (OLD, NEW):
             # Connections share this dictionary, and none is open yet.
             _entry(alias)["NAME"] = directory.resolve() / file_of(alias).name
-    for alias in (OLD, NEW):
+    for database in (file_of(OLD), file_of(NEW)):
         for suffix in SUFFIXES:
-            Path(f"{file_of(alias)}{suffix}").unlink(missing_ok=True)
+            Path(f"{database}{suffix}").unlink(missing_ok=True)
+    report_file().unlink(missing_ok=True)
 
 
 def file_of(alias: str) -> Path:
     """Return the SQLite file of a database."""
     return Path(_entry(alias)["NAME"])
+
+
+def report_file() -> Path:
+    """Return where the report of the move is written, beside the new database."""
+    return file_of(NEW).with_name("move.txt")
 
 
 def shown(path: Path) -> str:

@@ -95,9 +95,7 @@ class Product(models.Model):
     objects = CurrentProducts()
 
     class Meta:
-        constraints = [
-            models.CheckConstraint(condition=Q(price__gte=0), name="demo_product_price_not_negative")
-        ]
+        constraints = [models.CheckConstraint(condition=Q(price__gte=0), name="demo_product_price_not_negative")]
         indexes = [models.Index(fields=["name"])]
 
     def __str__(self) -> str:

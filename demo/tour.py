@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import time
 
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.core.management.color import color_style
 
 from .data import fill, planned_rows
 from .facts import contents, facts, fingerprint
-from .files import NEW, OLD, file_of, shown
+from .files import NEW, OLD, file_of, report_file, shown
 
 BETWEEN = ("--source", OLD, "--dest", NEW)
 STEPS = 5
 NEXT = (
-    ("the same counts, for a program", ("verify_counts", *BETWEEN, "--format", "json")),
-    ("the move once more: what it says now that the new database holds rows", ("batch_migrate", *BETWEEN)),
-    ("all that it can do", ("batch_migrate", "--help")),
+    ("the move once more: see how the rows that are there now are protected", ("batch_migrate", *BETWEEN)),
+    ("the same, with leave to replace them", ("batch_migrate", *BETWEEN, "--replace", NEW)),
+    ("the counts again, for a program", ("verify_counts", *BETWEEN, "--format", "json")),
 )
 
 
@@ -39,7 +41,7 @@ class Tour:
         self._announce("Plan the move: nothing is written yet")
         self._command("batch_migrate", *BETWEEN, "--migrate", "--dry-run")
         self._announce("Move everything")
-        self._command("batch_migrate", *BETWEEN, "--migrate", "--no-input")
+        self._move()
         self._announce("Count both sides")
         self._command("verify_counts", *BETWEEN)
         self._announce("Look at what arrived, without those commands")
@@ -52,8 +54,8 @@ class Tour:
         print(self._style.MIGRATE_HEADING("A shop moves to a new database"))
         print(f"A small web shop of about {rows:,} rows is made in one SQLite file and moved to another by")
         print("the real commands; then the demo compares the two by itself. It writes only these files:")
-        for alias in (OLD, NEW):
-            print(f"  {alias:<8} {shown(file_of(alias))}")
+        for name, file in ((OLD, file_of(OLD)), (NEW, file_of(NEW)), ("report", report_file())):
+            print(f"  {name:<8} {shown(file)}")
 
     def _announce(self, title: str) -> None:
         self._step += 1
@@ -65,6 +67,19 @@ class Tour:
     def _command(self, *words: str) -> None:
         self._show(*words)
         call_command(*words)
+
+    def _move(self) -> None:
+        """Move with progress on the terminal; of the text, leave its tables to the report and print the end."""
+        words = ("batch_migrate", *BETWEEN, "--migrate", "--no-input", "--report", shown(report_file()))
+        self._show(*words)
+        output = io.StringIO()
+        try:
+            call_command(*words, stdout=output)
+        except CommandError:
+            print(output.getvalue())
+            raise
+        print("\n" + output.getvalue().rstrip().rpartition("\n\n")[2])
+        print(f"The tables of this run are left out here; they are in {shown(report_file())}.")
 
     def _make_the_old_database(self) -> None:
         self._show("migrate", "--database", OLD)

@@ -41,7 +41,8 @@ def _check_names(given: dict[str, Any]) -> list[CheckMessage]:
 
 def _check_protected(given: dict[str, Any]) -> list[CheckMessage]:
     aliases = given.get("PROTECTED", ())
-    if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
+    is_list = isinstance(aliases, list | tuple | set | frozenset)
+    if not is_list or not all(isinstance(alias, str) for alias in aliases):
         return [
             Error(
                 "MIGRATOR['PROTECTED'] is not a list of database aliases.",

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
+from .errors import UsageError
+
 DEFAULT_CHUNK_SIZE = 10_000
 
 
@@ -29,9 +31,14 @@ def unknown_names(given: Mapping[str, Any]) -> list[str]:
 
 
 def load() -> Settings:
-    """Read the project's ``MIGRATOR`` setting over the defaults; the system checks tell what is wrong with it."""
+    """Read the project's ``MIGRATOR`` setting over the defaults; the system checks tell what is wrong with it.
+
+    Raises :exc:`UsageError` for a mistake that would otherwise leave a database unprotected.
+    """
     given = dict(getattr(django_settings, "MIGRATOR", {}))
     known = {name: value for name, value in given.items() if name not in unknown_names(given)}
+    if isinstance(known.get("PROTECTED"), str):
+        raise UsageError("MIGRATOR['PROTECTED'] is a text; write a list of database aliases.")
     if "PROTECTED" in known:
         known["PROTECTED"] = tuple(known["PROTECTED"])
     return Settings(**known)

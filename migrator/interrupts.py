@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -10,19 +13,30 @@ from typing import Any
 from .errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE_SECONDS = 1.0
+AT_ONCE = "Stopped at once; the chunk that was being copied is rolled back."
 
 
 class Interrupts:
-    """While entered, the first signal is only noted, and :meth:`check` acts on it; a second one acts at once."""
+    """Before anything is written a signal acts at once; after :meth:`defer` the first is only noted.
+
+    :meth:`check` acts on what was noted, and a second signal does so at once: by an exception, or, while a database
+    driver waits and lets no Python code run, by ending the process, which lets the server roll back.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.last_words = ""
+        self._defers = False
         self._previous: dict[int, Any] = {}
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._previous_wakeup = -1
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._previous[number] = signal.signal(number, self._note)
+            self._watch()
         return self
 
     def __exit__(
@@ -30,11 +44,44 @@ class Interrupts:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._wakeup:
+            signal.set_wakeup_fd(self._previous_wakeup)
+            self._wakeup[1].close()  # which also ends the thread
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._defers:
+            raise Interrupted("Stopped. Nothing was written.", number)
         if self.received is not None:
-            raise Interrupted("Stopped at once; the chunk that was being copied was rolled back.", number)
+            raise Interrupted(AT_ONCE, number)
         self.received = number
+
+    def _watch(self) -> None:
+        """Let a thread hear of signals too: the interpreter writes their numbers even while the driver waits."""
+        listening, writing = self._wakeup = socket.socketpair()
+        writing.setblocking(False)
+        self._previous_wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, args=(listening,), name="signals", daemon=True).start()
+
+    def _listen(self, listening: socket.socket) -> None:
+        with listening:
+            heard = 0
+            while data := listening.recv(1):
+                heard += data[0] in SIGNALS
+                if heard < (2 if self._defers else 1):
+                    continue
+                listening.settimeout(GRACE_SECONDS)
+                try:
+                    while listening.recv(1):
+                        pass
+                except TimeoutError:
+                    words = AT_ONCE if self._defers else "Stopped. Nothing was written."
+                    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{words}\n{self.last_words}\n".encode())
+                    os._exit(128 + data[0])
+                return
+
+    def defer(self, last_words: str) -> None:
+        """From now on let what is being done come to an end first; ``last_words`` tell how to go on after that."""
+        self._defers, self.last_words = True, last_words
 
     def check(self) -> None:
         """Raise :exc:`Interrupted` if a signal has come."""

@@ -40,8 +40,9 @@ class _Uncounted:
 class LineProgress(Progress):
     """Write whole lines: one for a finished task and one every half minute, for logs and pipes."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, every: float = LINE_EVERY_SECONDS) -> None:
         self._stream = stream or sys.stderr
+        self.every = every
 
     def message(self, text: str) -> None:
         self._stream.write(f"{text}\n")
@@ -63,7 +64,7 @@ class _LineTask:
     def advance(self, count: int) -> None:
         self._count += count
         now = time.monotonic()
-        if now - self._said >= LINE_EVERY_SECONDS:
+        if now - self._said >= self._progress.every:
             self._said = now
             self._progress.message(f"  {self._label}: {self._state(now)}{self._remaining(now)}")
 
@@ -116,10 +117,15 @@ class _BarTask:
 
 
 def progress_for(*, verbosity: int, shown: bool = True, stream: TextIO | None = None) -> Progress:
-    """Choose how progress is drawn: bars on a terminal, lines elsewhere, nothing at verbosity 0."""
+    """Choose how progress is drawn: bars on a terminal, lines elsewhere, nothing at verbosity 0.
+
+    From verbosity 2 on there is a line for every step of a task, such as a chunk.
+    """
     stream = stream or sys.stderr
     if verbosity == 0:
         return Progress()
+    if verbosity > 1:
+        return LineProgress(stream, every=0.0)
     if shown and stream.isatty():
         return BarProgress(stream)
     return LineProgress(stream)

@@ -117,8 +117,8 @@ def to_html(report: Report) -> str:
             for value in row
         )
 
-    parts = [f"<h1>{html.escape(report.heading.splitlines()[0])}</h1>"]
-    parts += [f"<p>{html.escape(line)}</p>" for line in report.heading.splitlines()[1:] if line.strip()]
+    title, *rest = map(html.escape, report.heading.splitlines())
+    parts = [f"<h1>{title}</h1>", *(f"<p>{line}</p>" for line in rest if line.strip())]
     for grid in report.grids:
         heads = "".join(f"<th>{html.escape(head)}</th>" for head in grid.headers)
         rows = "".join(f"<tr>{cells(row)}</tr>" for row in grid.rows)
@@ -126,7 +126,6 @@ def to_html(report: Report) -> str:
         parts.append(f"<h2>{html.escape(grid.title)}</h2><table><thead><tr>{heads}</tr></thead>")
         parts.append(f"<tbody>{rows}</tbody>{foot}</table>")
     parts += [f"<p>{html.escape(line)}</p>" for line in report.lines]
-    title = html.escape(report.heading.splitlines()[0])
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"

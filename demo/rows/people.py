@@ -90,8 +90,7 @@ def customer_rows(shop: Shop) -> Iterator[Row]:
 TABLES = (
     Table(
         User,
-        "id username first_name last_name email password"
-        " is_superuser is_staff is_active date_joined last_login",
+        "id username first_name last_name email password is_superuser is_staff is_active date_joined last_login",
         user_rows,
         lambda shop: shop.users,
     ),

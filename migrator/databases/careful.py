@@ -11,7 +11,9 @@ from django.db import transaction
 from ..errors import MigratorError
 from .chunks import Bounds, Key, key_text
 from .columns import names
-from .engines.base import LARGEST_FETCH, Row, Severity, Unstorable
+from .engines.base.engine import Severity
+from .engines.base.session import LARGEST_FETCH, Row
+from .engines.base.values import Unstorable
 from .journal import Chunk
 from .rejects import Problem, Rejects, row_of
 from .route import Route, Tally, severity_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .engines.base import Engine
+from .engines.base.engine import Engine
 
 Key = tuple[Any, ...]
 
@@ -139,6 +139,9 @@ def encode_key(key: Key | None) -> str | None:
     if key is None:
         return None
     values = [bytes(value) if isinstance(value, memoryview) else value for value in key]
+    for value in values:
+        if type(value) not in ENCODERS:
+            raise TypeError(f"a key of class {type(value).__name__} cannot be written down")
     return json.dumps([[type(value).__name__, ENCODERS[type(value)](value)] for value in values])
 
 

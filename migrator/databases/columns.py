@@ -19,7 +19,9 @@ from typing import Any
 
 from django.db.models.query import QuerySet
 
-from .engines.base import Convert, Engine, Limit, LimitName, Target, Unstorable
+from .engines.base.engine import Engine
+from .engines.base.loading import Target
+from .engines.base.values import Convert, Limit, LimitName, Unstorable
 from .tables import Column, Kind, StoredColumn, Table
 
 Stored = Mapping[str, StoredColumn]
@@ -83,13 +85,15 @@ def travels_as(
 ) -> tuple[Way, Column]:
     """Choose the way of one column, and give the column with the kind that it has on that way."""
     is_same_type = source.vendor == dest.vendor and source_stored.declared == dest_stored.declared
-    if is_same_type and source.is_raw_exact:
-        return Way.RAW, dataclasses.replace(column, kind=source.raw_kind)
+    if column.kind is Kind.DATETIME and source.connection.timezone_name != dest.connection.timezone_name:
+        is_same_type = False  # the same local time would be another instant
+    if is_same_type and source.values.is_raw_exact:
+        return Way.RAW, dataclasses.replace(column, kind=source.values.raw_kind)
     kind = column.kind
-    if kind is not Kind.OTHER and source.stores(kind, source_stored) and dest.stores(kind, dest_stored):
+    if kind is not Kind.OTHER and source.values.stores(kind, source_stored) and dest.values.stores(kind, dest_stored):
         return Way.PROVEN, column
-    family = source.storage(source_stored)
-    if kind is Kind.OTHER and family in FAMILIES and family == dest.storage(dest_stored):
+    family = source.values.storage(source_stored)
+    if kind is Kind.OTHER and family in FAMILIES and family == dest.values.storage(dest_stored):
         # What the field reads back is what is stored, so the stored value is what has to arrive.
         return Way.PROVEN, dataclasses.replace(column, kind=FAMILIES[family])
     if kind is Kind.OTHER and is_same_type:
@@ -111,7 +115,7 @@ def _conversion(
         way, typed = Way.PROVEN, column
     if way is Way.RAW:
         target = Target(column.name, typed.kind)
-        return Conversion(typed, way, source.raw_expression(column), None, target, ())
+        return Conversion(typed, way, source.values.raw_expression(column), None, target, ())
     if way is Way.FIELD:
         expression, load = _field_reading(table, column, source)
         dump, placeholder = _field_dump(table, column, dest)
@@ -119,12 +123,12 @@ def _conversion(
         return Conversion(column, way, expression, _chain(_never_none(load), dump), target, ())
     limits = tuple(
         limit
-        for limit in dest.limits(typed.kind, dest_stored)
-        if source.violation(limit, source.quote(column.name), source_stored) is not None
+        for limit in dest.values.limits(typed, dest_stored)
+        if source.values.violation(limit, source.quote(column.name), source_stored) is not None
     )
-    steps = [source.loader(typed, source_stored), *map(guard, limits)]
-    steps += [_mapped(mapping) if mapping is not None else None, dest.dumper(typed, dest_stored)]
-    expression = source.read_expression(typed, source_stored)
+    steps = [source.values.loader(typed, source_stored), *map(guard, limits)]
+    steps += [_mapped(mapping) if mapping is not None else None, dest.values.dumper(typed, dest_stored)]
+    expression = source.values.read_expression(typed, source_stored)
     return Conversion(typed, way, expression, _chain(*steps), Target(column.name, typed.kind), limits)
 
 
@@ -134,12 +138,12 @@ def readings(table: Table, engine: Engine, stored: Stored, other: Engine, other_
     for column in table.columns:
         way, typed = travels_as(column, engine, other, stored[column.name], other_stored[column.name])
         if way is Way.RAW:
-            found.append(Reading(typed, engine.raw_expression(column), None))
+            found.append(Reading(typed, engine.values.raw_expression(column), None))
         elif way is Way.FIELD:
             found.append(Reading(column, *_field_reading(table, column, engine)))
         else:
             own = stored[column.name]
-            found.append(Reading(typed, engine.read_expression(typed, own), engine.loader(typed, own)))
+            found.append(Reading(typed, engine.values.read_expression(typed, own), engine.values.loader(typed, own)))
     return tuple(found)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from .chunks import Bounds, Restriction, conditions, order
 from .columns import Reading, readings
-from .engines.base import Engine, Row
-from .schema import Catalogue
+from .engines.base.engine import Engine
+from .engines.base.session import Row
+from .schema import StoredTables
 from .tables import Kind, Table
 
 LOOKUP = 250
@@ -38,7 +39,9 @@ class Side:
         )
 
 
-def sides(table: Table, source: Engine, dest: Engine, source_has: Catalogue, dest_has: Catalogue) -> tuple[Side, Side]:
+def sides(
+    table: Table, source: Engine, dest: Engine, source_has: StoredTables, dest_has: StoredTables
+) -> tuple[Side, Side]:
     """Prepare both sides of a table for comparison."""
     own, other = source_has[table.name], dest_has[table.name]
     return (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from .ends import open_for_reading
-from .engines.base import Endpoint
+from .engines.base.engine import Endpoint
 from .selection import select
 from .verify import Verification, verify
 

@@ -12,7 +12,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import Settings
 from ..errors import MigratorError, Refused, UsageError
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .engines.registry import engine_for
 
 
@@ -24,7 +24,7 @@ class Ends:
     dest: Engine
 
 
-def open_engine(alias: str) -> Engine:
+def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     """Connect to a database of ``DATABASES``.
 
     Raises :exc:`UsageError` for an unknown alias or a missing driver, :exc:`Refused` where it does not answer.
@@ -39,6 +39,8 @@ def open_engine(alias: str) -> Engine:
         raise UsageError(f"The driver for {alias!r} is missing: {str(error).splitlines()[0]}") from None
     if connection.in_atomic_block:
         raise UsageError(f"{alias!r} is inside a transaction. A run makes its own, so call it outside of atomic().")
+    engine = engine_for(connection)
+    engine.check_address(must_exist=must_exist)
     try:
         connection.ensure_connection()
     except NotSupportedError as error:
@@ -48,7 +50,7 @@ def open_engine(alias: str) -> Engine:
         ) from None
     except Error as error:
         raise Refused(f"{alias!r} does not answer: {_without_secrets(str(error), alias)}") from None
-    return engine_for(connection)
+    return engine
 
 
 def _without_secrets(text: str, alias: str) -> str:
@@ -67,14 +69,16 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         raise UsageError(f"--source and --dest are both {source!r}.")
     if dest in settings.PROTECTED:
         raise Refused(f"{dest!r} is in MIGRATOR['PROTECTED'], so it can never be a destination.")
-    ends = Ends(open_engine(source), open_engine(dest))
+    ends = Ends(open_engine(source), open_engine(dest, must_exist=False))
     try:
         ends.dest.open_destination()
+        ends.dest.remember_session()
         _check_distinct(ends)
         ends.source.open_source()
+        ends.source.remember_session()
         yield ends
     except Error as error:
-        raise _explained(error, ends) from error
+        raise explained(error, ends) from error
     finally:
         for engine in (ends.source, ends.dest):
             with contextlib.suppress(Error):
@@ -104,7 +108,7 @@ def _check_distinct(ends: Ends) -> None:
         )
 
 
-def _explained(error: Error, ends: Ends) -> MigratorError:
+def explained(error: Error, ends: Ends) -> MigratorError:
     """Turn a database's error into one line without values."""
     for engine in (ends.dest, ends.source):
         if engine.owns(error):

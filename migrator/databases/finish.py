@@ -8,7 +8,9 @@ from django.db import transaction
 
 from ..progress import Progress
 from .chunks import key_text
-from .engines.base import Engine, TakenOff
+from .engines.base.catalogue import TakenOff
+from .engines.base.engine import Engine
+from .journal import Journal
 from .plan import Plan
 from .references import constrained
 from .rejects import Problem, Rejects, row_of
@@ -18,7 +20,7 @@ BATCH = 500
 ORPHAN_ADVICE = "Copy or correct the row that it points at, then this one."
 
 
-def reject_orphans(plan: Plan, rejects: Rejects) -> dict[str, int]:
+def reject_orphans(plan: Plan, rejects: Rejects, journal: Journal) -> dict[str, int]:
     """Move rows whose parents were rejected, or never existed, to the reject file; then their children, and so on.
 
     Returns the number of such rows by table name.
@@ -30,13 +32,13 @@ def reject_orphans(plan: Plan, rejects: Rejects) -> dict[str, int]:
         found = False
         for planned in plan.tables:
             for reference in constrained(planned.table):
-                while count := _reject_batch(dest, planned.table, reference, rejects):
+                while count := _reject_batch(dest, planned.table, reference, rejects, journal):
                     removed[planned.table.name] = removed.get(planned.table.name, 0) + count
                     found = True
     return removed
 
 
-def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rejects) -> int:
+def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rejects, journal: Journal) -> int:
     names = [column.name for column in table.columns]
     select = ", ".join(f"child.{dest.quote(name)}" for name in names)
     rows = dest.fetch_all(f"{dest.orphan_query(table.name, reference, select)} LIMIT {BATCH}")
@@ -55,6 +57,7 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
             )  # fmt: skip
             rejects.add(problem, values, None)
             dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", [values[name] for name in key])
+        journal.take_back(table.name, len(rows))
         rejects.commit()
     return len(rows)
 
@@ -70,12 +73,12 @@ def put_back(dest: Engine, items: list[TakenOff], progress: Progress, check: Cal
     with progress.task("indexes and foreign keys", len(items), unit="objects") as task:
         for _, group in sorted(by_table.items()):
             check()
-            dest.put_back(group)
+            dest.catalogue.put_back(group)
             task.advance(len(group))
 
 
 def reset_counters(plan: Plan) -> None:
     """Set every copied table's counter so that the next key is one that is free."""
     for planned in plan.tables:
-        for counter in planned.route.dest.counters(planned.table):
-            planned.route.dest.reset_counter(counter)
+        for counter in planned.route.dest.catalogue.counters(planned.table):
+            planned.route.dest.catalogue.reset_counter(counter)

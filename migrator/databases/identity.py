@@ -5,13 +5,13 @@ Where such a model is not part of a run, references to it are translated by what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.apps import apps
 from django.db.models.query import QuerySet
 
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .tables import Table
 
 # Model label -> the columns that identify a row whatever its id (Django's own natural keys).
@@ -19,6 +19,10 @@ NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "contenttypes.ContentType": ("app_label", "model"),
     "auth.Permission": ("content_type__app_label", "content_type__model", "codename"),
 }
+
+
+# Table name -> id in the source -> id in the destination.
+Mappings = Mapping[str, Mapping[Any, Any]]
 
 
 def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
@@ -30,7 +34,7 @@ def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
     return False
 
 
-def id_mappings(source: Engine, dest: Engine, tables: Mapping[str, Table]) -> dict[str, dict[Any, Any]]:
+def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappings:
     """Map the ids of rows that are on both sides, for each such table outside of the selection.
 
     Returns, by table name, source id to destination id; without the tables whose ids agree.
@@ -40,7 +44,8 @@ def id_mappings(source: Engine, dest: Engine, tables: Mapping[str, Table]) -> di
         if not apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
             continue
         model = apps.get_model(label)
-        if model._meta.db_table in tables:
+        table = model._meta.db_table
+        if table in tables or not (source.catalogue.stored_columns(table) and dest.catalogue.stored_columns(table)):
             continue
         ids = [
             {tuple(row[1:]): row[0] for row in QuerySet(model, using=alias).values_list("pk", *natural_key)}
@@ -48,7 +53,7 @@ def id_mappings(source: Engine, dest: Engine, tables: Mapping[str, Table]) -> di
         ]
         mapping = {ids[0][key]: ids[1][key] for key in ids[0] if key in ids[1]}
         if any(old != new for old, new in mapping.items()) or len(mapping) < len(ids[0]):
-            found[model._meta.db_table] = mapping
+            found[table] = mapping
     return found
 
 

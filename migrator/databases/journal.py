@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db import connections, models, transaction
+from django.db import DatabaseError, connections, models, transaction
 from django.db.models.query import QuerySet
 from django.utils import timezone
 
+from ..errors import MigratorError
 from .chunks import Bounds, decode_key, encode_key
-from .engines.base import TakenOff
+from .engines.base.catalogue import TakenOff
 
-PREPARING, COPYING, FINISHING, FINISHED = "preparing", "copying", "finishing", "finished"
+PREPARING, COPYING, FINISHING = "preparing", "copying", "finishing"
+FINISHED, KEPT = "finished", "kept"  # only the journal is left: to be dropped, or to stay as asked
 PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
+AFTERWARDS = -1  # the number of what is no chunk, but counts with them
+BEAT_SECONDS = 15.0
+
+
+class DamagedJournal(MigratorError):
+    """The journal does not tell what an unfinished run has done."""
 
 
 class Run(models.Model):
@@ -29,6 +38,7 @@ class Run(models.Model):
     state = models.CharField(max_length=20)
     taken_off = models.TextField(default="[]")
     empties = models.BooleanField(default=False)
+    rows_rejected = models.BigIntegerField(default=0)
     host = models.CharField(max_length=255)
     pid = models.IntegerField()
     started = models.DateTimeField()
@@ -50,7 +60,8 @@ class Run(models.Model):
 
     def holder(self) -> str:
         """Tell who runs it, for a message."""
-        return f"process {self.pid} on {self.host}, started {self.started:%Y-%m-%d %H:%M:%S} UTC"
+        times = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (self.started, self.heartbeat)]
+        return f"process {self.pid} on {self.host}, started {times[0]} UTC, last seen {times[1]} UTC"
 
 
 class Chunk(models.Model):
@@ -86,30 +97,89 @@ class Journal:
     def __init__(self, alias: str) -> None:
         self.alias = alias
         self._connection = connections[alias]
+        self._beaten = time.monotonic()
 
-    def exists(self) -> bool:
-        """Tell whether the destination holds a journal."""
+    def _present(self) -> set[str]:
         with self._connection.cursor() as cursor:
-            return Run._meta.db_table in self._connection.introspection.table_names(cursor)
+            return set(self._connection.introspection.table_names(cursor)) & set(TABLES)
 
     def create(self) -> None:
-        """Create the journal's tables, whole or not at all where the engine can."""
-        with self._connection.schema_editor() as editor:
-            for model in (Chunk, Run):  # the run's table comes last: exists() asks for it
-                with self._connection.cursor() as cursor:
-                    present = model._meta.db_table in self._connection.introspection.table_names(cursor)
-                if not present:
-                    editor.create_model(model)
+        """Create the journal's tables, whole or not at all where the engine can.
+
+        The statements are Django's own, but run without its schema editor, which on SQLite checks every foreign key
+        of the database and changes the session.
+        """
+        present = self._present()
+        editor = self._connection.schema_editor()
+        with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
+            for model in (Chunk, Run):
+                if model._meta.db_table not in present:
+                    sql, params = editor.table_sql(model)
+                    cursor.execute(sql, params)
 
     def drop(self) -> None:
-        """Remove the journal's tables."""
-        with self._connection.schema_editor() as editor:
-            for model in (Run, Chunk):
-                editor.delete_model(model)
+        """Remove the journal's tables; the run's own goes last, so that a crash in between is understood."""
+        present = self._present()
+        with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
+            for model in (Chunk, Run):
+                if model._meta.db_table in present:
+                    cursor.execute(f"DROP TABLE {self._connection.ops.quote_name(model._meta.db_table)}")
 
     def current(self) -> Run | None:
-        """Return the newest run, or ``None`` where the journal is absent or empty."""
-        return QuerySet(Run, using=self.alias).order_by("-id").first() if self.exists() else None
+        """Return the run that is not finished, or ``None`` where there is none.
+
+        Raises :exc:`DamagedJournal` where the tables do not tell.
+        """
+        present = self._present()
+        try:
+            run = QuerySet(Run, using=self.alias).order_by("-id").first() if TABLES[0] in present else None
+            if run is None:
+                if TABLES[1] in present and QuerySet(Chunk, using=self.alias).exists():
+                    raise self._damaged("it has chunks and no run")
+                return None
+            if run.state in (FINISHED, KEPT):
+                return None
+            if TABLES[1] not in present:
+                raise self._damaged(f"the table {TABLES[1]} is missing")
+            self._check(run)
+        except DatabaseError as error:
+            raise self._damaged("its tables have other columns than this version of migrator uses") from error
+        return run
+
+    def _check(self, run: Run) -> None:
+        if run.state not in (PREPARING, COPYING, FINISHING):
+            raise self._damaged(f"the run's state is {run.state!r}")
+        try:
+            run.items_taken_off()
+            run.recorded_identity()
+        except (ValueError, TypeError) as error:
+            raise self._damaged("what it says of the run cannot be read") from error
+        for table in QuerySet(Chunk, using=self.alias).values_list("table", flat=True).distinct():
+            self._check_chunks(table)
+
+    def _check_chunks(self, table: str) -> None:
+        """The chunks of a table follow each other without a gap, and are open at both ends."""
+        last: Chunk | None = None
+        for chunk in self.chunks(table):
+            if chunk.number == AFTERWARDS:
+                continue
+            try:
+                chunk.bounds()
+            except (ValueError, TypeError, LookupError) as error:
+                raise self._damaged(f"a bound of table {table!r} cannot be read") from error
+            follows = (0, None) if last is None else (last.number + 1, last.upper)
+            if (chunk.number, chunk.lower) != follows:
+                raise self._damaged(f"the chunks of table {table!r} have a gap")
+            last = chunk
+        if last is not None and last.upper is not None:
+            raise self._damaged(f"the chunks of table {table!r} have no end")
+
+    def _damaged(self, what: str) -> DamagedJournal:
+        return DamagedJournal(
+            f"The journal of the unfinished run in {self.alias!r} is damaged: {what}. What was copied cannot be told "
+            f"from it. Drop the tables {' and '.join(TABLES)} there, compare the indexes and foreign keys with the "
+            f"migrations, and start anew with --replace {self.alias}."
+        )
 
     def begin(self, identity: dict[str, Any], taken_off: Iterable[TakenOff], *, empties: bool) -> Run:
         """Record a run before it changes anything; what it will take off is recorded with it."""
@@ -133,6 +203,28 @@ class Journal:
         """Move the run to its next stage."""
         run.state = state
         run.save(using=self.alias, update_fields=["state"])
+
+    def end(self, run: Run, *, rows_rejected: int, is_kept: bool) -> None:
+        """Close a run that is through: its journal goes, unless it shall be kept."""
+        run.state, run.rows_rejected = KEPT if is_kept else FINISHED, rows_rejected
+        run.save(using=self.alias, update_fields=["state", "rows_rejected"])
+        if not is_kept:
+            self.drop()
+
+    def clear_away(self) -> Run | None:
+        """Drop what a crash in the middle of :meth:`end` has left, and return that finished run."""
+        if TABLES[0] not in self._present():
+            return None
+        run = QuerySet(Run, using=self.alias).filter(state=FINISHED).first()
+        if run is not None:
+            self.drop()
+        return run
+
+    def beat(self) -> None:
+        """Record now and then that the run is alive."""
+        if time.monotonic() - self._beaten > BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            QuerySet(Run, using=self.alias).update(heartbeat=timezone.now())
 
     def take_over(self, run: Run) -> None:
         """Record this process as the one that runs it now."""
@@ -159,6 +251,11 @@ class Journal:
 
     def save(self, chunk: Chunk) -> None:
         """Record what became of a chunk."""
+        chunk.save(using=self.alias)
+
+    def take_back(self, table: str, rows: int) -> None:
+        """Record that rows of a table were rejected after all its chunks were done."""
+        chunk = Chunk(table=table, number=AFTERWARDS, state=DONE, rows_written=-rows, rows_rejected=rows)
         chunk.save(using=self.alias)
 
     def forget(self, table: str) -> None:

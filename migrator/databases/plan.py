@@ -9,12 +9,13 @@ from typing import Any
 from .chunks import Restriction
 from .columns import conversions
 from .ends import Ends
-from .engines.base import Endpoint, TakenOff
+from .engines.base.catalogue import TakenOff
+from .engines.base.engine import Endpoint
 from .findings import Finding
-from .identity import id_mappings, made_by_migrate
+from .identity import Mappings, made_by_migrate
 from .ordering import is_cycle, load_order
 from .route import Route
-from .schema import Catalogue
+from .schema import StoredTables
 from .selection import LeftOut, Selection
 from .tables import Table
 
@@ -103,23 +104,26 @@ def _as_text(restriction: Restriction | None) -> list[str] | None:
     return None if restriction is None else [restriction.sql, *map(str, restriction.params)]
 
 
-def catalogues(ends: Ends, tables: Sequence[Table]) -> tuple[Catalogue, Catalogue]:
-    """Describe the tables' columns as both databases have them."""
-    return tuple({t.name: engine.stored_columns(t.name) for t in tables} for engine in (ends.source, ends.dest))  # type: ignore[return-value]
+def stored_tables(ends: Ends, tables: Sequence[Table]) -> tuple[StoredTables, StoredTables]:
+    """Describe the tables' columns as the source and the destination have them."""
+    source, dest = ends.source.catalogue, ends.dest.catalogue
+    return (
+        {table.name: source.stored_columns(table.name) for table in tables},
+        {table.name: dest.stored_columns(table.name) for table in tables},
+    )
 
 
 def table_plans(
     ends: Ends,
     selection: Selection,
-    source_has: Catalogue,
-    dest_has: Catalogue,
+    source_has: StoredTables,
+    dest_has: StoredTables,
     restrictions: Mapping[str, Restriction | None],
+    mappings: Mappings,
     *,
     adds_rows: bool,
 ) -> tuple[tuple[TablePlan, ...], ...]:
     """Plan every table that both sides have, in groups and load order."""
-    by_name = {table.name: table for table in selection.tables}
-    mappings = id_mappings(ends.source, ends.dest, by_name)
     present = [table for table in selection.tables if _is_complete(table, source_has, dest_has)]
     groups = []
     for group in load_order(present):
@@ -135,16 +139,16 @@ def table_plans(
     return tuple(groups)
 
 
-def _is_complete(table: Table, source_has: Catalogue, dest_has: Catalogue) -> bool:
+def _is_complete(table: Table, source_has: StoredTables, dest_has: StoredTables) -> bool:
     return all(column.name in catalogue[table.name] for catalogue in (source_has, dest_has) for column in table.columns)
 
 
 def _table_plan(
     ends: Ends,
     table: Table,
-    source_has: Catalogue,
-    dest_has: Catalogue,
-    mappings: Mapping[str, Mapping[Any, Any]],
+    source_has: StoredTables,
+    dest_has: StoredTables,
+    mappings: Mappings,
     restriction: Restriction | None,
     *,
     binds_late: bool,

@@ -10,10 +10,10 @@ from ..errors import Refused
 from .chunks import Restriction
 from .ends import Ends
 from .findings import Finding
-from .identity import made_by_migrate
-from .plan import Plan, TablePlan, catalogues, table_plans
-from .references import existing_keys, find_dangling, missing_parents, outside_references
-from .schema import Catalogue, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
+from .identity import Mappings, id_mappings, made_by_migrate
+from .plan import Plan, TablePlan, stored_tables, table_plans
+from .references import existing_keys, find_dangling, label_of, missing_parents, outside_references
+from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
 from .values import check_unique_text, check_values
@@ -36,18 +36,21 @@ def make_plan(
     rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first.
     """
     restrictions = restrictions or {}
-    source_has, dest_has = catalogues(ends, selection.tables)
+    source_has, dest_has = stored_tables(ends, selection.tables)
     findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
-    groups = table_plans(ends, selection, source_has, dest_has, restrictions, adds_rows=adds_rows)
+    mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
+    groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
     tables = [table for group in groups for table in group]
     if not any(finding.stops for finding in findings):
         findings += _check_contents(ends, tables, source_has, dest_has)
         if not is_resumed:
-            findings += _check_added(ends, tables) if adds_rows else _check_whole(ends, tables)
+            findings += _check_added(ends, tables, mappings) if adds_rows else _check_whole(ends, tables, mappings)
     taken_off = (
         ()
         if adds_rows
-        else tuple(item for table in tables for item in ends.dest.removable(table.table, indexes=not keeps_indexes))
+        else tuple(
+            item for table in tables for item in ends.dest.catalogue.removable(table.table, indexes=not keeps_indexes)
+        )
     )
     return Plan(
         ends.source.describe(),
@@ -68,27 +71,27 @@ def _known_tables() -> set[str]:
 
 
 def _check_schema(
-    ends: Ends, tables: tuple[Table, ...], source_has: Catalogue, dest_has: Catalogue, *, will_migrate: bool
+    ends: Ends, tables: tuple[Table, ...], source_has: StoredTables, dest_has: StoredTables, *, will_migrate: bool
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
-    yield from check_migrations(ends.source, labels)
+    yield from check_migrations(ends.source, labels, is_dest=False)
     if will_migrate:
         names = unapplied_migrations(ends.dest.connection)
         if names:
-            text = f"{len(names)} migrations will be applied first: {shortened(names)}"
+            text = f"{len(names)} migrations will be applied first: {shortened(names, 3)}"
             yield Finding(ends.dest.alias, text, "", stops=False)
         tables = tuple(table for table in tables if dest_has[table.name])
     else:
-        yield from check_migrations(ends.dest, labels)
+        yield from check_migrations(ends.dest, labels, is_dest=True)
     yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has)
 
 
 def _check_contents(
-    ends: Ends, tables: list[TablePlan], source_has: Catalogue, dest_has: Catalogue
+    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
 ) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
-    if triggers := ends.dest.triggers([table.table.name for table in tables]):
+    if triggers := ends.dest.catalogue.triggers([table.table.name for table in tables]):
         yield Finding(
             ends.dest.alias,
             f"triggers there fire for every row that is loaded: {shortened(triggers)}",
@@ -100,7 +103,7 @@ def _check_contents(
         yield from check_unique_text(table.route, source_has[table.table.name], dest_has[table.table.name])
 
 
-def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
     source_rows = sum(
         table.source_rows for table in tables if not made_by_migrate(ends.source, table.table, table.source_rows)
@@ -114,11 +117,12 @@ def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
         )
     for dangling in find_dangling(ends.source, [table.table for table in tables]):
         yield Finding(
-            ends.source.alias,
+            dangling.table.label,
             str(dangling),
             "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
             is_about_rows=True,
         )
+    yield from _check_parents(ends, tables, mappings)
     emptied = [table.table for table in tables if table.dest_rows]
     for outside in outside_references(ends.dest, emptied) if emptied else ():
         yield Finding(
@@ -128,17 +132,23 @@ def _check_whole(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
         )
 
 
-def _check_added(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
-    """Check a move that adds rows to those that the destination has."""
-    selected = {table.table.name: (table.table, table.route.restriction) for table in tables}
+def _check_parents(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+    """Check that what rows point at is either part of the run or in the destination already."""
+    selected = {table.table.name: table.route.restriction for table in tables}
     for table in tables:
-        for dangling in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected):
+        for absent in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected, mappings):
             yield Finding(
                 table.table.label,
-                f"{dangling} in the destination and are not among the chosen rows",
-                "Copy those rows too.",
+                f"{absent}; that is neither part of this run nor in {ends.dest.alias!r}",
+                f"Copy the rows of {label_of(absent.reference.target_table)} too.",
                 is_about_rows=True,
             )
+
+
+def _check_added(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+    """Check a move that adds rows to those that the destination has."""
+    yield from _check_parents(ends, tables, mappings)
+    for table in tables:
         count, examples = existing_keys(ends.source, ends.dest, table.table, table.route.restriction)
         if count:
             yield Finding(
@@ -162,4 +172,5 @@ def refuse(plan: Plan, *, on_error: str) -> None:
     hint = ""
     if any(finding.is_about_rows for finding in stopping):
         hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
-    raise Refused(f"Nothing was written. {len(stopping)} findings stop the run:\n{lines}{hint}")
+    count = "1 finding stops" if len(stopping) == 1 else f"{len(stopping)} findings stop"
+    raise Refused(f"Nothing was written. {count} the run:\n{lines}{hint}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
 
+from ..report import plural
 from .chunks import Restriction, key_text, order
-from .engines.base import Engine
+from .engines.base.engine import Engine
+from .identity import Mappings
 from .tables import Reference, Table, converting_field, table_of
 
 EXAMPLES = 3
@@ -27,10 +29,17 @@ class Dangling:
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
+        verb = "points" if self.rows == 1 else "point"
         return (
-            f"{self.table.label}.{attname}: {self.rows:,} rows point at {self.reference.target_table} rows that do not "
-            f"exist (for example primary key {', '.join(self.keys)})"
+            f"{plural(self.rows, 'row')} {verb} by {attname} at a row of {label_of(self.reference.target_table)} that is missing "
+            f"(for example primary key {', '.join(self.keys)})"
         )
+
+
+def label_of(table: str) -> str:
+    """Name the model of a table, or the table itself where no model has it."""
+    models = apps.get_models(include_auto_created=True)
+    return next((model._meta.label for model in models if model._meta.db_table == table), table)
 
 
 def constrained(table: Table) -> Iterator[Reference]:
@@ -66,14 +75,14 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         if table.name in selected or model._meta.proxy or model._meta.swapped:
             continue
         targets = sorted({ref.target_table for ref in constrained(table)} & selected)
-        if not targets or not dest.stored_columns(table.name):
+        if not targets or not dest.catalogue.stored_columns(table.name):
             continue
         where = " OR ".join(
             f"{dest.quote(ref.column)} IS NOT NULL" for ref in constrained(table) if ref.target_table in selected
         )
         rows = dest.count(table.name, where)
         if rows:
-            found.append(f"{table.label} ({rows:,} rows pointing into {', '.join(targets)})")
+            found.append(f"{table.label} ({plural(rows, 'row')} pointing into {', '.join(targets)})")
     return found
 
 
@@ -85,13 +94,20 @@ def missing_parents(
     dest: Engine,
     table: Table,
     restriction: Restriction | None,
-    selected: dict[str, tuple[Table, Restriction | None]],
+    selected: Mapping[str, Restriction | None],
+    mappings: Mappings,
 ) -> list[Dangling]:
-    """Find chosen rows whose parents are neither chosen nor in the destination."""
+    """Find chosen rows whose parents are neither chosen nor in the destination.
+
+    ``mappings`` tells of parents that the destination has under other ids.
+    """
     found = []
     for reference in constrained(table):
         wanted = _wanted(source, table, reference, restriction, selected)
-        absent = list(_absent(source, dest, table, reference, wanted))
+        if reference.target_table in mappings:
+            absent = [value for value in wanted if value not in mappings[reference.target_table]]
+        else:
+            absent = list(_absent(source, dest, table, reference, wanted))
         if absent:
             rows, keys = _pointing_at(source, table, reference, restriction, absent)
             found.append(Dangling(table, reference, rows, keys))
@@ -103,7 +119,7 @@ def _wanted(
     table: Table,
     reference: Reference,
     restriction: Restriction | None,
-    selected: dict[str, tuple[Table, Restriction | None]],
+    selected: Mapping[str, Restriction | None],
 ) -> Iterator[Any]:
     """Give the distinct values of a reference among the chosen rows that no chosen row answers to."""
     column = source.quote(reference.column)
@@ -113,7 +129,7 @@ def _wanted(
         parts.append(restriction.sql)
         params += restriction.params
     if reference.target_table in selected:
-        _, parent_restriction = selected[reference.target_table]
+        parent_restriction = selected[reference.target_table]
         if parent_restriction is None:
             return
         parts.append(
@@ -130,10 +146,12 @@ def _wanted(
 def _absent(source: Engine, dest: Engine, table: Table, reference: Reference, values: Iterator[Any]) -> Iterator[Any]:
     """Give the values that no row of the destination answers to."""
     field = converting_field(table.column(reference.column).field)
-    stored = dest.stored_columns(reference.target_table)
+    stored = dest.catalogue.stored_columns(reference.target_table)
     target = stored[reference.target_column]
-    load = source.loader(table.column(reference.column), source.stored_columns(table.name)[reference.column])
-    dump = dest.dumper(table.column(reference.column), target)
+    load = source.values.loader(
+        table.column(reference.column), source.catalogue.stored_columns(table.name)[reference.column]
+    )
+    dump = dest.values.dumper(table.column(reference.column), target)
     for batch in _pages(values):
         by_param = {}
         for value in batch:
@@ -184,9 +202,9 @@ def existing_keys(
     names = ", ".join(source.quote(name) for name in table.key)
     where, params = (f" WHERE {restriction.sql}", restriction.params) if restriction else ("", ())
     columns = [table.column(name) for name in table.key]
-    source_stored, dest_stored = source.stored_columns(table.name), dest.stored_columns(table.name)
-    loads = [source.loader(column, source_stored[column.name]) for column in columns]
-    dumps = [dest.dumper(column, dest_stored[column.name]) for column in columns]
+    source_stored, dest_stored = source.catalogue.stored_columns(table.name), dest.catalogue.stored_columns(table.name)
+    loads = [source.values.loader(column, source_stored[column.name]) for column in columns]
+    dumps = [dest.values.dumper(column, dest_stored[column.name]) for column in columns]
     count = 0
     examples: list[str] = []
     test = " AND ".join(f"{dest.quote(name)} = %s" for name in table.key)

@@ -6,95 +6,124 @@ changed in between, makes the whole destination equal to one moment of the sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
 from ..errors import MigratorError
 from ..progress import Progress
+from .columns import Way
 from .comparing import Side, compare_range, pages, sides
-from .journal import DONE, PENDING, Chunk, Journal
+from .journal import AFTERWARDS, DONE, PENDING, Chunk, Journal
 from .plan import TablePlan
-from .schema import Catalogue
+from .schema import StoredTables
+
+Dumps = Sequence[Callable[[Any], Any]]
 
 
-def recheck(
+@dataclass(frozen=True)
+class Change:
+    """What of a table has to be copied again: these chunks, or, where there are none, the table from its first row."""
+
+    table: TablePlan
+    chunks: tuple[Chunk, ...]
+    source: Side
+    dumps: Dumps
+
+    def undo(self, journal: Journal, progress: Progress) -> None:
+        """Take the rows in question out of the destination, and mark their chunks as not copied."""
+        label, dest = self.table.table.label, self.table.route.dest
+        if self.chunks:
+            progress.message(f"  {label}: {len(self.chunks)} chunks changed since the interruption; copied again.")
+            for chunk in self.chunks:
+                self._undo_chunk(journal, chunk)
+            return
+        progress.message(f"  {label} changed since the interruption; it is copied again.")
+        with transaction.atomic(using=dest.alias):
+            dest.delete_rows(self.table.table.name)
+            journal.forget(self.table.table.name)
+
+    def _undo_chunk(self, journal: Journal, chunk: Chunk) -> None:
+        route = self.table.route
+        key = self.table.table.key
+        positions = [[reading.column.name for reading in self.source.readings].index(name) for name in key]
+        test = " AND ".join(f"{route.dest.quote(name)} = %s" for name in key)
+        with transaction.atomic(using=route.dest.alias):
+            for page in pages(self.source, chunk.bounds(), route.restriction):
+                params = [dump(row[i]) for row in page for i, dump in zip(positions, self.dumps, strict=True)]
+                where = " OR ".join([f"({test})"] * len(page))
+                route.dest.execute(f"DELETE FROM {route.dest.quote(self.table.table.name)} WHERE {where}", params)
+            chunk.state = PENDING
+            journal.save(chunk)
+
+
+def find_change(
     table: TablePlan,
     journal: Journal,
-    source_has: Catalogue,
-    dest_has: Catalogue,
+    source_has: StoredTables,
+    dest_has: StoredTables,
     progress: Progress,
     *,
     adds_rows: bool,
-) -> None:
-    """Hold the committed chunks of a table against the source, and let those that differ be copied again."""
-    done = [chunk for chunk in journal.chunks(table.table.name) if chunk.state == DONE]
-    if not done:
-        return
+) -> Change | None:
+    """Hold the committed chunks of a table against the source.
+
+    Raises :exc:`MigratorError` where copied rows are gone from the source, and cannot be told from others that the
+    destination has of its own.
+    """
     route = table.route
-    written = sum(chunk.rows_written for chunk in done)
-    if not table.table.key or (not adds_rows and route.dest.count(table.table.name) != written):
-        _start_over(table, journal, progress, adds_rows=adds_rows)
-        return
+    chunks = journal.chunks(table.table.name)
+    done = [chunk for chunk in chunks if chunk.state == DONE and chunk.number != AFTERWARDS]
+    written = sum(chunk.rows_written for chunk in chunks if chunk.state == DONE)
     source, dest = sides(table.table, route.source, route.dest, source_has, dest_has)
+    from_the_start = Change(table, (), source, ())
+    if not adds_rows and route.dest.count(table.table.name) != written:
+        return from_the_start
+    if not done:
+        return None
+    if not table.table.key:
+        return _unless_mixed(from_the_start, adds_rows=adds_rows)
     dumps = _key_dumps(table, dest, dest_has)
+    changed = []
     with progress.task(f"{table.table.label} (re-check)", written) as task:
         for chunk in done:
             difference = compare_range(source, dest, chunk.bounds(), route.restriction, dumps)
             if difference.found != chunk.rows_written:  # some are gone from the source, and their keys with them
-                _start_over(table, journal, progress, adds_rows=adds_rows)
-                return
+                return _unless_mixed(from_the_start, adds_rows=adds_rows)
             if difference.missing or difference.changed:
-                _redo(table, journal, chunk, source, dumps)
+                changed.append(chunk)
             task.advance(chunk.rows_written)
+    return Change(table, tuple(changed), source, dumps) if changed else None
 
 
-def _key_dumps(table: TablePlan, dest: Side, dest_has: Catalogue) -> list[Callable[[Any], Any]]:
+def _unless_mixed(change: Change, *, adds_rows: bool) -> Change:
+    if not adds_rows:
+        return change
+    raise MigratorError(
+        f"{change.table.table.label}: rows that were copied before the interruption are gone from the source, and the "
+        "destination had rows of its own, so they cannot be told apart. Delete the copied rows there by hand, run "
+        "again with --cleanup, and start anew."
+    )
+
+
+def _key_dumps(table: TablePlan, dest: Side, dest_has: StoredTables) -> Dumps:
     stored = dest_has[table.table.name]
-    by_name = {reading.column.name: reading.column for reading in dest.readings}
-    own = {conversion.column.name: conversion.way for conversion in table.route.conversions}
+    columns = {reading.column.name: reading.column for reading in dest.readings}
+    ways = {conversion.column.name: conversion.way for conversion in table.route.conversions}
+    connection = dest.engine.connection
     found: list[Callable[[Any], Any]] = []
     for name in table.table.key:
-        column = by_name[name]
-        dump = None if own[name] == "raw" else dest.engine.dumper(column, stored[name])
-        if own[name] == "field":
-            field, connection = column.field, dest.engine.connection
-
-            def dump(value: Any, field: Any = field, connection: Any = connection) -> Any:
-                return field.get_db_prep_value(value, connection, prepared=False)
-
-        found.append(dump or _unchanged)
+        column = columns[name]
+        if ways[name] is Way.FIELD:
+            found.append(partial(column.field.get_db_prep_value, connection=connection, prepared=False))
+        else:
+            dump = None if ways[name] is Way.RAW else dest.engine.values.dumper(column, stored[name])
+            found.append(dump or _unchanged)
     return found
 
 
 def _unchanged(value: Any) -> Any:
     return value
-
-
-def _redo(table: TablePlan, journal: Journal, chunk: Chunk, source: Side, dumps: list[Callable[[Any], Any]]) -> None:
-    """Remove the rows of a chunk from the destination, by their keys, and mark it as not copied: in one transaction."""
-    route = table.route
-    positions = [[r.column.name for r in source.readings].index(name) for name in table.table.key]
-    test = " AND ".join(f"{route.dest.quote(name)} = %s" for name in table.table.key)
-    with transaction.atomic(using=route.dest.alias):
-        for page in pages(source, chunk.bounds(), route.restriction):
-            params = [dump(row[i]) for row in page for i, dump in zip(positions, dumps, strict=True)]
-            where = " OR ".join([f"({test})"] * len(page))
-            route.dest.execute(f"DELETE FROM {route.dest.quote(table.table.name)} WHERE {where}", params)
-        chunk.state = PENDING
-        journal.save(chunk)
-
-
-def _start_over(table: TablePlan, journal: Journal, progress: Progress, *, adds_rows: bool) -> None:
-    """Empty a table that this run has filled, and let it be copied again from its first row."""
-    if adds_rows:
-        raise MigratorError(
-            f"{table.table.label}: rows that were copied before the interruption are gone from the source, and the "
-            "destination had rows of its own, so they cannot be told apart. Delete the copied rows there by hand, run "
-            "again with --cleanup, and start anew."
-        )
-    progress.message(f"  {table.table.label} changed in the source since the interruption; it is copied again.")
-    with transaction.atomic(using=table.route.dest.alias):
-        table.route.dest.delete_rows(table.table.name)
-        journal.forget(table.table.name)

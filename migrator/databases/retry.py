@@ -12,7 +12,7 @@ from django.db import Error
 from ..errors import MigratorError, Refused
 from ..progress import Progress
 from .ends import Ends
-from .engines.base import Severity
+from .engines.base.engine import Severity
 from .journal import Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally
@@ -50,8 +50,7 @@ def with_retries(ends: Ends, progress: Progress, action: Callable[[], Result]) -
     deadline = time.monotonic() + RETRY_FOR_SECONDS
     for number in count(1):
         try:
-            if number > 1:
-                _reconnect(ends)
+            _reconnect(ends)
             return action()
         except ReadFailed as error:
             raise MigratorError(
@@ -59,6 +58,10 @@ def with_retries(ends: Ends, progress: Progress, action: Callable[[], Result]) -
                 f"{ends.source.fault(error.__cause__ or error, '').message}."
             ) from error
         except Error as error:
+            if not ends.source.is_intact():
+                raise MigratorError(
+                    f"The link to the source {ends.source.alias!r} is lost, and its snapshot with it."
+                ) from error
             is_passing = ends.dest.severity(error) is Severity.RETRY
             if not is_passing or time.monotonic() > deadline:
                 raise
@@ -70,10 +73,12 @@ def with_retries(ends: Ends, progress: Progress, action: Callable[[], Result]) -
 
 
 def _reconnect(ends: Ends) -> None:
-    if ends.dest.connection.connection is not None and ends.dest.connection.is_usable():
+    """Make sure that the session is the one that was set up and locked, or set up and lock another."""
+    if ends.dest.is_intact():
         return
     ends.dest.connection.close()
     ends.dest.open_destination()
+    ends.dest.remember_session()
     if not ends.dest.lock():
         raise Refused(
             f"While the link to {ends.dest.alias!r} was lost, another run took its place, or the server still holds "

@@ -8,7 +8,8 @@ from typing import Any
 
 from .chunks import Bounds, Restriction, conditions, order
 from .columns import Conversion, Way
-from .engines.base import Engine, Severity, Writer
+from .engines.base.engine import Engine, Severity
+from .engines.base.loading import Writer
 from .tables import Table
 
 

@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from .engines.base import Engine
+from .engines.base.engine import Engine
 from .findings import Finding
 from .journal import TABLES as JOURNAL_TABLES
 from .tables import StoredColumn, Table
@@ -16,13 +16,13 @@ from .tables import StoredColumn, Table
 SHOWN = 10
 DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
 
-Catalogue = Mapping[str, Mapping[str, StoredColumn]]
+StoredTables = Mapping[str, Mapping[str, StoredColumn]]
 
 
-def shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str], shown: int = SHOWN) -> str:
     """Join names for a message, a long list cut."""
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:
@@ -32,7 +32,7 @@ def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
-def check_migrations(engine: Engine, labels: set[str]) -> Iterator[Finding]:
+def check_migrations(engine: Engine, labels: set[str], *, is_dest: bool) -> Iterator[Finding]:
     """Refuse a database on which migrations of the selected apps are missing."""
     recorder = MigrationRecorder(engine.connection)
     if not recorder.has_table():
@@ -48,27 +48,28 @@ def check_migrations(engine: Engine, labels: set[str]) -> Iterator[Finding]:
         yield Finding(
             engine.alias,
             f"{len(missing)} migrations are not applied: {shortened(missing)}",
-            f"Run manage.py migrate --database {engine.alias}, or pass --migrate if it is the destination.",
+            f"Run manage.py migrate --database {engine.alias}{', or pass --migrate' if is_dest else ''}.",
         )
 
 
 def check_columns(
-    tables: Sequence[Table], source: Engine, dest: Engine, source_has: Catalogue, dest_has: Catalogue
+    tables: Sequence[Table], source: Engine, dest: Engine, source_has: StoredTables, dest_has: StoredTables
 ) -> Iterator[Finding]:
     """Compare the models' columns with those that both databases really have."""
     for table in tables:
         for engine, catalogue in ((source, source_has), (dest, dest_has)):
-            yield from _missing(table, engine, catalogue[table.name])
+            yield from _missing(table, engine, catalogue[table.name], is_dest=engine is dest)
         if source_has[table.name] and dest_has[table.name]:
             yield from _surplus(table, source, dest, source_has[table.name], dest_has[table.name])
 
 
-def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool) -> Iterator[Finding]:
     if not stored:
+        way_on = "Pass --migrate to create it" if is_dest else "Apply the project's migrations there"
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",
-            "Pass --migrate to create the destination's tables, or leave the model out with --exclude.",
+            f"{way_on}, or leave the model out with --exclude.",
         )
         return
     absent = [column.name for column in table.columns if column.name not in stored]
@@ -111,4 +112,4 @@ def _surplus(
 
 def tables_without_model(source: Engine, known: set[str]) -> list[str]:
     """List the source's tables that belong to no model of the project, and so are not copied."""
-    return sorted(name for name in source.table_names() if name not in known and name not in DJANGOS_OWN)
+    return sorted(name for name in source.catalogue.table_names() if name not in known and name not in DJANGOS_OWN)

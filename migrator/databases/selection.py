@@ -27,6 +27,8 @@ class Selection:
 
     tables: tuple[Table, ...]
     left_out: tuple[LeftOut, ...]
+    # The models that labels name, without those that come along with them.
+    named: frozenset[type[Model]] = frozenset()
 
 
 def models_of(label: str) -> list[type[Model]]:
@@ -45,16 +47,16 @@ def models_of(label: str) -> list[type[Model]]:
 
 
 def with_their_tables(models: Iterable[type[Model]]) -> list[type[Model]]:
-    """Add what a model's rows are spread over: its concrete parents' tables and automatic through tables."""
+    """Add what a model's rows are spread over: its concrete parents' tables and its many-to-many tables."""
     found: dict[type[Model], None] = {}
     for model in models:
-        for table_owner in (*model._meta.all_parents, model):
-            if table_owner is None or table_owner._meta.proxy:
+        for owner in (*model._meta.all_parents, model):
+            if owner._meta.proxy:
                 continue
-            found[table_owner] = None
-            for field in table_owner._meta.local_many_to_many:
+            found[owner] = None
+            for field in owner._meta.local_many_to_many:
                 through = field.remote_field.through
-                if through is not None and through._meta.auto_created:
+                if through is not None:
                     found[through] = None
     return list(found)
 
@@ -81,11 +83,12 @@ def select(*, source: str, dest: str, labels: Sequence[str] = (), exclude: Seque
         _keep_once(chosen, left_out, model)
     if labels and not chosen:
         raise UsageError(f"Nothing to do: no table belongs to {', '.join(map(repr, labels))}.")
-    return Selection(tuple(table_of(model) for model in chosen.values()), tuple(left_out))
+    return Selection(tuple(table_of(model) for model in chosen.values()), tuple(left_out), frozenset(by_name | by_app))
 
 
 def _concrete(model: type[Model]) -> type[Model]:
-    return model._meta.concrete_model or model
+    concrete = model._meta.concrete_model
+    return model if concrete is None else concrete
 
 
 def _excluded(labels: Sequence[str]) -> set[type[Model]]:

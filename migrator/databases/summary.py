@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
-from .copy import Outcome
 from .counting import Comparison
-from .engines.base import Endpoint
+from .engines.base.engine import Endpoint
+from .outcome import Outcome
 from .plan import Plan, TablePlan
 from .route import Tally
 from .schema import shortened
@@ -39,7 +39,10 @@ def plan_report(plan: Plan) -> Report:
 
 
 def _plan_lines(plan: Plan) -> list[str]:
-    lines = [f"Emptied first: {_with_rows(plan.destroyed)}."] if plan.destroyed else []
+    lines = []
+    if plan.destroyed:
+        way = f"it takes --replace {plan.dest.alias}, or the alias typed at the question"
+        lines.append(f"Emptied first ({way}): {_with_rows(plan.destroyed)}.")
     made = [table for table in plan.emptied if table.is_made_by_migrate]
     if made:
         lines.append(f"Replaced, as Django's migrate made them: {_with_rows(made)}.")
@@ -104,8 +107,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 def outcome_report(outcome: Outcome) -> Report:
     """Describe what a run did, the counts on both sides and the verdict."""
     document: dict[str, Any] = {"plan": plan_document(outcome.plan), "remark": outcome.remark}
+    heading = f"Move from {outcome.plan.source.alias!r} to {outcome.plan.dest.alias!r}"
     if outcome.remark:
-        return Report("", (), (outcome.remark,), document)
+        return Report(heading, (), (outcome.remark,), document, outcome.exit_code)
     grids = [_tally_grid(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
@@ -115,7 +119,7 @@ def outcome_report(outcome: Outcome) -> Report:
         "seconds_finishing": round(outcome.seconds_finishing, 3),
         "verification": verification_document(outcome.verification) if outcome.verification else None,
     }
-    return Report("", tuple(grids), tuple(_outcome_lines(outcome)), document, outcome.exit_code)
+    return Report(heading, tuple(grids), tuple(_outcome_lines(outcome)), document, outcome.exit_code)
 
 
 def _tally_grid(outcome: Outcome) -> Grid:
@@ -160,8 +164,6 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     ]
     if outcome.verification:
         lines += verification_lines(outcome.verification)
-    else:
-        lines.append("Not verified, as asked (--verify none).")
     lines.append(
         f"{plural(outcome.rows_rejected, 'row')} rejected; the reject file holds them, and personal data with them."
         if outcome.rows_rejected
@@ -193,11 +195,13 @@ def count_grid(title: str, counts: Sequence[TableCount]) -> Grid:
 def verification_lines(verification: Verification) -> list[str]:
     """Say what was checked and what was found."""
     lines = [f"Counter behind its table: {late}." for late in verification.late_counters]
-    lines += [f"Dangling: {dangling}." for dangling in verification.dangling]
+    lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
     if verification.counts:
         differing = len(verification.differing)
         of_all = plural(len(verification.counts), "table")
         lines.append(f"Counts differ in {differing} of {of_all}." if differing else f"Counts agree in {of_all}.")
+    else:
+        lines.append("Counts were not compared, as asked (--verify none).")
     if not (verification.late_counters or verification.dangling):
         lines.append("Counters are above the largest keys, and every foreign key leads to a row.")
     return lines
@@ -217,7 +221,7 @@ def verification_document(verification: Verification) -> dict[str, Any]:
             for count in verification.counts
         ],
         "late_counters": [str(late) for late in verification.late_counters],
-        "dangling": [str(dangling) for dangling in verification.dangling],
+        "dangling": [f"{dangling.table.label}: {dangling}" for dangling in verification.dangling],
     }
 
 

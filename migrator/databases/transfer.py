@@ -15,7 +15,8 @@ from django.db import transaction
 from ..errors import MigratorError
 from .careful import copy_carefully
 from .columns import Conversion
-from .engines.base import Row, Severity
+from .engines.base.engine import Severity
+from .engines.base.session import Row
 from .journal import DONE, Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally, severity_of

@@ -26,7 +26,6 @@ class _Question:
     condition: str
     reason: str
     advice: str
-    stops: bool
 
 
 def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
@@ -49,14 +48,14 @@ def _questions(route: Route, source_stored: Mapping[str, StoredColumn]) -> Itera
             continue
         column, stored = conversion.column, source_stored[conversion.column.name]
         name = route.source.quote(column.name)
-        for suspicion in route.source.suspicions(column, stored):
+        for suspicion in route.source.values.suspicions(column, stored):
             condition = f"{name} IS NOT NULL AND ({suspicion.condition})"
-            yield _Question(column, condition, suspicion.reason, suspicion.advice, suspicion.stops)
+            yield _Question(column, condition, suspicion.reason, suspicion.advice)
         for limit in conversion.limits:
-            beyond = route.source.violation(limit, name, stored)
+            beyond = route.source.values.violation(limit, name, stored)
             if beyond:
                 condition = f"{name} IS NOT NULL AND ({beyond})"
-                yield _Question(column, condition, limit.reason, limit.advice, stops=True)
+                yield _Question(column, condition, limit.reason, limit.advice)
 
 
 def _finding(route: Route, question: _Question, count: int) -> Finding:
@@ -72,7 +71,6 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
         f"{table.label}.{question.column.attname}",
         text,
         question.advice,
-        stops=question.stops,
         is_about_rows=True,
     )
 
@@ -93,12 +91,13 @@ def check_unique_text(
         if not folded:
             continue
         groups = [
-            f"LOWER(RTRIM({source.as_text(c.name)}))" if c.name in folded else source.quote(c.name) for c in columns
+            f"LOWER(RTRIM({source.values.as_text(c.name)}))" if c.name in folded else source.quote(c.name)
+            for c in columns
         ]
         present = " AND ".join(f"{source.quote(column.name)} IS NOT NULL" for column in columns)
         restriction = f" AND {route.restriction.sql}" if route.restriction else ""
         params = route.restriction.params if route.restriction else ()
-        example = source.as_text(table.key[0]) if table.key else "'(none)'"
+        example = source.values.as_text(table.key[0]) if table.key else "'(none)'"
         sql = (
             f"SELECT MIN({example}), COUNT(*) "
             f"FROM {source.quote(table.name)} WHERE {present}{restriction} "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .engines.base import Counter, Engine
+from .engines.base.catalogue import Counter
+from .engines.base.engine import Engine
 from .references import Dangling, find_dangling
 from .tables import Table
 
@@ -88,14 +89,14 @@ def count_tables(
 
 
 def _rows(engine: Engine, table: str) -> int | None:
-    return engine.count(table) if engine.stored_columns(table) else None
+    return engine.count(table) if engine.catalogue.stored_columns(table) else None
 
 
 def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[LateCounter, ...]:
     """Find the counters that would give a key which is taken, and key columns that have lost theirs."""
     found = []
     for table in tables:
-        for counter in dest.counters(table):
+        for counter in dest.catalogue.counters(table):
             largest = dest.fetch_value(f"SELECT MAX({dest.quote(counter.column)}) FROM {dest.quote(counter.table)}")
             is_late = counter.next_value is not None and largest is not None and counter.next_value <= largest
             if counter.problem or is_late:
@@ -105,7 +106,7 @@ def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[LateCounter, .
 
 def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verification:
     """Compare the counts of two databases, and look at the second one's counters and references."""
-    present = [table for table in tables if dest.stored_columns(table.name)]
+    present = [table for table in tables if dest.catalogue.stored_columns(table.name)]
     return Verification(
         count_tables(source, dest, tables), late_counters(dest, present), tuple(find_dangling(dest, present))
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from ..errors import MigratorError
 from ..files import check_target
@@ -73,19 +75,30 @@ class MigratorCommand(BaseCommand):
             if options["report"]:
                 write_report(report, options["report"])
         except MigratorError as error:
+            if options["format"] == "json":
+                self._write(self.stdout, to_json(Report("", (), (), {"error": str(error)}, error.exit_code)))
             raise CommandError(str(error), returncode=error.exit_code) from error
         if options["format"] == "json":
-            self.stdout.write(to_json(report))
-        self.show(report, options)
+            self._write(self.stdout, to_json(report))
         if report.exit_code:
-            raise CommandError(report.lines[-1], returncode=report.exit_code)
+            *lines, verdict = report.lines
+            self.show(replace(report, lines=tuple(lines)), options)
+            raise CommandError(verdict, returncode=report.exit_code)
+        self.show(report, options)
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error where standard output is for a program."""
         if options["verbosity"] > 0:
-            stream = self.stderr if options["format"] == "json" else self.stdout
-            stream.write(to_text(report) + "\n")
+            self._write(self.stderr if options["format"] == "json" else self.stdout, to_text(report) + "\n")
+
+    def _write(self, stream: OutputWrapper, text: str) -> None:
+        """Write to a stream; where its reader is gone, the run goes on and says no more there."""
+        try:
+            stream.write(text)
             stream.flush()
+        except BrokenPipeError:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._file(stream).fileno())
 
     def _file(self, wrapper: Any) -> TextIO:
         """Return the stream inside of Django's wrapper, which adds a line's end to whatever is written."""

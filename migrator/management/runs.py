@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ..databases.copy import Watcher
+from ..databases.choices import Watcher
 from ..databases.summary import plan_report
 from ..progress import Progress
 from ..prompts import Prompter

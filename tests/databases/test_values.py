@@ -42,8 +42,10 @@ def labelled(edges: Sequence[Edge]) -> list[Row]:
     return [{"label": edge.name, "value": edge.value} for edge in edges]
 
 
-def move(pair: Pair, *moved: type[Model]) -> None:
-    batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label for model in moved])
+def move(pair: Pair, model: type[Model]) -> None:
+    """Move one model; the run's own verification has to find nothing."""
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label])
+    assert outcome.exit_code == 0, outcome.verification
 
 
 def move_or_refusal(pair: Pair, model: type[Model]) -> str | None:
@@ -56,8 +58,9 @@ def move_or_refusal(pair: Pair, model: type[Model]) -> str | None:
 
 
 def assert_names_the_place(message: str, model: type[Model]) -> None:
-    missing = [part for part in (model._meta.label, str(BAD_KEY), "value") if part not in message]
-    assert missing == [], message
+    label = model._meta.label
+    assert f"{label}.value" in message or (label in message and "field value" in message), message
+    assert str(BAD_KEY) in message, message
 
 
 def assert_refused(pair: Pair, model: type[Model]) -> None:
@@ -104,9 +107,7 @@ def rewritten_cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("pair", "model", "edges"), [*rewritten_cases()], indirect=["pair"])
-def test_writes_values_with_two_notations_as_django_does(
-    pair: Pair, model: type[Model], edges: Sequence[Edge]
-) -> None:
+def test_writes_values_with_two_notations_as_django_does(pair: Pair, model: type[Model], edges: Sequence[Edge]) -> None:
     insert_rows(model, pair.source, labelled(edges))
     in_source = dict(QuerySet(model, using=pair.source).values_list("label", "value"))
     move(pair, model)
@@ -142,10 +143,13 @@ def test_keeps_the_sign_of_a_postgresql_zero(databases: FreshDatabases, dest: st
     assert str(found) == ("-0.0" if engine_of(dest) == "postgresql" else "0.0")
 
 
-def test_keeps_rows_of_every_structure(pair: Pair) -> None:
+@pytest.mark.parametrize("chunk_size", [2, 10_000])
+def test_keeps_rows_of_every_structure(pair: Pair, chunk_size: int) -> None:
     rows.fill(pair.source)
     before = snapshot(pair.source, tables("testapp"))
-    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp", "testapp.Legacy"])
+    labels = ["testapp", "testapp.Legacy"]
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=chunk_size)
+    assert outcome.exit_code == 0, outcome.verification
     assert differences(before, snapshot(pair.dest, tables("testapp"))) == []
     assert differences(before, snapshot(pair.source, tables("testapp"))) == []
 
@@ -319,10 +323,6 @@ def test_refuses_local_times_that_postgresql_would_shift(databases: FreshDatabas
 OLD_UUID = "ALTER TABLE testapp_uuidvalue MODIFY value char(32) NULL"
 
 
-def has_uuid_type(alias: str) -> bool:
-    return bool(connections[alias].features.has_native_uuid_field)
-
-
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
 def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: str) -> None:
     databases.fresh("mysql_a", dest)
@@ -337,15 +337,13 @@ def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: s
 
 
 @pytest.mark.parametrize("source", [f"{engine}_a" for engine in ENGINES])
-def test_refuses_uuids_for_old_mariadb_columns(databases: FreshDatabases, source: str) -> None:
+def test_writes_uuids_to_old_mariadb_columns(databases: FreshDatabases, source: str) -> None:
     databases.fresh(source, "mysql_b")
-    if not has_uuid_type("mysql_b"):
-        pytest.skip("this server has no type for UUIDs: the column is as Django expects it")
     execute("mysql_b", OLD_UUID)
     insert_rows(models.UUIDValue, source, labelled(EDGES[models.UUIDValue]))
-    with pytest.raises((Refused, DataRejected), match=r"testapp\.UUIDValue.*value"):
-        move(Pair(source, "mysql_b"), models.UUIDValue)
-    assert QuerySet(models.UUIDValue, using="mysql_b").count() == 0
+    move(Pair(source, "mysql_b"), models.UUIDValue)
+    before = snapshot(source, [models.UUIDValue])
+    assert differences(before, snapshot("mysql_b", [models.UUIDValue])) == []
 
 
 # Types that only PostgreSQL has ----------------------------------------------------------------------------
@@ -419,9 +417,7 @@ def test_keeps_values_of_types_that_only_postgresql_has(only_postgresql: Pair) -
     for model in tables("testapp_postgresql"):
         insert_rows(model, only_postgresql.source, ONLY_POSTGRESQL.get(model.__name__, ()))
     words = "setweight(to_tsvector('english', 'the quick fox''s 50% \\ fix'), 'A')"
-    execute(
-        only_postgresql.source, f"INSERT INTO testapp_postgresql_searchvectorvalue (value) VALUES ({words})"
-    )
+    execute(only_postgresql.source, f"INSERT INTO testapp_postgresql_searchvectorvalue (value) VALUES ({words})")
     moved = tables("testapp_postgresql")
     before = snapshot(only_postgresql.source, moved)
     batch_migrate(source=only_postgresql.source, dest=only_postgresql.dest, labels=["testapp_postgresql"])

@@ -7,6 +7,7 @@ back before each test that asks: rows and counters by hand, the whole database w
 import os
 import re
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.utils import OperationalError
+from django.db.utils import OperationalError, ProgrammingError
 
 ENGINES = ("sqlite", "postgresql", "mysql")
 
@@ -271,7 +272,12 @@ class _PostgreSQL(_OnServer):
 
     def drop(self, alias: str) -> None:
         super().drop(alias)
-        self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)} WITH (FORCE)")
+        statement = f"DROP DATABASE IF EXISTS {self.name(alias)} WITH (FORCE)"
+        try:
+            self.administer(alias, statement)
+        except ProgrammingError:  # the server's own vacuum was there, which only its owner may end
+            time.sleep(1)
+            self.administer(alias, statement)
 
     def drop_all(self) -> None:
         super().drop_all()
@@ -328,9 +334,7 @@ class _MySQL(_OnServer):
         self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)}")
 
     def disconnect_others(self, cursor: CursorWrapper) -> None:
-        cursor.execute(
-            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-        )
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
         for (process,) in cursor.fetchall():
             # It may end before it is killed.
             with suppress(OperationalError):

@@ -64,10 +64,7 @@ def _privilege() -> list[str] | None:
     if os.geteuid() == 0:
         return []
     sudo = ["sudo", "--non-interactive"]
-    may = (
-        shutil.which("sudo")
-        and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0
-    )
+    may = shutil.which("sudo") and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode == 0
     return sudo if may else None
 
 
@@ -85,9 +82,7 @@ def _install(packages: list[str], privilege: list[str]) -> None:
             check=False,
         )
         if done.returncode != 0:
-            print(
-                f"{done.stdout}\napt-get {arguments[0]} ended with code {done.returncode}.", file=sys.stderr
-            )
+            print(f"{done.stdout}\napt-get {arguments[0]} ended with code {done.returncode}.", file=sys.stderr)
             return
 
 

@@ -49,9 +49,7 @@ def find_program(name: str, *more_places: str) -> Path | None:
     """Find a program on the path, or where Debian keeps those of services; the newest version wins."""
     if found := shutil.which(name):
         return Path(found)
-    candidates = [
-        found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")
-    ]
+    candidates = [found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")]
     return max(candidates, key=_version_of, default=None)
 
 

@@ -8,12 +8,12 @@ from importlib import import_module
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...errors import UsageError
-from .base import Engine
+from .base.engine import Engine
 
 ENGINES: Mapping[str, str] = {
-    "postgresql": "migrator.databases.engines.postgresql.PostgreSQL",
-    "mysql": "migrator.databases.engines.mysql.MySQL",
-    "sqlite": "migrator.databases.engines.sqlite.SQLite",
+    "postgresql": "migrator.databases.engines.postgresql.engine.PostgreSQL",
+    "mysql": "migrator.databases.engines.mysql.engine.MySQL",
+    "sqlite": "migrator.databases.engines.sqlite.engine.SQLite",
 }
 
 

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-from ..tables import Kind
-from .base import Row
+from ...tables import Kind
+from ..base.session import Row
 
 BLOCK_BYTES = 1024 * 1024
 NULL = "\\N"

@@ -1,0 +1,67 @@
+"""How a run is to be made, and who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import check_target
+from ..progress import Progress
+from ..prompts import Prompter
+from .plan import Plan
+
+RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put back what was taken off."
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a run is to be made; each is an option of the commands."""
+
+    chunk_size: int
+    replace: str | None = None
+    dry_run: bool = False
+    resume: bool = False
+    trust_done: bool = False
+    cleanup: bool = False
+    keep_indexes: bool = False
+    verify: str = "count"
+    on_error: str = "stop"
+    rejects: Path | None = None
+    keep_journal: bool = False
+    resume_hint: str = RESUME_HINT
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told and asked: shows the plan, draws the progress, answers the questions."""
+
+    show: Callable[[Plan], None] = lambda plan: None
+    progress: Progress = field(default_factory=Progress)
+    prompter: Prompter = field(default_factory=Prompter)
+
+
+def check_choices(choices: Choices, dest: str) -> None:
+    """Raise :exc:`UsageError` for choices that exclude each other or lack something."""
+    if choices.replace is not None and choices.replace != dest:
+        raise UsageError(
+            f"--replace names {choices.replace!r}, and the destination is {dest!r}. It has to name the database whose "
+            "rows will be lost. Nothing was written."
+        )
+    if choices.verify not in ("none", "count"):
+        raise UsageError(f"verify is {choices.verify!r}; it is 'none' or 'count'.")
+    if choices.resume and choices.cleanup:
+        raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
+    if choices.on_error == "skip" and choices.rejects is None:
+        raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
+    if choices.trust_done and not choices.resume:
+        raise UsageError("--trust-done goes with --resume.")
+    if choices.chunk_size < 1:
+        raise UsageError(f"chunk_size is {choices.chunk_size}; it is a number of rows above zero.")
+    if choices.on_error not in ("stop", "skip"):
+        raise UsageError(f"on_error is {choices.on_error!r}; it is 'stop' or 'skip'.")
+    if choices.on_error == "skip":
+        if choices.rejects is None:
+            raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
+        check_target(choices.rejects)

@@ -1,0 +1,82 @@
+"""A database's own description of its tables, indexes, foreign keys and counters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from ...tables import StoredColumn, Table
+from .session import Session
+
+
+@dataclass(frozen=True)
+class TakenOff:
+    """An index or constraint that is off while rows are loaded, and the statements that take and restore it."""
+
+    table: str
+    kind: str
+    name: str
+    take_off: str
+    put_back: str
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A table's generator of new keys, and the next value it will give."""
+
+    table: str
+    column: str
+    next_value: int | None
+    problem: str | None = None
+
+
+class Catalogue(Session):
+    """What one database says of its own tables, and what is changed about them during a run."""
+
+    @abstractmethod
+    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
+        """Describe the table's columns from the catalogue; empty where there is no such table."""
+
+    def table_names(self) -> list[str]:
+        """List the database's tables, views left out."""
+        with self.connection.cursor() as cursor:
+            return self.connection.introspection.table_names(cursor)
+
+    def triggers(self, tables: Sequence[str]) -> list[str]:
+        """Name the users' triggers that would fire while these tables are loaded."""
+        return []
+
+    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
+        """List what can be taken off a table that is empty, in the order in which it has to go."""
+        return []
+
+    def put_back(self, items: Sequence[TakenOff]) -> None:
+        """Restore what was taken off, whatever is there already being left alone."""
+        for item in items:
+            if not self.exists(item):
+                self.execute(item.put_back.replace("%", "%%"))
+
+    def take_off(self, item: TakenOff) -> None:
+        """Take one index or constraint off, unless it is gone already."""
+        if self.exists(item):
+            self.execute(item.take_off.replace("%", "%%"))
+
+    def exists(self, item: TakenOff) -> bool:
+        """Tell whether the index or constraint is there."""
+        raise NotImplementedError
+
+    def counters(self, table: Table) -> list[Counter]:
+        """List the counters of a table; empty where it has none that a load leaves behind."""
+        return []
+
+    def refresh_statistics(self, tables: Sequence[str]) -> None:
+        """Let the query planner know what was loaded, where it would not soon find out by itself."""
+        return
+
+    def reset_counter(self, counter: Counter) -> None:
+        """Set a counter so that the next key is one above the largest."""
+        return

@@ -1,0 +1,70 @@
+"""One connection, spoken to the same way whatever driver is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Row = tuple[Any, ...]
+
+# Rows asked of the driver at once: few at first, so that wide rows cannot fill the memory, then as many as fit.
+FIRST_FETCH = 1
+LARGEST_FETCH = 500
+FETCH_BYTES = 4 * 1024 * 1024
+
+
+class Session:
+    """One connection, and how statements are put to it."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @property
+    def alias(self) -> str:
+        return self.connection.alias
+
+    def quote(self, name: str) -> str:
+        """Quote an identifier for a statement that is executed with parameters."""
+        return self.connection.ops.quote_name(name).replace("%", "%%")
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
+        """Run one statement; ``%`` in it must be doubled, as everywhere in this package."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(*prepared(sql, params))
+
+    def fetch_all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """Run one query and return its rows, for results that are known to be short."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(*prepared(sql, params))
+            return list(cursor.fetchall())
+
+    def fetch_value(self, sql: str, params: Sequence[Any] = ()) -> Any:
+        """Run one query and return the first value of its first row, or ``None``."""
+        rows = self.fetch_all(sql, params)
+        return rows[0][0] if rows else None
+
+
+def prepared(sql: str, params: Sequence[Any]) -> tuple[str, tuple[Any, ...] | None]:
+    """Give a statement and its parameters as every driver takes them.
+
+    Drivers differ in whether ``%%`` means ``%`` where the parameters are empty, so it is settled here.
+    """
+    return (sql, tuple(params)) if params else (sql.replace("%%", "%"), None)
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the driver's error behind Django's."""
+    return error.__cause__ or error
+
+
+def row_bytes(rows: Sequence[Row]) -> int:
+    """Estimate the memory that a row takes, from the texts and bytes in the rows."""
+    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes)) // len(rows) + 64
+
+
+def next_fetch(rows: Sequence[Row], current: int) -> int:
+    """Choose how many rows to ask for next, from how large the last ones were."""
+    fitting = FETCH_BYTES // row_bytes(rows[-64:])
+    return max(1, min(LARGEST_FETCH, current * 8, fitting))

@@ -1,0 +1,198 @@
+"""MySQL and MariaDB: values."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any
+
+from django.conf import settings
+
+from ...tables import Column, Kind, StoredColumn
+from ..base.values import (
+    BIGINT,
+    Convert,
+    Limit,
+    LimitName,
+    Suspicion,
+    Unstorable,
+    Values,
+    datetime_dumper,
+    declared_limits,
+    duration_limit,
+    integer_limit,
+    microseconds,
+    plain_limit,
+)
+
+BITS: Mapping[str, int] = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
+BLOBS = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+STORES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.INTEGER: tuple(BITS),
+    Kind.BOOLEAN: ("tinyint",),
+    Kind.FLOAT: ("double",),
+    Kind.DECIMAL: ("decimal",),
+    Kind.TEXT: TEXTS,
+    Kind.JSON: ("json", "longtext"),
+    Kind.BINARY: BLOBS,
+    Kind.DATE: ("date",),
+    Kind.TIME: ("time",),
+    Kind.DATETIME: ("datetime", "timestamp"),
+    Kind.DURATION: ("bigint",),
+    Kind.UUID: ("char", "uuid"),
+    Kind.ADDRESS: ("char", "varchar"),
+}
+
+
+def product(connection: Any) -> str:
+    """Name the server's product: MariaDB answers to the same driver."""
+    return "MariaDB" if connection.mysql_is_mariadb else "MySQL"
+
+
+class MySQLValues(Values):
+    """Values of MySQL and MariaDB."""
+
+    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
+        return stored.type in STORES.get(kind, ())
+
+    def storage(self, stored: StoredColumn) -> str:
+        for family, types in (("text", TEXTS), ("binary", BLOBS), ("integer", tuple(BITS))):
+            if stored.type in types:
+                return family
+        return stored.declared
+
+    def read_expression(self, column: Column, stored: StoredColumn) -> str:
+        if column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIME):
+            # The driver gives None for a zero date, as it does for NULL.
+            return f"CAST({self.quote(column.name)} AS CHAR)"
+        return self.quote(column.name)
+
+    def as_text(self, name: str) -> str:
+        return f"CAST({self.quote(name)} AS CHAR)"
+
+    def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
+        match column.kind:
+            case Kind.BOOLEAN:
+                return _boolean
+            case Kind.DATE:
+                return _parsed(datetime.date.fromisoformat, "date")
+            case Kind.TIME:
+                return _parsed(datetime.time.fromisoformat, "time of day")
+            case Kind.DATETIME:
+                return _parsed(self._datetime_loader(), "date and time")
+            case Kind.DURATION:
+                return _duration
+            case Kind.UUID:
+                return _parsed(uuid.UUID, "UUID")
+        return None
+
+    def _datetime_loader(self) -> Callable[[str], datetime.datetime]:
+        zone = self.connection.timezone if settings.USE_TZ else None
+        return lambda text: datetime.datetime.fromisoformat(text).replace(tzinfo=zone)
+
+    def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
+        match column.kind:
+            case Kind.DATETIME:
+                return datetime_dumper(self.connection.timezone)
+            case Kind.DURATION:
+                return microseconds
+            case Kind.UUID:
+                return str if stored.type == "uuid" else attrgetter("hex")
+        return None
+
+    def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
+        limits = declared_limits(column.kind, stored)
+        name = product(self.connection)
+        if column.kind is Kind.INTEGER:
+            limits.append(integer_limit(self.connection, column, self.integer_range(stored) or BIGINT, stored.declared))
+        elif column.kind is Kind.DURATION:
+            limits.append(duration_limit())
+        elif column.kind in (Kind.FLOAT, Kind.DECIMAL):
+            limits.append(plain_limit(LimitName.NOT_A_NUMBER, f"{name} has no NaN"))
+            if column.kind is Kind.FLOAT:
+                limits.append(plain_limit(LimitName.INFINITE, f"{name} has no infinity"))
+        elif stored.is_three_byte_utf8:
+            reason = "a character of four bytes, and the column's character set has three"
+            advice = "Convert the table to utf8mb4 in the destination."
+            limits.append(Limit(LimitName.FOUR_BYTE_CHARACTER, (), reason, advice))
+        return limits
+
+    def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
+        bits = BITS.get(stored.type)
+        if bits is None:
+            return None
+        return (0, 2**bits - 1) if stored.is_unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+    def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+        arguments = limit.arguments
+        match limit.name:
+            case LimitName.LONGER_THAN:
+                return f"CHAR_LENGTH({column}) > {arguments[0]}"
+            case LimitName.LARGER_THAN:
+                return f"LENGTH({column}) > {arguments[0]}"
+            case LimitName.OUTSIDE:
+                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
+            case LimitName.NUL_CHARACTER:
+                return f"LOCATE(x'00', {column}) > 0"
+            case LimitName.NUL_ESCAPE:
+                return rf"LOCATE('\\u0000', REPLACE({column}, '\\\\', '')) > 0"
+            case LimitName.FOUR_BYTE_CHARACTER:
+                if stored.is_three_byte_utf8:
+                    return None
+                return f"CONVERT(CONVERT({column} USING utf8mb3) USING utf8mb4) <> {column}"
+            case LimitName.MORE_DIGITS_THAN:
+                return f"LENGTH(TRIM(BOTH '0' FROM REPLACE(ABS({column}), '.', ''))) > {arguments[0]}"
+            case LimitName.MORE_WHOLE_DIGITS_THAN:
+                return f"ABS({column}) >= POW(10, {arguments[0]})"
+            case LimitName.MORE_DECIMALS_THAN:
+                return f"{column} <> ROUND({column}, {arguments[0]})"
+            case LimitName.FRACTIONAL_SECONDS:
+                return f"MICROSECOND({column}) %% {10 ** (6 - arguments[0])} <> 0"
+        return None  # neither NaN nor infinity exists here
+
+    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+        name = self.quote(column.name)
+        if column.kind in (Kind.DATE, Kind.DATETIME):
+            return [
+                Suspicion(
+                    f"YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0",
+                    "a zero date, which Django reads as NULL",
+                    "Set these values to NULL or to a real date in the source.",
+                )
+            ]
+        if column.kind is Kind.BOOLEAN:
+            return [
+                Suspicion(f"{name} NOT IN (0, 1)", "neither 0 nor 1 in a boolean column", "Set these values to 0 or 1.")
+            ]
+        if column.kind is Kind.TIME:
+            return [
+                Suspicion(
+                    f"{name} NOT BETWEEN '00:00:00' AND '23:59:59.999999'",
+                    "no time of day: MySQL's TIME also holds spans",
+                    "Set these values to a time from 00:00 to 23:59:59.999999.",
+                )
+            ]
+        return []
+
+
+def _boolean(value: Any) -> bool:
+    if value not in (0, 1):
+        raise Unstorable("integer", "neither 0 nor 1 in a boolean column", "Set it to 0 or 1.")
+    return bool(value)
+
+
+def _duration(value: int) -> datetime.timedelta:
+    return datetime.timedelta(microseconds=value)
+
+
+def _parsed(parse: Callable[[str], Any], name: str) -> Convert:
+    def load(value: Any) -> Any:
+        try:
+            return parse(value)
+        except (ValueError, TypeError):
+            raise Unstorable("text", f"no {name}", "Correct the value.") from None
+
+    return load

@@ -1,0 +1,155 @@
+"""PostgreSQL: its own description of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import AutoField
+
+from ...tables import Column, StoredColumn, Table
+from ..base.catalogue import Catalogue, Counter, TakenOff
+from ..base.session import Row
+
+COLUMNS_SQL = """
+SELECT a.attname, t.typname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.atttypmod,
+       t.typname = 'citext' OR COALESCE(NOT c.collisdeterministic, false)
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_collation c ON c.oid = a.attcollation
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+# Left on: whatever the catalogue's own definition would not bring back whole (a tablespace, a statistics target, …).
+FOREIGN_KEYS_SQL = """
+SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(c.oid), conname,
+       quote_literal(obj_description(c.oid, 'pg_constraint'))
+FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
+WHERE c.conrelid = to_regclass(%s) AND c.contype = 'f' AND c.conparentid = 0
+  AND pg_has_role(t.relowner, 'USAGE')
+ORDER BY conname
+"""
+INDEXES_SQL = """
+SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), x.relname,
+       quote_literal(obj_description(x.oid, 'pg_class'))
+FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+WHERE i.indrelid = to_regclass(%s) AND t.relkind = 'r' AND i.indisvalid
+  AND NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion AND NOT i.indisclustered
+  AND NOT i.indisreplident AND x.reltablespace = 0 AND pg_has_role(t.relowner, 'USAGE')
+  AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = i.indrelid)
+  AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget > 0)
+  AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = x.oid)
+ORDER BY x.relname
+"""
+SEQUENCE_SQL = """
+SELECT COALESCE(
+    pg_get_serial_sequence(%s, %s),
+    (SELECT replace(substring(pg_get_expr(d.adbin, d.adrelid) FROM 'nextval\\(''(.*)''::regclass\\)'), '''''', '''')
+     FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+     WHERE a.attrelid = to_regclass(%s) AND a.attname = %s)
+)
+"""
+
+
+class PostgreSQLCatalogue(Catalogue):
+    """The catalogue of PostgreSQL."""
+
+    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
+        rows = self.fetch_all(COLUMNS_SQL, (self.connection.ops.quote_name(table),))
+        return {row[0]: _stored_column(row) for row in rows}
+
+    def triggers(self, tables: Sequence[str]) -> list[str]:
+        rows = self.fetch_all(
+            "SELECT t.tgrelid::regclass::text || '.' || t.tgname FROM pg_trigger t "
+            "WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgrelid = ANY(SELECT to_regclass(n) "
+            "FROM unnest(%s::text[]) n) ORDER BY 1",
+            ([self.connection.ops.quote_name(table) for table in tables],),
+        )
+        return [str(row[0]) for row in rows]
+
+    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
+        quoted = self.connection.ops.quote_name(table.name)
+        items = []
+        for owner, name, definition, plain, comment in self.fetch_all(FOREIGN_KEYS_SQL, (quoted,)):
+            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT {name}"
+            put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
+            if comment is not None:
+                put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
+            items.append(TakenOff(table.name, "foreign key", plain, take_off, put_back))
+        for name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (quoted,)) if indexes else ():
+            put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
+            items.append(TakenOff(table.name, "index", plain, f"DROP INDEX {name}", put_back))
+        return items
+
+    def exists(self, item: TakenOff) -> bool:
+        table = self.connection.ops.quote_name(item.table)
+        if item.kind == "index":
+            sql = (
+                "SELECT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
+                "WHERE i.indrelid = to_regclass(%s) AND x.relname = %s)"
+            )
+        else:
+            sql = "SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(%s) AND conname = %s)"
+        return bool(self.fetch_value(sql, (table, item.name)))
+
+    def counters(self, table: Table) -> list[Counter]:
+        return [
+            self._counter(table, column)
+            for column in table.columns
+            if isinstance(column.field, AutoField)
+            and column.name in table.key
+            and not any(ref.column == column.name for ref in table.references)
+        ]
+
+    def _sequence(self, table: str, column: str) -> str | None:
+        quoted = self.connection.ops.quote_name(table)
+        name = self.fetch_value(SEQUENCE_SQL, (quoted, column, quoted, column))
+        return None if name is None else str(name)
+
+    def _counter(self, table: Table, column: Column) -> Counter:
+        sequence = self._sequence(table.name, column.name)
+        if sequence is None:
+            return Counter(table.name, column.name, None, "no sequence belongs to the column")
+        value, called, step = self.fetch_all(
+            f"SELECT s.last_value, s.is_called, p.seqincrement FROM {sequence.replace('%', '%%')} s, pg_sequence p "
+            "WHERE p.seqrelid = %s::regclass",
+            (sequence,),
+        )[0]
+        return Counter(table.name, column.name, value + step if called else value)
+
+    def refresh_statistics(self, tables: Sequence[str]) -> None:
+        self.execute(f"ANALYZE {', '.join(self.quote(table) for table in tables)}")
+
+    def reset_counter(self, counter: Counter) -> None:
+        if counter.problem:
+            return
+        sequence = self._sequence(counter.table, counter.column)
+        largest = f"(SELECT max({self.quote(counter.column)}) FROM {self.quote(counter.table)})"
+        # A sequence starts at 1: keys of zero and below never come from it.
+        self.fetch_value(
+            f"SELECT setval(%s, GREATEST(COALESCE({largest}, 1), 1), COALESCE({largest}, 0) >= 1)", (sequence,)
+        )
+
+
+def _stored_column(row: Row) -> StoredColumn:
+    name, type_name, declared, nullable, has_default, is_generated, modifier, ignores_case = row
+    length = precision = scale = None
+    if type_name in ("varchar", "bpchar") and modifier > 4:
+        length = modifier - 4
+    elif type_name == "numeric" and modifier > 4:
+        precision, scale = ((modifier - 4) >> 16) & 0xFFFF, (((modifier - 4) & 0x7FF) ^ 0x400) - 0x400
+    elif type_name in ("timestamptz", "timestamp", "time") and 0 <= modifier < 6:
+        precision = modifier
+    return StoredColumn(
+        name,
+        type_name,
+        declared,
+        nullable,
+        has_default,
+        is_generated,
+        length,
+        None,
+        precision,
+        scale,
+        ignores_case=ignores_case,
+    )

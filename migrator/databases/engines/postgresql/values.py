@@ -1,0 +1,182 @@
+"""PostgreSQL: values."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import zoneinfo
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from ...tables import Column, Kind, StoredColumn
+from ..base.values import (
+    BIGINT,
+    Convert,
+    Limit,
+    LimitName,
+    Suspicion,
+    Unstorable,
+    Values,
+    declared_limits,
+    integer_limit,
+    plain_limit,
+)
+
+INTEGERS: Mapping[str, tuple[int, int]] = {
+    "int2": (-(2**15), 2**15 - 1),
+    "int4": (-(2**31), 2**31 - 1),
+    "int8": BIGINT,
+}
+STORES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.INTEGER: tuple(INTEGERS),
+    Kind.BOOLEAN: ("bool",),
+    Kind.FLOAT: ("float8", "float4"),
+    Kind.DECIMAL: ("numeric",),
+    Kind.TEXT: ("varchar", "text"),
+    Kind.JSON: ("jsonb",),
+    Kind.BINARY: ("bytea",),
+    Kind.DATE: ("date",),
+    Kind.TIME: ("time",),
+    Kind.DATETIME: ("timestamptz",),
+    Kind.DURATION: ("interval",),
+    Kind.UUID: ("uuid",),
+    Kind.ADDRESS: ("inet",),
+}
+STORAGE: Mapping[str, str] = {
+    "varchar": "text",
+    "text": "text",
+    "bytea": "binary",
+    **dict.fromkeys(INTEGERS, "integer"),
+}
+
+
+class PostgreSQLValues(Values):
+    """Values of PostgreSQL."""
+
+    is_raw_exact = True
+    raw_kind = Kind.TEXT  # every type has a text form that its own input reads back unchanged
+
+    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
+        return stored.type in STORES.get(kind, ())
+
+    def storage(self, stored: StoredColumn) -> str:
+        return STORAGE.get(stored.type, stored.declared)
+
+    def raw_expression(self, column: Column) -> str:
+        return f"{self.quote(column.name)}::text"
+
+    def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
+        if column.kind is Kind.ADDRESS:
+            return column.field.get_prep_value  # inet has notations of its own; this gives Django's
+        return bytes if column.kind is Kind.BINARY else None
+
+    def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
+        if column.kind is Kind.ADDRESS:
+            return _address
+        if column.kind is Kind.DATETIME and not settings.USE_TZ and self.connection.timezone_name != "UTC":
+            return _existing_local_time(zoneinfo.ZoneInfo(self.connection.timezone_name))
+        return None
+
+    def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
+        limits = declared_limits(column.kind, stored)
+        if column.kind is Kind.TEXT:
+            reason = "PostgreSQL's text cannot hold the NUL character"
+            limits.append(plain_limit(LimitName.NUL_CHARACTER, reason))
+        elif column.kind is Kind.JSON:
+            limits.append(plain_limit(LimitName.NUL_ESCAPE, "PostgreSQL's jsonb cannot hold the NUL character"))
+        elif column.kind is Kind.INTEGER and stored.type in INTEGERS:
+            limits.append(integer_limit(self.connection, column, INTEGERS[stored.type], stored.declared))
+        return limits
+
+    def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
+        return INTEGERS.get(stored.type)
+
+    def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
+        arguments = limit.arguments
+        match limit.name:
+            case LimitName.LONGER_THAN:
+                return f"char_length({column}) > {arguments[0]}"
+            case LimitName.LARGER_THAN:
+                return f"octet_length({column}) > {arguments[0]}"
+            case LimitName.OUTSIDE if stored.type == "interval":
+                return f"extract(epoch from {column}) * 1000000 NOT BETWEEN {arguments[0]} AND {arguments[1]}"
+            case LimitName.OUTSIDE:
+                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
+            case LimitName.FOUR_BYTE_CHARACTER:
+                return f"{column} ~ '[\\U00010000-\\U0010FFFF]'"
+            case LimitName.NOT_A_NUMBER:
+                return f"{column} = 'NaN'"
+            case LimitName.INFINITE:
+                return f"{column} IN ('Infinity', '-Infinity')"
+            case LimitName.MORE_DIGITS_THAN:
+                return f"length(trim(both '0' from translate({column}::text, '-.', ''))) > {arguments[0]}"
+            case LimitName.MORE_WHOLE_DIGITS_THAN:
+                return f"abs({column}) >= 1e{arguments[0]}::numeric"
+            case LimitName.MORE_DECIMALS_THAN:
+                return f"{column} <> 'NaN' AND {column} <> round({column}, {arguments[0]})"
+            case LimitName.FRACTIONAL_SECONDS:
+                return f"{column} <> {column}::{stored.type}({arguments[0]})"
+        return None  # text in PostgreSQL never holds the NUL character
+
+    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+        name = self.quote(column.name)
+        if column.kind in (Kind.DATE, Kind.DATETIME):
+            return [
+                Suspicion(
+                    f"NOT ({name} >= '0001-01-01' AND {name} < '9999-12-31'::date + 1)",
+                    "a date that Python cannot hold: infinite, or outside of the years 1 to 9999",
+                    "Set these values to a date that the application can read, or to NULL.",
+                )
+            ]
+        if column.kind is Kind.DURATION:
+            return [
+                Suspicion(
+                    f"extract(year from {name}) <> 0 OR extract(month from {name}) <> 0",
+                    "an interval with months, whose length in days is not fixed",
+                    "Rewrite these values in days and seconds.",
+                )
+            ]
+        if column.kind is Kind.TIME:
+            return [
+                Suspicion(
+                    f"{name} = '24:00:00'", "the time 24:00, which Python cannot hold", "Set these values to 00:00."
+                )
+            ]
+        if column.kind is Kind.ADDRESS:
+            return [
+                Suspicion(
+                    f"masklen({name}) <> CASE family({name}) WHEN 4 THEN 32 ELSE 128 END",
+                    "a network in place of a single address",
+                    "Remove the network mask, or keep the column in PostgreSQL.",
+                )
+            ]
+        return []
+
+
+def _address(value: str) -> str:
+    """Refuse a text that the database would read as another address, or not at all."""
+    try:
+        parsed = ipaddress.ip_address(value)
+    except ValueError:
+        raise Unstorable("text", "no IP address", "Correct the value.") from None
+    if str(parsed) != value and "." not in value:
+        raise Unstorable("IP address", f"it would be stored as {parsed}", "Store that form in the source.")
+    return value
+
+
+def _existing_local_time(zone: datetime.tzinfo) -> Convert:
+    def check(value: datetime.datetime) -> datetime.datetime:
+        try:
+            there_and_back = value.replace(tzinfo=zone).astimezone(datetime.UTC).astimezone(zone)
+        except OverflowError:  # at the ends of the calendar, where no clock is put forward
+            return value
+        if there_and_back.replace(tzinfo=None) != value:
+            raise Unstorable(
+                "date and time",
+                f"the local time does not exist in {zone}: the clocks were put forward",
+                "Correct the value, or set TIME_ZONE = 'UTC'.",
+            )
+        return value
+
+    return check

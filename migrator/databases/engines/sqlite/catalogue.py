@@ -1,0 +1,55 @@
+"""SQLite: its own description of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...tables import StoredColumn, Table
+from ..base.catalogue import Catalogue, Counter, TakenOff
+
+
+class SQLiteCatalogue(Catalogue):
+    """The catalogue of SQLite."""
+
+    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
+        rows = self.fetch_all(f"PRAGMA table_xinfo({self.quote(table)})")
+        return {
+            name: StoredColumn(
+                name,
+                declared.lower().split("(")[0].strip(),
+                declared,
+                nullable=not required,
+                has_default=default is not None or bool(key),
+                is_generated=hidden in (2, 3),
+            )
+            for _, name, declared, required, default, key, hidden in rows
+        }
+
+    def triggers(self, tables: Sequence[str]) -> list[str]:
+        rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
+        return [f"{table}.{name}" for table, name in rows if table in set(tables)]
+
+    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
+        if not indexes:
+            return []
+        rows = self.fetch_all(
+            "SELECT m.name, m.sql FROM sqlite_master m JOIN pragma_index_list(%s) l ON l.name = m.name "
+            "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
+            (table.name,),
+        )
+        drops = [(name, f"DROP INDEX {_quoted(name)}", sql) for name, sql in rows]
+        return [TakenOff(table.name, "index", *drop) for drop in drops]
+
+    def exists(self, item: TakenOff) -> bool:
+        return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
+
+    def counters(self, table: Table) -> list[Counter]:
+        if len(table.key) != 1 or not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
+            return []
+        last = self.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = %s", (table.name,))
+        return [] if last is None else [Counter(table.name, table.key[0], last + 1)]
+
+
+def _quoted(name: str) -> str:
+    # Not Django's quote_name(), which leaves quotes within a name as they are.
+    return '"' + name.replace('"', '""') + '"'

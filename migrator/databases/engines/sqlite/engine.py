@@ -1,0 +1,141 @@
+"""SQLite: any value in any column, so every value is looked at before it is believed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ....errors import Refused
+from ..base.engine import Endpoint, Engine, Fault, Severity
+from ..base.loading import Target, Writer
+from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from .catalogue import SQLiteCatalogue
+from .loading import ManyWriter
+from .values import SQLiteValues, reads
+
+RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
+CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
+FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
+
+
+class SQLite(Engine):
+    """SQLite, of the version that Python carries."""
+
+    vendor = "sqlite"
+    display_name = "SQLite"
+    can_switch_off_foreign_keys = True
+    values_class = SQLiteValues
+    catalogue_class = SQLiteCatalogue
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._lock_file: IO[str] | None = None
+        self._new_file: Path | None = None
+
+    def check_address(self, *, must_exist: bool) -> None:
+        name = str(self.connection.settings_dict["NAME"])
+        is_file = not (name == ":memory:" or name.startswith("file:"))
+        if is_file and not os.path.exists(name):
+            if must_exist:
+                raise Refused(f"{self.alias!r} does not answer: there is no file {name!r}.")
+            self._new_file = Path(name)
+
+    def describe(self) -> Endpoint:
+        version = self.fetch_value("SELECT sqlite_version()")
+        return Endpoint(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
+
+    def open_source(self) -> None:
+        if str(self.fetch_value("PRAGMA journal_mode")).lower() not in ("wal", "memory"):
+            self.snapshot_note = (
+                "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
+            )
+        self.connection.connection.create_function("migrator_reads", 2, reads, deterministic=True)
+        self.execute("PRAGMA query_only = ON")
+        self.execute("BEGIN")
+        self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
+
+    def open_destination(self) -> None:
+        self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
+        self.execute("PRAGMA cache_size = -32768")
+
+    def close(self) -> None:
+        if self.connection.connection is not None:  # a database in memory outlives its session
+            with contextlib.suppress(Exception):
+                self.connection.connection.rollback()
+            for pragma in ("query_only = OFF", "foreign_keys = ON"):
+                self.execute(f"PRAGMA {pragma}")
+        super().close()
+        if self._new_file is not None and self._new_file.exists() and not self._new_file.stat().st_size:
+            self._new_file.unlink()  # connecting made it, and nothing was written
+
+    def is_same_database(self, other: Engine) -> bool:
+        mine, theirs = _path(self), _path(other)
+        if not mine and not theirs:
+            return bool(self.connection.settings_dict["NAME"] == other.connection.settings_dict["NAME"])
+        return bool(mine and theirs) and os.path.samefile(mine, theirs)
+
+    def lock(self) -> bool:
+        path = _path(self)
+        if not path:
+            return True
+        lock_path = f"{path}.migrator-lock"
+        file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        if os.fstat(file.fileno()).st_nlink == 0:  # its holder removed the file while this one opened it
+            file.close()
+            return self.lock()
+        self._lock_file = file
+        return True
+
+    def unlock(self) -> None:
+        if self._lock_file is not None:
+            Path(f"{_path(self)}.migrator-lock").unlink(missing_ok=True)
+            self._lock_file.close()
+            self._lock_file = None
+
+    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+        size = FIRST_FETCH
+        with self.connection.cursor() as cursor:
+            cursor.execute(*prepared(sql, params))
+            while rows := cursor.fetchmany(size):
+                size = next_fetch(rows, size)
+                yield rows
+
+    def writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        return ManyWriter(self, table, targets)
+
+    def severity(self, error: BaseException) -> Severity:
+        code = getattr(cause_of(error), "sqlite_errorname", None)
+        if code is None:
+            return Severity.DATA  # raised by Python's own module: a value that cannot be bound or decoded
+        if code.startswith(RETRIED):
+            return Severity.RETRY
+        return Severity.DATA if code.startswith(DATA) else Severity.FATAL
+
+    def fault(self, error: BaseException, table: str) -> Fault:
+        cause = cause_of(error)
+        message = str(cause)
+        found = (CHECKED_COLUMN if "CHECK" in message else FAILED_COLUMN).search(message)
+        if message.startswith("Could not decode"):
+            message = "the text is no valid UTF-8"
+        return Fault(
+            getattr(cause, "sqlite_errorname", type(cause).__name__),
+            message,
+            next(filter(None, found.groups()), None) if found else None,
+        )
+
+
+def _path(engine: Engine) -> str:
+    """Return the file of the main database; empty where it lives in memory."""
+    rows = engine.fetch_all("PRAGMA database_list")
+    return next((str(row[2] or "") for row in rows if row[1] == "main"), "")

@@ -1,0 +1,314 @@
+"""The conductor: plan, confirm, record, prepare, copy, finish, verify. The one module that knows the order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from django.db import Error, transaction
+
+from ..errors import Declined, Interrupted, MigratorError, Refused
+from ..interrupts import Interrupts
+from ..report import plural
+from .choices import Choices, Watcher
+from .chunks import Restriction, find_bounds
+from .ends import Ends, explained
+from .finish import put_back, reject_orphans, reset_counters
+from .identity import clear_caches
+from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
+from .outcome import Outcome
+from .plan import Plan, TablePlan, differences, stored_tables
+from .preflight import make_plan, refuse
+from .references import existing_keys, find_dangling
+from .rejects import Rejects, keep_lines, rejects_for
+from .resume import find_change
+from .retry import copy_with_retries, with_retries
+from .route import Tally
+from .selection import Selection
+from .verify import TableCount, Verification, count_tables, late_counters
+
+
+class Move:
+    """One run over two open databases."""
+
+    def __init__(
+        self,
+        ends: Ends,
+        selection: Selection,
+        choices: Choices,
+        watcher: Watcher,
+        interrupts: Interrupts,
+        restrictions: Mapping[str, Restriction | None] | None = None,
+        *,
+        adds_rows: bool = False,
+    ) -> None:
+        self._ends, self._selection, self._choices = ends, selection, choices
+        self._watcher, self._interrupts = watcher, interrupts
+        self._restrictions, self._adds_rows = restrictions or {}, adds_rows
+        self._journal = Journal(ends.dest.alias)
+        self._tallies: dict[str, Tally] = {}
+        self._started = time.perf_counter()
+
+    def make(self, *, is_whole: bool, will_migrate: bool = False) -> Outcome:
+        """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
+        with ExitStack() as stack:
+            finished = None
+            if not self._choices.dry_run:
+                self._lock()
+                stack.callback(self._unlock)
+                finished = self._journal.clear_away()
+            unfinished = self._journal.current()
+            if self._choices.cleanup:
+                return self._clean_up(unfinished)
+            if self._choices.resume and unfinished is None:
+                return self._nothing_to_resume(finished)
+            if unfinished and not self._choices.resume:
+                raise Refused(self._unfinished_text(unfinished))
+            plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
+            self._watcher.show(plan)
+            refuse(plan, on_error=self._choices.on_error)
+            if self._choices.dry_run:
+                return Outcome(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
+            run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
+            return self._walk(run, plan)
+
+    def _nothing_to_resume(self, finished: Run | None) -> Outcome:
+        plan = self._plan(is_whole=False, is_resumed=True)
+        alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
+        remark = f"No unfinished run in {alias!r}: nothing to resume."
+        if finished:
+            remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
+        return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+
+    # -- before the first write -------------------------------------------------------------------------------
+
+    def _plan(self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False) -> Plan:
+        self._watcher.progress.message(f"Looking at {plural(len(self._selection.tables), 'table')} in both databases …")
+        return make_plan(
+            self._ends,
+            self._selection,
+            keeps_indexes=self._choices.keep_indexes,
+            adds_rows=self._adds_rows,
+            restrictions=self._restrictions,
+            is_whole=is_whole,
+            is_resumed=is_resumed,
+            will_migrate=will_migrate,
+        )
+
+    def _lock(self) -> None:
+        if self._ends.dest.lock():
+            return
+        holder = self._journal.current()
+        who = f" ({holder.holder()})" if holder else ""
+        raise Refused(f"Another run is writing to {self._ends.dest.alias!r}{who}. Wait for it, or stop it.")
+
+    def _unlock(self) -> None:
+        if self._ends.dest.connection.connection is not None and self._ends.dest.connection.is_usable():
+            self._ends.dest.unlock()
+
+    def _unfinished_text(self, run: Run) -> str:
+        return (
+            f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Pass --resume to go on with it, or "
+            "--cleanup to give it up: that puts back what it took off, and leaves the copied rows."
+        )
+
+    def _begin(self, plan: Plan) -> Run:
+        self._confirm(plan)
+        return self._journal.begin(plan.identity(), plan.taken_off, empties=bool(plan.emptied))
+
+    def _confirm(self, plan: Plan) -> None:
+        dest = plan.dest
+        if plan.destroyed and self._choices.replace is None:
+            tables = ", ".join(f"{table.table.label} ({table.dest_rows:,})" for table in plan.destroyed)
+            warning = f"{dest} holds rows that will be LOST: {tables}."
+            if not self._watcher.prompter.type_to_destroy(warning, dest.alias):
+                raise Refused(
+                    f"{warning} Nothing was written. Pass --replace {dest.alias} if they may be, or choose an empty "
+                    "destination."
+                )
+            return
+        rows = sum(table.source_rows for table in plan.tables)
+        what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
+        question = f"Copy {what} from {plan.source.alias!r} to {dest.alias!r}?"
+        if not self._watcher.prompter.proceed(question):
+            raise Declined("Nothing was written.")
+
+    def _take_up(self, run: Run, plan: Plan) -> Run:
+        found = differences(run.recorded_identity(), plan.identity())
+        if found:
+            raise Refused(
+                f"The unfinished run cannot go on, because it was planned otherwise: {'; '.join(found)}. Call with the "
+                "same arguments and code as then, or give it up with --cleanup."
+            )
+        if not self._watcher.prompter.proceed(f"Go on with the run of {run.holder()}?"):
+            raise Declined("Nothing was written.")
+        self._journal.take_over(run)
+        return run
+
+    # -- the run ------------------------------------------------------------------------------------------------
+
+    def _walk(self, run: Run, plan: Plan) -> Outcome:
+        self._interrupts.defer(self._choices.resume_hint)
+        rejects = Rejects()
+        try:
+            if run.state == PREPARING:
+                self._prepare(run, plan)
+            elif not self._choices.trust_done:
+                self._recheck(run, plan)
+            rejects = self._open_rejects()
+            self._copy_all(plan, rejects)
+            finishing = time.perf_counter()
+            self._finish(run, plan, rejects)
+            finishing = time.perf_counter() - finishing
+            verification = self._verify(plan)
+        except Interrupted as error:
+            text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
+            raise Interrupted(text, error.exit_code - 128) from None
+        except (MigratorError, Error) as error:
+            told = explained(error, self._ends) if isinstance(error, Error) else error
+            raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
+        finally:
+            rejects.close()
+        rows_rejected = sum(tally.rows_rejected for tally in self._tallies.values())
+        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._choices.keep_journal)
+        clear_caches()
+        return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
+
+    def _progress_text(self, run: Run) -> str:
+        rows = sum(tally.rows_written for tally in self._tallies.values())
+        text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
+        if items := run.items_taken_off():
+            text += (
+                f" Until then {plural(len(items), 'index or foreign key', 'indexes and foreign keys')} are off there."
+            )
+        return text
+
+    def _open_rejects(self) -> Rejects:
+        path = self._choices.rejects
+        if self._choices.on_error == "skip" and path is not None and self._choices.resume:
+            done = {
+                (chunk.table, None if chunk.number == AFTERWARDS else chunk.number)
+                for table in self._selection.tables
+                for chunk in self._journal.chunks(table.name)
+                if chunk.state == DONE
+            }
+            keep_lines(path, lambda table, number: (table, number) in done)
+        return rejects_for(self._choices.on_error, path)
+
+    def _prepare(self, run: Run, plan: Plan) -> None:
+        dest = self._ends.dest
+        for item in run.items_taken_off():
+            dest.catalogue.take_off(item)
+        if run.empties:
+            dest.empty([table.table.name for table in reversed(plan.tables)])
+        self._journal.set_state(run, COPYING)
+
+    def _recheck(self, run: Run, plan: Plan) -> None:
+        """Hold what was committed against the source as it is now, and let what differs be copied again."""
+        has = stored_tables(self._ends, [table.table for table in plan.tables])
+        changes = []
+        for table in plan.tables:
+            self._interrupts.check()
+            change = find_change(table, self._journal, *has, self._watcher.progress, adds_rows=self._adds_rows)
+            if change:
+                changes.append(change)
+        if changes:
+            for item in run.items_taken_off():  # some may be back already
+                self._ends.dest.catalogue.take_off(item)
+            self._journal.set_state(run, COPYING)
+            for change in reversed(changes):
+                change.undo(self._journal, self._watcher.progress)
+
+    def _copy_all(self, plan: Plan, rejects: Rejects) -> None:
+        for group in plan.groups:
+            if any(table.route.binds_late for table in group):
+                # The rows of a cycle are only right together, so they are committed together.
+                with_retries(self._ends, self._watcher.progress, lambda: self._copy_group(group, rejects))  # noqa: B023
+            else:
+                for table in group:
+                    self._copy_table(table, rejects)
+
+    def _copy_group(self, group: Sequence[TablePlan], rejects: Rejects) -> None:
+        with transaction.atomic(using=self._ends.dest.alias):
+            for table in group:
+                self._copy_table(table, rejects)
+
+    def _copy_table(self, planned: TablePlan, rejects: Rejects) -> None:
+        table, route = planned.table, planned.route
+        chunks = self._journal.chunks(table.name)
+        if not chunks:
+            bounds = find_bounds(
+                route.source, table.name, table.key, planned.source_rows, self._choices.chunk_size, route.restriction
+            )
+            chunks = self._journal.add_chunks(table.name, bounds)
+        tally = self._tallies[table.name] = Tally()
+        done = [chunk for chunk in chunks if chunk.state == DONE]
+        for chunk in done:
+            tally.add(Tally(chunk.rows_read, chunk.rows_written, chunk.rows_rejected, chunk.bytes_written))
+        with self._watcher.progress.task(table.label, planned.source_rows, done=tally.rows_read) as task:
+            for chunk in chunks:
+                if chunk.state == DONE:
+                    continue
+                self._interrupts.check()
+                copied = copy_with_retries(route, chunk, self._journal, rejects, self._ends, self._watcher.progress)
+                tally.add(copied)
+                task.advance(copied.rows_read)
+                self._journal.beat()
+
+    def _finish(self, run: Run, plan: Plan, rejects: Rejects) -> None:
+        self._journal.set_state(run, FINISHING)
+        if self._choices.on_error == "skip":
+            for table, rows in reject_orphans(plan, rejects, self._journal).items():
+                self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
+        items = run.items_taken_off()
+        if items:
+            put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
+        reset_counters(plan)
+        if plan.tables:
+            self._ends.dest.catalogue.refresh_statistics([planned.table.name for planned in plan.tables])
+
+    def _verify(self, plan: Plan) -> Verification:
+        """Check counters and references in any case, and the counts unless they are not wanted."""
+        tables = [planned.table for planned in plan.tables]
+        rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
+        dest = self._ends.dest
+        counts: tuple[TableCount, ...] = ()
+        if self._choices.verify == "count" and self._adds_rows:
+            counts = self._count_added(plan, rejected)
+        elif self._choices.verify == "count":
+            counts = count_tables(self._ends.source, dest, tables, rejected)
+        return Verification(counts, late_counters(dest, tables), tuple(find_dangling(dest, tables)))
+
+    def _count_added(self, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
+        """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
+        return tuple(
+            TableCount(
+                planned.table.label,
+                planned.table.name,
+                planned.source_rows,
+                existing_keys(self._ends.source, self._ends.dest, planned.table, planned.route.restriction)[0],
+                rejected[planned.table.name],
+            )
+            for planned in plan.tables
+        )
+
+    # -- giving a run up ----------------------------------------------------------------------------------------
+
+    def _clean_up(self, run: Run | None) -> Outcome:
+        plan = self._plan(is_whole=False, is_resumed=True)
+        alias = self._ends.dest.alias
+        if run is None:
+            return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
+        items = run.items_taken_off()
+        if not self._watcher.prompter.proceed(
+            f"Put back {plural(len(items), 'object')} in {alias!r} and forget the run?"
+        ):
+            raise Declined("Nothing was written.")
+        put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
+        reset_counters(plan)
+        self._journal.drop()
+        return Outcome(
+            plan, {}, None, time.perf_counter() - self._started,
+            remark=f"The run is given up: {plural(len(items), 'object')} put back in {alias!r}, and the copied rows stay.",
+        )  # fmt: skip

@@ -1,0 +1,35 @@
+"""What a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .plan import Plan
+from .route import Tally
+from .verify import Verification
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did. ``tallies`` are by table name; a dry run has none."""
+
+    plan: Plan
+    tallies: Mapping[str, Tally]
+    verification: Verification | None
+    seconds: float
+    seconds_finishing: float = 0.0
+    remark: str | None = None
+    # Rows that a run rejected which had come to its end already.
+    rejected_before: int = 0
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rejected_before + sum(tally.rows_rejected for tally in self.tallies.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 all well, 3 differences found, 4 rows rejected or not everything checked."""
+        if self.verification and not self.verification.is_clean:
+            return 3
+        return 4 if self.rows_rejected else 0

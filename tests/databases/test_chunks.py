@@ -1,0 +1,220 @@
+"""Chunks: ranges of keys of any type that hold every row once, found without skipping through rows."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+from django.db.models import QuerySet
+
+from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, order
+from migrator.databases.copy import batch_migrate
+from migrator.databases.engines.base.engine import Engine
+from migrator.databases.engines.registry import engine_for
+from migrator.databases.journal import Chunk
+from migrator.databases.tables import table_of
+from tests.servers.databases import PAIRS, Pair, engine_of
+from tests.testapp.models import AutoKey, BigAutoKey, CompositeKey, DateTimeKey, DecimalKey, TextKey, UUIDKey
+
+from .snapshots import Row, differences, insert_rows, snapshot
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+# Each engine once as source and once as destination.
+THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
+NOON = datetime.datetime(2001, 2, 3, 12, 0, 0, 123456, tzinfo=datetime.UTC)
+WORDS = (*"aAbBzZäÄ~\\", "", " a", "a-b", "a'b", "a%s", "a_b", "é", "e\u0301", "ß", "ss", "日本", "😀", "10", "9")
+
+
+def labelled(name: str, keys: Sequence[Any]) -> list[Row]:
+    return [{name: key, "label": f"the row of {key}"} for key in keys]
+
+
+SHAPES: dict[str, tuple[Any, list[Row]]] = {
+    "dense": (AutoKey, labelled("id", range(1, 41))),
+    "gaps": (AutoKey, labelled("id", [n**4 for n in range(1, 41)])),
+    "huge gap": (BigAutoKey, labelled("id", [*range(20), *range(2**62, 2**62 + 20)])),
+    "skewed": (BigAutoKey, labelled("id", [-(2**63), *range(35), 2**53 + 1, 2**53 + 2, 2**63 - 1])),
+    "uuid": (UUIDKey, labelled("id", [uuid.uuid5(uuid.NAMESPACE_DNS, str(n)) for n in range(40)])),
+    "text": (TextKey, labelled("code", [f"{word}{n}" for n in range(2) for word in WORDS])),
+    "instants": (DateTimeKey, labelled("at", [NOON + datetime.timedelta(microseconds=n**3) for n in range(40)])),
+    "decimals": (DecimalKey, labelled("amount", [decimal.Decimal(n**3 - 500).scaleb(-3) for n in range(40)])),
+    "composite": (
+        CompositeKey,
+        [
+            {"tenant": tenant, "number": number, "label": "x"}
+            for tenant in ("", "a", "b's, \\ 1", "ü")
+            for number in (-1, 0, 1, 2, 3, 4, 5, 6, 7, 2**31 - 1)
+        ],
+    ),
+}
+
+
+@contextmanager
+def reading(alias: str) -> Iterator[Engine]:
+    engine = engine_for(connections[alias])
+    engine.open_source()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def insert_accepted(model: Any, alias: str, rows: list[Row], *, by: tuple[str, ...]) -> None:
+    """Insert the rows whose text keys differ to these engines, of which one takes "a" and "A" for the same key."""
+    if model is TextKey and "mysql" in by:
+        rows = list({fold(row["code"]): row for row in rows}.values())
+    insert_rows(model, alias, rows)
+
+
+def fold(text: str) -> str:
+    return {"ä": "a", "é": "e", "ß": "ss", "e\u0301": "e"}.get(text[:-1].lower(), text[:-1].lower()) + text[-1:]
+
+
+@pytest.mark.parametrize("size", [1, 7, 39, 40, 41, 1000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_row_is_in_exactly_one_chunk(alias: str, shape: str, size: int) -> None:
+    model, rows = SHAPES[shape]
+    insert_accepted(model, alias, rows, by=(engine_of(alias),))
+    table = table_of(model)
+    total = QuerySet(model, using=alias).count()
+    with reading(alias) as engine:
+        bounds = list(find_bounds(engine, table.name, table.key, total, size, None))
+        names = ", ".join(engine.quote(name) for name in table.key)
+        found = []
+        for each in bounds:
+            where, params = conditions(engine, table.key, each, None)
+            keys = engine.fetch_all(
+                f"SELECT {names} FROM {engine.quote(table.name)}{where}{order(engine, table.key)}", params
+            )
+            assert 0 < len(keys) < 2 * size
+            found += keys
+        in_order = engine.fetch_all(f"SELECT {names} FROM {engine.quote(table.name)}{order(engine, table.key)}")
+    assert found == in_order
+    assert len(found) == total
+    assert bounds[0].lower is None
+    assert bounds[-1].upper is None
+    assert all(before.upper == after.lower for before, after in pairwise(bounds))
+
+
+def test_rows_that_came_after_the_counting_are_in_the_last_chunk(alias: str) -> None:
+    insert_rows(AutoKey, alias, labelled("id", range(-5, 100)))
+    with reading(alias) as engine:
+        bounds = list(find_bounds(engine, "testapp_autokey", ("id",), 20, 10, None))
+    assert bounds == [Bounds(None, (4,)), Bounds((4,), None)]
+
+
+def test_an_empty_table_is_one_open_chunk(alias: str) -> None:
+    with reading(alias) as engine:
+        assert list(find_bounds(engine, "testapp_autokey", ("id",), 0, 10, None)) == [Bounds(None, None)]
+
+
+def test_a_table_without_a_key_is_one_chunk(alias: str) -> None:
+    insert_rows(AutoKey, alias, labelled("id", range(30)))
+    with reading(alias) as engine:
+        assert list(find_bounds(engine, "testapp_autokey", (), 30, 10, None)) == [Bounds(None, None)]
+
+
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_moves_keys_of_every_shape_without_offset(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = dict(SHAPES.values())
+    for model, rows in moved.items():
+        insert_accepted(model, pair.source, rows, by=pair.engines)
+    said: list[str] = []
+    if "mysql" in pair.engines:
+        listen_to_streaming_cursors(said, monkeypatch)
+    with ExitStack() as stack:
+        for alias in pair:
+            stack.enter_context(connections[alias].execute_wrapper(listener(said)))
+        outcome = batch_migrate(
+            source=pair.source, dest=pair.dest, chunk_size=3, keep_journal=True,
+            labels=[model._meta.label for model in moved],
+        )  # fmt: skip
+    assert outcome.exit_code == 0
+    assert differences(snapshot(pair.source, moved), snapshot(pair.dest, moved)) == []
+    assert said
+    assert not [sql for sql in said if "OFFSET" in sql.upper()]
+    chunks = QuerySet(Chunk, using=pair.dest)
+    assert {chunk.state for chunk in chunks} == {"done"}
+    assert max(chunk.rows_read for chunk in chunks) <= 5
+    assert sum(chunk.rows_read for chunk in chunks) == sum(t.rows_written for t in outcome.tallies.values())
+
+
+def listener(said: list[str]) -> Callable[..., Any]:
+    def listen(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        said.append(str(sql))
+        return execute(sql, params, many, context)
+
+    return listen
+
+
+def listen_to_streaming_cursors(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hear what the MySQL driver's own cursors are told, of which Django knows nothing."""
+    from MySQLdb.cursors import BaseCursor
+
+    execute = BaseCursor.execute
+
+    def listen(cursor: Any, query: Any, args: Any = None) -> Any:
+        said.append(query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query))
+        return execute(cursor, query, args)
+
+    monkeypatch.setattr(BaseCursor, "execute", listen)
+
+
+def test_a_keys_index_is_followed_and_not_the_table_read_whole(databases: FreshDatabases) -> None:
+    """Cutting a composite key looks at one chunk's rows at a time, whatever lies before it."""
+    databases.fresh("sqlite_a")
+    table = table_of(CompositeKey)
+    with reading("sqlite_a") as engine:
+        where, params = conditions(engine, table.key, Bounds(("a", 3), ("b", 4)), None)
+        query = f"SELECT 1 FROM {table.name}{where}{order(engine, table.key)}"
+        plan = engine.fetch_all(f"EXPLAIN QUERY PLAN {query}", params)
+    assert ["SEARCH" in str(row[3]) for row in plan] == [True]
+
+
+KEYS = [
+    (0,),
+    (-(2**63), 2**64),
+    ("",),
+    ("a'\"\\%s\n\x00\u2028😀",),
+    (True, False, 1, 0),
+    (1.0, -0.0, 5e-324, 0.1),
+    (b"", bytes(range(256))),
+    (decimal.Decimal("0.10"), decimal.Decimal("-1E+30"), decimal.Decimal("12345678901234567890.0123456789")),
+    (uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)),
+    (NOON, NOON.replace(tzinfo=None), NOON.replace(microsecond=0)),
+    (NOON.replace(year=1, tzinfo=None), NOON.replace(year=9999)),
+    (datetime.date.min, datetime.date.max),
+    (datetime.time(0, 0), datetime.time(23, 59, 59, 999999)),
+    (datetime.timedelta(-1, 86399, 999999), datetime.timedelta.min, datetime.timedelta.max),
+    ("1", 1, decimal.Decimal(1), 1.0),
+]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: "-".join(type(value).__name__ for value in key))
+def test_a_key_is_read_from_the_journal_as_it_was_written(key: tuple[Any, ...]) -> None:
+    found = decode_key(encode_key(key))
+    assert found is not None
+    assert [(type(value), repr(value)) for value in found] == [(type(value), repr(value)) for value in key]
+
+
+def test_an_open_end_is_kept_open_in_the_journal() -> None:
+    assert encode_key(None) is None
+    assert decode_key(None) is None
+
+
+def test_bytes_of_a_driver_are_bytes_in_the_journal() -> None:
+    assert decode_key(encode_key((memoryview(b"\x00\xff"),))) == (b"\x00\xff",)
+
+
+def test_refuses_to_write_a_key_that_it_could_not_read_back() -> None:
+    with pytest.raises(TypeError):
+        encode_key((object(),))

@@ -1,0 +1,154 @@
+"""Run the commands as people run them: in this process, with nobody at the keyboard, or at a terminal of their own."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+from unittest import mock
+
+from django.core.management import ManagementUtility
+from django.db import connections
+
+from settings.base import ROOT
+from tests.manage import Finished
+from tests.servers.base import PASSWORD
+
+END_OF_INPUT, INTERRUPT = "\x04", "\x03"  # what the keys Ctrl-D and Ctrl-C send
+
+
+def run(*words: str | os.PathLike[str]) -> Finished:
+    """Run `manage.py WORDS` in this process, without a terminal; much sooner than in a process of its own."""
+    argv = ["manage.py", *map(os.fspath, words)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err), mock.patch.object(sys, "argv", argv):
+        try:
+            ManagementUtility(argv).execute()
+        except SystemExit as ending:
+            code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    assert PASSWORD not in out.getvalue() + err.getvalue()
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+def at_terminal(
+    *words: str | os.PathLike[str], answers: Sequence[tuple[str, str]] = (), timeout: float = 60
+) -> Finished:
+    """Run `manage.py WORDS` with a terminal for its input and standard error; standard output is a pipe.
+
+    Each of ``answers`` is what to wait for on the terminal, and what is typed then.
+    """
+    keyboard, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "manage.py", *map(os.fspath, words)],
+        cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        try:
+            out, err = _converse(process, keyboard, list(answers), time.monotonic() + timeout)
+        finally:
+            process.kill()
+            os.close(keyboard)
+    assert PASSWORD not in out + err
+    return Finished(process.wait(), out, err)
+
+
+def _converse(
+    process: subprocess.Popen[bytes], keyboard: int, answers: list[tuple[str, str]], deadline: float
+) -> tuple[str, str]:
+    assert process.stdout
+    pipe = process.stdout.fileno()
+    heard = {pipe: b"", keyboard: b""}
+    is_open = {pipe, keyboard}
+    answered = 0
+    while is_open:
+        ready, _, _ = select.select(is_open, [], [], deadline - time.monotonic())
+        assert ready, f"the command still waits, after {heard[keyboard].decode()!r}"
+        for source in ready:
+            try:
+                data = os.read(source, 65536)
+            except OSError:  # on Linux, how a terminal without another end answers
+                data = b""
+            heard[source] += data
+            if not data:
+                is_open.discard(source)
+        while answers and (found := heard[keyboard].find(answers[0][0].encode(), answered)) >= 0:
+            answered = found + len(answers[0][0].encode())
+            os.write(keyboard, answers.pop(0)[1].encode())
+    assert not answers, f"never asked: {answers[0][0]!r}; said {heard[keyboard].decode()!r}"
+    process.wait(max(deadline - time.monotonic(), 1))
+    return heard[pipe].decode(), heard[keyboard].decode().replace("\r\n", "\n")
+
+
+@contextmanager
+def another_alias(name: str, **entry: Any) -> Iterator[str]:
+    """Give `DATABASES` one entry more, as settings would have it."""
+    connections.settings[name] = connections.configure_settings({"default": {}, name: entry})[name]
+    try:
+        yield name
+    finally:
+        if hasattr(connections._connections, name):
+            connections[name].close()
+            del connections[name]
+        del connections.settings[name]
+
+
+def entry_of(alias: str, **changes: Any) -> dict[str, Any]:
+    """Copy a database's entry in `DATABASES`, with changes."""
+    return {**connections.settings[alias], **changes}
+
+
+def contents(alias: str) -> dict[str, list[str]]:
+    """Read every row of every table that the database has, whoever made it."""
+    connection = connections[alias]
+    found = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table).replace('%', '%%')}")
+            found[table] = sorted(map(repr, cursor.fetchall()))
+    return found
+
+
+@contextmanager
+def nothing_changes(*aliases: str) -> Iterator[None]:
+    """Assert that these databases hold the same tables and rows after as before, and no journal."""
+    before = {alias: contents(alias) for alias in aliases}
+    connections.close_all()
+    yield
+    assert {alias: contents(alias) for alias in aliases} == before
+    assert not any(table.startswith("migrator_") for tables in before.values() for table in tables)
+
+
+def error_in(finished: Finished) -> str:
+    """Return the error with which a command ended: all that it said after telling how far it is."""
+    lines = finished.err.splitlines(keepends=True)
+    while lines and not lines[0].startswith("CommandError: "):
+        said = lines.pop(0)
+        assert re.match(r"(  )?\w.*(…|, \d+\.\d s)$", said), f"neither progress nor an error: {said!r}"
+    return "".join(lines)
+
+
+def execute(alias: str, *statements: str) -> None:
+    """Execute statements as somebody else would."""
+    with connections[alias].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connections[alias].close()
+
+
+def squeezed(text: str) -> str:
+    """Write each run of blanks as one, and numbers of seconds as `N`, so that a table can be compared."""
+    text = re.sub(r"\b\d+\.\d( s\b|(?=\s+[\d,-]+$))", r"N\1", text, flags=re.MULTILINE)
+    return re.sub(r"[ \t]+", " ", text).replace("\n ", "\n").strip()

@@ -1,0 +1,274 @@
+"""`verify_counts` as people run it: exact counts, counters and references, and an exit code to rely on."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from tests.databases.snapshots import insert_rows
+from tests.manage import Finished, run_manage
+from tests.servers.base import PASSWORD
+from tests.servers.databases import Pair
+from tests.testapp.models import Article, Chapter, Empty, Hidden, Place, Restaurant, Tag
+
+from .running import error_in, execute, nothing_changes, run
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+SQLITE = Pair("sqlite_a", "sqlite_b")
+TO_EACH_ENGINE = [Pair("postgresql_a", "sqlite_b"), Pair("sqlite_a", "postgresql_b"), Pair("postgresql_a", "mysql_b")]
+to_each_engine = pytest.mark.parametrize("pair", TO_EACH_ENGINE, ids=str, indirect=True)
+
+
+@pytest.fixture
+def sqlite(databases: FreshDatabases) -> Pair:
+    """Give two fresh SQLite databases, for what no engine makes a difference to."""
+    databases.fresh(*SQLITE)
+    return SQLITE
+
+
+def words(pair: Pair, *more: str | Path) -> list[str | Path]:
+    return ["verify_counts", "--source", pair.source, "--dest", pair.dest, *more]
+
+
+def compare(pair: Pair, *more: str | Path) -> Finished:
+    with nothing_changes(*pair):
+        return run(*words(pair, *more))
+
+
+def rows_of(model: type[Model], alias: str) -> QuerySet[Any, Any]:
+    return QuerySet(model, using=alias)
+
+
+def tags(alias: str, count: int) -> None:
+    insert_rows(Tag, alias, [{"id": number, "name": f"tag {number}"} for number in range(1, count + 1)])
+
+
+def lines_of(finished: Finished, *labels: str) -> list[list[str]]:
+    """Return the cells of the table's lines for these models."""
+    cells = [line.split() for line in finished.out.splitlines()]
+    return [line for line in cells if line and line[0] in labels]
+
+
+@to_each_engine
+def test_equal_databases_are_equal(pair: Pair) -> None:
+    for alias in pair:
+        tags(alias, 3)
+        insert_rows(Article, alias, [{"name": "one"}])
+        insert_rows(Article.tags.through, alias, [{"article_id": 1, "tag_id": 2}])
+    if connections[pair.dest].vendor == "postgresql":
+        reset_counters(pair.dest, Tag, Article, Article.tags.through)
+    finished = compare(pair, "testapp.Article", "testapp.Tag")
+    assert (finished.code, error_in(finished)) == (0, ""), finished
+    lines = finished.out.splitlines()
+    assert lines[0] == "Counts"
+    assert lines[1].startswith(f"  source      {pair.source!r}: ")
+    assert lines[2].startswith(f"  destination {pair.dest!r}: ")
+    assert lines[4].split() == ["model", "source", "destination", "difference", "status"]
+    assert lines_of(finished, "testapp.Tag", "testapp.Article", "testapp.Article_tags", "total") == [
+        ["testapp.Article", "1", "1", "0", "equal"],
+        ["testapp.Article_tags", "1", "1", "0", "equal"],
+        ["testapp.Tag", "3", "3", "0", "equal"],
+        ["total", "5", "5", "0"],
+    ]
+    count = len([line for line in lines if line.startswith("  testapp.")])
+    assert lines[-3:] == [
+        f"Counts agree in {count} tables.",
+        "Counters are above the largest keys, and every foreign key leads to a row.",
+        f"Proven: exact counts of {count} tables, {count} of them equal. "
+        "Not proven: that the rows hold the same values.",
+    ]
+
+
+def reset_counters(alias: str, *models: type[Model]) -> None:
+    for model in models:
+        table = model._meta.db_table
+        execute(alias, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT MAX(id) FROM {table}))")
+
+
+def test_compares_the_whole_project_unless_told_otherwise(sqlite: Pair) -> None:
+    finished = compare(sqlite)
+    assert finished.code == 0
+    labels = {line.split()[0] for line in finished.out.splitlines() if line.endswith(" equal")}
+    assert {"auth.User", "auth.User_groups", "contenttypes.ContentType", "testapp.Tag", "sessions.Session"} <= labels
+    assert not {"testapp.LoudPlace", "testapp.SwappedUser", "testapp.Legacy"} & labels
+    without = compare(sqlite, "-e", "sessions", "-e", "testapp.Tag")
+    others = {line.split()[0] for line in without.out.splitlines() if line.endswith(" equal")}
+    assert labels - others == {"sessions.Session", "testapp.Tag"}
+
+
+@to_each_engine
+@pytest.mark.parametrize(("there", "difference"), [(2, "-1"), (4, "1")])
+def test_a_row_too_few_or_too_many_is_a_difference(pair: Pair, there: int, difference: str) -> None:
+    tags(pair.source, 3)
+    tags(pair.dest, there)
+    if connections[pair.dest].vendor == "postgresql":
+        reset_counters(pair.dest, Tag)
+    finished = compare(pair, "testapp.Tag", "testapp.Empty")
+    assert (finished.code, error_in(finished)) == (3, "CommandError: Differences were found.\n")
+    assert lines_of(finished, "testapp.Tag", "testapp.Empty") == [
+        ["testapp.Empty", "0", "0", "0", "equal"],
+        ["testapp.Tag", "3", str(there), difference, "different"],
+    ]
+    assert "Counts differ in 1 of 2 tables." in finished.out.splitlines()
+    assert "Counts agree" not in finished.out
+
+
+def test_counts_that_cancel_each_other_out_are_differences(sqlite: Pair) -> None:
+    tags(sqlite.source, 3)
+    insert_rows(Empty, sqlite.dest, [{"name": "x"}] * 3)
+    finished = compare(sqlite, "testapp.Tag", "testapp.Empty")
+    assert finished.code == 3
+    assert "Counts differ in 2 of 2 tables." in finished.out.splitlines()
+    assert lines_of(finished, "total") == [["total", "3", "3", "0"]]
+
+
+def test_counts_rows_that_managers_hide(sqlite: Pair) -> None:
+    insert_rows(Hidden, sqlite.source, [{"name": "hidden", "deleted": True}])
+    finished = compare(sqlite, "testapp.Hidden")
+    assert finished.code == 3
+    assert lines_of(finished, "testapp.Hidden") == [["testapp.Hidden", "1", "0", "-1", "different"]]
+
+
+def test_counts_many_to_many_tables_with_their_model(sqlite: Pair) -> None:
+    for alias in sqlite:
+        tags(alias, 2)
+        insert_rows(Article, alias, [{"name": "one"}])
+    insert_rows(Article.tags.through, sqlite.source, [{"article_id": 1, "tag_id": 1}])
+    finished = compare(sqlite, "testapp.Article")
+    assert finished.code == 3
+    assert lines_of(finished, "testapp.Article_tags") == [["testapp.Article_tags", "1", "0", "-1", "different"]]
+
+
+def test_counts_the_tables_of_parents_with_their_model(sqlite: Pair) -> None:
+    insert_rows(Place, sqlite.source, [{"name": "one"}])
+    insert_rows(Restaurant, sqlite.source, [{"place_ptr_id": 1, "seats": 3}])
+    finished = compare(sqlite, "testapp.Restaurant")
+    assert finished.code == 3
+    assert [line[0] for line in lines_of(finished, "testapp.Place", "testapp.Restaurant")] == [
+        "testapp.Place", "testapp.Restaurant",
+    ]  # fmt: skip
+
+
+@to_each_engine
+@pytest.mark.parametrize("side", ["source", "dest"])
+def test_a_missing_table_is_a_difference(pair: Pair, side: str) -> None:
+    execute(getattr(pair, side), "DROP TABLE testapp_empty")
+    finished = compare(pair, "testapp.Empty", "testapp.Tag")
+    assert finished.code == 3
+    counts = ["-", "0"] if side == "source" else ["0", "-"]
+    assert lines_of(finished, "testapp.Empty") == [["testapp.Empty", *counts, "-", "missing"]]
+
+
+@pytest.mark.postgresql
+def test_a_counter_behind_its_table_is_a_difference(databases: FreshDatabases) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    for alias in pair:
+        tags(alias, 3)
+    finished = compare(pair, "testapp.Tag")
+    assert finished.code == 3
+    assert lines_of(finished, "testapp.Tag") == [["testapp.Tag", "3", "3", "0", "equal"]]
+    expected = "Counter behind its table: testapp_tag.id: the next key would be 1, and 3 is taken."
+    assert expected in finished.out.splitlines()
+    assert "Counters are above" not in finished.out
+    reset_counters(pair.dest, Tag)
+    assert compare(pair, "testapp.Tag").code == 0
+
+
+@to_each_engine
+def test_an_orphan_is_a_difference(pair: Pair) -> None:
+    for alias in pair:
+        tags(alias, 2)
+        insert_rows(Chapter, alias, [{"id": n, "title": "t", "tag_id": n, "_order": 0} for n in (1, 2)])
+    if connections[pair.dest].vendor == "postgresql":
+        reset_counters(pair.dest, Tag, Chapter)
+    assert compare(pair, "testapp.Chapter", "testapp.Tag").code == 0
+    point_at_nothing(pair.dest)
+    finished = compare(pair, "testapp.Chapter", "testapp.Tag")
+    assert finished.code == 3
+    (line,) = (line for line in finished.out.splitlines() if line.startswith("Dangling: "))
+    for part in ("testapp.Chapter", "tag_id", "primary key 2"):
+        assert part in line
+    assert "Counts agree in 2 tables." in finished.out.splitlines()
+
+
+def point_at_nothing(alias: str) -> None:
+    """Let one chapter point at a tag that is not there, whatever foreign keys say."""
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            made = connection.introspection.get_constraints(cursor, "testapp_chapter")
+            name = next(name for name, constraint in made.items() if constraint["foreign_key"])
+            cursor.execute(f'ALTER TABLE testapp_chapter DROP CONSTRAINT "{name}"')
+        elif connection.vendor == "mysql":
+            cursor.execute("SET SESSION foreign_key_checks = 0")
+        else:
+            cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.execute("UPDATE testapp_chapter SET tag_id = 404 WHERE id = 2")
+    connection.close()
+
+
+def test_json_is_one_document_on_standard_output(sqlite: Pair) -> None:
+    tags(sqlite.source, 2)
+    finished = compare(sqlite, "testapp.Tag", "testapp.Empty", "--format", "json")
+    document = json.loads(finished.out)
+    assert finished.code == document["exit_code"] == 3
+    assert document["models"] == [
+        {"label": "testapp.Empty", "table": "testapp_empty", "source_rows": 0, "dest_rows": 0, "status": "equal"},
+        {"label": "testapp.Tag", "table": "testapp_tag", "source_rows": 2, "dest_rows": 0, "status": "different"},
+    ]
+    assert (document["source"]["alias"], document["dest"]["alias"]) == sqlite
+    assert document["late_counters"] == document["dangling"] == []
+    assert "Counts differ in 1 of 2 tables.\n" in finished.err
+    assert finished.err.endswith("CommandError: Differences were found.\n")
+
+
+def test_json_of_a_real_process_is_alone_on_standard_output(sqlite: Pair) -> None:
+    tags(sqlite.source, 2)
+    finished = run_manage(*map(str, words(sqlite, "testapp.Tag", "--format", "json")))
+    assert finished.code == json.loads(finished.out)["exit_code"] == 3
+    assert "Traceback" not in finished.err
+
+
+def test_says_nothing_at_verbosity_0_but_that_it_differs(sqlite: Pair) -> None:
+    assert compare(sqlite, "testapp.Tag", "-v", "0") == (0, "", "")
+    tags(sqlite.source, 2)
+    assert compare(sqlite, "testapp.Tag", "-v", "0") == (3, "", "CommandError: Differences were found.\n")
+
+
+def test_reports_to_a_file_even_where_it_differs(sqlite: Pair, tmp_path: Path) -> None:
+    tags(sqlite.source, 2)
+    for form in ("json", "html", "txt"):
+        file = tmp_path / f"report.{form}"
+        assert compare(sqlite, "testapp.Tag", "--report", file).code == 3
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert PASSWORD not in file.read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 3
+    assert "Differences were found." in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "report.txt").read_text().endswith("Differences were found.\n")
+
+
+def test_refuses_a_report_through_a_link(sqlite: Pair, tmp_path: Path) -> None:
+    (tmp_path / "report").symlink_to(tmp_path / "victim")
+    finished = compare(sqlite, "testapp.Tag", "--report", tmp_path / "report")
+    assert (finished.code, finished.out) == (2, "")
+    assert not (tmp_path / "victim").exists()
+
+
+@to_each_engine
+def test_finds_nothing_after_a_move(pair: Pair) -> None:
+    tags(pair.source, 3)
+    insert_rows(Chapter, pair.source, [{"title": "t", "tag_id": 2, "_order": 0}])
+    moved = run("batch_migrate", "--source", pair.source, "--dest", pair.dest, "--no-input")
+    assert moved.code == 0, moved.err
+    finished = compare(pair)
+    assert (finished.code, error_in(finished)) == (0, "")
+    assert rows_of(Chapter, pair.dest).count() == 1

@@ -1,0 +1,74 @@
+"""Wagtail, moved around all engines with nothing of it changed, and at work after every move."""
+
+import pytest
+
+from tests.realapps.project import HOPS, Hop, Journeys, hop_of
+
+pytestmark = [pytest.mark.sqlite, pytest.mark.postgresql, pytest.mark.mysql]
+
+# The tables behind SQLite's full-text search: a part of the index that Wagtail builds anew.
+SHADOWS = [f"wagtailsearch_indexentry_fts{part}" for part in ("", "_config", "_content", "_data", "_docsize", "_idx")]
+
+
+@pytest.fixture(params=HOPS, ids="-to-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    pair: tuple[str, str] = request.param
+    return pair
+
+
+@pytest.fixture
+def hop(pair: tuple[str, str], journeys: Journeys) -> Hop:
+    return hop_of(journeys["wagtail"].result(), pair)
+
+
+def test_moves_every_value(hop: Hop, pair: tuple[str, str]) -> None:
+    compared = hop.facts["compare"]
+
+    assert compared["differences"] == []
+    assert compared["tables"] >= 90
+    assert compared["filled"] >= 70
+    assert compared["rows"] >= 2_000
+    assert compared["unknown"] == (SHADOWS if pair[0] == "sqlite" else [])
+
+
+def test_says_that_all_is_well(hop: Hop) -> None:
+    assert hop.moved.out.splitlines()[-3:] == [
+        f"Counts agree in {hop.facts['compare']['tables']} tables.",
+        "Counters are above the largest keys, and every foreign key leads to a row.",
+        "0 errors, 0 rows rejected.",
+    ]
+
+
+def test_keeps_the_trees(hop: Hop) -> None:
+    assert hop.facts["trees"]["said"] == [
+        "Checking page tree for problems...",
+        "No problems found.",
+        "Checking collection tree for problems...",
+        "No problems found.",
+    ]
+
+
+def test_shows_every_page(hop: Hop) -> None:
+    pages = hop.facts["read"]["pages"]
+
+    assert pages >= 60
+    assert hop.facts["read"] == {
+        "pages": pages,
+        "wrong": [],
+        "redirect": 301,
+        "closed page": [302, 200],
+        "by the API": True,
+        "document": True,
+    }
+
+
+def test_is_administered(hop: Hop) -> None:
+    assert hop.facts["administer"] == {"login": 302, "wrong": [], "lists its entry": True, "approved": "approved"}
+
+
+def test_goes_on_with_the_next_keys(hop: Hop) -> None:
+    assert hop.facts["go_on"] == {"page": 200, "submissions": 1, "not the next key": []}
+
+
+def test_is_searched_by_a_new_index(hop: Hop) -> None:
+    assert hop.facts["search"] == {"found": ["Written after the move"], "by title": True}

@@ -1,0 +1,108 @@
+"""Files with personal data in them: for their owner alone, whole or not at all, and never somewhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from migrator import files
+from migrator.errors import UsageError
+from migrator.files import append_private, check_target, replace_private
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write_appended(path: Path, text: str) -> None:
+    with append_private(path) as file:
+        file.write(text)
+
+
+WAYS = [pytest.param(replace_private, id="replaced"), pytest.param(write_appended, id="appended")]
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_keeps_everybody_else_out(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+    path, before = tmp_path / "report.txt", os.umask(0)
+    try:
+        write(path, "ä")
+    finally:
+        os.umask(before)
+    assert mode(path) == 0o600
+    assert path.read_text(encoding="utf-8") == "ä"
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_locks_up_a_file_that_was_open_to_all(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+    path = tmp_path / "report.txt"
+    path.touch(0o666)
+    path.chmod(0o666)
+    write(path, "text")
+    assert mode(path) == 0o600
+
+
+@pytest.mark.parametrize(("write", "expected"), [(replace_private, "new"), (write_appended, "a longer oldnew")])
+def test_replaces_or_appends(tmp_path: Path, write: Callable[[Path, str], None], expected: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("a longer old")
+    write(path, "new")
+    assert path.read_text() == expected
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [check_target, *[way.values[0] for way in WAYS]])
+@pytest.mark.parametrize("leads", ["to a file", "nowhere"])
+def test_refuses_a_symbolic_link(tmp_path: Path, write: Callable[..., None], leads: str) -> None:
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    if leads == "to a file":
+        victim.write_text("precious")
+    link.symlink_to(victim)
+    with pytest.raises(UsageError) as raised:
+        write(link, *([] if write is check_target else ["text"]))
+    assert str(raised.value) == (
+        f"{str(link)!r} is a symbolic link; name a plain file, so that nobody can redirect it."
+    )
+    assert link.is_symlink()
+    assert victim.read_text() == "precious" if leads == "to a file" else not victim.exists()
+
+
+@pytest.mark.parametrize("write", [check_target, *[way.values[0] for way in WAYS]])
+def test_refuses_a_directory_and_a_missing_one(tmp_path: Path, write: Callable[..., None]) -> None:
+    text = [] if write is check_target else ["text"]
+    with pytest.raises(UsageError) as raised:
+        write(tmp_path, *text)
+    assert str(raised.value) == f"{str(tmp_path)!r} is a directory; name a file in it."
+    with pytest.raises(UsageError) as raised:
+        write(tmp_path / "missing" / "file", *text)
+    assert str(raised.value) == (
+        f"The directory {str(tmp_path / 'missing')!r} does not exist; create it, or name another file."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, kind: False)  # root may write anywhere
+    with pytest.raises(UsageError) as raised:
+        check_target(tmp_path / "file")
+    assert str(raised.value) == f"The directory {str(tmp_path)!r} cannot be written; name another file."
+
+
+def test_keeps_the_old_file_where_the_new_one_cannot_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.txt"
+    path.write_text("old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        replace_private(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,163 @@
+"""One report, three forms: aligned text for people, JSON for programs, and an HTML page that stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from migrator.errors import UsageError
+from migrator.report import (
+    Grid,
+    Report,
+    byte_text,
+    cell_text,
+    grid_text,
+    plural,
+    to_html,
+    to_json,
+    to_text,
+    write_report,
+)
+
+GRID = Grid(
+    "Copied",
+    ("model", "rows", "seconds", "note"),
+    (("shop.Order", 1234567, 0.04, None), ("shop.<b>Item</b>", 5, 12.0, "piped & quick")),
+    ("total", 1234572, 12.04, ""),
+)
+REPORT = Report("Move\n  from 'a'\n  to   'b <new>'", (GRID,), ("0 errors.", "1 < 2"), {"remark": "ä", "n": 3}, 4)
+
+TEXT = """\
+Move
+  from 'a'
+  to   'b <new>'
+
+Copied
+  model                  rows  seconds  note
+  ----------------  ---------  -------  -------------
+  shop.Order        1,234,567      0.0  -
+  shop.<b>Item</b>          5     12.0  piped & quick
+  ----------------  ---------  -------  -------------
+  total             1,234,572     12.0
+
+0 errors.
+1 < 2"""
+
+
+def test_text_is_aligned_numbers_to_the_right() -> None:
+    assert to_text(REPORT) == TEXT
+    assert not [line for line in TEXT.splitlines() if line != line.rstrip()]
+
+
+def test_a_column_with_gaps_is_still_one_of_numbers() -> None:
+    grid = Grid("", ("n", "x"), ((1, None), (None, 22), (333, 1)))
+    assert grid_text(grid) == "    n   x\n  ---  --\n    1   -\n    -  22\n  333   1"
+
+
+def test_an_empty_grid_is_only_its_head() -> None:
+    assert grid_text(Grid("Nothing", ("model", "rows"), ())) == "Nothing\n  model  rows\n  -----  ----"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0, "0"), (-1234, "-1,234"), (1234.56, "1,234.6"), ("1234", "1234"), (True, "True")],
+)
+def test_cells_are_written_for_people(value: str | int | float | None, text: str) -> None:
+    assert cell_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (5 * 1024**2, "5.0 MiB"),
+     (3 * 1024**3, "3.0 GiB"), (2 * 1024**4, "2.0 TiB"), (5000 * 1024**4, "5000.0 TiB")],
+)  # fmt: skip
+def test_bytes_are_written_in_a_fitting_unit(count: int, text: str) -> None:
+    assert byte_text(count) == text
+
+
+def test_a_noun_agrees_with_its_number() -> None:
+    assert [plural(n, "row") for n in (0, 1, 2, 2000)] == ["0 rows", "1 row", "2 rows", "2,000 rows"]
+    assert plural(2, "index", "indexes") == "2 indexes"
+
+
+def test_json_is_the_document_and_the_exit_code() -> None:
+    found = json.loads(to_json(REPORT))
+    assert found == {"remark": "ä", "n": 3, "exit_code": 4}
+
+
+class Page(HTMLParser):
+    """Collect texts by element, and check that every element ends."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.seen: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        assert not {"src", "href", "onload"} & {name for name, _ in attrs}
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append((self.open[-1], data))
+
+
+def test_html_shows_everything_and_loads_nothing() -> None:
+    page = Page(to_html(REPORT))
+    assert not {"script", "link", "img", "iframe"} & set(page.seen)
+    texts = [(tag, text) for tag, text in page.texts if tag != "style"]
+    assert texts == [
+        ("title", "Move"),
+        ("h1", "Move"),
+        ("p", "  from 'a'"),
+        ("p", "  to   'b <new>'"),
+        ("h2", "Copied"),
+        *[("th", head) for head in GRID.headers],
+        *[("td", text) for text in ("shop.Order", "1,234,567", "0.0", "-")],
+        *[("td", text) for text in ("shop.<b>Item</b>", "5", "12.0", "piped & quick")],
+        *[("td", text) for text in ("total", "1,234,572", "12.0")],
+        ("p", "0 errors."),
+        ("p", "1 < 2"),
+    ]
+
+
+def test_html_lets_no_text_become_markup() -> None:
+    evil = "<script>alert(1)</script>"
+    report = Report(evil, (Grid(evil, (evil,), ((evil,),), (evil,)),), (evil,))
+    assert "<script" not in to_html(report)
+    assert to_html(report).count("&lt;script&gt;") == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("r.json", "{"), ("r.JSON", "{"), ("r.html", "<!doctype html>"), ("r.htm", "<!doctype html>"), ("r.txt", "Move\n"),
+     ("r", "Move\n"), ("r.log", "Move\n")],
+)  # fmt: skip
+def test_a_file_has_the_form_that_its_name_says(tmp_path: Path, name: str, begins: str) -> None:
+    path = tmp_path / name
+    write_report(REPORT, path)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(begins)
+    assert re.search(r"[^\n]\n\Z", text)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_is_never_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "report.txt").symlink_to(tmp_path / "victim")
+    with pytest.raises(UsageError, match="symbolic link"):
+        write_report(REPORT, tmp_path / "report.txt")
+    assert not (tmp_path / "victim").exists()
