@@ -60,7 +60,7 @@ class StoreSuite:
         assert (store.decode(found["a"].raw), store.decode(found["b"].raw)) == ({"a": 1}, 5)
         assert found["b"].expires is None
         assert found["a"].expires is not None
-        assert 96 * SECOND < found["a"].expires - now() <= 100 * SECOND
+        assert 95 * SECOND < found["a"].expires - now() <= 100 * SECOND
 
     def test_lists_its_keys_once(self, store: KeyStore, space: KeySpace) -> None:
         if not store.can_list_keys:
@@ -110,7 +110,7 @@ class StoreSuite:
 
     def test_frees_the_key_when_it_ends(self, store: KeyStore, space: KeySpace) -> None:
         store.add(space, [self.item(store, "k", "old", now() + 2 * SECOND)])
-        time.sleep(3.2 if self.alias == "memcached" else 2.1)  # whose clock ticks once a second
+        time.sleep(5 if self.alias == "memcached" else 2.1)  # whose clock ticks once a second
         # A herd's key stays a minute longer, for those who are still reading it.
         assert store.add(space, [self.item(store, "k", "new", now() + HOUR)]) == (
             set() if self.alias == "herd" else {"k"}
