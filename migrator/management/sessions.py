@@ -34,7 +34,7 @@ OPTIONS = (
     "after_switch",
     "dry_run",
 )
-WHERE = {"cache": ("CACHE", "the cache, in CACHES"), "db": ("DB", "the database, in DATABASES")}
+WHERE = {"cache": ("CACHE", "A cache in CACHES"), "db": ("DB", "A database in DATABASES")}
 
 
 def regular_expression(text: str) -> str:
@@ -87,7 +87,7 @@ class SessionsCommand(MigratorCommand):
         for end, kind in (("source", self.source_kind), ("dest", self.dest_kind)):
             name, what = WHERE[kind]
             default = "" if both_needed else " (default: the one that sessions use)"
-            parser.add_argument(f"--{end}", required=both_needed, metavar=name, help=f"{what.capitalize()}{default}.")
+            parser.add_argument(f"--{end}", required=both_needed, metavar=name, help=f"{what}{default}.")
         self._add_engines(parser)
         self._add_policies(parser)
         self._add_passes(parser)

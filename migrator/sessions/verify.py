@@ -228,11 +228,21 @@ class _Comparer:
 
     def _difference(self, one: Session, other: Session | None) -> tuple[str, str] | None:
         if other is None:
-            expires = self._dest.rounded(one.expires)
-            return None if expires is not None and expires <= now() else ("missing", "missing in the destination")
+            return self._missing(one)
         if expiry := self._expiry_difference(one, other):
             return "expiry_differs", expiry
         return self._data_difference(one, other) if self._is_full else None
+
+    def _missing(self, session: Session) -> tuple[str, str] | None:
+        expires = self._dest.rounded(session.expires)
+        if expires is not None and expires <= now():
+            return None
+        if self._is_full:
+            try:
+                self._source.load(session)
+            except (Unreadable, Problem) as error:
+                return "unreadable", f"unreadable in the source, and missing in the destination: {error}"
+        return "missing", "missing in the destination"
 
     def _expiry_difference(self, one: Session, other: Session) -> str | None:
         if one.expires is None or other.expires is None:
