@@ -25,6 +25,7 @@ class Converter:
         self._source, self._dest, self._options = source, dest, options
         self._verbatim = dest.takes_verbatim(source)
         # Raw values of equal spelling need not be read; signed text is, for a row that cannot be read is no session.
+        self._tells_time = source.keeps_text and (dest.keeps_text or bool(dest.roles))
         self._blind = self._verbatim and not source.keeps_text
 
     def convert(self, session: Session, tally: Tally) -> Session:
@@ -57,7 +58,7 @@ class Converter:
 
     def _saved(self, session: Session, moment: int) -> int:
         """Return the second at which a session was saved, the present where its place does not keep it."""
-        known = saved_at(str(session.payload)) if self._source.keeps_text else None
+        known = saved_at(str(session.payload)) if self._tells_time else None
         return moment // MICROSECONDS if known is None else known
 
     def _given_expiry(self, session: Session, data: Data) -> int | None:

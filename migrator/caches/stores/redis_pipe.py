@@ -11,13 +11,16 @@ from importlib import import_module
 from typing import Any
 
 Command = tuple[bytes, ...]
+# One for each number of parts; no command of ours has more.
+_TEMPLATES = [b"*%d\r\n" % count + b"$%d\r\n%b\r\n" * count for count in range(12)]
 
 
 def packed(command: Command) -> bytes:
     """Spell one command in the protocol of the server."""
-    parts = [b"*%d\r\n" % len(command)]
-    parts += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
-    return b"".join(parts)
+    sized: list[Any] = []
+    for part in command:
+        sized += (len(part), part)
+    return _TEMPLATES[len(command)] % tuple(sized)
 
 
 class Pipe:

@@ -70,6 +70,13 @@ class KeyedTable:
         self.table = quote(layout.table)
         self.key, self.value, self.expires = quote(layout.key), quote(layout.value), quote(layout.expires)
         self.columns = ", ".join(quote(name) for name in layout.names())
+        self._read_columns = ", ".join(
+            [self.key, self.value, self._expiry_read(), *(quote(column.name) for column in layout.more)]
+        )
+
+    def _expiry_read(self) -> str:
+        """Spell the expiry as it is read: the column, or an expression that gives microseconds of Unix time."""
+        return str(self.expires)
 
     @property
     def can_open_again(self) -> bool:
@@ -117,6 +124,8 @@ class KeyedTable:
 
     def microseconds(self, moment: Any) -> int:
         """Turn what the column gives into microseconds of Unix time."""
+        if type(moment) is int:
+            return moment
         if isinstance(moment, str):
             moment = dt.datetime.fromisoformat(moment)
         if moment.tzinfo is None:
@@ -136,7 +145,7 @@ class KeyedTable:
         while True:
             beyond = f" AND {self.key} > %s" if after else ""
             sql = (
-                f"SELECT {self.columns} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
+                f"SELECT {self._read_columns} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
                 f" ORDER BY {self.key} LIMIT {size:d}"
             )
             found = self._rows(sql, [self.moment(now()), *parameters, *after])
@@ -166,7 +175,7 @@ class KeyedTable:
         if not keys:
             return {}
         condition, parameters = self._where_keys(keys)
-        sql = f"SELECT {self.columns} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
+        sql = f"SELECT {self._read_columns} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
         return {row.key: row for row in self._loaded(self._rows(sql, [*parameters, self.moment(now())]))}
 
     def present(self, keys: Sequence[str]) -> set[str]:

@@ -24,6 +24,10 @@ class PostgreSQLTable(KeyedTable):
         started, database = self._rows(sql, [])[0]
         return f"{self.connection.vendor}:{started}:{database}:{self.layout.table}"
 
+    def _expiry_read(self) -> str:
+        # A moment takes the driver longer to make than all else in the row.
+        return f"(EXTRACT(EPOCH FROM {self.expires}) * 1000000)::bigint"
+
     def _where_keys(self, keys: Sequence[str]) -> tuple[str, list[Any]]:
         return f"{self.key} = ANY(%s)", [list(keys)]
 
