@@ -157,7 +157,7 @@ class _Run:
 
     def all_passes(self) -> list[Tally]:
         """Run the first pass, then more until one changes nothing, as many as were asked for."""
-        if self._manifest:
+        if self._manifest and not self._options.after_switch:
             self._manifest.set_finished(False)
         passes = [self._one_pass("sessions", is_first=True)]
         for number in range(self._options.catch_up):
