@@ -75,9 +75,11 @@ class ClusterPipe:
         self._client = client
 
     def run_commands(self, commands: Sequence[Command]) -> list[Any]:
+        if commands and commands[0][0] == b"EVAL":  # which pipelines of clusters do not take
+            return [self._client.eval(script, int(keys), *rest) for _, script, keys, *rest in commands]
         pipeline = self._client.pipeline()
-        for command in commands:
-            pipeline.execute_command(*command)
+        for verb, *rest in commands:
+            pipeline.execute_command(verb.decode(), *rest)
         found: list[Any] = pipeline.execute(raise_on_error=False)
         return found
 
