@@ -9,7 +9,16 @@ from django.apps import apps
 from django.conf import settings
 
 from ..errors import UsageError
-from .engines import cache_engine, cache_prefix, engine_class, instance, keeps_files, table_engine
+from .engines import (
+    cache_engine,
+    cache_prefix,
+    engine_class,
+    engine_model,
+    instance,
+    keeps_files,
+    keeps_rows,
+    table_engine,
+)
 from .layouts import STOCK_MODEL, session_layout
 from .records import CopyOptions, End
 from .stores.base import Store
@@ -64,8 +73,6 @@ def _open_table(end: End, options: CopyOptions) -> Store:
 
 def _model_name(engine_name: str | None) -> str:
     """Return the model of an engine's table: the one named, the project's, or Django's."""
-    from .engines import engine_model, keeps_rows
-
     engine = engine_class(engine_name or settings.SESSION_ENGINE)
     model = engine_model(engine) if keeps_rows(engine) else None
     if model is not None and apps.is_installed(model._meta.app_config.name):
