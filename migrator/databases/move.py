@@ -179,9 +179,8 @@ class Move:
         rows = sum(tally.rows_written for tally in self._tallies.values())
         text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
         if items := run.items_taken_off():
-            text += (
-                f" Until then {plural(len(items), 'index or foreign key', 'indexes and foreign keys')} are off there."
-            )
+            objects = plural(len(items), "index or foreign key", "indexes and foreign keys")
+            text += f" Taken off there until then: {objects}."
         return text
 
     def _open_rejects(self) -> Rejects:
@@ -301,14 +300,11 @@ class Move:
         if run is None:
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
         items = run.items_taken_off()
-        if not self._watcher.prompter.proceed(
-            f"Put back {plural(len(items), 'object')} in {alias!r} and forget the run?"
-        ):
+        objects = plural(len(items), "index or foreign key", "indexes and foreign keys")
+        if not self._watcher.prompter.proceed(f"Put back {objects} in {alias!r} and forget the run?"):
             raise Declined("Nothing was written.")
         put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
         reset_counters(plan)
         self._journal.drop()
-        return Outcome(
-            plan, {}, None, time.perf_counter() - self._started,
-            remark=f"The run is given up: {plural(len(items), 'object')} put back in {alias!r}, and the copied rows stay.",
-        )  # fmt: skip
+        remark = f"The run is given up: {objects} put back in {alias!r}, and the copied rows stay."
+        return Outcome(plan, {}, None, time.perf_counter() - self._started, remark=remark)

@@ -29,9 +29,10 @@ class Dangling:
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
-        verb = "points" if self.rows == 1 else "point"
+        point = "points" if self.rows == 1 else "point"
+        target = label_of(self.reference.target_table)
         return (
-            f"{plural(self.rows, 'row')} {verb} by {attname} at a row of {label_of(self.reference.target_table)} that is missing "
+            f"{plural(self.rows, 'row')} {point} by {attname} at a row of {target} that is missing "
             f"(for example primary key {', '.join(self.keys)})"
         )
 

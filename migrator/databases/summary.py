@@ -41,8 +41,8 @@ def plan_report(plan: Plan) -> Report:
 def _plan_lines(plan: Plan) -> list[str]:
     lines = []
     if plan.destroyed:
-        way = f"it takes --replace {plan.dest.alias}, or the alias typed at the question"
-        lines.append(f"Emptied first ({way}): {_with_rows(plan.destroyed)}.")
+        lines.append(f"Emptied first: {_with_rows(plan.destroyed)}.")
+        lines.append(f"That takes --replace {plan.dest.alias}, or the alias typed at the question.")
     made = [table for table in plan.emptied if table.is_made_by_migrate]
     if made:
         lines.append(f"Replaced, as Django's migrate made them: {_with_rows(made)}.")

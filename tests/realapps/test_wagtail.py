@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.realapps.project import HOPS, Hop, Journeys, hop_of
+from tests.realapps.project import FIRST_HOPS, HOPS, Hop, Journeys, hop_of
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.postgresql, pytest.mark.mysql]
 
@@ -48,6 +48,7 @@ def test_keeps_the_trees(hop: Hop) -> None:
     ]
 
 
+@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
 def test_shows_every_page(hop: Hop) -> None:
     pages = hop.facts["read"]["pages"]
 
@@ -62,6 +63,7 @@ def test_shows_every_page(hop: Hop) -> None:
     }
 
 
+@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
 def test_is_administered(hop: Hop) -> None:
     assert hop.facts["administer"] == {"login": 302, "wrong": [], "lists its entry": True, "approved": "approved"}
 

@@ -67,7 +67,7 @@ from wagtail.test.snippets.models import (
 from wagtail.users.models import UserProfile
 
 PASSWORD = "correct horse"
-BLOG_ENTRIES = 45
+BLOG_ENTRIES = 40
 EVENTS = 15
 SUBMISSIONS = 25
 # What titles and texts are made of: several scripts, characters of four bytes, quotes, and the end of a line.
