@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.core.management.base import CommandParser
 from ..progress import Progress
 from ..prompts import Prompter
 from ..report import Report
-from ..sessions.copy import copy_sessions
+from ..sessions.copy import CopyResult, copy_sessions
 from ..sessions.outcome import copy_report, plan_report
 from ..sessions.records import DEFAULT_CHUNK_SIZE, CopyOptions, End
 from .base import MigratorCommand, positive_integer
@@ -81,6 +82,7 @@ class SessionsCommand(MigratorCommand):
 
     source_kind = "cache"
     dest_kind = "cache"
+    copy: Callable[..., CopyResult] = staticmethod(copy_sessions)
 
     def add_options(self, parser: CommandParser) -> None:
         both_needed = self.source_kind == self.dest_kind
@@ -168,7 +170,7 @@ class SessionsCommand(MigratorCommand):
             self.source_kind, options["source"], options["source_engine"], options.get("source_model"), keys_from
         )
         dest = End(self.dest_kind, options["dest"], options["dest_engine"], options.get("dest_model"))
-        result = copy_sessions(
+        result = self.copy(
             source=source,
             dest=dest,
             options=CopyOptions(**{name: options[name] for name in OPTIONS}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...sessions.routes import copy_sessions_db_to_cache
 from ..sessions import SessionsCommand
 
 
@@ -9,3 +10,4 @@ class Command(SessionsCommand):
     help = "Copy everybody's sessions from a database table to a cache; nobody is logged out."
     source_kind = "db"
     dest_kind = "cache"
+    copy = staticmethod(copy_sessions_db_to_cache)
