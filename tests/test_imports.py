@@ -24,7 +24,7 @@ FLOORS: list[tuple[str, str]] = [
     ("each engine", r"databases\.engines\..+"),
     ("conductors", r"databases\.(copy|move|rows|counting)"),
     ("what conductors return, as reports", r"databases\.summary"),
-    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish)"),
+    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
     ("stages", r"databases(\..+)?"),
     ("commands", r"management(\..+)?"),
 ]
