@@ -40,6 +40,8 @@ class Report:
     lines: tuple[str, ...]
     document: Mapping[str, Any] = field(default_factory=dict)
     exit_code: int = 0
+    # What was shown earlier on, and belongs into a file all the same.
+    preface: Report | None = None
 
 
 def cell_text(value: Cell) -> str:
@@ -106,9 +108,22 @@ def to_json(report: Report) -> str:
     return json.dumps({**report.document, "exit_code": report.exit_code}, indent=2, default=str)
 
 
-def to_html(report: Report) -> str:
-    """Render the report as one HTML page that needs no other file."""
+def to_full_text(report: Report) -> str:
+    """Render the report with its preface."""
+    return "\n\n".join(to_text(part) for part in (report.preface, report) if part)
 
+
+def to_html(report: Report) -> str:
+    """Render the report, with its preface, as one HTML page that needs no other file."""
+    title = html.escape(report.heading.splitlines()[0])
+    parts = [part for shown in (report.preface, report) if shown for part in _html_parts(shown)]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _html_parts(report: Report) -> list[str]:
     def cells(row: Sequence[Cell]) -> str:
         return "".join(
             f'<td class="number">{cell_text(value)}</td>'
@@ -126,10 +141,7 @@ def to_html(report: Report) -> str:
         parts.append(f"<h2>{html.escape(grid.title)}</h2><table><thead><tr>{heads}</tr></thead>")
         parts.append(f"<tbody>{rows}</tbody>{foot}</table>")
     parts += [f"<p>{html.escape(line)}</p>" for line in report.lines]
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
+    return parts
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -138,5 +150,5 @@ def write_report(report: Report, path: Path) -> None:
     Raises :exc:`migrator.errors.UsageError` where the file cannot be written.
     """
     forms = {".json": to_json, ".html": to_html, ".htm": to_html}
-    text = forms.get(path.suffix.lower(), to_text)(report)
+    text = forms.get(path.suffix.lower(), to_full_text)(report)
     replace_private(path, text if text.endswith("\n") else text + "\n")

@@ -24,7 +24,7 @@ FLOORS: list[tuple[str, str]] = [
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables)(\..+)?"),
     ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),
     ("what conductors return, as reports", r"databases\.summary|(caches|sessions)\.outcome"),
-    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish)"),
+    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
     ("stages", r"(databases|sessions)(\..+)?"),
     ("commands", r"management(\..+)?"),
 ]

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from django.core.management import call_command
-
 from ..conf import load
-from ..errors import Declined
 from ..interrupts import Interrupts
 from .choices import RESUME_HINT, Choices, Watcher, check_choices
-from .ends import open_ends, open_engine
+from .ends import open_ends
+from .migrating import migrate_destination
 from .move import Move
 from .outcome import Outcome
-from .schema import unapplied_migrations
 from .selection import select
 
 
@@ -71,17 +68,7 @@ def batch_migrate(
     if migrate and not dry_run:
         with open_ends(source, dest, settings):
             pass  # tells whether they can be the ends of a move, before anything is created
-        _migrate_destination(dest, watcher)
+        migrate_destination(dest, watcher)
     with Interrupts() as interrupts, open_ends(source, dest, settings) as ends:
         move = Move(ends, selection, choices, watcher, interrupts)
         return move.make(is_whole=not labels, will_migrate=migrate and dry_run)
-
-
-def _migrate_destination(dest: str, watcher: Watcher) -> None:
-    names = unapplied_migrations(open_engine(dest, must_exist=False).connection)
-    if not names:
-        return
-    if not watcher.prompter.proceed(f"Apply {len(names)} migrations to {dest!r} first?"):
-        raise Declined("Nothing was written.")
-    watcher.progress.message(f"Applying {len(names)} migrations to {dest!r} …")
-    call_command("migrate", database=dest, interactive=False, verbosity=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -78,7 +78,7 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         ends.source.remember_session()
         yield ends
     except Error as error:
-        raise explained(error, ends) from error
+        raise explained(error, (ends.dest, ends.source)) from error
     finally:
         for engine in (ends.source, ends.dest):
             with contextlib.suppress(Error):
@@ -93,6 +93,8 @@ def open_for_reading(*aliases: str) -> Iterator[list[Engine]]:
         for engine in engines:
             engine.open_source()
         yield engines
+    except Error as error:
+        raise explained(error, engines) from error
     finally:
         for engine in engines:
             with contextlib.suppress(Error):
@@ -108,9 +110,9 @@ def _check_distinct(ends: Ends) -> None:
         )
 
 
-def explained(error: Error, ends: Ends) -> MigratorError:
+def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:
     """Turn a database's error into one line without values."""
-    for engine in (ends.dest, ends.source):
+    for engine in engines:
         if engine.owns(error):
             fault = engine.fault(error, "")
             return MigratorError(f"{engine.alias!r} stopped the run: {fault.message} [{fault.code}].")

@@ -67,14 +67,14 @@ class Move:
                 raise Refused(self._unfinished_text(unfinished))
             plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
             self._watcher.show(plan)
-            refuse(plan, on_error=self._choices.on_error)
+            refuse(plan)
             if self._choices.dry_run:
                 return Outcome(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
             run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
             return self._walk(run, plan)
 
     def _nothing_to_resume(self, finished: Run | None) -> Outcome:
-        plan = self._plan(is_whole=False, is_resumed=True)
+        plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
         alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
         remark = f"No unfinished run in {alias!r}: nothing to resume."
         if finished:
@@ -83,7 +83,9 @@ class Move:
 
     # -- before the first write -------------------------------------------------------------------------------
 
-    def _plan(self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False) -> Plan:
+    def _plan(
+        self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False, checks_contents: bool = True
+    ) -> Plan:
         self._watcher.progress.message(f"Looking at {plural(len(self._selection.tables), 'table')} in both databases …")
         return make_plan(
             self._ends,
@@ -94,6 +96,8 @@ class Move:
             is_whole=is_whole,
             is_resumed=is_resumed,
             will_migrate=will_migrate,
+            skips_rows=self._choices.on_error == "skip",
+            checks_contents=checks_contents,
         )
 
     def _lock(self) -> None:
@@ -166,7 +170,7 @@ class Move:
             text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
             raise Interrupted(text, error.exit_code - 128) from None
         except (MigratorError, Error) as error:
-            told = explained(error, self._ends) if isinstance(error, Error) else error
+            told = explained(error, (self._ends.dest, self._ends.source)) if isinstance(error, Error) else error
             raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
         finally:
             rejects.close()
@@ -295,7 +299,7 @@ class Move:
     # -- giving a run up ----------------------------------------------------------------------------------------
 
     def _clean_up(self, run: Run | None) -> Outcome:
-        plan = self._plan(is_whole=False, is_resumed=True)
+        plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
         alias = self._ends.dest.alias
         if run is None:
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")

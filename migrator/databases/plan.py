@@ -49,6 +49,10 @@ class Plan:
     keeps_indexes: bool
     # The tables that ``--migrate`` would create first, with the source's rows; only a dry run has any.
     created: tuple[tuple[Table, int], ...] = ()
+    # The rows in the destination are the run's own.
+    is_resumed: bool = False
+    # Rows that cannot be stored are set aside.
+    skips_rows: bool = False
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:
@@ -58,7 +62,7 @@ class Plan:
     @property
     def emptied(self) -> tuple[TablePlan, ...]:
         """The destination's tables that are emptied first, children before parents."""
-        if self.adds_rows:
+        if self.adds_rows or self.is_resumed:
             return ()
         return tuple(table for table in reversed(self.tables) if table.dest_rows)
 
@@ -70,7 +74,12 @@ class Plan:
     @property
     def stopping(self) -> tuple[Finding, ...]:
         """What keeps the run from starting."""
-        return tuple(finding for finding in self.findings if finding.stops)
+        return tuple(finding for finding in self.findings if finding.stops and finding not in self.set_aside)
+
+    @property
+    def set_aside(self) -> tuple[Finding, ...]:
+        """What the rows that will be rejected have, where they are skipped."""
+        return tuple(f for f in self.findings if f.stops and f.is_about_rows) if self.skips_rows else ()
 
     def identity(self) -> dict[str, Any]:
         """Describe what has to be the same for a run to be resumed."""

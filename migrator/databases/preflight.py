@@ -11,6 +11,7 @@ from .chunks import Restriction
 from .ends import Ends
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
+from .ordering import load_order
 from .plan import Plan, TablePlan, stored_tables, table_plans
 from .references import existing_keys, find_dangling, label_of, missing_parents, outside_references
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
@@ -29,11 +30,14 @@ def make_plan(
     is_whole: bool = True,
     is_resumed: bool = False,
     will_migrate: bool = False,
+    skips_rows: bool = False,
+    checks_contents: bool = True,
 ) -> Plan:
     """Look at both databases and describe what a run would do and what stands in its way.
 
     ``adds_rows``: the destination keeps its rows; ``restrictions``: the chosen rows, by table; ``is_resumed``: the
-    rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first.
+    rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first;
+    ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows are looked at.
     """
     restrictions = restrictions or {}
     source_has, dest_has = stored_tables(ends, selection.tables)
@@ -41,7 +45,7 @@ def make_plan(
     mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
     groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
     tables = [table for group in groups for table in group]
-    if not any(finding.stops for finding in findings):
+    if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_contents(ends, tables, source_has, dest_has)
         if not is_resumed:
             findings += _check_added(ends, tables, mappings) if adds_rows else _check_whole(ends, tables, mappings)
@@ -62,8 +66,15 @@ def make_plan(
         tuple(findings),
         adds_rows,
         keeps_indexes,
-        tuple((t, ends.source.count(t.name)) for t in selection.tables if not dest_has[t.name]) if will_migrate else (),
+        _created(ends, selection, dest_has) if will_migrate else (),
+        is_resumed,
+        skips_rows,
     )
+
+
+def _created(ends: Ends, selection: Selection, dest_has: StoredTables) -> tuple[tuple[Table, int], ...]:
+    missing = [table for table in selection.tables if not dest_has[table.name]]
+    return tuple((table, ends.source.count(table.name)) for group in load_order(missing) for table in group)
 
 
 def _known_tables() -> set[str]:
@@ -122,6 +133,12 @@ def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Ite
             "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
             is_about_rows=True,
         )
+    if others := ends.dest.catalogue.tables_of_others([table.table.name for table in tables]):
+        yield Finding(
+            ends.dest.alias,
+            f"this user does not own {shortened(others)}, so foreign keys there cannot be taken off and put back",
+            "Connect as the role that owns the tables, or make this one a member of it.",
+        )
     yield from _check_parents(ends, tables, mappings)
     emptied = [table.table for table in tables if table.dest_rows]
     for outside in outside_references(ends.dest, emptied) if emptied else ():
@@ -160,12 +177,9 @@ def _check_added(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Ite
             )
 
 
-def refuse(plan: Plan, *, on_error: str) -> None:
-    """Raise :exc:`Refused` with everything that keeps the run from starting.
-
-    Rows that cannot be stored do not, where they will be skipped and kept in the reject file.
-    """
-    stopping = [f for f in plan.stopping if not (on_error == "skip" and f.is_about_rows)]
+def refuse(plan: Plan) -> None:
+    """Raise :exc:`Refused` with everything that keeps the run from starting."""
+    stopping = plan.stopping
     if not stopping:
         return
     lines = "\n".join(f"  - {finding}" for finding in stopping)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import DataRejected, UsageError
-from ..files import append_private, check_target, replace_private
+from ..errors import DataRejected
+from ..files import append_private, replace_private
 
 
 @dataclass(frozen=True)
@@ -89,18 +89,8 @@ class RejectFile(Rejects):
 
 
 def rejects_for(on_error: str, path: Path | None) -> Rejects:
-    """Choose what happens to rows that cannot be stored.
-
-    Raises :exc:`UsageError` where rows shall be skipped and there is no file to keep them in.
-    """
-    if on_error == "stop":
-        return Rejects()
-    if on_error != "skip":
-        raise UsageError(f"on_error is {on_error!r}; it is 'stop' or 'skip'.")
-    if path is None:
-        raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
-    check_target(path)
-    return RejectFile(path)
+    """Choose what happens to rows that cannot be stored: ``stop``, or ``skip`` and keep them in ``path``."""
+    return RejectFile(path) if on_error == "skip" and path is not None else Rejects()
 
 
 def keep_lines(path: Path, is_current: Callable[[str, int | None], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,9 @@ def restrictions_for(
 
 def _chosen(source: Engine, model: type[Model], lookups: Mapping[str, Any]) -> QuerySet[Any]:
     try:
-        return QuerySet(model, using=source.alias).filter(**lookups).order_by()
+        with warnings.catch_warnings():  # of a time without its zone, which Django takes to be in TIME_ZONE
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return QuerySet(model, using=source.alias).filter(**lookups).order_by()
     except (FieldError, ValidationError, ValueError, TypeError) as error:
         text = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         raise UsageError(f"--filter does not fit {model._meta.label}: {text}") from None

@@ -77,7 +77,8 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         yield Finding(
             table.label,
             f"table {table.name!r} of {engine.alias!r} lacks the columns {shortened(absent)}",
-            "Apply the project's migrations there, or check out the code that fits that database.",
+            "Apply the project's migrations there, check out the code that fits that database, or leave the model out "
+            "with --exclude.",
         )
 
 

@@ -12,9 +12,10 @@ from .outcome import Outcome
 from .plan import Plan, TablePlan
 from .route import Tally
 from .schema import shortened
-from .verify import EQUAL, TableCount, Verification
+from .verify import EQUAL, REJECTED, TableCount, Verification
 
 SHOWN_FINDINGS = 20
+MEASURABLE_SECONDS = 0.01  # below that, a rate would say nothing
 
 
 # -- the plan -------------------------------------------------------------------------------------------------------
@@ -57,6 +58,9 @@ def _plan_lines(plan: Plan) -> list[str]:
         lines.append(f"Left out: {left_out.label} ({left_out.reason}).")
     if plan.unknown_tables:
         lines.append(f"Left out: tables that no model describes: {shortened(plan.unknown_tables)}.")
+    if plan.created:
+        lines.append("Values and foreign keys are checked when those tables are there.")
+    lines += [f"To be rejected: {finding}" for finding in plan.set_aside]
     lines += [f"Note: {finding}" for finding in plan.findings if not finding.stops][:SHOWN_FINDINGS]
     return lines
 
@@ -109,7 +113,7 @@ def outcome_report(outcome: Outcome) -> Report:
     document: dict[str, Any] = {"plan": plan_document(outcome.plan), "remark": outcome.remark}
     heading = f"Move from {outcome.plan.source.alias!r} to {outcome.plan.dest.alias!r}"
     if outcome.remark:
-        return Report(heading, (), (outcome.remark,), document, outcome.exit_code)
+        return Report(heading, (), (outcome.remark,), document, outcome.exit_code, plan_report(outcome.plan))
     grids = [_tally_grid(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
@@ -119,7 +123,8 @@ def outcome_report(outcome: Outcome) -> Report:
         "seconds_finishing": round(outcome.seconds_finishing, 3),
         "verification": verification_document(outcome.verification) if outcome.verification else None,
     }
-    return Report(heading, tuple(grids), tuple(_outcome_lines(outcome)), document, outcome.exit_code)
+    lines = tuple(_outcome_lines(outcome))
+    return Report(heading, tuple(grids), lines, document, outcome.exit_code, plan_report(outcome.plan))
 
 
 def _tally_grid(outcome: Outcome) -> Grid:
@@ -137,7 +142,7 @@ def _seconds(tally: Tally) -> float:
 
 def _tally_row(name: str, tally: Tally) -> tuple[Cell, ...]:
     seconds = _seconds(tally)
-    rate = int(tally.rows_read / seconds) if seconds else None
+    rate = int(tally.rows_read / seconds) if seconds >= MEASURABLE_SECONDS else None
     size = byte_text(tally.bytes_written)
     return (name, tally.rows_read, tally.rows_written, tally.rows_rejected, size, round(seconds, 1), rate)
 
@@ -198,8 +203,14 @@ def verification_lines(verification: Verification) -> list[str]:
     lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
     if verification.counts:
         differing = len(verification.differing)
+        lacking = sum(count.status == REJECTED for count in verification.counts)
         of_all = plural(len(verification.counts), "table")
-        lines.append(f"Counts differ in {differing} of {of_all}." if differing else f"Counts agree in {of_all}.")
+        if differing:
+            lines.append(f"Counts differ in {differing} of {of_all}.")
+        elif lacking:
+            lines.append(f"Counts agree in {of_all}, but for the rejected rows of {lacking} of them.")
+        else:
+            lines.append(f"Counts agree in {of_all}.")
     else:
         lines.append("Counts were not compared, as asked (--verify none).")
     if not (verification.late_counters or verification.dangling):

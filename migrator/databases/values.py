@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from django.db.models import UniqueConstraint
 
+from ..report import plural
 from .chunks import key_text, order
 from .columns import Way
 from .findings import Finding
@@ -66,7 +67,7 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     keys = ", ".join(source.quote(name) for name in table.key) or "1"
     sql = f"SELECT {keys} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
     examples = ", ".join(key_text(row) for row in source.fetch_all(sql, params))
-    text = f"{count:,} values: {question.reason} (for example primary key {examples})"
+    text = f"{plural(count, 'value')}: {question.reason} (for example primary key {examples})"
     return Finding(
         f"{table.label}.{question.column.attname}",
         text,

@@ -325,7 +325,10 @@ def test_reports_in_each_form(sqlite: Pair, tmp_path: Path) -> None:
     assert "0 errors, 0 rows rejected." in page
     text = (tmp_path / "report.txt").read_text()
     assert text.endswith("0 errors, 0 rows rejected.\n")
-    assert text in finished.out
+    for part in text.strip().split("\n\n"):  # the plan is in it, too
+        assert part in finished.out
+    assert text.startswith("Plan\n")
+    assert page.index("<h1>Plan</h1>") < page.index("<h1>Move from")
     assert PASSWORD not in page + text + (tmp_path / "report.json").read_text()
 
 

@@ -60,6 +60,10 @@ class Catalogue(Session):
             if not self.exists(item):
                 self.execute(item.put_back.replace("%", "%%"))
 
+    def tables_of_others(self, tables: Sequence[str]) -> list[str]:
+        """Name the tables among these that this session may fill and not alter."""
+        return []
+
     def take_off(self, item: TakenOff) -> None:
         """Take one index or constraint off, unless it is gone already."""
         if self.exists(item):

@@ -67,6 +67,14 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return [str(row[0]) for row in rows]
 
+    def tables_of_others(self, tables: Sequence[str]) -> list[str]:
+        rows = self.fetch_all(
+            "SELECT n FROM unnest(%s::text[]) n JOIN pg_class t ON t.oid = to_regclass(n) "
+            "WHERE NOT pg_has_role(t.relowner, 'USAGE') ORDER BY n",
+            ([self.connection.ops.quote_name(table) for table in tables],),
+        )
+        return [str(row[0]) for row in rows]
+
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
         quoted = self.connection.ops.quote_name(table.name)
         items = []
