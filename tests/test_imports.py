@@ -20,12 +20,12 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 FLOORS: list[tuple[str, str]] = [
     ("errors and records", r"errors|databases\.(tables|findings)"),
     ("settings, progress, prompts, reports", r"conf|checks|apps|progress|prompts|report|files|interrupts"),
-    ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?"),
-    ("each engine", r"databases\.engines\..+"),
-    ("conductors", r"databases\.(copy|move|rows|counting)"),
-    ("what conductors return, as reports", r"databases\.summary"),
+    ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|\w+\.base))?"),
+    ("each engine", r"databases\.engines\..+|caches\.(stores|tables)(\..+)?"),
+    ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),
+    ("what conductors return, as reports", r"databases\.summary|(caches|sessions)\.outcome"),
     ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
-    ("stages", r"databases(\..+)?"),
+    ("stages", r"(databases|sessions)(\..+)?"),
     ("commands", r"management(\..+)?"),
 ]
 ORDER = [
@@ -145,7 +145,11 @@ def test_caches_know_nothing_of_databases_and_sessions(name: str) -> None:
     assert {other.partition(".")[0] for other in ours(name)}.isdisjoint({"databases", "sessions"})
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("databases.engines")])
+# Tables of a key and a value have a file for each engine; the manifest is a file of the standard library.
+ENGINES = ("databases.engines", "caches.tables", "sessions.manifest")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(ENGINES)])
 def test_only_engines_name_engines(name: str) -> None:
     """Elsewhere a capability is asked for. Docstrings and comments may explain by example."""
     read = tree(name)

@@ -1,0 +1,1 @@
+"""Programs that measure us beside what a user would use instead."""

@@ -1,0 +1,1 @@
+"""Caches: their keys listed, read and written many at a time, with values as they are stored and exact expiry."""

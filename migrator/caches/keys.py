@@ -1,0 +1,67 @@
+"""Which raw keys belong to a cache, and which key of the application each of them is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import Refused
+
+_PROBES = ("zq0probe0one", "zq1probe1another")
+SESSION_KEY = r"[a-z0-9]{32}"
+
+
+@dataclass(frozen=True)
+class KeySpace:
+    """The keys of one cache that begin with ``prefix``, as the cache's own key function spells them.
+
+    A raw key is ours only where the key function gives it for what is left between ``head`` and ``tail``: a longer
+    prefix that begins alike, another version or another KEY_PREFIX never is.
+    """
+
+    prefix: str
+    head: str
+    tail: str
+    make_key: Callable[[str], str]
+    candidate: re.Pattern[str] | None = None
+
+    def raw(self, key: str) -> str:
+        """Spell the raw key of what follows the prefix."""
+        return self.make_key(self.prefix + key)
+
+    def key(self, raw: str) -> str | None:
+        """Return what follows the prefix in a raw key, None where the raw key is not one of ours."""
+        if not (raw.startswith(self.head) and raw.endswith(self.tail)):
+            return None
+        key = raw[len(self.head) : len(raw) - len(self.tail)]
+        if self.candidate and not self.candidate.fullmatch(key):
+            return None
+        return key if self.make_key(self.prefix + key) == raw else None
+
+
+def key_space(
+    make_key: Callable[[str], str], *, alias: str, prefix: str = "", candidate: str | None = None
+) -> KeySpace:
+    """Take the key function of a cache apart around ``prefix``.
+
+    Raises :exc:`Refused` where a raw key does not show the key it was made from.
+    """
+    first, second = (str(make_key(prefix + probe)) for probe in _PROBES)
+    head, found, tail = first.partition(_PROBES[0])
+    if not found or head + _PROBES[1] + tail != second:
+        raise Refused(
+            f"The KEY_FUNCTION of the cache {alias!r} cannot be reversed: the key {_PROBES[0]!r} does not appear once, "
+            "unchanged, in what it makes. Give the keys with --keys-from FILE, one on each line."
+        )
+    return KeySpace(prefix, head, tail, make_key, re.compile(candidate) if candidate else None)
+
+
+def unlisted_key_space(make_key: Callable[[str], str], *, prefix: str = "", candidate: str | None = None) -> KeySpace:
+    """Spell raw keys from given ones, for a cache whose own keys are never listed."""
+    return KeySpace(prefix, "", "", make_key, re.compile(candidate) if candidate else None)
+
+
+def escaped_glob(text: str) -> str:
+    """Escape what Redis's MATCH would read as a pattern."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)

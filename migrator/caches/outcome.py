@@ -1,0 +1,77 @@
+"""The report of a cache copy, from its records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ..report import Cell, Grid, Report, plural
+from .copy import CachePlan, CacheResult, tally_counts
+
+WORDS = {
+    "read": "read from the source",
+    "written": "written",
+    "present": "there already, left alone",
+    "overwritten": "there already, written over",
+    "refreshed": "changed in the source, written again",
+    "removed": "dropped in the source, taken back",
+    "expired": "expired, not copied",
+    "no_ttl": "without time to live, which they still are",
+    "unfit": "not held by the destination",
+}
+ALWAYS = ("read", "written", "present", "expired", "unfit")
+
+
+def plan_report(plan: CachePlan) -> Report:
+    """Tell what a copy would do, before it does anything."""
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("from", plan.source, "as given" if plan.in_source is None else plan.in_source),
+        ("to", plan.dest, None),
+    )
+    lines = [f"Values go {plan.encoding}.", *(f"Note: {note}" for note in plan.notes)]
+    return Report("Copy a cache", (Grid("", ("", "place", "keys"), rows),), tuple(lines))
+
+
+def copy_report(result: CacheResult) -> Report:
+    """Tell what a copy did. Exit code 4 where a key was not moved that should have been."""
+    if result.is_dry_run:
+        return Report("Dry run: nothing was written.", (), (), _document(result))
+    tally = result.tally
+    code = 4 if tally.unfit or result.evicted else 0
+    counts = tally_counts(tally)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (WORDS[name], count) for name, count in counts.items() if count or name in ALWAYS
+    )
+    grids = [Grid("", ("keys", "count"), rows)]
+    if tally.problems:
+        grids.append(Grid("Keys by digest (SHA-256, 16 digits)", ("digest", "what"), tuple(tally.problems)))
+    rate = tally.read / result.seconds if result.seconds else 0.0
+    heading = f"Copied {plural(tally.written, 'key')} in {result.seconds:.1f} s ({rate:,.0f} read in a second)"
+    return Report(heading, tuple(grids), tuple(_lines(result)), _document(result), code)
+
+
+def _lines(result: CacheResult) -> list[str]:
+    lines = []
+    if result.evicted:
+        lines.append(
+            f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
+            "give it more memory, and copy again."
+        )
+    if result.tally.unfit:
+        lines.append(f"{plural(result.tally.unfit, 'key')} could not be moved; the others are in the destination.")
+    return lines or ["Every key that had not expired is in the destination."]
+
+
+def _document(result: CacheResult) -> dict[str, object]:
+    return {
+        "schema": "migrator/copy-cache@1",
+        "dry_run": result.is_dry_run,
+        "source": result.plan.source,
+        "dest": result.plan.dest,
+        "in_source": result.plan.in_source,
+        "notes": list(result.plan.notes),
+        "options": asdict(result.plan.options),
+        "seconds": round(result.seconds, 3),
+        "evicted": result.evicted,
+        "counts": tally_counts(result.tally),
+        "problems": [{"digest": key, "what": why} for key, why in result.tally.problems],
+    }

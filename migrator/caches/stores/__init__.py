@@ -1,0 +1,63 @@
+"""Which store reads and writes which cache backend, found by dotted name and imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.base import BaseCache
+
+from ...errors import Refused, UsageError
+from .base import KeyStore
+
+STORES = {
+    "django.core.cache.backends.redis.RedisCache": "redis.RedisStore",
+    "django_redis.cache.RedisCache": "redis_clients.ClientRedisStore",
+    "django_valkey.cache.ValkeyCache": "redis_clients.ClientRedisStore",
+    "django_valkey.cluster_cache.cache.ClusterValkeyCache": "redis_clients.ClientRedisStore",
+    "django.core.cache.backends.memcached.PyMemcacheCache": "memcached.MemcachedStore",
+    "django.core.cache.backends.db.DatabaseCache": "table.TableStore",
+    "django.core.cache.backends.filebased.FileBasedCache": "files.FileStore",
+}
+REFUSALS = {
+    "django.core.cache.backends.dummy.DummyCache": "DummyCache keeps nothing: there is nothing to read, and what is "
+    "written is lost",
+    "django.core.cache.backends.locmem.LocMemCache": "LocMemCache lives inside each process: this command sees "
+    "another one than the web workers do",
+    "django.core.cache.backends.memcached.PyLibMCCache": "values of pylibmc cannot be moved unread; define the same "
+    "servers once more with PyMemcacheCache",
+}
+
+
+def open_store(*, alias: str, trust_pickle: bool = False) -> KeyStore:
+    """Open the cache ``alias`` for listing, reading and writing many keys.
+
+    Raises :exc:`UsageError` for an unknown alias, :exc:`Refused` for a cache that cannot be moved.
+    """
+    cache = _cache(alias)
+    for name in _dotted_names(type(cache)):
+        if name in REFUSALS:
+            raise Refused(f"The cache {alias!r} cannot be copied: {REFUSALS[name]}.")
+        if name in STORES:
+            module, store = STORES[name].split(".")
+            found = getattr(import_module(f"{__name__}.{module}"), store)
+            return cast("KeyStore", found(alias=alias, cache=cache, trust_pickle=trust_pickle))
+    raise Refused(
+        f"The cache {alias!r} is a {type(cache).__module__}.{type(cache).__qualname__}, which is none of "
+        f"{', '.join(sorted(STORES))}. Define the same server once more with one of these backends."
+    )
+
+
+def _cache(alias: str) -> BaseCache:
+    try:
+        return caches[alias]
+    except InvalidCacheBackendError as error:
+        if alias in caches.settings:
+            raise Refused(f"The cache {alias!r} cannot be opened: {error}.") from error
+        known = ", ".join(sorted(caches.settings))
+        raise UsageError(f"There is no cache {alias!r} in CACHES. There are: {known}.") from error
+
+
+def _dotted_names(backend: type) -> list[str]:
+    return [f"{base.__module__}.{base.__qualname__}" for base in backend.__mro__]

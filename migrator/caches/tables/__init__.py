@@ -1,0 +1,35 @@
+"""Tables of a key, a value and an expiry, as Django's database cache and all session tables are."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from ...errors import Refused, UsageError
+from .base import KeyedTable, Layout
+
+ENGINES = {
+    "postgresql": "postgresql.PostgreSQLTable",
+    "mysql": "mysql.MySQLTable",
+    "sqlite": "sqlite.SQLiteTable",
+}
+
+
+def open_table(*, alias: str | None, layout: Layout) -> KeyedTable:
+    """Open a table of the database ``alias``.
+
+    Raises :exc:`UsageError` for an unknown alias, :exc:`Refused` for an unknown engine or an absent table.
+    """
+    alias = alias or DEFAULT_DB_ALIAS
+    if alias not in connections:
+        known = ", ".join(sorted(connections))
+        raise UsageError(f"There is no database {alias!r} in DATABASES. There are: {known}.")
+    connection = connections[alias]
+    if connection.vendor not in ENGINES:
+        raise Refused(f"The database {alias!r} is {connection.vendor}; known are {', '.join(sorted(ENGINES))}.")
+    module, name = ENGINES[connection.vendor].split(".")
+    table = cast("KeyedTable", getattr(import_module(f"{__name__}.{module}"), name)(alias, connection, layout))
+    table.check_exists()
+    return table

@@ -1,0 +1,43 @@
+"""Keyed tables of MySQL and MariaDB: inserts of many rows in a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .base import KeyedTable, Row
+
+# Well below the smallest max_allowed_packet that servers come with, 4 MiB.
+STATEMENT_BYTES = 1024 * 1024
+
+
+class MySQLTable(KeyedTable):
+    """Rows are inserted plainly, never with IGNORE: that would also shorten what does not fit."""
+
+    def identity(self) -> str:
+        host, port, directory, database = self._rows("SELECT @@hostname, @@port, @@datadir, DATABASE()", [])[0]
+        return f"{self.connection.vendor}:{host}:{port}:{directory}:{database}:{self.layout.table}"
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        values = f"({', '.join(['%s'] * len(self.layout.names()))})"
+        for group in self._statements(rows):
+            cells: list[Any] = []
+            for row in group:
+                cells += self._cells(row)
+            sql = f"INSERT INTO {self.table} ({self.columns}) VALUES {', '.join([values] * len(group))}"
+            self._execute(sql, cells)
+
+    def _statements(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        group: list[Row] = []
+        size = 0
+        for row in rows:
+            if group and size + len(row.value) > STATEMENT_BYTES:
+                yield group
+                group, size = [], 0
+            group.append(row)
+            size += len(row.value) + 200
+        yield group
+
+    def _exactly(self, column: str) -> str:
+        # Collations hold texts equal that differ in the case of a letter.
+        return f"CAST({column} AS BINARY) = CAST(%s AS BINARY)"

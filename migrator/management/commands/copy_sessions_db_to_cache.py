@@ -1,0 +1,13 @@
+"""Copy sessions from a table to a cache."""
+
+from __future__ import annotations
+
+from ...sessions.routes import copy_sessions_db_to_cache
+from ..sessions import SessionsCommand
+
+
+class Command(SessionsCommand):
+    help = "Copy everybody's sessions from a database table to a cache; nobody is logged out."
+    source_kind = "db"
+    dest_kind = "cache"
+    copy = staticmethod(copy_sessions_db_to_cache)

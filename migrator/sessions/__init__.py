@@ -1,0 +1,1 @@
+"""Sessions moved between caches, tables and files, so that whoever is logged in stays logged in."""

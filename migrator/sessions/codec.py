@@ -1,0 +1,270 @@
+"""Django's signed session text, read and written fast and byte for byte as Django does.
+
+:func:`codec_for` compares the fast codec with the project's own session class and falls back to that class
+where any answer differs: a serializer, a salt or a method of the project's own is never assumed away.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+import json.encoder
+import time
+import zlib
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+from django.core import signing
+from django.utils.encoding import force_bytes
+
+from ..errors import Refused
+
+Data = dict[str, Any]
+
+_BLOCK = hashlib.sha256().block_size
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+PROBES: tuple[Data, ...] = (
+    {},
+    {"_auth_user_id": "1", "_auth_user_backend": "a.B", "_auth_user_hash": "0" * 64},
+    {
+        "text": 'é 漢 \U0001f600 " \\ \x00',
+        "number": -1.5,
+        "nested": {"list": [1, None, True, {"a": "b" * 90}]},
+    },
+    {"_session_expiry": 1800, "cart": [{"sku": str(number), "quantity": number} for number in range(40)]},
+)
+
+
+class Unreadable(Exception):
+    """A stored value that the session engine could not read either; the message holds none of its content."""
+
+
+class BadSignature(Unreadable):
+    """Text that no key of SECRET_KEY and SECRET_KEY_FALLBACKS has signed."""
+
+
+class Codec(Protocol):
+    """Session data to signed text and back."""
+
+    is_fast: bool
+
+    def encode(self, data: Data, saved_at: int) -> str:
+        """Sign ``data`` as saved at ``saved_at``, in seconds of Unix time."""
+
+    def encode_checked(self, data: Data, saved_at: int) -> tuple[str, bool]:
+        """Sign ``data``, and tell whether it will be read back equal."""
+
+    def decode(self, text: str) -> Data:
+        """Read signed text; raise :exc:`Unreadable` where the engine would give an empty session in its place."""
+
+
+class _Signature:
+    """HMAC-SHA256 with the two key blocks hashed once and copied for each message."""
+
+    def __init__(self, secret: str | bytes, salt: str) -> None:
+        key = hashlib.sha256(force_bytes(f"{salt}signer") + force_bytes(secret)).digest()
+        padded = key.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(padded.translate(_INNER))
+        self._outer = hashlib.sha256(padded.translate(_OUTER))
+
+    def of(self, message: bytes) -> bytes:
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return urlsafe_b64encode(outer.digest())[:43]  # 32 bytes are 43 characters and one of padding
+
+
+def _json_encoder() -> Callable[[Data], str]:
+    """Return what ``json.dumps(data, separators=(",", ":"))`` does, prepared once where C code can be."""
+    plain = json.JSONEncoder(separators=(",", ":"))
+    make_encoder = getattr(json.encoder, "c_make_encoder", None)
+    if make_encoder is None:  # not on every Python
+        return plain.encode
+    compiled = make_encoder(
+        None, plain.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+    )
+    return lambda data: "".join(compiled(data, 0))
+
+
+class FastCodec:
+    """What ``SessionBase.encode`` and ``decode`` do with the JSON serializer, without their set-up per call."""
+
+    is_fast = True
+
+    def __init__(self, salt: str) -> None:
+        self._signature = _Signature(settings.SECRET_KEY, salt)
+        self._fallbacks = [_Signature(key, salt) for key in settings.SECRET_KEY_FALLBACKS]
+        self._to_json = _json_encoder()
+        self._from_json = json.JSONDecoder().decode
+        self._stamp = (-1, b"")
+
+    def encode(self, data: Data, saved_at: int) -> str:
+        return self._signed(self._to_json(data).encode("latin-1"), saved_at)
+
+    def encode_checked(self, data: Data, saved_at: int) -> tuple[str, bool]:
+        text = self._to_json(data)
+        survives = _is_plain(data) or self._from_json(text) == data
+        return self._signed(text.encode("latin-1"), saved_at), survives
+
+    def _signed(self, plain: bytes, saved_at: int) -> str:
+        stamp = self._stamp
+        if saved_at != stamp[0]:
+            stamp = self._stamp = (saved_at, b":" + signing.b62_encode(saved_at).encode())
+        packed = zlib.compress(plain)
+        if len(packed) < len(plain) - 1:
+            body = b"." + urlsafe_b64encode(packed).rstrip(b"=") + stamp[1]
+        else:
+            body = urlsafe_b64encode(plain).rstrip(b"=") + stamp[1]
+        return (body + b":" + self._signature.of(body)).decode("ascii")
+
+    def decode(self, text: str) -> Data:
+        try:
+            body, signature = text.encode("ascii").rsplit(b":", 1)
+        except ValueError:  # no separator, or a character that signed text never has
+            raise BadSignature("it is not signed") from None
+        if not hmac.compare_digest(self._signature.of(body), signature) and not any(
+            hmac.compare_digest(fallback.of(body), signature) for fallback in self._fallbacks
+        ):
+            raise BadSignature("its signature matches no secret key")
+        try:
+            packed = body[: body.rindex(b":")]
+            compressed = packed[:1] == b"."
+            plain = zlib.decompress(_from_base64(packed[1:])) if compressed else _from_base64(packed)
+            data = self._from_json(plain.decode("latin-1"))
+        except Exception as error:
+            raise Unreadable(f"it is signed, but no JSON ({type(error).__name__})") from None
+        return checked(data)
+
+
+def _from_base64(text: bytes) -> bytes:
+    return a2b_base64(text.translate(_TO_STANDARD) + b"=" * (-len(text) % 4))
+
+
+class EngineCodec:
+    """The project's own session class, asked for each session: slow, and right by definition."""
+
+    is_fast = False
+
+    def __init__(self, engine: SessionBase) -> None:
+        self._engine = engine
+        self._decodes_itself = type(engine).decode is not SessionBase.decode
+
+    def encode(self, data: Data, saved_at: int) -> str:
+        return self._engine.encode(data)
+
+    def encode_checked(self, data: Data, saved_at: int) -> tuple[str, bool]:
+        text = self._engine.encode(data)
+        return text, self.decode(text) == data
+
+    def decode(self, text: str) -> Data:
+        if self._decodes_itself:
+            return self._decode_by_method(text)
+        try:
+            data = signing.loads(text, salt=self._engine.key_salt, serializer=self._engine.serializer)
+        except signing.BadSignature:
+            raise BadSignature("its signature matches no secret key") from None
+        except Exception as error:
+            raise Unreadable(f"the session serializer fails on it ({type(error).__name__})") from None
+        return checked(data)
+
+    def _decode_by_method(self, text: str) -> Data:
+        try:
+            data = self._engine.decode(text)
+        except Exception as error:
+            raise Unreadable(f"the engine's decode() fails on it ({type(error).__name__})") from None
+        if data == {} and text.partition(":")[0] != self._engine.encode({}).partition(":")[0]:
+            raise Unreadable("the engine's decode() gives an empty session for it")
+        return checked(data)
+
+
+def checked(data: Any) -> Data:
+    """Return session data; raise :exc:`Unreadable` where a stored value is none."""
+    if type(data) is dict or isinstance(data, Mapping):
+        return data  # type: ignore[return-value]
+    raise Unreadable(f"it holds {type(data).__name__}, not a session")
+
+
+def saved_at(text: str) -> int | None:
+    """Return the second of Unix time at which signed text was saved; None where it does not say."""
+    try:
+        return signing.b62_decode(text[text.rindex(":", 0, text.rindex(":")) + 1 : text.rindex(":")])
+    except (ValueError, IndexError):
+        return None
+
+
+def codec_for(engine: SessionBase) -> Codec:
+    """Return the fast codec where it gives what ``engine`` gives, else one that asks ``engine``.
+
+    Raises :exc:`migrator.errors.Refused` where the engine cannot read what it writes itself.
+    """
+    slow = EngineCodec(engine)
+    for probe in PROBES:
+        try:
+            understood = slow.decode(engine.encode(probe)) == probe
+        except Unreadable:
+            understood = False
+        if not understood:
+            name = f"{type(engine).__module__}.{type(engine).__qualname__}"
+            raise Refused(
+                f"The session engine {name} does not read back what it writes; nothing can be copied through it. "
+                "Look at its encode() and decode(), and at SESSION_SERIALIZER."
+            )
+    fast = FastCodec(engine.key_salt)
+    return fast if _agrees(fast, engine) else slow
+
+
+def _agrees(fast: FastCodec, engine: SessionBase) -> bool:
+    now = int(time.time())
+    is_json = _refuses_what_json_cannot_hold(engine)
+    return is_json and all(_agrees_on(probe, fast, engine, now) for probe in PROBES)
+
+
+def _agrees_on(probe: Data, fast: FastCodec, engine: SessionBase, now: int) -> bool:
+    theirs, ours = engine.encode(probe), fast.encode(probe, now)
+    same_text = theirs.rsplit(":", 2)[0] == ours.rsplit(":", 2)[0] and len(theirs) == len(ours)
+    try:
+        return same_text and engine.decode(ours) == probe and fast.decode(theirs) == probe
+    except Unreadable:
+        return False
+
+
+def _refuses_what_json_cannot_hold(engine: SessionBase) -> bool:
+    """Tell plain JSON from a serializer that extends it (dates, decimals) and agrees on all other probes."""
+    for value in (dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.date(2020, 1, 1), b"x", {1, 2}):
+        try:
+            engine.encode({"value": value})
+        except TypeError:
+            continue
+        return False
+    return True
+
+
+def same_text(one: SessionBase, other: SessionBase) -> bool:
+    """Tell whether two engines read each other's text, so that it can be moved unchanged."""
+
+    def reads(reader: SessionBase, text: str, probe: Data) -> bool:
+        try:
+            return codec_for(reader).decode(text) == probe
+        except Unreadable:
+            return False
+
+    return all(reads(other, one.encode(probe), probe) and reads(one, other.encode(probe), probe) for probe in PROBES)
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+_STRINGS = frozenset({str})
+
+
+def _is_plain(data: Data) -> bool:
+    """Tell from its types alone that JSON gives data back equal: keys that are numbers, tuples and NaN are not."""
+    return type(data) is dict and _STRINGS.issuperset(map(type, data)) and _PLAIN.issuperset(map(type, data.values()))

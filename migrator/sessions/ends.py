@@ -1,0 +1,88 @@
+"""Ends of a copy opened: from what the command was told to a store that reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+
+from ..errors import UsageError
+from .engines import (
+    cache_engine,
+    cache_prefix,
+    engine_class,
+    engine_model,
+    instance,
+    keeps_files,
+    keeps_rows,
+    table_engine,
+)
+from .layouts import STOCK_MODEL, session_layout
+from .records import CopyOptions, End
+from .stores.base import Store
+from .stores.cache import CacheStore
+from .stores.files import FileStore
+from .stores.table import TableStore
+
+OPENERS: dict[str, Callable[[End, CopyOptions], Store]] = {}
+
+
+def open_end(end: End, options: CopyOptions) -> Store:
+    """Open an end: a cache, a table, or files where its engine keeps files.
+
+    Raises :exc:`UsageError` for names that do not exist, :exc:`Refused` for places that cannot be copied.
+    """
+    kind = end.kind
+    if end.engine and keeps_files(engine_class(end.engine)):
+        kind = "file"
+    if kind not in OPENERS:
+        raise UsageError(f"{kind!r} is no kind of place: there are {', '.join(OPENERS)}.")
+    return OPENERS[kind](end, options)
+
+
+def _open_cache(end: End, options: CopyOptions) -> Store:
+    engine = cache_engine(end.engine)
+    return CacheStore(
+        alias=end.alias or settings.SESSION_CACHE_ALIAS,
+        engine=instance(engine),
+        prefix=cache_prefix(engine) or "",
+        keys_from=end.keys_from,
+        key_regex=options.key_regex,
+        trust_pickle=options.trust_pickle,
+    )
+
+
+def _open_table(end: End, options: CopyOptions) -> Store:
+    described = session_layout(end.model or _model_name(end.engine))
+    engine: Any = table_engine(end.engine, described.model)
+    shadow = None
+    if cache_prefix(engine) is not None:
+        shadow = CacheStore(
+            alias=settings.SESSION_CACHE_ALIAS,
+            engine=instance(engine),
+            prefix=cache_prefix(engine) or "",
+            key_regex=options.key_regex,
+            trust_pickle=options.trust_pickle,
+        )
+    return TableStore(
+        alias=end.alias, described=described, engine=instance(engine), keys_from=end.keys_from, shadow=shadow
+    )
+
+
+def _model_name(engine_name: str | None) -> str:
+    """Return the model of an engine's table: the one named, the project's, or Django's."""
+    engine = engine_class(engine_name or settings.SESSION_ENGINE)
+    model = engine_model(engine) if keeps_rows(engine) else None
+    if model is not None and apps.is_installed(model._meta.app_config.name):
+        return str(model._meta.label)
+    return STOCK_MODEL
+
+
+def _open_files(end: End, options: CopyOptions) -> Store:
+    engine = engine_class(end.engine or "file")
+    return FileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=options.key_regex)
+
+
+OPENERS |= {"cache": _open_cache, "db": _open_table, "file": _open_files}

@@ -1,0 +1,89 @@
+"""Session engines: which class keeps sessions at an end of a copy, as the settings or an option say."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
+from django.contrib.sessions.backends.file import SessionStore as FileEngine
+
+from ..errors import Refused, UsageError
+
+STOCK = {name: f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file")}
+
+
+def engine_class(name: str) -> Any:
+    """Import the session class of an engine: a stock name such as ``cached_db``, or a dotted one.
+
+    Raises :exc:`UsageError` where there is none, :exc:`Refused` where sessions live in browsers.
+    """
+    path = STOCK.get(name, name)
+    try:
+        found = import_module(path).SessionStore
+    except (ImportError, AttributeError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{name!r} is no session engine: {error}. Known are {', '.join(STOCK)} and dotted names."
+        ) from error
+    if path.endswith(".signed_cookies"):
+        raise Refused("Sessions of signed_cookies live in the browsers; there is nothing on the server to copy.")
+    return found
+
+
+def keeps_files(engine: Any) -> bool:
+    """Tell whether an engine keeps its sessions in files."""
+    return issubclass(engine, FileEngine)
+
+
+def keeps_rows(engine: Any) -> bool:
+    """Tell whether an engine keeps its sessions in a table, with a cache before it or not."""
+    return issubclass(engine, DatabaseEngine) or not (keeps_files(engine) or cache_prefix(engine))
+
+
+def cache_prefix(engine: Any) -> str | None:
+    """Return what the engine puts before a session key in its cache, None where it uses none."""
+    prefix = getattr(engine, "cache_key_prefix", None)
+    return prefix if isinstance(prefix, str) else None
+
+
+def cache_engine(name: str | None) -> Any:
+    """Return the engine at a cache end: the one named, the project's where it keeps a cache, or Django's ``cache``."""
+    if name is None:
+        name = settings.SESSION_ENGINE
+        if cache_prefix(engine_class(name)) is None or keeps_rows(engine_class(name)):
+            name = "cache"
+    engine = engine_class(name)
+    if cache_prefix(engine) is None:
+        raise UsageError(f"The engine {name!r} keeps no sessions in a cache.")
+    return engine
+
+
+def table_engine(name: str | None, model: Any) -> Any:
+    """Return the engine at a table end: the one named, the project's where it keeps this model, or Django's ``db``.
+
+    ``model`` is None where the table belongs to an app that is not installed.
+    """
+    if name is not None:
+        engine = engine_class(name)
+        if not keeps_rows(engine):
+            raise UsageError(f"The engine {name!r} keeps no sessions in a table.")
+        return engine
+    engine = engine_class(settings.SESSION_ENGINE)
+    if keeps_rows(engine) and (model is None or engine_model(engine) is model):
+        return engine
+    return engine_class("db")
+
+
+def engine_model(engine: Any) -> Any:
+    """Return the model that an engine keeps its sessions in, None where it does not tell."""
+    if hasattr(engine, "get_model_class"):
+        return engine.get_model_class()
+    return getattr(import_module(engine.__module__), "Session", None)
+
+
+def instance(engine: Any) -> SessionBase:
+    """Make an engine's session without a key; nothing is loaded and nothing saved."""
+    made: SessionBase = engine(None)
+    return made

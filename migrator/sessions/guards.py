@@ -1,0 +1,123 @@
+"""What is asked before the first session is written: a copy that could not be right does not begin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.db import DatabaseError
+from django.utils.crypto import constant_time_compare
+
+from .. import conf
+from ..errors import Refused, UsageError
+from ..report import plural
+from .codec import BadSignature, Data, Unreadable
+from .records import CopyOptions, Problem, Session
+from .stores.table import TableStore
+
+if TYPE_CHECKING:
+    from .stores.base import Store
+
+SAMPLE = 50
+# Fewer logins that do not fit may each have changed their password elsewhere.
+LOGINS_THAT_TELL = 3
+
+
+def check_options(options: CopyOptions, dest: Store) -> None:
+    """Raise :exc:`UsageError` for options that cannot be right together."""
+    if options.no_ttl == "keep" and not dest.keeps_forever:
+        raise UsageError("--no-ttl keep needs a cache as destination: every row and every file has an expiry.")
+    if options.after_switch and not options.manifest:
+        raise UsageError(
+            "--after-switch needs the --manifest FILE of the passes before: it tells whose sessions are whose."
+        )
+
+
+def check_places(source: Store, dest: Store) -> None:
+    """Raise :exc:`Refused` where the two ends are one place, or where nothing may be written."""
+    if source.identities() & dest.identities():
+        raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
+    if isinstance(dest, TableStore):
+        if dest.alias in conf.load().PROTECTED:
+            raise Refused(f"MIGRATOR['PROTECTED'] names the database {dest.alias!r}; it may never be a destination.")
+        dest.spare_shadow_of(source)
+    if reason := dest.refusal():
+        raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
+
+
+def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None) -> None:
+    """Raise :exc:`Refused` for ends that look swapped and for a destination that would drop sessions."""
+    if in_source == 0 and in_dest:
+        raise Refused(
+            f"The source has no sessions and the destination has {in_dest:,}: are the two ends swapped? "
+            f"Source: {source.label()}. Destination: {dest.label()}."
+        )
+    capacity = dest.capacity()
+    if capacity is not None and (in_source or 0) + (in_dest or 0) > capacity:
+        raise Refused(
+            f"The destination keeps {capacity:,} entries (MAX_ENTRIES) and drops others, and "
+            f"{plural((in_source or 0) + (in_dest or 0), 'session')} are to be in it. "
+            "Raise MAX_ENTRIES in its OPTIONS above that, for good."
+        )
+
+
+def check_sample(source: Store, options: CopyOptions) -> None:
+    """Read the first sessions; raise :exc:`Refused` where none can be read, or none of their logins fits."""
+    sample = next(source.pages(SAMPLE), [])[:SAMPLE]
+    reasons: Counter[str] = Counter()
+    signatures = 0
+    readable = []
+    for session in sample:
+        try:
+            readable.append(source.load(session))
+        except (Unreadable, Problem) as error:
+            reasons[str(error)] += 1
+            signatures += isinstance(error, BadSignature)
+    if options.allow_unreadable or not sample:
+        return
+    if not readable:
+        _refuse_unreadable(sample, reasons, signatures)
+    _check_logins(readable)
+
+
+def _refuse_unreadable(sample: list[Session], reasons: Counter[str], signatures: int) -> None:
+    why = "; ".join(f"{count} because {reason}" for reason, count in reasons.most_common(3))
+    advice = "Look at the cache's serializer, and use --trust-pickle only where nobody else can write there."
+    if signatures:
+        advice = (
+            "Put the key that signed them into SECRET_KEY_FALLBACKS, or name the engine that saved them "
+            "with --source-engine."
+        )
+    raise Refused(
+        f"None of the first {plural(len(sample), 'session')} can be read: {why}. {advice} "
+        "With --allow-unreadable the copy goes on and lists those that cannot be read."
+    )
+
+
+def _check_logins(readable: list[Data]) -> None:
+    """Raise where every login among the first sessions was made with another secret key."""
+    logins = [data for data in readable if data.get(SESSION_KEY) and data.get(HASH_SESSION_KEY)]
+    try:
+        users: dict[str, Any] = {
+            str(user.pk): user
+            for user in get_user_model()._base_manager.filter(pk__in=[data[SESSION_KEY] for data in logins])
+        }
+    except (DatabaseError, ValueError, TypeError):
+        return  # the users live elsewhere, and only they could tell
+    known = [(users[str(data[SESSION_KEY])], data) for data in logins if str(data[SESSION_KEY]) in users]
+    if len(known) >= LOGINS_THAT_TELL and not any(_fits(user, data[HASH_SESSION_KEY]) for user, data in known):
+        raise Refused(
+            f"None of the {len(known)} logins among the first sessions was made with this project's SECRET_KEY: "
+            "everybody would be logged out. Put the old key into SECRET_KEY_FALLBACKS. "
+            "With --allow-unreadable the copy goes on."
+        )
+
+
+def _fits(user: Any, login: str) -> bool:
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    hashes = [user.get_session_auth_hash()]
+    if hasattr(user, "get_session_auth_fallback_hash"):
+        hashes += user.get_session_auth_fallback_hash()
+    return any(constant_time_compare(login, known) for known in hashes)

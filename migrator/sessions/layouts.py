@@ -1,0 +1,148 @@
+"""Which table and columns hold the sessions of a model, whether its app is installed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import models
+
+from ..caches.tables.base import Column, Layout
+from ..errors import Refused, UsageError
+
+STOCK_MODEL = "sessions.Session"
+# What columns of session models mean, by the attribute that the packages give them.
+ROLES = {
+    "user_id": "user",
+    "ip": "ip",
+    "user_agent": "user_agent",
+    "created_at": "created",
+    "updated_at": "updated",
+    "last_activity": "updated",
+}
+
+
+@dataclass(frozen=True)
+class ModelColumn:
+    """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, its default."""
+
+    role: str
+    column: Column
+    max_length: int | None = None
+    takes_null: bool = True
+    default: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class SessionLayout:
+    """A session table: ``model`` is None where its app is not installed."""
+
+    name: str
+    layout: Layout
+    columns: tuple[ModelColumn, ...]
+    model: type[models.Model] | None
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return frozenset(column.role for column in self.columns)
+
+
+def _user_column(name: str) -> ModelColumn:
+    key = get_user_model()._meta.pk
+    return ModelColumn("user", Column(name, load=key.to_python))
+
+
+def _text(role: str, name: str, max_length: int | None = None) -> ModelColumn:
+    return ModelColumn(role, Column(name), max_length)
+
+
+def _moment(role: str, name: str, *, takes_null: bool) -> ModelColumn:
+    return ModelColumn(role, Column(name, is_moment=True), takes_null=takes_null)
+
+
+# The two packages cannot be installed together, so that one of them is read by its table.
+UNINSTALLED: dict[str, Callable[[], tuple[str, tuple[ModelColumn, ...]]]] = {
+    STOCK_MODEL: lambda: ("django_session", ()),
+    "user_sessions.Session": lambda: (
+        "user_sessions_session",
+        (
+            _user_column("user_id"),
+            _text("user_agent", "user_agent", 200),
+            _moment("updated", "last_activity", takes_null=False),
+            _text("ip", "ip"),
+        ),
+    ),
+    "qsessions.Session": lambda: (
+        "qsessions_session",
+        (
+            _user_column("user_id"),
+            _text("user_agent", "user_agent", 300),
+            _moment("created", "created_at", takes_null=True),
+            _moment("updated", "updated_at", takes_null=False),
+            _text("ip", "ip"),
+        ),
+    ),
+}
+
+
+def session_layout(name: str) -> SessionLayout:
+    """Describe the table of a session model, named ``app_label.Model``.
+
+    Raises :exc:`UsageError` for a model that is neither installed nor known, :exc:`Refused` for one of no sessions.
+    """
+    try:
+        return _installed(name, apps.get_model(name))
+    except (LookupError, ValueError) as error:
+        if name in UNINSTALLED:
+            table, columns = UNINSTALLED[name]()
+            return SessionLayout(name, _layout(name, table, columns), columns, None)
+        known = ", ".join(UNINSTALLED)
+        raise UsageError(
+            f"There is no session model {name!r}: {error}. Without their app, {known} are known."
+        ) from None
+
+
+def _layout(name: str, table: str, columns: tuple[ModelColumn, ...]) -> Layout:
+    return Layout(
+        table,
+        "session_key",
+        "session_data",
+        "expire_date",
+        tuple(column.column for column in columns),
+        missing_hint=f"Run migrate {name.partition('.')[0]} for it first, with --database",
+    )
+
+
+def _installed(name: str, model: type[models.Model]) -> SessionLayout:
+    found = {field.attname: field for field in model._meta.concrete_fields}
+    base = [found.pop(part, None) for part in ("session_key", "session_data", "expire_date")]
+    if None in base:
+        raise Refused(f"{name!r} keeps no sessions: it lacks session_key, session_data or expire_date.")
+    columns = tuple(_model_column(field) for field in found.values())
+    key, data, expires = (str(field.column) for field in base if field is not None)
+    app = model._meta.app_label
+    layout = Layout(
+        model._meta.db_table,
+        key,
+        data,
+        expires,
+        tuple(column.column for column in columns),
+        missing_hint=f"Run migrate {app} for it first, with --database",
+    )
+    return SessionLayout(model._meta.label, layout, columns, model)
+
+
+def _model_column(field: Any) -> ModelColumn:
+    name = str(field.column)
+    role = ROLES.get(field.attname, f"column {name}")
+    if isinstance(field, models.DateTimeField):
+        column = Column(name, is_moment=True)
+    elif field.is_relation:
+        column = Column(name, load=field.target_field.to_python)
+    else:
+        column = Column(name, load=field.to_python)
+    default = field.get_default if field.has_default() else None
+    return ModelColumn(role, column, field.max_length, field.null, default)

@@ -1,0 +1,161 @@
+"""The report of a session copy, from its records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from ..report import Cell, Grid, Report, plural
+from .copy import CopyResult, Plan
+from .records import MAX_PROBLEMS_LISTED, Tally
+from .verify import VerifyResult, counts
+
+WORDS = {
+    "read": "read from the source",
+    "written": "written",
+    "present": "there already, left alone",
+    "unchanged": "there already, unchanged since the pass before",
+    "refreshed": "changed in the source, written again",
+    "removed": "ended in the source, taken back",
+    "ended": "ended in the destination since the switch, not brought back",
+    "expired": "expired, not copied",
+    "no_ttl": "without time to live",
+    "skipped": "skipped for having no time to live",
+    "changed_by_json": "changed by JSON",
+    "unreadable": "unreadable",
+    "foreign": "no sessions",
+    "unsafe": "pickles that need more than the allow-list",
+    "unfit": "not held by the destination",
+}
+# What is told even when it is nought.
+ALWAYS = ("read", "written", "present", "expired", "unreadable")
+
+
+def plan_report(plan: Plan) -> Report:
+    """Tell what a copy would do, before it does anything."""
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("from", plan.source, _counted(plan.in_source)),
+        ("to", plan.dest, _counted(plan.in_dest)),
+    )
+    lines = [f"Sessions without time to live: {plan.options.no_ttl}.", *(f"Note: {note}." for note in plan.notes)]
+    return Report("Copy sessions", (Grid("", ("", "place", "sessions"), rows),), tuple(lines))
+
+
+def _counted(count: int | None) -> Cell:
+    return "as keys are given" if count is None else count
+
+
+def copy_report(result: CopyResult) -> Report:
+    """Tell what a copy did, or what it would do. Exit code 4 where a session was not moved that should have been."""
+    if result.is_dry_run:
+        return Report("Dry run: nothing was written.", (), (), {**_document(result), "dry_run": True})
+    total = result.total
+    code = 4 if total.failures or result.evicted else 0
+    rate = total.read / result.seconds if result.seconds else 0.0
+    heading = f"Copied {plural(total.written, 'session')} in {result.seconds:.1f} s ({rate:,.0f} read in a second)"
+    grids = [Grid("", ("sessions", "count"), tuple(_rows(total)))]
+    if total.problems:
+        rows: tuple[tuple[Cell, ...], ...] = tuple(total.problems)
+        title = "Sessions by the digest of their key (SHA-256, 16 digits)"
+        if len(rows) == MAX_PROBLEMS_LISTED:
+            title += f"; the first {MAX_PROBLEMS_LISTED:,}"
+        grids.append(Grid(title, ("digest", "what"), rows))
+    return Report(heading, tuple(grids), tuple(_lines(result, code)), _document(result), code)
+
+
+def _rows(total: Tally) -> list[tuple[Cell, ...]]:
+    counts = [(name, getattr(total, name)) for name in WORDS]
+    rows: list[tuple[Cell, ...]] = [(WORDS[name], count) for name, count in counts if count or name in ALWAYS]
+    return rows + [(sentence, count) for sentence, count in sorted(total.losses.items())]
+
+
+def _lines(result: CopyResult, code: int) -> list[str]:
+    lines = []
+    if len(result.passes) > 1:
+        changes = ", ".join(f"{tally.changes:,}" for tally in result.passes)
+        lines.append(f"Changes made by each pass: {changes}.")
+    if result.evicted:
+        lines.append(
+            f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
+            "give it more memory, and copy again."
+        )
+    if code == 0:
+        lines.append("Every session that could be read and had not expired is in the destination.")
+    elif result.total.failures:
+        lines.append(
+            f"{plural(result.total.failures, 'session')} could not be moved; the others are in the destination."
+        )
+    return lines
+
+
+def _document(result: CopyResult) -> dict[str, Any]:
+    def counts(tally: Tally) -> dict[str, Any]:
+        return {item.name: getattr(tally, item.name) for item in fields(tally) if item.name in WORDS}
+
+    return {
+        "schema": "migrator/copy-sessions@1",
+        "dry_run": False,
+        "source": result.plan.source,
+        "dest": result.plan.dest,
+        "in_source": result.plan.in_source,
+        "in_dest": result.plan.in_dest,
+        "notes": list(result.plan.notes),
+        "options": asdict(result.plan.options),
+        "seconds": round(result.seconds, 3),
+        "evicted": result.evicted,
+        "total": counts(result.total),
+        "losses": dict(result.total.losses),
+        "passes": [counts(tally) for tally in result.passes],
+        "problems": [{"digest": key, "what": why} for key, why in result.total.problems],
+    }
+
+
+def comparison_report(result: VerifyResult) -> Report:
+    """Tell what a comparison found: exit code 3 for differences, 4 where something could not be compared."""
+    found, options = result.comparison, result.options
+    code = 3 if found.found else 4 if found.unreadable else 0
+    rows: list[tuple[Cell, ...]] = [
+        ("in the source", found.in_source),
+        ("in the destination", found.in_dest),
+        ("compared", found.compared),
+        ("equal", found.equal),
+        ("missing in the destination", found.missing),
+        ("only in the destination", found.extra),
+        ("other data", found.data_differs if options.mode == "full" else None),
+        ("other expiry", found.expiry_differs),
+    ]
+    rows += [("without time to live in the source", found.without_ttl)] if found.without_ttl else []
+    rows += [("unreadable in the source", found.unreadable)] if found.unreadable else []
+    grids = [Grid("", ("sessions", "count"), tuple(rows))]
+    if found.differences:
+        title = "Sessions by the digest of their key (SHA-256, 16 digits)"
+        grids.append(Grid(title, ("digest", "what"), tuple(found.differences)))
+    heading = f"Compared {plural(found.compared, 'session')} in {found.seconds:.1f} s\n{result.source}\n{result.dest}"
+    return Report(heading, tuple(grids), tuple(_verdict(result, code)), _comparison_document(result), code)
+
+
+def _verdict(result: VerifyResult, code: int) -> list[str]:
+    found, options = result.comparison, result.options
+    lines = []
+    if options.sample is not None:
+        lines.append("A sample was compared: a single difference outside of it is not seen.")
+    if options.mode == "quick":
+        lines.append("Existence and expiry were compared, not the data: --mode full does.")
+    if code == 3:
+        lines.append(f"{plural(found.found, 'session')} differ." if found.found > 1 else "1 session differs.")
+    elif code == 4:
+        lines.append(f"{plural(found.unreadable, 'session')} could not be compared; nothing else differs.")
+    else:
+        lines.append("No difference was found.")
+    return lines
+
+
+def _comparison_document(result: VerifyResult) -> dict[str, Any]:
+    return {
+        "schema": "migrator/verify-sessions@1",
+        "source": result.source,
+        "dest": result.dest,
+        "options": asdict(result.options),
+        "counts": counts(result.comparison),
+        "differences": [{"digest": key, "what": what} for key, what in result.comparison.differences],
+    }

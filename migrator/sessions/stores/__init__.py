@@ -1,0 +1,1 @@
+"""Where sessions are kept: a cache, a table, a directory of files."""

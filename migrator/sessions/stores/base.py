@@ -1,0 +1,167 @@
+"""What every place of sessions can be asked; the answers here are the safe ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...caches.stores.base import WHOLE, Share
+from ...errors import Refused, UsageError
+from ..codec import Codec, Data, codec_for
+from ..records import Session
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+
+class Store:
+    """Sessions in one place, many at a time. Nothing here loads a session through its engine: that may write."""
+
+    # Whether payloads are signed text, which any engine of equal salt and keys reads.
+    keeps_text = True
+    can_list_keys = True
+    can_share = True
+    keeps_forever = False
+    # What the place knows beside key, data and expiry.
+    roles: frozenset[str] = frozenset()
+
+    def __init__(self, *, engine: SessionBase, keys_from: Path | None = None) -> None:
+        self.engine = engine
+        self._keys_from = keys_from
+        self._codec: Codec | None = None
+        # What the place cannot hold of a session that it otherwise takes, counted by sentence.
+        self.losses: Counter[str] = Counter()
+
+    @property
+    def codec(self) -> Codec:
+        """The reader and writer of this place's text."""
+        if self._codec is None:
+            self._codec = codec_for(self.engine)
+        return self._codec
+
+    @property
+    def can_open_again(self) -> bool:
+        """Whether the place can be opened a second time, in another thread."""
+        return True
+
+    def close(self) -> None:
+        """Give up connections that are ours alone."""
+
+    # What it is
+
+    def label(self) -> str:
+        """Name the place for people, without a password."""
+        raise NotImplementedError
+
+    def identities(self) -> frozenset[str]:
+        """Name the physical place with all that keeps its sessions apart from others' there."""
+        raise NotImplementedError
+
+    def count(self) -> int | None:
+        """Count the sessions that have not expired; None where that is not known beforehand."""
+        return None
+
+    def capacity(self) -> int | None:
+        """Return how many sessions fit in before the place drops others, None where it does not count."""
+        return None
+
+    def refusal(self) -> str | None:
+        """Say why nothing may be written here, None where it may."""
+        return None
+
+    def notes(self) -> list[str]:
+        """Say what people should know of this place before a copy."""
+        return []
+
+    def evictions(self) -> int:
+        """Return how many entries the place has dropped for want of room."""
+        return 0
+
+    # Sessions
+
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+        """Read the sessions that have not expired, about ``size`` at a time."""
+        raise NotImplementedError
+
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        """List the keys of the sessions that have not expired, about ``size`` at a time."""
+        raise NotImplementedError
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+        """Read those of ``keys`` that exist and have not expired."""
+        raise NotImplementedError
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """Return those of ``keys`` that exist and have not expired."""
+        return set(self.fetch(keys))
+
+    def add(self, sessions: Sequence[Session]) -> set[str]:
+        """Write the sessions whose keys are not there or have expired; return the keys written."""
+        raise NotImplementedError
+
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        """Write each (seen, new) where the place still holds what was seen; return the keys where it did."""
+        raise NotImplementedError
+
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        """Delete the sessions that the place still holds as seen; return their keys."""
+        raise NotImplementedError
+
+    # Payloads
+
+    def load(self, session: Session) -> Data:
+        """Read a payload; raise :exc:`migrator.sessions.codec.Unreadable` and its like where it cannot be."""
+        return self.codec.decode(str(session.payload))
+
+    def dump(self, data: Data, expires: int | None, saved_at: int) -> tuple[str | bytes, bool]:
+        """Spell data for this place; tell whether it will be read back equal."""
+        return self.codec.encode_checked(data, saved_at)
+
+    def remember(self, data: Data, session: Session, saved_at: int) -> dict[str, Any] | None:
+        """Return what this place wants to know beside the data, from a session of another place."""
+        return None
+
+    def takes_verbatim(self, other: Store) -> bool:
+        """Tell whether payloads of another place can be written here as they are."""
+        return False
+
+    def fits(self, session: Session) -> str | None:
+        """Say why a session cannot be held, None where it can."""
+        return None
+
+    def rounded(self, expires: int | None) -> int | None:
+        """Round an expiry down to what the place keeps."""
+        return expires
+
+    def same(self, one: Session, other: Session) -> bool:
+        """Tell whether two readings of one session are of the same state."""
+        return one.payload == other.payload and self.same_expiry(one.expires, other.expires)
+
+    def same_expiry(self, one: int | None, other: int | None) -> bool:
+        """Tell whether two expiries are one, to the precision of the place."""
+        return self.rounded(one) == self.rounded(other)
+
+    # Help for subclasses
+
+    def given_keys(self, size: int, share: Share) -> Iterator[list[str]]:
+        """Read the keys of ``--keys-from``, one on each line."""
+        if self._keys_from is None:
+            raise Refused(
+                f"The keys of {self.label()} cannot be listed. Give them with --keys-from FILE, one on each line."
+            )
+        try:
+            with self._keys_from.open(encoding="utf-8") as file:
+                stripped = (line.strip() for line in file)
+                yield from pages_of((key for key in stripped if key and share.holds(key)), size)
+        except OSError as error:
+            raise UsageError(f"{str(self._keys_from)!r} cannot be read: {error.strerror}.") from error
+
+
+def pages_of(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Gather keys in pages, each key once in a page."""
+    source = iter(keys)
+    while page := list(islice(source, size)):
+        yield list(dict.fromkeys(page))

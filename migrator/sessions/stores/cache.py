@@ -1,0 +1,153 @@
+"""Sessions kept in a cache: the plain dictionary under a prefixed key, spelled by the cache and not signed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...caches.keys import SESSION_KEY, KeySpace, key_space, unlisted_key_space
+from ...caches.pickles import UnsafePickle
+from ...caches.stores import open_store
+from ...caches.stores.base import NO_VALUE, WHOLE, Item, Share
+from ..codec import Data, Unreadable, checked
+from ..records import Problem, Session
+from .base import Store
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+
+class CacheStore(Store):
+    """The sessions of one cache alias under the prefix of one engine."""
+
+    keeps_text = False
+    keeps_forever = True
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        engine: SessionBase,
+        prefix: str,
+        keys_from: Path | None = None,
+        key_regex: str = SESSION_KEY,
+        trust_pickle: bool = False,
+    ) -> None:
+        super().__init__(engine=engine, keys_from=keys_from)
+        self.alias = alias
+        self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
+        self._pattern = re.compile(key_regex)
+        self.can_list_keys = self.cache.can_list_keys
+        self.can_share = self.cache.can_share
+        self._space = self._key_space(prefix, key_regex)
+
+    def _key_space(self, prefix: str, key_regex: str) -> KeySpace:
+        make_key = self.cache.cache.make_key
+        if self.can_list_keys and self._keys_from is None:
+            return key_space(make_key, alias=self.alias, prefix=prefix, candidate=key_regex)
+        return unlisted_key_space(make_key, prefix=prefix, candidate=key_regex)
+
+    def close(self) -> None:
+        self.cache.close()
+
+    # What it is
+
+    def label(self) -> str:
+        return f"cache {self.alias!r} ({self.cache.address()}), keys {self._space.raw('…')}"
+
+    def identities(self) -> frozenset[str]:
+        raw = self._space.raw("probe")
+        return frozenset(f"{place} {raw}" for place in self.cache.identities())
+
+    def capacity(self) -> int | None:
+        return self.cache.capacity()
+
+    def refusal(self) -> str | None:
+        return self.cache.refusal()
+
+    def notes(self) -> list[str]:
+        return self.cache.notes()
+
+    def evictions(self) -> int:
+        return self.cache.evictions()
+
+    def count(self) -> int | None:
+        if not self.can_list_keys and self._keys_from is None:
+            return None
+        return sum(len(page) for page in self.keys(10_000))
+
+    # Sessions
+
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        if self._keys_from is None and self.can_list_keys:
+            yield from self.cache.list_keys(self._space, size, share)
+            return
+        for page in self.given_keys(size, share):
+            yield [key for key in page if self._pattern.fullmatch(key)]
+
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+        for page in self.keys(size, share):
+            yield list(self.fetch(page).values())
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+        found = self.cache.fetch(self._space, keys)
+        return {key: Session(key, item.raw, item.expires) for key, item in found.items()}
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        return self.cache.present(self._space, keys)
+
+    def add(self, sessions: Sequence[Session]) -> set[str]:
+        return self.cache.add(self._space, [_item(session) for session in sessions])
+
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        return self.cache.replace(self._space, [(_item(seen), _item(new)) for seen, new in pairs])
+
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        return self.cache.discard(self._space, [_item(session) for session in sessions])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete sessions, whatever they hold."""
+        self.cache.delete(self._space, keys)
+
+    # Payloads
+
+    def load(self, session: Session) -> Data:
+        raw = _bytes(session.payload)
+        if raw is NO_VALUE:
+            raise Problem("foreign", "it is no value but a structure of the server's own")
+        try:
+            value = self.cache.decode(raw)
+        except UnsafePickle as error:
+            raise Problem("unsafe", str(error)) from None
+        except Exception as error:
+            raise Unreadable(f"the cache's serializer fails on it ({type(error).__name__})") from None
+        try:
+            return checked(value)
+        except Unreadable as error:
+            raise Problem("foreign", str(error)) from None
+
+    def dump(self, data: Data, expires: int | None, saved_at: int) -> tuple[str | bytes, bool]:
+        raw = self.cache.encode(data, expires)
+        return raw, self.cache.has_exact_values or self.cache.decode(raw) == data
+
+    def takes_verbatim(self, other: Store) -> bool:
+        return isinstance(other, CacheStore) and self.cache.takes_verbatim(other.cache)
+
+    def fits(self, session: Session) -> str | None:
+        return self.cache.fits(_item(session))
+
+    def rounded(self, expires: int | None) -> int | None:
+        return self.cache.rounded(expires)
+
+    def same_expiry(self, one: int | None, other: int | None) -> bool:
+        return self.cache.same_expiry(one, other)
+
+
+def _bytes(payload: str | bytes) -> bytes:
+    return payload if isinstance(payload, bytes) else payload.encode()
+
+
+def _item(session: Session) -> Item:
+    return Item(session.key, _bytes(session.payload), session.expires)

@@ -1,0 +1,156 @@
+"""Sessions kept in files: signed text, named after the cookie and the key; they expire by the file's time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from ...caches.keys import SESSION_KEY
+from ...caches.stores.base import WHOLE, Share, now
+from ...errors import Refused
+from ..codec import Data, Unreadable, same_text
+from ..expiry import from_data
+from ..records import Session
+from .base import Store, pages_of
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+SECOND = 1_000_000
+
+
+class FileStore(Store):
+    """The files of ``SESSION_FILE_PATH``. The expiry is what the file's time and the data say together."""
+
+    def __init__(self, *, engine: SessionBase, keys_from: Path | None = None, key_regex: str = SESSION_KEY) -> None:
+        super().__init__(engine=engine, keys_from=keys_from)
+        self._directory = Path(type(engine)._get_storage_path())  # type: ignore[attr-defined]
+        self._prefix: str = settings.SESSION_COOKIE_NAME
+        self._pattern = re.compile(key_regex)
+        if not self._directory.is_dir():
+            raise Refused(f"SESSION_FILE_PATH {str(self._directory)!r} is no directory.")
+
+    def label(self) -> str:
+        return f"directory {self._directory}, files {self._prefix}…"
+
+    def identities(self) -> frozenset[str]:
+        return frozenset({f"{self._directory.resolve()}/{self._prefix}"})
+
+    def count(self) -> int | None:
+        return sum(len(page) for page in self.keys(10_000))
+
+    def refusal(self) -> str | None:
+        return None if os.access(self._directory, os.W_OK) else "it cannot be written"
+
+    def _path(self, key: str) -> Path:
+        return self._directory / f"{self._prefix}{key}"
+
+    # Sessions
+
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        if self._keys_from:
+            return self.given_keys(size, share)
+        return pages_of(self._listed(share), size)
+
+    def _listed(self, share: Share) -> Iterator[str]:
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                key = entry.name.removeprefix(self._prefix)
+                # What a save in progress leaves behind has signs that a key never has.
+                if entry.name.startswith(self._prefix) and self._pattern.fullmatch(key) and share.holds(key):
+                    yield key
+
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+        for page in self.keys(size, share):
+            yield list(self.fetch(page).values())
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+        moment = now()
+        found = {}
+        for key in keys:
+            session = self._read(key)
+            if session is not None and (session.expires is None or session.expires > moment):
+                found[key] = session
+        return found
+
+    def _read(self, key: str) -> Session | None:
+        if not self._pattern.fullmatch(key):
+            return None
+        try:
+            with self._path(key).open(encoding="ascii", errors="replace") as file:
+                text = file.read()
+                changed = os.fstat(file.fileno()).st_mtime_ns // 1000
+        except FileNotFoundError:
+            return None
+        try:
+            expires = from_data(self.codec.decode(text), self.engine, changed)
+        except Unreadable:
+            expires = changed + self.engine.get_session_cookie_age() * SECOND
+        return Session(key, text, expires)
+
+    def add(self, sessions: Sequence[Session]) -> set[str]:
+        there = self.fetch([session.key for session in sessions])
+        moment = now()
+        written = set()
+        for session in sessions:
+            if session.key not in there and session.expires is not None and session.expires > moment:
+                self._path(session.key).unlink(missing_ok=True)  # it has expired
+                if self._write(session, replace=False):
+                    written.add(session.key)
+        return written
+
+    def _write(self, session: Session, *, replace: bool) -> bool:
+        handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=f"{self._prefix}_out_")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(str(session.payload).encode("ascii"))
+            self._stamp(temporary, session)
+            if replace:
+                os.replace(temporary, self._path(session.key))
+            else:
+                os.link(temporary, self._path(session.key))  # which fails where the session is there
+        except FileExistsError:
+            return False
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return True
+
+    def _stamp(self, path: str, session: Session) -> None:
+        """Give a file the time from which the engine counts the session's age."""
+        expires = session.expires or 0
+        origin = from_data(self.codec.decode(str(session.payload)), self.engine, 0)
+        # An absolute expiry in the data holds whatever the file's time is.
+        nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
+        os.utime(path, ns=(int(nanoseconds), int(nanoseconds)))
+
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self._write(new, replace=True)}
+
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        found = {session.key for session in sessions if self._is_as_seen(session)}
+        for key in found:
+            self._path(key).unlink(missing_ok=True)
+        return found
+
+    def _is_as_seen(self, seen: Session) -> bool:
+        current = self._read(seen.key)
+        return current is not None and self.same(current, seen)
+
+    # Payloads
+
+    def load(self, session: Session) -> Data:
+        return self.codec.decode(str(session.payload))
+
+    def takes_verbatim(self, other: Store) -> bool:
+        return other.keeps_text and same_text(self.engine, other.engine)
+
+
+# An age in the data is counted from the file's time and is less than this; a date in it is more.
+_YEARS = 20 * 365 * 86_400 * SECOND

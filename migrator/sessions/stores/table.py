@@ -1,0 +1,244 @@
+"""Sessions kept in a table: ``django_session``, django-user-sessions, django-qsessions, or a project's own model.
+
+Rows are read and written by column: no model's save() runs, so that what it would stamp anew stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import SESSION_KEY as USER_KEY
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, router
+
+from ...caches.stores.base import WHOLE, Share, now
+from ...caches.tables import open_table
+from ...caches.tables.base import Row
+from ..codec import Data, same_text
+from ..engines import engine_model
+from ..layouts import ModelColumn, SessionLayout
+from ..records import Session
+from .base import Store
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+    from .cache import CacheStore
+
+# Where django-qsessions keeps them in the data itself.
+_IN_DATA = {"ip": "_qsessions_ip", "user_agent": "_qsessions_user_agent"}
+SECOND = 1_000_000
+NO_USER = "sessions whose user is not in the destination; their user was left empty"
+SHORTENED = "user agents shortened to what the column holds"
+
+
+class TableStore(Store):
+    """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``."""
+
+    def __init__(
+        self,
+        *,
+        alias: str | None,
+        described: SessionLayout,
+        engine: SessionBase,
+        keys_from: Path | None = None,
+        shadow: CacheStore | None = None,
+    ) -> None:
+        super().__init__(engine=engine, keys_from=keys_from)
+        if alias is None and described.model is not None:
+            alias = router.db_for_write(described.model)
+        self.described = described
+        self.roles = described.roles
+        self._columns = described.columns
+        self._shadow = shadow
+        self._table = open_table(alias=alias, layout=described.layout)
+        self.alias = self._table.alias
+        self._with_user_dump()
+
+    def _with_user_dump(self) -> None:
+        """Have user keys written as the database at this end spells them."""
+        key = get_user_model()._meta.pk
+
+        def dump(value: Any) -> Any:
+            return key.get_db_prep_value(value, self._table.connection)
+
+        more = tuple(
+            replace(column.column, dump=dump) if column.role == "user" else column.column for column in self._columns
+        )
+        self._table.layout = replace(self._table.layout, more=more)
+
+    @property
+    def can_open_again(self) -> bool:
+        return self._table.can_open_again
+
+    def close(self) -> None:
+        if self._shadow:
+            self._shadow.close()
+
+    # What it is
+
+    def label(self) -> str:
+        before = " with its cache before it" if self._shadow else ""
+        return f"database {self.alias!r} ({self._table.address()}){before}"
+
+    def identities(self) -> frozenset[str]:
+        return frozenset({self._table.identity()})
+
+    def spare_shadow_of(self, source: Store) -> None:
+        """Leave the cache before the table as it is where it is what is copied from."""
+        if self._shadow and self._shadow.identities() & source.identities():
+            self._shadow = None
+
+    def count(self) -> int | None:
+        return self._table.count()
+
+    def notes(self) -> list[str]:
+        return self._shadow.notes() if self._shadow else []
+
+    # Sessions
+
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        if self._keys_from:
+            return self.given_keys(size, share)
+        return self._table.keys(size, share=share)
+
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+        if self._keys_from:
+            for keys in self.given_keys(size, share):
+                yield list(self.fetch(keys).values())
+            return
+        for rows in self._table.pages(size, share=share):
+            yield [self._session(row) for row in rows]
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+        return {key: self._session(row) for key, row in self._table.fetch(keys).items()}
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        return self._table.present(keys)
+
+    def _session(self, row: Row) -> Session:
+        if not self._columns:
+            return Session(row.key, row.value, row.expires)
+        more = {column.role: cell for column, cell in zip(self._columns, row.more, strict=True)}
+        return Session(row.key, row.value, row.expires, more)
+
+    def add(self, sessions: Sequence[Session]) -> set[str]:
+        moment = now()
+        live = [session for session in sessions if session.expires is not None and session.expires > moment]
+        if not live:
+            return set()
+        return self._without_shadow(self._table.add([self._row(session) for session in self._with_users(live)]))
+
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        known = self._with_users([new for _, new in pairs])
+        rows = [(self._row(seen), self._row(new)) for (seen, _), new in zip(pairs, known, strict=True)]
+        return self._without_shadow(self._table.replace(rows))
+
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
+
+    def _without_shadow(self, changed: set[str]) -> set[str]:
+        if changed and self._shadow:
+            # What the cache holds of a key would be served in place of the row.
+            self._shadow.delete(list(changed))
+        return changed
+
+    def _row(self, session: Session) -> Row:
+        more: tuple[Any, ...] = ()
+        if self._columns:
+            known = session.more or {}
+            more = tuple(self._cell(column, known.get(column.role)) for column in self._columns)
+        return Row(session.key, str(session.payload), session.expires or 0, more)
+
+    def _cell(self, column: ModelColumn, value: Any) -> Any:
+        if isinstance(value, str) and column.max_length and len(value) > column.max_length:
+            self.losses[SHORTENED] += 1
+            return value[: column.max_length]
+        return value
+
+    def _with_users(self, sessions: Sequence[Session]) -> Sequence[Session]:
+        """Leave a user empty who is not in this database: its foreign key would refuse the whole page."""
+        if "user" not in self.roles:
+            return sessions
+        wanted = {session.more["user"] for session in sessions if session.more and session.more.get("user") is not None}
+        absent = wanted - self._users(wanted)
+        if not absent:
+            return sessions
+        kept = []
+        for session in sessions:
+            if session.more and session.more.get("user") in absent:
+                self.losses[NO_USER] += 1
+                session = session._replace(more={**session.more, "user": None})
+            kept.append(session)
+        return kept
+
+    def _users(self, keys: set[Any]) -> set[Any]:
+        users = get_user_model()._base_manager.using(self.alias)
+        try:
+            return set(users.filter(pk__in=keys).values_list("pk", flat=True))
+        except DatabaseError:
+            return keys  # a database without users has no foreign key to them
+
+    # Payloads
+
+    def remember(self, data: Data, session: Session, saved: int) -> dict[str, Any] | None:
+        if not self._columns:
+            return None
+        known = dict(session.more or {})
+        if self._engine_fills and not known.keys() >= self.roles:
+            known = {**self._filled(session.key, data), **known}
+        return {column.role: self._known(column, known, data, saved) for column in self._columns}
+
+    @property
+    def _engine_fills(self) -> bool:
+        """Whether the project's engine gives columns of its own in ``create_model_instance``."""
+        own = getattr(type(self.engine), "create_model_instance", None)
+        is_ours = engine_model(type(self.engine)) is self.described.model
+        return is_ours and own is not None and own is not DatabaseEngine.create_model_instance
+
+    def _filled(self, key: str, data: Data) -> dict[str, Any]:
+        engine: Any = type(self.engine)(key)
+        engine._session_cache = data  # so that nothing is loaded
+        row = engine.create_model_instance(data)
+        own = {f"column {column}" for column in (item.column.name for item in self._columns)} & self.roles
+        by_column = {field.column: field.attname for field in row._meta.concrete_fields}
+        return {role: getattr(row, by_column[role.removeprefix("column ")]) for role in own}
+
+    def _known(self, column: ModelColumn, known: Any, data: Data, saved: int) -> Any:
+        role = column.role
+        if role in known:
+            return known[role]
+        if role == "user":
+            return _user_of(data)
+        if role in _IN_DATA:
+            return data.get(_IN_DATA[role])
+        if role == "updated":
+            return saved * SECOND
+        return column.default() if column.default else None
+
+    def refusal(self) -> str | None:
+        """Refuse a table with columns that must hold what nobody here knows."""
+        unknown = [
+            column.column.name
+            for column in self._columns
+            if not column.takes_null and column.default is None and column.role.startswith("column ")
+        ]
+        if unknown and not self._engine_fills:
+            return f"its columns {', '.join(unknown)} take no NULL and have no default, and nothing tells what to write"
+        return None
+
+    def takes_verbatim(self, other: Store) -> bool:
+        return other.keeps_text and same_text(self.engine, other.engine)
+
+
+def _user_of(data: Data) -> Any:
+    """Return the key of the user who is logged in, None for nobody."""
+    try:
+        return get_user_model()._meta.pk.to_python(data[USER_KEY])
+    except (KeyError, ValidationError):
+        return None

@@ -1,0 +1,285 @@
+"""Two places of sessions compared: which are missing, too many, different, or end at another time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..caches.stores.base import WHOLE, Share, digest, now
+from ..errors import Refused
+from ..progress import Progress
+from .codec import Unreadable
+from .ends import open_end
+from .passes import Check, Tick, garbage_left_for_later
+from .records import MAX_PROBLEMS_LISTED, CopyOptions, End, Problem, Session
+from .stopping import stopping_between_pages
+from .workers import Work, can_fork, run_side_by_side
+
+if TYPE_CHECKING:
+    from .stores.base import Store
+
+SECOND = 1_000_000
+# A session that differs may have been saved between the two readings.
+SETTLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How to compare.
+
+    ``mode``: ``quick`` compares existence and expiry, ``full`` the data as well. ``ttl_tolerance`` is in seconds;
+    None stands for what the two places can keep. ``sample``: about how many sessions to compare, None for all.
+    """
+
+    mode: str = "quick"
+    ttl_tolerance: float | None = None
+    sample: int | None = None
+    trust_pickle: bool = False
+    key_regex: str = CopyOptions.key_regex
+    chunk_size: int = CopyOptions.chunk_size
+    jobs: int = 1
+
+    def opening(self) -> CopyOptions:
+        """Return what opening the ends needs to know."""
+        return CopyOptions(key_regex=self.key_regex, trust_pickle=self.trust_pickle)
+
+
+@dataclass
+class Comparison:
+    """What was compared and found."""
+
+    in_source: int | None = None
+    in_dest: int | None = None
+    compared: int = 0
+    equal: int = 0
+    missing: int = 0
+    extra: int = 0
+    data_differs: int = 0
+    expiry_differs: int = 0
+    without_ttl: int = 0
+    unreadable: int = 0
+    seconds: float = 0.0
+    differences: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """How many sessions differ in any way."""
+        return self.missing + self.extra + self.data_differs + self.expiry_differs
+
+    def add(self, other: Comparison) -> None:
+        """Add the counts of a share to these."""
+        for name, count in counts(other).items():
+            if name not in ("in_source", "in_dest", "seconds"):
+                setattr(self, name, getattr(self, name) + count)
+        self.differences = [*self.differences, *other.differences][:MAX_PROBLEMS_LISTED]
+
+    def note(self, count: str, key: str, what: str) -> None:
+        """Count a difference, and list it by digest."""
+        setattr(self, count, getattr(self, count) + 1)
+        if len(self.differences) < MAX_PROBLEMS_LISTED:
+            self.differences.append((digest(key), what))
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """A comparison with what was compared."""
+
+    source: str
+    dest: str
+    options: VerifyOptions
+    comparison: Comparison
+
+
+def verify_sessions(
+    *, source: End, dest: End, options: VerifyOptions | None = None, progress: Progress | None = None
+) -> VerifyResult:
+    """Compare two places; what differs is looked at again before it is told.
+
+    Raises what opening the ends raises, and :exc:`Refused` for one place given twice.
+    """
+    options, progress = options or VerifyOptions(), progress or Progress()
+    with ExitStack() as stack:
+        opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in (source, dest))
+        if opened.identities() & target.identities():
+            raise Refused(f"Source and destination are the same place: {target.label()}.")
+        comparison = Comparison(opened.count(), target.count())
+        started = time.monotonic()
+        total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)
+        check = stack.enter_context(stopping_between_pages())
+        task = stack.enter_context(progress.task("compared", total, unit="sessions"))
+        for part in _parts(source, dest, opened, target, options, comparison.in_source, task.advance, check):
+            comparison.add(part)
+        comparison.seconds = time.monotonic() - started
+        return VerifyResult(opened.label(), target.label(), options, comparison)
+
+
+def _parts(
+    source: End,
+    dest: End,
+    opened: Store,
+    target: Store,
+    options: VerifyOptions,
+    in_source: int | None,
+    tick: Tick,
+    check: Check,
+) -> list[Comparison]:
+    """Compare in this process, or each share in one of its own."""
+    if options.jobs == 1 or not (can_fork() and opened.can_share and target.can_share):
+        return [_compare(opened, target, options, in_source, WHOLE, tick, check)]
+    opening = options.opening()
+
+    def of_share(index: int) -> Work[Comparison]:
+        def work(tick: Tick) -> Comparison:
+            with closing(open_end(source, opening)) as one, closing(open_end(dest, opening)) as other:
+                return _compare(one, other, options, in_source, Share(index, options.jobs), tick, lambda: None)
+
+        return work
+
+    return run_side_by_side([of_share(index) for index in range(options.jobs)], tick, check)
+
+
+def _compare(
+    source: Store,
+    dest: Store,
+    options: VerifyOptions,
+    in_source: int | None,
+    share: Share,
+    tick: Tick,
+    check: Check,
+) -> Comparison:
+    """Compare one share from both sides."""
+    comparison = Comparison()
+    comparer = _Comparer(source, dest, options, comparison, in_source)
+    with garbage_left_for_later():
+        comparer.look_through_source(share, tick, check)
+        if dest.can_list_keys:
+            comparer.look_through_dest(share, tick, check)
+    return comparison
+
+
+class _Comparer:
+    def __init__(
+        self, source: Store, dest: Store, options: VerifyOptions, comparison: Comparison, in_source: int | None
+    ) -> None:
+        self._source, self._dest, self._options, self._found = source, dest, options, comparison
+        self._is_full = options.mode == "full"
+        self._verbatim = dest.takes_verbatim(source)
+        self._chosen: Callable[[str], bool] = partial(_is_in_sample, part=self._part(in_source))
+
+    def _part(self, in_source: int | None) -> float:
+        """Return the part of all sessions that a sample of the wanted size is."""
+        if self._options.sample is None or not in_source:
+            return 1.0
+        return min(self._options.sample / in_source, 1.0)
+
+    def look_through_source(self, share: Share, tick: Tick, check: Check) -> None:
+        """Find what is missing or differs in the destination."""
+        for page in self._source.pages(self._options.chunk_size, share):
+            sessions = [session for session in page if self._chosen(session.key)]
+            suspects = self._compare(sessions)
+            if suspects:
+                self._settle(suspects)
+            tick(len(page))
+            check()
+
+    def look_through_dest(self, share: Share, tick: Tick, check: Check) -> None:
+        """Find what only the destination has."""
+        for page in self._dest.keys(self._options.chunk_size, share):
+            keys = [key for key in page if self._chosen(key)]
+            known = self._source.present(keys)
+            extra = [key for key in keys if key not in known]
+            if extra:
+                time.sleep(SETTLE_SECONDS)
+                known, still = self._source.present(extra), self._dest.present(extra)
+                for key in extra:
+                    if key in still and key not in known:
+                        self._found.note("extra", key, "only in the destination")
+            tick(len(page))
+            check()
+
+    def _compare(self, sessions: list[Session]) -> list[str]:
+        there = self._dest.fetch([session.key for session in sessions])
+        suspects = []
+        for session in sessions:
+            if self._difference(session, there.get(session.key)) is None:
+                self._found.compared += 1
+                self._found.equal += 1
+            else:
+                suspects.append(session.key)
+        return suspects
+
+    def _settle(self, keys: list[str]) -> None:
+        """Read what differed once more, after whoever was saving it has finished."""
+        time.sleep(SETTLE_SECONDS)
+        source, dest = self._source.fetch(keys), self._dest.fetch(keys)
+        for key in keys:
+            if key not in source:
+                continue  # ended or expired meanwhile; the look through the destination finds what was left there
+            self._found.compared += 1
+            difference = self._difference(source[key], dest.get(key))
+            if difference is None:
+                self._found.equal += 1
+            else:
+                self._found.note(difference[0], key, difference[1])
+
+    def _difference(self, one: Session, other: Session | None) -> tuple[str, str] | None:
+        if other is None:
+            return self._missing(one)
+        if expiry := self._expiry_difference(one, other):
+            return "expiry_differs", expiry
+        return self._data_difference(one, other) if self._is_full else None
+
+    def _missing(self, session: Session) -> tuple[str, str] | None:
+        expires = self._dest.rounded(session.expires)
+        if expires is not None and expires <= now():
+            return None
+        if self._is_full:
+            try:
+                self._source.load(session)
+            except (Unreadable, Problem) as error:
+                return "unreadable", f"unreadable in the source, and missing in the destination: {error}"
+        return "missing", "missing in the destination"
+
+    def _expiry_difference(self, one: Session, other: Session) -> str | None:
+        if one.expires is None or other.expires is None:
+            if one.expires is None and other.expires is not None:
+                self._found.without_ttl += 1  # what such a session becomes was chosen at the copy
+                return None
+            return None if one.expires is other.expires else "has no time to live in the destination"
+        if self._options.ttl_tolerance is not None:
+            late = abs(other.expires - one.expires) > self._options.ttl_tolerance * SECOND
+        else:
+            late = not (self._same_by(self._dest, one, other) or self._same_by(self._source, one, other))
+        if not late:
+            return None
+        later = (other.expires - one.expires) / SECOND
+        return f"ends {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
+
+    def _same_by(self, store: Store, one: Session, other: Session) -> bool:
+        return store.same_expiry(one.expires, other.expires)
+
+    def _data_difference(self, one: Session, other: Session) -> tuple[str, str] | None:
+        if self._verbatim and one.payload == other.payload:
+            return None
+        try:
+            ours = self._source.load(one)
+        except (Unreadable, Problem) as error:
+            return "unreadable", f"unreadable in the source: {error}"
+        try:
+            same = self._dest.load(other) == ours
+        except (Unreadable, Problem) as error:
+            return "data_differs", f"unreadable in the destination: {error}"
+        return None if same else ("data_differs", "other data in the destination")
+
+
+def _is_in_sample(key: str, part: float) -> bool:
+    return part >= 1.0 or int(digest(key), 16) < part * 16**16
+
+
+def counts(comparison: Comparison) -> dict[str, Any]:
+    """Return the counts of a comparison by name."""
+    return {item.name: getattr(comparison, item.name) for item in fields(comparison) if item.name != "differences"}

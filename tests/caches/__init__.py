@@ -1,0 +1,1 @@
+"""Caches listed, read, written and copied, on real servers."""

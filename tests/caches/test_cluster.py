@@ -1,0 +1,74 @@
+"""Sessions on a cluster, of one node that serves all slots."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.cache import caches
+from django.test import override_settings
+
+from migrator.caches.keys import key_space
+from migrator.caches.stores import open_store
+from migrator.caches.stores.base import Item, now
+from tests.servers.process import ask, find_program, free_port
+
+SERVER = find_program("redis-server") or find_program("valkey-server")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server and no valkey-server to make a cluster of")
+HOUR = 3_600_000_000
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[None]:
+    port = free_port()
+    words = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--cluster-enabled",
+        "yes",
+        "--save",
+        "",
+        "--dir",
+        str(tmp_path),
+    ]
+    server = subprocess.Popen([str(SERVER), *words], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port, b"PING\r\n", b"+PONG")
+        ask(port, b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
+        _wait_for(port, b"CLUSTER INFO\r\n", b"cluster_state:ok")
+        backend = "django_valkey.cluster_cache.cache.ClusterValkeyCache"
+        entry = {"BACKEND": backend, "LOCATION": f"valkey://127.0.0.1:{port}/0"}
+        with override_settings(CACHES={**caches.settings, "cluster": entry}):
+            yield
+            caches["cluster"].client._get_client(write=True).close()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_for(port: int, question: bytes, answer: bytes) -> None:
+    for _ in range(200):
+        if answer in ask(port, question):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no {answer!r}")
+
+
+@pytest.mark.usefixtures("databases", "cluster")
+def test_lists_reads_and_writes_keys_of_all_slots() -> None:
+    store = open_store(alias="cluster")
+    space = key_space(store.cache.make_key, alias="cluster", prefix="p")
+    expires = now() + HOUR
+    items = [Item(f"k{n}", store.encode({"n": n}, expires), expires) for n in range(100)]
+
+    assert store.add(space, items) == {f"k{n}" for n in range(100)}
+    assert store.add(space, items) == set()
+    assert sorted(key for page in store.list_keys(space, 30) for key in page) == sorted(f"k{n}" for n in range(100))
+    found = store.fetch(space, ["k1", "k2", "absent"])
+    assert (found["k1"].raw, found["k1"].expires) == (items[1].raw, expires - expires % 1000)
+    assert store.replace(space, [(found["k1"], items[3]._replace(key="k1"))]) == {"k1"}
+    assert store.discard(space, [found["k1"], found["k2"]]) == {"k2"}
+    assert store.present(space, ["k1", "k2"]) == {"k1"}

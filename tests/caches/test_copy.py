@@ -1,0 +1,160 @@
+"""A cache copied to another: every key, raw, with its exact end, and never read as an object."""
+
+import pickle
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.management import call_command
+from django.test import override_settings
+
+from migrator.caches.copy import CacheOptions, copy_cache
+from migrator.caches.outcome import copy_report
+from migrator.caches.stores.base import digest, now
+from migrator.errors import Refused
+
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("databases")]
+
+
+def redis(alias: str) -> Any:
+    cache = caches[alias]
+    return (
+        cache._cache.get_client(None, write=True) if alias.startswith("redis") else cache.client.get_client(write=True)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _empty(databases: Any) -> None:
+    for alias in ("redis", "redis_other", "client", "client_zlib", "client_json", "memcached", "table"):
+        caches[alias].clear()
+
+
+class Explosive:
+    def __reduce__(self) -> Any:
+        return exec, ("raise SystemExit('a pickle was read')",)
+
+
+def test_copies_raw_values_and_milliseconds_unread() -> None:
+    expires = now() // 1000 + 3_600_123
+    for key, value in {"bomb": pickle.dumps(Explosive()), "number": b"12", "odd": b"\x00\xff no pickle"}.items():
+        redis("redis").set(f":1:{key}", value, pxat=expires)
+    redis("redis").set(":1:endless", b"1")
+    redis("redis").set(":2:other version", b"1")
+
+    result = copy_cache(source="redis", dest="redis_other")
+
+    other = redis("redis_other")
+    assert {key: other.get(key) for key in other.keys("*")} == {
+        key: redis("redis").get(key) for key in (b":1:bomb", b":1:number", b":1:odd", b":1:endless")
+    }
+    assert (other.pexpiretime(":1:bomb"), other.pexpiretime(":1:endless")) == (expires, -1)
+    assert (result.tally.written, result.tally.no_ttl, result.plan.encoding) == (4, 1, "as they are")
+    assert copy_cache(source="redis", dest="redis_other").tally.written == 0
+
+
+@pytest.mark.memcached
+@pytest.mark.parametrize("dest", ["memcached", "table", "client_zlib"])
+def test_unwraps_and_wraps_pickles_unread(dest: str) -> None:
+    values = {"number": 12, "text": "é", "data": {"a": [1]}}
+    caches["redis"].set_many(values, 600)
+
+    there = copy_cache(source="redis", dest=dest)
+    back = copy_cache(source=dest, dest="redis_other")
+
+    assert (there.tally.written, back.tally.written) == (3, 3)
+    assert caches[dest].get_many(values) == caches["redis_other"].get_many(values) == values
+    assert caches["redis_other"].incr("number") == 13
+
+
+def test_copies_what_begins_so() -> None:
+    caches["redis"].set_many({"page:1": 1, "page:2": 2, "other": 3, "pages": 4})
+
+    assert copy_cache(source="redis", dest="redis_other", options=CacheOptions(match="page:")).tally.written == 2
+    assert caches["redis_other"].get_many(["page:1", "page:2", "other"]) == {"page:1": 1, "page:2": 2}
+
+
+def test_leaves_what_is_there_unless_told_otherwise() -> None:
+    caches["redis"].set("a", "new", 600)
+    caches["redis_other"].set("a", "old", 600)
+
+    kept = copy_cache(source="redis", dest="redis_other")
+    assert (kept.tally.present, caches["redis_other"].get("a")) == (1, "old")
+    written = copy_cache(source="redis", dest="redis_other", options=CacheOptions(overwrite=True))
+    assert (written.tally.overwritten, caches["redis_other"].get("a")) == (1, "new")
+    again = copy_cache(source="redis", dest="redis_other", options=CacheOptions(overwrite=True))
+    assert (again.tally.overwritten, again.tally.present) == (0, 1)
+
+
+def test_counts_what_is_no_value() -> None:
+    redis("redis").rpush(":1:queue", "a")
+
+    result = copy_cache(source="redis", dest="redis_other")
+
+    assert result.tally.problems == [(digest("queue"), "it is no value but a structure of the server's own")]
+    assert copy_report(result).exit_code == 4
+
+
+def test_follows_what_changes_while_a_page_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    from migrator.caches.stores.redis import RedisStore
+
+    caches["redis"].set_many({"changed": "old", "dropped": "old", "same": "old"}, 600)
+    plain = RedisStore.add
+
+    def add(store: RedisStore, space: Any, items: Any) -> set[str]:
+        written = plain(store, space, items)
+        caches["redis"].set("changed", "new", 900)
+        caches["redis"].delete("dropped")
+        return written
+
+    monkeypatch.setattr(RedisStore, "add", add)
+
+    tally = copy_cache(source="redis", dest="redis_other").tally
+
+    assert (tally.written, tally.refreshed, tally.removed) == (3, 1, 1)
+    assert caches["redis_other"].get_many(["changed", "dropped", "same"]) == {"changed": "new", "same": "old"}
+
+
+@pytest.mark.parametrize(
+    ("source", "dest", "message"),
+    [
+        ("redis", "redis", "Source and destination are the same place"),
+        ("redis", "dummy", "DummyCache keeps nothing"),
+        ("default", "redis", "LocMemCache lives inside each process"),
+        ("files", "redis", "cannot be listed. Give them with --keys-from FILE"),
+        ("redis", "silent", "IGNORE_EXCEPTIONS"),
+        ("redis", "client_json", "unread: the cache 'client_json' has no way to hold a pickle value"),
+        ("hashed", "redis", "cannot be reversed"),
+    ],
+)
+def test_refuses_what_could_not_be_right(source: str, dest: str, message: str) -> None:
+    caches["redis"].set("a", {"a": 1})
+
+    with pytest.raises(Refused) as refused:
+        copy_cache(source=source, dest=dest)
+
+    assert message in str(refused.value)
+
+
+def test_refuses_a_copy_that_would_find_its_own_keys() -> None:
+    inner = {**caches.settings["redis"], "KEY_PREFIX": ":1:inner"}
+    with override_settings(CACHES={**caches.settings, "inner": inner}), pytest.raises(Refused, match="read as keys of"):
+        copy_cache(source="redis", dest="inner")
+
+
+def test_refuses_a_cache_that_would_drop_keys() -> None:
+    caches["redis"].set_many({str(n): n for n in range(301)})
+    call_command("createcachetable", "small_cache_rows", verbosity=0)
+
+    with pytest.raises(Refused, match=r"keeps 300 entries \(MAX_ENTRIES\) and drops others, and 301 keys"):
+        copy_cache(source="redis", dest="small_table")
+
+
+def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    caches["redis"].set("secret-key", "secret value")
+
+    call_command("copy_cache", "--source", "redis", "--dest", "redis_other", "--dry-run")
+
+    told = capsys.readouterr()
+    assert redis("redis_other").dbsize() == 0
+    assert "Values go as they are." in told.out
+    assert "secret" not in told.out + told.err

@@ -1,0 +1,196 @@
+"""One suite for all cache stores: what is added, compared, replaced and discarded, and when it ends."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from django.core.cache import caches
+
+from migrator.caches.keys import KeySpace, key_space, unlisted_key_space
+from migrator.caches.stores import open_store
+from migrator.caches.stores.base import Item, KeyStore, Rejected, Value, now
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+SHARDED = pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")
+
+
+class StoreSuite:
+    """What every store does."""
+
+    alias: ClassVar[str]
+
+    @pytest.fixture
+    def store(self, databases: Any) -> Iterator[KeyStore]:
+        caches[self.alias].clear()
+        store = open_store(alias=self.alias)
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def space(self, store: KeyStore) -> KeySpace:
+        if not store.can_list_keys:
+            return unlisted_key_space(store.cache.make_key, prefix="p")
+        return key_space(store.cache.make_key, alias=self.alias, prefix="p")
+
+    def item(self, store: KeyStore, key: str, value: Any, expires: int | None) -> Item:
+        return Item(key, store.encode(value, expires), expires)
+
+    def test_adds_what_the_backend_reads(self, store: KeyStore, space: KeySpace) -> None:
+        expires = now() + HOUR
+        items = [self.item(store, f"k{n}", {"n": n}, expires) for n in range(50)]
+
+        assert store.add(space, items) == {f"k{n}" for n in range(50)}
+        assert store.add(space, items) == set()
+        assert caches[self.alias].get("pk7") == {"n": 7}
+        found = store.fetch(space, ["k7", "absent"])
+        assert list(found) == ["k7"]
+        assert store.decode(found["k7"].raw) == {"n": 7}
+        assert found["k7"].expires is not None
+        assert 0 <= expires - found["k7"].expires < store.expiry_step + store.expiry_slack
+        assert store.present(space, ["k7", "absent"]) == {"k7"}
+
+    def test_reads_what_the_backend_wrote(self, store: KeyStore, space: KeySpace) -> None:
+        caches[self.alias].set("pa", {"a": 1}, 100)
+        caches[self.alias].set("pb", 5, None)
+
+        found = store.fetch(space, ["a", "b"])
+
+        assert (store.decode(found["a"].raw), store.decode(found["b"].raw)) == ({"a": 1}, 5)
+        assert found["b"].expires is None
+        assert found["a"].expires is not None
+        assert 95 * SECOND < found["a"].expires - now() <= 100 * SECOND
+
+    def test_lists_its_keys_once(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, f"k{n}", n, now() + HOUR) for n in range(300)])
+        caches[self.alias].set("other", 1)
+
+        listed = [key for page in store.list_keys(space, 70) for key in page]
+
+        assert sorted(listed) == sorted(f"k{n}" for n in range(300))
+
+    def test_adds_nothing_that_has_expired(self, store: KeyStore, space: KeySpace) -> None:
+        assert store.add(space, [self.item(store, "k", 1, now() - 1)]) == set()
+        assert store.fetch(space, ["k"]) == {}
+
+    def test_replaces_what_is_as_seen_and_nothing_else(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, "k", "old", now() + HOUR)])
+        seen = store.fetch(space, ["k"])["k"]
+        new = self.item(store, "k", "new", now() + 2 * HOUR)
+
+        assert store.replace(space, [(seen, new)]) == {"k"}
+        assert store.replace(space, [(seen, self.item(store, "k", "newest", now() + HOUR))]) == set()
+        assert caches[self.alias].get("pk") == "new"
+        assert store.replace(space, [(seen._replace(key="absent"), new)]) == set()
+
+    def test_discards_what_is_as_seen_and_nothing_else(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, "k", "old", now() + HOUR)])
+        seen = store.fetch(space, ["k"])["k"]
+
+        assert store.discard(space, [seen._replace(raw=store.encode("other", seen.expires))]) == set()
+        assert store.discard(space, [seen]) == {"k"}
+        assert store.discard(space, [seen]) == set()
+        assert caches[self.alias].get("pk") is None
+
+    def test_takes_the_same_value_with_a_later_end_for_another_state(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, "k", "v", now() + HOUR)])
+        seen = store.fetch(space, ["k"])["k"]
+        caches[self.alias].set("pk", "v", 7200)
+
+        assert store.discard(space, [seen]) == set()
+
+    def test_takes_values_apart_and_puts_them_together(self, store: KeyStore) -> None:
+        value = store.unwrap(store.encode({"a": 1}, None))
+        assert store.decode(store.wrap(value)) == {"a": 1}
+        assert store.unwrap(store.encode(12, None)) == Value("integer", b"12")
+        assert store.decode(store.wrap(Value("integer", b"12"))) == 12
+
+    def test_frees_the_key_when_it_ends(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, "k", "old", now() + 2 * SECOND)])
+        time.sleep(5 if self.alias == "memcached" else 2.1)  # whose clock ticks once a second
+        # A herd's key stays a minute longer, for those who are still reading it.
+        assert store.add(space, [self.item(store, "k", "new", now() + HOUR)]) == (
+            set() if self.alias == "herd" else {"k"}
+        )
+
+
+@pytest.mark.redis
+class TestRedis(StoreSuite):
+    alias = "redis"
+
+
+@pytest.mark.redis
+class TestClient(StoreSuite):
+    alias = "client"
+
+
+@pytest.mark.redis
+class TestClientWithCompressor(StoreSuite):
+    alias = "client_zlib"
+
+
+class Unwrappable:
+    """Values that only their own backend can take apart."""
+
+    def test_takes_values_apart_and_puts_them_together(self, store: KeyStore) -> None:
+        with pytest.raises(Rejected):
+            store.unwrap(store.encode({"a": 1}, None))
+        with pytest.raises(Rejected):
+            store.wrap(Value("pickle", b"."))
+
+
+@pytest.mark.redis
+class TestClientWithJSON(Unwrappable, StoreSuite):
+    alias = "client_json"
+
+
+@pytest.mark.redis
+class TestHerd(Unwrappable, StoreSuite):
+    alias = "herd"
+
+
+@pytest.mark.redis
+@SHARDED
+class TestShard(StoreSuite):
+    alias = "shard"
+
+
+@pytest.mark.redis
+class TestValkey(StoreSuite):
+    alias = "valkey"
+
+
+@pytest.mark.memcached
+class TestMemcached(StoreSuite):
+    alias = "memcached"
+
+
+class TestTable(StoreSuite):
+    alias = "table"
+
+
+class TestFiles(StoreSuite):
+    alias = "files"
+
+    def test_lists_its_keys_once(self, store: KeyStore, space: KeySpace) -> None:
+        assert not store.can_list_keys  # file names are digests
+
+
+@pytest.mark.redis
+def test_works_as_well_with_a_server_that_tells_only_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from migrator.caches.stores.redis import RedisStore
+
+    monkeypatch.setattr(RedisStore, "_server_info", lambda store: {"redis_version": "6.0.16"})
+    caches["redis"].clear()
+    store = open_store(alias="redis")
+    space = key_space(store.cache.make_key, alias="redis")
+    expires = now() + HOUR
+
+    store.add(space, [Item("k", b"v", expires)])
+
+    found = store.fetch(space, ["k"])["k"]
+    assert found.expires is not None
+    assert 0 <= expires - found.expires < 50_000
+    assert store.replace(space, [(found, Item("k", b"w", expires))]) == {"k"}
+    assert store.notes() == ["'redis' is older than Redis 7: expiry is exact to some milliseconds, never longer."]

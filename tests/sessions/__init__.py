@@ -1,0 +1,1 @@
+"""Sessions moved between places, on real servers."""

@@ -1,0 +1,1 @@
+"""Session engines as projects write them."""

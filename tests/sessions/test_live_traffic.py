@@ -1,0 +1,171 @@
+"""Sessions copied while people save, log in and log out: none lost, none stale, none back from the dead."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
+from django.contrib.sessions.backends.db import SessionStore as RowEngine
+from django.core.cache import caches
+from django.db import connections
+from django.test import override_settings
+
+from migrator.caches.stores.base import now
+from migrator.sessions.copy import copy_sessions
+from migrator.sessions.records import CopyOptions, Session
+from tests.sessions.places import CACHE, HOUR, Place, data_of, new_key, opened
+
+SESSIONS = 12_000
+WRITERS = 3
+ROWS = Place("db", "postgresql_a", "db")
+ENGINES = {"cache": CacheEngine, "db": RowEngine}
+WAYS = [pytest.param(CACHE, ROWS, id="redis-to-postgresql"), pytest.param(ROWS, CACHE, id="postgresql-to-redis")]
+pytestmark = [pytest.mark.redis, pytest.mark.postgresql]
+
+
+class Writer(threading.Thread):
+    """Saves, logs in and logs out with sessions of its own, in the authority and, when there is one, its shadow."""
+
+    def __init__(self, keys: list[str], authority: type, shadow: type | None, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.random = random.Random(keys[0])  # noqa: S311
+        self.keys, self.authority, self.shadow, self.stop = keys, authority, shadow, stop
+        self.actions = 0
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.stop.is_set():
+                self.act(self.random.randrange(len(self.keys)))
+                self.actions += 1
+                time.sleep(0.001)  # lets the copy have its turn, for all of them share one interpreter
+        except BaseException as error:
+            self.error = error
+        finally:
+            connections.close_all()
+            for pool in caches["redis"]._cache._pools.values():
+                pool.disconnect()
+
+    def act(self, index: int) -> None:
+        key, what = self.keys[index], self.random.random()
+        if what < 0.85:
+            self.save(key)
+        elif what < 0.95:
+            self.end(key)
+            self.keys[index] = self.begin()
+        else:
+            self.keys[index] = self.begin()  # a new key first, then the old one's end, as a login does
+            self.end(key)
+
+    def begin(self) -> str:
+        session = self.authority()
+        session["n"] = self.actions
+        session.create()
+        session["n"] = self.actions
+        session.save()
+        self.follow(session.session_key)
+        return str(session.session_key)
+
+    def save(self, key: str) -> None:
+        session = self.authority(key)
+        session["n"] = f"saved {self.actions}"
+        session.save()
+        self.follow(key)
+
+    def end(self, key: str) -> None:
+        self.authority(key).delete(key)
+        if self.shadow:
+            self.shadow(key).delete(key)
+
+    def follow(self, key: str) -> None:
+        """Bring the shadow to the authority's state; whoever comes second finds it so."""
+        if not self.shadow:
+            return
+        session = self.shadow(key)
+        session._session_cache = self.authority(key).load()
+        for must_create in (False, True, False):
+            try:
+                session.save(must_create=must_create)
+                return
+            except (UpdateError, Exception) as error:
+                if type(error).__name__ not in ("UpdateError", "CreateError"):
+                    raise
+
+
+@contextmanager
+def traffic(source: Place, dest: Place, *, both: bool) -> Iterator[Callable[[], None]]:
+    """Let writers loose; give a function that stops them."""
+    keys = _fill(source)
+    stop = threading.Event()
+    writers = [
+        Writer(keys[number::WRITERS], ENGINES[source.kind], ENGINES[dest.kind] if both else None, stop)
+        for number in range(WRITERS)
+    ]
+
+    def end() -> None:
+        stop.set()
+        for writer in writers:
+            writer.join()
+            assert writer.error is None, writer.error
+            assert writer.actions > 20
+
+    with override_settings(SESSION_CACHE_ALIAS="redis", SESSIONS_DB="postgresql_a"):
+        for writer in writers:
+            writer.start()
+        try:
+            yield end
+        finally:
+            stop.set()
+
+
+def _fill(place: Place) -> list[str]:
+    keys = [new_key() for _ in range(SESSIONS)]
+    with opened(place) as store:
+        moment = now() + 300 * HOUR
+        payload = store.dump({"n": "old"}, moment, 1)[0]
+        store.add([Session(key, payload, moment) for key in keys])
+    return keys
+
+
+def _differences(source: Place, dest: Place) -> dict[str, int]:
+    ours, theirs = data_of(source), data_of(dest)
+    return {
+        "lost": len(ours.keys() - theirs.keys()),
+        "resurrected": len(theirs.keys() - ours.keys()),
+        "stale": sum(theirs[key] != data for key, data in ours.items() if key in theirs),
+    }
+
+
+@pytest.mark.parametrize(("source", "dest"), WAYS)
+def test_is_right_in_one_pass_while_the_site_writes_to_both(
+    source: Place, dest: Place, ready: Callable[..., None]
+) -> None:
+    ready(source, dest)
+    with traffic(source, dest, both=True) as end:
+        result = copy_sessions(source=source.end, dest=dest.end, options=CopyOptions(chunk_size=1000, rate=6000))
+        time.sleep(0.1)
+        end()
+
+    assert result.total.written > SESSIONS / 2
+    assert _differences(source, dest) == {"lost": 0, "resurrected": 0, "stale": 0}
+
+
+@pytest.mark.parametrize(("source", "dest"), WAYS)
+def test_is_right_after_the_last_pass_while_the_site_writes_to_the_source_alone(
+    source: Place, dest: Place, ready: Callable[..., None], tmp_path: Path
+) -> None:
+    ready(source, dest)
+    options = {"chunk_size": 1000, "manifest": tmp_path / "manifest"}
+    with traffic(source, dest, both=False) as end:
+        copy_sessions(source=source.end, dest=dest.end, options=CopyOptions(catch_up=2, rate=12_000, **options))
+        end()
+
+    result = copy_sessions(source=source.end, dest=dest.end, options=CopyOptions(after_switch=True, **options))
+
+    assert _differences(source, dest) == {"lost": 0, "resurrected": 0, "stale": 0}
+    assert result.total.failures == 0
