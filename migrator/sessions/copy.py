@@ -112,7 +112,7 @@ def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:
     if not (options.manifest or options.catch_up):
         notes.append(
             "logins and logouts during the copy are followed only while the sessions they touch are copied; "
-            "run the transition store meanwhile, or use --catch-up and --manifest"
+            "with --catch-up and --manifest a pass after the switch makes them right"
         )
     if options.jobs > 1 and not (can_fork() and source.can_share and options.limit is None):
         notes.append("one process copies: this source, platform or --limit does not let several share the work")
