@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from .choices import Watcher
 from .ends import open_engine
 from .schema import unapplied_migrations
 
-WRITING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "CREATE", "ALTER", "DROP", "TRUNCATE")
+# A statement that begins with one of these words changes nothing; a common table expression may do either.
+READING = ("SELECT", "SHOW", "PRAGMA", "EXPLAIN", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
+CHANGES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 
 
 class WroteElsewhere(MigratorError):
@@ -59,9 +62,14 @@ def _only_writable(dest: str) -> Iterator[None]:
         yield
 
 
+def _only_reads(sql: str) -> bool:
+    words = sql.lstrip().upper()
+    return words.startswith(READING) or (words.startswith("WITH") and not CHANGES.search(sql))
+
+
 def _refuse_writes(alias: str) -> Callable[..., Any]:
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if sql.lstrip().upper().startswith(WRITING):
+        if not _only_reads(sql):
             raise WroteElsewhere(
                 f"it writes to {alias!r}, because it does not say using=schema_editor.connection.alias. Make the "
                 f"destination 'default' in DATABASES while it is migrated."
