@@ -93,9 +93,9 @@ class _CarefulCopy:
                 found.append((conversion.column.attname, error))
         self._tally.rows_read += 1
         fields = ", ".join(name for name, _ in found) or None
-        reason = (
-            f"the source cannot give it: {source.fault(found[0][1], self._route.table.name).message}" if found else "?"
-        )
+        reason = "the source cannot give this row"
+        if found:
+            reason = f"the source cannot give it: {source.fault(found[0][1], self._route.table.name).message}"
         table = self._route.table
         problem = Problem(table.label, table.name, key_text(key), fields, "value", reason, "read", CAREFUL_ADVICE)
         self._tally.rows_rejected += 1

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.errors import DataRejected, MigratorError, UsageError
+from tests.management.running import error_in, nothing_changes, run
 from tests.servers.databases import Pair
 from tests.testapp.models import Article, Chapter, CharValue, IntegerValue, Tag, TextValue, TreeNode, UniqueCode
 
@@ -261,3 +262,68 @@ def test_refuses_to_skip_without_a_file(filled: Pair, tmp_path: Path) -> None:
         move(filled, link)
     assert not (tmp_path / "elsewhere").exists()
     assert not QuerySet(Article, using=filled.dest).exists()
+
+
+# -- before the run ----------------------------------------------------------------------------------------------------
+
+
+def words(pair: Pair, path: Path, *more: str) -> list[str]:
+    ends = ("--source", pair.source, "--dest", pair.dest, "--no-input")
+    return ["batch_migrate", *ends, *LABELS, "--on-error", "skip", "--rejects", str(path), *more]
+
+
+def test_a_dry_run_tells_what_will_be_rejected_and_makes_no_file(filled: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    with nothing_changes(*filled):
+        finished = run(*words(filled, path, "--dry-run"))
+    assert (finished.code, error_in(finished)) == (0, "")
+    lines = finished.out.splitlines()
+    told = [line.removeprefix("To be rejected: ") for line in lines if line.startswith("To be rejected: ")]
+    assert [line.partition(": ")[0] for line in sorted(told)] == ["testapp.Tag.name", "testapp.TreeNode.name"]
+    by_field = dict(line.split(": ", 1) for line in told)
+    assert by_field["testapp.Tag.name"].startswith("3 values: ")
+    assert "(for example primary key 7, 8, 23)" in by_field["testapp.Tag.name"]
+    assert "(for example primary key 10)" in by_field["testapp.TreeNode.name"]
+    assert LONG.strip() not in finished.out
+    assert lines[-1] == "Nothing was written."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_that_would_stop_still_does(filled: Pair, tmp_path: Path) -> None:
+    """What is not about single rows is not to be set aside."""
+    path = tmp_path / "rejects.jsonl"
+    execute(filled.dest, "ALTER TABLE testapp_tag ADD COLUMN extra integer NOT NULL")
+    with nothing_changes(*filled):
+        finished = run(*words(filled, path, "--dry-run"))
+    assert finished.code == 1
+    assert error_in(finished).startswith(
+        "CommandError: Nothing was written. 1 finding stops the run:\n  - testapp.Tag: "
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_with_the_rows_of_another_run_is_not_added_to(filled: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    path.write_text('{"model": "of another run"}\n')
+    message = f"CommandError: {str(path)!r} holds the rejected rows of another run; name a new file.\n"
+    for more in ([], ["--dry-run"]):
+        with nothing_changes(*filled):
+            finished = run(*words(filled, path, *more))
+        assert (finished.code, finished.out, finished.err) == (2, "", message)
+    assert path.read_text() == '{"model": "of another run"}\n'
+    path.write_text("")
+    assert run(*words(filled, path)).code == 4, "an empty file is nobody's"
+    assert rejected(path) == EXPECTED
+
+
+def test_a_resumed_run_adds_to_its_own_file(filled: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    killed(filled, path, at=12, before="UPDATE migrator_chunk")
+    begun = path.read_text(encoding="utf-8")
+    assert begun
+    refused = run(*words(filled, path))
+    assert refused.code == 2
+    assert path.read_text(encoding="utf-8") == begun
+    finished = run(*words(filled, path, "--resume"))
+    assert finished.code == 4, finished.err
+    assert rejected(path) == EXPECTED

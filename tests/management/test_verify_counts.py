@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ from tests.servers.base import PASSWORD
 from tests.servers.databases import Pair
 from tests.testapp.models import Article, Chapter, Empty, Hidden, Place, Restaurant, Tag
 
-from .running import error_in, execute, nothing_changes, run
+from .running import another_alias, entry_of, error_in, execute, nothing_changes, run
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
@@ -272,3 +275,51 @@ def test_finds_nothing_after_a_move(pair: Pair) -> None:
     finished = compare(pair)
     assert (finished.code, error_in(finished)) == (0, "")
     assert rows_of(Chapter, pair.dest).count() == 1
+
+
+# -- a database that cannot be read -----------------------------------------------------------------------------------
+
+
+def ends_in_one_line(finished: Finished, alias: str, reason: str) -> None:
+    """Assert that the command says in one line which database stopped it, and why."""
+    assert (finished.code, finished.out) == (1, "")
+    assert re.fullmatch(rf"CommandError: '{alias}' .*{re.escape(reason)}.*\n", finished.err), finished.err
+
+
+@to_each_engine
+def test_a_table_of_other_columns_is_told_in_one_line(pair: Pair) -> None:
+    """As of a project's older release: the query for orphans asks for a column that is not there."""
+    key = "integer" if connections[pair.dest].vendor == "sqlite" else "bigint"
+    execute(pair.dest, "DROP TABLE testapp_chapter", f"CREATE TABLE testapp_chapter (id {key} NOT NULL PRIMARY KEY)")
+    ends_in_one_line(compare(pair, "testapp.Chapter", "testapp.Tag"), pair.dest, "tag_id")
+
+
+@pytest.mark.postgresql
+def test_a_table_that_may_not_be_read_is_told_in_one_line(databases: FreshDatabases) -> None:
+    pair = Pair("postgresql_a", "sqlite_b")
+    databases.fresh(*pair)
+    tags(pair.source, 2)
+    # A role that every server has, and that may read none of the tables.
+    options = {**entry_of(pair.source)["OPTIONS"], "assume_role": "pg_database_owner"}
+    with another_alias("reader", **entry_of(pair.source, OPTIONS=options)):
+        for source, dest in (("reader", pair.dest), (pair.dest, "reader")):
+            with nothing_changes(*pair):
+                finished = run(*words(Pair(source, dest), "testapp.Tag"))
+            ends_in_one_line(finished, "reader", "permission denied for table testapp_tag")
+
+
+def test_a_locked_file_is_told_in_one_line(sqlite: Pair) -> None:
+    tags(sqlite.source, 2)
+    entry = entry_of(sqlite.source)
+    connections.close_all()
+    with (
+        closing(sqlite3.connect(entry["NAME"], isolation_level=None)) as writer,
+        another_alias("busy", **{**entry, "OPTIONS": {"timeout": 0.1}}),
+    ):
+        writer.execute("BEGIN EXCLUSIVE")
+        for source, dest in (("busy", sqlite.dest), (sqlite.dest, "busy")):
+            finished = run(*words(Pair(source, dest), "testapp.Tag"))
+            assert (finished.code, finished.out) == (1, "")
+            assert "database is locked" in finished.err
+            assert finished.err.count("\n") == 1, finished.err
+            assert finished.err.startswith("CommandError: ")
