@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from tests.testapp.models import (
     AutoKey,
     Chapter,
     Constrained,
+    DateTimeValue,
     Empty,
     MoneyValue,
     Pizzeria,
@@ -40,7 +43,18 @@ from tests.testapp.models import (
     Team,
 )
 
-from .running import END_OF_INPUT, INTERRUPT, at_terminal, contents, error_in, execute, nothing_changes, run
+from .running import (
+    END_OF_INPUT,
+    INTERRUPT,
+    another_alias,
+    at_terminal,
+    contents,
+    entry_of,
+    error_in,
+    execute,
+    nothing_changes,
+    run,
+)
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
@@ -694,3 +708,241 @@ def test_help_tells_every_option_and_names_no_engine() -> None:
     for option in ("--source", "--dest", "--replace", "--dry-run", "--no-input", "--resume", "--on-error", "--report"):
         assert option in finished.out
     assert not [engine for engine in ENGINES if engine in finished.out.lower()]
+
+
+# -- refused, for programs and in files -----------------------------------------------------------------------------
+
+
+def test_json_of_a_refused_run_is_one_document_too(sqlite: Pair) -> None:
+    tags(sqlite.source)
+    tags(sqlite.dest, "mine")
+    calls = {
+        1: words(sqlite, "testapp.Tag", "--no-input"),
+        2: words(Pair(sqlite.source, "nowhere"), "testapp.Tag"),
+    }
+    for code, call in calls.items():
+        with nothing_changes(*sqlite):
+            finished = run(*call, "--format", "json")
+        document = json.loads(finished.out)
+        assert set(document) == {"error", "exit_code"}
+        assert finished.code == document["exit_code"] == code
+        assert error_in_last_lines(finished) == f"CommandError: {document['error']}\n"
+        assert ("rows that will be LOST" if code == 1 else "no database 'nowhere'") in document["error"]
+
+
+def error_in_last_lines(finished: Finished) -> str:
+    """Return the error behind whatever was shown before it."""
+    return finished.err[finished.err.index("CommandError: ") :]
+
+
+def test_json_of_a_run_that_stopped_at_a_row_is_one_document_too(databases: FreshDatabases) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    twins(pair)
+    finished = move(pair, *MODELS, "--format", "json")
+    document = json.loads(finished.out)
+    assert finished.code == document["exit_code"] == 1
+    assert document["error"].startswith("testapp.Tag with primary key 3, ")
+    assert "--resume" in document["error"]
+    assert document["error"] in finished.err
+
+
+def test_the_report_of_a_dry_run_holds_the_plan(sqlite: Pair, tmp_path: Path) -> None:
+    tags(sqlite.source)
+    tags(sqlite.dest, "mine")
+    for name in ("plan.txt", "plan.html", "plan.json"):
+        with nothing_changes(*sqlite):
+            finished = run(*words(sqlite, "testapp.Tag", "--dry-run", "--report", tmp_path / name))
+        assert finished.code == 0, finished.err
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    text = (tmp_path / "plan.txt").read_text(encoding="utf-8")
+    assert text.startswith("Plan\n")
+    assert text.endswith("\nNothing was written.\n")
+    page = (tmp_path / "plan.html").read_text(encoding="utf-8")
+    for part in ("testapp_tag", "Emptied first: testapp.Tag (1 row).", "Nothing was written."):
+        assert part in text
+        assert part in page
+    assert page.index("<h1>Plan</h1>") < page.index("Nothing was written.")
+    document = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    (table,) = document["plan"]["tables"]
+    assert (table["label"], table["source_rows"], table["dest_rows"], table["emptied"]) == ("testapp.Tag", 3, 1, True)
+    assert (document["remark"], document["exit_code"]) == ("Nothing was written.", 0)
+
+
+@pytest.mark.parametrize("command", ["batch_migrate", "batch_migrate_models"])
+def test_nothing_is_trusted_where_nothing_goes_on(sqlite: Pair, command: str) -> None:
+    tags(sqlite.source)
+    with nothing_changes(*sqlite):
+        finished = run(command, *words(sqlite, "testapp.Tag", "--no-input", "--trust-done")[1:])
+    assert finished == (2, "", "CommandError: --trust-done goes with --resume.\n")
+
+
+# -- what a later call looks at -------------------------------------------------------------------------------------
+
+
+@to_each_engine
+def test_a_resumed_run_speaks_of_no_emptying(pair: Pair) -> None:
+    """The rows that it finds in the destination are those of its own first attempt."""
+    twins(pair)
+    insert_rows(Empty, pair.dest, [{"name": "mine"}])
+    models = [*MODELS, "testapp.Empty", "sites"]
+    first = move(pair, *models, "--chunk-size", "2", "--replace", pair.dest)
+    assert first.code == 1
+    assert "Emptied first: testapp.Empty (1 row)." in first.out
+    assert "Replaced, as Django's migrate made them: sites.Site (1 row)." in first.out
+    assert rows_of(Tag, pair.dest).exists()
+    rows_of(Place, pair.source).filter(pk=2).update(name="other place")
+    rows_of(Tag, pair.source).filter(pk=3).update(name="no twin")
+    finished = move(pair, *models, "--chunk-size", "2", "--resume", "--format", "json")
+    assert finished.code == 0, finished.err
+    for words_of_emptying in ("Emptied first", "Replaced", "--replace"):
+        assert words_of_emptying not in finished.err
+    assert not [table for table in json.loads(finished.out)["plan"]["tables"] if table["emptied"]]
+
+
+@pytest.mark.parametrize("pair", FROM_EACH_ENGINE, ids=str, indirect=True)
+def test_giving_up_looks_at_no_rows(pair: Pair) -> None:
+    """Not at values and references either, which may have been what stopped the run."""
+    twins(pair)
+    assert move(pair, *MODELS, "--chunk-size", "2").code == 1
+    if pair.engines[0] != "postgresql":
+        with unchecked(connections[pair.source]):
+            insert_rows(Chapter, pair.source, [{"id": 404, "title": "t", "tag_id": 404, "_order": 0}])
+    with listening(*pair) as said:
+        finished = move(pair, *MODELS, "--cleanup")
+    assert finished.code == 0, finished.err
+    assert "The run is given up" in finished.out
+    read = [sql for sql in said[pair.source] if re.search(r'FROM ["`]testapp_', sql)]
+    assert read, "it counts them"
+    assert [sql for sql in read if not sql.startswith("SELECT COUNT(*) FROM ")] == []
+    assert journal(pair.dest) == set()
+
+
+@contextmanager
+def listening(*aliases: str) -> Iterator[dict[str, list[str]]]:
+    """Collect what is said to these databases."""
+    said: dict[str, list[str]] = {alias: [] for alias in aliases}
+
+    def ear(alias: str) -> Callable[..., Any]:
+        def hear(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+            said[alias].append(str(sql))
+            return execute(sql, params, many, context)
+
+        return hear
+
+    with ExitStack() as stack:
+        for alias in aliases:
+            stack.enter_context(connections[alias].execute_wrapper(ear(alias)))
+        yield said
+
+
+# -- databases that do not let it -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def as_another_role(alias: str, *granted: str) -> Iterator[str]:
+    """Give an alias of a role that owns none of the tables: every server has it, and tests need not make one."""
+    entry = entry_of(alias)
+    execute(alias, *(f"GRANT {right} TO pg_database_owner" for right in granted))
+    with another_alias("loader", **{**entry, "OPTIONS": {**entry["OPTIONS"], "assume_role": "pg_database_owner"}}):
+        try:
+            yield "loader"
+        finally:
+            connections["loader"].close()
+            execute(alias, *(f"REVOKE {right} FROM pg_database_owner" for right in granted))
+
+
+FILLING = (
+    "SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public",
+    "ALL ON ALL SEQUENCES IN SCHEMA public",
+)
+
+
+@pytest.mark.postgresql
+def test_refuses_tables_that_belong_to_another_role(databases: FreshDatabases) -> None:
+    """Their foreign keys could be neither taken off nor put back: not after hours, but before the first write."""
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    tags(pair.source)
+    with as_another_role(pair.dest, *FILLING) as loader, nothing_changes(*pair):
+        for more in ([], ["--dry-run"], ["--keep-indexes"]):
+            finished = move(Pair(pair.source, loader), "testapp.Tag", "testapp.Chapter", *more)
+            assert finished.code == 1
+            first, finding = error_in(finished).splitlines()
+            assert first == "CommandError: Nothing was written. 1 finding stops the run:"
+            assert finding.startswith("  - loader: this user does not own ")
+            assert "testapp_chapter" in finding
+            assert "testapp_tag" in finding
+            assert "Connect as the role that owns the tables, or make this one a member of it." in finding
+    owner = move(pair, "testapp.Tag", "testapp.Chapter")
+    assert owner.code == 0, owner.err
+
+
+@pytest.mark.postgresql
+def test_adds_rows_to_tables_that_belong_to_another_role(databases: FreshDatabases) -> None:
+    """Nothing is taken off then, so the right to insert is enough."""
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    tags(pair.source)
+    with as_another_role(pair.dest, *FILLING, "CREATE ON SCHEMA public") as loader:
+        finished = run("batch_migrate_models", *words(Pair(pair.source, loader), "testapp.Tag", "--no-input")[1:])
+    assert finished.code == 0, finished.err
+    assert rows_of(Tag, pair.dest).count() == 3
+
+
+@pytest.mark.postgresql
+def test_says_in_one_line_that_a_table_may_not_be_read(databases: FreshDatabases) -> None:
+    pair = Pair("postgresql_a", "sqlite_b")
+    databases.fresh(*pair)
+    tags(pair.source)
+    with as_another_role(pair.source, "SELECT ON ALL TABLES IN SCHEMA public") as reader, nothing_changes(*pair):
+        execute(pair.source, "REVOKE SELECT ON testapp_tag FROM pg_database_owner")
+        for ends in (Pair(reader, pair.dest), Pair(pair.dest, reader)):
+            finished = move(ends, "testapp.Tag")
+            assert (finished.code, finished.out) == (1, "")
+            message = "CommandError: 'loader' stopped the run: permission denied for table testapp_tag [42501].\n"
+            assert error_in(finished) == message
+
+
+def test_says_in_one_line_that_a_file_is_locked(sqlite: Pair) -> None:
+    tags(sqlite.source)
+    entry = entry_of(sqlite.source)
+    connections.close_all()
+    with (
+        closing(sqlite3.connect(entry["NAME"], isolation_level=None)) as writer,
+        another_alias("busy", **{**entry, "OPTIONS": {"timeout": 0.1}}),
+    ):
+        writer.execute("BEGIN EXCLUSIVE")
+        for ends in (Pair("busy", sqlite.dest), Pair(sqlite.dest, "busy")):
+            finished = move(ends, "testapp.Tag")
+            assert (finished.code, finished.out) == (1, "")
+            assert "database is locked" in error_in(finished)
+            assert error_in(finished).count("\n") == 1
+
+
+# -- filters ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("value__gte=2024-01-01", [2, 3]),
+        ("value__lt=2024-01-01T00:00", [1]),
+        ("value__in=2024-01-01,2025-05-05 05:05", [2, 3]),
+        ("value__range=2023-01-01,2024-06-01", [1, 2]),
+        ("value=2024-01-01T00:00Z", [2]),
+    ],
+)
+@pytest.mark.parametrize("pair", [SQLITE, *FROM_EACH_ENGINE[:1]], ids=str, indirect=True)
+def test_takes_a_time_without_its_zone_to_be_local(pair: Pair, text: str, chosen: list[int]) -> None:
+    """And without Django's warning, which would be about a model's field and not about the call."""
+    times = [datetime(2023, 12, 31, 23, 59, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)]
+    times.append(datetime(2025, 5, 5, 5, 5, tzinfo=UTC))
+    insert_rows(
+        DateTimeValue, pair.source, [{"id": n, "label": f"time {n}", "value": t} for n, t in enumerate(times, 1)]
+    )
+    call = words(pair, "testapp.DateTimeValue", "--filter", text, "--no-input")[1:]
+    finished = run("batch_migrate_models", *call)
+    assert (finished.code, error_in(finished)) == (0, ""), finished.err
+    assert "naive" not in finished.out + finished.err
+    assert list(rows_of(DateTimeValue, pair.dest).order_by("pk").values_list("pk", flat=True)) == chosen
