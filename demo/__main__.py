@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import django
@@ -19,9 +20,10 @@ def positive_integer(text: str) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m demo", description="Move a small shop to a new database.")
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Move a small shop and its sessions.")
     parser.add_argument("--orders", type=positive_integer, metavar="N", help="how many orders the shop had")
-    parser.add_argument("--directory", type=Path, metavar="DIR", help="where the two SQLite files go")
+    parser.add_argument("--sessions", type=positive_integer, metavar="N", help="how many sessions there were")
+    parser.add_argument("--directory", type=Path, metavar="DIR", help="where the SQLite files go")
     return parser.parse_args(arguments)
 
 
@@ -35,14 +37,28 @@ def main(arguments: list[str] | None = None) -> int:
 
     from .data import DEFAULT_ORDERS
     from .files import NotOurs, use_directory
+    from .server import NoRedis, start_redis
+    from .sessions import DEFAULT_SESSIONS
     from .tour import Tour
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps the order with progress on standard error
     try:
         use_directory(options.directory)
-        tour = Tour(orders=options.orders or DEFAULT_ORDERS, elsewhere=options.directory is not None)
-        return 0 if tour.run() else 1
+        with ExitStack() as closing:
+            redis, why_no_redis = None, ""
+            try:
+                redis = closing.enter_context(start_redis())
+            except NoRedis as error:
+                why_no_redis = str(error)
+            tour = Tour(
+                orders=options.orders or DEFAULT_ORDERS,
+                sessions=options.sessions or DEFAULT_SESSIONS,
+                elsewhere=options.directory is not None,
+                redis=redis,
+                why_no_redis=why_no_redis,
+            )
+            return 0 if tour.run() else 1
     except NotOurs as error:
         print(error, file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-OLD, NEW = "default", "new"
+OLD, NEW, LOGINS = "default", "new", "sessions"
 MARK = ".made_by_the_demo"
 SUFFIXES = ("", "-journal", "-wal", "-shm")
 
@@ -23,10 +23,10 @@ def use_directory(directory: Path | None) -> None:
         raise NotOurs("These are not the demo's settings. Unset DJANGO_SETTINGS_MODULE and start again.")
     if directory is not None:
         _claim(directory)
-        for alias in (OLD, NEW):
+        for alias in (OLD, NEW, LOGINS):
             # Connections share this dictionary, and none is open yet.
             _entry(alias)["NAME"] = directory.resolve() / file_of(alias).name
-    for database in (file_of(OLD), file_of(NEW)):
+    for database in map(file_of, (OLD, NEW, LOGINS)):
         for suffix in SUFFIXES:
             Path(f"{database}{suffix}").unlink(missing_ok=True)
     report_file().unlink(missing_ok=True)

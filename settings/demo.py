@@ -1,4 +1,4 @@
-"""The demo: one small project whose data lives in one SQLite file and is moved to another."""
+"""The demo: one small project whose data lives in one SQLite file and is moved to another; its sessions apart."""
 
 from settings.base import *  # noqa: F403
 from settings.base import INSTALLED_APPS as BASE_APPS
@@ -11,5 +11,11 @@ INSTALLED_APPS = [*BASE_APPS, "demo"]
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DEMO_DIRECTORY / "source.sqlite3"},
     "new": {"ENGINE": "django.db.backends.sqlite3", "NAME": DEMO_DIRECTORY / "new.sqlite3"},
+    "sessions": {"ENGINE": "django.db.backends.sqlite3", "NAME": DEMO_DIRECTORY / "sessions.sqlite3"},
 }
+DATABASE_ROUTERS = ["demo.sessions.OwnDatabase"]
+# The demo adds two caches in the Redis that it starts; none of the environment's is used.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+ROOT_URLCONF = "demo.urls"
+ALLOWED_HOSTS = ["shop.example"]
 SECRET_KEY = "nothing in the demo is secret"  # noqa: S105

@@ -1,0 +1,171 @@
+"""Look at the sessions with nothing but Django and redis: the tools under show have no say here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.backends.db import SessionStore as TableStore
+from django.contrib.sessions.models import Session
+from django.core.cache import caches
+from django.db import transaction
+from django.test import Client, override_settings
+
+from .facts import Fact
+from .files import LOGINS, OLD
+from .sessions import REDIS, REDIS_2
+from .urls import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from redis import Redis
+
+    from .sessions import Data
+
+SAMPLE = 500
+CART = [{"product": 7, "quantity": 2}, {"product": 11, "quantity": 1}]
+ENGINES = {
+    REDIS: {"SESSION_ENGINE": "django.contrib.sessions.backends.cache", "SESSION_CACHE_ALIAS": REDIS},
+    LOGINS: {"SESSION_ENGINE": "django.contrib.sessions.backends.db"},
+    REDIS_2: {"SESSION_ENGINE": "django.contrib.sessions.backends.cache", "SESSION_CACHE_ALIAS": REDIS_2},
+}
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+class Visitor:
+    """Somebody with a browser: the cookie stays the same, wherever the shop keeps its sessions."""
+
+    def __init__(self, user: User) -> None:
+        """Log in while the shop's sessions are in the first Redis, and put something into the cart."""
+        with override_settings(**ENGINES[REDIS]):
+            client = Client()
+            with transaction.atomic(using=OLD):
+                client.force_login(user)
+                transaction.set_rollback(True, using=OLD)  # of the login only the session stays, no last_login
+            session = client.session
+            session["cart"] = CART
+            session.save()
+        self.name = user.get_username()
+        self.cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+
+    def sees(self, place: str) -> str:
+        """Ask for the shop's page while its sessions are in ``place``, as after a restart with those settings."""
+        with override_settings(**ENGINES[place]):
+            client = Client(SERVER_NAME="shop.example")
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.cookie
+            return client.get("/").content.decode()
+
+
+def visitors() -> tuple[Visitor, Visitor]:
+    """Log two people in."""
+    one, other = User.objects.using(OLD).filter(is_active=True).order_by("pk")[1:3]
+    return Visitor(one), Visitor(other)
+
+
+def session_facts(
+    client: Redis, client_2: Redis, keys: list[str], ended: list[str], staying: Visitor, leaving: Visitor
+) -> Iterator[Fact]:
+    """Look into the three places and say what is found."""
+    gone = set(ended)
+    live = [key for key in keys if key not in gone]
+    yield same_login(staying)
+    yield same_data(live)
+    yield same_ends(client, client_2, live)
+    yield still_ended(ended, leaving)
+
+
+def same_login(visitor: Visitor) -> Fact:
+    expected = f"{visitor.name} {len(CART)}"
+    found = {place: visitor.sees(place) for place in ENGINES}
+    if set(found.values()) != {expected}:
+        return Fact(f"One cookie should show {expected!r} everywhere, and shows {found}.", holds=False)
+    return Fact(
+        f"One cookie from before still logs {visitor.name} in, cart and all, on Redis, on the database and back.",
+        holds=True,
+    )
+
+
+def same_data(keys: list[str]) -> Fact:
+    found = [digest(_in_cache(REDIS, keys)), digest(_in_table(keys)), digest(_in_cache(REDIS_2, keys))]
+    counts = [rows for rows, _ in found]
+    if set(counts) != {len(keys)} or len(set(found)) != 1:
+        return Fact(f"Of {len(keys):,} sessions, {counts} were found, and they differ.", holds=False)
+    return Fact(f"All {len(keys):,} sessions that live hold the same data in all three: {found[0][1]}.", holds=True)
+
+
+def digest(sessions: Mapping[str, Data]) -> tuple[int, str]:
+    """Count sessions, and make one short word of all their data."""
+    text = json.dumps(sorted(sessions.items()), sort_keys=True)
+    return len(sessions), hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def same_ends(client: Redis, client_2: Redis, keys: list[str]) -> Fact:
+    sample = keys[:: max(1, len(keys) // SAMPLE)]
+    in_redis, in_redis_2 = _ends_in_cache(client, REDIS, sample), _ends_in_cache(client_2, REDIS_2, sample)
+    rows = _rows(sample).values_list("session_key", "expire_date")
+    in_table = {key: (moment - EPOCH) // MILLISECOND for key, moment in rows}
+    differing = sum(not in_redis[key] == in_table.get(key) == in_redis_2[key] for key in sample)
+    if differing:
+        return Fact(f"{differing:,} of {len(sample):,} sessions end at another moment.", holds=False)
+    return Fact(f"{len(sample):,} of them, looked at closely, end at the same millisecond in all three.", holds=True)
+
+
+def still_ended(keys: list[str], visitor: Visitor) -> Fact:
+    revived = len(_in_cache(REDIS_2, keys))
+    seen = {visitor.sees(place) for place in (LOGINS, REDIS_2)}
+    if revived or seen != {f"{NOBODY} 0"}:
+        return Fact(f"{revived:,} of {len(keys):,} sessions that had ended are back; one sees {seen}.", holds=False)
+    return Fact(
+        f"None of the {len(keys):,} that had ended was revived; {visitor.name} has to log in again.", holds=True
+    )
+
+
+def _in_cache(alias: str, keys: list[str]) -> dict[str, Data]:
+    prefix = CacheStore.cache_key_prefix
+    found = caches[alias].get_many([prefix + key for key in keys])
+    return {key.removeprefix(prefix): data for key, data in found.items()}
+
+
+def _in_table(keys: list[str]) -> dict[str, Data]:
+    decode, wanted = TableStore().decode, set(keys)
+    rows = Session.objects.using(LOGINS).values_list("session_key", "session_data").iterator()
+    return {key: decode(text) for key, text in rows if key in wanted}
+
+
+def _rows(keys: Iterable[str]) -> Any:
+    return Session.objects.using(LOGINS).filter(session_key__in=list(keys))
+
+
+def _ends_in_cache(client: Redis, alias: str, keys: list[str]) -> dict[str, int | None]:
+    """Read when keys end, in milliseconds of Unix time.
+
+    Redis before 7 tells only what is left, so it is asked for the time before and after, until they are one.
+    """
+    ends: dict[str, int | None] = {}
+    waiting = keys
+    while waiting:
+        with client.pipeline(transaction=True) as pipeline:
+            for key in waiting:
+                pipeline.time()
+                pipeline.pttl(caches[alias].make_key(CacheStore.cache_key_prefix + key))
+                pipeline.time()
+            answers = pipeline.execute()
+        for key, before, left, after in zip(waiting, answers[::3], answers[1::3], answers[2::3], strict=True):
+            if left < 0:
+                ends[key] = None
+            elif _milliseconds(before) == _milliseconds(after):
+                ends[key] = _milliseconds(before) + left
+        waiting = [key for key in waiting if key not in ends]
+    return ends
+
+
+def _milliseconds(answer: tuple[int, int]) -> int:
+    seconds, microseconds = answer
+    return seconds * 1_000 + microseconds // 1_000
