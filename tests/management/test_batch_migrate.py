@@ -880,11 +880,16 @@ def test_refuses_tables_that_belong_to_another_role(databases: FreshDatabases) -
 
 @pytest.mark.postgresql
 def test_adds_rows_to_tables_that_belong_to_another_role(databases: FreshDatabases) -> None:
-    """Nothing is taken off then, so the right to insert is enough."""
+    """Nothing is taken off then, so it is enough to insert, to set counters and to make the journal."""
     pair = Pair("sqlite_a", "postgresql_b")
     databases.fresh(*pair)
     tags(pair.source)
-    with as_another_role(pair.dest, *FILLING, "CREATE ON SCHEMA public") as loader:
+    rights = (
+        "SELECT, INSERT ON ALL TABLES IN SCHEMA public",
+        "USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public",
+        "CREATE ON SCHEMA public",
+    )
+    with as_another_role(pair.dest, *rights) as loader:
         finished = run("batch_migrate_models", *words(Pair(pair.source, loader), "testapp.Tag", "--no-input")[1:])
     assert finished.code == 0, finished.err
     assert rows_of(Tag, pair.dest).count() == 3
@@ -946,3 +951,36 @@ def test_takes_a_time_without_its_zone_to_be_local(pair: Pair, text: str, chosen
     assert (finished.code, error_in(finished)) == (0, ""), finished.err
     assert "naive" not in finished.out + finished.err
     assert list(rows_of(DateTimeValue, pair.dest).order_by("pk").values_list("pk", flat=True)) == chosen
+
+
+# -- what comes back ---------------------------------------------------------------------------------------------------
+
+COMMENTS = """
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class WHERE obj_description(oid, 'pg_class') LIKE 'ours%'
+UNION SELECT conname, obj_description(oid, 'pg_constraint') FROM pg_constraint
+WHERE obj_description(oid, 'pg_constraint') LIKE 'ours%' ORDER BY 1
+"""
+
+
+def test_comments_of_indexes_and_foreign_keys_come_back(pair_to_postgresql: Pair) -> None:
+    pair = pair_to_postgresql
+    made = constraints(pair.dest)["testapp_chapter"]
+    key = next(name for name, constraint in made.items() if constraint["foreign_key"])
+    index = next(name for name, constraint in made.items() if constraint["index"] and not constraint["unique"])
+    execute(
+        pair.dest,
+        f"COMMENT ON CONSTRAINT \"{key}\" ON testapp_chapter IS 'ours: 100% \"it''s\" \\ a key'",
+        f"COMMENT ON INDEX \"{index}\" IS 'ours: of an index'",
+    )
+    before = asked(pair.dest, COMMENTS)
+    assert len(before) == 2
+    finished = move(pair, "testapp.Tag", "testapp.Chapter")
+    assert finished.code == 0, finished.err
+    assert "Taken off while rows are loaded and put back after: " in finished.out
+    assert asked(pair.dest, COMMENTS) == before
+
+
+def asked(alias: str, query: str) -> list[Any]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
