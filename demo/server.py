@@ -41,7 +41,7 @@ class PrivateRedis:
             undoing.callback(process.stop)
             process.wait_until(self._answers)
             self._closing = undoing.pop_all()
-        self.name = _name(program)
+        self.name, self.version = _name_and_version(program)
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +50,11 @@ class PrivateRedis:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closing.close()
+
+    @property
+    def tells_ends(self) -> bool:
+        """Tell whether it knows PEXPIRETIME: an older one tells how long a key has left, and not until when."""
+        return int(self.version.partition(".")[0]) >= 7
 
     def url(self, database: int) -> str:
         """Return the address of one of its databases."""
@@ -94,8 +99,7 @@ def start_redis() -> PrivateRedis:
     raise NoRedis(reason)
 
 
-def _name(program: Path) -> str:
-    """Tell the server's version in a word or two."""
+def _name_and_version(program: Path) -> tuple[str, str]:
+    """Ask a program which says ``Redis server v=7.2.4 sha=...``."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()
-    version = next((word.removeprefix("v=") for word in said if word.startswith("v=")), "")
-    return f"{said[0]} {version}".strip()
+    return said[0], next((word.removeprefix("v=") for word in said if word.startswith("v=")), "0")
