@@ -887,8 +887,7 @@ def test_adds_rows_to_tables_that_belong_to_another_role(databases: FreshDatabas
     rights = (
         "SELECT, INSERT ON ALL TABLES IN SCHEMA public",
         "USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public",
-        "CREATE ON SCHEMA public",
-    )
+    )  # The schema is this role's own.
     with as_another_role(pair.dest, *rights) as loader:
         finished = run("batch_migrate_models", *words(Pair(pair.source, loader), "testapp.Tag", "--no-input")[1:])
     assert finished.code == 0, finished.err
