@@ -58,9 +58,7 @@ def cache_from_url(url: str) -> dict[str, Any]:
     return {"BACKEND": _CACHE_BACKENDS[parts.scheme], "LOCATION": location}
 
 
-def _by_alias(
-    variable: str, read: Callable[[str], dict[str, Any]], environment: Mapping[str, str]
-) -> dict[str, Any]:
+def _by_alias(variable: str, read: Callable[[str], dict[str, Any]], environment: Mapping[str, str]) -> dict[str, Any]:
     """Collect VARIABLE as `default` and VARIABLE_SOME_NAME as `some_name`."""
     entries = {}
     for name, value in environment.items():

@@ -26,9 +26,7 @@ match os.environ.get("MIGRATOR_TEST_PSYCOPG", "3"):
     case other:
         raise ValueError(f"MIGRATOR_TEST_PSYCOPG is {other!r}; it can be '2' or '3'.")
 
-RUN_DIRECTORY = Path(
-    os.environ.get("MIGRATOR_TEST_DIRECTORY", f"{tempfile.gettempdir()}/migrator-tests-manual")
-)
+RUN_DIRECTORY = Path(os.environ.get("MIGRATOR_TEST_DIRECTORY", f"{tempfile.gettempdir()}/migrator-tests-manual"))
 # A part of that name that is random.
 RUN = RUN_DIRECTORY.name.rpartition("-")[2]
 

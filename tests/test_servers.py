@@ -83,9 +83,7 @@ def test_fresh_puts_back_the_schema(damage: str, alias: str, databases: FreshDat
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_fresh_does_not_wait_for_a_lock_left_behind(
-    engine: str, alias: str, databases: FreshDatabases
-) -> None:
+def test_fresh_does_not_wait_for_a_lock_left_behind(engine: str, alias: str, databases: FreshDatabases) -> None:
     left_behind = connections[alias].copy()
     left_behind.set_autocommit(False)
     with left_behind.cursor() as cursor:
@@ -102,9 +100,7 @@ def test_fresh_does_not_wait_for_a_lock_left_behind(
 def test_postgresql_lets_nobody_be_superuser(databases: FreshDatabases) -> None:
     databases.fresh("postgresql_a")
     with connections["postgresql_a"].cursor() as cursor:
-        cursor.execute(
-            "SELECT rolsuper, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = current_user"
-        )
+        cursor.execute("SELECT rolsuper, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = current_user")
         assert cursor.fetchone() == (False, False, False)
 
 
@@ -125,9 +121,7 @@ def test_postgresql_driver_is_the_one_asked_for(databases: FreshDatabases) -> No
     assert driver == {"2": "psycopg2", "3": "psycopg"}[os.environ.get("MIGRATOR_TEST_PSYCOPG", "3")]
 
 
-def test_a_process_of_its_own_sees_the_same_databases(
-    alias: str, run_manage: Callable[..., Finished]
-) -> None:
+def test_a_process_of_its_own_sees_the_same_databases(alias: str, run_manage: Callable[..., Finished]) -> None:
     User.objects.using(alias).create(username="seen from outside")
     script = (
         "from django.contrib.auth.models import User; from django.db import connections;"

@@ -104,6 +104,7 @@ def copy_cache(
         started, evicted = time.monotonic(), target.evictions()
         copier = _Copier(opened, target, ours, theirs, options)
         with Interrupts() as interrupts, progress.task("keys", plan.in_source, unit="keys") as task:
+            interrupts.defer("What was written stays; run the same command again.")
             for page in _pages(opened, ours, options):
                 copier.copy(page)
                 task.advance(len(page))

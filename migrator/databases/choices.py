@@ -65,5 +65,6 @@ def check_choices(choices: Choices, dest: str) -> None:
         if choices.rejects is None:
             raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
         check_target(choices.rejects)
-        if not choices.resume and choices.rejects.exists() and choices.rejects.stat().st_size:
+        goes_on = choices.resume or choices.cleanup
+        if not goes_on and choices.rejects.exists() and choices.rejects.stat().st_size:
             raise UsageError(f"{str(choices.rejects)!r} holds the rejected rows of another run; name a new file.")

@@ -65,10 +65,11 @@ def batch_migrate(
     watcher = watcher or Watcher()
     check_choices(choices, dest)
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
-    if migrate and not dry_run:
-        with open_ends(source, dest, settings):
-            pass  # tells whether they can be the ends of a move, before anything is created
-        migrate_destination(dest, watcher)
-    with Interrupts() as interrupts, open_ends(source, dest, settings) as ends:
-        move = Move(ends, selection, choices, watcher, interrupts)
-        return move.make(is_whole=not labels, will_migrate=migrate and dry_run)
+    with Interrupts() as interrupts:
+        if migrate and not dry_run:
+            with open_ends(source, dest, settings):
+                pass  # tells whether they can be the ends of a move, before anything is created
+            migrate_destination(dest, watcher)
+        with open_ends(source, dest, settings) as ends:
+            move = Move(ends, selection, choices, watcher, interrupts)
+            return move.make(is_whole=not labels, will_migrate=migrate and dry_run)

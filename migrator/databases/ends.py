@@ -112,8 +112,10 @@ def _check_distinct(ends: Ends) -> None:
 
 def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:
     """Turn a database's error into one line without values."""
-    for engine in engines:
-        if engine.owns(error):
-            fault = engine.fault(error, "")
-            return MigratorError(f"{engine.alias!r} stopped the run: {fault.message} [{fault.code}].")
-    return MigratorError(f"A database stopped the run: {type(error).__name__}.")
+    owners = [engine for engine in engines if engine.owns(error)]
+    # Django notes on a connection that an error came by it: with two of one driver that tells them apart.
+    owners.sort(key=lambda engine: not engine.connection.errors_occurred)
+    if not owners:
+        return MigratorError(f"A database stopped the run: {type(error).__name__}.")
+    fault = owners[0].fault(error, "")
+    return MigratorError(f"{owners[0].alias!r} stopped the run: {fault.message} [{fault.code}].")

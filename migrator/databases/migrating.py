@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connections
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..errors import Declined, MigratorError
+from ..errors import Declined, Interrupted, MigratorError
 from ..report import plural
 from .choices import Watcher
-from .ends import open_engine
+from .ends import explained, open_engine
+from .engines.registry import engine_for
 from .schema import unapplied_migrations
 
 # A statement that begins with one of these words changes nothing; a common table expression may do either.
 READING = ("SELECT", "SHOW", "PRAGMA", "EXPLAIN", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
-CHANGES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
+BEFORE_WORDS = re.compile(r"^(?:\s|\(|/\*.*?\*/|--[^\n]*\n)+", re.DOTALL)
+CHANGES = re.compile(r"\b(INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE)
 
 
 class WroteElsewhere(MigratorError):
@@ -41,29 +45,47 @@ def migrate_destination(dest: str, watcher: Watcher) -> None:
     try:
         with _only_writable(dest):
             call_command("migrate", database=dest, interactive=False, verbosity=0)
+    except Interrupted as error:
+        text = f"Stopped while {dest!r} was migrated, {_place(names, connection)}. Nothing was copied."
+        raise Interrupted(text, error.exit_code - 128) from None
+    except WroteElsewhere as error:
+        raise MigratorError(f"Migrating {dest!r} failed {_place(names, connection)}: {error}") from error
     except Exception as error:
-        left = unapplied_migrations(connection)
-        place = f"after {plural(len(names) - len(left), 'migration')} of {len(names)}"
-        if left:
-            place += f", in {left[0]}"
-        reason = str(error).splitlines()[0] if str(error) else ""
         raise MigratorError(
-            f"Migrating {dest!r} failed {place}: {type(error).__name__}: {reason} Nothing was copied. Mend it and call "
-            f"again, or run manage.py migrate --database {dest} by itself."
+            f"Migrating {dest!r} failed {_place(names, connection)}: {_reason(error, dest)}. Nothing was copied. Mend "
+            f"it and call again, or run manage.py migrate --database {dest} by itself."
         ) from error
+
+
+def _place(names: Sequence[str], connection: BaseDatabaseWrapper) -> str:
+    """Say how far the migrations came, and in which they stopped."""
+    left: list[str] = []
+    with contextlib.suppress(Exception):  # the database may be out of reach by now
+        left = unapplied_migrations(connection)
+    place = f"after {len(names) - len(left)} of {plural(len(names), 'migration')}"
+    return f"{place}, in {left[0]}" if left else place
+
+
+def _reason(error: Exception, dest: str) -> str:
+    if isinstance(error, Error):
+        return str(explained(error, [engine_for(connections[dest])])).rstrip(".")
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
 @contextlib.contextmanager
 def _only_writable(dest: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for alias in connections:
-            if alias != dest:
+            if alias == dest:
+                continue
+            with contextlib.suppress(ImportError, ImproperlyConfigured):  # what has no driver cannot be written to
                 stack.enter_context(connections[alias].execute_wrapper(_refuse_writes(alias)))
         yield
 
 
 def _only_reads(sql: str) -> bool:
-    words = sql.lstrip().upper()
+    words = BEFORE_WORDS.sub("", sql).upper()
     return words.startswith(READING) or (words.startswith("WITH") and not CHANGES.search(sql))
 
 
@@ -71,8 +93,8 @@ def _refuse_writes(alias: str) -> Callable[..., Any]:
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         if not _only_reads(sql):
             raise WroteElsewhere(
-                f"it writes to {alias!r}, because it does not say using=schema_editor.connection.alias. Make the "
-                f"destination 'default' in DATABASES while it is migrated."
+                f"it writes to {alias!r}, because it does not say using=schema_editor.connection.alias. Nothing was "
+                "copied. Make the destination 'default' in DATABASES, or give the migration that alias, and call again."
             )
         return execute(sql, params, many, context)
 

@@ -13,6 +13,7 @@ from ..interrupts import Interrupts
 def stopping_between_pages() -> Iterator[Callable[[], None]]:
     """Give a function to call between pages, which raises :exc:`Interrupted` once a signal has come."""
     with Interrupts() as interrupts:
+        interrupts.defer("What was written stays; run the same command again.")
         try:
             yield interrupts.check
         except Interrupted as error:

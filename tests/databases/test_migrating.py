@@ -159,9 +159,9 @@ def test_a_migration_that_would_write_to_the_source_stops_the_run(
     project.fill_by(TO_DEFAULT)
     with nothing_changes(pair.source):
         message = failure(project.migrate_and_move(pair.dest))
-    assert f"Migrating {pair.dest!r} failed after 1 migration of 3, in shelf.0002_fill: " in message
+    assert f"Migrating {pair.dest!r} failed after 1 of 3 migrations, in shelf.0002_fill: " in message
     assert "it writes to 'default'" in message
-    assert "Make the destination 'default' in DATABASES while it is migrated." in message
+    assert "Make the destination 'default' in DATABASES, or give the migration that alias, and call again." in message
     assert "Nothing was copied." in message
     assert books(pair.dest) == []
 
@@ -289,7 +289,7 @@ def test_a_migration_that_fails_is_named_and_can_be_mended(
     project.fill_by(body)
     with nothing_changes(pair.source):
         message = failure(project.migrate_and_move(pair.dest))
-    assert f"Migrating {pair.dest!r} failed after 1 migration of 3, in shelf.0002_fill: " in message
+    assert f"Migrating {pair.dest!r} failed after 1 of 3 migrations, in shelf.0002_fill: " in message
     assert reason in message
     assert "much more" not in message
     assert "Nothing was copied." in message

@@ -42,6 +42,8 @@ class RedisStore(KeyStore):
         version = tuple(int(part) for part in str(self._info.get("redis_version", "0")).split(".")[:2])
         self._has_absolute_expiry = version >= (6, 2)
         self._has_expiry_time = version >= (7, 0)
+        if not self._has_expiry_time:  # its answers are times left, which two readings put some milliseconds apart
+            self.expiry_slack = 100 * MILLISECOND
 
     # What differs between the backends
 
@@ -137,7 +139,7 @@ class RedisStore(KeyStore):
                 "what it drops during the copy is counted."
             )
         if not self._has_absolute_expiry or not self._has_expiry_time:
-            found.append(f"{self.alias!r} is older than Redis 7: expiry is exact to some milliseconds, never longer.")
+            found.append(f"{self.alias!r} is older than Redis 7: expiry is exact to some milliseconds, never longer")
         return found
 
     def evictions(self) -> int:
