@@ -254,6 +254,9 @@ class _PostgreSQL(_OnServer):
         f" JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
         f" LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
         f" WHERE relkind IN ('r', 'p', 'v', 'm')",
+        f"SELECT c.oid::regclass::text, relacl::text, obj_description(c.oid, 'pg_class') FROM {_RELATIONS}",
+        "SELECT schemaname, sequencename, start_value, min_value, max_value, increment_by, cycle, cache_size"
+        " FROM pg_sequences",
         f"SELECT pg_get_indexdef(c.oid), indisvalid FROM {_RELATIONS} JOIN pg_index ON indexrelid = c.oid",
         f"SELECT c.oid::regclass::text, conname, pg_get_constraintdef(o.oid)"
         f" FROM {_RELATIONS} JOIN pg_constraint o ON conrelid = c.oid",
