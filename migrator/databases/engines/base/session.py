@@ -61,7 +61,10 @@ def cause_of(error: BaseException) -> BaseException:
 
 def row_bytes(rows: Sequence[Row]) -> int:
     """Estimate the memory that a row takes, from the texts and bytes in the rows."""
-    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes)) // len(rows) + 64
+    return (
+        sum(len(value) for row in rows for value in row if isinstance(value, str | bytes | memoryview)) // len(rows)
+        + 64
+    )
 
 
 def next_fetch(rows: Sequence[Row], current: int) -> int:
