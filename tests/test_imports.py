@@ -19,7 +19,7 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 # What a floor may import: its own and those below. The first pattern that fits a module's name says which floor it is.
 FLOORS: list[tuple[str, str]] = [
     ("errors and records", r"errors|databases\.(tables|findings)"),
-    ("settings, progress, prompts, reports", r"conf|checks|apps|progress|prompts|report|files|interrupts"),
+    ("settings, progress, prompts, reports", r"conf|checks|apps|progress|prompts|report|files|interrupts|phases|tally"),
     ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|\w+\.base))?"),
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables)(\..+)?"),
     ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),

@@ -1,0 +1,83 @@
+"""Phases are read at the time they are asked for, and a roll-out gives every worker the same answer."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from migrator.phases import Phase, is_rolled_out, percentage_reader, phase_reader
+
+
+@pytest.fixture
+def flags(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = ModuleType("flags_of_a_project")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_goes_forward_and_back_one_step_at_a_time() -> None:
+    assert [phase.following for phase in Phase] == ["dual_old", "dual_new", "new", None]
+    assert [phase.previous for phase in Phase] == [None, "old", "dual_old", "dual_new"]
+    assert {(a.value, b.value) for a in Phase for b in Phase if not a.may_become(b)} == {
+        ("old", "dual_new"), ("dual_new", "old"), ("old", "new"), ("new", "old"), ("dual_old", "new"), ("new", "dual_old"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", ["dual_new", Phase.DUAL_NEW, lambda: "dual_new", lambda: Phase.DUAL_NEW])
+def test_reads_a_phase(setting: object) -> None:
+    assert phase_reader(setting, name="PHASE")() is Phase.DUAL_NEW
+
+
+@pytest.mark.parametrize("is_callable", [False, True], ids=["value", "callable"])
+def test_follows_a_dotted_path_at_every_call(flags: ModuleType, is_callable: bool) -> None:
+    read = phase_reader("flags_of_a_project.phase", name="PHASE")
+    for phase in Phase:
+        flags.phase = (lambda phase=phase: phase) if is_callable else phase.value  # type: ignore[attr-defined]
+        assert read() is phase
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("newer", "PHASE is 'newer', which is no phase: there are old, dual_old, dual_new, new."),
+        (None, "PHASE is None, which is no phase: there are old, dual_old, dual_new, new."),
+        (lambda: "OLD", "PHASE is 'OLD', which is no phase: there are old, dual_old, dual_new, new."),
+        (
+            "flags_of_nobody.phase",
+            "PHASE is 'flags_of_nobody.phase', which cannot be imported: No module named 'flags_of_nobody'.",
+        ),
+    ],
+)
+def test_refuses_what_is_no_phase(setting: object, message: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        phase_reader(setting, name="PHASE")()
+    assert str(caught.value) == message
+
+
+def test_reads_a_percentage_at_every_call(flags: ModuleType) -> None:
+    read = percentage_reader("flags_of_a_project.share", name="ROLLOUT")
+    for share in (0, 0.5, 100):
+        flags.share = share  # type: ignore[attr-defined]
+        assert read() == share
+
+
+@pytest.mark.parametrize("setting", [-1, 100.5, True, "10", None, float("nan")])
+def test_refuses_what_is_no_percentage(setting: object) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^ROLLOUT is .*, which is no number from 0 to 100\.$"):
+        percentage_reader(setting, name="ROLLOUT")()
+
+
+def test_rolls_out_to_about_the_share_asked_for_and_never_takes_a_key_back() -> None:
+    keys = [f"key{n}" for n in range(20_000)]
+    shares = (0, 0.5, 10, 50, 99, 100)
+    rolled_out = [{key for key in keys if is_rolled_out(key, share)} for share in shares]
+    for share, those, more in zip(shares, rolled_out, [*rolled_out[1:], set(keys)], strict=True):
+        assert abs(len(those) / len(keys) * 100 - share) < 1.5
+        assert those <= more
+    assert not rolled_out[0]
+    assert len(rolled_out[-1]) == len(keys)
+    # Every process, on every machine, and after every restart.
+    assert [is_rolled_out("0123456789abcdefghijklmnopqrstuv", share) for share in (21, 22)] == [False, True]
