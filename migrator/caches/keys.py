@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import Refused
@@ -32,12 +32,20 @@ class KeySpace:
 
     def key(self, raw: str) -> str | None:
         """Return what follows the prefix in a raw key, None where the raw key is not one of ours."""
-        if not (raw.startswith(self.head) and raw.endswith(self.tail)):
-            return None
-        key = raw[len(self.head) : len(raw) - len(self.tail)]
-        if self.candidate and not self.candidate.fullmatch(key):
-            return None
-        return key if self.make_key(self.prefix + key) == raw else None
+        return next(iter(self.keys([raw])), None)
+
+    def keys(self, raws: Iterable[str]) -> list[str]:
+        """Return what follows the prefix in those of many raw keys that are ours, each once."""
+        head, tail, prefix, make_key = self.head, self.tail, self.prefix, self.make_key
+        begin, end = len(head), -len(tail) or None
+        is_candidate = self.candidate.fullmatch if self.candidate else bool
+        found = []
+        for raw in raws:
+            if raw.startswith(head) and raw.endswith(tail):
+                key = raw[begin:end]
+                if is_candidate(key) and make_key(prefix + key) == raw:
+                    found.append(key)
+        return list(dict.fromkeys(found))
 
 
 def key_space(

@@ -150,7 +150,7 @@ class PageCopier:
         The destination is changed only where it still holds what was written here: whoever else wrote knew better.
         """
         for _ in range(ROUNDS):
-            if not wrote:
+            if not wrote or self._source.are_as_seen([read for read, _ in wrote.values()]):
                 return
             current = self._source.fetch(list(wrote))
             ended = [key for key in wrote if key not in current]

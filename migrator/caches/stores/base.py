@@ -175,6 +175,10 @@ class KeyStore:
         """Read those of ``keys`` that exist and have not expired, from where they are written."""
         raise NotImplementedError
 
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        """Tell quickly that all items still are as they were read; False also says that this takes a fetch."""
+        return False
+
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
         """Return those of ``keys`` that exist and have not expired."""
         return set(self.fetch(space, keys))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from ...errors import Refused
 from ..keys import KeySpace, escaped_glob
 from .base import NO_VALUE, WHOLE, Item, KeyStore, Share, Value, now
-from .redis_pipe import Command, Runner, runner
+from .redis_pipe import Command, Server, runner
 
 MILLISECOND = 1000
 _NEVER, _GONE = -1, -2
@@ -153,52 +152,60 @@ class RedisStore(KeyStore):
             pattern += f"[{share.characters()}]"
         pattern += "*" + escaped_glob(space.tail)
         for client in self._clients():
-            found = iter(client.scan_iter(match=pattern, count=max(size, 1000)))
-            while batch := list(islice(found, size)):
-                keys = (space.key(_text(raw)) for raw in batch)
-                if page := list(dict.fromkeys(key for key in keys if key is not None and share.holds(key))):
+            for batch in runner(client).scan(pattern.encode("utf-8", "surrogateescape"), size):
+                keys = space.keys([raw.decode("utf-8", "surrogateescape") for raw in batch])
+                if page := keys if share.is_whole else [key for key in keys if share.holds(key)]:
                     yield page
+
+    @cached_property
+    def _question(self) -> tuple[bytes, bytes]:
+        """What is asked of each key."""
+        return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
 
     def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
         asked = now()  # taken before the server answers, so that a time left never ends later than it should
-        verb = b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
+        base = 0 if self._has_expiry_time else asked
         found: dict[str, Item] = {}
-        for run, group in self._by_server(space, keys):
-            answers = run([command for _, raw in group for command in ((b"GET", raw), (verb, raw))])
-            for (key, _), value, left in zip(group, answers[::2], answers[1::2], strict=True):
-                if value is None:
+        for server, group, raws in self._by_server(space, keys):
+            answers = server.ask(self._question, raws)
+            for key, value, left in zip(group, answers[::2], answers[1::2], strict=True):
+                if value is None or left == _GONE:
                     continue
-                expires = self._expiry(left, asked)
+                if type(left) is not int:
+                    raise left
+                expires = None if left == _NEVER else base + left * MILLISECOND
                 if expires is None or expires > asked:
-                    found[key] = Item(key, as_bytes(value), expires)
+                    found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
         return found
+
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        if not self._has_expiry_time:
+            return False
+        seen = {item.key: item for item in items}
+        return all(
+            server.answers_are(self._question, raws, b"".join([_answer(seen[key]) for key in group]))
+            for server, group, raws in self._by_server(space, seen)
+        )
 
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
-        found = set()
-        for run, group in self._by_server(space, keys):
-            answers = run([(b"EXISTS", raw) for _, raw in group])
-            found |= {key for (key, _), answer in zip(group, answers, strict=True) if answer}
+        found: set[str] = set()
+        for server, group, raws in self._by_server(space, keys):
+            if server.answers_are((b"EXISTS",), raws, b":1\r\n" * len(raws)):
+                found.update(group)
+                continue
+            found |= {key for key, answer in zip(group, server.ask((b"EXISTS",), raws), strict=True) if answer}
         return found
-
-    def _expiry(self, left: Any, asked: int) -> int | None:
-        if isinstance(left, Exception):
-            raise left
-        if left in (_NEVER, None):
-            return None
-        if left == _GONE:
-            return 0
-        return int(left) * MILLISECOND if self._has_expiry_time else asked + int(left) * MILLISECOND
 
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
         written = set()
         by_key = {item.key: item for item in items}
-        for run, group in self._by_server(space, list(by_key)):
+        for server, group, raws in self._by_server(space, by_key):
             moment = now()
-            live = [(key, raw) for key, raw in group if _is_live(by_key[key], moment)]
+            live = [(key, raw) for key, raw in zip(group, raws, strict=True) if _is_live(by_key[key], moment)]
             commands = [
                 (b"SET", raw, by_key[key].raw, b"NX", *self._limit(by_key[key].expires, moment)) for key, raw in live
             ]
-            for (key, _), answer in zip(live, run(commands), strict=True):
+            for (key, _), answer in zip(live, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
                 if answer is not None and answer is not False:
@@ -227,14 +234,14 @@ class RedisStore(KeyStore):
 
     def _compare(self, space: KeySpace, wanted: Mapping[str, tuple[Item, bytes, Command]]) -> set[str]:
         changed = set()
-        for run, group in self._by_server(space, wanted):
+        for server, group, raws in self._by_server(space, wanted):
             commands: list[Command] = []
-            for key, raw in group:
+            for key, raw in zip(group, raws, strict=True):
                 seen, new, limit = wanted[key]
                 commands.append(
                     (b"EVAL", _COMPARE, b"1", raw, seen.raw, self._seen_expiry(seen), new, *(limit or (b"", b"")))
                 )
-            for (key, _), answer in zip(group, run(commands), strict=True):
+            for key, answer in zip(group, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
                 if answer:
@@ -251,17 +258,22 @@ class RedisStore(KeyStore):
         """Return when the server forgets a key that expires then."""
         return expires
 
-    def _by_server(self, space: KeySpace, keys: Iterable[str]) -> list[tuple[Runner, list[tuple[str, bytes]]]]:
-        groups: dict[int, tuple[Any, list[tuple[str, bytes]]]] = {}
+    def _by_server(self, space: KeySpace, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
+        """Part keys by the server that holds them; give each server with its keys, plain and raw."""
         clients = self._clients()
-        alone = clients[0] if len(clients) == 1 else None
+        if len(clients) == 1:
+            group = list(keys)
+            yield runner(clients[0]), group, [space.raw(key).encode() for key in group]
+            return
+        groups: dict[int, tuple[Any, list[str], list[bytes]]] = {}
         for key in keys:
             raw = space.raw(key)
-            client = alone if alone is not None else self._client_of(raw)
-            groups.setdefault(id(client.connection_pool) if alone is None else 0, (client, []))[1].append(
-                (key, raw.encode())
-            )
-        return [(runner(client), group) for client, group in groups.values()]
+            client = self._client_of(raw)
+            _, group, raws = groups.setdefault(id(client.connection_pool), (client, [], []))
+            group.append(key)
+            raws.append(raw.encode())
+        for client, group, raws in groups.values():
+            yield runner(client), group, raws
 
     # Values
 
@@ -302,13 +314,17 @@ def dotted_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def _text(raw: bytes | str) -> str:
-    return raw if isinstance(raw, str) else raw.decode("utf-8", "surrogateescape")
+def _answer(item: Item) -> bytes:
+    """Spell what the server answers for a key that still is as it was seen."""
+    expires = _NEVER if item.expires is None else item.expires // MILLISECOND
+    return b"$%d\r\n%b\r\n:%d\r\n" % (len(item.raw), item.raw, expires)
 
 
 def as_bytes(value: Any) -> bytes:
-    if isinstance(value, Exception):  # a list or a set of the server's own kinds
-        return NO_VALUE
+    if isinstance(value, Exception):
+        if not str(value).startswith("WRONGTYPE"):
+            raise value
+        return NO_VALUE  # a list or a set of the server's own kinds
     if isinstance(value, bytes):
         return value
     return str(value).encode() if isinstance(value, int | str) else bytes(value)

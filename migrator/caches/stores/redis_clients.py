@@ -73,6 +73,9 @@ class ClientRedisStore(RedisStore):
         found = super().fetch(space, keys)
         return {key: self._inner(item) for key, item in found.items()} if self._herd else found
 
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        return not self._herd and super().are_as_seen(space, items)
+
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
         return set(self.fetch(space, keys)) if self._herd else super().present(space, keys)
 

@@ -65,6 +65,8 @@ class KeyedTable:
         self.alias = alias
         self.connection = connection
         self.layout = layout
+        # Whether the last rows to be added found none of theirs there.
+        self._finds_room = True
         self._zone = connection.timezone or timezone.get_default_timezone()
         quote = connection.ops.quote_name
         self.table = quote(layout.table)
@@ -234,10 +236,25 @@ class KeyedTable:
     def add(self, rows: Sequence[Row]) -> set[str]:
         """Write the rows whose keys are not there or have expired; return the keys written.
 
-        A deadlock, or a row that somebody else writes at the same moment, has the whole page tried again.
+        Where none was there lately, the rows are written as if none were, and looked for after that fails. A deadlock,
+        or a row that somebody else writes at the same moment, has the whole page tried again.
         """
         rows = list({row.key: row for row in rows}.values())
         interrupted = False
+        if self._finds_room:
+            try:
+                with transaction.atomic(using=self.alias):
+                    self._insert(rows)
+                return {row.key for row in rows}
+            except Error as error:
+                interrupted = isinstance(error, OperationalError)
+                self._finds_room = False
+                self.connection.close_if_unusable_or_obsolete()
+        written = self._add_patiently(rows, interrupted)
+        self._finds_room = len(written) == len(rows)
+        return written
+
+    def _add_patiently(self, rows: Sequence[Row], interrupted: bool) -> set[str]:
         for attempt in range(ATTEMPTS):
             try:
                 with transaction.atomic(using=self.alias):

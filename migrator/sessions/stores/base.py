@@ -94,6 +94,10 @@ class Store:
         """Read those of ``keys`` that exist and have not expired."""
         raise NotImplementedError
 
+    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+        """Tell quickly that all sessions still are as they were read; False also says that this takes a fetch."""
+        return False
+
     def present(self, keys: Sequence[str]) -> set[str]:
         """Return those of ``keys`` that exist and have not expired."""
         return set(self.fetch(keys))

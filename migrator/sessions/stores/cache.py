@@ -95,6 +95,9 @@ class CacheStore(Store):
         found = self.cache.fetch(self._space, keys)
         return {key: Session(key, item.raw, item.expires) for key, item in found.items()}
 
+    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+        return self.cache.are_as_seen(self._space, [_item(session) for session in sessions])
+
     def present(self, keys: Sequence[str]) -> set[str]:
         return self.cache.present(self._space, keys)
 
