@@ -318,8 +318,9 @@ def ours(*, to_cache: bool, jobs: int) -> Callable[[str, int], tuple[float, int]
 
 def compare(*, mode: str, jobs: int) -> Callable[[str, int], tuple[float, int]]:
     def run(database: str, sessions: int) -> tuple[float, int]:
+        from migrator.sessions.comparison import VerifyOptions
         from migrator.sessions.records import End
-        from migrator.sessions.verify import VerifyOptions, verify_sessions
+        from migrator.sessions.verify import verify_sessions
 
         options = VerifyOptions(mode=mode, jobs=jobs)
 

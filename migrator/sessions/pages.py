@@ -110,9 +110,10 @@ class PageCopier:
 
     def _converted(self, sessions: Sequence[Session]) -> Pairs:
         found: Pairs = {}
+        moment, convert, tally = now(), self._converter.convert, self._tally
         for session in sessions:
             try:
-                found[session.key] = (session, self._converter.convert(session, self._tally))
+                found[session.key] = (session, convert(session, tally, moment))
             except Expired:
                 self._tally.expired += 1
             except Problem as problem:

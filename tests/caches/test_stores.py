@@ -20,6 +20,8 @@ class StoreSuite:
     """What every store does."""
 
     alias: ClassVar[str]
+    # Whether many keys are compared with what was seen without being read one by one.
+    tells_quickly: ClassVar[bool] = False
 
     @pytest.fixture
     def store(self, databases: Any) -> Iterator[KeyStore]:
@@ -70,6 +72,17 @@ class StoreSuite:
 
         assert sorted(listed) == sorted(f"k{n}" for n in range(300))
 
+    def test_is_never_as_seen_after_a_change(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, key, key, now() + HOUR) for key in ("a", "b", "c", "longer")])
+        seen = store.fetch(space, ["a", "b", "c", "longer"])
+        assert store.are_as_seen(space, list(seen.values())) is self.tells_quickly
+
+        caches[self.alias].set("pb", "b", 7200)
+        assert not store.are_as_seen(space, list(seen.values()))
+        caches[self.alias].delete("pc")
+        assert not store.are_as_seen(space, [seen["c"]])
+        assert store.are_as_seen(space, [seen["a"], seen["longer"]]) is self.tells_quickly
+
     def test_adds_nothing_that_has_expired(self, store: KeyStore, space: KeySpace) -> None:
         assert store.add(space, [self.item(store, "k", 1, now() - 1)]) == set()
         assert store.fetch(space, ["k"]) == {}
@@ -118,16 +131,19 @@ class StoreSuite:
 @pytest.mark.redis
 class TestRedis(StoreSuite):
     alias = "redis"
+    tells_quickly = True
 
 
 @pytest.mark.redis
 class TestClient(StoreSuite):
     alias = "client"
+    tells_quickly = True
 
 
 @pytest.mark.redis
 class TestClientWithCompressor(StoreSuite):
     alias = "client_zlib"
+    tells_quickly = True
 
 
 class Unwrappable:
@@ -143,6 +159,7 @@ class Unwrappable:
 @pytest.mark.redis
 class TestClientWithJSON(Unwrappable, StoreSuite):
     alias = "client_json"
+    tells_quickly = True
 
 
 @pytest.mark.redis
@@ -154,11 +171,13 @@ class TestHerd(Unwrappable, StoreSuite):
 @SHARDED
 class TestShard(StoreSuite):
     alias = "shard"
+    tells_quickly = True
 
 
 @pytest.mark.redis
 class TestValkey(StoreSuite):
     alias = "valkey"
+    tells_quickly = True
 
 
 @pytest.mark.memcached

@@ -124,6 +124,8 @@ class KeyStore:
     can_share = True
     # The finest step of time to live that the store keeps, in microseconds; expiry is rounded down to it.
     expiry_step = MICROSECONDS
+    # Whether it refuses some items for their size.
+    has_size_limit = False
     # How far two answers about the same expiry may be apart, in microseconds.
     expiry_slack = 0
 

@@ -263,7 +263,7 @@ class RedisStore(KeyStore):
         clients = self._clients()
         if len(clients) == 1:
             group = list(keys)
-            yield runner(clients[0]), group, [space.raw(key).encode() for key in group]
+            yield runner(clients[0]), group, [raw.encode() for raw in space.raws(group)]
             return
         groups: dict[int, tuple[Any, list[str], list[bytes]]] = {}
         for key in keys:

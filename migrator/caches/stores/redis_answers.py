@@ -104,7 +104,7 @@ class Answers:
         return (None if kind in (_NULL, _STRING, *_LISTS) else line), after
 
     def _list(self, held: bytes, at: int, count: int) -> tuple[list[Any], int]:
-        found = []
+        found: list[Any] = []
         for _ in range(count):
             answer, at = self._answer(held, at)
             found.append(answer)

@@ -180,6 +180,18 @@ class KeyedTable:
         sql = f"SELECT {self._read_columns} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
         return {row.key: row for row in self._loaded(self._rows(sql, [*parameters, self.moment(now())]))}
 
+    def are_as_seen(self, rows: Sequence[Row]) -> bool:
+        """Tell quickly that all rows still have the value and the expiry that were read."""
+        condition, parameters = self._where_keys([row.key for row in rows])
+        sql = f"SELECT {self.key}, {self.value}, {self._expiry_read()} FROM {self.table} WHERE {condition}"
+        there = {key: (value, expires) for key, value, expires in self._rows(sql, parameters)}
+        load = self.microseconds
+        for row in rows:
+            value, expires = there.get(row.key, (None, 0))
+            if value != row.value or load(expires) != row.expires:
+                return False
+        return True
+
     def present(self, keys: Sequence[str]) -> set[str]:
         """Return those of ``keys`` that exist and have not expired."""
         if not keys:
@@ -248,8 +260,11 @@ class KeyedTable:
                 return {row.key for row in rows}
             except Error as error:
                 interrupted = isinstance(error, OperationalError)
+                if interrupted and self.connection.in_atomic_block:
+                    raise
                 self._finds_room = False
-                self.connection.close_if_unusable_or_obsolete()
+                if interrupted:
+                    self.connection.close_if_unusable_or_obsolete()
         written = self._add_patiently(rows, interrupted)
         self._finds_room = len(written) == len(rows)
         return written

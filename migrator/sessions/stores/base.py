@@ -25,6 +25,8 @@ class Store:
     can_list_keys = True
     can_share = True
     keeps_forever = False
+    # Whether some sessions do not fit in.
+    has_size_limit = False
     # What the place knows beside key, data and expiry.
     roles: frozenset[str] = frozenset()
 

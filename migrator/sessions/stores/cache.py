@@ -40,6 +40,7 @@ class CacheStore(Store):
         self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
         self._pattern = re.compile(key_regex)
         self.can_list_keys = self.cache.can_list_keys
+        self.has_size_limit = self.cache.has_size_limit
         self.can_share = self.cache.can_share
         self._space = self._key_space(prefix, key_regex)
 
