@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..caches.stores.base import WHOLE, Share, digest, now
 from ..errors import Refused
 from ..progress import Progress
+from ..workers import Work, can_fork, run_side_by_side
 from .ahead import read_ahead
 from .codec import Unreadable
 from .comparison import Comparison, VerifyOptions, VerifyResult
@@ -18,7 +19,6 @@ from .ends import open_end
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
 from .stopping import stopping_between_pages
-from .workers import Work, can_fork, run_side_by_side
 
 if TYPE_CHECKING:
     from .stores.base import Store

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,6 +90,10 @@ class Share:
         step = -(-len(FIRST_CHARACTERS) // self.count)
         return FIRST_CHARACTERS[self.index * step : (self.index + 1) * step]
 
+    def beginning(self) -> str | None:
+        """Return the characters that every key of this share begins with one of, None where it may be any."""
+        return None if self.is_whole or self.is_last else self.characters()
+
     @property
     def is_whole(self) -> bool:
         return self.count == 1
@@ -105,6 +110,17 @@ class Share:
 
 
 WHOLE = Share()
+
+
+@dataclass(frozen=True)
+class ScatteredShare(Share):
+    """One part of keys that may all begin alike: those whose checksum is in it."""
+
+    def beginning(self) -> str | None:
+        return None
+
+    def holds(self, key: str) -> bool:
+        return zlib.crc32(key.encode("utf-8", "surrogateescape")) % self.count == self.index
 
 
 def now() -> int:

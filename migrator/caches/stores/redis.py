@@ -148,8 +148,8 @@ class RedisStore(KeyStore):
 
     def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         pattern = escaped_glob(space.head)
-        if not (share.is_whole or share.is_last):
-            pattern += f"[{share.characters()}]"
+        if first := share.beginning():
+            pattern += f"[{first}]"
         pattern += "*" + escaped_glob(space.tail)
         for client in self._clients():
             for batch in runner(client).scan(pattern.encode("utf-8", "surrogateescape"), size):
