@@ -80,6 +80,9 @@ class RedisStore(KeyStore):
         return dotted_name(self._serializer)
 
     def refusal(self) -> str | None:
+        if self._info.get("role") == "slave":
+            primary = f"{self._info.get('master_host')}:{self._info.get('master_port')}"
+            return f"it is a replica; name its primary, {primary}, as the first LOCATION"
         try:
             for client in self._clients():
                 client.eval("return 1", 1, "migrator")
@@ -113,7 +116,9 @@ class RedisStore(KeyStore):
             nodes = sorted(f"{node.host}:{node.port}" for node in client.get_primaries())
             return f"cluster of {', '.join(nodes)}"
         known = client.connection_pool.connection_kwargs
-        where = known.get("path") or f"{known.get('host', 'sentinel')}:{known.get('port', '')}".rstrip(":")
+        if service := getattr(client.connection_pool, "service_name", None):
+            return f"{service} by its sentinels/{known.get('db') or 0}"
+        where = known.get("path") or f"{known.get('host')}:{known.get('port')}"
         return f"{where}/{known.get('db') or 0}"
 
     def identities(self) -> frozenset[str]:
@@ -136,6 +141,10 @@ class RedisStore(KeyStore):
             found.append(
                 f"{self.alias!r} drops keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
                 "what it drops during the copy is counted."
+            )
+        if self._info.get("role") == "slave":
+            found.append(
+                f"{self.alias!r} is a replica: what its primary changes while the copy runs is seen late, or not at all"
             )
         if not self._has_absolute_expiry or not self._has_expiry_time:
             found.append(f"{self.alias!r} is older than Redis 7: expiry is exact to some milliseconds, never longer")
