@@ -50,7 +50,7 @@ def entry(client: str, sentinel: int, name: str, number: int) -> dict[str, Any]:
 def replica(tmp_path: Path) -> Iterator[int]:
     """Give the port of the replica in a set of primary, replica and sentinel, known to the site by four caches."""
     config = tmp_path / "sentinel.conf"
-    with private_redis(tmp_path) as primary:
+    with private_redis(tmp_path, "--repl-diskless-sync-delay", "0") as primary:
         name = f"primary{primary}"  # the clients keep a pool for each name, for good
         # A replica that takes writes can be made to differ, which tells where a value was read.
         words = ["--replicaof", f"127.0.0.1 {primary}", "--replica-read-only", "no"]
