@@ -25,7 +25,7 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "the base of all engines",
-        r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|records|\w+\.base))?",
+        r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|records|\w+\.base|tables\.(layout|reading)))?",
     ),
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables)(\..+)?"),
     ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),

@@ -197,6 +197,36 @@ class TestFiles(StoreSuite):
 
 
 @pytest.mark.redis
+def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis.exceptions import ConnectionError as Lost
+
+    from migrator.caches.stores.redis_pipe import Runner
+
+    caches["redis"].clear()
+    store = open_store(alias="redis")
+    space = key_space(store.cache.make_key, alias="redis")
+    attempt, lost = Runner._attempt, []
+
+    def losing(runner: Runner, buffer: bytes, read: Any) -> Any:
+        found = attempt(runner, buffer, read)
+        if not lost and (b"NX" in buffer or b"EVAL" in buffer):
+            lost.append(found)
+            raise Lost
+        return found
+
+    monkeypatch.setattr(Runner, "_attempt", losing)
+    items = [Item(key, b"v", now() + HOUR) for key in ("a", "b")]
+    caches["redis"].set("b", "another's")
+
+    assert store.add(space, items) == {"a"}
+    lost.clear()
+    seen = store.fetch(space, ["a", "b"])
+    pairs = [(seen["a"], items[0]._replace(raw=b"w")), (seen["b"]._replace(raw=b"?"), items[1])]
+    assert store.replace(space, pairs) == {"a"}
+    assert lost
+
+
+@pytest.mark.redis
 def test_works_as_well_with_a_server_that_tells_only_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     from migrator.caches.stores.redis import RedisStore
 

@@ -7,7 +7,8 @@ from django.db import connections, transaction
 
 from migrator.caches.stores.base import now
 from migrator.caches.tables import open_table
-from migrator.caches.tables.base import KeyedTable, Layout, Row
+from migrator.caches.tables.base import KeyedTable
+from migrator.caches.tables.layout import Layout, Row
 from tests.servers.databases import FreshDatabases
 
 HOUR = 3_600_000_000

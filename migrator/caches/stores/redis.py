@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from ...errors import Refused
 from ..keys import KeySpace, escaped_glob
-from .base import NO_VALUE, WHOLE, Item, KeyStore, Share, Value, now
+from .base import WHOLE, Item, KeyStore, Share, Value, now
+from .redis_answers import answer_of, as_bytes
 from .redis_pipe import Command, Server, runner
+from .redis_server import count_of, identities, place, server_info
 
 MILLISECOND = 1000
 _NEVER, _GONE = -1, -2
@@ -59,7 +60,7 @@ class RedisStore(KeyStore):
         """Return the client of the server that holds a key."""
         return self._clients()[0]
 
-    @property
+    @cached_property
     def _serializer(self) -> Any:
         return self.cache._cache._serializer
 
@@ -93,46 +94,13 @@ class RedisStore(KeyStore):
     # What it is
 
     def _server_info(self) -> Mapping[str, Any]:
-        client = self._clients()[0]
-        try:
-            info = client.info()
-        except Exception as error:
-            if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
-                raise Refused(
-                    f"The cache {self.alias!r} does not answer ({type(error).__name__}); "
-                    "look at its LOCATION and at the server."
-                ) from None
-            return {}  # INFO is forbidden to some users; everything older servers know works then
-        if "redis_version" in info:
-            return dict(info)
-        return dict(next((node for node in info.values() if isinstance(node, dict)), {}))  # a cluster
+        return server_info(self._clients()[0], self.alias)
 
     def address(self) -> str:
-        places = [self._place(client) for client in self._clients()]
-        return ", ".join(places)
-
-    def _place(self, client: Any) -> str:
-        if hasattr(client, "get_primaries"):
-            nodes = sorted(f"{node.host}:{node.port}" for node in client.get_primaries())
-            return f"cluster of {', '.join(nodes)}"
-        known = client.connection_pool.connection_kwargs
-        if service := getattr(client.connection_pool, "service_name", None):
-            return f"{service} by its sentinels/{known.get('db') or 0}"
-        where = known.get("path") or f"{known.get('host')}:{known.get('port')}"
-        return f"{where}/{known.get('db') or 0}"
+        return ", ".join(place(client) for client in self._clients())
 
     def identities(self) -> frozenset[str]:
-        found = set()
-        for client in self._clients():
-            if hasattr(client, "get_primaries"):
-                found |= {f"{node.host}:{node.port}/0" for node in client.get_primaries()}
-                continue
-            database = client.connection_pool.connection_kwargs.get("db") or 0
-            try:
-                found.add(f"{client.info('server')['run_id']}/{database}")
-            except Exception:
-                found.add(self._place(client))  # the server tells nobody who it is
-        return frozenset(found)
+        return frozenset().union(*(identities(client) for client in self._clients()))
 
     def notes(self) -> list[str]:
         found = []
@@ -151,7 +119,7 @@ class RedisStore(KeyStore):
         return found
 
     def evictions(self) -> int:
-        return sum(int(_stat(client, "evicted_keys")) for client in self._clients())
+        return sum(count_of(client, "evicted_keys") for client in self._clients())
 
     # Keys
 
@@ -181,7 +149,9 @@ class RedisStore(KeyStore):
                 if value is None or left == _GONE:
                     continue
                 if type(left) is not int:
-                    raise left
+                    if isinstance(left, Exception):
+                        raise left
+                    left = _NEVER  # as some clients of clusters tell it
                 expires = None if left == _NEVER else base + left * MILLISECOND
                 if expires is None or expires > asked:
                     found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
@@ -190,9 +160,9 @@ class RedisStore(KeyStore):
     def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
         if not self._has_expiry_time:
             return False
-        seen = {item.key: item for item in items}
+        seen = {item.key: answer_of(item.raw, item.expires) for item in items}
         return all(
-            server.answers_are(self._question, raws, b"".join([_answer(seen[key]) for key in group]))
+            server.answers_are(self._question, raws, b"".join([seen[key] for key in group]))
             for server, group, raws in self._by_server(space, seen)
         )
 
@@ -219,6 +189,10 @@ class RedisStore(KeyStore):
                     raise answer
                 if answer is not None and answer is not False:
                     written.add(key)
+            if server.repeated:
+                # The answer to the first sending was lost: what is there may be ours.
+                there = self.fetch(space, group)
+                written.update(key for key in there if self.is_as_seen(there, by_key[key]))
         return written
 
     def _limit(self, expires: int | None, moment: int) -> Command:
@@ -255,6 +229,9 @@ class RedisStore(KeyStore):
                     raise answer
                 if answer:
                     changed.add(key)
+            if server.repeated:
+                there = self.fetch(space, group)
+                changed.update(key for key, item in there.items() if item.raw == wanted[key][1])
         return changed
 
     def _seen_expiry(self, seen: Item) -> bytes:
@@ -323,31 +300,5 @@ def dotted_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def _answer(item: Item) -> bytes:
-    """Spell what the server answers for a key that still is as it was seen."""
-    expires = _NEVER if item.expires is None else item.expires // MILLISECOND
-    return b"$%d\r\n%b\r\n:%d\r\n" % (len(item.raw), item.raw, expires)
-
-
-def as_bytes(value: Any) -> bytes:
-    if isinstance(value, Exception):
-        if not str(value).startswith("WRONGTYPE"):
-            raise value
-        return NO_VALUE  # a list or a set of the server's own kinds
-    if isinstance(value, bytes):
-        return value
-    return str(value).encode() if isinstance(value, int | str) else bytes(value)
-
-
 def _is_live(item: Item, moment: int) -> bool:
     return item.expires is None or item.expires > moment
-
-
-def _stat(client: Any, name: str) -> Any:
-    try:
-        info = client.info("stats")
-    except Exception:
-        return 0  # not allowed, or not known
-    if name in info:
-        return info[name]
-    return sum(node.get(name, 0) for node in info.values() if isinstance(node, dict))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .base import NO_VALUE
+
 _PIECE = 256 * 1024
 _STRING, _INTEGER, _NULL, _SIMPLE, _ERROR = b"$:_+-"
 _BLOB_ERROR, _VERBATIM, _PUSH, _MAP = b"!=>%"
 _LISTS = b"*~>%"
+
+_NEVER = -1
 
 Receive = Callable[[int], bytes]
 
@@ -112,3 +116,19 @@ class Answers:
 
     def _error(self, text: bytes) -> Exception:
         return self._error_of(text.decode("utf-8", "replace"))
+
+
+def answer_of(raw: bytes, expires: int | None) -> bytes:
+    """Spell what a server answers to GET and PEXPIRETIME of a key; ``expires`` in microseconds of Unix time."""
+    return b"$%d\r\n%b\r\n:%d\r\n" % (len(raw), raw, _NEVER if expires is None else expires // 1000)
+
+
+def as_bytes(value: Any) -> bytes:
+    """Return an answer, or what a serializer gave, as the server keeps it; raise an answer that is an error."""
+    if isinstance(value, Exception):
+        if not str(value).startswith("WRONGTYPE"):
+            raise value
+        return NO_VALUE  # a list or a set of the server's own kinds
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode() if isinstance(value, int | str) else bytes(value)

@@ -39,8 +39,11 @@ def packed_for_each(verbs: Sequence[bytes], keys: Sequence[bytes]) -> bytes:
 class Runner:
     """Runs commands on one server; an answer that is an error comes back as the exception.
 
-    A connection that the server closed while it was idle is opened again, once: all commands may be sent twice.
+    A connection that the server closed while it was idle is opened again, once. All commands may be sent twice, which
+    ``repeated`` tells.
     """
+
+    repeated = False
 
     def __init__(self, client: Any) -> None:
         self._pool = client.connection_pool
@@ -91,6 +94,7 @@ class Runner:
         try:
             return self._attempt(buffer, read)
         except self._connection_error:
+            self.repeated = True
             return self._attempt(buffer, read)
 
     def _attempt(self, buffer: bytes, read: Callable[[Answers], Found]) -> Found:
@@ -128,6 +132,8 @@ class Runner:
 
 class ClusterRunner:
     """Runs commands through the pipelines of a cluster's client, which knows the server of each key."""
+
+    repeated = False
 
     def __init__(self, client: Any) -> None:
         self._client = client

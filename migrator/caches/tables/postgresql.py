@@ -9,10 +9,12 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from ..stores.base import now
-from .base import KeyedTable, Row
+from .base import KeyedTable
+from .layout import Row
 
 # No text that PostgreSQL holds has a control character by habit, and where one has it, arrays are used.
 _SEPARATOR = "\x1f"
@@ -103,7 +105,7 @@ class PostgreSQLTable(KeyedTable):
 
     def _text(self, rows: Sequence[Row]) -> str:
         cells_of = self._cells
-        if self.layout.more:
+        if self.layout.more or not settings.USE_TZ:
             return "".join(["\t".join(map(_spelled, cells_of(row))) + "\n" for row in rows])
         day_of = _Days().text
         text = "".join([f"{key}\t{value}\t{day_of(expires)}\n" for key, value, expires, _ in rows])

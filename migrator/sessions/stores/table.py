@@ -18,7 +18,7 @@ from django.db import DatabaseError, router
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
-from ...caches.tables.base import Row
+from ...caches.tables.layout import Row
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
