@@ -2,6 +2,9 @@
 
     python -m tests.servers -- python -m bench.sessions --sessions 100000 --rounds 3
 
+The servers of the tests write without waiting for the disk, which favours ways of many small transactions; name a
+server of your own in MIGRATOR_TEST_POSTGRESQL to measure one that waits. What each waits for is printed.
+
 Each way runs in a process of its own. Slow ways move a part of the sessions and are told by their rate. Every round
 runs all ways in turn, so that a busy machine slows them alike; the medians of the rounds are compared.
 """
@@ -28,6 +31,11 @@ from typing import Any
 
 ALPHABET = string.ascii_lowercase + string.digits
 DATABASES = ("postgresql_a", "mysql_a", "sqlite_a")
+WAITS = {
+    "postgresql": ("SHOW fsync", "SHOW synchronous_commit"),
+    "mysql": ("SELECT @@innodb_flush_log_at_trx_commit",),
+    "sqlite": ("PRAGMA journal_mode", "PRAGMA synchronous"),
+}
 OTHER_KEYS_FOR_EACH_SESSION = 0.4
 BY_HAND = 3_000
 PREFIX = "django.contrib.sessions.cache"
@@ -53,8 +61,9 @@ def main() -> None:
         return
     with _own_databases():
         _fill(options.sessions)
+        waits = {name: _waits(name) for name in options.databases}
         medians = {name: _measured(name, options) for name in options.databases}
-    print(json.dumps(medians, indent=2) if options.json else _table(medians, options.sessions))
+    print(json.dumps(medians, indent=2) if options.json else _table(medians, waits, options.sessions))
 
 
 # The rounds
@@ -83,10 +92,23 @@ def _run_one(name: str, database: str, sessions: int) -> dict[str, float]:
     return {"rate": moved / seconds, "mebibytes": peak / 1024}
 
 
-def _table(medians: dict[str, dict[str, dict[str, float]]], sessions: int) -> str:
+def _waits(database: str) -> str:
+    """Tell how a database waits for the disk when it commits."""
+    from django.db import connections
+
+    found = []
+    for question in WAITS[connections[database].vendor]:
+        with connections[database].cursor() as cursor:
+            cursor.execute(question)
+            found.append(f"{question.split()[-1].strip('@')} {cursor.fetchone()[0]}")
+    connections[database].close()
+    return ", ".join(found)
+
+
+def _table(medians: dict[str, dict[str, dict[str, float]]], waits: dict[str, str], sessions: int) -> str:
     lines = [f"{sessions:,} sessions; sessions in a second, how many times the first way of its group, peak memory"]
     for database, ways in medians.items():
-        lines.append(f"\n{database}")
+        lines.append(f"\n{database} ({waits[database]})")
         base = 0.0
         for name, found in ways.items():
             base = found["rate"] if name in FIRST_WAYS else base
@@ -318,8 +340,9 @@ def ours(*, to_cache: bool, jobs: int) -> Callable[[str, int], tuple[float, int]
 
 def compare(*, mode: str, jobs: int) -> Callable[[str, int], tuple[float, int]]:
     def run(database: str, sessions: int) -> tuple[float, int]:
+        from migrator.sessions.comparison import VerifyOptions
         from migrator.sessions.records import End
-        from migrator.sessions.verify import VerifyOptions, verify_sessions
+        from migrator.sessions.verify import verify_sessions
 
         options = VerifyOptions(mode=mode, jobs=jobs)
 

@@ -19,13 +19,19 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 # What a floor may import: its own and those below. The first pattern that fits a module's name says which floor it is.
 FLOORS: list[tuple[str, str]] = [
     ("errors and records", r"errors|databases\.(tables|findings)"),
-    ("settings, progress, prompts, reports", r"conf|checks|apps|progress|prompts|report|files|interrupts|phases|tally"),
-    ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|\w+\.base))?"),
+    (
+        "settings, progress, prompts, reports",
+        r"conf|checks|apps|progress|prompts|report|files|interrupts|phases|tally|workers",
+    ),
+    (
+        "the base of all engines",
+        r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|records|\w+\.base|tables\.(layout|reading)))?",
+    ),
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables)(\..+)?"),
     ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),
     ("what conductors return, as reports", r"databases\.summary|(caches|sessions)\.outcome"),
     ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
-    ("stages", r"(databases|sessions)(\..+)?"),
+    ("stages", r"(databases|sessions)(\..+)?|caches\.pages"),
     ("commands", r"management(\..+)?"),
 ]
 ORDER = [

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+
+from django.core.cache.backends.base import BaseCache, default_key_func
 
 from ..errors import Refused
 
@@ -30,14 +33,38 @@ class KeySpace:
         """Spell the raw key of what follows the prefix."""
         return self.make_key(self.prefix + key)
 
+    def raws(self, keys: Iterable[str]) -> list[str]:
+        """Spell the raw keys of many."""
+        stem, prefix, make_key = self._stem, self.prefix, self.make_key
+        return [make_key(prefix + key) for key in keys] if stem is None else [stem + key for key in keys]
+
+    @cached_property
+    def _stem(self) -> str | None:
+        """What Django's own key function puts before each key; None where another function spells them."""
+        cache = getattr(self.make_key, "__self__", None)
+        is_stock = type(cache).make_key is BaseCache.make_key if isinstance(cache, BaseCache) else False
+        is_plain = is_stock and getattr(cache, "key_func", None) is default_key_func
+        return self.make_key(self.prefix) if is_plain else None
+
     def key(self, raw: str) -> str | None:
         """Return what follows the prefix in a raw key, None where the raw key is not one of ours."""
-        if not (raw.startswith(self.head) and raw.endswith(self.tail)):
-            return None
-        key = raw[len(self.head) : len(raw) - len(self.tail)]
-        if self.candidate and not self.candidate.fullmatch(key):
-            return None
-        return key if self.make_key(self.prefix + key) == raw else None
+        return next(iter(self.keys([raw])), None)
+
+    def keys(self, raws: Iterable[str]) -> list[str]:
+        """Return what follows the prefix in those of many raw keys that are ours, each once."""
+        head, tail, prefix, make_key, stem = self.head, self.tail, self.prefix, self.make_key, self._stem
+        begin, end = len(head), -len(tail) or None
+        is_candidate = self.candidate.fullmatch if self.candidate else bool
+        if stem is not None and stem == head and not tail:
+            found = [raw[begin:] for raw in raws if raw.startswith(head)]
+            return list(dict.fromkeys(filter(is_candidate, found)))
+        found = []
+        for raw in raws:
+            if raw.startswith(head) and raw.endswith(tail):
+                key = raw[begin:end]
+                if is_candidate(key) and make_key(prefix + key) == raw:
+                    found.append(key)
+        return list(dict.fromkeys(found))
 
 
 def key_space(

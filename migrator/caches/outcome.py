@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..report import Cell, Grid, Report, plural
-from .copy import CachePlan, CacheResult, tally_counts
+from .records import CachePlan, CacheResult, tally_counts
 
 WORDS = {
     "read": "read from the source",

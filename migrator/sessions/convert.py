@@ -28,15 +28,18 @@ class Converter:
         self._tells_time = source.keeps_text and (dest.keeps_text or bool(dest.roles))
         self._blind = self._verbatim and not source.keeps_text
 
-    def convert(self, session: Session, tally: Tally) -> Session:
-        """Return what to write; raise :exc:`Problem` or :exc:`Expired` where nothing is to be written."""
+    def convert(self, session: Session, tally: Tally, moment: int) -> Session:
+        """Return what to write; raise :exc:`Problem` or :exc:`Expired` where nothing is to be written.
+
+        ``moment`` is about the present; what expires until it is written is left to the writing.
+        """
         data = None if self._blind and session.expires is not None else self._load(session)
         expires = session.expires
         if expires is None:
             tally.no_ttl += 1
             expires = self._given_expiry(session, data or {})
-        moment = now()
-        if expires is not None and (self._dest.rounded(expires) or 0) <= moment:
+        # No place keeps expiry less finely than in seconds.
+        if expires is not None and expires <= moment + MICROSECONDS and (self._dest.rounded(expires) or 0) <= moment:
             raise Expired
         saved = self._saved(session, moment)
         payload = session.payload if self._verbatim else self._dump(session, data or {}, expires, saved, tally)
@@ -46,7 +49,7 @@ class Converter:
             expires,
             self._dest.remember(data, session, saved) if data is not None else None,
         )
-        if problem := self._dest.fits(new):
+        if self._dest.has_size_limit and (problem := self._dest.fits(new)):
             raise Problem("unfit", problem)
         return new
 

@@ -13,6 +13,7 @@ from ..caches.stores.base import WHOLE, Share
 from ..errors import Declined, Refused
 from ..progress import Progress
 from ..prompts import Prompter
+from ..workers import Work, can_fork, run_side_by_side
 from .ends import open_end
 from .guards import check_counts, check_options, check_places, check_sample
 from .manifest import Manifest
@@ -20,7 +21,6 @@ from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, swe
 from .records import CopyOptions, End, Tally
 from .stopping import stopping_between_pages
 from .stores.base import Store
-from .workers import Work, can_fork, run_side_by_side
 
 Show = Callable[["Plan"], object]
 

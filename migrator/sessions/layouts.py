@@ -10,7 +10,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import models
 
-from ..caches.tables.base import Column, Layout
+from ..caches.tables.layout import Column, Layout
 from ..errors import Refused, UsageError
 
 STOCK_MODEL = "sessions.Session"

@@ -6,9 +6,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ..report import Cell, Grid, Report, plural
+from .comparison import VerifyResult, counts
 from .copy import CopyResult, Plan
 from .records import MAX_PROBLEMS_LISTED, Tally
-from .verify import VerifyResult, counts
 
 WORDS = {
     "read": "read from the source",

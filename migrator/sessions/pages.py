@@ -110,9 +110,10 @@ class PageCopier:
 
     def _converted(self, sessions: Sequence[Session]) -> Pairs:
         found: Pairs = {}
+        moment, convert, tally = now(), self._converter.convert, self._tally
         for session in sessions:
             try:
-                found[session.key] = (session, self._converter.convert(session, self._tally))
+                found[session.key] = (session, convert(session, tally, moment))
             except Expired:
                 self._tally.expired += 1
             except Problem as problem:
@@ -150,7 +151,7 @@ class PageCopier:
         The destination is changed only where it still holds what was written here: whoever else wrote knew better.
         """
         for _ in range(ROUNDS):
-            if not wrote:
+            if not wrote or self._source.are_as_seen([read for read, _ in wrote.values()]):
                 return
             current = self._source.fetch(list(wrote))
             ended = [key for key in wrote if key not in current]

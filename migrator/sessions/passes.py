@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..caches.stores.base import Share
+from .ahead import read_ahead
 from .ends import open_end
 from .guards import check_places
 from .manifest import Manifest
@@ -60,8 +61,9 @@ def copy_share(
     pace = Pace(options.rate / share.count if options.rate else None)
     overlaps = copier.can_overlap and source.can_open_again and dest.can_open_again
     with garbage_left_for_later(), ExitStack() as stack:
+        pages = stack.enter_context(closing(_pages_of(ends[0], source, options, share)))
         writer = stack.enter_context(closing(WriterThread(ends, options, tally))) if overlaps else None
-        for number, page in enumerate(_pages(source, options, share)):
+        for number, page in enumerate(pages):
             if writer:
                 writer.write(copier.prepare(page))
             else:
@@ -78,7 +80,19 @@ def copy_share(
     return tally
 
 
-def _pages(source: Store, options: CopyOptions, share: Share) -> Iterator[list[Session]]:
+def _pages_of(end: End, source: Store, options: CopyOptions, share: Share) -> Generator[list[Session]]:
+    """Read the pages of a share ahead, where the source can be opened once more for that."""
+    if not source.can_open_again:
+        return _pages(source, options, share)
+
+    def pages() -> Generator[list[Session]]:
+        with closing(open_end(end, options)) as opened:
+            yield from _pages(opened, options, share)
+
+    return read_ahead(pages)
+
+
+def _pages(source: Store, options: CopyOptions, share: Share) -> Generator[list[Session]]:
     """Read the pages of a share, as far as the options want them."""
     left = options.limit
     for page in source.pages(options.chunk_size, share):

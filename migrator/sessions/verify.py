@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..caches.stores.base import WHOLE, Share, digest, now
 from ..errors import Refused
 from ..progress import Progress
+from ..workers import Work, can_fork, run_side_by_side
+from .ahead import read_ahead
 from .codec import Unreadable
+from .comparison import Comparison, VerifyOptions, VerifyResult
 from .ends import open_end
 from .passes import Check, Tick, garbage_left_for_later
-from .records import MAX_PROBLEMS_LISTED, CopyOptions, End, Problem, Session
+from .records import End, Problem, Session
 from .stopping import stopping_between_pages
-from .workers import Work, can_fork, run_side_by_side
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -25,73 +26,8 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 # A session that differs may have been saved between the two readings.
 SETTLE_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """How to compare.
-
-    ``mode``: ``quick`` compares existence and expiry, ``full`` the data as well. ``ttl_tolerance`` is in seconds;
-    None stands for what the two places can keep. ``sample``: about how many sessions to compare, None for all.
-    """
-
-    mode: str = "quick"
-    ttl_tolerance: float | None = None
-    sample: int | None = None
-    trust_pickle: bool = False
-    key_regex: str = CopyOptions.key_regex
-    chunk_size: int = CopyOptions.chunk_size
-    jobs: int = 1
-
-    def opening(self) -> CopyOptions:
-        """Return what opening the ends needs to know."""
-        return CopyOptions(key_regex=self.key_regex, trust_pickle=self.trust_pickle)
-
-
-@dataclass
-class Comparison:
-    """What was compared and found."""
-
-    in_source: int | None = None
-    in_dest: int | None = None
-    compared: int = 0
-    equal: int = 0
-    missing: int = 0
-    extra: int = 0
-    data_differs: int = 0
-    expiry_differs: int = 0
-    without_ttl: int = 0
-    unreadable: int = 0
-    seconds: float = 0.0
-    differences: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def found(self) -> int:
-        """How many sessions differ in any way."""
-        return self.missing + self.extra + self.data_differs + self.expiry_differs
-
-    def add(self, other: Comparison) -> None:
-        """Add the counts of a share to these."""
-        for name, count in counts(other).items():
-            if name not in ("in_source", "in_dest", "seconds"):
-                setattr(self, name, getattr(self, name) + count)
-        self.differences = [*self.differences, *other.differences][:MAX_PROBLEMS_LISTED]
-
-    def note(self, count: str, key: str, what: str) -> None:
-        """Count a difference, and list it by digest."""
-        setattr(self, count, getattr(self, count) + 1)
-        if len(self.differences) < MAX_PROBLEMS_LISTED:
-            self.differences.append((digest(key), what))
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """A comparison with what was compared."""
-
-    source: str
-    dest: str
-    options: VerifyOptions
-    comparison: Comparison
+# How many sessions a page of the source has, those of them to compare, and what the destination holds of these.
+Pair = tuple[int, list[Session], dict[str, Session]]
 
 
 def verify_sessions(
@@ -129,13 +65,14 @@ def _parts(
 ) -> list[Comparison]:
     """Compare in this process, or each share in one of its own."""
     if options.jobs == 1 or not (can_fork() and opened.can_share and target.can_share):
-        return [_compare(opened, target, options, in_source, WHOLE, tick, check)]
+        return [_compare((source, dest), opened, target, options, in_source, WHOLE, tick, check)]
     opening = options.opening()
 
     def of_share(index: int) -> Work[Comparison]:
         def work(tick: Tick) -> Comparison:
             with closing(open_end(source, opening)) as one, closing(open_end(dest, opening)) as other:
-                return _compare(one, other, options, in_source, Share(index, options.jobs), tick, lambda: None)
+                share = Share(index, options.jobs)
+                return _compare((source, dest), one, other, options, in_source, share, tick, lambda: None)
 
         return work
 
@@ -143,6 +80,7 @@ def _parts(
 
 
 def _compare(
+    ends: tuple[End, End],
     source: Store,
     dest: Store,
     options: VerifyOptions,
@@ -153,37 +91,51 @@ def _compare(
 ) -> Comparison:
     """Compare one share from both sides."""
     comparison = Comparison()
-    comparer = _Comparer(source, dest, options, comparison, in_source)
+    part = _part(options, in_source)
+    comparer = _Comparer(source, dest, options, comparison, part)
     with garbage_left_for_later():
-        comparer.look_through_source(share, tick, check)
+        with closing(_pairs_of(ends, source, dest, options, share, part)) as pairs:
+            comparer.look_through_source(pairs, tick, check)
         if dest.can_list_keys:
             comparer.look_through_dest(share, tick, check)
     return comparison
 
 
+def _pairs_of(
+    ends: tuple[End, End], source: Store, dest: Store, options: VerifyOptions, share: Share, part: float
+) -> Generator[Pair]:
+    """Read the pages of a share from both sides, ahead where both can be opened once more for that."""
+    if not (source.can_open_again and dest.can_open_again):
+        return _pairs(source, dest, options, share, part)
+
+    def pairs() -> Generator[Pair]:
+        with ExitStack() as stack:
+            opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in ends)
+            yield from _pairs(opened, target, options, share, part)
+
+    return read_ahead(pairs)
+
+
+def _pairs(source: Store, dest: Store, options: VerifyOptions, share: Share, part: float) -> Generator[Pair]:
+    for page in source.pages(options.chunk_size, share):
+        chosen = [session for session in page if _is_in_sample(session.key, part)]
+        yield len(page), chosen, dest.fetch([session.key for session in chosen])
+
+
 class _Comparer:
-    def __init__(
-        self, source: Store, dest: Store, options: VerifyOptions, comparison: Comparison, in_source: int | None
-    ) -> None:
+    def __init__(self, source: Store, dest: Store, options: VerifyOptions, comparison: Comparison, part: float) -> None:
         self._source, self._dest, self._options, self._found = source, dest, options, comparison
         self._is_full = options.mode == "full"
         self._verbatim = dest.takes_verbatim(source)
-        self._chosen: Callable[[str], bool] = partial(_is_in_sample, part=self._part(in_source))
+        self._chosen: Callable[[str], bool] = partial(_is_in_sample, part=part)
 
-    def _part(self, in_source: int | None) -> float:
-        """Return the part of all sessions that a sample of the wanted size is."""
-        if self._options.sample is None or not in_source:
-            return 1.0
-        return min(self._options.sample / in_source, 1.0)
-
-    def look_through_source(self, share: Share, tick: Tick, check: Check) -> None:
+    def look_through_source(self, pairs: Iterable[Pair], tick: Tick, check: Check) -> None:
         """Find what is missing or differs in the destination."""
-        for page in self._source.pages(self._options.chunk_size, share):
-            sessions = [session for session in page if self._chosen(session.key)]
-            suspects = self._compare(sessions)
+        for count, sessions, there in pairs:
+            suspects = self._compare(sessions, there)
             if suspects:
                 self._settle(suspects)
-            tick(len(page))
+            tick(count)
             check()
 
     def look_through_dest(self, share: Share, tick: Tick, check: Check) -> None:
@@ -201,8 +153,7 @@ class _Comparer:
             tick(len(page))
             check()
 
-    def _compare(self, sessions: list[Session]) -> list[str]:
-        there = self._dest.fetch([session.key for session in sessions])
+    def _compare(self, sessions: list[Session], there: Mapping[str, Session]) -> list[str]:
         suspects = []
         for session in sessions:
             if self._difference(session, there.get(session.key)) is None:
@@ -276,10 +227,10 @@ class _Comparer:
         return None if same else ("data_differs", "other data in the destination")
 
 
+def _part(options: VerifyOptions, in_source: int | None) -> float:
+    """Return the part of all sessions that a sample of the wanted size is."""
+    return 1.0 if options.sample is None or not in_source else min(options.sample / in_source, 1.0)
+
+
 def _is_in_sample(key: str, part: float) -> bool:
     return part >= 1.0 or int(digest(key), 16) < part * 16**16
-
-
-def counts(comparison: Comparison) -> dict[str, Any]:
-    """Return the counts of a comparison by name."""
-    return {item.name: getattr(comparison, item.name) for item in fields(comparison) if item.name != "differences"}

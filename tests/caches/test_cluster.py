@@ -1,7 +1,5 @@
 """Sessions on a cluster, of one node that serves all slots."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,49 +10,23 @@ from django.test import override_settings
 from migrator.caches.keys import key_space
 from migrator.caches.stores import open_store
 from migrator.caches.stores.base import Item, now
-from tests.servers.process import ask, find_program, free_port
+from tests.caches.private_redis import needs_server, private_redis, wait_for
+from tests.servers.process import ask
 
-SERVER = find_program("redis-server") or find_program("valkey-server")
-pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server and no valkey-server to make a cluster of")
+pytestmark = needs_server
 HOUR = 3_600_000_000
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[None]:
-    port = free_port()
-    words = [
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--cluster-enabled",
-        "yes",
-        "--save",
-        "",
-        "--dir",
-        str(tmp_path),
-    ]
-    server = subprocess.Popen([str(SERVER), *words], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(port, b"PING\r\n", b"+PONG")
+    with private_redis(tmp_path, "--cluster-enabled", "yes") as port:
         ask(port, b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
-        _wait_for(port, b"CLUSTER INFO\r\n", b"cluster_state:ok")
+        wait_for(port, b"CLUSTER INFO\r\n", b"cluster_state:ok")
         backend = "django_valkey.cluster_cache.cache.ClusterValkeyCache"
         entry = {"BACKEND": backend, "LOCATION": f"valkey://127.0.0.1:{port}/0"}
         with override_settings(CACHES={**caches.settings, "cluster": entry}):
             yield
             caches["cluster"].client._get_client(write=True).close()
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _wait_for(port: int, question: bytes, answer: bytes) -> None:
-    for _ in range(200):
-        if answer in ask(port, question):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"no {answer!r}")
 
 
 @pytest.mark.usefixtures("databases", "cluster")

@@ -8,8 +8,9 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.test import override_settings
 
-from migrator.caches.copy import CacheOptions, copy_cache
+from migrator.caches.copy import copy_cache
 from migrator.caches.outcome import copy_report
+from migrator.caches.records import CacheOptions
 from migrator.caches.stores.base import digest, now
 from migrator.errors import Refused
 
@@ -64,6 +65,29 @@ def test_unwraps_and_wraps_pickles_unread(dest: str) -> None:
     assert (there.tally.written, back.tally.written) == (3, 3)
     assert caches[dest].get_many(values) == caches["redis_other"].get_many(values) == values
     assert caches["redis_other"].incr("number") == 13
+
+
+@pytest.mark.parametrize("source", ["redis", "table"])
+def test_shares_the_keys_among_processes(source: str) -> None:
+    values = {f"page:{number}": number for number in range(500)}
+    caches[source].set_many(values, 600)
+
+    result = copy_cache(source=source, dest="redis_other", options=CacheOptions(jobs=3, chunk_size=50))
+
+    assert (result.tally.read, result.tally.written) == (500, 500)
+    assert caches["redis_other"].get_many(values) == values
+    assert result.plan.notes == ()
+
+
+def test_says_when_one_process_copies_all_the_same() -> None:
+    caches["redis"].set_many({"a": 1, "b": 2}, 600)
+
+    result = copy_cache(source="redis", dest="redis_other", options=CacheOptions(jobs=2, limit=1))
+
+    assert result.tally.written == 1
+    assert result.plan.notes == (
+        "one process copies: this source, platform or --limit does not let several share the work",
+    )
 
 
 def test_copies_what_begins_so() -> None:

@@ -20,6 +20,8 @@ class StoreSuite:
     """What every store does."""
 
     alias: ClassVar[str]
+    # Whether many keys are compared with what was seen without being read one by one.
+    tells_quickly: ClassVar[bool] = False
 
     @pytest.fixture
     def store(self, databases: Any) -> Iterator[KeyStore]:
@@ -70,6 +72,17 @@ class StoreSuite:
 
         assert sorted(listed) == sorted(f"k{n}" for n in range(300))
 
+    def test_is_never_as_seen_after_a_change(self, store: KeyStore, space: KeySpace) -> None:
+        store.add(space, [self.item(store, key, key, now() + HOUR) for key in ("a", "b", "c", "longer")])
+        seen = store.fetch(space, ["a", "b", "c", "longer"])
+        assert store.are_as_seen(space, list(seen.values())) is self.tells_quickly
+
+        caches[self.alias].set("pb", "b", 7200)
+        assert not store.are_as_seen(space, list(seen.values()))
+        caches[self.alias].delete("pc")
+        assert not store.are_as_seen(space, [seen["c"]])
+        assert store.are_as_seen(space, [seen["a"], seen["longer"]]) is self.tells_quickly
+
     def test_adds_nothing_that_has_expired(self, store: KeyStore, space: KeySpace) -> None:
         assert store.add(space, [self.item(store, "k", 1, now() - 1)]) == set()
         assert store.fetch(space, ["k"]) == {}
@@ -118,16 +131,19 @@ class StoreSuite:
 @pytest.mark.redis
 class TestRedis(StoreSuite):
     alias = "redis"
+    tells_quickly = True
 
 
 @pytest.mark.redis
 class TestClient(StoreSuite):
     alias = "client"
+    tells_quickly = True
 
 
 @pytest.mark.redis
 class TestClientWithCompressor(StoreSuite):
     alias = "client_zlib"
+    tells_quickly = True
 
 
 class Unwrappable:
@@ -143,6 +159,7 @@ class Unwrappable:
 @pytest.mark.redis
 class TestClientWithJSON(Unwrappable, StoreSuite):
     alias = "client_json"
+    tells_quickly = True
 
 
 @pytest.mark.redis
@@ -154,11 +171,13 @@ class TestHerd(Unwrappable, StoreSuite):
 @SHARDED
 class TestShard(StoreSuite):
     alias = "shard"
+    tells_quickly = True
 
 
 @pytest.mark.redis
 class TestValkey(StoreSuite):
     alias = "valkey"
+    tells_quickly = True
 
 
 @pytest.mark.memcached
@@ -175,6 +194,36 @@ class TestFiles(StoreSuite):
 
     def test_lists_its_keys_once(self, store: KeyStore, space: KeySpace) -> None:
         assert not store.can_list_keys  # file names are digests
+
+
+@pytest.mark.redis
+def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis.exceptions import ConnectionError as Lost
+
+    from migrator.caches.stores.redis_pipe import Runner
+
+    caches["redis"].clear()
+    store = open_store(alias="redis")
+    space = key_space(store.cache.make_key, alias="redis")
+    attempt, lost = Runner._attempt, []
+
+    def losing(runner: Runner, buffer: bytes, read: Any) -> Any:
+        found = attempt(runner, buffer, read)
+        if not lost and (b"NX" in buffer or b"EVAL" in buffer):
+            lost.append(found)
+            raise Lost
+        return found
+
+    monkeypatch.setattr(Runner, "_attempt", losing)
+    items = [Item(key, b"v", now() + HOUR) for key in ("a", "b")]
+    caches["redis"].set("b", "another's")
+
+    assert store.add(space, items) == {"a"}
+    lost.clear()
+    seen = store.fetch(space, ["a", "b"])
+    pairs = [(seen["a"], items[0]._replace(raw=b"w")), (seen["b"]._replace(raw=b"?"), items[1])]
+    assert store.replace(space, pairs) == {"a"}
+    assert lost
 
 
 @pytest.mark.redis

@@ -130,6 +130,9 @@ def test_refuses_an_engine_that_does_not_read_what_it_writes() -> None:
         ({1: "a"}, False),
         ({"a": {2: "b"}}, False),
         ({"a": float("nan")}, False),
+        ({"a": [[{"b": [1, (2,)]}]]}, False),
+        ({"a": "\ud83d\ude00"}, False),  # two halves of a character, which JSON puts together
+        ({"a": "\U0001f600"}, True),
     ],
 )
 def test_tells_what_json_gives_back_equal(data: Any, survives: bool) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,6 +90,10 @@ class Share:
         step = -(-len(FIRST_CHARACTERS) // self.count)
         return FIRST_CHARACTERS[self.index * step : (self.index + 1) * step]
 
+    def beginning(self) -> str | None:
+        """Return the characters that every key of this share begins with one of, None where it may be any."""
+        return None if self.is_whole or self.is_last else self.characters()
+
     @property
     def is_whole(self) -> bool:
         return self.count == 1
@@ -105,6 +110,17 @@ class Share:
 
 
 WHOLE = Share()
+
+
+@dataclass(frozen=True)
+class ScatteredShare(Share):
+    """One part of keys that may all begin alike: those whose checksum is in it."""
+
+    def beginning(self) -> str | None:
+        return None
+
+    def holds(self, key: str) -> bool:
+        return zlib.crc32(key.encode("utf-8", "surrogateescape")) % self.count == self.index
 
 
 def now() -> int:
@@ -124,6 +140,8 @@ class KeyStore:
     can_share = True
     # The finest step of time to live that the store keeps, in microseconds; expiry is rounded down to it.
     expiry_step = MICROSECONDS
+    # Whether it refuses some items for their size.
+    has_size_limit = False
     # How far two answers about the same expiry may be apart, in microseconds.
     expiry_slack = 0
 
@@ -174,6 +192,10 @@ class KeyStore:
     def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
         """Read those of ``keys`` that exist and have not expired, from where they are written."""
         raise NotImplementedError
+
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        """Tell quickly that all items still are as they were read; False also says that this takes a fetch."""
+        return False
 
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
         """Return those of ``keys`` that exist and have not expired."""

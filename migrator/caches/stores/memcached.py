@@ -36,6 +36,7 @@ class MemcachedStore(KeyStore):
     """Raw values are the flags in digits, a colon, and the bytes."""
 
     can_list_keys = True
+    has_size_limit = True
     can_share = False
     expiry_slack = 3 * MICROSECONDS
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
-from ...errors import Refused
 from ..keys import KeySpace, escaped_glob
-from .base import NO_VALUE, WHOLE, Item, KeyStore, Share, Value, now
-from .redis_pipe import Command, Runner, runner
+from .base import WHOLE, Item, KeyStore, Share, Value, now
+from .redis_answers import answer_of, as_bytes
+from .redis_pipe import Command, Server, runner
+from .redis_server import count_of, identities, place, server_info
 
 MILLISECOND = 1000
 _NEVER, _GONE = -1, -2
@@ -60,7 +60,7 @@ class RedisStore(KeyStore):
         """Return the client of the server that holds a key."""
         return self._clients()[0]
 
-    @property
+    @cached_property
     def _serializer(self) -> Any:
         return self.cache._cache._serializer
 
@@ -81,6 +81,9 @@ class RedisStore(KeyStore):
         return dotted_name(self._serializer)
 
     def refusal(self) -> str | None:
+        if self._info.get("role") == "slave":
+            primary = f"{self._info.get('master_host')}:{self._info.get('master_port')}"
+            return f"it is a replica; name its primary, {primary}, as the first LOCATION"
         try:
             for client in self._clients():
                 client.eval("return 1", 1, "migrator")
@@ -91,44 +94,13 @@ class RedisStore(KeyStore):
     # What it is
 
     def _server_info(self) -> Mapping[str, Any]:
-        client = self._clients()[0]
-        try:
-            info = client.info()
-        except Exception as error:
-            if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
-                raise Refused(
-                    f"The cache {self.alias!r} does not answer ({type(error).__name__}); "
-                    "look at its LOCATION and at the server."
-                ) from None
-            return {}  # INFO is forbidden to some users; everything older servers know works then
-        if "redis_version" in info:
-            return dict(info)
-        return dict(next((node for node in info.values() if isinstance(node, dict)), {}))  # a cluster
+        return server_info(self._clients()[0], self.alias)
 
     def address(self) -> str:
-        places = [self._place(client) for client in self._clients()]
-        return ", ".join(places)
-
-    def _place(self, client: Any) -> str:
-        if hasattr(client, "get_primaries"):
-            nodes = sorted(f"{node.host}:{node.port}" for node in client.get_primaries())
-            return f"cluster of {', '.join(nodes)}"
-        known = client.connection_pool.connection_kwargs
-        where = known.get("path") or f"{known.get('host', 'sentinel')}:{known.get('port', '')}".rstrip(":")
-        return f"{where}/{known.get('db') or 0}"
+        return ", ".join(place(client) for client in self._clients())
 
     def identities(self) -> frozenset[str]:
-        found = set()
-        for client in self._clients():
-            if hasattr(client, "get_primaries"):
-                found |= {f"{node.host}:{node.port}/0" for node in client.get_primaries()}
-                continue
-            database = client.connection_pool.connection_kwargs.get("db") or 0
-            try:
-                found.add(f"{client.info('server')['run_id']}/{database}")
-            except Exception:
-                found.add(self._place(client))  # the server tells nobody who it is
-        return frozenset(found)
+        return frozenset().union(*(identities(client) for client in self._clients()))
 
     def notes(self) -> list[str]:
         found = []
@@ -138,71 +110,89 @@ class RedisStore(KeyStore):
                 f"{self.alias!r} drops keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
                 "what it drops during the copy is counted."
             )
+        if self._info.get("role") == "slave":
+            found.append(
+                f"{self.alias!r} is a replica: what its primary changes while the copy runs is seen late, or not at all"
+            )
         if not self._has_absolute_expiry or not self._has_expiry_time:
             found.append(f"{self.alias!r} is older than Redis 7: expiry is exact to some milliseconds, never longer")
         return found
 
     def evictions(self) -> int:
-        return sum(int(_stat(client, "evicted_keys")) for client in self._clients())
+        return sum(count_of(client, "evicted_keys") for client in self._clients())
 
     # Keys
 
     def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         pattern = escaped_glob(space.head)
-        if not (share.is_whole or share.is_last):
-            pattern += f"[{share.characters()}]"
+        if first := share.beginning():
+            pattern += f"[{first}]"
         pattern += "*" + escaped_glob(space.tail)
         for client in self._clients():
-            found = iter(client.scan_iter(match=pattern, count=max(size, 1000)))
-            while batch := list(islice(found, size)):
-                keys = (space.key(_text(raw)) for raw in batch)
-                if page := list(dict.fromkeys(key for key in keys if key is not None and share.holds(key))):
+            for batch in runner(client).scan(pattern.encode("utf-8", "surrogateescape"), size):
+                keys = space.keys([raw.decode("utf-8", "surrogateescape") for raw in batch])
+                if page := keys if share.is_whole else [key for key in keys if share.holds(key)]:
                     yield page
+
+    @cached_property
+    def _question(self) -> tuple[bytes, bytes]:
+        """What is asked of each key."""
+        return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
 
     def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
         asked = now()  # taken before the server answers, so that a time left never ends later than it should
-        verb = b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
+        base = 0 if self._has_expiry_time else asked
         found: dict[str, Item] = {}
-        for run, group in self._by_server(space, keys):
-            answers = run([command for _, raw in group for command in ((b"GET", raw), (verb, raw))])
-            for (key, _), value, left in zip(group, answers[::2], answers[1::2], strict=True):
-                if value is None:
+        for server, group, raws in self._by_server(space, keys):
+            answers = server.ask(self._question, raws)
+            for key, value, left in zip(group, answers[::2], answers[1::2], strict=True):
+                if value is None or left == _GONE:
                     continue
-                expires = self._expiry(left, asked)
+                if type(left) is not int:
+                    if isinstance(left, Exception):
+                        raise left
+                    left = _NEVER  # as some clients of clusters tell it
+                expires = None if left == _NEVER else base + left * MILLISECOND
                 if expires is None or expires > asked:
-                    found[key] = Item(key, as_bytes(value), expires)
+                    found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
         return found
+
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        if not self._has_expiry_time:
+            return False
+        seen = {item.key: answer_of(item.raw, item.expires) for item in items}
+        return all(
+            server.answers_are(self._question, raws, b"".join([seen[key] for key in group]))
+            for server, group, raws in self._by_server(space, seen)
+        )
 
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
-        found = set()
-        for run, group in self._by_server(space, keys):
-            answers = run([(b"EXISTS", raw) for _, raw in group])
-            found |= {key for (key, _), answer in zip(group, answers, strict=True) if answer}
+        found: set[str] = set()
+        for server, group, raws in self._by_server(space, keys):
+            if server.answers_are((b"EXISTS",), raws, b":1\r\n" * len(raws)):
+                found.update(group)
+                continue
+            found |= {key for key, answer in zip(group, server.ask((b"EXISTS",), raws), strict=True) if answer}
         return found
-
-    def _expiry(self, left: Any, asked: int) -> int | None:
-        if isinstance(left, Exception):
-            raise left
-        if left in (_NEVER, None):
-            return None
-        if left == _GONE:
-            return 0
-        return int(left) * MILLISECOND if self._has_expiry_time else asked + int(left) * MILLISECOND
 
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
         written = set()
         by_key = {item.key: item for item in items}
-        for run, group in self._by_server(space, list(by_key)):
+        for server, group, raws in self._by_server(space, by_key):
             moment = now()
-            live = [(key, raw) for key, raw in group if _is_live(by_key[key], moment)]
+            live = [(key, raw) for key, raw in zip(group, raws, strict=True) if _is_live(by_key[key], moment)]
             commands = [
                 (b"SET", raw, by_key[key].raw, b"NX", *self._limit(by_key[key].expires, moment)) for key, raw in live
             ]
-            for (key, _), answer in zip(live, run(commands), strict=True):
+            for (key, _), answer in zip(live, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
                 if answer is not None and answer is not False:
                     written.add(key)
+            if server.repeated:
+                # The answer to the first sending was lost: what is there may be ours.
+                there = self.fetch(space, group)
+                written.update(key for key in there if self.is_as_seen(there, by_key[key]))
         return written
 
     def _limit(self, expires: int | None, moment: int) -> Command:
@@ -227,18 +217,21 @@ class RedisStore(KeyStore):
 
     def _compare(self, space: KeySpace, wanted: Mapping[str, tuple[Item, bytes, Command]]) -> set[str]:
         changed = set()
-        for run, group in self._by_server(space, wanted):
+        for server, group, raws in self._by_server(space, wanted):
             commands: list[Command] = []
-            for key, raw in group:
+            for key, raw in zip(group, raws, strict=True):
                 seen, new, limit = wanted[key]
                 commands.append(
                     (b"EVAL", _COMPARE, b"1", raw, seen.raw, self._seen_expiry(seen), new, *(limit or (b"", b"")))
                 )
-            for (key, _), answer in zip(group, run(commands), strict=True):
+            for key, answer in zip(group, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
                 if answer:
                     changed.add(key)
+            if server.repeated:
+                there = self.fetch(space, group)
+                changed.update(key for key, item in there.items() if item.raw == wanted[key][1])
         return changed
 
     def _seen_expiry(self, seen: Item) -> bytes:
@@ -251,17 +244,22 @@ class RedisStore(KeyStore):
         """Return when the server forgets a key that expires then."""
         return expires
 
-    def _by_server(self, space: KeySpace, keys: Iterable[str]) -> list[tuple[Runner, list[tuple[str, bytes]]]]:
-        groups: dict[int, tuple[Any, list[tuple[str, bytes]]]] = {}
+    def _by_server(self, space: KeySpace, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
+        """Part keys by the server that holds them; give each server with its keys, plain and raw."""
         clients = self._clients()
-        alone = clients[0] if len(clients) == 1 else None
+        if len(clients) == 1:
+            group = list(keys)
+            yield runner(clients[0]), group, [raw.encode() for raw in space.raws(group)]
+            return
+        groups: dict[int, tuple[Any, list[str], list[bytes]]] = {}
         for key in keys:
             raw = space.raw(key)
-            client = alone if alone is not None else self._client_of(raw)
-            groups.setdefault(id(client.connection_pool) if alone is None else 0, (client, []))[1].append(
-                (key, raw.encode())
-            )
-        return [(runner(client), group) for client, group in groups.values()]
+            client = self._client_of(raw)
+            _, group, raws = groups.setdefault(id(client.connection_pool), (client, [], []))
+            group.append(key)
+            raws.append(raw.encode())
+        for client, group, raws in groups.values():
+            yield runner(client), group, raws
 
     # Values
 
@@ -302,27 +300,5 @@ def dotted_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def _text(raw: bytes | str) -> str:
-    return raw if isinstance(raw, str) else raw.decode("utf-8", "surrogateescape")
-
-
-def as_bytes(value: Any) -> bytes:
-    if isinstance(value, Exception):  # a list or a set of the server's own kinds
-        return NO_VALUE
-    if isinstance(value, bytes):
-        return value
-    return str(value).encode() if isinstance(value, int | str) else bytes(value)
-
-
 def _is_live(item: Item, moment: int) -> bool:
     return item.expires is None or item.expires > moment
-
-
-def _stat(client: Any, name: str) -> Any:
-    try:
-        info = client.info("stats")
-    except Exception:
-        return 0  # not allowed, or not known
-    if name in info:
-        return info[name]
-    return sum(node.get(name, 0) for node in info.values() if isinstance(node, dict))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from ..keys import KeySpace
 from ..pickles import SAFE_GLOBALS, safe_loads_with
 from .base import MICROSECONDS, Item, KeyStore, Rejected, Value
-from .redis import RedisStore, as_bytes, dotted_name
+from .redis import RedisStore, dotted_name
+from .redis_answers import as_bytes
 from .redis_pipe import Command
 
 _HERD = "a herd's value holds its own expiry and is moved only between such caches"
@@ -42,7 +44,7 @@ class ClientRedisStore(RedisStore):
             return self.cache.client.get_server(raw_key)
         return self._primary()
 
-    @property
+    @cached_property
     def _serializer(self) -> Any:
         return self.cache.client._serializer
 
@@ -72,6 +74,9 @@ class ClientRedisStore(RedisStore):
     def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
         found = super().fetch(space, keys)
         return {key: self._inner(item) for key, item in found.items()} if self._herd else found
+
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        return not self._herd and super().are_as_seen(space, items)
 
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
         return set(self.fetch(space, keys)) if self._herd else super().present(space, keys)

@@ -12,7 +12,8 @@ from django.db import router
 
 from ..keys import KeySpace
 from ..tables import open_table
-from ..tables.base import EPOCH, MICROSECOND, Layout, Row
+from ..tables.layout import Layout, Row
+from ..tables.reading import EPOCH, MICROSECOND
 from .base import WHOLE, Item, KeyStore, Share, Value, now
 
 # What the backend writes for a key without expiry, to the second.

@@ -8,7 +8,8 @@ from typing import cast
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from ...errors import Refused, UsageError
-from .base import KeyedTable, Layout
+from .base import KeyedTable
+from .layout import Layout
 
 ENGINES = {
     "postgresql": "postgresql.PostgreSQLTable",

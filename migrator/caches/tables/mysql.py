@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .base import KeyedTable, Row
+from .base import KeyedTable
+from .layout import Row
 
 # Well below the smallest max_allowed_packet that servers come with, 4 MiB.
 STATEMENT_BYTES = 1024 * 1024

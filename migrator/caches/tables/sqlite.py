@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .base import KeyedTable, Row
+from .base import KeyedTable
+from .layout import Row
 
 
 class SQLiteTable(KeyedTable):

@@ -7,14 +7,15 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...caches.copy import CacheOptions, copy_cache
+from ...caches.copy import copy_cache
 from ...caches.outcome import copy_report, plan_report
+from ...caches.records import CacheOptions
 from ...progress import Progress
 from ...prompts import Prompter
 from ...report import Report
 from ..base import MigratorCommand, positive_integer
 
-OPTIONS = ("match", "keys_from", "chunk_size", "limit", "rate", "overwrite", "dry_run")
+OPTIONS = ("match", "keys_from", "chunk_size", "limit", "rate", "jobs", "overwrite", "dry_run")
 
 
 class Command(MigratorCommand):
@@ -37,6 +38,9 @@ class Command(MigratorCommand):
         )
         parser.add_argument("--limit", type=positive_integer, metavar="N", help="Only so many keys, as a trial.")
         parser.add_argument("--rate", type=positive_integer, metavar="N", help="At most so many keys in a second.")
+        parser.add_argument(
+            "--jobs", type=positive_integer, default=1, metavar="N", help="Processes side by side (default: 1)."
+        )
         parser.add_argument("--dry-run", action="store_true", help="Show the plan and stop; nothing is written.")
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:

@@ -10,9 +10,10 @@ from django.core.management.base import CommandParser
 from ...progress import Progress
 from ...prompts import Prompter
 from ...report import Report
+from ...sessions.comparison import VerifyOptions
 from ...sessions.outcome import comparison_report
 from ...sessions.records import End
-from ...sessions.verify import VerifyOptions, verify_sessions
+from ...sessions.verify import verify_sessions
 from ..base import MigratorCommand, positive_integer
 from ..sessions import add_reading_options
 

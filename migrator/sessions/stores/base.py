@@ -25,6 +25,8 @@ class Store:
     can_list_keys = True
     can_share = True
     keeps_forever = False
+    # Whether some sessions do not fit in.
+    has_size_limit = False
     # What the place knows beside key, data and expiry.
     roles: frozenset[str] = frozenset()
 
@@ -93,6 +95,10 @@ class Store:
     def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
         """Read those of ``keys`` that exist and have not expired."""
         raise NotImplementedError
+
+    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+        """Tell quickly that all sessions still are as they were read; False also says that this takes a fetch."""
+        return False
 
     def present(self, keys: Sequence[str]) -> set[str]:
         """Return those of ``keys`` that exist and have not expired."""

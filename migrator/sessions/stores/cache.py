@@ -40,6 +40,7 @@ class CacheStore(Store):
         self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
         self._pattern = re.compile(key_regex)
         self.can_list_keys = self.cache.can_list_keys
+        self.has_size_limit = self.cache.has_size_limit
         self.can_share = self.cache.can_share
         self._space = self._key_space(prefix, key_regex)
 
@@ -94,6 +95,9 @@ class CacheStore(Store):
     def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
         found = self.cache.fetch(self._space, keys)
         return {key: Session(key, item.raw, item.expires) for key, item in found.items()}
+
+    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+        return self.cache.are_as_seen(self._space, [_item(session) for session in sessions])
 
     def present(self, keys: Sequence[str]) -> set[str]:
         return self.cache.present(self._space, keys)

@@ -18,7 +18,7 @@ from django.db import DatabaseError, router
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
-from ...caches.tables.base import Row
+from ...caches.tables.layout import Row
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
@@ -117,6 +117,10 @@ class TableStore(Store):
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
         return {key: self._session(row) for key, row in self._table.fetch(keys).items()}
+
+    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+        rows = [Row(session.key, str(session.payload), session.expires or 0) for session in sessions]
+        return self._table.are_as_seen(rows)
 
     def present(self, keys: Sequence[str]) -> set[str]:
         return self._table.present(keys)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.core.cache import caches
 from django.db import connections
 
-from ..errors import MigratorError
+from .errors import MigratorError
 
 Found = TypeVar("Found")
 Work = Callable[[Callable[[int], None]], Found]

@@ -1,0 +1,57 @@
+"""What a Redis server, or a cluster, says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import Refused
+
+
+def server_info(client: Any, alias: str) -> Mapping[str, Any]:
+    """Return what INFO tells, of a cluster's first node; raise :exc:`Refused` where nobody answers."""
+    try:
+        info = client.info()
+    except Exception as error:
+        if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
+            raise Refused(
+                f"The cache {alias!r} does not answer ({type(error).__name__}); look at its LOCATION and at the server."
+            ) from None
+        return {}  # INFO is forbidden to some users; everything older servers know works then
+    if "redis_version" in info:
+        return dict(info)
+    return dict(next((node for node in info.values() if isinstance(node, dict)), {}))
+
+
+def place(client: Any) -> str:
+    """Name the server for people, without a password."""
+    if hasattr(client, "get_primaries"):
+        nodes = sorted(f"{node.host}:{node.port}" for node in client.get_primaries())
+        return f"cluster of {', '.join(nodes)}"
+    known = client.connection_pool.connection_kwargs
+    if service := getattr(client.connection_pool, "service_name", None):
+        return f"{service} by its sentinels/{known.get('db') or 0}"
+    where = known.get("path") or f"{known.get('host')}:{known.get('port')}"
+    return f"{where}/{known.get('db') or 0}"
+
+
+def identities(client: Any) -> frozenset[str]:
+    """Name the server and its database as any client of it would."""
+    if hasattr(client, "get_primaries"):
+        return frozenset(f"{node.host}:{node.port}/0" for node in client.get_primaries())
+    database = client.connection_pool.connection_kwargs.get("db") or 0
+    try:
+        return frozenset({f"{client.info('server')['run_id']}/{database}"})
+    except Exception:
+        return frozenset({place(client)})  # the server tells nobody who it is
+
+
+def count_of(client: Any, name: str) -> int:
+    """Return one of the server's counters, the sum of a cluster's."""
+    try:
+        info = client.info("stats")
+    except Exception:
+        return 0  # not allowed, or not known
+    if name in info:
+        return int(info[name])
+    return sum(int(node.get(name, 0)) for node in info.values() if isinstance(node, dict))

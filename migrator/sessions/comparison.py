@@ -1,0 +1,81 @@
+"""What crosses the stages of a comparison of two places: how to compare, and what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ..caches.stores.base import digest
+from .records import MAX_PROBLEMS_LISTED, CopyOptions
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How to compare.
+
+    ``mode``: ``quick`` compares existence and expiry, ``full`` the data as well. ``ttl_tolerance`` is in seconds;
+    None stands for what the two places can keep. ``sample``: about how many sessions to compare, None for all.
+    """
+
+    mode: str = "quick"
+    ttl_tolerance: float | None = None
+    sample: int | None = None
+    trust_pickle: bool = False
+    key_regex: str = CopyOptions.key_regex
+    chunk_size: int = CopyOptions.chunk_size
+    jobs: int = 1
+
+    def opening(self) -> CopyOptions:
+        """Return what opening the ends needs to know."""
+        return CopyOptions(key_regex=self.key_regex, trust_pickle=self.trust_pickle)
+
+
+@dataclass
+class Comparison:
+    """What was compared and found."""
+
+    in_source: int | None = None
+    in_dest: int | None = None
+    compared: int = 0
+    equal: int = 0
+    missing: int = 0
+    extra: int = 0
+    data_differs: int = 0
+    expiry_differs: int = 0
+    without_ttl: int = 0
+    unreadable: int = 0
+    seconds: float = 0.0
+    differences: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """How many sessions differ in any way."""
+        return self.missing + self.extra + self.data_differs + self.expiry_differs
+
+    def add(self, other: Comparison) -> None:
+        """Add the counts of a share to these."""
+        for name, count in counts(other).items():
+            if name not in ("in_source", "in_dest", "seconds"):
+                setattr(self, name, getattr(self, name) + count)
+        self.differences = [*self.differences, *other.differences][:MAX_PROBLEMS_LISTED]
+
+    def note(self, count: str, key: str, what: str) -> None:
+        """Count a difference, and list it by digest."""
+        setattr(self, count, getattr(self, count) + 1)
+        if len(self.differences) < MAX_PROBLEMS_LISTED:
+            self.differences.append((digest(key), what))
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """A comparison with what was compared."""
+
+    source: str
+    dest: str
+    options: VerifyOptions
+    comparison: Comparison
+
+
+def counts(comparison: Comparison) -> dict[str, Any]:
+    """Return the counts of a comparison by name."""
+    return {item.name: getattr(comparison, item.name) for item in fields(comparison) if item.name != "differences"}
