@@ -13,6 +13,7 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 from django.core.signals import setting_changed
+from django.db import connections
 
 from .phases import Phase
 from .tally_places import CachePlace, DatabasePlace, Place, Record, Sums
@@ -55,27 +56,41 @@ class Tally:
         self._schedule(self._added + self.place.interval - time.monotonic())
 
     def flush(self) -> None:
-        """Add what was counted to the place now."""
-        self._add()
+        """Add what was counted to the place now, and wait for that."""
+        thread = self._thread(self._add_apart)
+        thread.start()
+        thread.join()
 
     def read(self) -> Record:
         """Read what all workers have added so far; raise whatever the place raises."""
-        return self.place.read(self.name)
+        with self._adding:
+            return self.place.read(self.name)
 
     def reset(self) -> None:
         """Forget what all workers have counted; raise whatever the place raises."""
-        self.place.reset(self.name)
+        with self._adding:
+            self.place.reset(self.name)
 
     def _schedule(self, delay: float) -> None:
         def wait_and_add() -> None:
             time.sleep(max(delay, 0.0))
-            self._add()
+            self._add_apart()
 
         try:
-            threading.Thread(target=wait_and_add, name=f"tally of {self.name}", daemon=True).start()
+            self._thread(wait_and_add).start()
         except RuntimeError as error:  # no more threads, or the process is about to end
             self._complain(error)
             self._is_scheduled = False
+
+    def _thread(self, work: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=work, name=f"tally of {self.name}", daemon=True)
+
+    def _add_apart(self) -> None:
+        """Add in a thread of its own, with connections of its own."""
+        try:
+            self._add()
+        finally:
+            connections.close_all()
 
     def _add(self, patience: float = -1) -> None:
         if not self._adding.acquire(timeout=patience):

@@ -108,6 +108,10 @@ class CachePlace(Place):
         return self._own
 
     def add(self, name: str, sums: Sums) -> None:
+        with closing(self._cache):
+            self._add(name, sums)
+
+    def _add(self, name: str, sums: Sums) -> None:
         moment = _now()
         phases = {phase for phase, _ in sums}
         wanted = [(phase, event) for phase in phases for event in EVENTS]
@@ -158,6 +162,10 @@ class CachePlace(Place):
         return True
 
     def read(self, name: str) -> Record:
+        with closing(self._cache):
+            return self._read(name)
+
+    def _read(self, name: str) -> Record:
         begun = self._begun(name, dict.fromkeys((phase, event) for phase in Phase for event in EVENTS))
         keys = [_key(name, counter, since, what) for counter, since in begun.items() for what in ("number", "last")]
         found = self._cache.get_many([*keys, _decides(name)])
@@ -170,6 +178,10 @@ class CachePlace(Place):
         return Record(counts, found.get(_decides(name)))
 
     def reset(self, name: str) -> None:
+        with closing(self._cache):
+            self._reset(name)
+
+    def _reset(self, name: str) -> None:
         counters = [(phase, event) for phase in Phase for event in EVENTS]
         begun = self._begun(name, dict.fromkeys(counters))
         keys = [_key(name, counter, since, what) for counter, since in begun.items() for what in ("number", "last")]
@@ -227,9 +239,9 @@ class DatabasePlace(Place):
                 try:
                     _add(connection, [name, *counter], number, moment)
                 except DatabaseError:
-                    if _has_table(connection):
-                        raise
-                    _create_table(connection)
+                    if not _has_table(connection):
+                        _create_table(connection)
+                    # Where there is one, it was made meanwhile, or the error comes again.
                     _add(connection, [name, *counter], number, moment)
                 del sums[counter]
 
