@@ -183,6 +183,13 @@ class KeyStore:
         """Write those items whose keys do not exist and that have not expired; return the keys written."""
         raise NotImplementedError
 
+    def update(self, space: KeySpace, item: Item) -> bool:
+        """Write over a key that exists, whatever it holds, in one step; tell whether it existed.
+
+        The item has not expired.
+        """
+        raise NotImplementedError
+
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         """Write each (seen, new) where the store still holds what was seen; return the keys where it did."""
         raise NotImplementedError

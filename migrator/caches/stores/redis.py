@@ -212,6 +212,13 @@ class RedisStore(KeyStore):
             return (b"PXAT", b"%d" % (expires // MILLISECOND))
         return (b"PX", b"%d" % max((expires - moment) // MILLISECOND, 1))
 
+    def update(self, space: KeySpace, item: Item) -> bool:
+        ((run, group),) = self._by_server(space, [item.key])
+        (answer,) = run([(b"SET", group[0][1], item.raw, b"XX", *self._limit(item.expires, now()))])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer is not None and answer is not False
+
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         moment = now()
         return self._compare(

@@ -51,13 +51,22 @@ class PostgreSQLTable(KeyedTable):
             cursor.execute(f"DROP TABLE {temporary}")
         return written
 
+    def _insert(self, rows: Sequence[Row]) -> None:
+        values = ", ".join(["%s"] * len(self.layout.names()))
+        for row in rows:
+            self._execute(f"INSERT INTO {self.table} ({self.columns}) VALUES ({values})", self._cells(row))
+
     def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
+        if len(pairs) == 1:  # one statement is less than a table for it
+            return super().replace(pairs)
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         taken = ", ".join(f"{name} = wanted.{name}" for name in names)
         lines = [[*self._cells(new), seen.value, self.moment(seen.expires)] for seen, new in pairs]
         return self._compared(f"UPDATE {self.table} AS kept SET {taken} FROM", lines)
 
     def discard(self, rows: Sequence[Row]) -> set[str]:
+        if len(rows) == 1:
+            return super().discard(rows)
         lines = [[*self._cells(seen), seen.value, self.moment(seen.expires)] for seen in rows]
         return self._compared(f"DELETE FROM {self.table} AS kept USING", lines)
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class CacheStore(Store):
-    """The sessions of one cache alias under the prefix of one engine."""
+    """The sessions of one cache alias under the prefix of one engine.
+
+    Without ``is_listed`` its keys are always given, so that any KEY_FUNCTION will do.
+    """
 
     keeps_text = False
     keeps_forever = True
@@ -34,6 +37,7 @@ class CacheStore(Store):
         keys_from: Path | None = None,
         key_regex: str = SESSION_KEY,
         trust_pickle: bool = False,
+        is_listed: bool = True,
     ) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
         self.alias = alias
@@ -41,11 +45,11 @@ class CacheStore(Store):
         self._pattern = re.compile(key_regex)
         self.can_list_keys = self.cache.can_list_keys
         self.can_share = self.cache.can_share
-        self._space = self._key_space(prefix, key_regex)
+        self._space = self._key_space(prefix, key_regex, is_listed)
 
-    def _key_space(self, prefix: str, key_regex: str) -> KeySpace:
+    def _key_space(self, prefix: str, key_regex: str, is_listed: bool) -> KeySpace:
         make_key = self.cache.cache.make_key
-        if self.can_list_keys and self._keys_from is None:
+        if is_listed and self.can_list_keys and self._keys_from is None:
             return key_space(make_key, alias=self.alias, prefix=prefix, candidate=key_regex)
         return unlisted_key_space(make_key, prefix=prefix, candidate=key_regex)
 
@@ -100,6 +104,9 @@ class CacheStore(Store):
 
     def add(self, sessions: Sequence[Session]) -> set[str]:
         return self.cache.add(self._space, [_item(session) for session in sessions])
+
+    def update(self, session: Session) -> bool:
+        return self.cache.update(self._space, _item(session))
 
     def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
         return self.cache.replace(self._space, [(_item(seen), _item(new)) for seen, new in pairs])
