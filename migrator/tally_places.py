@@ -297,13 +297,15 @@ def _create_table(connection: Any) -> None:
 
 
 def _whole(counts: dict[tuple[Phase, str], Count]) -> Record:
-    """Make a record of rows: a row is never lost, so where there is none, nothing was counted."""
+    """Make a record of rows: a row is never lost, so each event was counted from when its phase was first seen."""
     seen = Record(counts, None)
-    whole = dict(counts)
+    whole = {}
     for phase in Phase:
         since = seen.first_seen(phase)
         if since is not None:
-            whole = {(phase, event): Count(0, since, None) for event in EVENTS} | whole
+            whole |= {(phase, event): Count(0, since, None) for event in EVENTS}
+            found = {counter: count for counter, count in counts.items() if counter[0] is phase}
+            whole |= {counter: Count(count.number, since, count.last) for counter, count in found.items()}
     return Record(whole, _new_decides_since(seen))
 
 

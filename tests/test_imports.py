@@ -19,11 +19,20 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 # What a floor may import: its own and those below. The first pattern that fits a module's name says which floor it is.
 FLOORS: list[tuple[str, str]] = [
     ("errors and records", r"errors|databases\.(tables|findings)"),
-    ("settings, progress, prompts, reports", r"conf|checks|progress|prompts|report|files|interrupts|phases|tally(_places)?"),
+    (
+        "settings, progress, prompts, reports",
+        r"conf|checks|progress|prompts|report|files|interrupts|phases|tally(_places)?",
+    ),
     ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|\w+\.base))?"),
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables|transition)(\..+)?"),
-    ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),
-    ("what conductors return, as reports", r"databases\.summary|(caches|sessions)\.outcome"),
+    (
+        "conductors",
+        r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify|standing|clearing)",
+    ),
+    (
+        "what conductors return, as reports",
+        r"databases\.summary|(caches|sessions)\.outcome|sessions\.transition_outcome",
+    ),
     ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
     ("stages", r"(databases|sessions)(\..+)?|caches\.checks|apps"),
     ("commands", r"management(\..+)?"),
