@@ -145,7 +145,11 @@ class TransitionCache(BaseCache):
         return self._writes().delete_many(list(keys), version=version)
 
     def clear(self) -> Any:
-        return self._writes().clear()
+        there = self._writes()
+        answer = there.clear()
+        if there is self.NEW:
+            self._sides.marks.fence()  # which was cleared as well
+        return answer
 
     def close(self, **kwargs: Any) -> None:
         for side in (self.OLD, self.NEW):

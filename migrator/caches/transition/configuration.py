@@ -127,11 +127,12 @@ def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
 def _kept_at(setting: Mapping[str, Any]) -> tuple[Any, ...]:
     """Say where a cache keeps the key ``probe``, as far as its setting tells."""
     backend = import_string(setting["BACKEND"])
-    kind = next((READERS[name] for name in dotted_names(backend) if name in READERS), backend)
+    reader = next((READERS[name] for name in dotted_names(backend) if name in READERS), None)
+    kind = (reader.family if reader else "") or setting["BACKEND"]
     location = setting.get("LOCATION", "")
     key_function = get_key_func(setting.get("KEY_FUNCTION"))
     key = key_function("probe", setting.get("KEY_PREFIX", ""), setting.get("VERSION", 1))
-    return kind.__name__, str(location).replace("valkey://", "redis://"), key
+    return kind, str(location).replace("valkey://", "redis://"), key
 
 
 def side_setting(entry: Mapping[str, Any], side: str) -> Any:

@@ -277,8 +277,15 @@ class DualNew:
         wrong = {key for key in added if not reader.is_still(seen[key], again.get(key), passed)}
         wrong |= self._barred(added, version)
         if wrong:
-            self.new.delete_many(list(wrong), version=version)
+            self._take_back({key: values[key] for key in wrong}, version)
         self.sides.count("promoted", len(added) - len(wrong), phase=self.phase)
+
+    def _take_back(self, promoted: Mapping[str, Any], version: Version) -> None:
+        """Delete from NEW what was promoted, but not what others have put in its place."""
+        current = self.new.get_many(list(promoted), version=version)
+        ours = [key for key, value in promoted.items() if is_same(current.get(key, _MISSING), value)]
+        if ours:
+            self.new.delete_many(ours, version=version)
 
 
 def is_same(one: Any, other: Any) -> bool:

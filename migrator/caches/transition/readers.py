@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,8 @@ class Seen(NamedTuple):
 class Reader:
     """A cache of an unknown kind: its values can be read, the time that they have left cannot."""
 
+    # Backends of one family keep keys in the same servers.
+    family = ""
     can_tell = False
     # How far two answers about the same expiry may be apart, in seconds.
     slack = 0.2
@@ -63,6 +65,7 @@ class Reader:
 class RedisReader(Reader):
     """Django's ``RedisCache``."""
 
+    family = "redis"
     can_tell = True
 
     def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
@@ -216,7 +219,7 @@ class LocalReader(Reader):
             return Seen(self.cache._cache[raw], None if expires is None else expires - time.time())
 
 
-READERS: dict[str, Callable[[BaseCache], Reader]] = {
+READERS: dict[str, type[Reader]] = {
     "django.core.cache.backends.redis.RedisCache": RedisReader,
     "django_redis.cache.RedisCache": ClientReader,
     "django_valkey.cache.ValkeyCache": ClientReader,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
+from migrator.phases import Phase
 from tests.caches.transition.places import Now, TableRouter, prepare, settings_of
 from tests.servers.databases import FreshDatabases
 
@@ -21,6 +23,25 @@ def _first_phase() -> Iterator[None]:
     Now.phase = "old"
     yield
     Now.phase = "old"
+
+
+class MemoryTally:
+    """Counts, and keeps what it counted to itself."""
+
+    def __init__(self) -> None:
+        self.events: Counter[str] = Counter()
+
+    def count(self, event: str, number: int = 1, *, phase: Phase) -> None:
+        self.events[event] += number
+
+
+@pytest.fixture(autouse=True)
+def tally(monkeypatch: pytest.MonkeyPatch) -> MemoryTally:
+    """Give what is counted in this test."""
+    tally = MemoryTally()
+    monkeypatch.setattr("migrator.caches.transition.cache.tally_for_cache", lambda name, cache: tally)
+    monkeypatch.setattr("migrator.caches.transition.cache._workers", {})  # as in a process that was just started
+    return tally
 
 
 @pytest.fixture(scope="session")
