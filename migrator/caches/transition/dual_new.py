@@ -79,7 +79,7 @@ class DualNew:
         timeout = self._timeout(timeout)
         kept = self._on_old("set", [key], version, lambda: self.old.set(key, value, timeout, version=version))
         if timeout is not None and timeout <= 0:
-            self.new.delete(key, version=version)
+            self._delete_last([key], version, kept)
             return
         self.new.set(key, value, timeout, version=version)
         if kept is not _FAILED:
@@ -89,7 +89,7 @@ class DualNew:
         data, timeout = dict(data), self._timeout(timeout)
         failed = self._on_old("set", data, version, lambda: self.old.set_many(data, timeout, version=version))
         if timeout is not None and timeout <= 0:
-            self.new.delete_many(list(data), version=version)
+            self._delete_last(list(data), version, failed)
             return []
         failed_too = self.new.set_many(data, timeout, version=version) or []
         if failed is _FAILED:
@@ -173,14 +173,23 @@ class DualNew:
 
     def delete(self, key: str, version: Version = None) -> bool:
         older = self._on_old("delete", [key], version, lambda: self.old.delete(key, version=version))
-        if self.new.delete(key, version=version):
+        newer = self.new.delete(key, version=version)
+        if older is not _FAILED:
+            self._on_old("delete", [key], version, lambda: self.old.delete(key, version=version))
+        if newer:
             return True
         return older is not _FAILED and bool(older) and not self._barred([key], version)
 
     def delete_many(self, keys: Collection[str], version: Version = None) -> None:
         keys = list(keys)
-        self._on_old("delete", keys, version, lambda: self.old.delete_many(keys, version=version))
+        first = self._on_old("delete", keys, version, lambda: self.old.delete_many(keys, version=version))
+        self._delete_last(keys, version, first)
+
+    def _delete_last(self, keys: list[str], version: Version, first: Any) -> None:
+        """Delete from NEW, and once more from OLD: a copy from NEW to OLD may have been between."""
         self.new.delete_many(keys, version=version)
+        if first is not _FAILED:
+            self._on_old("delete", keys, version, lambda: self.old.delete_many(keys, version=version))
 
     def clear(self) -> Any:
         """Empty NEW. What stays in OLD, for the way back, is fenced off."""
@@ -250,11 +259,14 @@ class DualNew:
         """Take keys out of NEW and promote what OLD holds now."""
         if keys:
             self.new.delete_many(list(keys), version=version)
-            self._promote(keys, version)
+            self._promote(keys, version, may_be_fenced=True)
             self.sides.count("repaired", len(keys), phase=self.phase)
 
-    def _promote(self, keys: Iterable[str], version: Version) -> None:
-        """Add to NEW what OLD holds, for the time that it has left there, and look at OLD once more."""
+    def _promote(self, keys: Iterable[str], version: Version, *, may_be_fenced: bool = False) -> None:
+        """Add to NEW what OLD holds, for the time that it has left there, and look at OLD once more.
+
+        ``may_be_fenced``: NEW held the keys, and must not lose them because a fence was put up meanwhile.
+        """
         reader = self.sides.reader
         if not reader.can_tell:
             return
@@ -275,7 +287,8 @@ class DualNew:
             again = {}
         passed = time.monotonic() - asked
         wrong = {key for key in added if not reader.is_still(seen[key], again.get(key), passed)}
-        wrong |= self._barred(added, version)
+        if not may_be_fenced:
+            wrong |= self._barred(added, version)
         if wrong:
             self._take_back({key: values[key] for key in wrong}, version)
         self.sides.count("promoted", len(added) - len(wrong), phase=self.phase)

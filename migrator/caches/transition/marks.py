@@ -32,6 +32,10 @@ class Marks:
         """Say that no value of OLD may be taken any more, until NEW is cleared."""
         self._new.set(FENCE, 1, None)
 
+    def is_fenced(self) -> bool:
+        """Tell whether that was said."""
+        return self._new.get(FENCE) is not None
+
     def barred(self, keys: Iterable[str], version: int | None) -> set[str]:
         """Return those of the keys whose value in OLD must not be taken."""
         marks = {self._mark(key, version): key for key in keys}

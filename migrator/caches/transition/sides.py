@@ -22,6 +22,8 @@ logger = logging.getLogger("migrator.caches.transition")
 
 Answer = TypeVar("Answer")
 FENCE_SECONDS = 60.0
+# What workers had begun when the fence was put up may take so long, and is over before anything else happens.
+GRACE_SECONDS = 0.1
 _PROBE = "migrator.transition.probe"
 _PROBE_SECONDS = 60
 # More deletions than these are not remembered: by then NEW has to be cleared anyway.
@@ -79,9 +81,13 @@ class Sides:
 
     def keep_fence(self) -> None:
         """Before NEW is changed alone: say so, once a minute, to workers that would still ask OLD."""
-        if self.worker.fence_due <= time.monotonic():
-            self.marks.fence()
-            self.worker.fence_due = time.monotonic() + FENCE_SECONDS
+        if self.worker.fence_due > time.monotonic():
+            return
+        is_first = not self.marks.is_fenced()
+        self.marks.fence()
+        if is_first:
+            time.sleep(GRACE_SECONDS)
+        self.worker.fence_due = time.monotonic() + FENCE_SECONDS
 
     def check_apart(self) -> None:
         """Raise :exc:`ImproperlyConfigured` where what is written to NEW is found in OLD; asked once in a process."""
