@@ -18,7 +18,7 @@ MEANING = {
     Phase.OLD: "OLD alone is used.",
     Phase.DUAL_OLD: "OLD decides; what is written or ended there, is so in NEW as well.",
     Phase.DUAL_NEW: "NEW decides; what it does not have is looked for in OLD and moved, and both are written.",
-    Phase.NEW: "NEW alone is used; OLD stays as it was left.",
+    Phase.NEW: "NEW alone is used; OLD is only told of what ends.",
 }
 EVENT_WORDS = {
     "hit_old": "found in OLD",
