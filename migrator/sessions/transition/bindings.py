@@ -1,7 +1,6 @@
 """Session engines tied to a database and a cache of our choice, in place of the router's and SESSION_CACHE_ALIAS.
 
-A tied class is a subclass of the engine. It is called ``SessionStore`` as all engines are, for Django makes the salt of
-the signature from the name of the class.
+A tied class is a subclass of the engine and has its name, for Django makes the salt of the signature from it.
 """
 
 from __future__ import annotations
@@ -35,8 +34,13 @@ def tied_engine(engine: Any, *, database: str | None, cache: str | None) -> Any:
         raise ImproperlyConfigured(f"{name} uses no cache; leave CACHE out.")
     if database is not None and not keeps_rows(engine):
         raise ImproperlyConfigured(f"{name} keeps no table; leave DATABASE out.")
-    attributes = {"tied_database": database, "tied_cache": cache, "__module__": engine.__module__}
-    return type("SessionStore", _bases(engine, name, database), attributes)
+    attributes = {
+        "tied_database": database,
+        "tied_cache": cache,
+        "__module__": engine.__module__,
+        "__qualname__": engine.__qualname__,
+    }
+    return type(engine.__name__, _bases(engine, name, database), attributes)
 
 
 def _bases(engine: Any, name: str, database: str | None) -> tuple[type, ...]:

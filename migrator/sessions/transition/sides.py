@@ -155,42 +155,46 @@ class Side:
         """End a session, whatever it holds."""
         self.engine(None).delete(key)
 
-    def insert(self, engine: Any) -> Session | None:
-        """Write a new session; return it as it is kept, None where its key is taken."""
+    def insert(self, engine: Any) -> bool:
+        """Write a new session; tell whether its key was free."""
         if self._is_plain_cache:
             session = self._spelled(engine)
-            is_new = _has_expired(session) or bool(self.store.add([session]))
-            return session if is_new else None
+            return _has_expired(session) or bool(self.store.add([session]))
         try:
             engine.save(must_create=True)
         except CreateError:
-            return None
-        return self._saved(engine)
+            return False
+        return True
 
-    def update(self, engine: Any) -> Session | None:
-        """Write over a session that is there; return it as it is kept, None where it has vanished."""
+    def update(self, engine: Any) -> bool:
+        """Write over a session that is there; tell whether it was."""
         if self._is_plain_cache:
             session = self._spelled(engine)
             if not _has_expired(session):
-                return session if self.store.update(session) else None
+                return self.store.update(session)
             engine.delete()
-            return session
+            return True
         try:
             engine.save()
         except UpdateError:
-            return None
-        return self._saved(engine)
+            return False
+        return True
 
-    def _spelled(self, engine: Any) -> Session:
-        expires = _expiry(engine)
-        payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS)
-        return Session(engine.session_key, payload, expires)
-
-    def _saved(self, engine: Any) -> Session:
+    def saved(self, engine: Any) -> Session:
+        """Return what was just written, as the place keeps it."""
+        if self._is_plain_cache:
+            session: Session = engine.spelled
+            return session
         if self.keeps_rows:
             return Session(engine.session_key, engine.text or "", _expiry(engine))
         # Only the place knows what such an engine makes of it. Gone already is as good as expired.
         return self.fetch(engine.session_key) or Session(engine.session_key, "", 0)
+
+    def _spelled(self, engine: Any) -> Session:
+        expires = _expiry(engine)
+        payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS)
+        engine.spelled = Session(engine.session_key, payload, expires)
+        return engine.spelled  # type: ignore[no-any-return]
 
 
 def _expiry(engine: SessionBase) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError, SessionBase, UpdateError
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -24,7 +24,10 @@ _ATTEMPTS_AT_AN_END = 5
 
 
 class SessionStore(SessionBase):
-    """A session of OLD, of NEW, or of both, as the phase says. The phase is read anew for each operation."""
+    """A session of OLD, of NEW, or of both, as the phase says. The phase is read anew for each operation.
+
+    The coroutines are those of the base class: each runs its method whole, in one thread.
+    """
 
     def __init__(self, session_key: str | None = None, user_agent: str | None = None, ip: str | None = None) -> None:
         super().__init__(session_key)
@@ -51,6 +54,13 @@ class SessionStore(SessionBase):
         if "_session_cache" in engine.__dict__:
             self._session_cache = engine._session_cache
 
+    @classmethod
+    def get_model_class(cls) -> Any:
+        """Return the model of the side that decides, else of the other; None where neither keeps rows."""
+        change = transition()
+        phase = change.phase()
+        return change.authority(phase).model or change.shadow(phase).model
+
     def get_session_cookie_age(self) -> int:
         change = transition()
         age: int = self._engine(change.authority(change.phase(self.session_key))).get_session_cookie_age()
@@ -72,18 +82,6 @@ class SessionStore(SessionBase):
             data = self._loaded(engine, engine.load())
         if data is None and phase is Phase.DUAL_NEW:
             return self._load_from_old(change, phase)
-        if data is None:
-            return self._missed(change, phase)
-        change.count("hit_new" if phase.new_decides else "hit_old", phase=phase)
-        return data
-
-    async def aload(self) -> Data:
-        phase = self._phase()
-        if phase.is_dual or not self._is_possible():
-            return await sync_to_async(self.load)()
-        change = transition()
-        engine = self._engine(change.authority(phase))
-        data = self._loaded(engine, await engine.aload())
         if data is None:
             return self._missed(change, phase)
         change.count("hit_new" if phase.new_decides else "hit_old", phase=phase)
@@ -169,68 +167,41 @@ class SessionStore(SessionBase):
             return
         raise RuntimeError("Unable to create a new session key. It is likely that the store is unavailable.")
 
-    async def acreate(self) -> None:
-        phase = transition().phase()
-        if phase.is_dual:
-            await sync_to_async(self.create)()
-            return
-        engine = self._engine(transition().authority(phase))
-        await engine.acreate()
-        self._adopt(engine)
-
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:
             return self.create()
         change, phase = transition(), self._phase()
         self._get_session(no_load=must_create)  # type: ignore[attr-defined]
         self._check_key()
-        if phase.is_dual:
-            return self._save_to_both(change, phase, must_create)
-        engine = self._engine(change.authority(phase))
-        engine.save(must_create)
-        self._adopt(engine)
-        return None
-
-    async def asave(self, must_create: bool = False) -> None:
-        if self.session_key is None:
-            return await self.acreate()
-        phase = self._phase()
-        if phase.is_dual:
-            return await sync_to_async(self.save)(must_create)
-        await self._aget_session(no_load=must_create)  # type: ignore[attr-defined]
-        self._check_key()
-        engine = self._engine(transition().authority(phase))
-        await engine.asave(must_create)
-        self._adopt(engine)
+        authority = change.authority(phase)
+        engine = self._engine(authority)
+        engine.moment = timezone.now()
+        is_saved = authority.insert(engine) if must_create else authority.update(engine)
+        self.modified = self.modified or engine.modified
+        if is_saved and phase.is_dual:
+            self._bring_to_shadow(change, phase, self._held(authority, engine), must_create)
+        elif not is_saved and must_create:
+            raise CreateError
+        elif not is_saved and not (phase is Phase.DUAL_NEW and self._save_what_only_old_has(change, phase, engine)):
+            raise UpdateError
         return None
 
     def _check_key(self) -> None:
         if self.session_key is None:  # what was to be saved turned out not to be there
             raise UpdateError
 
-    def _save_to_both(self, change: Transition, phase: Phase, must_create: bool) -> None:
-        authority = change.authority(phase)
-        engine = self._engine(authority)
-        engine.moment = timezone.now()
-        held = authority.insert(engine) if must_create else authority.update(engine)
-        self.modified = self.modified or engine.modified
-        if held is None and must_create:
-            raise CreateError
-        if held is None and phase is Phase.DUAL_NEW and self._save_what_only_old_has(change, phase, engine):
-            return
-        if held is None:
-            raise UpdateError
-        held = held._replace(more=self._more())
+    def _held(self, side: Side, engine: Any) -> Session:
+        known = {"user_agent": self.user_agent, "ip": self.ip}
+        more = {name: value for name, value in known.items() if value is not None}
+        return side.saved(engine)._replace(more=more)
+
+    def _bring_to_shadow(self, change: Transition, phase: Phase, held: Session, is_new: bool) -> None:
         if change.old.is_in_transaction or change.new.is_in_transaction:
-            self._mirror_later(change, phase, held.key)
-        elif must_create:
+            self._mirror_later(change, phase, held.key, held.more)
+        elif is_new:
             self._follow_new_key(change, phase, held)
         else:
             self._follow(change, phase, held)
-
-    def _more(self) -> dict[str, Any]:
-        known = {"user_agent": self.user_agent, "ip": self.ip}
-        return {name: value for name, value in known.items() if value is not None}
 
     def _follow(self, change: Transition, phase: Phase, held: Session) -> None:
         with change.forgiving(change.shadow(phase), held.key, phase):
@@ -258,10 +229,9 @@ class SessionStore(SessionBase):
             has_it = change.old.holds(key)
         if not has_it:
             return False
-        held = change.new.insert(engine) or change.new.update(engine)
-        if held is None:
+        if not change.new.insert(engine) and not change.new.update(engine):
             return False
-        held = held._replace(more=self._more())
+        held = self._held(change.new, engine)
         with change.forgiving(change.old, key, phase):
             new = change.follower(change.new).convert(held)
             still_has_it = new is None or change.old.store.update(new)
@@ -272,7 +242,7 @@ class SessionStore(SessionBase):
             self._follow(change, phase, held)
         return still_has_it
 
-    def _mirror_later(self, change: Transition, phase: Phase, key: str) -> None:
+    def _mirror_later(self, change: Transition, phase: Phase, key: str, more: Mapping[str, Any] | None) -> None:
         """Bring the shadow to whatever the authority holds once it is known what that is."""
 
         def mirror() -> None:
@@ -281,8 +251,8 @@ class SessionStore(SessionBase):
                 if held is None:
                     self._end(change, phase, key)
                 else:
-                    known = {**(held.more or {}), **self._more()}
-                    repairs = change.follower(change.authority(phase)).write(held._replace(more=known))
+                    held = held._replace(more={**(held.more or {}), **(more or {})})
+                    repairs = change.follower(change.authority(phase)).write(held)
                     self._count_repairs(change, phase, repairs)
 
         after_transactions(mirror, change.old, change.new)
@@ -297,12 +267,9 @@ class SessionStore(SessionBase):
         phase = change.phase(key)
         change.authority(phase).delete(key)
         if change.old.is_in_transaction or change.new.is_in_transaction:
-            self._mirror_later(change, phase, key)
+            self._mirror_later(change, phase, key, None)
         else:
             self._end(change, phase, key)
-
-    async def adelete(self, session_key: str | None = None) -> None:
-        await sync_to_async(self.delete)(session_key)
 
     def _end(self, change: Transition, phase: Phase, key: str) -> None:
         """End in the shadow what was ended in the authority, and again where a worker brought it back meanwhile.
@@ -329,9 +296,6 @@ class SessionStore(SessionBase):
                 found = bool(self._engine(change.old).exists(session_key))
         return found
 
-    async def aexists(self, session_key: str) -> bool:
-        return bool(await sync_to_async(self.exists)(session_key))
-
     @classmethod
     def clear_expired(cls) -> None:
         change = transition()
@@ -339,7 +303,3 @@ class SessionStore(SessionBase):
         with change.forgiving(change.shadow(phase), "", phase):
             change.shadow(phase).engine.clear_expired()
         change.authority(phase).engine.clear_expired()
-
-    @classmethod
-    async def aclear_expired(cls) -> None:
-        await sync_to_async(cls.clear_expired)()

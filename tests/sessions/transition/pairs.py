@@ -119,7 +119,7 @@ class Site:
         return {
             "OLD": self.old.setting,
             "NEW": self.new.setting,
-            "PHASE": lambda: self.phase,
+            "PHASE": lambda: self.phase() if callable(self.phase) else self.phase,
             "ROLLOUT": lambda: self.share,
             **more,
         }
