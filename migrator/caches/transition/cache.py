@@ -83,6 +83,7 @@ class TransitionCache(BaseCache):
         phase = self._phase()
         if phase is Phase.OLD:
             return self.OLD
+        self._sides.try_to_pay(phase=phase)
         if phase is Phase.NEW:
             return self.NEW
         self._sides.check_apart()

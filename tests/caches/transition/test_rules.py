@@ -519,6 +519,22 @@ def test_a_new_that_is_down_breaks_nothing_in_dual_old_and_keeps_nothing_stale(m
     assert (cache.get("changed"), cache.get("deleted")) == (2, None)
 
 
+@pytest.mark.parametrize("phase", ["dual_old", "dual_new", "new"])
+def test_a_new_that_was_down_is_made_up_for_by_a_read_as_well(make: Make, phase: str) -> None:
+    cache = make("redis", "client", "dual_old")
+    caches["new"].set("key", 1, 1000)
+    patch = break_down("new")
+    cache.delete("key")
+    assert cache.get("other") is None
+    patch.undo()
+    cache._sides.worker.pay_due = 0.0  # a second later
+
+    Now.phase = phase
+    cache.get("other")
+
+    assert caches["new"].get("key") is None
+
+
 @pytest.mark.parametrize(("phase", "authority"), [("dual_old", "old"), ("dual_new", "new")])
 @pytest.mark.parametrize("name", ["get", "set", "add", "delete", "touch", "incr", "has_key", "clear"])
 def test_errors_of_the_side_that_decides_are_raised(make: Make, phase: str, authority: str, name: str) -> None:
