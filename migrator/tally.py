@@ -38,9 +38,9 @@ class Tally:
         self.place = place
         self._added = -place.interval
         self._has_failed = False
-        self._begin_empty()
+        self._begin()
 
-    def _begin_empty(self) -> None:
+    def _begin(self) -> None:
         """Begin with nothing counted; after a fork the parent's counts, locks and threads are not the child's."""
         self._sums: Sums = Counter()
         self._is_scheduled = False
@@ -154,7 +154,7 @@ def _begin_anew_after_fork() -> None:
     global _making
     _making = threading.Lock()
     for tally in _tallies.values():
-        tally._begin_empty()
+        tally._begin()
         tally.place.begin_anew()
 
 
@@ -167,7 +167,7 @@ def _forget_places(*, setting: str, **kwargs: Any) -> None:
     """Make tallies anew where a test changes the settings that their places come from."""
     if setting in ("CACHES", "DATABASES", "MIGRATOR"):
         for tally in _tallies.values():
-            tally._begin_empty()
+            tally._taken()
         _tallies.clear()
 
 
