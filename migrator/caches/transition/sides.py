@@ -26,6 +26,7 @@ FENCE_SECONDS = 60.0
 GRACE_SECONDS = 0.1
 _PROBE = "migrator.transition.probe"
 _PROBE_SECONDS = 60
+PAY_SECONDS = 1.0
 # More deletions than these are not remembered: by then NEW has to be cleared anyway.
 MOST_OWED = 100_000
 
@@ -118,6 +119,7 @@ class Sides:
 
     def owe(self, keys: Collection[str], version: int | None) -> None:
         """Remember keys that NEW may still hold with an earlier value."""
+        self.worker.pay_due = time.monotonic() + PAY_SECONDS
         if len(self.worker.owed) + len(keys) <= MOST_OWED:
             self.worker.owed.update((key, version) for key in keys)
         elif not self.worker.has_overflowed:
@@ -137,7 +139,7 @@ class Sides:
     def try_to_pay(self, *, phase: Phase) -> None:
         """Pay where nothing else is written, once a second at most."""
         if self.worker.owed and self.worker.pay_due <= time.monotonic():
-            self.worker.pay_due = time.monotonic() + 1.0
+            self.worker.pay_due = time.monotonic() + PAY_SECONDS
             try:
                 self.pay()
             except Exception as error:
