@@ -22,7 +22,7 @@ from migrator.caches.stores.base import digest
 from migrator.sessions.transition import SessionStore
 
 BROWSERS = 45
-RACED = 10
+RACED = 5
 
 
 class Wrong(Exception):
@@ -45,9 +45,9 @@ class Worker:
         (self.run / f"result.{self.number}").write_text(json.dumps(found))
 
     def request(self) -> None:
-        number = self.random.randrange(BROWSERS)
+        number = self.random.randrange(BROWSERS if self.random.random() < 0.7 else RACED)
         path = self.run / f"browser.{number}"
-        if number < RACED and self.random.random() < 0.3:
+        if number < RACED and self.random.random() < 0.5:
             return self.attempt("race", lambda: self.race(json.loads(path.read_text() or "{}")))
         with locked(path) as file:
             if file is None:
