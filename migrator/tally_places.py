@@ -299,7 +299,7 @@ def _create_table(connection: Any) -> None:
 def _whole(counts: dict[tuple[Phase, str], Count]) -> Record:
     """Make a record of rows: a row is never lost, so each event was counted from when its phase was first seen."""
     seen = Record(counts, None)
-    whole = {}
+    whole: dict[tuple[Phase, str], Count] = {}
     for phase in Phase:
         since = seen.first_seen(phase)
         if since is not None:
