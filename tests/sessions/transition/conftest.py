@@ -37,7 +37,8 @@ def fresh(databases: FreshDatabases) -> Callable[[Named], None]:
         try:
             side.clear()
         except (OperationalError, ProgrammingError):
-            databases.fresh(side.setting["DATABASE"])
+            if side.setting["DATABASE"] != "default":
+                databases.fresh(side.setting["DATABASE"])
             side.make_table()
             side.clear()
 

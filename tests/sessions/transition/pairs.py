@@ -17,6 +17,7 @@ from django.test import override_settings
 from migrator.phases import Phase
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.configuration import Transition, transition
+from tests.servers.databases import engine_of
 
 BACKENDS = "django.contrib.sessions.backends"
 
@@ -58,7 +59,7 @@ def _cache(name: str, alias: str, mark: str = "redis") -> Named:
 
 
 def _rows(alias: str, engine: str = f"{BACKENDS}.db", app: str | None = None, **more: str) -> Named:
-    marks = [alias.partition("_")[0], *(["redis"] if more else [])]
+    marks = [engine_of(alias), *(["redis"] if more else [])]
     name = app or (f"cached_{alias}" if more else alias)
     return Named(name, {"ENGINE": engine, "DATABASE": alias, **more}, app, tuple(marks))
 
@@ -73,9 +74,9 @@ MYSQL, SQLITE, SQLITE_B = _rows("mysql_a"), _rows("sqlite_a"), _rows("sqlite_b")
 CACHED_SQLITE = _rows("sqlite_a", f"{BACKENDS}.cached_db", CACHE="redis_other")
 CACHED_MYSQL = _rows("mysql_a", f"{BACKENDS}.cached_db", CACHE="redis_other")
 FILES = Named("files", {"ENGINE": f"{BACKENDS}.file"})
-USER_SESSIONS = _rows("sqlite_a", "user_sessions.backends.db", "user_sessions")
-QSESSIONS = _rows("sqlite_a", "qsessions.backends.db", "qsessions")
-QSESSIONS_CACHED = _rows("sqlite_a", "qsessions.backends.cached_db", "qsessions", CACHE="redis_other")
+USER_SESSIONS = _rows("default", "user_sessions.backends.db", "user_sessions")
+QSESSIONS = _rows("default", "qsessions.backends.db", "qsessions")
+QSESSIONS_CACHED = _rows("default", "qsessions.backends.cached_db", "qsessions", CACHE="redis_other")
 
 PAIRS = [
     (REDIS, POSTGRESQL),
