@@ -14,8 +14,8 @@ Why nothing goes wrong, in short:
   ``old`` write unseen cannot be stale in a NEW that holds nothing.
 - Whoever puts something in NEW, by a write or by a promotion, looks at OLD afterwards. Another value there is taken
   over; none there, and NEW gives the key up. A deleter deletes in OLD, then in NEW: either he removes what was put
-  there, or the look comes after his deletion in OLD. (And once more in OLD, for a copy from NEW to OLD that is under
-  way.)
+  there, or the look comes after his deletion in OLD. (He looks at OLD once more, for a copy from NEW to OLD that is
+  under way.)
 - A promotion is an ``add`` with the time that the value has left in OLD. Where that cannot be told, it is none.
 - ``add`` is decided by both: by OLD for workers in ``dual_old``, by NEW for those in ``new``; it succeeds where both
   did.
@@ -23,7 +23,7 @@ Why nothing goes wrong, in short:
   fenced.
 - A write that did not reach OLD in ``dual_new`` leaves a mark in NEW, and one in ``new`` has put up a fence there:
   values of OLD that these bar are never believed. They are read on the way of a promotion, where OLD is asked
-  anyway.
+  anyway. Who puts the fence up waits until the promotions that were begun before are over.
 - A deletion that did not reach NEW in ``dual_old`` is remembered by the worker and made up for.
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from ...phases import Phase
-from .sides import Sides
+from .sides import GRACE_SECONDS, Sides
 
 _MISSING = object()
 # A write that did not reach OLD.
@@ -44,11 +44,12 @@ class DualNew:
             self.sides.count("hit_new", phase=self.phase)
             return value
         value = self._ask_old(lambda: self.old.get(key, _MISSING, version=version), _MISSING)
+        begun = time.monotonic()
         if value is _MISSING or self._barred([key], version):
             self.sides.count("miss", phase=self.phase)
             return default
         self.sides.count("fallback", phase=self.phase)
-        self._promote([key], version)
+        self._promote([key], version, begun)
         return value
 
     def get_many(self, keys: Collection[str], version: Version = None) -> dict[str, Any]:
@@ -60,9 +61,10 @@ class DualNew:
             return found
         older: dict[str, Any] = self._ask_old(lambda: self.old.get_many(missing, version=version), {})
         if older:
+            begun = time.monotonic()
             barred = self._barred(older, version)
             older = {key: value for key, value in older.items() if key not in barred}
-            self._promote(older, version)
+            self._promote(older, version, begun)
         self.sides.count("fallback", len(older), phase=self.phase)
         self.sides.count("miss", len(missing) - len(older), phase=self.phase)
         return {key: found[key] if key in found else older[key] for key in keys if key in found or key in older}
@@ -106,9 +108,10 @@ class DualNew:
             return self._add_second(key, value, timeout, version)
         if self.new.has_key(key, version=version):
             return False
+        begun = time.monotonic()
         if self._barred([key], version):
             return bool(self.new.add(key, value, timeout, version=version))
-        self._promote([key], version)
+        self._promote([key], version, begun)
         return False
 
     def _add_second(self, key: str, value: Any, timeout: float | None, version: Version) -> bool:
@@ -128,9 +131,10 @@ class DualNew:
         older = self._on_old("touch", [key], version, lambda: self.old.touch(key, timeout, version=version))
         if self.new.touch(key, timeout, version=version):
             return True
+        begun = time.monotonic()
         if older is _FAILED or not older or self._barred([key], version):
             return False
-        self._promote([key], version)
+        self._promote([key], version, begun)
         return True
 
     def incr(self, key: str, delta: int = 1, version: Version = None) -> Any:
@@ -174,8 +178,8 @@ class DualNew:
     def delete(self, key: str, version: Version = None) -> bool:
         older = self._on_old("delete", [key], version, lambda: self.old.delete(key, version=version))
         newer = self.new.delete(key, version=version)
-        if older is not _FAILED:
-            self._on_old("delete", [key], version, lambda: self.old.delete(key, version=version))
+        if older is not _FAILED and self._ask_old(lambda: self.old.has_key(key, version=version), False):
+            self._delete_again([key], version)
         if newer:
             return True
         return older is not _FAILED and bool(older) and not self._barred([key], version)
@@ -186,10 +190,19 @@ class DualNew:
         self._delete_last(keys, version, first)
 
     def _delete_last(self, keys: list[str], version: Version, first: Any) -> None:
-        """Delete from NEW, and once more from OLD: a copy from NEW to OLD may have been between."""
+        """Delete from NEW, and look whether OLD has something again."""
         self.new.delete_many(keys, version=version)
-        if first is not _FAILED:
-            self._on_old("delete", keys, version, lambda: self.old.delete_many(keys, version=version))
+        if first is _FAILED:
+            return
+        if again := self._ask_old(lambda: self.old.get_many(keys, version=version), {}):
+            self._delete_again(list(again), version)
+
+    def _delete_again(self, keys: list[str], version: Version) -> None:
+        """Delete what a copy from NEW to OLD has put back between the two deletions; what was set since is in both."""
+        there = self.new.get_many(keys, version=version)
+        if back := [key for key in keys if key not in there]:
+            self._on_old("delete", back, version, lambda: self.old.delete_many(back, version=version))
+            self.new.delete_many(back, version=version)
 
     def clear(self) -> Any:
         """Empty NEW. What stays in OLD, for the way back, is fenced off."""
@@ -199,7 +212,7 @@ class DualNew:
                 return self.new.clear()
             except Exception as error:
                 self.sides.forgive(error, "clear", phase=self.phase)
-        self.sides.marks.fence()
+        self.sides.fence()
         answer = self.new.clear()
         self.sides.marks.fence()
         return answer
@@ -259,13 +272,14 @@ class DualNew:
         """Take keys out of NEW and promote what OLD holds now."""
         if keys:
             self.new.delete_many(list(keys), version=version)
-            self._promote(keys, version, may_be_fenced=True)
+            self._promote(keys, version, None)
             self.sides.count("repaired", len(keys), phase=self.phase)
 
-    def _promote(self, keys: Iterable[str], version: Version, *, may_be_fenced: bool = False) -> None:
+    def _promote(self, keys: Iterable[str], version: Version, begun: float | None) -> None:
         """Add to NEW what OLD holds, for the time that it has left there, and look at OLD once more.
 
-        ``may_be_fenced``: NEW held the keys, and must not lose them because a fence was put up meanwhile.
+        ``begun``: when it was asked whether the keys are barred, which holds for a while; None where NEW held them, and
+        must not lose them because a fence was put up meanwhile.
         """
         reader = self.sides.reader
         if not reader.can_tell:
@@ -287,7 +301,7 @@ class DualNew:
             again = {}
         passed = time.monotonic() - asked
         wrong = {key for key in added if not reader.is_still(seen[key], again.get(key), passed)}
-        if not may_be_fenced:
+        if begun is not None and time.monotonic() - begun >= GRACE_SECONDS:
             wrong |= self._barred(added, version)
         if wrong:
             self._take_back({key: values[key] for key in wrong}, version)

@@ -7,6 +7,7 @@ trusted. They are read only where a value would be taken from OLD.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ from django.core.cache.backends.base import BaseCache
 FENCE = "migrator.transition.fence"
 # Longer than any value waits in OLD for a change to be over.
 MARK_SECONDS = 30 * 24 * 3600
+# More than a worker takes for one value, and than clocks differ.
+_KNOWN_TO_ALL_SECONDS = 10.0
 
 
 class Marks:
@@ -28,13 +31,12 @@ class Marks:
         """Mark keys whose value in OLD may be an earlier one."""
         self._new.set_many({self._mark(key, version): 1 for key in keys}, MARK_SECONDS)
 
-    def fence(self) -> None:
-        """Say that no value of OLD may be taken any more, until NEW is cleared."""
-        self._new.set(FENCE, 1, None)
-
-    def is_fenced(self) -> bool:
-        """Tell whether that was said."""
-        return self._new.get(FENCE) is not None
+    def fence(self) -> bool:
+        """Say that no value of OLD may be taken any more, until NEW is cleared; tell whether that is news to some."""
+        said = self._new.get(FENCE)
+        if said is None:
+            self._new.set(FENCE, time.time(), None)
+        return said is None or abs(time.time() - said) < _KNOWN_TO_ALL_SECONDS
 
     def barred(self, keys: Iterable[str], version: int | None) -> set[str]:
         """Return those of the keys whose value in OLD must not be taken."""

@@ -22,7 +22,7 @@ logger = logging.getLogger("migrator.caches.transition")
 
 Answer = TypeVar("Answer")
 FENCE_SECONDS = 60.0
-# What workers had begun when the fence was put up may take so long, and is over before anything else happens.
+# A promotion that was begun before the fence was put up, and takes no longer, is over before NEW is changed alone.
 GRACE_SECONDS = 0.1
 _PROBE = "migrator.transition.probe"
 _PROBE_SECONDS = 60
@@ -85,11 +85,13 @@ class Sides:
         """Before NEW is changed alone: say so, once a minute, to workers that would still ask OLD."""
         if self.worker.fence_due > time.monotonic():
             return
-        is_first = not self.marks.is_fenced()
-        self.marks.fence()
-        if is_first:
-            time.sleep(GRACE_SECONDS)
+        self.fence()
         self.worker.fence_due = time.monotonic() + FENCE_SECONDS
+
+    def fence(self) -> None:
+        """Put up the fence, and let others end what they had begun before."""
+        if self.marks.fence():
+            time.sleep(GRACE_SECONDS)
 
     def check_apart(self) -> None:
         """Raise :exc:`ImproperlyConfigured` where what is written to NEW is found in OLD; asked once in a process."""

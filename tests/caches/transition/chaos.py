@@ -23,7 +23,8 @@ def configure(old: int, new: int, phase: Any) -> None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    impatient = {"socket_timeout": 0.15, "socket_connect_timeout": 0.15, "retry": Retry(NoBackoff(), 0)}
+    # Long enough for a busy machine, and shorter than a server is down.
+    impatient = {"socket_timeout": 0.7, "socket_connect_timeout": 0.7, "retry": Retry(NoBackoff(), 0)}
     backend = "django.core.cache.backends.redis.RedisCache"
     sides = {
         name: {"BACKEND": backend, "LOCATION": f"redis://127.0.0.1:{port}/0", "OPTIONS": impatient, "TIMEOUT": 1000}

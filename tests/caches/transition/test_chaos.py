@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server and no v
 WORKERS = 3
 LAG = 0.15
 STAY = 0.4
+DOWN = 1.5
 
 
 class Town:
@@ -139,14 +140,14 @@ def test_there(town: Town) -> None:
     (town.directory / "count").touch()
     town.go_to("dual_old")
     with town.down("new"):
-        time.sleep(STAY)
+        time.sleep(DOWN)
     time.sleep(STAY)
     town.go_to("dual_new")
     town.go_to("dual_old")
     town.go_to("dual_new")
     copy_cache(source="old", dest="new")
     with town.down("old"):
-        time.sleep(STAY)
+        time.sleep(DOWN)
     time.sleep(STAY)
     town.go_to("new")
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import caches
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 import migrator.caches
@@ -172,6 +172,17 @@ def test_caches_are_copied_by_the_aliases_of_the_sides(make: Make) -> None:
     cache.set("a", 3)
     Now.phase = "dual_new"
     assert cache.get_many(["a", "b"]) == {"a": 3, "b": 2}
+
+
+@pytest.mark.redis
+def test_a_transition_is_no_cache_to_copy(make: Make) -> None:
+    make()
+    with pytest.raises(CommandError) as caught:
+        call_command("copy_cache", source="default", dest="new", no_input=True, stdout=StringIO(), stderr=StringIO())
+    assert str(caught.value) == (
+        "The cache 'default' cannot be copied: it is two caches; name one of them by an alias, "
+        "which its OLD and NEW may be."
+    )
 
 
 def test_the_backend_is_imported_by_those_who_use_it_alone() -> None:

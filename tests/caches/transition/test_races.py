@@ -225,6 +225,37 @@ def test_a_value_that_is_deleted_while_it_is_added_stays_deleted(make: Make, bet
     assert (caches["old"].get("key"), caches["new"].get("key")) == (None, None)
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_a_value_that_a_copy_puts_back_into_old_is_deleted_there_as_well(make: Make, between: Hook, many: bool) -> None:
+    cache = make()
+    cache.set("key", "value", 1000)
+    between("old", "delete_many" if many else "delete", lambda: caches["old"].set("key", "value", 1000))
+
+    if many:
+        cache.delete_many(["key", "other"])
+    else:
+        assert cache.delete("key") is True
+
+    assert (caches["old"].get("key"), caches["new"].get("key")) == (None, None)
+
+
+@pytest.mark.parametrize("phase", ["dual_old", "dual_new"])
+@pytest.mark.parametrize("step", [("old", "delete", "after"), ("new", "delete", "after")], ids=str)
+def test_a_value_that_is_set_while_another_is_deleted_is_in_both_or_in_none(
+    make: Make, between: Hook, phase: str, step: tuple[str, str, str]
+) -> None:
+    cache = make()
+    cache.set("key", 1, 1000)
+    alias, name, when = step
+    between(alias, name, in_phase(phase, lambda: cache.set("key", 2, 1000)), when)
+
+    cache.delete("key")
+
+    answer = cache.get("key")
+    assert answer in (2, None)
+    assert caches["old"].get("key") == answer
+
+
 def test_a_key_that_is_given_back_to_new_alone_is_not_promoted_again(make: Make, between: Hook) -> None:
     cache = make()
     caches["old"].set("key", "value", 1000)

@@ -14,6 +14,7 @@ from django.core.cache.backends.base import InvalidCacheKey
 from migrator.caches.transition.marks import FENCE
 from migrator.caches.transition.readers import reader_of
 from migrator.caches.transition.sides import Sides
+from migrator.tally import tally_for_cache
 from tests.caches.transition.conftest import Make, MemoryTally
 from tests.caches.transition.places import Now
 
@@ -281,8 +282,8 @@ def test_writes_to_each_side_once_for_many(make: Make, monkeypatch: pytest.Monke
 
     if phase == "dual_old":
         assert asked == {"old": ["set_many", "delete_many"], "new": ["delete_many", "delete_many"]}
-    else:  # and once more from OLD
-        assert asked == {"old": ["set_many", "delete_many", "delete_many"], "new": ["set_many", "delete_many"]}
+    else:  # and a look at OLD
+        assert asked == {"old": ["set_many", "delete_many", "get_many"], "new": ["set_many", "delete_many"]}
 
 
 def _record(monkeypatch: pytest.MonkeyPatch, cache: Any, asked: dict[str, list[str]]) -> None:
@@ -618,6 +619,32 @@ def test_counts_where_values_were_found(make: Make, tally: MemoryTally) -> None:
     cache.get_many(["key", "absent"])
     cache.get("key")
     assert tally.events == {"hit_old": 2, "miss": 1}
+
+
+def test_counts_of_all_workers_are_added_up_in_new(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrator.caches.transition.cache.tally_for_cache", tally_for_cache)
+    cache = make()
+    caches["old"].set("key", 1, 1000)
+    for key in ("key", "key", "absent"):
+        cache.get(key)
+
+    cache.tally().flush()
+
+    counts = tally_for_cache("cache.default", caches["new"]).read().counts
+    found = {event: count.number for (phase, event), count in counts.items() if phase == cache.phase and count.number}
+    assert found == {"fallback": 1, "promoted": 1, "hit_new": 1, "miss": 1}
+
+
+def test_a_key_is_told_apart_by_its_version_where_old_has_missed_a_write(make: Make) -> None:
+    cache = make()
+    cache.set("key", 1, 1000)
+    cache.set("key", 1, 1000, version=2)
+    patch = break_down("old")
+    cache.delete("key", version=1)
+    patch.undo()
+    caches["new"].delete("key", version=2)
+
+    assert (cache.get("key"), cache.get("key", version=2)) == (None, 1)
 
 
 def test_follows_the_phase_at_every_call(make: Make) -> None:
