@@ -122,6 +122,8 @@ class KeyStore:
 
     can_list_keys = False
     can_share = True
+    # Whether all connections are the cache object's, so that another thread's object may be put in its place.
+    can_change_threads = False
     # The finest step of time to live that the store keeps, in microseconds; expiry is rounded down to it.
     expiry_step = MICROSECONDS
     # How far two answers about the same expiry may be apart, in microseconds.

@@ -34,6 +34,7 @@ class RedisStore(KeyStore):
     """Django's own ``RedisCache``; what other backends do otherwise is in the methods that subclasses replace."""
 
     can_list_keys = True
+    can_change_threads = True
     expiry_step = MILLISECOND
 
     def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from django.core.cache import caches
 
 from ...caches.keys import SESSION_KEY, KeySpace, key_space, unlisted_key_space
 from ...caches.pickles import UnsafePickle
@@ -41,6 +44,7 @@ class CacheStore(Store):
     ) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
         self.alias = alias
+        self._trust_pickle = trust_pickle
         self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
         self._pattern = re.compile(key_regex)
         self.can_list_keys = self.cache.can_list_keys
@@ -55,6 +59,16 @@ class CacheStore(Store):
 
     def close(self) -> None:
         self.cache.close()
+
+    def in_this_thread(self) -> CacheStore:
+        """Return the place for another thread; a server that need not is not asked again what it is."""
+        found = copy(self)
+        if self.cache.can_change_threads:
+            found.cache = copy(self.cache)
+            found.cache.cache = caches[self.alias]
+        else:
+            found.cache = open_store(alias=self.alias, trust_pickle=self._trust_pickle)
+        return found
 
     # What it is
 

@@ -38,7 +38,10 @@ SHORTENED = "user agents shortened to what the column holds"
 
 
 class TableStore(Store):
-    """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``."""
+    """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``.
+
+    A table that ``is_there`` is not looked for.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class TableStore(Store):
         engine: SessionBase,
         keys_from: Path | None = None,
         shadow: CacheStore | None = None,
+        is_there: bool = False,
     ) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
         if alias is None and described.model is not None:
@@ -56,7 +60,7 @@ class TableStore(Store):
         self.roles = described.roles
         self._columns = described.columns
         self._shadow = shadow
-        self._table = open_table(alias=alias, layout=described.layout)
+        self._table = open_table(alias=alias, layout=described.layout, is_there=is_there)
         self.alias = self._table.alias
         self._with_user_dump()
 

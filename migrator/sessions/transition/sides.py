@@ -6,7 +6,8 @@ import datetime as dt
 import inspect
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -49,6 +50,7 @@ class Side:
         # Django's own save() writes over a key in two steps, between which the session may end.
         self._is_plain_cache = engine.save is CacheEngine.save if not self.keeps_rows else False
         self._opened = threading.local()
+        self._first: Store | None = None
 
     # What it is
 
@@ -100,22 +102,44 @@ class Side:
 
     def close(self) -> None:
         """Give up this thread's connections; the next use opens them again, so that broken ones heal."""
+        self._first = None
         if getattr(self._opened, "process", None) == os.getpid():
             self._opened.process = None
             with suppress(Exception):  # it may be what is broken
                 self._opened.store.close()
 
+    @contextmanager
+    def _healing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.close()
+            raise
+
     def _open(self) -> Store:
-        engine = self.engine(None)
-        prefix = cache_prefix(self.engine)
-        before = None
-        if prefix is not None:
-            alias = self.cache or ""
-            before = CacheStore(alias=alias, engine=engine, prefix=prefix, trust_pickle=True, is_listed=False)
-        if self.keeps_rows:
-            described = session_layout(self.model._meta.label)
-            return TableStore(alias=self.setting.DATABASE, described=described, engine=engine, shadow=before)
-        return before or FileStore(engine=engine)
+        """Open the place for this thread, as it was first opened if it was."""
+        first = self._first
+        if isinstance(first, CacheStore):
+            return first.in_this_thread()
+        found = self._open_table(first) if self.keeps_rows else (self._open_cache() or FileStore(engine=self.engine()))
+        self._first = found
+        return found
+
+    def _open_cache(self) -> CacheStore | None:
+        prefix, alias = cache_prefix(self.engine), self.cache
+        if prefix is None or alias is None:
+            return None
+        return CacheStore(alias=alias, engine=self.engine(), prefix=prefix, trust_pickle=True, is_listed=False)
+
+    def _open_table(self, first: Store | None) -> TableStore:
+        before = self._open_cache()
+        return TableStore(
+            alias=self.setting.DATABASE,
+            described=session_layout(self.model._meta.label),
+            engine=self.engine(),
+            shadow=before,
+            is_there=first is not None,
+        )
 
     # Sessions
 
@@ -145,21 +169,24 @@ class Side:
 
     def fetch(self, key: str) -> Session | None:
         """Return a session as the place keeps it, with its exact expiry."""
-        return self.store.fetch([key]).get(key)
+        with self._healing():
+            return self.store.fetch([key]).get(key)
 
     def holds(self, key: str) -> bool:
         """Tell whether the place has a session that has not expired."""
-        return bool(self.store.present([key]))
+        with self._healing():
+            return bool(self.store.present([key]))
 
     def delete(self, key: str) -> None:
         """End a session, whatever it holds."""
-        self.engine(None).delete(key)
+        self.engine().delete(key)
 
     def insert(self, engine: Any) -> bool:
         """Write a new session; tell whether its key was free."""
         if self._is_plain_cache:
-            session = self._spelled(engine)
-            return _has_expired(session) or bool(self.store.add([session]))
+            with self._healing():
+                session = self._spelled(engine)
+                return _has_expired(session) or bool(self.store.add([session]))
         try:
             engine.save(must_create=True)
         except CreateError:
@@ -169,11 +196,12 @@ class Side:
     def update(self, engine: Any) -> bool:
         """Write over a session that is there; tell whether it was."""
         if self._is_plain_cache:
-            session = self._spelled(engine)
-            if not _has_expired(session):
-                return self.store.update(session)
-            engine.delete()
-            return True
+            with self._healing():
+                session = self._spelled(engine)
+                if not _has_expired(session):
+                    return self.store.update(session)
+                engine.delete()
+                return True
         try:
             engine.save()
         except UpdateError:
