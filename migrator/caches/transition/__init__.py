@@ -24,6 +24,8 @@ Why nothing goes wrong, in short:
 - A write that did not reach OLD in ``dual_new`` leaves a mark in NEW, and one in ``new`` has put up a fence there:
   values of OLD that these bar are never believed. They are read on the way of a promotion, where OLD is asked
   anyway. Who puts the fence up waits until the promotions that were begun before are over.
+- What is promoted while it is deleted is taken back by the look that follows; for that moment it can be read. Two
+  stores without a lock for both cannot close it.
 - A deletion that did not reach NEW in ``dual_old`` is remembered by the worker and made up for.
 """
 
