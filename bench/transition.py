@@ -1,6 +1,6 @@
 """Measure what a change of stores costs: each operation in each phase beside the plain store, and its round trips.
 
-    python -m tests.servers -- python -m bench.transition --rounds 5
+    python -m tests.servers -- python -m bench.transition --rounds 25
 
 Every round runs all phases in turn, so that a busy machine slows them alike; the medians of the rounds are compared.
 A part is a module `bench.transition_<part>` with a function `measure(calls, rounds)` that gives lines to print.
@@ -39,8 +39,8 @@ class Part(Protocol):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part")
-    parser.add_argument("--calls", type=int, default=500, help="calls of each operation in a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=40, help="calls of each operation in a round")
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
     options = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
