@@ -21,9 +21,11 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from migrator.caches.stores.base import digest, now
+from migrator.phases import Phase
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.ends import open_end
 from migrator.sessions.records import CopyOptions, Session
+from migrator.sessions.tallying import tally_for_sessions
 from migrator.sessions.transition.configuration import transition
 from settings.base import ROOT
 from tests.servers.process import ask, find_program, free_port
@@ -124,22 +126,27 @@ class Run:
     @contextmanager
     def workers(self) -> Iterator[None]:
         """Let the workers loose, and wait for their end."""
-        processes = [self._start(number) for number in range(WORKERS)]
+        self._processes = processes = [self._start(number) for number in range(WORKERS)]
         try:
-            self._wait_for_people(processes)
+            self._let_work(15)
             yield
         finally:
             (self.directory / "stop").write_text("")
             ended = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
         assert [code for _, code in ended] == [0] * WORKERS, ended
+        self.said = [said for said, _ in ended]
 
-    def _wait_for_people(self, processes: list[subprocess.Popen[str]]) -> None:
-        """Wait until many are logged in, or a worker has come to an early end."""
-        deadline = time.monotonic() + 60
-        while len(self.people()) < BROWSERS / 2 and time.monotonic() < deadline:
-            if any(process.poll() is not None for process in processes):
+    def _let_work(self, requests: int) -> None:
+        """Wait until every worker has served some requests, or one has come to an early end."""
+        before, deadline = self._served(), time.monotonic() + 60
+        while min(now - then for now, then in zip(self._served(), before, strict=True)) < requests:
+            if time.monotonic() > deadline or any(process.poll() is not None for process in self._processes):
                 return
-            time.sleep(0.05)
+            time.sleep(0.02)
+
+    def _served(self) -> list[int]:
+        files = [self.directory / f"progress.{number}" for number in range(WORKERS)]
+        return [int(file.read_text() or 0) if file.exists() else 0 for file in files]
 
     def _start(self, number: int) -> subprocess.Popen[str]:
         given = {"run": str(self.directory), "worker": number, "cache": self.redis.cache, "sides": self.sides}
@@ -162,7 +169,6 @@ class Run:
             self.redis.stop()
         elif step == "start":
             self.redis.start()
-            time.sleep(0.5)
         elif step in ("copy", "copy back"):
             ends = [transition().old.end, transition().new.end]
             source, dest = ends if step == "copy" else reversed(ends)
@@ -171,8 +177,8 @@ class Run:
         else:
             for number in self.random.sample(range(WORKERS), WORKERS):
                 self._tell(number, step)
-                time.sleep(0.15)
-        time.sleep(0.3)
+                self._let_work(3)
+        self._let_work(8)
 
     def results(self) -> list[dict[str, Any]]:
         return [json.loads((self.directory / f"result.{number}").read_text()) for number in range(WORKERS)]
@@ -246,9 +252,14 @@ def test_nothing_is_lost_stale_or_back(
             for step in steps:
                 run.take(step)
         differences = _differences(run, idle)
+        record = tally_for_sessions().read()
         done = sum((Counter(result["done"]) for result in run.results()), Counter())
 
     figures = {name: (len(found), found[:20]) for name, found in differences.items()}
     told = f"seed {seed}, {dict(done)}, {json.dumps(figures, indent=1)}, {run.steps}"
     assert not any(differences.values()), told
-    assert min(done[name] for name in ("log_in", "load", "save", "cycle", "log_out", "haunt", "race")) > 10, told
+    assert min(done[name] for name in ("log_in", "load", "save", "cycle", "log_out", "haunt", "race")) > 5, told
+    seen = {phase.value: record.last_seen(phase) for phase in Phase}
+    assert all(seen.values()), f"{seen}, {told}, {run.said}"
+    errors = sum(count.number for (_, event), count in record.counts.items() if event == "shadow_error")
+    assert bool(errors) == ("stop" in steps), told

@@ -38,8 +38,11 @@ class Worker:
         self.dead: list[str] = []
 
     def work(self) -> None:
+        progress, count = self.run / f"progress.{self.number}", 0
         while not (self.run / "stop").exists():
             self.request()
+            count += 1
+            progress.write_text(str(count))
             time.sleep(self.random.random() * 0.004)
         found = {"done": self.done, "wrong": self.wrong, "dead": self.dead}
         (self.run / f"result.{self.number}").write_text(json.dumps(found))
