@@ -138,6 +138,21 @@ def test_after_an_error_of_new_existence_is_not_enough(quiet_site: Site, seen: C
     assert unmet(session_transition(verify="full")) == {}
 
 
+def test_what_new_missed_while_it_was_down_holds_the_step_up(quiet_site: Site, seen: Callable[..., None]) -> None:
+    site = quiet_site
+    ended, saved = add(DUAL_OLD, site), add(DUAL_OLD, site)
+    site.change.old.delete(ended)
+    session = site.change.old.instance(saved, None, None)
+    session["n"] = 2
+    session.save()
+    tally_for_sessions().reset()
+    seen(DUAL_OLD, ago=900, event="shadow_error", number=2)
+
+    (figure,) = unmet(session_transition(verify="full")).values()
+
+    assert figure.startswith("0 of 1 session equal, 0 missing, 1 only in NEW, ")
+
+
 def test_a_late_error_of_new_holds_the_step_up(quiet_site: Site, seen: Callable[..., None]) -> None:
     quiet_site.phase = DUAL_OLD
     seen(DUAL_OLD, ago=900)
