@@ -16,11 +16,20 @@ from tests.sessions.transition.pairs import REDIS, REDIS_OTHER, Site, site_of
 pytestmark = pytest.mark.redis
 SIDE_BY_SIDE = [(one, other) for one in Phase for other in Phase if other in (one, one.following)]
 NAMES = ("save", "load", "end", "cycle_key")
-# Thousands of orders. A change of key is an insert of a key of its own, and an end.
-TOO_MANY = {("cycle_key", "cycle_key")}
-TOO_MANY_BEFORE_A_COPY = {(one, other) for one in NAMES for other in NAMES if "cycle_key" in (one, other)} | {
-    ("save", "save")
-}
+
+
+def is_tried(names: tuple[str, str], phases: tuple[Phase, Phase], copied: bool) -> bool:
+    """Leave out what has a thousand orders and is tried in parts: a change of key is an insert and an end."""
+    if phases[0] is phases[1] and NAMES.index(names[0]) > NAMES.index(names[1]):
+        return False  # the same the other way round
+    if not copied:
+        return "cycle_key" not in names and names != ("save", "save")
+    if names.count("cycle_key") == 2:
+        return False
+    return set(names) != {"save", "cycle_key"} or phases in (
+        (Phase.OLD, Phase.DUAL_OLD),
+        (Phase.DUAL_OLD, Phase.DUAL_NEW),
+    )
 
 
 class Race:
@@ -110,9 +119,7 @@ def test_nothing_is_lost_stale_or_back(site: Site, phases: tuple[Phase, Phase], 
     with closing(workers[0]), closing(workers[1]), steps():
         race = Race(site, workers)
         for names in [(one, other) for one in NAMES for other in NAMES]:
-            if phases[0] is phases[1] and NAMES.index(names[0]) > NAMES.index(names[1]):
-                continue  # the same the other way round
-            if names in (TOO_MANY if copied else TOO_MANY_BEFORE_A_COPY):
+            if not is_tried(names, phases, copied):
                 continue
             orders = 0
             for order in every_order(workers, lambda names=names: race.begin(names, copied=copied)):
