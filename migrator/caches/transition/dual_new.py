@@ -14,11 +14,15 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from ...phases import Phase
+from .readers import Seen
 from .sides import GRACE_SECONDS, Sides
 
 _MISSING = object()
 # A write that did not reach OLD.
 _FAILED = object()
+_NOTHING = Seen(_MISSING, None)
+# How often a value that others keep changing is followed, before NEW gives it up.
+_ROUNDS = 10
 # For these alone equality says that they are stored alike.
 _PLAIN = (str, int, bytes, float, bool, type(None))
 Version = int | None
@@ -263,30 +267,49 @@ class DualNew:
         others = [key for key, value in wrote.items() if not is_same(current.get(key, _MISSING), value)]
         if others:
             barred = self._barred(others, version)
-            self._renew([key for key in others if key not in barred], version)
+            if unbarred := [key for key in others if key not in barred]:
+                self._renew(unbarred, version)
 
     def _current(self, keys: Mapping[str, Any], version: Version) -> dict[str, Any]:
         return self.sides.reader.read(keys, version)
 
     def _renew(self, keys: Collection[str], version: Version) -> None:
-        """Take keys out of NEW and promote what OLD holds now."""
-        if keys:
-            self.new.delete_many(list(keys), version=version)
-            self._promote(keys, version, None)
-            self.sides.count("repaired", len(keys), phase=self.phase)
+        """Write to NEW what OLD holds now, until OLD holds it still; NEW never lacks it meanwhile, for OLD may go down."""
+        waiting, reader = list(keys), self.sides.reader
+        self.sides.count("repaired", len(waiting), phase=self.phase)
+        wrote: dict[str, tuple[Seen, Any]] = {}
+        for _ in range(_ROUNDS if reader.can_tell else 0):
+            try:
+                seen = reader.look(waiting, version)
+                values = reader.load(seen, version) if seen else {}
+            except Exception as error:
+                self.sides.forgive(error, "read", phase=self.phase)
+                self._take_back({key: value for key, (_, value) in wrote.items() if key in waiting}, version)
+                return
+            waiting = [key for key in waiting if key not in wrote or seen.get(key, _NOTHING)[0] != wrote[key][0][0]]
+            lacking = [key for key in waiting if key not in values or not _lasts(seen[key])]
+            if lacking:
+                self.new.delete_many(lacking, version=version)
+            waiting = [key for key in waiting if key not in lacking]
+            if not waiting:
+                return
+            for key in waiting:
+                self.new.set(key, values[key], seen[key].left, version=version)
+                wrote[key] = seen[key], values[key]
+        if waiting:
+            self.new.delete_many(waiting, version=version)
 
-    def _promote(self, keys: Iterable[str], version: Version, begun: float | None) -> None:
+    def _promote(self, keys: Iterable[str], version: Version, begun: float) -> None:
         """Add to NEW what OLD holds, for the time that it has left there, and look at OLD once more.
 
-        ``begun``: when it was asked whether the keys are barred, which holds for a while; None where NEW held them, and
-        must not lose them because a fence was put up meanwhile.
+        ``begun``: when it was asked whether the keys are barred, which holds for a while.
         """
         reader = self.sides.reader
         if not reader.can_tell:
             return
         asked = time.monotonic()
         try:
-            seen = {key: one for key, one in reader.look(keys, version).items() if one.left is None or one.left >= 1}
+            seen = {key: one for key, one in reader.look(keys, version).items() if _lasts(one)}
             values = reader.load(seen, version) if seen else {}
         except Exception as error:
             self.sides.forgive(error, "read", phase=self.phase)
@@ -301,7 +324,7 @@ class DualNew:
             again = {}
         passed = time.monotonic() - asked
         wrong = {key for key in added if not reader.is_still(seen[key], again.get(key), passed)}
-        if begun is not None and time.monotonic() - begun >= GRACE_SECONDS:
+        if time.monotonic() - begun >= GRACE_SECONDS:
             wrong |= self._barred(added, version)
         if wrong:
             self._take_back({key: values[key] for key in wrong}, version)
@@ -325,6 +348,11 @@ def is_same(one: Any, other: Any) -> bool:
         return pickle.dumps(one) == pickle.dumps(other)
     except Exception:  # a value that only the backend's own serializer knows
         return False
+
+
+def _lasts(seen: Seen) -> bool:
+    """Tell whether a value has time enough left to be written with it."""
+    return seen.left is None or seen.left >= 1
 
 
 def _number(calculate: Callable[[], Any]) -> Any:
