@@ -274,7 +274,7 @@ class DualNew:
         return self.sides.reader.read(keys, version)
 
     def _renew(self, keys: Collection[str], version: Version) -> None:
-        """Write to NEW what OLD holds now, until OLD holds it still; NEW never lacks it meanwhile, for OLD may go down."""
+        """Write to NEW what OLD holds, until OLD holds it still. NEW never lacks it meanwhile, for OLD may go down."""
         waiting, reader = list(keys), self.sides.reader
         self.sides.count("repaired", len(waiting), phase=self.phase)
         wrote: dict[str, tuple[Seen, Any]] = {}

@@ -286,6 +286,24 @@ def test_a_promotion_is_taken_back_where_old_goes_down_before_the_second_look(
     assert caches["new"].get("key") is None
 
 
+def test_a_number_stays_where_old_goes_down_while_new_follows_it(
+    make: Make, between: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make()
+    cache.set("key", 5, 1000)
+
+    def look(*args: Any) -> Any:
+        raise OSError("down")
+
+    between("old", "incr", lambda: caches["old"].incr("key"))
+    monkeypatch.setattr(cache._sides.reader, "look", look)
+    caches["old"].incr("key")
+
+    cache.incr("key")
+
+    assert caches["new"].get("key") == 6
+
+
 class Plain:
     """Equal to nothing but itself, and stored as it is."""
 
