@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from time import time_ns
 from typing import Any
@@ -107,8 +107,19 @@ class CachePlace(Place):
                 vars(self._own).pop("_cache", None)
         return self._own
 
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Leave no connection open afterwards."""
+        try:
+            yield
+        finally:
+            self._cache.close()
+            # Django's own close() leaves those of its Redis client open.
+            for pool in getattr(vars(self._cache).get("_cache"), "_pools", {}).values():
+                pool.disconnect()
+
     def add(self, name: str, sums: Sums) -> None:
-        with closing(self._cache):
+        with self._in_use():
             self._add(name, sums)
 
     def _add(self, name: str, sums: Sums) -> None:
@@ -162,7 +173,7 @@ class CachePlace(Place):
         return True
 
     def read(self, name: str) -> Record:
-        with closing(self._cache):
+        with self._in_use():
             return self._read(name)
 
     def _read(self, name: str) -> Record:
@@ -178,7 +189,7 @@ class CachePlace(Place):
         return Record(counts, found.get(_decides(name)))
 
     def reset(self, name: str) -> None:
-        with closing(self._cache):
+        with self._in_use():
             self._reset(name)
 
     def _reset(self, name: str) -> None:

@@ -321,6 +321,18 @@ def test_the_cache_is_asked_by_a_client_of_its_own() -> None:
     assert own._cache is not given._cache
 
 
+@pytest.mark.redis
+def test_no_connection_to_redis_stays_open() -> None:
+    cache = RedisCache(os.environ["MIGRATOR_TEST_REDIS"] + "1", {})
+    place = CachePlace(cache)
+    seen(place, OLD)
+    place.read("site")
+    place.reset("site")
+
+    pools = vars(place._cache)["_cache"]._pools.values()
+    assert [connection._sock for pool in pools for connection in pool._available_connections] == [None]
+
+
 # -- tables, transactions ---------------------------------------------------------------------------------------------
 
 
