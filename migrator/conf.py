@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 
 from .errors import UsageError
 
 DEFAULT_CHUNK_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class SessionSide:
+    """One of the two stores of ``MIGRATOR["SESSIONS"]``.
+
+    ``ENGINE``: what SESSION_ENGINE would be, were it the only one.
+    ``DATABASE``: the alias its table is read and written in, where that is not for DATABASE_ROUTERS to say.
+    ``CACHE``: the alias of its cache, where that is not SESSION_CACHE_ALIAS.
+    """
+
+    ENGINE: str
+    DATABASE: str | None = None
+    CACHE: str | None = None
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """A change from one store of sessions to another.
+
+    ``PHASE`` and ``ROLLOUT``: a constant, a callable, or the dotted path of either; read for each operation.
+    ``TALLY``: where workers add up what they count, ``cache:ALIAS`` or ``db:ALIAS``.
+    """
+
+    OLD: SessionSide
+    NEW: SessionSide
+    PHASE: Any = "old"
+    ROLLOUT: Any = 0
+    TALLY: str | None = None
 
 
 @dataclass(frozen=True)
@@ -19,10 +49,14 @@ class Settings:
 
     ``PROTECTED``: database aliases that may never be a destination.
     ``CHUNK_SIZE``: rows in a chunk, where ``--chunk-size`` does not say.
+    ``SESSIONS``: the two stores that ``migrator.sessions.transition`` keeps, and which of them decides.
+    ``SESSION_DATABASE``: where ``SessionRouter`` sends the session table when there is no change under way.
     """
 
     PROTECTED: tuple[str, ...] = ()
     CHUNK_SIZE: int = DEFAULT_CHUNK_SIZE
+    SESSIONS: Sessions | None = None
+    SESSION_DATABASE: str | None = None
 
 
 def unknown_names(given: Mapping[str, Any]) -> list[str]:
@@ -41,4 +75,30 @@ def load() -> Settings:
         raise UsageError("MIGRATOR['PROTECTED'] is a text; write a list of database aliases.")
     if "PROTECTED" in known:
         known["PROTECTED"] = tuple(known["PROTECTED"])
+    if known.get("SESSIONS") is not None:
+        known["SESSIONS"] = sessions_from(known["SESSIONS"])
     return Settings(**known)
+
+
+def sessions_from(given: object) -> Sessions:
+    """Read ``MIGRATOR["SESSIONS"]``; raise :exc:`ImproperlyConfigured` for what it cannot mean."""
+    known = _checked(given, Sessions, "MIGRATOR['SESSIONS']")
+    for name in ("OLD", "NEW"):
+        place = f"MIGRATOR['SESSIONS']['{name}']"
+        known[name] = SessionSide(**_checked(known[name], SessionSide, place))
+    return Sessions(**known)
+
+
+def _checked(given: object, kind: Any, place: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{place} is {type(given).__name__}, not a dictionary.")
+    names = {field.name: field for field in fields(kind)}
+    if unknown := sorted(set(given) - set(names)):
+        raise ImproperlyConfigured(f"{place} has the unknown key {unknown[0]!r}; there are {', '.join(names)}.")
+    missing = [name for name, field in names.items() if field.default is MISSING and name not in given]
+    if missing:
+        raise ImproperlyConfigured(f"{place} lacks {missing[0]!r}.")
+    for name, field in names.items():
+        if field.type in ("str", "str | None") and not isinstance(given.get(name, ""), str | None):
+            raise ImproperlyConfigured(f"{place}[{name!r}] is {given[name]!r}, not a text.")
+    return dict(given)

@@ -60,7 +60,7 @@ def _open_table(end: End, options: CopyOptions) -> Store:
     shadow = None
     if cache_prefix(engine) is not None:
         shadow = CacheStore(
-            alias=settings.SESSION_CACHE_ALIAS,
+            alias=end.cache or settings.SESSION_CACHE_ALIAS,
             engine=instance(engine),
             prefix=cache_prefix(engine) or "",
             key_regex=options.key_regex,

@@ -38,13 +38,17 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class End:
-    """One end of a copy: a kind (``cache``, ``db`` or ``file``), an alias, and how sessions are kept there."""
+    """One end of a copy: a kind (``cache``, ``db`` or ``file``), an alias, and how sessions are kept there.
+
+    ``cache``: the alias of the cache before a table, where that is not SESSION_CACHE_ALIAS.
+    """
 
     kind: str
     alias: str | None = None
     engine: str | None = None
     model: str | None = None
     keys_from: Path | None = None
+    cache: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.contrib.sessions.backends.db import SessionStore as RowEngine
 from django.core.cache import caches
@@ -18,23 +17,29 @@ from django.test import override_settings
 from migrator.caches.stores.base import now
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.records import CopyOptions, Session
+from migrator.sessions.transition import SessionStore as BothEngine
+from migrator.sessions.transition.configuration import transition
 from tests.sessions.places import CACHE, HOUR, Place, data_of, new_key, opened
 
 SESSIONS = 12_000
 WRITERS = 3
 ROWS = Place("db", "postgresql_a", "db")
 ENGINES = {"cache": CacheEngine, "db": RowEngine}
+SIDES = {
+    "cache": {"ENGINE": "django.contrib.sessions.backends.cache", "CACHE": "redis"},
+    "db": {"ENGINE": "django.contrib.sessions.backends.db", "DATABASE": "postgresql_a"},
+}
 WAYS = [pytest.param(CACHE, ROWS, id="redis-to-postgresql"), pytest.param(ROWS, CACHE, id="postgresql-to-redis")]
 pytestmark = [pytest.mark.redis, pytest.mark.postgresql]
 
 
 class Writer(threading.Thread):
-    """Saves, logs in and logs out with sessions of its own, in the authority and, when there is one, its shadow."""
+    """Saves, logs in and logs out with sessions of its own."""
 
-    def __init__(self, keys: list[str], authority: type, shadow: type | None, stop: threading.Event) -> None:
+    def __init__(self, keys: list[str], engine: type, stop: threading.Event) -> None:
         super().__init__(daemon=True)
         self.random = random.Random(keys[0])  # noqa: S311
-        self.keys, self.authority, self.shadow, self.stop = keys, authority, shadow, stop
+        self.keys, self.engine, self.stop = keys, engine, stop
         self.actions = 0
         self.error: BaseException | None = None
 
@@ -47,6 +52,8 @@ class Writer(threading.Thread):
         except BaseException as error:
             self.error = error
         finally:
+            if self.engine is BothEngine:
+                transition().close()
             connections.close_all()
             for pool in caches["redis"]._cache._pools.values():
                 pool.disconnect()
@@ -63,38 +70,20 @@ class Writer(threading.Thread):
             self.end(key)
 
     def begin(self) -> str:
-        session = self.authority()
+        session = self.engine()
         session["n"] = self.actions
         session.create()
         session["n"] = self.actions
         session.save()
-        self.follow(session.session_key)
         return str(session.session_key)
 
     def save(self, key: str) -> None:
-        session = self.authority(key)
+        session = self.engine(key)
         session["n"] = f"saved {self.actions}"
         session.save()
-        self.follow(key)
 
     def end(self, key: str) -> None:
-        self.authority(key).delete(key)
-        if self.shadow:
-            self.shadow(key).delete(key)
-
-    def follow(self, key: str) -> None:
-        """Bring the shadow to the authority's state; whoever comes second finds it so."""
-        if not self.shadow:
-            return
-        session = self.shadow(key)
-        session._session_cache = self.authority(key).load()
-        for must_create in (False, True, False):
-            try:
-                session.save(must_create=must_create)
-                return
-            except (UpdateError, Exception) as error:
-                if type(error).__name__ not in ("UpdateError", "CreateError"):
-                    raise
+        self.engine(key).delete(key)
 
 
 @contextmanager
@@ -102,10 +91,8 @@ def traffic(source: Place, dest: Place, *, both: bool) -> Iterator[Callable[[], 
     """Let writers loose; give a function that stops them."""
     keys = _fill(source)
     stop = threading.Event()
-    writers = [
-        Writer(keys[number::WRITERS], ENGINES[source.kind], ENGINES[dest.kind] if both else None, stop)
-        for number in range(WRITERS)
-    ]
+    engine = BothEngine if both else ENGINES[source.kind]
+    writers = [Writer(keys[number::WRITERS], engine, stop) for number in range(WRITERS)]
 
     def end() -> None:
         stop.set()
@@ -114,7 +101,8 @@ def traffic(source: Place, dest: Place, *, both: bool) -> Iterator[Callable[[], 
             assert writer.error is None, writer.error
             assert writer.actions > 20
 
-    with override_settings(SESSION_CACHE_ALIAS="redis", SESSIONS_DB="postgresql_a"):
+    sides = {"OLD": SIDES[source.kind], "NEW": SIDES[dest.kind], "PHASE": "dual_old", "TALLY": "cache:redis_other"}
+    with override_settings(SESSION_CACHE_ALIAS="redis", SESSIONS_DB="postgresql_a", MIGRATOR={"SESSIONS": sides}):
         for writer in writers:
             writer.start()
         try:

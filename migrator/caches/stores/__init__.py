@@ -27,6 +27,8 @@ REFUSALS = {
     "another one than the web workers do",
     "django.core.cache.backends.memcached.PyLibMCCache": "values of pylibmc cannot be moved unread; define the same "
     "servers once more with PyMemcacheCache",
+    "migrator.caches.transition.cache.TransitionCache": "it is two caches; name one of them by an alias, "
+    "which its OLD and NEW may be",
 }
 
 

@@ -138,6 +138,8 @@ class KeyStore:
 
     can_list_keys = False
     can_share = True
+    # Whether all connections are the cache object's, so that another thread's object may be put in its place.
+    can_change_threads = False
     # The finest step of time to live that the store keeps, in microseconds; expiry is rounded down to it.
     expiry_step = MICROSECONDS
     # Whether it refuses some items for their size.
@@ -203,6 +205,13 @@ class KeyStore:
 
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
         """Write those items whose keys do not exist and that have not expired; return the keys written."""
+        raise NotImplementedError
+
+    def update(self, space: KeySpace, item: Item) -> bool:
+        """Write over a key that exists, whatever it holds, in one step; tell whether it existed.
+
+        The item has not expired.
+        """
         raise NotImplementedError
 
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:

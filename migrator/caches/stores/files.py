@@ -67,6 +67,9 @@ class FileStore(KeyStore):
         self.cache.set(space.prefix + item.key, self.decode(item.raw), left)
         return True
 
+    def update(self, space: KeySpace, item: Item) -> bool:
+        return bool(self.present(space, [item.key])) and self._write(space, item)
+
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         there = self.fetch(space, [seen.key for seen, _ in pairs])
         return {seen.key for seen, new in pairs if self.is_as_seen(there, seen) and self._write(space, new)}

@@ -160,6 +160,12 @@ class MemcachedStore(KeyStore):
         seconds = expires // MICROSECONDS
         return seconds if seconds * MICROSECONDS > now() else None
 
+    def update(self, space: KeySpace, item: Item) -> bool:
+        seconds = self._seconds(item.expires)
+        # An expiry within the running second is over for the server: the key ends now.
+        expire = -1 if seconds is None else seconds
+        return bool(self._client.replace(space.raw(item.key), item.raw, expire=expire, noreply=False))
+
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         changed = set()
         for seen, new in pairs:

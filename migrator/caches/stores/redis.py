@@ -34,6 +34,7 @@ class RedisStore(KeyStore):
     """Django's own ``RedisCache``; what other backends do otherwise is in the methods that subclasses replace."""
 
     can_list_keys = True
+    can_change_threads = True
     expiry_step = MILLISECOND
 
     def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
@@ -172,7 +173,11 @@ class RedisStore(KeyStore):
             if server.answers_are((b"EXISTS",), raws, b":1\r\n" * len(raws)):
                 found.update(group)
                 continue
-            found |= {key for key, answer in zip(group, server.ask((b"EXISTS",), raws), strict=True) if answer}
+            for key, answer in zip(group, server.ask((b"EXISTS",), raws), strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
+                if answer:
+                    found.add(key)
         return found
 
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
@@ -201,6 +206,13 @@ class RedisStore(KeyStore):
         if self._has_absolute_expiry:
             return (b"PXAT", b"%d" % (expires // MILLISECOND))
         return (b"PX", b"%d" % max((expires - moment) // MILLISECOND, 1))
+
+    def update(self, space: KeySpace, item: Item) -> bool:
+        ((server, _, raws),) = self._by_server(space, [item.key])
+        (answer,) = server.run([(b"SET", raws[0], item.raw, b"XX", *self._limit(item.expires, now()))])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer is not None and answer is not False
 
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         moment = now()

@@ -63,6 +63,9 @@ class TableStore(KeyStore):
         written = self._table.add([self._row(raw, item) for raw, item in rows.items()]) if rows else set()
         return {rows[raw].key for raw in written}
 
+    def update(self, space: KeySpace, item: Item) -> bool:
+        return self._table.update(self._row(space.raw(item.key), item))
+
     def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
         keys = {space.raw(seen.key): seen.key for seen, _ in pairs}
         rows = [tuple(self._row(space.raw(seen.key), item) for item in (seen, new)) for seen, new in pairs]

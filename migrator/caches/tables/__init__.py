@@ -18,8 +18,8 @@ ENGINES = {
 }
 
 
-def open_table(*, alias: str | None, layout: Layout) -> KeyedTable:
-    """Open a table of the database ``alias``.
+def open_table(*, alias: str | None, layout: Layout, is_there: bool = False) -> KeyedTable:
+    """Open a table of the database ``alias``; where it is known to be there, the database is not asked.
 
     Raises :exc:`UsageError` for an unknown alias, :exc:`Refused` for an unknown engine or an absent table.
     """
@@ -32,5 +32,6 @@ def open_table(*, alias: str | None, layout: Layout) -> KeyedTable:
         raise Refused(f"The database {alias!r} is {connection.vendor}; known are {', '.join(sorted(ENGINES))}.")
     module, name = ENGINES[connection.vendor].split(".")
     table = cast("KeyedTable", getattr(import_module(f"{__name__}.{module}"), name)(alias, connection, layout))
-    table.check_exists()
+    if not is_there:
+        table.check_exists()
     return table

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import Error, IntegrityError, OperationalError, transaction
@@ -91,6 +92,48 @@ class KeyedTable(ReadTable):
         """Insert rows; a key that is there is an :exc:`IntegrityError`."""
         raise NotImplementedError
 
+    def insert(self, row: Row) -> bool:
+        """Write one row whose key is not there or has expired, in one statement where there is none; tell whether."""
+        for _ in range(ATTEMPTS):
+            try:
+                with self._alone():
+                    self._insert([row])
+            except IntegrityError:
+                if self.fetch([row.key]):
+                    return False
+                if not self._delete_expired(row.key):
+                    raise  # it is not the key that was refused
+            else:
+                return True
+        return False
+
+    def _delete_expired(self, key: str) -> bool:
+        with self._alone():
+            sql = f"DELETE FROM {self.table} WHERE {self.key} = %s AND {self.expires} <= %s"
+            return self._execute(sql, [key, self.moment(now())]) > 0
+
+    def update(self, row: Row, *, more: Collection[str] = ()) -> bool:
+        """Write over a row that has not expired, whatever it holds; tell whether there was one.
+
+        Of the columns beside, those named in ``more`` are written.
+        """
+        cells = self._cells(row)
+        taken = {self.value: cells[1], self.expires: cells[2]}
+        quote = self.connection.ops.quote_name
+        taken |= {quote(name): cell for name, cell in zip(self._more_names(), cells[3:], strict=True) if name in more}
+        sql = (
+            f"UPDATE {self.table} SET {', '.join(f'{name} = %s' for name in taken)}"
+            f" WHERE {self.key} = %s AND {self.expires} > %s"
+        )
+        with self._alone():
+            return self._execute(sql, [*taken.values(), row.key, self.moment(now())]) > 0
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Run one statement that needs no transaction, but must not break one that is open when it fails."""
+        if self.connection.get_autocommit() and not self.connection.in_atomic_block:
+            return nullcontext()
+        return transaction.atomic(using=self.alias)
+
     def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
         """Write each (seen, new) where the row is still as seen; return the keys of those that were."""
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
@@ -116,6 +159,19 @@ class KeyedTable(ReadTable):
             condition, parameters = self._where_keys(keys)
             with transaction.atomic(using=self.alias):
                 self._execute(f"DELETE FROM {self.table} WHERE {condition}", parameters)
+
+    def delete_expired(self, size: int) -> set[str]:
+        """Delete some ``size`` rows that have expired, whatever they hold; return their keys."""
+        moment = self.moment(now())
+        sql = f"SELECT {self.key} FROM {self.table} WHERE {self.expires} <= %s LIMIT {size:d}"
+        keys = [key for (key,) in self._rows(sql, [moment])]
+        if keys:
+            condition, parameters = self._where_keys(keys)
+            with transaction.atomic(using=self.alias):
+                self._execute(
+                    f"DELETE FROM {self.table} WHERE {condition} AND {self.expires} <= %s", [*parameters, moment]
+                )
+        return set(keys)
 
     def _more_names(self) -> list[str]:
         return [column.name for column in self.layout.more]

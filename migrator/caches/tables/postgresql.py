@@ -45,6 +45,10 @@ class PostgreSQLTable(KeyedTable):
         return f"{self.key} = ANY(string_to_array(%s, '{_SEPARATOR}'))", [joined]
 
     def _insert(self, rows: Sequence[Row]) -> None:
+        if len(rows) == 1:
+            marks = ", ".join(["%s"] * len(self.layout.names()))
+            self._execute(f"INSERT INTO {self.table} ({self.columns}) VALUES ({marks})", self._cells(rows[0]))
+            return
         with self.connection.cursor() as cursor:
             self._copy(cursor, f"COPY {self.table} ({self.columns}) FROM STDIN", self._text(rows))
 
@@ -68,7 +72,8 @@ class PostgreSQLTable(KeyedTable):
         return bool(self._rows("SELECT has_database_privilege(current_database(), 'TEMPORARY')", [])[0][0])
 
     def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
-        if not self._can_make_temporary_tables:
+        # One statement is less than a table for it.
+        if len(pairs) == 1 or not self._can_make_temporary_tables:
             return super().replace(pairs)
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         taken = ", ".join(f"{name} = wanted.{name}" for name in names)
@@ -76,7 +81,7 @@ class PostgreSQLTable(KeyedTable):
         return self._compared(f"UPDATE {self.table} AS kept SET {taken} FROM", lines)
 
     def discard(self, rows: Sequence[Row]) -> set[str]:
-        if not self._can_make_temporary_tables:
+        if len(rows) == 1 or not self._can_make_temporary_tables:
             return super().discard(rows)
         lines = [[*self._cells(seen), seen.value, self.moment(seen.expires)] for seen in rows]
         return self._compared(f"DELETE FROM {self.table} AS kept USING", lines)

@@ -108,6 +108,13 @@ class Store:
         """Write the sessions whose keys are not there or have expired; return the keys written."""
         raise NotImplementedError
 
+    def update(self, session: Session) -> bool:
+        """Write over a session that is there and has not expired, whatever it holds; tell whether it was there.
+
+        What ``more`` does not know is left as it was. The new session has not expired.
+        """
+        raise NotImplementedError
+
     def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
         """Write each (seen, new) where the place still holds what was seen; return the keys where it did."""
         raise NotImplementedError
@@ -115,6 +122,10 @@ class Store:
     def discard(self, sessions: Sequence[Session]) -> set[str]:
         """Delete the sessions that the place still holds as seen; return their keys."""
         raise NotImplementedError
+
+    def discard_expired(self, size: int) -> int:
+        """Delete some ``size`` sessions that have expired and are still there; return how many, 0 at the end."""
+        return 0
 
     # Payloads
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from django.core.cache import caches
 
 from ...caches.keys import SESSION_KEY, KeySpace, key_space, unlisted_key_space
 from ...caches.pickles import UnsafePickle
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class CacheStore(Store):
-    """The sessions of one cache alias under the prefix of one engine."""
+    """The sessions of one cache alias under the prefix of one engine.
+
+    Without ``is_listed`` its keys are always given, so that any KEY_FUNCTION will do.
+    """
 
     keeps_text = False
     keeps_forever = True
@@ -34,24 +40,36 @@ class CacheStore(Store):
         keys_from: Path | None = None,
         key_regex: str = SESSION_KEY,
         trust_pickle: bool = False,
+        is_listed: bool = True,
     ) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
         self.alias = alias
+        self._trust_pickle = trust_pickle
         self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
         self._pattern = re.compile(key_regex)
         self.can_list_keys = self.cache.can_list_keys
         self.has_size_limit = self.cache.has_size_limit
         self.can_share = self.cache.can_share
-        self._space = self._key_space(prefix, key_regex)
+        self._space = self._key_space(prefix, key_regex, is_listed)
 
-    def _key_space(self, prefix: str, key_regex: str) -> KeySpace:
+    def _key_space(self, prefix: str, key_regex: str, is_listed: bool) -> KeySpace:
         make_key = self.cache.cache.make_key
-        if self.can_list_keys and self._keys_from is None:
+        if is_listed and self.can_list_keys and self._keys_from is None:
             return key_space(make_key, alias=self.alias, prefix=prefix, candidate=key_regex)
         return unlisted_key_space(make_key, prefix=prefix, candidate=key_regex)
 
     def close(self) -> None:
         self.cache.close()
+
+    def in_this_thread(self) -> CacheStore:
+        """Return the place for another thread; a server that need not is not asked again what it is."""
+        found = copy(self)
+        if self.cache.can_change_threads:
+            found.cache = copy(self.cache)
+            found.cache.cache = caches[self.alias]
+        else:
+            found.cache = open_store(alias=self.alias, trust_pickle=self._trust_pickle)
+        return found
 
     # What it is
 
@@ -104,6 +122,9 @@ class CacheStore(Store):
 
     def add(self, sessions: Sequence[Session]) -> set[str]:
         return self.cache.add(self._space, [_item(session) for session in sessions])
+
+    def update(self, session: Session) -> bool:
+        return self.cache.update(self._space, _item(session))
 
     def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
         return self.cache.replace(self._space, [(_item(seen), _item(new)) for seen, new in pairs])

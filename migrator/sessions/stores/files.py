@@ -130,6 +130,9 @@ class FileStore(Store):
         nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
         os.utime(path, ns=(int(nanoseconds), int(nanoseconds)))
 
+    def update(self, session: Session) -> bool:
+        return bool(self.fetch([session.key])) and self._write(session, replace=True)
+
     def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
         return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self._write(new, replace=True)}
 
@@ -138,6 +141,15 @@ class FileStore(Store):
         for key in found:
             self._path(key).unlink(missing_ok=True)
         return found
+
+    def discard_expired(self, size: int) -> int:
+        moment, count = now(), 0
+        for key in self._listed(WHOLE):
+            session = self._read(key)
+            if session is not None and session.expires is not None and session.expires <= moment:
+                self._path(key).unlink(missing_ok=True)
+                count += 1
+        return count
 
     def _is_as_seen(self, seen: Session) -> bool:
         current = self._read(seen.key)

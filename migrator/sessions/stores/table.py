@@ -14,7 +14,7 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, router
+from django.db import DatabaseError, IntegrityError, router
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
@@ -38,7 +38,10 @@ SHORTENED = "user agents shortened to what the column holds"
 
 
 class TableStore(Store):
-    """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``."""
+    """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``.
+
+    A table that ``is_there`` is not looked for.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class TableStore(Store):
         engine: SessionBase,
         keys_from: Path | None = None,
         shadow: CacheStore | None = None,
+        is_there: bool = False,
     ) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
         if alias is None and described.model is not None:
@@ -56,7 +60,7 @@ class TableStore(Store):
         self.roles = described.roles
         self._columns = described.columns
         self._shadow = shadow
-        self._table = open_table(alias=alias, layout=described.layout)
+        self._table = open_table(alias=alias, layout=described.layout, is_there=is_there)
         self.alias = self._table.alias
         self._with_user_dump()
 
@@ -88,6 +92,11 @@ class TableStore(Store):
 
     def identities(self) -> frozenset[str]:
         return frozenset({self._table.identity()})
+
+    @property
+    def before(self) -> CacheStore | None:
+        """The cache before the table, None where there is none or it is spared."""
+        return self._shadow
 
     def spare_shadow_of(self, source: Store) -> None:
         """Leave the cache before the table as it is where it is what is copied from."""
@@ -136,7 +145,25 @@ class TableStore(Store):
         live = [session for session in sessions if session.expires is not None and session.expires > moment]
         if not live:
             return set()
-        return self._without_shadow(self._table.add([self._row(session) for session in self._with_users(live)]))
+        rows = [self._row(session) for session in self._with_users(live)]
+        if len(rows) == 1:
+            return self._without_shadow({rows[0].key} if self._table.insert(rows[0]) else set())
+        return self._without_shadow(self._table.add(rows))
+
+    def update(self, session: Session) -> bool:
+        known = session.more or {}
+        # When a session began is known to its own row alone.
+        more = {
+            column.column.name
+            for column in self._columns
+            if column.role != "created" and known.get(column.role) is not None
+        }
+        try:
+            changed = self._table.update(self._row(session), more=more)
+        except IntegrityError:  # the user is not in this database
+            (session,) = self._with_users([session])
+            changed = self._table.update(self._row(session), more=more)
+        return bool(self._without_shadow({session.key} if changed else set()))
 
     def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
         known = self._with_users([new for _, new in pairs])
@@ -145,6 +172,9 @@ class TableStore(Store):
 
     def discard(self, sessions: Sequence[Session]) -> set[str]:
         return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
+
+    def discard_expired(self, size: int) -> int:
+        return len(self._without_shadow(self._table.delete_expired(size)))
 
     def _without_shadow(self, changed: set[str]) -> set[str]:
         if changed and self._shadow:

@@ -1,0 +1,98 @@
+"""Mistakes in transitions of CACHES, as numbered system checks with a hint."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.cache import caches
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils.module_loading import import_string
+
+from .transition import TransitionCache, configuration
+from .transition.readers import READERS, dotted_names
+from .transition.sides import is_one_place
+
+_LOCAL = "django.core.cache.backends.locmem.LocMemCache"
+
+
+@register("migrator", Tags.caches)
+def check_transitions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the setting of every transition, without asking any server."""
+    found: list[CheckMessage] = []
+    for alias, entry in transitions():
+        errors = [
+            Error(fault.found, hint=fault.hint, id=f"migrator.E0{fault.number}")
+            for fault in configuration.faults(alias, entry)
+        ]
+        found += errors or _warnings(alias, entry)
+    return found
+
+
+@register("migrator", Tags.caches, deploy=True)
+def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check with the servers that OLD and NEW are two places."""
+    found: list[CheckMessage] = []
+    for alias, entry in transitions():
+        if any(configuration.faults(alias, entry)):
+            continue
+        try:
+            is_one = is_one_place(*(configuration.open_side(entry, side) for side in ("OLD", "NEW")))
+        except Exception as error:
+            kind = type(error).__qualname__
+            found.append(
+                Warning(
+                    f"OLD or NEW of CACHES[{alias!r}] does not answer ({kind}).",
+                    hint="Look at its LOCATION and at the server.",
+                    id="migrator.W020",
+                )
+            )
+            continue
+        if is_one:
+            found.append(
+                Error(
+                    f"OLD and NEW of CACHES[{alias!r}] are the same place.",
+                    hint="Give NEW another LOCATION, KEY_PREFIX or VERSION.",
+                    id="migrator.E028",
+                )
+            )
+    return found
+
+
+def transitions() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the entries of CACHES whose backend is a transition."""
+    for alias, entry in caches.settings.items():
+        try:
+            backend = import_string(entry["BACKEND"])
+        except (ImportError, KeyError, TypeError):
+            continue  # which Django tells where the cache is used
+        if inspect.isclass(backend) and issubclass(backend, TransitionCache):
+            yield alias, entry
+
+
+def _warnings(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
+    return [
+        Warning(f"CACHES[{alias!r}]['{side}'] {found}", hint=hint, id=f"migrator.W0{number}")
+        for side in ("OLD", "NEW")
+        for number, found, hint in _doubts(side, configuration.side_setting(entry, side))
+    ]
+
+
+def _doubts(side: str, setting: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
+    names = set(dotted_names(import_string(setting["BACKEND"])))
+    if _LOCAL in names:
+        yield 21, "lives inside each process.", "What one worker changes, the others do not see; this is for tests."
+    if side == "OLD" and not names & set(READERS):
+        yield (
+            22,
+            f"is a {setting['BACKEND']}, which does not tell how long a value has left.",
+            "Its values are served but not taken over to NEW: copy them, or wait until they have expired.",
+        )
+    if (setting.get("OPTIONS") or {}).get("IGNORE_EXCEPTIONS"):
+        yield (
+            23,
+            "has IGNORE_EXCEPTIONS, which hides writes that fail.",
+            "Take it out for the change: an earlier value can come back after a write that failed unseen.",
+        )

@@ -1,0 +1,244 @@
+"""The backend itself: each call goes to the caches of the phase that it finds, sync and async alike."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from ...phases import Phase, phase_reader
+from ...tally import Tally, tally_for_cache
+from . import configuration
+from .dual_new import DualNew
+from .dual_old import DualOld
+from .extras import extra
+from .sides import Sides, Worker
+
+Version = int | None
+
+_workers: dict[tuple[str, str], Worker] = {}
+_making = threading.Lock()
+
+
+class _Deciders:
+    """An attribute that each side has as its own; asked for, it is that of the side that decides."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cache: TransitionCache, owner: type | None = None) -> Any:
+        return getattr(cache._decider(), self._name)
+
+    def __set__(self, cache: TransitionCache, value: Any) -> None:
+        """Leave the sides as they are: Django's constructor sets what the outer setting says."""
+
+
+class TransitionCache(BaseCache):
+    """A cache that is changing from OLD to NEW. Its settings are told in the package."""
+
+    default_timeout = _Deciders()
+    key_prefix = _Deciders()
+    version = _Deciders()
+    key_func = _Deciders()
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        name = configuration.name_of(params)
+        configuration.check(name, {**params, "LOCATION": location})
+        self._phase = _phase_of(params["PHASE"], name)
+        self.OLD: Any = configuration.open_side(params, "OLD")
+        self.NEW: Any = configuration.open_side(params, "NEW")
+        self._sides = Sides(
+            name=name,
+            old=self.OLD,
+            new=self.NEW,
+            worker=_worker(name, params),
+            tally=self.tally,
+            misses_when_old_is_down=configuration.option(params, "OLD_DOWN") == "miss",
+            clears_old=configuration.option(params, "CLEAR_OLD"),
+        )
+        self._name = name
+        self._tally: Tally | None = None
+        self._duals = {Phase.DUAL_OLD: DualOld(self._sides), Phase.DUAL_NEW: DualNew(self._sides)}
+
+    @property
+    def phase(self) -> Phase:
+        """The phase at this moment."""
+        phase: Phase = self._phase()
+        return phase
+
+    def tally(self) -> Tally:
+        """Return what this transition is counted in; the sums of all workers are kept in NEW."""
+        if self._tally is None:
+            self._tally = tally_for_cache(f"cache.{self._name}", self.NEW)
+        return self._tally
+
+    def _decider(self) -> Any:
+        return self.NEW if self._phase().new_decides else self.OLD
+
+    def _reads(self) -> Any:
+        phase = self._phase()
+        if phase is Phase.OLD:
+            return self.OLD
+        self._sides.try_to_pay(phase=phase)
+        if phase is Phase.NEW:
+            return self.NEW
+        self._sides.check_apart()
+        return self._duals[phase]
+
+    def _writes(self) -> Any:
+        there = self._reads()
+        if there is self.NEW:
+            self._sides.keep_fence()
+        return there
+
+    def make_key(self, key: str, version: Version = None) -> str:
+        return str(self._decider().make_key(key, version=version))
+
+    def validate_key(self, key: str) -> None:
+        self._decider().validate_key(key)
+
+    # Reading
+
+    def get(self, key: str, default: Any = None, version: Version = None) -> Any:
+        return self._reads().get(key, default, version=version)
+
+    def get_many(self, keys: Iterable[Any], version: Version = None) -> dict[str, Any]:
+        found: dict[str, Any] = self._reads().get_many(list(keys), version=version)
+        return found
+
+    def has_key(self, key: str, version: Version = None) -> bool:
+        return bool(self._reads().has_key(key, version=version))
+
+    # Writing
+
+    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> Any:
+        return self._writes().set(key, value, timeout, version=version)
+
+    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> bool:
+        return bool(self._writes().add(key, value, timeout, version=version))
+
+    def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> bool:
+        return bool(self._writes().touch(key, timeout, version=version))
+
+    def incr(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return self._writes().incr(key, delta, version=version)
+
+    def decr(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return self._writes().decr(key, delta, version=version)
+
+    def incr_version(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return self._writes().incr_version(key, delta, version=version)
+
+    def decr_version(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return self._writes().decr_version(key, delta, version=version)
+
+    def delete(self, key: str, version: Version = None) -> bool:
+        return bool(self._writes().delete(key, version=version))
+
+    def set_many(self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> list[str]:
+        return list(self._writes().set_many(data, timeout, version=version) or [])
+
+    def delete_many(self, keys: Iterable[Any], version: Version = None) -> Any:
+        return self._writes().delete_many(list(keys), version=version)
+
+    def clear(self) -> Any:
+        there = self._writes()
+        answer = there.clear()
+        if there is self.NEW:
+            self._sides.marks.fence()  # which was cleared as well
+        return answer
+
+    def close(self, **kwargs: Any) -> None:
+        for side in (self.OLD, self.NEW):
+            try:
+                side.close(**kwargs)
+            except Exception as error:
+                if side is self._decider():
+                    raise
+                self._sides.forgive(error, "close", phase=self._phase())
+
+    # The same, awaited
+
+    async def _awaited(self, name: str, *args: Any) -> Any:
+        """Let a lone side answer in its own asynchronous way; all else takes the steps above, in Django's thread."""
+        phase = self._phase()
+        if not phase.is_dual:
+            side = self._decider()
+            # Django's own asynchronous methods may leave a backend's better ones aside.
+            if getattr(type(side), f"a{name}") is not getattr(BaseCache, f"a{name}"):
+                if phase is Phase.NEW and name not in ("get", "get_many", "has_key"):
+                    await sync_to_async(self._sides.keep_fence, thread_sensitive=True)()
+                return await getattr(side, f"a{name}")(*args)
+        return await sync_to_async(getattr(self, name), thread_sensitive=True)(*args)
+
+    async def aget(self, key: str, default: Any = None, version: Version = None) -> Any:
+        return await self._awaited("get", key, default, version)
+
+    async def aget_many(self, keys: Iterable[Any], version: Version = None) -> Any:
+        return await self._awaited("get_many", list(keys), version)
+
+    async def ahas_key(self, key: str, version: Version = None) -> Any:
+        return await self._awaited("has_key", key, version)
+
+    async def aset(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> Any:
+        return await self._awaited("set", key, value, timeout, version)
+
+    async def aadd(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> Any:
+        return await self._awaited("add", key, value, timeout, version)
+
+    async def atouch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> Any:
+        return await self._awaited("touch", key, timeout, version)
+
+    async def aincr(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return await self._awaited("incr", key, delta, version)
+
+    async def adecr(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return await self._awaited("decr", key, delta, version)
+
+    async def aincr_version(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return await self._awaited("incr_version", key, delta, version)
+
+    async def adecr_version(self, key: str, delta: int = 1, version: Version = None) -> Any:
+        return await self._awaited("decr_version", key, delta, version)
+
+    async def adelete(self, key: str, version: Version = None) -> Any:
+        return await self._awaited("delete", key, version)
+
+    async def aset_many(self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> Any:
+        return await self._awaited("set_many", data, timeout, version)
+
+    async def adelete_many(self, keys: Iterable[Any], version: Version = None) -> Any:
+        return await self._awaited("delete_many", list(keys), version)
+
+    async def aclear(self) -> Any:
+        return await self._awaited("clear")
+
+    async def aclose(self, **kwargs: Any) -> None:
+        await sync_to_async(self.close, thread_sensitive=True)(**kwargs)
+
+    # What only some backends have
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("OLD", "NEW"):
+            raise AttributeError(name)
+        return extra(self._sides, self._phase(), name)
+
+
+def _phase_of(setting: Any, name: str) -> Any:
+    """Return what tells the phase; a constant is read once."""
+    read = phase_reader(setting, name=f"CACHES[{name!r}]['PHASE']")
+    if isinstance(setting, str) and setting in list(Phase):
+        phase = read()
+        return lambda: phase
+    return read
+
+
+def _worker(name: str, params: Mapping[str, Any]) -> Worker:
+    """Return what this process knows of a transition; each thread has caches of its own."""
+    key = (name, repr([configuration.side_setting(params, side) for side in ("OLD", "NEW")]))
+    with _making:
+        return _workers.setdefault(key, Worker())

@@ -1,0 +1,160 @@
+"""The two caches of a transition, how errors of the one that does not decide are borne, and what is counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router, transaction
+
+from ...phases import Phase
+from ...tally import Tally
+from .marks import Marks
+from .readers import Reader, TableReader, reader_of
+
+logger = logging.getLogger("migrator.caches.transition")
+
+Answer = TypeVar("Answer")
+FENCE_SECONDS = 60.0
+# A promotion that was begun before the fence was put up, and takes no longer, is over before NEW is changed alone.
+GRACE_SECONDS = 0.1
+_PROBE = "migrator.transition.probe"
+_PROBE_SECONDS = 60
+PAY_SECONDS = 1.0
+# More deletions than these are not remembered: by then NEW has to be cleared anyway.
+MOST_OWED = 100_000
+
+
+@dataclass
+class Worker:
+    """What one process knows of a transition, whichever of its threads learnt it."""
+
+    fence_due: float = 0.0
+    probe_due: float = 0.0
+    is_one_place: bool = False
+    owed: set[tuple[str, int | None]] = field(default_factory=set)
+    pay_due: float = 0.0
+    has_overflowed: bool = False
+
+
+class Sides:
+    """OLD and NEW as objects of this thread, with what belongs to both."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        old: BaseCache,
+        new: BaseCache,
+        worker: Worker,
+        tally: Callable[[], Tally],
+        misses_when_old_is_down: bool,
+        clears_old: bool,
+    ) -> None:
+        self.name = name
+        self.old: Any = old
+        self.new: Any = new
+        self.worker = worker
+        self.misses_when_old_is_down = misses_when_old_is_down
+        self.clears_old = clears_old
+        self.marks = Marks(old=old, new=new)
+        self.reader: Reader = reader_of(old)
+        self.new_reader: Reader = reader_of(new)
+        self._tally = tally
+
+    def count(self, event: str, number: int = 1, *, phase: Phase) -> None:
+        """Count what happened; nothing is counted for nought."""
+        if number:
+            self._tally().count(event, number, phase=phase)
+
+    def forgive(self, error: Exception, what: str, *, phase: Phase) -> None:
+        """Log and count an error of the side that does not decide."""
+        side = "OLD" if phase.new_decides else "NEW"
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        # An error's own text may hold keys.
+        logger.warning("%s of the cache %r failed to %s in phase %s (%s).", side, self.name, what, phase, kind)
+        self.count("shadow_error", phase=phase)
+
+    def keep_fence(self) -> None:
+        """Before NEW is changed alone: say so, once a minute, to workers that would still ask OLD."""
+        if self.worker.fence_due > time.monotonic():
+            return
+        self.fence()
+        self.worker.fence_due = time.monotonic() + FENCE_SECONDS
+
+    def fence(self) -> None:
+        """Put up the fence, and let others end what they had begun before."""
+        if self.marks.fence():
+            time.sleep(GRACE_SECONDS)
+
+    def check_apart(self) -> None:
+        """Raise :exc:`ImproperlyConfigured` where what is written to NEW is found in OLD; asked once in a process."""
+        if self.worker.probe_due <= time.monotonic():
+            try:
+                self.worker.is_one_place = is_one_place(self.old, self.new)
+                self.worker.probe_due = float("inf")
+            except Exception:  # a side that is down says so itself where it matters
+                self.worker.probe_due = time.monotonic() + FENCE_SECONDS
+        if self.worker.is_one_place:
+            raise ImproperlyConfigured(
+                f"OLD and NEW of the cache {self.name!r} are the same place: what is written to NEW is found in OLD. "
+                "Give NEW another LOCATION, KEY_PREFIX or VERSION."
+            )
+
+    def after_commit(self, act: Callable[[], object]) -> None:
+        """Act once more when the transaction ends in which OLD's table was changed; until then others see it as it was.
+
+        What they promote meanwhile is the earlier value.
+        """
+        if isinstance(self.reader, TableReader):
+            database = router.db_for_write(self.old.cache_model_class)
+            if connections[database].in_atomic_block:
+                transaction.on_commit(act, using=database, robust=True)
+
+    # Deletions in NEW that did not reach it
+
+    def owe(self, keys: Collection[str], version: int | None) -> None:
+        """Remember keys that NEW may still hold with an earlier value."""
+        self.worker.pay_due = time.monotonic() + PAY_SECONDS
+        if len(self.worker.owed) + len(keys) <= MOST_OWED:
+            self.worker.owed.update((key, version) for key in keys)
+        elif not self.worker.has_overflowed:
+            self.worker.has_overflowed = True
+            logger.error(
+                "NEW of the cache %r has missed more deletions than are remembered: clear it before it decides.",
+                self.name,
+            )
+
+    def pay(self) -> None:
+        """Delete from NEW what could not be deleted when it was due."""
+        owed = list(self.worker.owed)
+        for version in {version for _, version in owed}:
+            self.new.delete_many([key for key, other in owed if other == version], version=version)
+        self.worker.owed.difference_update(owed)
+
+    def try_to_pay(self, *, phase: Phase) -> None:
+        """Pay where nothing else is written, once a second at most."""
+        if self.worker.owed and self.worker.pay_due <= time.monotonic():
+            self.worker.pay_due = time.monotonic() + PAY_SECONDS
+            try:
+                self.pay()
+            except Exception as error:
+                if phase.new_decides:
+                    raise
+                self.forgive(error, "delete", phase=phase)
+
+
+def is_one_place(old: Any, new: Any) -> bool:
+    """Tell whether two caches hold their keys in one place, by writing a key to one and looking for it in the other."""
+    token, key = uuid4().hex, f"{_PROBE}.{uuid4().hex}"
+    new.set(key, token, _PROBE_SECONDS)
+    try:
+        return bool(old.get(key) == token)
+    finally:
+        new.delete(key)

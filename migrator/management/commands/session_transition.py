@@ -1,0 +1,48 @@
+"""Tell how far a change of session stores is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...progress import Progress
+from ...prompts import Prompter
+from ...report import Report
+from ...sessions.standing import QUIET_SECONDS, session_transition
+from ...sessions.transition_outcome import standing_report
+from ..base import MigratorCommand, positive_integer
+
+
+class Command(MigratorCommand):
+    help = "Tell how far the transition of MIGRATOR['SESSIONS'] is, and whether its next step is safe."
+
+    def add_options(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--verify",
+            choices=("quick", "full"),
+            help="Compare the two stores as well: existence and expiry, or the data also (default: not).",
+        )
+        parser.add_argument(
+            "--quiet-for",
+            type=positive_integer,
+            default=QUIET_SECONDS,
+            metavar="SECONDS",
+            help="For how long nothing that speaks against the next step may have been counted (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--trust-pickle",
+            action="store_true",
+            help="With --verify full: read pickles whatever they name. Only where nobody else can write to the cache.",
+        )
+        parser.add_argument("--reset", action="store_true", help="Forget what was counted, after telling it.")
+
+    def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        found = session_transition(
+            verify=options["verify"],
+            quiet_for=options["quiet_for"],
+            reset=options["reset"],
+            trust_pickle=options["trust_pickle"],
+            progress=progress,
+        )
+        return standing_report(found)

@@ -1,0 +1,112 @@
+"""The transition that the settings describe: its two sides, the phase of each key, and what is counted."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from ... import conf
+from ...caches.stores.base import digest
+from ...phases import Phase, is_rolled_out, percentage_reader, phase_reader
+from ..engines import cache_prefix
+from ..tallying import tally_for_sessions
+from .following import Follower
+from .sides import Side
+
+logger = logging.getLogger("migrator.sessions.transition")
+
+
+class Transition:
+    """What all session stores of a process share."""
+
+    def __init__(self, setting: conf.Sessions) -> None:
+        self.old, self.new = Side("OLD", setting.OLD), Side("NEW", setting.NEW)
+        if problem := one_place(self.old, self.new):
+            raise ImproperlyConfigured(problem)
+        self._read_phase = phase_reader(setting.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")
+        self._read_share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
+        self._forth = Follower(self.old, self.new)
+        self._back = Follower(self.new, self.old, gives_way=True)
+        self.count = tally_for_sessions().count
+
+    def phase(self, key: str | None = None) -> Phase:
+        """Read the phase, that of a key where it is rolled out key by key."""
+        phase = self._read_phase()
+        if phase is Phase.DUAL_OLD and key is not None:
+            share = self._read_share()
+            if share and is_rolled_out(key, share):
+                return Phase.DUAL_NEW
+        return phase
+
+    def authority(self, phase: Phase) -> Side:
+        """Return the side that decides."""
+        return self.new if phase.new_decides else self.old
+
+    def shadow(self, phase: Phase) -> Side:
+        """Return the side that follows."""
+        return self.old if phase.new_decides else self.new
+
+    def follower(self, authority: Side) -> Follower:
+        """Return what keeps the other side at ``authority``."""
+        return self._back if authority is self.new else self._forth
+
+    def close(self) -> None:
+        """Give up this thread's own connections to both sides."""
+        for side in (self.old, self.new):
+            side.close()
+
+    @contextmanager
+    def forgiving(self, side: Side, key: str, phase: Phase) -> Iterator[None]:
+        """Log and count what goes wrong with the side that does not decide."""
+        try:
+            with side.savepoint():
+                yield
+        except Exception as error:
+            side.close()
+            self.count("shadow_error", phase=phase)
+            # The message of an error may hold the key, or what the session holds.
+            logger.warning("%s failed for session %s: %s", side.name, digest(key), type(error).__name__)
+
+
+def one_place(old: Side, new: Side) -> str | None:
+    """Say why two sides are, or may be, one and the same place as far as the settings tell; None where they are two."""
+    if old.model is not None and old.model is new.model:
+        if None in (old.setting.DATABASE, new.setting.DATABASE):
+            return (
+                f"Both sides of MIGRATOR['SESSIONS'] keep {old.model._meta.label}. "
+                "Say with DATABASE, for each of them, in which database."
+            )
+        is_one = old.setting.DATABASE == new.setting.DATABASE
+    elif old.keeps_rows or new.keeps_rows:
+        is_one = False
+    else:
+        is_one = (old.cache, cache_prefix(old.engine)) == (new.cache, cache_prefix(new.engine))
+    return "Both sides of MIGRATOR['SESSIONS'] are one place." if is_one else None
+
+
+@functools.cache
+def transition() -> Transition:
+    """Return the transition of the settings; raise :exc:`ImproperlyConfigured` where they describe none."""
+    setting = conf.load().SESSIONS
+    if setting is None:
+        raise ImproperlyConfigured(
+            "SESSION_ENGINE is 'migrator.sessions.transition', and MIGRATOR['SESSIONS'] does not say "
+            "which stores it keeps. Write MIGRATOR = {'SESSIONS': {'OLD': {...}, 'NEW': {...}, 'PHASE': 'old'}}."
+        )
+    return Transition(setting)
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "MIGRATOR" or setting.startswith(("SESSION", "CACHES", "DATABASE", "SECRET_KEY", "INSTALLED_APPS")):
+        if transition.cache_info().currsize:
+            transition().close()
+        transition.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="migrator.sessions.transition")

@@ -1,0 +1,60 @@
+"""Work on the shadow put off until a transaction is over, for what may yet be rolled back must not be followed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.core.signals import request_finished
+from django.db import transaction
+
+from .sides import Side
+
+_waiting = threading.local()
+
+
+class _Work:
+    def __init__(self, sides: tuple[Side, ...], do: Callable[[], None]) -> None:
+        self.sides, self.do = sides, do
+
+    def wait_or_run(self) -> None:
+        """Run once no side is in a transaction."""
+        for side in self.sides:
+            if side.is_in_transaction:
+                transaction.on_commit(partial(self.wait_or_run), using=side.database)
+                return
+        self.run()
+
+    def run(self) -> None:
+        waiting = _list()
+        if self in waiting:
+            waiting.remove(self)
+            self.do()
+
+
+def _list() -> list[_Work]:
+    if not hasattr(_waiting, "work"):
+        _waiting.work = []
+    found: list[_Work] = _waiting.work
+    return found
+
+
+def after_transactions(do: Callable[[], None], *sides: Side) -> None:
+    """Do it now, or when the transactions of ``sides`` have ended, in whatever way they end.
+
+    After a rollback it is done at the end of the request: the other side may keep what this one has lost.
+    """
+    work = _Work(sides, do)
+    _list().append(work)
+    work.wait_or_run()
+
+
+def run_waiting(**kwargs: Any) -> None:
+    """Do what still waits."""
+    for work in list(_list()):
+        work.run()
+
+
+request_finished.connect(run_waiting, dispatch_uid="migrator.sessions.transition")

@@ -1,0 +1,236 @@
+"""One of the two stores of a transition: its engine, which answers, and its place, read and written exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router, transaction
+from django.utils import timezone
+
+from ...caches.stores.base import MICROSECONDS, now
+from ...caches.tables.reading import EPOCH, MICROSECOND
+from ...conf import SessionSide
+from ...errors import MigratorError
+from ..codec import Data, Unreadable
+from ..engines import cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
+from ..layouts import session_layout
+from ..records import End, Session
+from ..stores.cache import CacheStore
+from ..stores.files import FileStore
+from ..stores.table import TableStore
+from .bindings import tied_engine
+
+if TYPE_CHECKING:
+    from ..stores.base import Store
+
+
+class Side:
+    """OLD or NEW. Where engine and place can both do a thing, the engine does what its own code may add to."""
+
+    def __init__(self, name: str, setting: SessionSide) -> None:
+        self.name, self.setting = name, setting
+        try:
+            engine = engine_class(setting.ENGINE)
+            self.engine = tied_engine(engine, database=setting.DATABASE, cache=setting.CACHE)
+        except (MigratorError, ImproperlyConfigured) as error:
+            raise ImproperlyConfigured(f"MIGRATOR['SESSIONS']['{name}']: {error}") from error
+        self._takes = [name for name in ("user_agent", "ip") if name in inspect.signature(engine.__init__).parameters]
+        self.keeps_rows = keeps_rows(engine)
+        self._keeps_files = keeps_files(engine)
+        # Django's own save() writes over a key in two steps, between which the session may end.
+        self._is_plain_cache = engine.save is CacheEngine.save if not self.keeps_rows else False
+        self._opened = threading.local()
+        self._first: Store | None = None
+
+    # What it is
+
+    @property
+    def database(self) -> str | None:
+        """The alias of the database that its rows are written in, None for a side without rows."""
+        if not self.keeps_rows:
+            return None
+        return self.setting.DATABASE or router.db_for_write(self.model)
+
+    @property
+    def model(self) -> Any:
+        """The model of its rows, None without rows."""
+        return engine_model(self.engine) if self.keeps_rows else None
+
+    @property
+    def cache(self) -> str | None:
+        """The alias of its cache, of that before its rows also; None for a side without a cache."""
+        if cache_prefix(self.engine) is None:
+            return None
+        return self.setting.CACHE or settings.SESSION_CACHE_ALIAS
+
+    @property
+    def end(self) -> End:
+        """What a copy or a verification calls it."""
+        if self.keeps_rows:
+            label = self.model._meta.label
+            return End("db", self.database, self.setting.ENGINE, label, cache=self.cache)
+        return End("file" if self._keeps_files else "cache", self.cache, self.setting.ENGINE)
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether what is written now may yet be rolled back."""
+        alias = self.database
+        return alias is not None and connections[alias].in_atomic_block
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Keep a statement that fails from breaking the transaction that it would be a part of."""
+        return transaction.atomic(using=self.database) if self.is_in_transaction else nullcontext()
+
+    @property
+    def store(self) -> Store:
+        """Its place, opened once in each thread."""
+        opened = self._opened
+        if getattr(opened, "process", None) != os.getpid():
+            opened.store, opened.process = self._open(), os.getpid()
+        store: Store = opened.store
+        return store
+
+    def close(self) -> None:
+        """Give up this thread's connections; the next use opens them again, so that broken ones heal."""
+        self._first = None
+        if getattr(self._opened, "process", None) == os.getpid():
+            self._opened.process = None
+            with suppress(Exception):  # it may be what is broken
+                self._opened.store.close()
+
+    @contextmanager
+    def _healing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.close()
+            raise
+
+    def _open(self) -> Store:
+        """Open the place for this thread, as it was first opened if it was."""
+        first = self._first
+        if isinstance(first, CacheStore):
+            return first.in_this_thread()
+        found = self._open_table(first) if self.keeps_rows else (self._open_cache() or FileStore(engine=self.engine()))
+        self._first = found
+        return found
+
+    def _open_cache(self) -> CacheStore | None:
+        prefix, alias = cache_prefix(self.engine), self.cache
+        if prefix is None or alias is None:
+            return None
+        return CacheStore(alias=alias, engine=self.engine(), prefix=prefix, trust_pickle=True, is_listed=False)
+
+    def _open_table(self, first: Store | None) -> TableStore:
+        before = self._open_cache()
+        return TableStore(
+            alias=self.setting.DATABASE,
+            described=session_layout(self.model._meta.label),
+            engine=self.engine(),
+            shadow=before,
+            is_there=first is not None,
+        )
+
+    # Sessions
+
+    def instance(self, key: str | None, user_agent: str | None, ip: str | None) -> Any:
+        """Make the engine's session of a key; nothing is loaded."""
+        known = {"user_agent": user_agent, "ip": ip}
+        return self.engine(key, **{name: known[name] for name in self._takes})
+
+    def read(self, engine: Any) -> Data | None:
+        """Return the data of an engine's session, None where there is none; raise where the store does not answer."""
+        if self.keeps_rows:
+            data: Data = engine.load()
+            return None if engine.session_key is None else data
+        if self._keeps_files:  # whose load() begins a session in place of one that has expired
+            session = self.fetch(engine.session_key)
+            return None if session is None else self.data_of(session)
+        # Its load() holds a cache that fails for one without the session.
+        found: Data | None = engine._cache.get(engine.cache_key_prefix + engine.session_key)
+        return found
+
+    def data_of(self, session: Session) -> Data:
+        """Read a payload; what cannot be read is an empty session, as it is to the engines."""
+        try:
+            return self.store.load(session)
+        except Unreadable:
+            return {}
+
+    def fetch(self, key: str) -> Session | None:
+        """Return a session as the place keeps it, with its exact expiry."""
+        with self._healing():
+            return self.store.fetch([key]).get(key)
+
+    def holds(self, key: str) -> bool:
+        """Tell whether the place has a session that has not expired."""
+        with self._healing():
+            return bool(self.store.present([key]))
+
+    def delete(self, key: str) -> None:
+        """End a session, whatever it holds."""
+        self.engine().delete(key)
+
+    def insert(self, engine: Any) -> bool:
+        """Write a new session; tell whether its key was free."""
+        if self._is_plain_cache:
+            with self._healing():
+                session = self._spelled(engine)
+                return _has_expired(session) or bool(self.store.add([session]))
+        try:
+            engine.save(must_create=True)
+        except CreateError:
+            return False
+        return True
+
+    def update(self, engine: Any) -> bool:
+        """Write over a session that is there; tell whether it was."""
+        if self._is_plain_cache:
+            with self._healing():
+                session = self._spelled(engine)
+                if not _has_expired(session):
+                    return self.store.update(session)
+                engine.delete()
+                return True
+        try:
+            engine.save()
+        except UpdateError:
+            return False
+        return True
+
+    def saved(self, engine: Any) -> Session:
+        """Return what was just written, as the place keeps it."""
+        if self._is_plain_cache:
+            session: Session = engine.spelled
+            return session
+        if self.keeps_rows:
+            return Session(engine.session_key, engine.text or "", _expiry(engine))
+        # Only the place knows what such an engine makes of it. Gone already is as good as expired.
+        return self.fetch(engine.session_key) or Session(engine.session_key, "", 0)
+
+    def _spelled(self, engine: Any) -> Session:
+        expires = _expiry(engine)
+        payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS)
+        engine.spelled = Session(engine.session_key, payload, expires)
+        return engine.spelled  # type: ignore[no-any-return]
+
+
+def _expiry(engine: SessionBase) -> int:
+    moment: dt.datetime = engine.get_expiry_date()
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment)
+    return (moment - EPOCH) // MICROSECOND
+
+
+def _has_expired(session: Session) -> bool:
+    return session.expires is not None and session.expires <= now()

@@ -1,0 +1,1 @@
+"""Tests of the cache that changes from one backend to another."""

@@ -1,0 +1,1 @@
+"""Workers of a site whose session stores change under them, each a process of its own."""

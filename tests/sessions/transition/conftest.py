@@ -1,0 +1,54 @@
+"""Sites in transition."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, ProgrammingError
+
+from migrator.phases import Phase
+from migrator.sessions.transition import configuration
+from migrator.sessions.transition.postponing import run_waiting
+from tests.servers.databases import FreshDatabases
+from tests.sessions.transition.pairs import Named, Site, site_of
+
+
+class Counts(Counter[str]):
+    """What a site counted, by event."""
+
+    def count(self, event: str, number: int = 1, *, phase: Phase) -> None:
+        self[event] += number
+
+
+@pytest.fixture(autouse=True)
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
+    """Give what is counted, in place of adding it up in a shared place."""
+    found = Counts()
+    monkeypatch.setattr(configuration, "tally_for_sessions", lambda: found)
+    return found
+
+
+@pytest.fixture
+def fresh(databases: FreshDatabases) -> Callable[[Named], None]:
+    """Give a function that empties a side, and makes its database where there is none."""
+
+    def prepare(side: Named) -> None:
+        try:
+            side.clear()
+        except (OperationalError, ProgrammingError):
+            if side.setting["DATABASE"] != "default":
+                databases.fresh(side.setting["DATABASE"])
+            side.make_table()
+            side.clear()
+
+    return prepare
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, fresh: Callable[..., None]) -> Iterator[Site]:
+    """Give the site of the test's pair, in the phase `old`."""
+    pair: Any = request.getfixturevalue("pair")
+    with site_of(*pair, fresh=fresh) as site:
+        yield site
+        run_waiting()

@@ -1,0 +1,264 @@
+"""What reaches the other side, and when: data, expiry, columns, ends; in and out of transactions; in a roll-out."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.contrib.auth import SESSION_KEY as USER_KEY
+from django.db import connections, transaction
+from django.utils import timezone
+
+from migrator.phases import Phase, is_rolled_out
+from migrator.sessions.records import Session
+from migrator.sessions.transition import SessionStore
+from migrator.sessions.transition.postponing import run_waiting
+from tests.sessions.places import new_key
+from tests.sessions.transition.pairs import (
+    MEMCACHED,
+    MYSQL,
+    PAIRS,
+    POSTGRESQL,
+    POSTGRESQL_B,
+    QSESSIONS,
+    REDIS,
+    REDIS_OTHER,
+    USER_SESSIONS,
+    Named,
+    Site,
+    param,
+    site_of,
+)
+
+EXACT = [
+    param(*pair) for pair in [(REDIS, POSTGRESQL), (POSTGRESQL, REDIS), (REDIS, REDIS_OTHER), (MYSQL, POSTGRESQL_B)]
+]
+DUAL = pytest.mark.parametrize("phase", [Phase.DUAL_OLD, Phase.DUAL_NEW])
+
+
+@pytest.fixture
+def site(pair: tuple[Named, Named], fresh: Callable[..., None]) -> Iterator[Site]:
+    with site_of(*pair, fresh=fresh) as site:
+        yield site
+        run_waiting()
+
+
+def saved(site: Site, phase: Phase, **data: Any) -> str:
+    session = site.session(None, phase)
+    session.update(data)
+    session.save()
+    return str(session.session_key)
+
+
+@DUAL
+@pytest.mark.parametrize("pair", [param(*pair) for pair in PAIRS])
+def test_both_sides_hold_what_was_saved(site: Site, phase: Phase) -> None:
+    key = saved(site, phase, a=1)
+    session = site.session(key)
+    session["a"] = 2
+    session.save()
+    assert [data["a"] for data in site.both(key)] == [2, 2]
+    session.cycle_key()
+    assert site.both(key) == (None, None)
+    assert [data["a"] for data in site.both(session.session_key)] == [2, 2]
+    session.flush()
+    assert site.both(session.session_key or key) == (None, None)
+
+
+@DUAL
+@pytest.mark.parametrize("pair", EXACT)
+@pytest.mark.parametrize("expiry", [None, 0, 300, "a date"], ids=str)
+def test_both_sides_end_at_one_moment(site: Site, phase: Phase, expiry: Any) -> None:
+    key = saved(site, phase, a=1)
+    session = site.session(key)
+    moment = timezone.now() + dt.timedelta(hours=5, microseconds=123_456)
+    session.set_expiry(moment if expiry == "a date" else expiry)
+    session.save()
+    one, other = site.expiries(key)
+    assert abs(one - other) < 1000
+    if expiry == "a date":
+        assert abs(one - moment.timestamp() * 1_000_000) < 1000
+
+
+@pytest.mark.parametrize("pair", EXACT)
+def test_a_moved_session_keeps_its_end(site: Site) -> None:
+    key = saved(site, Phase.OLD, a=1)
+    held = site.change.old.fetch(key)
+    assert held is not None
+    end = held.expires - 1_000_000_000  # type: ignore[operator]
+    assert site.change.old.store.replace([(held, held._replace(expires=end))]) == {key}
+    assert site.session(key, Phase.DUAL_NEW).get("a") == 1
+    one, other = site.expiries(key)
+    assert abs(one - end) < 1000
+    assert abs(one - other) < 1000
+
+
+@pytest.mark.parametrize("pair", [param(MYSQL, MEMCACHED)])
+def test_whole_seconds_never_end_later(site: Site) -> None:
+    key = saved(site, Phase.DUAL_OLD, a=1)
+    one, other = site.expiries(key)
+    assert 0 <= one - other < 5_000_000
+
+
+@DUAL
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL), param(POSTGRESQL, REDIS)])
+def test_a_session_that_is_only_with_the_authority_reaches_the_shadow_with_its_next_save(
+    site: Site, phase: Phase, counts: Any
+) -> None:
+    key = saved(site, phase, a=1)
+    site.change.shadow(phase).delete(key)
+    session = site.session(key)
+    session["a"] = 2
+    session.save()
+    assert [data["a"] for data in site.both(key)] == [2, 2]
+    assert counts["shadow_error"] == 0
+
+
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])
+def test_a_save_puts_into_new_what_it_has_dropped(site: Site, counts: Any) -> None:
+    key = saved(site, Phase.DUAL_NEW, a=1)
+    session = site.session(key)
+    session["a"] = 2
+    site.change.new.delete(key)
+    session.save()
+    assert [data["a"] for data in site.both(key)] == [2, 2]
+    assert counts["promoted"] == 1
+
+
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])
+def test_counts_who_answered(site: Site, counts: Any) -> None:
+    key = saved(site, Phase.DUAL_OLD, a=1)
+    only_old = saved(site, Phase.OLD, a=1)
+    counts.clear()
+    for phase, wanted in [(Phase.OLD, key), (Phase.DUAL_OLD, key), (Phase.DUAL_NEW, key), (Phase.NEW, key)]:
+        site.session(wanted, phase).load()
+    site.session(only_old, Phase.DUAL_NEW).load()
+    site.session(new_key(), Phase.DUAL_NEW).load()
+    assert counts == {"hit_old": 3, "hit_new": 2, "fallback": 1, "promoted": 1, "miss": 1}
+
+
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])
+def test_counts_what_was_repaired(site: Site, counts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = saved(site, Phase.DUAL_OLD, a=1)
+    session = site.session(key)
+    session["a"] = 2
+    update = type(site.change.new.store).update
+
+    def update_after_another(store: Any, given: Session) -> bool:
+        monkeypatch.undo()
+        other = SessionStore(key)
+        other["a"] = 3
+        other.save()
+        return bool(update(store, given))
+
+    monkeypatch.setattr(type(site.change.new.store), "update", update_after_another)
+    session.save()
+    assert [data["a"] for data in site.both(key)] == [3, 3]
+    assert counts["repaired"] == 1
+
+
+# A roll-out
+
+
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])
+def test_a_roll_out_goes_key_by_key(site: Site) -> None:
+    keys = [saved(site, Phase.DUAL_OLD, a=1) for _ in range(40)]
+    site.share = 50
+    phases = {key: site.change.phase(key) for key in keys}
+    assert set(phases.values()) == {Phase.DUAL_OLD, Phase.DUAL_NEW}
+    for key, phase in phases.items():
+        assert (phase is Phase.DUAL_NEW) is is_rolled_out(key, 50)
+        session = site.session(key)
+        session["a"] = 2
+        session.save()
+        assert [data["a"] for data in site.both(key)] == [2, 2]
+        session.cycle_key()
+        assert [data["a"] for data in site.both(session.session_key)] == [2, 2]
+
+
+# Columns
+
+
+@pytest.mark.parametrize("pair", [param(USER_SESSIONS, REDIS), param(QSESSIONS, REDIS)])
+@pytest.mark.parametrize("phase", [Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW])
+def test_keeps_the_columns_of_user_address_and_browser(site: Site, phase: Phase, user: Any) -> None:
+    site.phase = phase
+    session = SessionStore(None, user_agent="Browser", ip="10.0.0.9")
+    session["a"] = 1
+    session.save()
+    session[USER_KEY] = str(user.pk)
+    session.save()
+    row = site.change.old.model.objects.using("default").get(pk=session.session_key)
+    assert (row.user_id, row.user_agent, row.ip) == (user.pk, "Browser", "10.0.0.9")
+    # What a save outside a request does not know is left as it was.
+    again = site.session(session.session_key, Phase.DUAL_NEW)
+    again["a"] = 2
+    again.save()
+    row.refresh_from_db(using="default")
+    assert (row.user_id, row.user_agent, row.ip) == (user.pk, "Browser", "10.0.0.9")
+
+
+@pytest.mark.parametrize("pair", [param(REDIS, QSESSIONS), param(REDIS, USER_SESSIONS)])
+def test_a_moved_row_knows_its_user(site: Site, user: Any) -> None:
+    keys = {user: saved(site, Phase.OLD, **{USER_KEY: user}) for user in (str(user.pk), "987654")}
+    for key in keys.values():
+        assert site.session(key, Phase.DUAL_NEW).get(USER_KEY)
+    rows = site.change.new.model.objects.using("default")
+    assert rows.get(pk=keys[str(user.pk)]).user_id == user.pk
+    assert rows.get(pk=keys["987654"]).user_id is None
+
+
+# Transactions
+
+
+class Undone(Exception):
+    pass
+
+
+@DUAL
+@pytest.mark.parametrize("pair", [param(POSTGRESQL, REDIS), param(REDIS, POSTGRESQL), param(POSTGRESQL, POSTGRESQL_B)])
+def test_the_shadow_follows_what_is_committed(site: Site, phase: Phase) -> None:
+    key = saved(site, phase, a=1)
+    with transaction.atomic(using="postgresql_a"):
+        session = site.session(key)
+        session["a"] = 2
+        session.save()
+        session.cycle_key()
+    assert site.both(key) == (None, None)
+    assert [data["a"] for data in site.both(session.session_key)] == [2, 2]
+
+
+@DUAL
+@pytest.mark.parametrize("pair", [param(POSTGRESQL, REDIS), param(REDIS, POSTGRESQL), param(POSTGRESQL, POSTGRESQL_B)])
+def test_both_sides_are_alike_after_what_is_rolled_back(site: Site, phase: Phase) -> None:
+    keys = [saved(site, phase, a=1), saved(site, phase, a=1)]
+    with suppress(Undone), transaction.atomic(using="postgresql_a"):
+        session = site.session(keys[0])
+        session["a"] = 2
+        session.save()
+        site.session(keys[1]).flush()
+        raise Undone
+    run_waiting()  # as the end of the request does
+    for key in keys:
+        one, other = site.both(key)
+        assert one == other
+
+
+@DUAL
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])
+def test_a_shadow_without_its_table_does_not_break_the_transaction(site: Site, phase: Phase, databases: Any) -> None:
+    key = saved(site, Phase.DUAL_OLD, a=1)
+    with connections["postgresql_a"].cursor() as cursor:
+        cursor.execute("ALTER TABLE django_session RENAME TO elsewhere")
+    try:
+        site.change.close()
+        with transaction.atomic(using="postgresql_a"):
+            site.session(key, Phase.DUAL_OLD).flush()
+            run_waiting()
+            with connections["postgresql_a"].cursor() as cursor:
+                cursor.execute("SELECT 1")
+                assert cursor.fetchone() == (1,)
+    finally:
+        with connections["postgresql_a"].cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO django_session")

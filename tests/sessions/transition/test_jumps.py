@@ -1,0 +1,72 @@
+"""`check --deploy` stops a deploy that would skip a phase."""
+
+from collections.abc import Callable
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from migrator.phases import Phase
+from migrator.sessions.tallying import tally_for_sessions
+from migrator.tally_places import Sums
+from tests.sessions.transition.pairs import REDIS, SQLITE, site_of
+
+pytestmark = pytest.mark.redis
+OLD, DUAL_OLD, DUAL_NEW, NEW = Phase
+
+
+def told(*, deploy: bool = True) -> list[str]:
+    found = run_checks(tags=["migrator"], include_deployment_checks=deploy)
+    return [f"{message.msg} {message.hint}" for message in found if message.id == "migrator.E050"]
+
+
+@pytest.mark.parametrize(
+    ("before", "phase", "first"),
+    [
+        (OLD, NEW, "dual_old"),
+        (OLD, DUAL_NEW, "dual_old"),
+        (NEW, OLD, "dual_new"),
+        (NEW, DUAL_OLD, "dual_new"),
+        (OLD, DUAL_OLD, None),
+        (DUAL_NEW, NEW, None),
+        (NEW, DUAL_NEW, None),
+        (NEW, NEW, None),
+    ],
+)
+def test_tells_a_jump(fresh: Callable[..., None], before: Phase, phase: Phase, first: str | None) -> None:
+    with site_of(REDIS, SQLITE, fresh=fresh) as site:
+        tally_for_sessions().reset()
+        tally_for_sessions().place.add("sessions", Sums({(before, "miss"): 1}))
+        site.phase = phase
+
+        found = told()
+
+    assert len(found) == (first is not None)
+    if first:
+        assert f"workers were last seen in {before.value!r}" in found[0]
+        assert f"Deploy {first!r} first." in found[0]
+
+
+def test_is_silent_without_counts_and_without_being_asked(fresh: Callable[..., None]) -> None:
+    with site_of(REDIS, SQLITE, fresh=fresh) as site:
+        tally_for_sessions().reset()
+        site.phase = NEW
+        assert told() == []
+
+        tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
+        assert told(deploy=False) == []
+
+
+def test_is_silent_where_the_counts_cannot_be_read(fresh: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ConnectionError
+
+    with site_of(REDIS, SQLITE, fresh=fresh):
+        monkeypatch.setattr(tally_for_sessions().place, "read", fail)
+        assert told() == []
+
+
+@pytest.mark.parametrize("migrator", [{}, {"SESSIONS": {"OLD": 1}}])
+def test_is_silent_without_a_change(migrator: dict[str, object]) -> None:
+    with override_settings(MIGRATOR=migrator):
+        assert told() == []
