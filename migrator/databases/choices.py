@@ -12,6 +12,7 @@ from ..progress import Progress
 from ..prompts import Prompter
 from .plan import Plan
 
+VERIFY = ("none", "count", "full")
 RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put back what was taken off."
 
 
@@ -49,8 +50,8 @@ def check_choices(choices: Choices, dest: str) -> None:
             f"--replace names {choices.replace!r}, and the destination is {dest!r}. It has to name the database whose "
             "rows will be lost. Nothing was written."
         )
-    if choices.verify not in ("none", "count"):
-        raise UsageError(f"verify is {choices.verify!r}; it is 'none' or 'count'.")
+    if choices.verify not in VERIFY:
+        raise UsageError(f"verify is {choices.verify!r}; it is one of {', '.join(VERIFY)}.")
     if choices.resume and choices.cleanup:
         raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
     if choices.on_error == "skip" and choices.rejects is None:

@@ -13,6 +13,7 @@ from ..interrupts import Interrupts
 from ..report import plural
 from .choices import Choices, Watcher
 from .chunks import Restriction, find_bounds
+from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
 from .ends import Ends, explained
 from .finish import put_back, reject_orphans, reset_counters
 from .identity import clear_caches
@@ -277,11 +278,35 @@ class Move:
         rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
         dest = self._ends.dest
         counts: tuple[TableCount, ...] = ()
-        if self._choices.verify == "count" and self._adds_rows:
+        if self._choices.verify != "none" and self._adds_rows:
             counts = self._count_added(plan, rejected)
-        elif self._choices.verify == "count":
+        elif self._choices.verify != "none":
             counts = count_tables(self._ends.source, dest, tables, rejected)
-        return Verification(counts, late_counters(dest, tables), tuple(find_dangling(dest, tables)))
+        contents = self._compare(plan, rejected) if self._choices.verify == "full" else ()
+        return Verification(counts, late_counters(dest, tables), tuple(find_dangling(dest, tables)), contents)
+
+    def _compare(self, plan: Plan, rejected: Mapping[str, int]) -> tuple[Contents, ...]:
+        """Compare the values of all rows of the plan, in the snapshot that they were copied from."""
+        pairings = [
+            Pairing(
+                planned.table,
+                self._ends.source,
+                self._ends.dest,
+                planned.source_rows,
+                restriction=planned.route.restriction,
+                mappings=planned.route.mappings,
+                allows_extra=self._adds_rows,
+                rejected=rejected[planned.table.name],
+            )
+            for planned in plan.tables
+        ]
+        return compare_contents(
+            pairings,
+            sample=None,
+            chunk_size=self._choices.chunk_size,
+            most=MOST_DIFFERENCES,
+            progress=self._watcher.progress,
+        )
 
     def _count_added(self, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
         """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""

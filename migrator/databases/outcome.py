@@ -32,4 +32,5 @@ class Outcome:
         """0 all well, 3 differences found, 4 rows rejected or not everything checked."""
         if self.verification and not self.verification.is_clean:
             return 3
-        return 4 if self.rows_rejected else 0
+        unchecked = self.verification and self.verification.unchecked
+        return 4 if self.rows_rejected or unchecked else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
 from .counting import Comparison
+from .differences import contents_documents, contents_grid, contents_lines, proof_lines
 from .engines.base.engine import Endpoint
 from .outcome import Outcome
 from .plan import Plan, TablePlan
@@ -117,6 +118,8 @@ def outcome_report(outcome: Outcome) -> Report:
     grids = [_tally_grid(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
+    if outcome.verification and outcome.verification.contents:
+        grids.append(contents_grid(outcome.verification.contents))
     document |= {
         "tables": [_tally_document(table, outcome.tallies[table.table.name]) for table in outcome.plan.tables],
         "seconds": round(outcome.seconds, 3),
@@ -169,6 +172,7 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     ]
     if outcome.verification:
         lines += verification_lines(outcome.verification)
+        lines += proof_lines(outcome.verification.contents, None)
     lines.append(
         f"{plural(outcome.rows_rejected, 'row')} rejected; the reject file holds them, and personal data with them."
         if outcome.rows_rejected
@@ -197,10 +201,11 @@ def count_grid(title: str, counts: Sequence[TableCount]) -> Grid:
     return Grid(title, ("model", "source", "destination", "difference", "status"), tuple(rows), footer)
 
 
-def verification_lines(verification: Verification) -> list[str]:
+def verification_lines(verification: Verification, *, with_values: bool = False) -> list[str]:
     """Say what was checked and what was found."""
     lines = [f"Counter behind its table: {late}." for late in verification.late_counters]
     lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
+    lines += contents_lines(verification.contents, with_values=with_values)
     if verification.counts:
         differing = len(verification.differing)
         lacking = sum(count.status == REJECTED for count in verification.counts)
@@ -218,8 +223,9 @@ def verification_lines(verification: Verification) -> list[str]:
     return lines
 
 
-def verification_document(verification: Verification) -> dict[str, Any]:
+def verification_document(verification: Verification, *, with_values: bool = False) -> dict[str, Any]:
     """Describe a comparison for programs."""
+    contents = contents_documents(verification.contents, with_values=with_values)
     return {
         "models": [
             {
@@ -228,6 +234,7 @@ def verification_document(verification: Verification) -> dict[str, Any]:
                 "source_rows": count.source_rows,
                 "dest_rows": count.dest_rows,
                 "status": count.status,
+                **contents.get(count.table, {}),
             }
             for count in verification.counts
         ],
@@ -236,21 +243,30 @@ def verification_document(verification: Verification) -> dict[str, Any]:
     }
 
 
-def comparison_report(comparison: Comparison) -> Report:
-    """Describe a comparison of two databases by their counts."""
+def comparison_report(comparison: Comparison, *, with_values: bool = False) -> Report:
+    """Describe a comparison of two databases; values are only shown ``with_values``."""
     verification = comparison.verification
-    heading = f"Counts\n  source      {comparison.source}\n  destination {comparison.dest}"
+    heading = f"Comparison\n  source      {comparison.source}\n  destination {comparison.dest}"
+    grids = [count_grid("Rows on both sides", verification.counts)]
+    if verification.contents:
+        grids.append(contents_grid(verification.contents))
     equal = sum(count.status == EQUAL for count in verification.counts)
     lines = [
-        *verification_lines(verification),
-        f"Proven: exact counts of {plural(len(verification.counts), 'table')}, {equal} of them equal. "
-        "Not proven: that the rows hold the same values.",
+        *verification_lines(verification, with_values=with_values),
+        *proof_lines(verification.contents, comparison.sample),
     ]
-    if comparison.exit_code:
+    if not verification.contents:
+        lines.append(
+            f"Proven: exact counts of {plural(len(verification.counts), 'table')}, {equal} of them equal. "
+            "Not proven: that the rows hold the same values (--mode full)."
+        )
+    if comparison.exit_code == 3:
         lines.append("Differences were found.")
     document = {
         "source": _endpoint(comparison.source),
         "dest": _endpoint(comparison.dest),
-        **verification_document(verification),
+        "mode": comparison.mode,
+        "seed": comparison.sample.seed if comparison.sample else None,
+        **verification_document(verification, with_values=with_values),
     }
-    return Report(heading, (count_grid("", verification.counts),), tuple(lines), document, comparison.exit_code)
+    return Report(heading, tuple(grids), tuple(lines), document, comparison.exit_code)
