@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -117,13 +118,42 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-def _parsed_json(text: str) -> Any:
-    return json.dumps(json.loads(text), sort_keys=True)
+def _comparable_json(text: str) -> Any:
+    """Parse a document so that a number is equal to itself in another notation, and to nothing but a number."""
+    return json.loads(text, parse_float=_number, parse_int=_number)
+
+
+def _number(text: str) -> tuple[int, str, int]:
+    sign, digits, exponent = decimal.Decimal(text).as_tuple()
+    significant = "".join(map(str, digits)).strip("0")
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return (sign, significant, int(exponent) + zeros) if significant else (0, "", 0)
+
+
+def _comparable_instant(value: datetime.datetime) -> Any:
+    """Give an instant as UTC, because Python never calls equal what falls into a repeated hour (PEP 495)."""
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(datetime.UTC)
+    except OverflowError:  # in UTC it is outside of the years 1 to 9999
+        return value
+
+
+class _NotANumber:
+    """What stands for NaN, which does not equal itself."""
+
+
+def _equal_to_itself(value: Any) -> Any:
+    return value if value == value else _NotANumber
 
 
 COMPARABLE: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.FLOAT: lambda value: struct.pack(">d", value),  # so that NaN equals itself and -0.0 differs from 0.0
-    Kind.JSON: _parsed_json,
+    Kind.FLOAT: _equal_to_itself,
+    Kind.DECIMAL: _equal_to_itself,
+    Kind.OTHER: _equal_to_itself,
+    Kind.JSON: _comparable_json,
+    Kind.DATETIME: _comparable_instant,
 }
 
 
