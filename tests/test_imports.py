@@ -23,8 +23,11 @@ FLOORS: list[tuple[str, str]] = [
     ("the base of all engines", r"databases\.engines(\.(base|registry)(\..+)?)?|caches(\.(keys|pickles|\w+\.base))?"),
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables)(\..+)?"),
     ("conductors", r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify)"),
-    ("what conductors return, as reports", r"databases\.summary|(caches|sessions)\.outcome"),
-    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
+    ("what conductors return, as reports", r"databases\.(summary|evidence)|(caches|sessions)\.outcome"),
+    (
+        "the plan and what walks it",
+        r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating|proving|update)",
+    ),
     ("stages", r"(databases|sessions)(\..+)?"),
     ("commands", r"management(\..+)?"),
 ]

@@ -14,16 +14,15 @@ from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unstorable
-from .journal import Chunk
 from .rejects import Problem, Rejects, row_of
 from .route import Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
 
 
-def copy_carefully(route: Route, chunk: Chunk, rejects: Rejects) -> Tally:
+def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> Tally:
     """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
-    return _CarefulCopy(route, chunk.number, rejects).run(chunk.bounds())
+    return _CarefulCopy(route, number, rejects).run(bounds)
 
 
 class _CarefulCopy:

@@ -22,6 +22,7 @@ class Choices:
 
     chunk_size: int
     replace: str | None = None
+    update: bool = False
     dry_run: bool = False
     resume: bool = False
     trust_done: bool = False
@@ -52,6 +53,8 @@ def check_choices(choices: Choices, dest: str) -> None:
         )
     if choices.verify not in VERIFY:
         raise UsageError(f"verify is {choices.verify!r}; it is one of {', '.join(VERIFY)}.")
+    if choices.update:
+        _check_update(choices)
     if choices.resume and choices.cleanup:
         raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
     if choices.on_error == "skip" and choices.rejects is None:
@@ -69,3 +72,19 @@ def check_choices(choices: Choices, dest: str) -> None:
         goes_on = choices.resume or choices.cleanup
         if not goes_on and choices.rejects.exists() and choices.rejects.stat().st_size:
             raise UsageError(f"{str(choices.rejects)!r} holds the rejected rows of another run; name a new file.")
+
+
+def _check_update(choices: Choices) -> None:
+    others = {
+        "--replace": choices.replace is not None,
+        "--resume": choices.resume,
+        "--cleanup": choices.cleanup,
+        "--on-error skip": choices.on_error == "skip",
+        "--keep-indexes": choices.keep_indexes,
+    }
+    for name, is_given in others.items():
+        if is_given:
+            raise UsageError(
+                f"--update and {name} exclude each other: --update rewrites single rows in one transaction, and is "
+                "simply called again where it was cut off."
+            )

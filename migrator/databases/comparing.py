@@ -57,7 +57,14 @@ class Side:
     def key_params(self, keys: Sequence[Row]) -> list[Any]:
         """Turn neutral keys into parameters for this database, one after the other."""
         dumps = [self._dump(self.readings[position]) for position in self.key_positions]
-        return [dump(value) for key in keys for dump, value in zip(dumps, key, strict=True)]
+        return [dump(value) for key in self._own(keys) for dump, value in zip(dumps, key, strict=True)]
+
+    def _own(self, keys: Sequence[Row]) -> Sequence[Row]:
+        """Put this side's own values into keys in which the other's stand in their place."""
+        back = [{there: here for here, there in self.mappings.get(name, {}).items()} for name in self.table.key]
+        if not any(back):
+            return keys
+        return [tuple(own.get(value, value) for own, value in zip(back, key, strict=True)) for key in keys]
 
     def key_test(self, count: int) -> str:
         """Build the WHERE clause that ``count`` keys meet, keyword included."""
@@ -119,15 +126,32 @@ def _unchanged(value: Any) -> Any:
 
 
 def _comparable_json(text: str) -> Any:
-    """Parse a document so that a number is equal to itself in another notation, and to nothing but a number."""
-    return json.loads(text, parse_float=_number, parse_int=_number)
+    """Parse a document; in a tuple, so that JSON's null is not taken for SQL's NULL."""
+    return (json.loads(text, parse_float=_Number, parse_int=_Number),)
 
 
-def _number(text: str) -> tuple[int, str, int]:
-    sign, digits, exponent = decimal.Decimal(text).as_tuple()
-    significant = "".join(map(str, digits)).strip("0")
-    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
-    return (sign, significant, int(exponent) + zeros) if significant else (0, "", 0)
+class _Number:
+    """A number of JSON, equal to one that is the same in plain digits, or that Python reads as the same.
+
+    1e2 and 100 are such a pair to a database that stores numbers as numerics. 1 and 1.0 are not equal.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, text: str) -> None:
+        self._read = json.loads(text)
+        sign, digits, exponent = decimal.Decimal(text).as_tuple()
+        spelled = "".join(map(str, digits)).lstrip("0")
+        significant = spelled.rstrip("0")
+        scale = max(0, -int(exponent))
+        zeros = len(spelled) - len(significant)
+        self._plain = (sign, significant, int(exponent) + zeros, scale) if significant else (0, "", 0, scale)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Number):
+            return False
+        is_same = type(self._read) is type(other._read) and self._read == other._read
+        return is_same or self._plain == other._plain
 
 
 def _comparable_instant(value: datetime.datetime) -> Any:

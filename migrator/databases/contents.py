@@ -6,7 +6,7 @@ both sides and compared as values. Tables with a column of which no common spell
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -112,11 +112,24 @@ def compare_contents(
     return tuple(found)
 
 
+def find_differences(
+    pairing: Pairing, *, chunk_size: int, progress: Progress, each: Callable[[RowDifference], None]
+) -> Contents:
+    """Compare all rows of a table, and hand each that differs to ``each`` in place of listing it."""
+    return _Comparison(pairing, 0, progress, each).all_rows(chunk_size)
+
+
 class _Comparison:
     """The comparison of one table."""
 
-    def __init__(self, pairing: Pairing, most: int, progress: Progress) -> None:
-        self._pairing, self._most, self._progress = pairing, most, progress
+    def __init__(
+        self,
+        pairing: Pairing,
+        most: int,
+        progress: Progress,
+        each: Callable[[RowDifference], None] = lambda difference: None,
+    ) -> None:
+        self._pairing, self._most, self._progress, self._each = pairing, most, progress, each
         source, dest, table = pairing.source, pairing.dest, pairing.table
         self._stored = source.catalogue.stored_columns(table.name), dest.catalogue.stored_columns(table.name)
         self._lacking = [
@@ -228,6 +241,7 @@ class _Comparison:
         pairing, count = self._pairing, Found()
         for difference in differing_rows(self._left, self._right, bounds, here, count):
             found.add(difference, self._most)
+            self._each(difference)
         found.checked += count.looked_up
         task.advance(count.looked_up)
         if pairing.allows_extra:
@@ -237,6 +251,7 @@ class _Comparison:
         if pairing.dest.fetch_value(f"SELECT COUNT(*) FROM {name}{where}", params) != count.there:
             for difference in extra_rows(self._left, self._right, bounds, there):
                 found.add(difference, self._most)
+                self._each(difference)
 
 
 @contextmanager

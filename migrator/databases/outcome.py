@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .plan import Plan
 from .route import Tally
+from .update import Update
 from .verify import Verification
 
 
@@ -20,6 +21,8 @@ class Outcome:
     seconds: float
     seconds_finishing: float = 0.0
     remark: str | None = None
+    # By table name, what was changed in a destination that was filled before; None where it was filled anew.
+    updates: Mapping[str, Update] | None = None
     # Rows that a run rejected which had come to its end already.
     rejected_before: int = 0
 

@@ -1,4 +1,4 @@
-"""What a comparison of values found, as parts of a report."""
+"""What verification found, as parts of a report: counts, counters, references and values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,67 @@ from ..report import Cell, Grid, plural
 from .chunks import key_text
 from .comparing import CHANGED
 from .contents import NOT_COMPARED, SAMPLED, UNCHECKED, Contents, Sample
+from .verify import REJECTED, TableCount, Verification
 
 SHOWN_ROWS = 20
 LONGEST_VALUE = 200
+
+
+def count_grid(title: str, counts: Sequence[TableCount]) -> Grid:
+    """Make the table of counts: source, destination, difference."""
+    rows: list[tuple[Cell, ...]] = [
+        (count.label, count.source_rows, count.dest_rows, count.difference, count.status) for count in counts
+    ]
+    footer = (
+        "total",
+        sum(count.source_rows or 0 for count in counts),
+        sum(count.dest_rows or 0 for count in counts),
+        sum(count.difference or 0 for count in counts),
+        "",
+    )
+    return Grid(title, ("model", "source", "destination", "difference", "status"), tuple(rows), footer)
+
+
+def verification_lines(verification: Verification, *, with_values: bool = False) -> list[str]:
+    """Say what was checked and what was found."""
+    lines = [f"Counter behind its table: {late}." for late in verification.late_counters]
+    lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
+    lines += contents_lines(verification.contents, with_values=with_values)
+    if verification.counts:
+        differing = len(verification.differing)
+        lacking = sum(count.status == REJECTED for count in verification.counts)
+        of_all = plural(len(verification.counts), "table")
+        if differing:
+            lines.append(f"Counts differ in {differing} of {of_all}.")
+        elif lacking:
+            lines.append(f"Counts agree in {of_all}, but for the rejected rows of {lacking} of them.")
+        else:
+            lines.append(f"Counts agree in {of_all}.")
+    else:
+        lines.append("Counts were not compared, as asked (--verify none).")
+    if not (verification.late_counters or verification.dangling):
+        lines.append("Counters are above the largest keys, and every foreign key leads to a row.")
+    return lines
+
+
+def verification_document(verification: Verification, *, with_values: bool = False) -> dict[str, Any]:
+    """Describe a comparison for programs."""
+    contents = contents_documents(verification.contents, with_values=with_values)
+    return {
+        "models": [
+            {
+                "label": count.label,
+                "table": count.table,
+                "source_rows": count.source_rows,
+                "dest_rows": count.dest_rows,
+                "status": count.status,
+                **contents.get(count.table, {}),
+            }
+            for count in verification.counts
+        ],
+        "late_counters": [str(late) for late in verification.late_counters],
+        "dangling": [f"{dangling.table.label}: {dangling}" for dangling in verification.dangling],
+    }
 
 
 def contents_grid(contents: Sequence[Contents]) -> Grid:
