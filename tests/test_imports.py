@@ -34,9 +34,12 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "what conductors return, as reports",
-        r"databases\.summary|(caches|sessions)\.outcome|sessions\.transition_outcome",
+        r"databases\.(summary|evidence)|(caches|sessions)\.outcome|sessions\.transition_outcome",
     ),
-    ("the plan and what walks it", r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating)"),
+    (
+        "the plan and what walks it",
+        r"databases\.(plan|preflight|choices|outcome|resume|finish|migrating|proving|update)",
+    ),
     ("stages", r"(databases|sessions)(\..+)?|caches\.(checks|pages)|apps"),
     ("commands", r"management(\..+)?"),
 ]

@@ -14,16 +14,15 @@ from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unstorable
-from .journal import Chunk
 from .rejects import Problem, Rejects, row_of
 from .route import Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
 
 
-def copy_carefully(route: Route, chunk: Chunk, rejects: Rejects) -> Tally:
+def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> Tally:
     """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
-    return _CarefulCopy(route, chunk.number, rejects).run(chunk.bounds())
+    return _CarefulCopy(route, number, rejects).run(bounds)
 
 
 class _CarefulCopy:
@@ -97,7 +96,9 @@ class _CarefulCopy:
         if found:
             reason = f"the source cannot give it: {source.fault(found[0][1], self._route.table.name).message}"
         table = self._route.table
-        problem = Problem(table.label, table.name, key_text(key), fields, "value", reason, "read", CAREFUL_ADVICE)
+        problem = Problem(
+            table.label, table.name, key_text(table, key), fields, "value", reason, "read", CAREFUL_ADVICE
+        )
         self._tally.rows_rejected += 1
         self._rejects.add(problem, row, self._number)
 
@@ -177,7 +178,7 @@ class _CarefulCopy:
 
     def _reject(self, raw: Row, field: str | None, kind: str, reason: str, code: str, advice: str) -> None:
         row = row_of(self._names, raw)
-        key = key_text([row[name] for name in self._route.table.key]) if self._route.table.key else "(none)"
         table = self._route.table
+        key = key_text(table, [row[name] for name in table.key]) if table.key else "(none)"
         self._tally.rows_rejected += 1
         self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)

@@ -12,6 +12,7 @@ from ..progress import Progress
 from ..prompts import Prompter
 from .plan import Plan
 
+VERIFY = ("none", "count", "full")
 RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put back what was taken off."
 
 
@@ -21,6 +22,7 @@ class Choices:
 
     chunk_size: int
     replace: str | None = None
+    update: bool = False
     dry_run: bool = False
     resume: bool = False
     trust_done: bool = False
@@ -49,8 +51,10 @@ def check_choices(choices: Choices, dest: str) -> None:
             f"--replace names {choices.replace!r}, and the destination is {dest!r}. It has to name the database whose "
             "rows will be lost. Nothing was written."
         )
-    if choices.verify not in ("none", "count"):
-        raise UsageError(f"verify is {choices.verify!r}; it is 'none' or 'count'.")
+    if choices.verify not in VERIFY:
+        raise UsageError(f"verify is {choices.verify!r}; it is one of {', '.join(VERIFY)}.")
+    if choices.update:
+        _check_update(choices)
     if choices.resume and choices.cleanup:
         raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
     if choices.on_error == "skip" and choices.rejects is None:
@@ -68,3 +72,19 @@ def check_choices(choices: Choices, dest: str) -> None:
         goes_on = choices.resume or choices.cleanup
         if not goes_on and choices.rejects.exists() and choices.rejects.stat().st_size:
             raise UsageError(f"{str(choices.rejects)!r} holds the rejected rows of another run; name a new file.")
+
+
+def _check_update(choices: Choices) -> None:
+    others = {
+        "--replace": choices.replace is not None,
+        "--resume": choices.resume,
+        "--cleanup": choices.cleanup,
+        "--on-error skip": choices.on_error == "skip",
+        "--keep-indexes": choices.keep_indexes,
+    }
+    for name, is_given in others.items():
+        if is_given:
+            raise UsageError(
+                f"--update and {name} exclude each other: --update rewrites single rows in one transaction, and is "
+                "simply called again where it was cut off."
+            )

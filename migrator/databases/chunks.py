@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .engines.base.engine import Engine
+from .tables import Table
 
 Key = tuple[Any, ...]
 
@@ -101,6 +103,19 @@ def _upper_bound(
     return tuple(rows[0]) if rows else None
 
 
+def outer_bounds(engine: Engine, table: str, key: Sequence[str], size: int) -> list[Bounds]:
+    """Return the ranges of the first ``size`` rows and of the last, in the order of this database."""
+    names = ", ".join(engine.quote(name) for name in key)
+    found = []
+    for direction, opposite in ((" ASC", " DESC"), (" DESC", " ASC")):
+        page = f"SELECT {names} FROM {engine.quote(table)}{order(engine, key, direction)} LIMIT {size + 1}"
+        rows = engine.fetch_all(f"SELECT {names} FROM ({page}) page{order(engine, key, opposite)} LIMIT 1")
+        if rows:
+            bound = tuple(rows[0])
+            found.append(Bounds(None, bound) if direction == " ASC" else Bounds(bound, None))
+    return found
+
+
 # -- keys as text, for the journal --------------------------------------------------------------------------------
 
 ENCODERS: Mapping[type, Callable[[Any], Any]] = {
@@ -152,7 +167,9 @@ def decode_key(text: str | None) -> Key | None:
     return tuple(DECODERS[name](value) for name, value in json.loads(text))
 
 
-def key_text(key: Sequence[Any]) -> str:
-    """Write a key for people."""
+def key_text(table: Table, key: Sequence[Any]) -> str:
+    """Write a row's key for people; that of a session, which is as good as a password, as a digest of it."""
+    if any(table.column(name).attname == "session_key" for name in table.key):
+        return f"sha256:{hashlib.sha256(str(key[0]).encode()).hexdigest()[:16]}"
     texts = [value.hex() if isinstance(value, bytes | memoryview) else str(value) for value in key]
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"

@@ -13,7 +13,7 @@ import decimal
 import enum
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class Conversion:
     convert: Convert | None
     target: Target
     limits: tuple[Limit, ...]
+    mapping: Mapping[Any, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Reading:
     """How a column is read as a value that can be compared with another database's."""
 
     column: Column
+    way: Way
     expression: str
     load: Convert | None
 
@@ -81,10 +83,21 @@ def conversions(
 
 
 def travels_as(
-    column: Column, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
+    column: Column,
+    source: Engine,
+    dest: Engine,
+    source_stored: StoredColumn,
+    dest_stored: StoredColumn,
+    *,
+    is_mapped: bool = False,
 ) -> tuple[Way, Column]:
-    """Choose the way of one column, and give the column with the kind that it has on that way."""
+    """Choose the way of one column, and give the column with the kind that it has on that way.
+
+    ``is_mapped``: its values are replaced on the way, so they have to be understood.
+    """
     is_same_type = source.vendor == dest.vendor and source_stored.declared == dest_stored.declared
+    if is_mapped:
+        return Way.PROVEN, column
     if column.kind is Kind.DATETIME and source.connection.timezone_name != dest.connection.timezone_name:
         is_same_type = False  # the same local time would be another instant
     if is_same_type and source.values.is_raw_exact:
@@ -110,9 +123,7 @@ def _conversion(
     dest_stored: StoredColumn,
     mapping: Mapping[Any, Any] | None,
 ) -> Conversion:
-    way, typed = travels_as(column, source, dest, source_stored, dest_stored)
-    if mapping is not None and way is Way.RAW:
-        way, typed = Way.PROVEN, column
+    way, typed = travels_as(column, source, dest, source_stored, dest_stored, is_mapped=mapping is not None)
     if way is Way.RAW:
         target = Target(column.name, typed.kind)
         return Conversion(typed, way, source.values.raw_expression(column), None, target, ())
@@ -129,22 +140,53 @@ def _conversion(
     steps = [source.values.loader(typed, source_stored), *map(guard, limits)]
     steps += [_mapped(mapping) if mapping is not None else None, dest.values.dumper(typed, dest_stored)]
     expression = source.values.read_expression(typed, source_stored)
-    return Conversion(typed, way, expression, _chain(*steps), Target(column.name, typed.kind), limits)
+    return Conversion(typed, way, expression, _chain(*steps), Target(column.name, typed.kind), limits, mapping)
 
 
-def readings(table: Table, engine: Engine, stored: Stored, other: Engine, other_stored: Stored) -> tuple[Reading, ...]:
-    """Choose how ``engine`` reads a table's columns so that they compare with ``other``'s."""
+def readings(
+    table: Table, engine: Engine, stored: Stored, other: Engine, other_stored: Stored, mapped: Collection[str] = ()
+) -> tuple[Reading, ...]:
+    """Choose how ``engine`` reads a table's columns so that they compare with ``other``'s.
+
+    ``mapped`` names columns whose values differ between the two on purpose.
+    """
     found = []
     for column in table.columns:
-        way, typed = travels_as(column, engine, other, stored[column.name], other_stored[column.name])
+        is_mapped = column.name in mapped
+        way, typed = travels_as(
+            column, engine, other, stored[column.name], other_stored[column.name], is_mapped=is_mapped
+        )
         if way is Way.RAW:
-            found.append(Reading(typed, engine.values.raw_expression(column), None))
+            found.append(Reading(typed, way, engine.values.raw_expression(column), None))
         elif way is Way.FIELD:
-            found.append(Reading(column, *_field_reading(table, column, engine)))
+            found.append(Reading(column, way, *_field_reading(table, column, engine)))
         else:
             own = stored[column.name]
-            found.append(Reading(typed, engine.values.read_expression(typed, own), engine.values.loader(typed, own)))
+            load = engine.values.loader(typed, own)
+            found.append(Reading(typed, way, engine.values.read_expression(typed, own), load))
     return tuple(found)
+
+
+def row_text(
+    columns: Iterable[Column], engine: Engine, stored: Stored, other: Engine, other_stored: Stored
+) -> str | None:
+    """Give the SQL for the text of these columns, equal to ``other``'s where their values are.
+
+    Returns ``None`` where one of them has no text of which that is known.
+    """
+    parts = []
+    for column in columns:
+        own, others = stored[column.name], other_stored[column.name]
+        way, typed = travels_as(column, engine, other, own, others)
+        part = None
+        if way is Way.PROVEN:
+            part = engine.digests.column_text(typed, own)
+        if way is Way.RAW or (part is None and engine.vendor == other.vendor and own.declared == others.declared):
+            part = engine.digests.raw_column_text(column, own)
+        if part is None:
+            return None
+        parts.append(part)
+    return engine.digests.joined(parts)
 
 
 def _chain(*steps: Convert | None) -> Convert | None:

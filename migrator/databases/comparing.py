@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .chunks import Bounds, Restriction, conditions, order
-from .columns import Reading, readings
+from .columns import Reading, Stored, Way, readings
 from .engines.base.engine import Engine
 from .engines.base.session import Row
-from .schema import StoredTables
+from .engines.base.values import Unstorable
 from .tables import Kind, Table
 
 LOOKUP = 250
+MISSING, EXTRA, CHANGED = "missing", "extra", "changed"
+
+Mapped = Mapping[str, Mapping[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Side:
-    """How one database's rows of a table are read so that they compare with the other's."""
+    """How one database's rows of a table are read so that they compare with the other's.
+
+    ``mappings`` gives, by column name, values that this side has in place of the other's.
+    """
 
     engine: Engine
     table: Table
     readings: tuple[Reading, ...]
+    stored: Stored
+    mappings: Mapped = field(default_factory=dict)
+
+    @property
+    def key_positions(self) -> list[int]:
+        """Where the columns of the primary key are among the compared ones."""
+        names = [reading.column.name for reading in self.readings]
+        return [names.index(name) for name in self.table.key]
 
     def query(self, where: str) -> str:
         """Build the query for the compared columns."""
@@ -34,67 +50,191 @@ class Side:
     def neutral(self, row: Row) -> Row:
         """Turn a row of the driver's values into neutral ones that are equal where they mean the same."""
         return tuple(
-            None if value is None else _comparable(reading, value)
+            None if value is None else self._comparable(reading, value)
             for reading, value in zip(self.readings, row, strict=True)
         )
 
+    def key_params(self, keys: Sequence[Row]) -> list[Any]:
+        """Turn neutral keys into parameters for this database, one after the other."""
+        dumps = [self._dump(self.readings[position]) for position in self.key_positions]
+        return [dump(value) for key in self._own(keys) for dump, value in zip(dumps, key, strict=True)]
+
+    def _own(self, keys: Sequence[Row]) -> Sequence[Row]:
+        """Put this side's own values into keys in which the other's stand in their place."""
+        back = [{there: here for here, there in self.mappings.get(name, {}).items()} for name in self.table.key]
+        if not any(back):
+            return keys
+        return [tuple(own.get(value, value) for own, value in zip(back, key, strict=True)) for key in keys]
+
+    def key_test(self, count: int) -> str:
+        """Build the WHERE clause that ``count`` keys meet, keyword included."""
+        test = " AND ".join(f"{self.engine.quote(name)} = %s" for name in self.table.key)
+        return f" WHERE {' OR '.join([f'({test})'] * count)}"
+
+    def _comparable(self, reading: Reading, value: Any) -> Any:
+        try:
+            loaded = reading.load(value) if reading.load else value
+        except Unstorable as error:
+            return Unreadable(error.reason)
+        mapping = self.mappings.get(reading.column.name)
+        if mapping is not None:
+            loaded = mapping.get(loaded, loaded)
+        convert = COMPARABLE.get(reading.column.kind)
+        return convert(loaded) if convert else loaded
+
+    def _dump(self, reading: Reading) -> Callable[[Any], Any]:
+        name = reading.column.name
+        if reading.way is Way.FIELD:
+            connection = self.engine.connection
+            return partial(reading.column.field.get_db_prep_value, connection=connection, prepared=False)
+        if reading.way is Way.RAW:
+            return _unchanged
+        return self.engine.values.dumper(reading.column, self.stored[name]) or _unchanged
+
+
+class Unreadable:
+    """A stored value that its column cannot mean; it equals nothing, not even another one."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<{self.reason}>"
+
 
 def sides(
-    table: Table, source: Engine, dest: Engine, source_has: StoredTables, dest_has: StoredTables
+    table: Table,
+    source: Engine,
+    dest: Engine,
+    own: Stored,
+    other: Stored,
+    mappings: Mapped | None = None,
 ) -> tuple[Side, Side]:
-    """Prepare both sides of a table for comparison."""
-    own, other = source_has[table.name], dest_has[table.name]
+    """Prepare both sides of a table for comparison, of which these are the stored columns.
+
+    ``mappings`` gives, by column name, what the destination has in place of the source's values.
+    """
+    mappings = mappings or {}
     return (
-        Side(source, table, readings(table, source, own, dest, other)),
-        Side(dest, table, readings(table, dest, other, source, own)),
+        Side(source, table, readings(table, source, own, dest, other, mappings), own, mappings),
+        Side(dest, table, readings(table, dest, other, source, own, mappings), other),
     )
 
 
-def _parsed_json(text: str) -> Any:
-    return json.dumps(json.loads(text), sort_keys=True)
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _comparable_json(text: str) -> Any:
+    """Parse a document; in a tuple, so that JSON's null is not taken for SQL's NULL."""
+    return (json.loads(text, parse_float=_Number, parse_int=_Number),)
+
+
+class _Number:
+    """A number of JSON, equal to one that is the same in plain digits, or that Python reads as the same.
+
+    1e2 and 100 are such a pair to a database that stores numbers as numerics. 1 and 1.0 are not equal.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, text: str) -> None:
+        self._read = json.loads(text)
+        sign, digits, exponent = decimal.Decimal(text).as_tuple()
+        spelled = "".join(map(str, digits)).lstrip("0")
+        significant = spelled.rstrip("0")
+        scale = max(0, -int(exponent))
+        zeros = len(spelled) - len(significant)
+        self._plain = (sign, significant, int(exponent) + zeros, scale) if significant else (0, "", 0, scale)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Number):
+            return False
+        is_same = type(self._read) is type(other._read) and self._read == other._read
+        return is_same or self._plain == other._plain
+
+
+def _comparable_instant(value: datetime.datetime) -> Any:
+    """Give an instant as UTC, because Python never calls equal what falls into a repeated hour (PEP 495)."""
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(datetime.UTC)
+    except OverflowError:  # in UTC it is outside of the years 1 to 9999
+        return value
+
+
+class _NotANumber:
+    """What stands for NaN, which does not equal itself."""
+
+
+def _equal_to_itself(value: Any) -> Any:
+    return value if value == value else _NotANumber
 
 
 COMPARABLE: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.FLOAT: lambda value: struct.pack(">d", value),  # so that NaN equals itself and -0.0 differs from 0.0
-    Kind.JSON: _parsed_json,
+    Kind.FLOAT: _equal_to_itself,
+    Kind.DECIMAL: _equal_to_itself,
+    Kind.OTHER: _equal_to_itself,
+    Kind.JSON: _comparable_json,
+    Kind.DATETIME: _comparable_instant,
 }
 
 
-def _comparable(reading: Reading, value: Any) -> Any:
-    loaded = reading.load(value) if reading.load else value
-    convert = COMPARABLE.get(reading.column.kind)
-    return convert(loaded) if convert else loaded
-
-
 @dataclass(frozen=True)
-class Difference:
-    """How many rows of a range are missing in the destination or differ there, and how many were found."""
+class RowDifference:
+    """One row that is not the same on both sides: its neutral key, and of a changed one the fields that differ.
 
-    missing: int
-    changed: int
-    found: int
-
-
-def compare_range(
-    source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None, dumps: Sequence[Callable[[Any], Any]]
-) -> Difference:
-    """Look up every source row of a range in the destination by its key, and compare.
-
-    ``dumps`` turns each neutral value of the key into a parameter for the destination.
+    ``values`` holds, by field, the neutral values of both sides.
     """
-    missing = changed = found = 0
-    positions = [[r.column.name for r in source.readings].index(name) for name in source.table.key]
+
+    kind: str
+    key: Row
+    fields: tuple[str, ...] = ()
+    values: Mapping[str, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+
+
+@dataclass
+class Found:
+    """How many rows of the source were looked up, and how many of them were there."""
+
+    looked_up: int = 0
+    there: int = 0
+
+
+def differing_rows(
+    source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None, found: Found
+) -> Iterator[RowDifference]:
+    """Look up every source row of a range in the destination by its key, and give those missing or changed."""
     for page in pages(source, bounds, restriction):
-        here = {tuple(row[i] for i in positions): row for row in page}
-        there = _look_up(dest, list(here), positions, dumps)
+        here = by_key(source, page)
+        there = look_up(dest, list(here))
+        found.looked_up += len(here)
         for key, row in here.items():
             match = there.get(key)
             if match is None:
-                missing += 1
-            else:
-                found += 1
-                changed += match != row
-    return Difference(missing, changed, found)
+                yield RowDifference(MISSING, key)
+                continue
+            found.there += 1
+            if match != row:
+                yield _changed(source, key, row, match)
+
+
+def extra_rows(source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[RowDifference]:
+    """Look up every row of the destination's range in the source by its key, and give those that are not there."""
+    for page in pages(dest, bounds, restriction):
+        here = by_key(dest, page)
+        there = look_up(source, list(here))
+        yield from (RowDifference(EXTRA, key) for key in here if key not in there)
+
+
+def _changed(side: Side, key: Row, row: Row, match: Row) -> RowDifference:
+    differing = {
+        reading.column.attname: (value, other)
+        for reading, value, other in zip(side.readings, row, match, strict=True)
+        if value != other
+    }
+    return RowDifference(CHANGED, key, tuple(differing), differing)
 
 
 def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[list[Row]]:
@@ -105,11 +245,13 @@ def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Iterat
             yield [side.neutral(row) for row in batch[start : start + LOOKUP]]
 
 
-def _look_up(
-    side: Side, keys: Sequence[Row], positions: Sequence[int], dumps: Sequence[Callable[[Any], Any]]
-) -> dict[Row, Row]:
-    test = " AND ".join(f"{side.engine.quote(name)} = %s" for name in side.table.key)
-    params = [dump(value) for key in keys for dump, value in zip(dumps, key, strict=True)]
-    sql = side.query(f" WHERE {' OR '.join([f'({test})'] * len(keys))}")
-    rows = (side.neutral(row) for row in side.engine.fetch_all(sql, params))
+def by_key(side: Side, rows: Sequence[Row]) -> dict[Row, Row]:
+    """Index neutral rows by their keys."""
+    positions = side.key_positions
     return {tuple(row[i] for i in positions): row for row in rows}
+
+
+def look_up(side: Side, keys: Sequence[Row]) -> dict[Row, Row]:
+    """Read the rows that have these neutral keys."""
+    rows = side.engine.fetch_all(side.query(side.key_test(len(keys))), side.key_params(keys))
+    return by_key(side, [side.neutral(row) for row in rows])

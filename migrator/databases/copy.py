@@ -24,6 +24,7 @@ def batch_migrate(
     migrate: bool = False,
     chunk_size: int | None = None,
     replace: str | None = None,
+    update: bool = False,
     dry_run: bool = False,
     resume: bool = False,
     trust_done: bool = False,
@@ -41,7 +42,8 @@ def batch_migrate(
     ``source`` and ``dest`` are aliases, ``labels`` and ``exclude`` are ``app_label`` or ``app_label.Model``.
     ``replace`` has to equal ``dest`` before rows that somebody else than Django's ``migrate`` has put into the
     destination are emptied. ``chunk_size`` is in rows. ``resume`` goes on with a run that was cut off (``trust_done``
-    without holding its committed chunks against the source), ``cleanup`` gives such a run up.
+    without holding its committed chunks against the source), ``cleanup`` gives such a run up. ``update`` rewrites only
+    the rows that differ in a destination that was filled before, all of them in one transaction.
 
     Raises :exc:`~migrator.errors.UsageError` for arguments that cannot be right, :exc:`~migrator.errors.Refused` for
     what a check found before the first write, :exc:`~migrator.errors.DataRejected` for a row that the destination
@@ -51,6 +53,7 @@ def batch_migrate(
     choices = Choices(
         settings.CHUNK_SIZE if chunk_size is None else chunk_size,
         replace=replace,
+        update=update,
         dry_run=dry_run,
         resume=resume,
         trust_done=trust_done,

@@ -1,40 +1,79 @@
-"""Two databases compared by their counts, on their own and without a copy before."""
+"""Two databases compared on their own and without a copy before: their counts, a sample of their rows, or all rows."""
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .. import conf
 from ..errors import UsageError
+from ..progress import Progress
+from .contents import MOST_DIFFERENCES, Pairing, Sample, compare_contents
 from .ends import open_for_reading
 from .engines.base.engine import Endpoint
 from .selection import select
 from .verify import Verification, verify
 
+MODES = ("count", "sample", "full")
+SAMPLE = 3_000
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two databases and what was found between them."""
+    """Two databases and what was found between them; ``sample`` tells how rows were chosen where not all were."""
 
     source: Endpoint
     dest: Endpoint
+    mode: str
     verification: Verification
+    sample: Sample | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 where everything agrees, 3 where something differs."""
-        return 0 if self.verification.is_clean else 3
+        """0 where everything agrees, 3 where something differs, 4 where something could not be compared."""
+        if not self.verification.is_clean:
+            return 3
+        return 4 if self.verification.unchecked else 0
 
 
-def verify_counts(*, source: str, dest: str, labels: Sequence[str] = (), exclude: Sequence[str] = ()) -> Comparison:
-    """Count the tables of the project's models in both databases, exactly, each side in one snapshot.
+def verify_counts(
+    *,
+    source: str,
+    dest: str,
+    labels: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    mode: str = "count",
+    sample: int = SAMPLE,
+    seed: int | None = None,
+    max_diffs: int = MOST_DIFFERENCES,
+    chunk_size: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare the tables of the project's models in both databases, each side in one snapshot.
 
-    Also looks at the destination's counters and foreign keys. Writes nothing. Raises
-    :exc:`~migrator.errors.UsageError` for unknown aliases and labels.
+    ``mode`` is ``count`` (exact counts, counters and foreign keys), ``sample`` (also the values of some ``sample``
+    rows of each table, chosen by ``seed``) or ``full`` (the values of all rows). ``max_diffs`` rows that differ are
+    listed for each table. Writes nothing. Raises :exc:`~migrator.errors.UsageError` for unknown aliases, labels and
+    modes.
     """
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
+    if mode not in MODES:
+        raise UsageError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
+    chosen = Sample(sample, secrets.randbelow(10**6) if seed is None else seed) if mode == "sample" else None
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
     with open_for_reading(source, dest) as (left, right):
         found = verify(left, right, selection.tables)
-        return Comparison(left.describe(), right.describe(), found)
+        if mode != "count":
+            rows = {count.table: count.source_rows or 0 for count in found.counts}
+            contents = compare_contents(
+                [Pairing(table, left, right, rows[table.name]) for table in selection.tables],
+                sample=chosen,
+                chunk_size=chunk_size or conf.load().CHUNK_SIZE,
+                most=max_diffs,
+                progress=progress or Progress(),
+            )
+            found = dataclasses.replace(found, contents=contents)
+        return Comparison(left.describe(), right.describe(), mode, found, chosen)

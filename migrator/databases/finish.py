@@ -52,7 +52,7 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
             attname = table.column(reference.column).attname
             reason = f"the row of {reference.target_table} that it points at is missing"
             problem = Problem(
-                table.label, table.name, key_text([values[name] for name in key]), attname, "reference", reason,
+                table.label, table.name, key_text(table, [values[name] for name in key]), attname, "reference", reason,
                 "reference", ORPHAN_ADVICE,
             )  # fmt: skip
             rejects.add(problem, values, None)

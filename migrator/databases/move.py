@@ -20,13 +20,14 @@ from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, R
 from .outcome import Outcome
 from .plan import Plan, TablePlan, differences, stored_tables
 from .preflight import make_plan, refuse
-from .references import existing_keys, find_dangling
+from .proving import prove
 from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
 from .retry import copy_with_retries, with_retries
 from .route import Tally
 from .selection import Selection
-from .verify import TableCount, Verification, count_tables, late_counters
+from .update import apply_updates, find_updates
+from .verify import Verification
 
 
 class Move:
@@ -68,6 +69,8 @@ class Move:
             plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
             self._watcher.show(plan)
             refuse(plan)
+            if self._choices.update:
+                return self._update(plan)
             if self._choices.dry_run:
                 return Outcome(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
             run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
@@ -97,6 +100,7 @@ class Move:
             is_resumed=is_resumed,
             will_migrate=will_migrate,
             skips_rows=self._choices.on_error == "skip",
+            updates=self._choices.update,
             checks_contents=checks_contents,
         )
 
@@ -165,7 +169,7 @@ class Move:
             finishing = time.perf_counter()
             self._finish(run, plan, rejects)
             finishing = time.perf_counter() - finishing
-            verification = self._verify(plan)
+            verification = self._prove(plan)
         except Interrupted as error:
             text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
             raise Interrupted(text, error.exit_code - 128) from None
@@ -178,6 +182,10 @@ class Move:
         self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._choices.keep_journal)
         clear_caches()
         return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
+
+    def _prove(self, plan: Plan) -> Verification:
+        rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
+        return prove(self._ends, plan, self._choices, rejected, self._watcher.progress)
 
     def _progress_text(self, run: Run) -> str:
         rows = sum(tally.rows_written for tally in self._tallies.values())
@@ -271,30 +279,28 @@ class Move:
         if plan.tables:
             self._ends.dest.catalogue.refresh_statistics([planned.table.name for planned in plan.tables])
 
-    def _verify(self, plan: Plan) -> Verification:
-        """Check counters and references in any case, and the counts unless they are not wanted."""
-        tables = [planned.table for planned in plan.tables]
-        rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
-        dest = self._ends.dest
-        counts: tuple[TableCount, ...] = ()
-        if self._choices.verify == "count" and self._adds_rows:
-            counts = self._count_added(plan, rejected)
-        elif self._choices.verify == "count":
-            counts = count_tables(self._ends.source, dest, tables, rejected)
-        return Verification(counts, late_counters(dest, tables), tuple(find_dangling(dest, tables)))
+    # -- rewriting what differs ---------------------------------------------------------------------------------
 
-    def _count_added(self, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
-        """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
-        return tuple(
-            TableCount(
-                planned.table.label,
-                planned.table.name,
-                planned.source_rows,
-                existing_keys(self._ends.source, self._ends.dest, planned.table, planned.route.restriction)[0],
-                rejected[planned.table.name],
-            )
-            for planned in plan.tables
-        )
+    def _update(self, plan: Plan) -> Outcome:
+        question = f"Rewrite and delete rows of {plan.dest} until it equals {plan.source.alias!r}?"
+        if not self._choices.dry_run and not self._watcher.prompter.proceed(question):
+            raise Declined("Nothing was written.")
+        progress, check = self._watcher.progress, self._interrupts.check
+        with ExitStack() as stack:
+            found = find_updates(plan, chunk_size=self._choices.chunk_size, progress=progress, check=check)
+            for difference in found:
+                stack.callback(difference.close)
+            updates = {difference.planned.table.name: difference.update for difference in found}
+            if self._choices.dry_run:
+                seconds = time.perf_counter() - self._started
+                return Outcome(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
+            apply_updates(self._ends, found, progress, check)
+        finishing = time.perf_counter()
+        reset_counters(plan)
+        finishing = time.perf_counter() - finishing
+        verification = self._prove(plan)
+        clear_caches()
+        return Outcome(plan, {}, verification, time.perf_counter() - self._started, finishing, updates=updates)
 
     # -- giving a run up ----------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .plan import Plan
 from .route import Tally
+from .update import Update
 from .verify import Verification
 
 
@@ -20,6 +21,8 @@ class Outcome:
     seconds: float
     seconds_finishing: float = 0.0
     remark: str | None = None
+    # By table name, what was changed in a destination that was filled before; None where it was filled anew.
+    updates: Mapping[str, Update] | None = None
     # Rows that a run rejected which had come to its end already.
     rejected_before: int = 0
 
@@ -32,4 +35,5 @@ class Outcome:
         """0 all well, 3 differences found, 4 rows rejected or not everything checked."""
         if self.verification and not self.verification.is_clean:
             return 3
-        return 4 if self.rows_rejected else 0
+        unchecked = self.verification and self.verification.unchecked
+        return 4 if self.rows_rejected or unchecked else 0

@@ -53,6 +53,8 @@ class Plan:
     is_resumed: bool = False
     # Rows that cannot be stored are set aside.
     skips_rows: bool = False
+    # The destination's rows stay where they are equal to the source's.
+    updates: bool = False
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:
@@ -62,7 +64,7 @@ class Plan:
     @property
     def emptied(self) -> tuple[TablePlan, ...]:
         """The destination's tables that are emptied first, children before parents."""
-        if self.adds_rows or self.is_resumed:
+        if self.adds_rows or self.is_resumed or self.updates:
             return ()
         return tuple(table for table in reversed(self.tables) if table.dest_rows)
 

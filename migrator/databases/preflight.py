@@ -32,12 +32,14 @@ def make_plan(
     will_migrate: bool = False,
     skips_rows: bool = False,
     checks_contents: bool = True,
+    updates: bool = False,
 ) -> Plan:
     """Look at both databases and describe what a run would do and what stands in its way.
 
     ``adds_rows``: the destination keeps its rows; ``restrictions``: the chosen rows, by table; ``is_resumed``: the
     rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first;
-    ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows are looked at.
+    ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows are looked at;
+    ``updates``: only what differs will be written.
     """
     restrictions = restrictions or {}
     source_has, dest_has = stored_tables(ends, selection.tables)
@@ -47,11 +49,13 @@ def make_plan(
     tables = [table for group in groups for table in group]
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_contents(ends, tables, source_has, dest_has)
+        if updates:
+            findings += _check_updates(ends, tables)
         if not is_resumed:
             findings += _check_added(ends, tables, mappings) if adds_rows else _check_whole(ends, tables, mappings)
     taken_off = (
         ()
-        if adds_rows
+        if adds_rows or updates
         else tuple(
             item for table in tables for item in ends.dest.catalogue.removable(table.table, indexes=not keeps_indexes)
         )
@@ -69,6 +73,7 @@ def make_plan(
         _created(ends, selection, dest_has) if will_migrate else (),
         is_resumed,
         skips_rows,
+        updates,
     )
 
 
@@ -146,6 +151,23 @@ def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Ite
             ends.dest.alias,
             f"{outside} is not part of this run and points into tables that would be emptied",
             "Select it as well, or empty it yourself.",
+        )
+
+
+def _check_updates(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+    """Check that single rows can be found, and be deleted and inserted again without others going with them."""
+    for table in tables:
+        if not table.table.key:
+            yield Finding(
+                table.table.label,
+                "it has no primary key to find its rows by",
+                "Leave it out with --exclude, and move it by a run without --update.",
+            )
+    if cascading := ends.dest.catalogue.cascading([table.table.name for table in tables]):
+        yield Finding(
+            ends.dest.alias,
+            f"foreign keys there change or delete rows by themselves when their parents go: {shortened(cascading)}",
+            "A parent that is rewritten would take its children along. Move these tables by a run without --update.",
         )
 
 

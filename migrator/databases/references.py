@@ -64,7 +64,7 @@ def example_orphans(engine: Engine, table: Table, reference: Reference) -> tuple
     names = ", ".join(f"child.{engine.quote(name)}" for name in table.key) or "1"
     query = engine.orphan_query(table.name, reference, names)
     ordering = f" ORDER BY {names}" if table.key else ""
-    return tuple(key_text(row) for row in engine.fetch_all(f"{query}{ordering} LIMIT {EXAMPLES}"))
+    return tuple(key_text(table, row) for row in engine.fetch_all(f"{query}{ordering} LIMIT {EXAMPLES}"))
 
 
 def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
@@ -191,7 +191,7 @@ def _pointing_at(
     rows = source.count(table.name, where, params)
     names = ", ".join(source.quote(name) for name in table.key)
     sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
-    return rows, tuple(key_text(row) for row in source.fetch_all(sql, params))
+    return rows, tuple(key_text(table, row) for row in source.fetch_all(sql, params))
 
 
 def existing_keys(
@@ -223,5 +223,5 @@ def existing_keys(
         dest_names = ", ".join(dest.quote(name) for name in table.key)
         found = dest.fetch_all(f"SELECT {dest_names} FROM {dest.quote(table.name)} WHERE {sql}", wanted)
         count += len(found)
-        examples += [key_text(row) for row in found[: EXAMPLES - len(examples)]]
+        examples += [key_text(table, row) for row in found[: EXAMPLES - len(examples)]]
     return count, tuple(examples)

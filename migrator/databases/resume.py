@@ -6,22 +6,16 @@ changed in between, makes the whole destination equal to one moment of the sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from django.db import transaction
 
 from ..errors import MigratorError
 from ..progress import Progress
-from .columns import Way
-from .comparing import Side, compare_range, pages, sides
+from .comparing import Found, Side, by_key, differing_rows, pages, sides
 from .journal import AFTERWARDS, DONE, PENDING, Chunk, Journal
 from .plan import TablePlan
 from .schema import StoredTables
-
-Dumps = Sequence[Callable[[Any], Any]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class Change:
     table: TablePlan
     chunks: tuple[Chunk, ...]
     source: Side
-    dumps: Dumps
+    dest: Side
 
     def undo(self, journal: Journal, progress: Progress) -> None:
         """Take the rows in question out of the destination, and mark their chunks as not copied."""
@@ -47,15 +41,14 @@ class Change:
             journal.forget(self.table.table.name)
 
     def _undo_chunk(self, journal: Journal, chunk: Chunk) -> None:
-        route = self.table.route
-        key = self.table.table.key
-        positions = [[reading.column.name for reading in self.source.readings].index(name) for name in key]
-        test = " AND ".join(f"{route.dest.quote(name)} = %s" for name in key)
+        route, dest = self.table.route, self.dest
         with transaction.atomic(using=route.dest.alias):
             for page in pages(self.source, chunk.bounds(), route.restriction):
-                params = [dump(row[i]) for row in page for i, dump in zip(positions, self.dumps, strict=True)]
-                where = " OR ".join([f"({test})"] * len(page))
-                route.dest.execute(f"DELETE FROM {route.dest.quote(self.table.table.name)} WHERE {where}", params)
+                keys = list(by_key(self.source, page))
+                route.dest.execute(
+                    f"DELETE FROM {route.dest.quote(self.table.table.name)}{dest.key_test(len(keys))}",
+                    dest.key_params(keys),
+                )
             chunk.state = PENDING
             journal.save(chunk)
 
@@ -75,28 +68,29 @@ def find_change(
     destination has of its own.
     """
     route = table.route
+    own, other = source_has[table.table.name], dest_has[table.table.name]
     chunks = journal.chunks(table.table.name)
     done = [chunk for chunk in chunks if chunk.state == DONE and chunk.number != AFTERWARDS]
     written = sum(chunk.rows_written for chunk in chunks if chunk.state == DONE)
-    source, dest = sides(table.table, route.source, route.dest, source_has, dest_has)
-    from_the_start = Change(table, (), source, ())
+    source, dest = sides(table.table, route.source, route.dest, own, other, route.mappings)
+    from_the_start = Change(table, (), source, dest)
     if not adds_rows and route.dest.count(table.table.name) != written:
         return from_the_start
     if not done:
         return None
     if not table.table.key:
         return _unless_mixed(from_the_start, adds_rows=adds_rows)
-    dumps = _key_dumps(table, dest, dest_has)
     changed = []
     with progress.task(f"{table.table.label} (re-check)", written) as task:
         for chunk in done:
-            difference = compare_range(source, dest, chunk.bounds(), route.restriction, dumps)
-            if difference.found != chunk.rows_written:  # some are gone from the source, and their keys with them
+            found = Found()
+            differing = list(differing_rows(source, dest, chunk.bounds(), route.restriction, found))
+            if found.there != chunk.rows_written:  # some are gone from the source, and their keys with them
                 return _unless_mixed(from_the_start, adds_rows=adds_rows)
-            if difference.missing or difference.changed:
+            if differing:
                 changed.append(chunk)
             task.advance(chunk.rows_written)
-    return Change(table, tuple(changed), source, dumps) if changed else None
+    return Change(table, tuple(changed), source, dest) if changed else None
 
 
 def _unless_mixed(change: Change, *, adds_rows: bool) -> Change:
@@ -107,23 +101,3 @@ def _unless_mixed(change: Change, *, adds_rows: bool) -> Change:
         "destination had rows of its own, so they cannot be told apart. Delete the copied rows there by hand, run "
         "again with --cleanup, and start anew."
     )
-
-
-def _key_dumps(table: TablePlan, dest: Side, dest_has: StoredTables) -> Dumps:
-    stored = dest_has[table.table.name]
-    columns = {reading.column.name: reading.column for reading in dest.readings}
-    ways = {conversion.column.name: conversion.way for conversion in table.route.conversions}
-    connection = dest.engine.connection
-    found: list[Callable[[Any], Any]] = []
-    for name in table.table.key:
-        column = columns[name]
-        if ways[name] is Way.FIELD:
-            found.append(partial(column.field.get_db_prep_value, connection=connection, prepared=False))
-        else:
-            dump = None if ways[name] is Way.RAW else dest.engine.values.dumper(column, stored[name])
-            found.append(dump or _unchanged)
-    return found
-
-
-def _unchanged(value: Any) -> Any:
-    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ class Route:
             return "piped"
         by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
         return f"rows; through the field: {', '.join(by_field)}" if by_field else "rows"
+
+    @property
+    def mappings(self) -> Mapping[str, Mapping[Any, Any]]:
+        """By column, the values that are replaced on the way."""
+        return {c.column.name: c.mapping for c in self.conversions if c.mapping is not None}
 
     def query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
         """Build the query for a chunk's rows, in the order of their keys."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
 from .counting import Comparison
 from .engines.base.engine import Endpoint
+from .evidence import contents_grid, count_grid, proof_lines, verification_document, verification_lines
 from .outcome import Outcome
 from .plan import Plan, TablePlan
 from .route import Tally
 from .schema import shortened
-from .verify import EQUAL, REJECTED, TableCount, Verification
+from .update import Update
+from .verify import EQUAL
 
 SHOWN_FINDINGS = 20
 MEASURABLE_SECONDS = 0.01  # below that, a rate would say nothing
@@ -47,6 +49,10 @@ def _plan_lines(plan: Plan) -> list[str]:
     made = [table for table in plan.emptied if table.is_made_by_migrate]
     if made:
         lines.append(f"Replaced, as Django's migrate made them: {_with_rows(made)}.")
+    if plan.updates:
+        lines.append(
+            "Only what differs is written: rows are rewritten, added, and deleted where the source has them not."
+        )
     if plan.adds_rows:
         lines.append("Rows that the destination already has stay as they are.")
     if plan.taken_off:
@@ -112,11 +118,15 @@ def outcome_report(outcome: Outcome) -> Report:
     """Describe what a run did, the counts on both sides and the verdict."""
     document: dict[str, Any] = {"plan": plan_document(outcome.plan), "remark": outcome.remark}
     heading = f"Move from {outcome.plan.source.alias!r} to {outcome.plan.dest.alias!r}"
+    if outcome.updates is not None:
+        return _update_report(outcome, outcome.updates)
     if outcome.remark:
         return Report(heading, (), (outcome.remark,), document, outcome.exit_code, plan_report(outcome.plan))
     grids = [_tally_grid(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
+    if outcome.verification and outcome.verification.contents:
+        grids.append(contents_grid(outcome.verification.contents))
     document |= {
         "tables": [_tally_document(table, outcome.tallies[table.table.name]) for table in outcome.plan.tables],
         "seconds": round(outcome.seconds, 3),
@@ -125,6 +135,50 @@ def outcome_report(outcome: Outcome) -> Report:
     }
     lines = tuple(_outcome_lines(outcome))
     return Report(heading, tuple(grids), lines, document, outcome.exit_code, plan_report(outcome.plan))
+
+
+def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
+    heading = f"Update of {outcome.plan.dest.alias!r} from {outcome.plan.source.alias!r}"
+    grids = [_update_grid(outcome.plan, updates)]
+    changes = sum(update.changes for update in updates.values())
+    rows = sum(update.compared for update in updates.values())
+    lines = [f"{plural(rows, 'row')} compared, {plural(changes, 'row')} to change."]
+    if not outcome.remark:
+        lines = [f"{plural(rows, 'row')} compared, {plural(changes, 'row')} changed in {outcome.seconds:.1f} s."]
+        if not changes:
+            lines.append("The destination was equal to the source already: no row was written.")
+    if outcome.verification:
+        lines += verification_lines(outcome.verification)
+        lines += proof_lines(outcome.verification.contents, None)
+        grids.append(count_grid("Rows on both sides", outcome.verification.counts))
+        if outcome.verification.contents:
+            grids.append(contents_grid(outcome.verification.contents))
+    lines += [outcome.remark] if outcome.remark else []
+    if outcome.exit_code == 3:
+        lines.append("The destination is NOT a copy of the source: see above.")
+    document = {
+        "plan": plan_document(outcome.plan),
+        "remark": outcome.remark,
+        "updates": [
+            {"label": planned.table.label, "table": planned.table.name, **vars(updates[planned.table.name])}
+            for planned in outcome.plan.tables
+        ],
+        "seconds": round(outcome.seconds, 3),
+        "verification": verification_document(outcome.verification) if outcome.verification else None,
+    }
+    return Report(heading, tuple(grids), tuple(lines), document, outcome.exit_code, plan_report(outcome.plan))
+
+
+def _update_grid(plan: Plan, updates: Mapping[str, Update]) -> Grid:
+    total = Update()
+    rows: list[tuple[Cell, ...]] = []
+    for planned in plan.tables:
+        update = updates[planned.table.name]
+        rows.append((planned.table.label, *vars(update).values()))
+        for name, value in vars(update).items():
+            setattr(total, name, getattr(total, name) + value)
+    headers = ("model", "compared", "inserted", "rewritten", "deleted", "seconds")
+    return Grid("Updated", headers, tuple(rows), ("total", *vars(total).values()))
 
 
 def _tally_grid(outcome: Outcome) -> Grid:
@@ -169,6 +223,7 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     ]
     if outcome.verification:
         lines += verification_lines(outcome.verification)
+        lines += proof_lines(outcome.verification.contents, None)
     lines.append(
         f"{plural(outcome.rows_rejected, 'row')} rejected; the reject file holds them, and personal data with them."
         if outcome.rows_rejected
@@ -182,75 +237,30 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
 # -- a comparison -----------------------------------------------------------------------------------------------------
 
 
-def count_grid(title: str, counts: Sequence[TableCount]) -> Grid:
-    """Make the table of counts: source, destination, difference."""
-    rows: list[tuple[Cell, ...]] = [
-        (count.label, count.source_rows, count.dest_rows, count.difference, count.status) for count in counts
-    ]
-    footer = (
-        "total",
-        sum(count.source_rows or 0 for count in counts),
-        sum(count.dest_rows or 0 for count in counts),
-        sum(count.difference or 0 for count in counts),
-        "",
-    )
-    return Grid(title, ("model", "source", "destination", "difference", "status"), tuple(rows), footer)
-
-
-def verification_lines(verification: Verification) -> list[str]:
-    """Say what was checked and what was found."""
-    lines = [f"Counter behind its table: {late}." for late in verification.late_counters]
-    lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
-    if verification.counts:
-        differing = len(verification.differing)
-        lacking = sum(count.status == REJECTED for count in verification.counts)
-        of_all = plural(len(verification.counts), "table")
-        if differing:
-            lines.append(f"Counts differ in {differing} of {of_all}.")
-        elif lacking:
-            lines.append(f"Counts agree in {of_all}, but for the rejected rows of {lacking} of them.")
-        else:
-            lines.append(f"Counts agree in {of_all}.")
-    else:
-        lines.append("Counts were not compared, as asked (--verify none).")
-    if not (verification.late_counters or verification.dangling):
-        lines.append("Counters are above the largest keys, and every foreign key leads to a row.")
-    return lines
-
-
-def verification_document(verification: Verification) -> dict[str, Any]:
-    """Describe a comparison for programs."""
-    return {
-        "models": [
-            {
-                "label": count.label,
-                "table": count.table,
-                "source_rows": count.source_rows,
-                "dest_rows": count.dest_rows,
-                "status": count.status,
-            }
-            for count in verification.counts
-        ],
-        "late_counters": [str(late) for late in verification.late_counters],
-        "dangling": [f"{dangling.table.label}: {dangling}" for dangling in verification.dangling],
-    }
-
-
-def comparison_report(comparison: Comparison) -> Report:
-    """Describe a comparison of two databases by their counts."""
+def comparison_report(comparison: Comparison, *, with_values: bool = False) -> Report:
+    """Describe a comparison of two databases; values are only shown ``with_values``."""
     verification = comparison.verification
-    heading = f"Counts\n  source      {comparison.source}\n  destination {comparison.dest}"
+    heading = f"Comparison\n  source      {comparison.source}\n  destination {comparison.dest}"
+    grids = [count_grid("Rows on both sides", verification.counts)]
+    if verification.contents:
+        grids.append(contents_grid(verification.contents))
     equal = sum(count.status == EQUAL for count in verification.counts)
     lines = [
-        *verification_lines(verification),
-        f"Proven: exact counts of {plural(len(verification.counts), 'table')}, {equal} of them equal. "
-        "Not proven: that the rows hold the same values.",
+        *verification_lines(verification, with_values=with_values),
+        *proof_lines(verification.contents, comparison.sample),
     ]
-    if comparison.exit_code:
+    if not verification.contents:
+        lines.append(
+            f"Proven: exact counts of {plural(len(verification.counts), 'table')}, {equal} of them equal. "
+            "Not proven: that the rows hold the same values (--mode full)."
+        )
+    if comparison.exit_code == 3:
         lines.append("Differences were found.")
     document = {
         "source": _endpoint(comparison.source),
         "dest": _endpoint(comparison.dest),
-        **verification_document(verification),
+        "mode": comparison.mode,
+        "seed": comparison.sample.seed if comparison.sample else None,
+        **verification_document(verification, with_values=with_values),
     }
-    return Report(heading, (count_grid("", verification.counts),), tuple(lines), document, comparison.exit_code)
+    return Report(heading, tuple(grids), tuple(lines), document, comparison.exit_code)

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from ..errors import MigratorError
 from .careful import copy_carefully
+from .chunks import Bounds
 from .columns import Conversion
 from .engines.base.engine import Severity
 from .engines.base.session import Row
@@ -28,39 +29,51 @@ def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects) -
     Raises :exc:`migrator.errors.DataRejected` for a row that cannot be stored (unless ``rejects`` skips it), and the
     database's own error for anything else.
     """
+
+    def record(tally: Tally) -> None:
+        chunk.state = DONE
+        chunk.rows_read, chunk.rows_written = tally.rows_read, tally.rows_written
+        chunk.rows_rejected, chunk.bytes_written = tally.rows_rejected, tally.bytes_written
+        journal.save(chunk)
+        rejects.commit()
+
+    return copy_rows(route, chunk.bounds(), rejects, number=chunk.number, record=record)
+
+
+def copy_rows(
+    route: Route,
+    bounds: Bounds,
+    rejects: Rejects,
+    *,
+    number: int = 0,
+    record: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Copy a range in one transaction, of which ``record`` is the last step; raise what :func:`copy_chunk` raises.
+
+    ``number`` is what rejected rows remember of where they were.
+    """
     try:
-        return _attempt(route, chunk, journal, rejects, _copy_fast)
+        with transaction.atomic(using=route.dest.alias):
+            tally = _copy_fast(route, bounds)
+            record(tally)
     except MigratorError:
         raise
     except Exception as error:
         if severity_of(route, error) is not Severity.DATA:
             raise
-        tally = _attempt(route, chunk, journal, rejects, copy_carefully)
+        with transaction.atomic(using=route.dest.alias):
+            tally = copy_carefully(route, bounds, number, rejects)
+            record(tally)
     finally:
         route.dest.connection.queries_log.clear()
         route.source.connection.queries_log.clear()
     return tally
 
 
-Copy = Callable[[Route, Chunk, Rejects], Tally]
-
-
-def _attempt(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, copy: Copy) -> Tally:
-    with transaction.atomic(using=route.dest.alias):
-        tally = copy(route, chunk, rejects)
-        chunk.state = DONE
-        chunk.rows_read, chunk.rows_written = tally.rows_read, tally.rows_written
-        chunk.rows_rejected, chunk.bytes_written = tally.rows_rejected, tally.bytes_written
-        journal.save(chunk)
-        rejects.commit()
-    return tally
-
-
 # -- the fast way -------------------------------------------------------------------------------------------------
 
 
-def _copy_fast(route: Route, chunk: Chunk, rejects: Rejects) -> Tally:
-    bounds = chunk.bounds()
+def _copy_fast(route: Route, bounds: Bounds) -> Tally:
     expressions = [conversion.expression for conversion in route.conversions]
     if route.is_piped:
         # Without the casts of raw expressions: a COPY renders every value as its type's text anyway.

@@ -66,7 +66,7 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     params = restriction.params if restriction else ()
     keys = ", ".join(source.quote(name) for name in table.key) or "1"
     sql = f"SELECT {keys} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
-    examples = ", ".join(key_text(row) for row in source.fetch_all(sql, params))
+    examples = ", ".join(key_text(table, row) for row in source.fetch_all(sql, params))
     text = f"{plural(count, 'value')}: {question.reason} (for example primary key {examples})"
     return Finding(
         f"{table.label}.{question.column.attname}",

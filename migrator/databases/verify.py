@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .contents import UNCHECKED, Contents
 from .engines.base.catalogue import Counter
 from .engines.base.engine import Engine
 from .references import Dangling, find_dangling
@@ -63,6 +64,7 @@ class Verification:
     counts: tuple[TableCount, ...]
     late_counters: tuple[LateCounter, ...]
     dangling: tuple[Dangling, ...]
+    contents: tuple[Contents, ...] = ()
 
     @property
     def differing(self) -> tuple[TableCount, ...]:
@@ -70,9 +72,19 @@ class Verification:
         return tuple(count for count in self.counts if count.status in (DIFFERENT, MISSING))
 
     @property
+    def differing_contents(self) -> tuple[Contents, ...]:
+        """The tables whose rows do not hold the same values."""
+        return tuple(contents for contents in self.contents if contents.status == DIFFERENT)
+
+    @property
+    def unchecked(self) -> tuple[Contents, ...]:
+        """The tables whose rows could not be compared."""
+        return tuple(contents for contents in self.contents if contents.status == UNCHECKED)
+
+    @property
     def is_clean(self) -> bool:
         """Whether nothing at all is wrong."""
-        return not (self.differing or self.late_counters or self.dangling)
+        return not (self.differing or self.late_counters or self.dangling or self.differing_contents)
 
 
 def count_tables(

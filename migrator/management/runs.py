@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ..databases.choices import Watcher
+from ..databases.choices import VERIFY, Watcher
 from ..databases.summary import plan_report
 from ..progress import Progress
 from ..prompts import Prompter
@@ -55,7 +55,10 @@ class RunCommand(MigratorCommand):
             help="Give up a run that was cut off: put back the indexes and foreign keys it took off.",
         )
         parser.add_argument(
-            "--verify", choices=("none", "count"), default="count", help="What is compared at the end (default: count)."
+            "--verify",
+            choices=VERIFY,
+            default="count",
+            help="What is compared at the end: nothing, the counts, or also the values of all rows (default: count).",
         )
         parser.add_argument(
             "--on-error",

@@ -44,7 +44,7 @@ def labelled(edges: Sequence[Edge]) -> list[Row]:
 
 def move(pair: Pair, model: type[Model]) -> None:
     """Move one model; the run's own verification has to find nothing."""
-    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label])
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label], verify="full")
     assert outcome.exit_code == 0, outcome.verification
 
 

@@ -35,12 +35,17 @@ class Command(RunCommand):
             help="Empty the selected tables of the destination first, even where they hold rows of your own. "
             "ALIAS must equal --dest.",
         )
+        parser.add_argument(
+            "--update",
+            action="store_true",
+            help="Rewrite only the rows that differ, in a destination that was filled before; delete what is gone.",
+        )
         parser.add_argument("--migrate", action="store_true", help="Create the destination's tables first.")
         parser.add_argument("--keep-indexes", action="store_true", help="Leave indexes on while rows are loaded.")
         super().add_options(parser)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        own = ("labels", "exclude", "replace", "migrate", "keep_indexes")
+        own = ("labels", "exclude", "replace", "update", "migrate", "keep_indexes")
         outcome = batch_migrate(
             **{name: options[name] for name in own},
             **self.run_arguments(options),

@@ -1,4 +1,4 @@
-"""Compare the row counts of two databases."""
+"""Compare two databases: the row counts, and the values where they are asked for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...databases.counting import verify_counts
+from ...databases.contents import MOST_DIFFERENCES
+from ...databases.counting import MODES, SAMPLE, verify_counts
 from ...databases.summary import comparison_report
 from ...progress import Progress
 from ...prompts import Prompter
 from ...report import Report
-from ..base import MigratorCommand
+from ..base import MigratorCommand, positive_integer
 
 
 class Command(MigratorCommand):
-    help = "Count every table on both sides, and look at the destination's counters and foreign keys."
+    help = "Compare two databases: every table's rows, and the destination's counters and foreign keys."
 
     def add_options(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -31,7 +32,40 @@ class Command(MigratorCommand):
             metavar="app_label[.Model]",
             help="Leave out an app or model; may be repeated.",
         )
+        parser.add_argument(
+            "--mode",
+            choices=MODES,
+            default="count",
+            help="Compare the counts, also the values of a sample of rows, or those of all rows (default: count).",
+        )
+        parser.add_argument(
+            "--sample",
+            type=positive_integer,
+            default=SAMPLE,
+            metavar="ROWS",
+            help="Rows of each table in --mode sample (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--seed", type=int, metavar="N", help="Choose the same sample as another time (default: a new one)."
+        )
+        parser.add_argument(
+            "--max-diffs",
+            type=positive_integer,
+            default=MOST_DIFFERENCES,
+            metavar="N",
+            help="Rows that differ to list for each table; all are counted (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--show-values", action="store_true", help="Show the values that differ, whoever reads the output."
+        )
+        parser.add_argument(
+            "--chunk-size",
+            type=positive_integer,
+            metavar="ROWS",
+            help="Rows whose values are compared at once (default: MIGRATOR['CHUNK_SIZE'] or 10000).",
+        )
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        own = ("source", "dest", "labels", "exclude")
-        return comparison_report(verify_counts(**{name: options[name] for name in own}))
+        own = ("source", "dest", "labels", "exclude", "mode", "sample", "seed", "max_diffs", "chunk_size")
+        comparison = verify_counts(**{name: options[name] for name in own}, progress=progress)
+        return comparison_report(comparison, with_values=options["show_values"])

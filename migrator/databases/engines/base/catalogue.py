@@ -50,6 +50,10 @@ class Catalogue(Session):
         """Name the users' triggers that would fire while these tables are loaded."""
         return []
 
+    def cascading(self, tables: Sequence[str]) -> list[str]:
+        """Name the foreign keys that act on the rows pointing into these tables when a row is deleted under a run."""
+        return []
+
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
         """List what can be taken off a table that is empty, in the order in which it has to go."""
         return []

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...tables import Reference
 from .catalogue import Catalogue
+from .digests import Digests
 from .loading import Target, Writer
 from .session import Row, Session, cause_of
 from .values import Values
@@ -54,6 +55,7 @@ class Engine(Session, ABC):
     display_name: ClassVar[str]
     values_class: ClassVar[type[Values]]
     catalogue_class: ClassVar[type[Catalogue]]
+    digests_class: ClassVar[type[Digests]]
     # Foreign keys do not bind while rows are loaded, and an explicit check at the end finds what dangles.
     can_switch_off_foreign_keys: ClassVar[bool] = False
     # Rows in the source can change under a run even though it reads in one transaction.
@@ -64,6 +66,7 @@ class Engine(Session, ABC):
         self._session: Any = None
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
+        self.digests = self.digests_class(connection)
 
     def check_address(self, *, must_exist: bool) -> None:
         """Look at where the database is said to be, before the first connection to it.

@@ -15,6 +15,7 @@ from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
+from .digests import MySQLDigests
 from .loading import InsertWriter, Warned
 from .values import MySQLValues, product
 
@@ -38,6 +39,7 @@ class MySQL(Engine):
     can_switch_off_foreign_keys = True
     values_class = MySQLValues
     catalogue_class = MySQLCatalogue
+    digests_class = MySQLDigests
 
     @property
     def display_name(self) -> str:  # type: ignore[override]

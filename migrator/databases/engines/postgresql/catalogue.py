@@ -75,6 +75,15 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return [str(row[0]) for row in rows]
 
+    def cascading(self, tables: Sequence[str]) -> list[str]:
+        rows = self.fetch_all(
+            "SELECT conrelid::regclass::text || '.' || conname FROM pg_constraint WHERE contype = 'f' "
+            "AND confdeltype IN ('c', 'n', 'd') AND confrelid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n) "
+            "ORDER BY 1",
+            ([self.connection.ops.quote_name(table) for table in tables],),
+        )
+        return [str(row[0]) for row in rows]
+
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
         quoted = self.connection.ops.quote_name(table.name)
         items = []

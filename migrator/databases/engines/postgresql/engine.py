@@ -15,6 +15,7 @@ from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from . import copying
 from .catalogue import PostgreSQLCatalogue
+from .digests import PostgreSQLDigests
 from .loading import CopyWriter, copy_statement
 from .values import PostgreSQLValues
 
@@ -31,6 +32,7 @@ class PostgreSQL(Engine):
     display_name = "PostgreSQL"
     values_class = PostgreSQLValues
     catalogue_class = PostgreSQLCatalogue
+    digests_class = PostgreSQLDigests
 
     def describe(self) -> Endpoint:
         version = str(self.fetch_value("SELECT current_setting('server_version')")).split()[0]

@@ -15,6 +15,7 @@ from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import SQLiteCatalogue
+from .digests import SQLiteDigests
 from .loading import ManyWriter
 from .values import SQLiteValues, reads
 
@@ -32,6 +33,7 @@ class SQLite(Engine):
     can_switch_off_foreign_keys = True
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
+    digests_class = SQLiteDigests
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)

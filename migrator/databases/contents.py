@@ -1,0 +1,264 @@
+"""Whether two tables hold the same values: by checksums made in both databases, and row by row where those differ.
+
+Checksums that differ prove nothing yet, for one value may have two spellings: the rows of that range are then read from
+both sides and compared as values. Tables with a column of which no common spelling is known are compared so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ..progress import Progress, Task
+from .chunks import Bounds, Restriction, conditions, find_bounds, outer_bounds
+from .columns import row_text
+from .comparing import CHANGED, EXTRA, MISSING, Found, Mapped, RowDifference, differing_rows, extra_rows, sides
+from .engines.base.digests import Checksum
+from .engines.base.engine import Engine
+from .tables import Kind, Table
+
+BY_CHECKSUM, BY_ROW, SAMPLED, NOT_COMPARED = "checksum", "rows", "sample", "not compared"
+EQUAL, DIFFERENT, UNCHECKED = "equal", "different", "unchecked"
+
+NO_KEY = "it has no primary key to find its rows by"
+# Rows that differ of one table that are listed.
+MOST_DIFFERENCES = 1_000
+# Rows from either end of a table that go into every sample.
+OUTER_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How many rows of a table are looked at, chosen by their keys' digests, and what else a choice depends on."""
+
+    rows: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A table as both sides have it, and which of its rows are compared."""
+
+    table: Table
+    source: Engine
+    dest: Engine
+    rows: int
+    restriction: Restriction | None = None
+    # By column, what the destination has in place of the source's values.
+    mappings: Mapped = field(default_factory=dict)
+    # The destination may hold rows that the source has not.
+    allows_extra: bool = False
+    # So many rows were rejected on the way.
+    rejected: int = 0
+
+
+@dataclass
+class Contents:
+    """What was compared of one table, and what differs; ``differences`` holds no more than were asked for."""
+
+    label: str
+    table: Table
+    method: str
+    checked: int = 0
+    missing: int = 0
+    extra: int = 0
+    changed: int = 0
+    # Rows that were read from both sides, because their checksums differ, and were found equal.
+    equivalent: int = 0
+    differences: list[RowDifference] = field(default_factory=list)
+    # Why rows could not be compared, or not be named.
+    reason: str = ""
+    rejected: int = 0
+
+    @property
+    def differing(self) -> int:
+        """How many rows are not the same on both sides."""
+        return self.missing + self.extra + self.changed
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether more rows differ than are listed."""
+        return self.differing > len(self.differences)
+
+    @property
+    def status(self) -> str:
+        """Whether the rows that were compared are the same; rows that the run rejected are allowed to be missing."""
+        if self.method == NOT_COMPARED:
+            return UNCHECKED
+        return EQUAL if self.missing == self.rejected and not (self.extra or self.changed) else DIFFERENT
+
+    def add(self, difference: RowDifference, most: int) -> None:
+        """Count a row that differs, and list it while the list is short."""
+        self.missing += difference.kind == MISSING
+        self.extra += difference.kind == EXTRA
+        self.changed += difference.kind == CHANGED
+        if len(self.differences) < most:
+            self.differences.append(difference)
+
+
+def compare_contents(
+    pairings: Iterable[Pairing], *, sample: Sample | None, chunk_size: int, most: int, progress: Progress
+) -> tuple[Contents, ...]:
+    """Compare the rows of tables: all of them in chunks of ``chunk_size``, or a sample.
+
+    Of each table ``most`` rows that differ are listed, and all are counted.
+    """
+    found = []
+    for pairing in pairings:
+        comparison = _Comparison(pairing, most, progress)
+        found.append(comparison.sampled(sample) if sample else comparison.all_rows(chunk_size))
+    return tuple(found)
+
+
+def find_differences(
+    pairing: Pairing, *, chunk_size: int, progress: Progress, each: Callable[[RowDifference], None]
+) -> Contents:
+    """Compare all rows of a table, and hand each that differs to ``each`` in place of listing it."""
+    return _Comparison(pairing, 0, progress, each).all_rows(chunk_size)
+
+
+class _Comparison:
+    """The comparison of one table."""
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        most: int,
+        progress: Progress,
+        each: Callable[[RowDifference], None] = lambda difference: None,
+    ) -> None:
+        self._pairing, self._most, self._progress, self._each = pairing, most, progress, each
+        source, dest, table = pairing.source, pairing.dest, pairing.table
+        self._stored = source.catalogue.stored_columns(table.name), dest.catalogue.stored_columns(table.name)
+        self._lacking = [
+            f"{engine.alias!r} lacks {column.name!r}"
+            for engine, stored in zip((source, dest), self._stored, strict=True)
+            for column in table.columns
+            if column.name not in stored
+        ]
+        if not self._lacking:
+            own, other = self._stored
+            self._left, self._right = sides(table, source, dest, own, other, pairing.mappings)
+        for engine in (source, dest):
+            engine.digests.prepare()
+
+    def all_rows(self, chunk_size: int) -> Contents:
+        """Compare every row."""
+        if self._lacking:
+            return self._nothing(f"{'; '.join(self._lacking[:3])}")
+        table = self._pairing.table
+        texts = None
+        if not (self._pairing.mappings or self._pairing.allows_extra):
+            texts = self._texts([column.name for column in table.columns])
+        if texts is None and not table.key:
+            return self._nothing(NO_KEY)
+        found = self._begin(BY_CHECKSUM if texts else BY_ROW)
+        with self._progress.task(f"{table.label} (compare by {found.method})", self._pairing.rows) as task:
+            for bounds in self._ranges(chunk_size):
+                self._compare(texts, bounds, found, task)
+        return found
+
+    def sampled(self, sample: Sample) -> Contents:
+        """Compare about ``sample.rows`` rows that a seed chooses, on both sides alike, and those at either end."""
+        table = self._pairing.table
+        if self._pairing.rows <= max(sample.rows, 2 * OUTER_ROWS):
+            return self.all_rows(chunk_size=max(sample.rows, 2 * OUTER_ROWS))
+        if self._lacking:
+            return self._nothing(f"{'; '.join(self._lacking[:3])}")
+        texts = self._texts(table.key) if table.key else None
+        if texts is None:
+            return self._nothing("its primary key has no spelling that both databases share" if table.key else NO_KEY)
+        found = self._begin(SAMPLED)
+        with self._progress.task(f"{table.label} (sample)", sample.rows) as task:
+            first, last = outer_bounds(self._pairing.source, table.name, table.key, OUTER_ROWS)
+            for bounds in (first, last):
+                self._by_row(bounds, None, None, found, task)
+            here, there = (
+                Restriction(engine.digests.chosen(text, sample.seed, sample.rows / self._pairing.rows), ())
+                for engine, text in zip((self._pairing.source, self._pairing.dest), texts, strict=True)
+            )
+            self._by_row(Bounds(first.upper, last.lower), here, there, found, task)
+        return found
+
+    def _begin(self, method: str, reason: str = "") -> Contents:
+        table = self._pairing.table
+        return Contents(table.label, table, method, rejected=self._pairing.rejected, reason=reason)
+
+    def _nothing(self, reason: str) -> Contents:
+        return self._begin(NOT_COMPARED, reason)
+
+    def _texts(self, names: list[str] | tuple[str, ...]) -> tuple[str, str] | None:
+        """Give the SQL for the text of these columns, on both sides."""
+        source, dest = self._pairing.source, self._pairing.dest
+        own, other = self._stored
+        columns = [self._pairing.table.column(name) for name in names]
+        here, there = row_text(columns, source, own, dest, other), row_text(columns, dest, other, source, own)
+        return None if here is None or there is None else (here, there)
+
+    def _ranges(self, chunk_size: int) -> Iterator[Bounds]:
+        """Cut the table where both sides order its keys alike: whole numbers, and nothing that has a collation."""
+        pairing, table = self._pairing, self._pairing.table
+        if table.key and all(table.column(name).kind is Kind.INTEGER for name in table.key):
+            yield from find_bounds(pairing.source, table.name, table.key, pairing.rows, chunk_size, pairing.restriction)
+        else:
+            yield Bounds()
+
+    def _compare(self, texts: tuple[str, str] | None, bounds: Bounds, found: Contents, task: Task) -> None:
+        restriction = self._pairing.restriction
+        if texts is None:
+            self._by_row(bounds, restriction, restriction, found, task)
+            return
+        here, there = self._checksums(texts, bounds)
+        if here == there:
+            found.checked += here.rows
+            task.advance(here.rows)
+        elif not self._pairing.table.key:
+            found.missing, found.extra = max(here.rows - there.rows, 0), max(there.rows - here.rows, 0)
+            found.changed = min(here.rows, there.rows)
+            found.reason = f"{NO_KEY}: at most so many differ"
+        else:
+            before = found.checked, found.differing
+            self._by_row(bounds, restriction, restriction, found, task)
+            found.equivalent += (found.checked - before[0]) - (found.differing - before[1])
+
+    def _checksums(self, texts: tuple[str, str], bounds: Bounds) -> tuple[Checksum, Checksum]:
+        """Ask both databases at the same time."""
+        source, dest = self._pairing.source, self._pairing.dest
+        with _lent(dest), ThreadPoolExecutor(1) as pool:
+            there = pool.submit(self._checksum, dest, texts[1], bounds)
+            return self._checksum(source, texts[0], bounds), there.result()
+
+    def _checksum(self, engine: Engine, text: str, bounds: Bounds) -> Checksum:
+        table = self._pairing.table
+        return engine.digests.checksum(text, table.name, *conditions(engine, table.key, bounds, None))
+
+    def _by_row(
+        self, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Contents, task: Task
+    ) -> None:
+        """Compare the rows of a range one by one, those that meet ``here`` and, in the destination, ``there``."""
+        pairing, count = self._pairing, Found()
+        for difference in differing_rows(self._left, self._right, bounds, here, count):
+            found.add(difference, self._most)
+            self._each(difference)
+        found.checked += count.looked_up
+        task.advance(count.looked_up)
+        if pairing.allows_extra:
+            return
+        where, params = conditions(pairing.dest, pairing.table.key, bounds, there)
+        name = pairing.dest.quote(pairing.table.name)
+        if pairing.dest.fetch_value(f"SELECT COUNT(*) FROM {name}{where}", params) != count.there:
+            for difference in extra_rows(self._left, self._right, bounds, there):
+                found.add(difference, self._most)
+                self._each(difference)
+
+
+@contextmanager
+def _lent(engine: Engine) -> Iterator[None]:
+    """Let another thread use a connection that this one made, while this one waits for it."""
+    engine.connection.inc_thread_sharing()
+    try:
+        yield
+    finally:
+        engine.connection.dec_thread_sharing()

@@ -1,0 +1,107 @@
+"""Checksums of rows, made inside the database from text that every engine spells alike."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...tables import Column, StoredColumn
+from .session import Session
+
+# In bytes. A longer text goes into a row's text as its own digest: what a statement may build is limited.
+LONGEST_TEXT = 1024
+
+
+class Checksum(NamedTuple):
+    """How many rows a range has, and the sums of two numbers of 60 bits from each row's digest.
+
+    A sum does not depend on the order of rows, and unlike an exclusive or it sees a pair of equal faults.
+    """
+
+    rows: int
+    first: int
+    second: int
+
+
+class Digests(Session, ABC):
+    """Text that is equal on two databases where the values are, and SHA-256 digests of it.
+
+    It need not be equal wherever the values are: where two checksums differ, the rows themselves are compared.
+    """
+
+    def prepare(self) -> None:
+        """Give the session what the statements of this class need."""
+        return
+
+    @abstractmethod
+    def plain_text(self, column: Column, stored: StoredColumn) -> str | None:
+        """Give the SQL for a proven column's value as text of few, harmless characters; ``None`` if it has none.
+
+        Harmless are letters, digits and ``+-.: ``, never a semicolon.
+        """
+
+    @abstractmethod
+    def any_text(self, column: Column, stored: StoredColumn) -> str | None:
+        """Give the SQL for the characters of a proven column that holds text; ``None`` where it holds no text."""
+
+    def raw_text(self, column: Column, stored: StoredColumn) -> str | None:
+        """Give the SQL for a column as it is stored, to compare with one of the very same type of this engine."""
+        return None
+
+    @abstractmethod
+    def framed(self, text: str) -> str:
+        """Give the SQL for any text with its size before it, and beyond :data:`LONGEST_TEXT` for its digest."""
+
+    @abstractmethod
+    def joined(self, texts: Sequence[str]) -> str:
+        """Give the SQL for texts one after the other."""
+
+    @abstractmethod
+    def digest(self, text: str) -> str:
+        """Give the SQL for the SHA-256 digest of a text, in hexadecimal."""
+
+    @abstractmethod
+    def checksum(self, text: str, table: str, where: str, params: Sequence[object]) -> Checksum:
+        """Add up the digests of the rows' texts."""
+
+    def column_text(self, column: Column, stored: StoredColumn) -> str | None:
+        """Give the SQL for a proven column's part of a row's text, or ``None`` where no such text is known."""
+        plain = self.plain_text(column, stored)
+        if plain is not None:
+            return f"COALESCE({self.joined([plain, self.semicolon])}, {self.null})"
+        text = self.any_text(column, stored)
+        return None if text is None else self.framed(text)
+
+    def raw_column_text(self, column: Column, stored: StoredColumn) -> str | None:
+        """Give the SQL for the part of a column that is compared as it is stored, or ``None``."""
+        text = self.raw_text(column, stored)
+        return None if text is None else self.framed(text)
+
+    def chosen(self, text: str, seed: int, fraction: float) -> str:
+        """Give the SQL condition for about ``fraction`` of all rows; it depends on their text and the seed alone."""
+        seeded = self.joined([f"'{seed};'", text])
+        return f"substr({self.digest(seeded)}, 1, 8) < '{int(fraction * 16**8):08x}'"
+
+    # NULL, which no other part of a row's text begins like: a number goes on after its sign.
+    null = "'-;'"
+    semicolon = "';'"
+
+
+def numbers_of(digest: bytes) -> tuple[int, int]:
+    """Return the two numbers of 60 bits that a digest begins with."""
+    digits = digest.hex()
+    return int(digits[:15], 16), int(digits[15:30], 16)
+
+
+def sha256(text: bytes) -> bytes:
+    """Return the digest of a row's text."""
+    return hashlib.sha256(text).digest()
+
+
+def local_times_agree(connection: BaseDatabaseWrapper, *, uses_time_zones: bool) -> bool:
+    """Tell whether a date and time kept without a time zone is spelled as in the other engines: as UTC."""
+    return not uses_time_zones or connection.timezone_name == "UTC"

@@ -1,0 +1,65 @@
+"""The last stage of a run: whether the destination holds what the plan said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..progress import Progress
+from .choices import Choices
+from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
+from .ends import Ends
+from .plan import Plan
+from .references import existing_keys, find_dangling
+from .verify import TableCount, Verification, count_tables, late_counters
+
+
+def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress) -> Verification:
+    """Check counters and references in any case, and counts and values as ``choices.verify`` says.
+
+    The source is read in the snapshot that was copied; ``rejected`` gives, by table name, rows that were set aside.
+    """
+    tables = [planned.table for planned in plan.tables]
+    counts: tuple[TableCount, ...] = ()
+    if choices.verify != "none":
+        counts = (
+            _count_added(ends, plan, rejected)
+            if plan.adds_rows
+            else count_tables(ends.source, ends.dest, tables, rejected)
+        )
+    contents = _compare(ends, plan, choices, rejected, progress) if choices.verify == "full" else ()
+    return Verification(counts, late_counters(ends.dest, tables), tuple(find_dangling(ends.dest, tables)), contents)
+
+
+def _count_added(ends: Ends, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
+    """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
+    return tuple(
+        TableCount(
+            planned.table.label,
+            planned.table.name,
+            planned.source_rows,
+            existing_keys(ends.source, ends.dest, planned.table, planned.route.restriction)[0],
+            rejected.get(planned.table.name, 0),
+        )
+        for planned in plan.tables
+    )
+
+
+def _compare(
+    ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress
+) -> tuple[Contents, ...]:
+    pairings = [
+        Pairing(
+            planned.table,
+            ends.source,
+            ends.dest,
+            planned.source_rows,
+            restriction=planned.route.restriction,
+            mappings=planned.route.mappings,
+            allows_extra=plan.adds_rows,
+            rejected=rejected.get(planned.table.name, 0),
+        )
+        for planned in plan.tables
+    ]
+    return compare_contents(
+        pairings, sample=None, chunk_size=choices.chunk_size, most=MOST_DIFFERENCES, progress=progress
+    )

@@ -1,0 +1,155 @@
+"""The second pass of a move: what differs is rewritten, what is gone is deleted, and what is equal stays untouched.
+
+First the whole difference is found, without a write. Then it is applied in one transaction of the destination: all
+deletions, children first, then all insertions, parents first. So the destination holds the old state or the new one,
+whenever the run is cut off, and no unique value is taken while its old row is still there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO
+
+from django.db import transaction
+
+from ..progress import Progress
+from .chunks import Bounds, Restriction
+from .comparing import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference, Side, sides
+from .contents import Pairing, find_differences
+from .ends import Ends
+from .engines.base.session import Row
+from .plan import Plan, TablePlan
+from .rejects import Rejects
+from .retry import with_retries
+from .transfer import copy_rows
+
+
+@dataclass
+class Update:
+    """What was done to one table, in rows, and how long it took in seconds."""
+
+    compared: int = 0
+    inserted: int = 0
+    rewritten: int = 0
+    deleted: int = 0
+    seconds: float = 0.0
+
+    @property
+    def changes(self) -> int:
+        return self.inserted + self.rewritten + self.deleted
+
+
+class Difference:
+    """The rows of one table that differ: their keys, kept in a file without a name, for there may be many."""
+
+    def __init__(self, planned: TablePlan) -> None:
+        self.planned = planned
+        self.update = Update()
+        self._going: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self._coming: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def add(self, difference: RowDifference) -> None:
+        """Take note of a row: a changed one goes, and comes again."""
+        self.update.deleted += difference.kind == EXTRA
+        self.update.inserted += difference.kind == MISSING
+        self.update.rewritten += difference.kind == CHANGED
+        if difference.kind in (EXTRA, CHANGED):
+            pickle.dump(difference.key, self._going)
+        if difference.kind in (MISSING, CHANGED):
+            pickle.dump(difference.key, self._coming)
+
+    def going(self) -> Iterator[list[Row]]:
+        """Give the keys of rows to delete, in pages."""
+        return _pages(self._going)
+
+    def coming(self) -> Iterator[list[Row]]:
+        """Give the keys of rows to insert, in pages."""
+        return _pages(self._coming)
+
+    def close(self) -> None:
+        """Forget the keys."""
+        self._going.close()
+        self._coming.close()
+
+
+def _pages(file: IO[bytes]) -> Iterator[list[Row]]:
+    file.seek(0)
+
+    def keys() -> Iterator[Row]:
+        while True:
+            try:
+                yield pickle.load(file)  # noqa: S301 - this process wrote it, and no other can
+            except EOFError:
+                return
+
+    source = keys()
+    while page := list(islice(source, LOOKUP)):
+        yield page
+
+
+def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Callable[[], None]) -> list[Difference]:
+    """Compare every table of a plan, in load order; ``check`` is called before each."""
+    found = []
+    for planned in plan.tables:
+        check()
+        difference, route = Difference(planned), planned.route
+        started = time.perf_counter()
+        pairing = Pairing(planned.table, route.source, route.dest, planned.source_rows, mappings=route.mappings)
+        contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
+        difference.update.compared = contents.checked
+        difference.update.seconds = time.perf_counter() - started
+        found.append(difference)
+    return found
+
+
+def apply_updates(ends: Ends, differences: Sequence[Difference], progress: Progress, check: Callable[[], None]) -> None:
+    """Make the destination equal to the source, in one transaction; ``check`` is called between its steps.
+
+    Raises :exc:`~migrator.errors.DataRejected` for a row that the destination cannot hold; then nothing was written.
+    """
+    total = sum(difference.update.changes for difference in differences)
+    if not total:
+        return
+
+    def attempt() -> None:
+        with progress.task("rewriting", total) as task, transaction.atomic(using=ends.dest.alias):
+            for difference in reversed(differences):
+                _delete(ends, difference, check)
+            for difference in differences:
+                _insert(ends, difference, check)
+                task.advance(difference.update.changes)
+            ends.dest.bind_now()
+
+    with_retries(ends, progress, attempt)
+
+
+def _delete(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:
+    started = time.perf_counter()
+    _, dest = _sides(difference.planned)
+    name = ends.dest.quote(difference.planned.table.name)
+    for page in difference.going():
+        check()
+        ends.dest.execute(f"DELETE FROM {name}{dest.key_test(len(page))}", dest.key_params(page))
+    difference.update.seconds += time.perf_counter() - started
+
+
+def _insert(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:
+    started = time.perf_counter()
+    source, _ = _sides(difference.planned)
+    for page in difference.coming():
+        check()
+        chosen = Restriction(source.key_test(len(page)).removeprefix(" WHERE "), tuple(source.key_params(page)))
+        copy_rows(dataclasses.replace(difference.planned.route, restriction=chosen), Bounds(), Rejects())
+    difference.update.seconds += time.perf_counter() - started
+
+
+def _sides(planned: TablePlan) -> tuple[Side, Side]:
+    route = planned.route
+    own, other = (engine.catalogue.stored_columns(planned.table.name) for engine in (route.source, route.dest))
+    return sides(planned.table, route.source, route.dest, own, other, route.mappings)

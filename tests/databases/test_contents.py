@@ -1,0 +1,415 @@
+"""Two databases are held against each other value by value: every fault is found and named, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from migrator.databases import move
+from migrator.databases.comparing import RowDifference
+from migrator.databases.contents import Contents
+from migrator.databases.copy import batch_migrate
+from migrator.databases.counting import Comparison, verify_counts
+from migrator.databases.rows import batch_migrate_models
+from migrator.errors import UsageError
+from tests.management.running import execute, run
+from tests.servers.databases import PAIRS, Pair
+from tests.testapp.models import (
+    CharValue,
+    Comment,
+    CompositeKey,
+    DateTimeKey,
+    DateTimeValue,
+    DecimalKey,
+    FloatValue,
+    IntegerValue,
+    TextKey,
+    TextValue,
+    UUIDKey,
+)
+
+from .edge_values import EDGES
+from .snapshots import insert_rows, snapshot
+from .test_structure import shift_content_types
+from .test_values import held_exactly, labelled
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+# Each engine once as source and once as destination.
+three_pairs = pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[5], PAIRS[6]], ids=str, indirect=True)
+
+
+def compare(pair: Pair, *models: type[Model], **options: Any) -> Comparison:
+    labels = [model._meta.label for model in models]
+    return verify_counts(**{"source": pair.source, "dest": pair.dest, "labels": labels, "mode": "full", **options})
+
+
+def contents_of(comparison: Comparison) -> dict[str, Contents]:
+    return {contents.label: contents for contents in comparison.verification.contents}
+
+
+def named(differences: Sequence[RowDifference]) -> set[tuple[str, str, str]]:
+    return {(found.kind, text_of(found.key), " ".join(found.fields)) for found in differences}
+
+
+def text_of(key: Iterable[Any]) -> str:
+    """Write a key as text that is the same however an engine gives it where nothing needs to be converted."""
+    texts = [str(value).removesuffix(":00").removesuffix("+00") for value in key]
+    return " ".join(re.sub(r"(\.\d*?)0+$", r"\1", text).removesuffix(".").replace("-", "") for text in texts)
+
+
+def fill_both(pair: Pair, model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
+    for alias in pair:
+        insert_rows(model, alias, rows)
+
+
+def sql(alias: str, statement: str, *models: type[Model]) -> None:
+    quote = connections[alias].ops.quote_name
+    execute(alias, statement.format(*(quote(model._meta.db_table) for model in models)).replace("%", "%%"))
+
+
+def copy_edges(pair: Pair) -> None:
+    for model, edges in EDGES.items():
+        insert_rows(model, pair.source, labelled([edge for edge in edges if held_exactly(edge, *pair.engines)]))
+    batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label for model in EDGES])
+
+
+def test_finds_every_planted_fault_of_every_type_and_no_other(pair: Pair) -> None:
+    copy_edges(pair)
+    clean = contents_of(compare(pair, *EDGES))
+    assert {label for label, found in clean.items() if found.status != "equal"} == set()
+    assert {label: found.checked for label, found in clean.items()} == {
+        model._meta.label: QuerySet(model, using=pair.source).count() for model in EDGES
+    }
+    # A spelling that differs costs a second look; these values have one for all engines.
+    assert {label for label, found in clean.items() if found.equivalent} == set()
+    for model in EDGES:
+        # Every other row gets the value of the next.
+        sql(
+            pair.dest,
+            "UPDATE {0} SET value = (SELECT other.value FROM (SELECT id, value FROM {0}) other "
+            "WHERE other.id = {0}.id + 1) WHERE MOD(id, 2) = 0 AND id < (SELECT top FROM "
+            "(SELECT MAX(id) AS top FROM {0}) largest)",
+            model,
+        )
+    before, after = snapshot(pair.source, EDGES), snapshot(pair.dest, EDGES)
+    found = contents_of(compare(pair, *EDGES))
+    for label, rows in before.items():
+        expected = {
+            (int(key), name)
+            for key, row in rows.items()
+            for name, value in row.items()
+            if after[label][key][name] != value
+        }
+        assert {(int(d.key[0]), name) for d in found[label].differences for name in d.fields} == expected, label
+        assert found[label].changed == len(expected), label
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 1000])
+def test_finds_missing_and_extra_rows_at_every_place(pair: Pair, chunk_size: int) -> None:
+    rows = [{"id": n * 10, "label": str(n), "value": n} for n in range(1, 31)]
+    fill_both(pair, IntegerValue, rows)
+    sql(pair.dest, "DELETE FROM {0} WHERE id IN (10, 150, 300)", IntegerValue)
+    insert_rows(IntegerValue, pair.dest, [{"id": n, "label": f"extra {n}", "value": 0} for n in (-5, 155, 305)])
+    sql(pair.dest, "UPDATE {0} SET value = value + 1 WHERE id = 20", IntegerValue)
+    found = contents_of(compare(pair, IntegerValue, chunk_size=chunk_size))["testapp.IntegerValue"]
+    assert named(found.differences) == {
+        *(("missing", key, "") for key in ("10", "150", "300")),
+        *(("extra", key, "") for key in ("5", "155", "305")),
+        ("changed", "20", "value"),
+    }
+    assert (found.missing, found.extra, found.changed, found.status) == (3, 3, 1, "different")
+
+
+def keyed_rows(model: type[Model]) -> list[dict[str, Any]]:
+    """Rows whose keys the engines order otherwise, or read through converters."""
+    names = ["a", "B", "c", "É", "d", "Z", "_", "+", "10", "9", "x y", "'"]
+    keys: dict[type[Model], list[dict[str, Any]]] = {
+        TextKey: [{"code": name} for name in names],
+        UUIDKey: [{"id": UUID(int=n * 0x0123456789ABCDEF0123456789ABCD, version=4)} for n in range(12)],
+        DateTimeKey: [{"at": datetime(2024, 1, n + 1, 12, 30, 5, tzinfo=UTC)} for n in range(12)],
+        DecimalKey: [{"amount": Decimal(n * 125 - 1700).scaleb(-3)} for n in range(12)],
+        CompositeKey: [{"tenant": name, "number": n} for n, name in enumerate(names, -20)],
+    }
+    return [{**key, "label": f"row {n}"} for n, key in enumerate(keys[model])]
+
+
+@pytest.mark.parametrize("model", [TextKey, UUIDKey, DateTimeKey, DecimalKey, CompositeKey])
+def test_finds_rows_by_keys_of_every_type(pair: Pair, model: type[Model]) -> None:
+    rows = keyed_rows(model)
+    keys = [text_of(value for name, value in row.items() if name != "label") for row in rows]
+    fill_both(pair, model, [{**row, "label": "as it was"} for row in rows[:10]])
+    insert_rows(model, pair.source, [rows[10]])
+    insert_rows(model, pair.dest, [rows[11]])
+    sql(pair.dest, "UPDATE {0} SET label = 'changed' WHERE label = 'as it was'", model)
+    result = compare(pair, model, chunk_size=3)
+    found = contents_of(result)[model._meta.label]
+    assert named(found.differences) == {
+        *(("changed", key, "label") for key in keys[:10]),
+        ("missing", keys[10], ""),
+        ("extra", keys[11], ""),
+    }
+    assert result.exit_code == 3
+
+
+def test_tells_values_apart_that_look_alike(pair: Pair) -> None:
+    texts = [("a|b", "c"), ("", "null"), ("1:a", ""), ("-;", "x"), ("b\\", "b")]
+    others = [("a", "b|c"), ("<null>", None), ("1", ":a"), ("-", ";x"), ("b", "\\b")]
+    for alias, rows in zip(pair, (texts, others), strict=True):
+        insert_rows(
+            TextValue, alias, [{"id": n, "label": one, "value": other} for n, (one, other) in enumerate(rows, 1)]
+        )
+    insert_rows(FloatValue, pair.source, [{"id": 1, "label": "", "value": 0.1}])
+    insert_rows(FloatValue, pair.dest, [{"id": 1, "label": "", "value": 0.10000000000000002}])
+    found = contents_of(compare(pair, TextValue, FloatValue))
+    assert {int(d.key[0]) for d in found["testapp.TextValue"].differences} == {1, 2, 3, 4, 5}
+    assert named(found["testapp.FloatValue"].differences) == {("changed", "1", "value")}
+
+
+def test_compares_two_empty_tables(pair: Pair) -> None:
+    result = compare(pair, IntegerValue, FloatValue)
+    assert [(found.status, found.checked) for found in result.verification.contents] == [("equal", 0)] * 2
+    assert result.exit_code == 0
+
+
+def test_finds_all_rows_of_an_empty_destination_and_lists_as_many_as_asked_for(pair: Pair) -> None:
+    insert_rows(IntegerValue, pair.source, [{"id": n, "label": str(n), "value": n} for n in range(1, 41)])
+    found = contents_of(compare(pair, IntegerValue, chunk_size=9, max_diffs=5))["testapp.IntegerValue"]
+    assert (found.missing, len(found.differences), found.is_truncated) == (40, 5, True)
+    back = contents_of(compare(Pair(pair.dest, pair.source), IntegerValue, max_diffs=50))["testapp.IntegerValue"]
+    assert (back.extra, len(back.differences), back.is_truncated) == (40, 40, False)
+
+
+@pytest.mark.parametrize("spelling", ["2024-05-06 07:08:09.000000", "2024-05-06T07:08:09", "2024-05-06 09:08:09+02:00"])
+def test_calls_another_spelling_of_a_value_equal(databases: FreshDatabases, spelling: str) -> None:
+    """SQLite keeps dates as text, and Django reads more than one form of it."""
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    fill_both(pair, DateTimeValue, [{"id": 1, "label": "", "value": datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)}])
+    sql(pair.source, f"UPDATE {{0}} SET value = '{spelling}'", DateTimeValue)
+    assert contents_of(compare(pair, DateTimeValue))["testapp.DateTimeValue"].status == "equal"
+    sql(
+        pair.source,
+        f"UPDATE {{0}} SET value = '{spelling.replace('07:08', '07:09').replace('09:08', '09:09')}'",
+        DateTimeValue,
+    )
+    found = contents_of(compare(pair, DateTimeValue))["testapp.DateTimeValue"]
+    assert named(found.differences) == {("changed", "1", "value")}
+
+
+@pytest.mark.parametrize(
+    ("model", "dirt"),
+    [(IntegerValue, "'ten'"), (CharValue, "x'6161'"), (DateTimeValue, "'soon'"), (FloatValue, "'1.5x'")],
+)
+def test_calls_what_its_field_cannot_mean_different(databases: FreshDatabases, model: type[Model], dirt: str) -> None:
+    pair = Pair("postgresql_a", "sqlite_b")
+    databases.fresh(*pair)
+    fill_both(pair, model, [{"id": 1, "label": "", "value": {CharValue: "aa"}.get(model)}])
+    sql(pair.dest, f"UPDATE {{0}} SET value = {dirt}", model)
+    assert contents_of(compare(pair, model))[model._meta.label].changed == 1
+
+
+# -- samples ------------------------------------------------------------------------------------------------------
+
+
+def many(pair: Pair, count: int = 1500) -> None:
+    fill_both(pair, IntegerValue, [{"id": n, "label": str(n), "value": n} for n in range(1, count + 1)])
+
+
+@three_pairs
+def test_a_sample_depends_on_its_seed_alone(pair: Pair) -> None:
+    many(pair)
+    sql(pair.dest, "UPDATE {0} SET value = value + 1", IntegerValue)
+    chosen = {}
+    for seed in (1, 2):
+        options = {"mode": "sample", "sample": 300, "seed": seed}
+        found = [contents_of(compare(pair, IntegerValue, **options))["testapp.IntegerValue"] for _ in range(2)]
+        back = contents_of(compare(Pair(pair.dest, pair.source), IntegerValue, **options))["testapp.IntegerValue"]
+        keys = [{int(d.key[0]) for d in one.differences} for one in (*found, back)]
+        assert keys[0] == keys[1] == keys[2]
+        chosen[seed] = keys[0]
+        # Some 300 of those between the first and the last hundred, and these.
+        assert 380 < len(keys[0]) < 540
+        assert {*range(1, 101), *range(1401, 1501)} <= keys[0]
+    assert chosen[1] != chosen[2]
+
+
+@three_pairs
+def test_a_sample_sees_missing_and_extra_rows(pair: Pair) -> None:
+    many(pair)
+    sql(pair.dest, "DELETE FROM {0} WHERE MOD(id, 3) = 0", IntegerValue)
+    sql(pair.source, "DELETE FROM {0} WHERE MOD(id, 3) = 1", IntegerValue)
+    found = contents_of(compare(pair, IntegerValue, mode="sample", sample=300, seed=3))["testapp.IntegerValue"]
+    assert found.missing > 100
+    assert found.extra > 60
+    assert found.changed == 0
+    assert {int(d.key[0]) % 3 for d in found.differences if d.kind == "missing"} == {0}
+    assert {int(d.key[0]) % 3 for d in found.differences if d.kind == "extra"} == {1}
+
+
+def test_a_sample_of_a_small_table_is_the_whole_table(pair: Pair) -> None:
+    many(pair, 150)
+    sql(pair.dest, "UPDATE {0} SET value = -1 WHERE id = 77", IntegerValue)
+    found = contents_of(compare(pair, IntegerValue, mode="sample", sample=20))["testapp.IntegerValue"]
+    assert named(found.differences) == {("changed", "77", "value")}
+    assert found.checked == 150
+
+
+# -- what people and programs read --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sqlite(databases: FreshDatabases) -> Pair:
+    """Give two fresh SQLite databases, for what no engine makes a difference to."""
+    databases.fresh("sqlite_a", "sqlite_b")
+    return Pair("sqlite_a", "sqlite_b")
+
+
+def words(pair: Pair, *more: str) -> list[str]:
+    return ["verify_counts", "--source", pair.source, "--dest", pair.dest, *more]
+
+
+def test_names_rows_and_fields_and_shows_values_only_when_asked(sqlite: Pair) -> None:
+    fill_both(sqlite, CharValue, [{"id": n, "label": f"l{n}", "value": "secret one"} for n in range(1, 5)])
+    sql(sqlite.dest, "UPDATE {0} SET value = 'secret two', label = 'new' WHERE id = 2", CharValue)
+    sql(sqlite.dest, "DELETE FROM {0} WHERE id = 4", CharValue)
+    quiet = run(*words(sqlite, "testapp.CharValue", "--mode", "full"))
+    assert quiet.code == 3
+    assert "testapp.CharValue 2: changed: label, value\n" in quiet.out
+    assert "testapp.CharValue 4: missing\n" in quiet.out
+    assert "Compared: the values of all 4 rows of 1 table.\n" in quiet.out
+    assert "secret" not in quiet.out + quiet.err
+    shown = run(*words(sqlite, "testapp.CharValue", "--mode", "full", "--show-values"))
+    line = "testapp.CharValue 2: changed: label 'l2' became 'new'; value 'secret one' became 'secret two'\n"
+    assert line in shown.out
+
+
+def test_writes_one_document_for_programs(sqlite: Pair) -> None:
+    fill_both(sqlite, CharValue, [{"id": n, "label": str(n), "value": "one"} for n in range(1, 5)])
+    sql(sqlite.dest, "UPDATE {0} SET value = 'two' WHERE id = 2", CharValue)
+    finished = run(*words(sqlite, "testapp.CharValue", "--mode", "full", "--format", "json"))
+    document = json.loads(finished.out)
+    assert document["mode"] == "full"
+    assert document["exit_code"] == finished.code == 3
+    assert document["models"] == [
+        {
+            "label": "testapp.CharValue", "table": "testapp_charvalue", "source_rows": 4, "dest_rows": 4,
+            "status": "equal", "checked": 4, "method": "checksum", "missing": 0, "extra": 0, "changed": 1,
+            "equivalent": 3, "values": "different", "reason": None, "truncated": False,
+            "diffs": [{"pk": "2", "kind": "changed", "fields": ["value"]}],
+        }
+    ]  # fmt: skip
+
+
+def test_shows_keys_of_sessions_as_digests(sqlite: Pair) -> None:
+    key = "abcdefghijklmnopqrstuvwxyz012345"
+    day = datetime(2030, 1, 1, tzinfo=UTC)
+    insert_rows(Session, sqlite.source, [{"session_key": key, "session_data": "data", "expire_date": day}])
+    finished = run(*words(sqlite, "sessions", "--mode", "full", "--show-values"))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    assert f"sessions.Session sha256:{digest}: missing\n" in finished.out
+    assert key not in finished.out + finished.err
+
+
+def test_says_what_a_sample_proves(sqlite: Pair) -> None:
+    many(sqlite)
+    finished = run(*words(sqlite, "testapp.IntegerValue", "--mode", "sample", "--sample", "300", "--seed", "7"))
+    assert finished.code == 0
+    assert re.search(
+        r"Compared: \d{3} rows of 1 table, chosen by --seed 7 --sample 300\. That shows, 19 times in 20, damage to "
+        r"1 % of a table's rows, and a single bad row hardly ever; --mode full shows every one\.",
+        finished.out,
+    )
+
+
+def test_tells_tables_that_cannot_be_compared_apart_from_equal_ones(sqlite: Pair) -> None:
+    execute(sqlite.dest, "ALTER TABLE testapp_charvalue RENAME COLUMN value TO worth")
+    finished = run(*words(sqlite, "testapp.CharValue", "--mode", "full"))
+    assert finished.code == 4
+    assert "testapp.CharValue: 'sqlite_b' lacks 'value'.\n" in finished.out
+    assert "Not compared: testapp.CharValue; see above.\n" in finished.err
+
+
+def test_refuses_an_unknown_mode(sqlite: Pair) -> None:
+    with pytest.raises(UsageError, match=r"^mode is 'half'; it is one of count, sample, full\.$"):
+        compare(sqlite, IntegerValue, mode="half")
+
+
+# -- at the end of a move -----------------------------------------------------------------------------------------
+
+
+def test_proves_a_move_by_its_values(pair: Pair) -> None:
+    insert_rows(CharValue, pair.source, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 31)])
+    outcome = batch_migrate(
+        source=pair.source, dest=pair.dest, labels=["testapp.CharValue"], verify="full", chunk_size=10
+    )
+    assert outcome.verification is not None
+    assert [(found.checked, found.status) for found in outcome.verification.contents] == [(30, "equal")]
+    assert outcome.exit_code == 0
+
+
+def test_sees_what_became_of_values_on_the_way(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger, another writer, a defect: whoever changed a row after it was written is found out."""
+    insert_rows(CharValue, pair.source, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 31)])
+
+    def damage(*arguments: Any) -> None:
+        with connections[pair.dest].cursor() as cursor:
+            cursor.execute("UPDATE testapp_charvalue SET value = 'w' WHERE id = 17")
+
+    monkeypatch.setattr(move, "reset_counters", damage)
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.CharValue"], verify="full")
+    assert outcome.verification is not None
+    assert named(outcome.verification.contents[0].differences) == {("changed", "17", "value")}
+    assert outcome.exit_code == 3
+
+
+def test_expects_rejected_rows_to_be_missing(databases: FreshDatabases, tmp_path: Path) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    values = ["v", "v", "\0", "v"]
+    insert_rows(CharValue, pair.source, [{"id": n, "label": str(n), "value": v} for n, v in enumerate(values, 1)])
+    outcome = batch_migrate(
+        source=pair.source, dest=pair.dest, labels=["testapp.CharValue"], verify="full", on_error="skip",
+        rejects=tmp_path / "rejects.jsonl",
+    )  # fmt: skip
+    assert outcome.verification is not None
+    assert [(found.missing, found.status) for found in outcome.verification.contents] == [(1, "equal")]
+    assert outcome.exit_code == 4
+
+
+def test_compares_chosen_rows_with_a_destination_that_has_others(pair: Pair) -> None:
+    insert_rows(CharValue, pair.source, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 31)])
+    insert_rows(CharValue, pair.dest, [{"id": n, "label": str(n), "value": "its own"} for n in (1, 2, 100)])
+    outcome = batch_migrate_models(
+        models=["testapp.CharValue"], source=pair.source, dest=pair.dest, filters=["id__gt=20"], verify="full"
+    )
+    assert outcome.verification is not None
+    assert [(found.checked, found.status) for found in outcome.verification.contents] == [(10, "equal")]
+    assert outcome.exit_code == 0
+
+
+@three_pairs
+def test_follows_references_to_rows_that_have_other_ids_in_the_destination(pair: Pair) -> None:
+    """Content types are on both sides already, under ids of their own, so what points at them is translated."""
+    shift_content_types(pair.dest, 500)
+    of_tag = QuerySet(ContentType, using=pair.source).get(app_label="testapp", model="tag").pk
+    insert_rows(
+        Comment, pair.source, [{"id": n, "content_type_id": of_tag, "object_id": n, "text": ""} for n in range(1, 6)]
+    )
+    outcome = batch_migrate_models(models=["testapp.Comment"], source=pair.source, dest=pair.dest, verify="full")
+    assert outcome.verification is not None
+    assert [(found.checked, found.status) for found in outcome.verification.contents] == [(5, "equal")]

@@ -1,0 +1,318 @@
+"""The second pass of a move: the destination follows the source, and rows that are equal are not touched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from migrator.databases import update
+from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.update import Update
+from migrator.errors import DataRejected, Refused, UsageError
+from settings.base import ROOT
+from tests.management.running import contents, execute, run
+from tests.servers.databases import PAIRS, Pair
+from tests.testapp import rows
+from tests.testapp.models import Article, CharValue, Place, Restaurant, Tag, TextKey, TreeNode
+
+from .edge_values import EDGES
+from .snapshots import differences, insert_rows, snapshot
+from .test_structure import LABELS, assert_equal_apps
+from .test_values import held_exactly, labelled
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+# Each engine once as source and once as destination.
+THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
+three_pairs = pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+
+
+def copy(pair: Pair, *labels: str, **options: Any) -> Outcome:
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, **options)
+    assert outcome.exit_code == 0, outcome.verification
+    return outcome
+
+
+def follow(pair: Pair, *labels: str, **options: Any) -> dict[str, tuple[int, int, int]]:
+    """Run the second pass; return what was inserted, rewritten and deleted in the tables where anything was."""
+    outcome = copy(pair, *labels, update=True, verify="full", **options)
+    assert outcome.updates is not None
+    return changes_of(outcome)
+
+
+def changes_of(outcome: Outcome) -> dict[str, tuple[int, int, int]]:
+    found: dict[str, Update] = dict(outcome.updates or {})
+    return {name: (u.inserted, u.rewritten, u.deleted) for name, u in found.items() if u.changes}
+
+
+def of(model: type[Model], alias: str) -> QuerySet[Any, Any]:
+    return QuerySet(model, using=alias)
+
+
+def test_writes_nothing_where_nothing_changed(pair: Pair) -> None:
+    rows.fill(pair.source)
+    copy(pair, *LABELS)
+    before = contents(pair.dest)
+    assert follow(pair, *LABELS, chunk_size=3) == {}
+    assert contents(pair.dest) == before
+
+
+def test_says_that_nothing_changed(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Tag, "sqlite_a", [{"id": n, "name": f"tag {n}"} for n in range(1, 4)])
+    words = ["batch_migrate", "--source", "sqlite_a", "--dest", "sqlite_b", "testapp.Tag", "--no-input"]
+    assert run(*words).code == 0
+    finished = run(*words, "--update")
+    assert finished.code == 0, finished
+    lines = finished.out.splitlines()
+    assert "The destination was equal to the source already: no row was written." in lines
+    document = json.loads(run(*words, "--update", "--format", "json").out)
+    assert [{name: row[name] for name in row if name != "seconds"} for row in document["updates"]] == [
+        {
+            "label": "testapp.Tag", "table": "testapp_tag",
+            "compared": 3, "inserted": 0, "rewritten": 0, "deleted": 0,
+        }
+    ]  # fmt: skip
+
+
+def test_follows_the_source_in_every_structure(pair: Pair) -> None:
+    """Between two passes all rows of the source become others: deleted, changed and new, with all their relations."""
+    rows.fill(pair.dest)
+    for model in (Tag, Article):  # what the destination has and the source has not
+        insert_rows(model, pair.dest, [{"id": 9_000 + n, "name": f"gone {n}"} for n in range(5)])
+    insert_rows(
+        Article.tags.through,
+        pair.dest,
+        [{"id": 9_000 + n, "article_id": 9_000 + n, "tag_id": 9_004 - n} for n in range(5)],
+    )
+    insert_rows(TreeNode, pair.dest, [{"id": 9_001, "name": "a", "parent_id": 9_002}, {"id": 9_002, "name": "b"}])
+    insert_rows(Place, pair.dest, [{"id": 9_000, "name": "gone"}])
+    insert_rows(Restaurant, pair.dest, [{"place_ptr_id": 9_000, "seats": 1}])
+    rows.fill(pair.source)
+    insert_rows(Place, pair.source, [{"id": 9_000, "name": "a place of another kind"}])
+    insert_rows(Tag, pair.source, [{"id": 8_000, "name": "new"}])
+    follow(pair, *LABELS, chunk_size=4)
+    assert_equal_apps(pair, "testapp")
+    assert follow(pair, *LABELS) == {}
+
+
+def test_follows_values_of_every_type(pair: Pair) -> None:
+    labels = [model._meta.label for model in EDGES]
+    for model, edges in EDGES.items():
+        insert_rows(model, pair.source, labelled([edge for edge in edges if held_exactly(edge, *pair.engines)]))
+    copy(pair, *labels)
+    for model in EDGES:
+        name = connections[pair.dest].ops.quote_name(model._meta.db_table)
+        execute(
+            pair.dest,
+            f"UPDATE {name} SET value = (SELECT other.value FROM (SELECT id, value FROM {name}) other "
+            f"WHERE other.id = {name}.id + 1) WHERE id < (SELECT top FROM (SELECT MAX(id) AS top FROM {name}) largest)",
+        )
+    assert follow(pair, *labels).keys() == {model._meta.db_table for model in EDGES}
+    assert differences(snapshot(pair.source, EDGES), snapshot(pair.dest, EDGES)) == []
+
+
+def test_exchanges_unique_values(pair: Pair) -> None:
+    """Each new value is the old one of another row, so no row could be rewritten by itself."""
+    count = 600
+    numbers = range(1, count + 1)
+    insert_rows(CharValue, pair.source, [{"id": n, "label": str(n % count), "value": "v"} for n in numbers])
+    insert_rows(CharValue, pair.dest, [{"id": n, "label": str((n + 1) % count), "value": "v"} for n in numbers])
+    assert follow(pair, "testapp.CharValue") == {"testapp_charvalue": (0, count, 0)}
+
+
+@three_pairs
+def test_gives_a_deleted_row_s_unique_value_to_a_new_one(pair: Pair) -> None:
+    insert_rows(CharValue, pair.dest, [{"id": 1, "label": "the one", "value": "old"}])
+    insert_rows(CharValue, pair.source, [{"id": 2, "label": "the one", "value": "new"}])
+    assert follow(pair, "testapp.CharValue") == {"testapp_charvalue": (1, 0, 1)}
+
+
+@three_pairs
+def test_replaces_rows_whose_keys_only_a_collation_calls_equal(pair: Pair) -> None:
+    insert_rows(TextKey, pair.source, [{"code": "key", "label": "one"}])
+    insert_rows(TextKey, pair.dest, [{"code": "KEY", "label": "one"}])
+    copy(pair, "testapp.TextKey", update=True, verify="full")
+    assert [*of(TextKey, pair.dest).values_list("code", flat=True)] == ["key"]
+
+
+def test_touches_only_the_rows_that_differ(databases: FreshDatabases) -> None:
+    """Whoever listens to the destination's table hears of these rows alone."""
+    databases.fresh("postgresql_a", "sqlite_b")
+    insert_rows(Tag, "postgresql_a", [{"id": n, "name": f"tag {n}"} for n in range(1, 101)])
+    pair = Pair("postgresql_a", "sqlite_b")
+    copy(pair, "testapp.Tag")
+    execute(
+        "postgresql_a", "UPDATE testapp_tag SET name = 'other' WHERE id = 40", "DELETE FROM testapp_tag WHERE id = 50"
+    )
+    execute(
+        "sqlite_b",
+        "CREATE TABLE heard (what TEXT, id INTEGER)",
+        "CREATE TRIGGER heard_in AFTER INSERT ON testapp_tag BEGIN INSERT INTO heard VALUES ('in', NEW.id); END",
+        "CREATE TRIGGER heard_out AFTER DELETE ON testapp_tag BEGIN INSERT INTO heard VALUES ('out', OLD.id); END",
+    )
+    assert follow(pair, "testapp.Tag", chunk_size=7) == {"testapp_tag": (0, 1, 1)}
+    with connections["sqlite_b"].cursor() as cursor:
+        cursor.execute("SELECT what, id FROM heard ORDER BY id, what")
+        assert cursor.fetchall() == [("in", 40), ("out", 40), ("out", 50)]
+
+
+@three_pairs
+def test_the_next_new_row_gets_a_free_key(pair: Pair) -> None:
+    insert_rows(Tag, pair.source, [{"id": 1, "name": "one"}])
+    copy(pair, "testapp.Tag")
+    insert_rows(Tag, pair.source, [{"id": 70, "name": "seventy"}])
+    follow(pair, "testapp.Tag")
+    assert Tag.objects.using(pair.dest).create(name="next").pk == 71
+
+
+@three_pairs
+def test_is_all_or_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.fill(pair.source)
+    copy(pair, *LABELS)
+    execute(pair.source, "UPDATE testapp_tag SET name = 'changed'", "UPDATE testapp_place SET name = 'changed'")
+    insert_rows(Article, pair.source, [{"id": 777, "name": "new"}])
+    before = contents(pair.dest)
+    calls: list[str] = []
+    copy_rows = update.copy_rows
+
+    def fail_at_last(route: Any, *arguments: Any) -> Any:
+        calls.append(route.table.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return copy_rows(route, *arguments)
+
+    monkeypatch.setattr(update, "copy_rows", fail_at_last)
+    with pytest.raises(KeyboardInterrupt):
+        follow(pair, *LABELS)
+    connections.close_all()
+    assert len(calls) == 3
+    assert contents(pair.dest) == before
+    monkeypatch.undo()
+    follow(pair, *LABELS)
+    assert_equal_apps(pair, "testapp")
+
+
+KILLED = """
+import os, signal, sys
+import django
+django.setup()
+from migrator.databases import update
+from migrator.databases.copy import batch_migrate
+
+left = int(sys.argv[3])
+real = update.copy_rows
+
+def counted(*arguments, **options):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+
+update.copy_rows = counted
+batch_migrate(source=sys.argv[1], dest=sys.argv[2], labels=["testapp.Tag", "testapp.Article"], update=True)
+"""
+
+
+@three_pairs
+def test_a_killed_update_is_simply_run_again(pair: Pair) -> None:
+    insert_rows(Tag, pair.source, [{"id": n, "name": f"tag {n}"} for n in range(1, 2001)])
+    insert_rows(Article, pair.source, [{"id": n, "name": f"article {n}"} for n in range(1, 11)])
+    insert_rows(Tag, pair.dest, [{"id": n, "name": f"old {n}"} for n in range(500, 2501)])
+    before = contents(pair.dest)
+    connections.close_all()
+    for steps in (0, 3, 8):
+        killed = subprocess.run([sys.executable, "-c", KILLED, *pair, str(steps)], cwd=ROOT, timeout=120)
+        assert killed.returncode == -9
+        assert settled(lambda: contents(pair.dest) == before)
+    assert follow(pair, "testapp.Tag", "testapp.Article")["testapp_tag"] == (499, 1501, 500)
+
+
+def settled(condition: Callable[[], bool]) -> bool:
+    """Wait until a server has noticed that its client is gone."""
+    for _ in range(100):
+        if condition():
+            return True
+        connections.close_all()
+        time.sleep(0.1)
+    return False
+
+
+def test_names_the_row_that_the_destination_cannot_hold(databases: FreshDatabases, monkeypatch: Any) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    insert_rows(CharValue, pair.source, [{"id": n, "label": str(n), "value": "v"} for n in range(1, 6)])
+    copy(pair, "testapp.CharValue")
+    execute(pair.source, "UPDATE testapp_charvalue SET value = 'much longer than twenty characters' WHERE id = 3")
+    execute(pair.source, "UPDATE testapp_charvalue SET value = 'w' WHERE id = 4")
+    with pytest.raises(Refused, match="longer than the 20 characters"):
+        follow(pair, "testapp.CharValue")
+    monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: [])
+    with pytest.raises(DataRejected, match=r"testapp\.CharValue.*\b3\b"):
+        follow(pair, "testapp.CharValue")
+    assert set(of(CharValue, pair.dest).values_list("value", flat=True)) == {"v"}
+
+
+def test_a_trial_shows_what_would_change_and_writes_nothing(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Tag, "sqlite_a", [{"id": n, "name": f"tag {n}"} for n in range(1, 6)])
+    insert_rows(Tag, "sqlite_b", [{"id": n, "name": f"tag {n % 4}"} for n in range(3, 8)])
+    before = contents("sqlite_b")
+    finished = run(
+        "batch_migrate", "--source", "sqlite_a", "--dest", "sqlite_b", "testapp.Tag", "--update", "--dry-run"
+    )
+    assert finished.code == 0, finished
+    assert [line.split()[:5] for line in finished.out.splitlines() if line.startswith("  testapp.Tag")] == [
+        ["testapp.Tag", "5", "2", "2", "2"]
+    ]
+    assert "5 rows compared, 6 rows to change." in finished.out
+    assert contents("sqlite_b") == before
+
+
+@pytest.mark.parametrize(
+    "options", [{"replace": "sqlite_b"}, {"resume": True}, {"cleanup": True}, {"keep_indexes": True}], ids=str
+)
+def test_excludes_what_belongs_to_other_runs(databases: FreshDatabases, options: dict[str, Any]) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    (name,) = options
+    with pytest.raises(UsageError, match=rf"^--update and --{name.replace('_', '-')} exclude each other: "):
+        batch_migrate(source="sqlite_a", dest="sqlite_b", labels=["testapp.Tag"], update=True, **options)
+
+
+def test_refuses_an_empty_source(databases: FreshDatabases) -> None:
+    """Ends that were swapped would delete everything."""
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Tag, "sqlite_b", [{"id": 1, "name": "one"}])
+    with pytest.raises(Refused, match="Did you swap --source and --dest"):
+        batch_migrate(source="sqlite_a", dest="sqlite_b", labels=["testapp.Tag"], update=True)
+    assert of(Tag, "sqlite_b").count() == 1
+
+
+@pytest.mark.postgresql
+def test_refuses_foreign_keys_that_would_delete_more(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "postgresql_b")
+    execute(
+        "postgresql_b",
+        "CREATE TABLE follower (tag_id bigint CONSTRAINT follows REFERENCES testapp_tag ON DELETE CASCADE)",
+    )
+    with pytest.raises(Refused, match=r"change or delete rows by themselves when their parents go: follower\.follows"):
+        batch_migrate(source="sqlite_a", dest="postgresql_b", labels=["testapp.Tag"], update=True)
+
+
+def test_asks_before_it_writes(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Tag, "sqlite_a", [{"id": 1, "name": "one"}])
+    finished = run("batch_migrate", "--source", "sqlite_a", "--dest", "sqlite_b", "testapp.Tag", "--update")
+    assert finished.code == 1
+    assert "--no-input" in finished.err
+    assert of(Tag, "sqlite_b").count() == 0
