@@ -23,10 +23,7 @@ def check_transitions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
     """Check the setting of every transition, without asking any server."""
     found: list[CheckMessage] = []
     for alias, entry in transitions():
-        errors = [
-            Error(fault.found, hint=fault.hint, id=f"migrator.E0{fault.number}")
-            for fault in configuration.faults(alias, entry)
-        ]
+        errors = [Error(fault.found, hint=fault.hint, id=fault.id) for fault in configuration.faults(alias, entry)]
         found += errors or _warnings(alias, entry)
     return found
 
@@ -74,25 +71,29 @@ def transitions() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _warnings(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
     return [
-        Warning(f"CACHES[{alias!r}]['{side}'] {found}", hint=hint, id=f"migrator.W0{number}")
+        Warning(f"CACHES[{alias!r}]['{side}'] {found}", hint=hint, id=doubt)
         for side in ("OLD", "NEW")
-        for number, found, hint in _doubts(side, configuration.side_setting(entry, side))
+        for doubt, found, hint in _doubts(side, configuration.side_setting(entry, side))
     ]
 
 
-def _doubts(side: str, setting: Mapping[str, Any]) -> Iterator[tuple[int, str, str]]:
+def _doubts(side: str, setting: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     names = set(dotted_names(import_string(setting["BACKEND"])))
     if _LOCAL in names:
-        yield 21, "lives inside each process.", "What one worker changes, the others do not see; this is for tests."
+        yield (
+            "migrator.W021",
+            "lives inside each process.",
+            "What one worker changes, the others do not see; this is for tests.",
+        )
     if side == "OLD" and not names & set(READERS):
         yield (
-            22,
+            "migrator.W022",
             f"is a {setting['BACKEND']}, which does not tell how long a value has left.",
             "Its values are served but not taken over to NEW: copy them, or wait until they have expired.",
         )
     if (setting.get("OPTIONS") or {}).get("IGNORE_EXCEPTIONS"):
         yield (
-            23,
+            "migrator.W023",
             "has IGNORE_EXCEPTIONS, which hides writes that fail.",
             "Take it out for the change: an earlier value can come back after a write that failed unseen.",
         )

@@ -24,9 +24,9 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {"OLD_DOWN": ("miss", "raise"), "CLEAR_
 
 @dataclass(frozen=True)
 class Fault:
-    """A mistake: the number of its system check, what was found, and what to write."""
+    """A mistake: the id of its system check, what was found, and what to write."""
 
-    number: int
+    id: str
     found: str
     hint: str
 
@@ -38,9 +38,17 @@ def faults(name: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     """Find the mistakes in the entry ``name`` of CACHES, without asking any server."""
     place = f"CACHES[{name!r}]"
     if entry.get("LOCATION"):
-        yield Fault(21, f"{place} has a LOCATION.", "A transition has none of its own: give one to OLD and one to NEW.")
+        yield Fault(
+            "migrator.E021",
+            f"{place} has a LOCATION.",
+            "A transition has none of its own: give one to OLD and one to NEW.",
+        )
     for key in sorted(set(entry) - {*KEYS, "LOCATION"}):
-        yield Fault(25, f"{place} has the unknown key {key!r}.", f"Write one of {', '.join(KEYS)}, or leave it out.")
+        yield Fault(
+            "migrator.E025",
+            f"{place} has the unknown key {key!r}.",
+            f"Write one of {', '.join(KEYS)}, or leave it out.",
+        )
     yield from _option_faults(place, entry.get("OPTIONS") or {})
     yield from _phase_faults(place, entry)
     wrong = False
@@ -56,35 +64,41 @@ def _option_faults(place: str, options: Mapping[str, Any]) -> Iterator[Fault]:
     for key, value in options.items():
         if key not in OPTIONS:
             known = ", ".join(OPTIONS)
-            yield Fault(25, f"{place}['OPTIONS'] has the unknown key {key!r}.", f"There are {known}.")
+            yield Fault("migrator.E025", f"{place}['OPTIONS'] has the unknown key {key!r}.", f"There are {known}.")
         elif value not in OPTIONS[key]:
             allowed = " or ".join(map(repr, OPTIONS[key]))
-            yield Fault(25, f"{place}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
+            yield Fault("migrator.E025", f"{place}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
 
 
 def _phase_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     if "PHASE" not in entry:
-        yield Fault(26, f"{place} has no PHASE.", "Begin with 'PHASE': 'old'.")
+        yield Fault("migrator.E026", f"{place} has no PHASE.", "Begin with 'PHASE': 'old'.")
     elif not callable(entry["PHASE"]):  # which may ask a server, and is for those who asked for it
         try:
             phase_reader(entry["PHASE"], name=f"{place}['PHASE']")()
         except ImproperlyConfigured as error:
-            yield Fault(26, str(error), "Write a phase, a callable that returns one, or the dotted path of either.")
+            yield Fault(
+                "migrator.E026", str(error), "Write a phase, a callable that returns one, or the dotted path of either."
+            )
 
 
 def _side_faults(place: str, side: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     where = f"{place}[{side!r}]"
     given = entry.get(side)
     if given is None:
-        yield Fault(20, f"{place} has no {side}.", f"Write '{side}': {{...}}, a whole cache setting or an alias.")
+        yield Fault(
+            "migrator.E020", f"{place} has no {side}.", f"Write '{side}': {{...}}, a whole cache setting or an alias."
+        )
         return
     if isinstance(given, str) and given not in caches.settings:
         known = ", ".join(sorted(caches.settings))
-        yield Fault(22, f"{where} is {given!r}, which is no alias in CACHES.", f"The aliases are {known}.")
+        yield Fault("migrator.E022", f"{where} is {given!r}, which is no alias in CACHES.", f"The aliases are {known}.")
         return
     setting = side_setting(entry, side)
     if not isinstance(setting, Mapping) or "BACKEND" not in setting:
-        yield Fault(22, f"{where} is no cache setting.", "Write a dictionary with BACKEND and what belongs to it.")
+        yield Fault(
+            "migrator.E022", f"{where} is no cache setting.", "Write a dictionary with BACKEND and what belongs to it."
+        )
         return
     yield from _backend_faults(where, setting)
 
@@ -94,23 +108,29 @@ def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[Fault]:
         backend = import_string(setting["BACKEND"])
     except ImportError as error:
         yield Fault(
-            22, f"{where} has the BACKEND {setting['BACKEND']!r}, which cannot be imported: {error}.", "Mend it."
+            "migrator.E022",
+            f"{where} has the BACKEND {setting['BACKEND']!r}, which cannot be imported: {error}.",
+            "Mend it.",
         )
         return
     names = set(dotted_names(backend))
     if f"{__package__}.cache.TransitionCache" in names:
-        yield Fault(23, f"{where} is a transition itself.", "Finish one change before the next: name its NEW here.")
+        yield Fault(
+            "migrator.E023", f"{where} is a transition itself.", "Finish one change before the next: name its NEW here."
+        )
     elif DUMMY in names:
-        yield Fault(23, f"{where} is a DummyCache, which keeps nothing.", "Where there is no cache, use it alone.")
+        yield Fault(
+            "migrator.E023", f"{where} is a DummyCache, which keeps nothing.", "Where there is no cache, use it alone."
+        )
     elif inspect.iscoroutinefunction(getattr(backend, "get", None)):
-        yield Fault(23, f"{where} has asynchronous methods alone.", "Give a backend that has both kinds.")
+        yield Fault("migrator.E023", f"{where} has asynchronous methods alone.", "Give a backend that has both kinds.")
 
 
 def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     old, new = side_setting(entry, "OLD"), side_setting(entry, "NEW")
     if _kept_at(old) == _kept_at(new):
         yield Fault(
-            24,
+            "migrator.E024",
             f"{place} has one place for OLD and for NEW.",
             "Give NEW another LOCATION, KEY_PREFIX or VERSION: each would delete what the other has just written.",
         )
@@ -118,7 +138,7 @@ def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
         for key in DEFAULTS:
             if key in entry:
                 yield Fault(
-                    27,
+                    "migrator.E027",
                     f"{place} has {key}, and both sides are aliases.",
                     "It would do nothing: write it in the entries that OLD and NEW name.",
                 )
