@@ -105,7 +105,6 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     references: tuple[Reference, ...]
-    is_automatic: bool = False
 
     def column(self, name: str) -> Column:
         """Return the column of that name in the database."""
@@ -187,5 +186,4 @@ def table_of(model: type[Model]) -> Table:
         columns=_columns(model),
         key=key if set(key) <= names else (),
         references=_references(model),
-        is_automatic=bool(meta.auto_created),
     )

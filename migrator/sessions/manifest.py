@@ -20,7 +20,6 @@ from .records import Session
 if TYPE_CHECKING:
     from .stores.base import Store
 
-VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS batches (id INTEGER PRIMARY KEY, confirmed INTEGER NOT NULL DEFAULT 0);

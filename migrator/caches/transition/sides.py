@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from django.core.cache.backends.base import BaseCache
@@ -20,7 +20,6 @@ from .readers import Reader, TableReader, reader_of
 
 logger = logging.getLogger("migrator.caches.transition")
 
-Answer = TypeVar("Answer")
 FENCE_SECONDS = 60.0
 # A promotion that was begun before the fence was put up, and takes no longer, is over before NEW is changed alone.
 GRACE_SECONDS = 0.1

@@ -79,12 +79,3 @@ class Follower:
             repairs += 1
             held, written = current, new
         return held, repairs
-
-    def promote(self, found: Session) -> tuple[Session | None, Session | None]:
-        """Write a session that only the authority has to the shadow, unless somebody did; return both."""
-        new = self.convert(found)
-        if new is None:
-            return None, None
-        if not self.shadow.store.add([new]):
-            return found, None
-        return found, new
