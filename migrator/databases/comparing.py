@@ -54,6 +54,10 @@ class Side:
             for reading, value in zip(self.readings, row, strict=True)
         )
 
+    def neutral_key(self, readings: Sequence[Reading], values: Sequence[Any]) -> Row:
+        """Turn the driver's values of key columns into neutral ones."""
+        return tuple(self._comparable(reading, value) for reading, value in zip(readings, values, strict=True))
+
     def key_params(self, keys: Sequence[Row]) -> list[Any]:
         """Turn neutral keys into parameters for this database, one after the other."""
         dumps = [self._dump(self.readings[position]) for position in self.key_positions]
@@ -218,6 +222,33 @@ def differing_rows(
             found.there += 1
             if match != row:
                 yield _changed(source, key, row, match)
+
+
+def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowDifference]:
+    """Look up rows in both databases, and give those that are not the same."""
+    for start in range(0, len(keys), LOOKUP):
+        page = keys[start : start + LOOKUP]
+        here, there = look_up(source, page), look_up(dest, page)
+        for key in page:
+            row, match = here.get(key), there.get(key)
+            if row is None and match is not None:
+                yield RowDifference(EXTRA, key)
+            elif row is not None and match is None:
+                yield RowDifference(MISSING, key)
+            elif row is not None and match is not None and row != match:
+                yield _changed(source, key, row, match)
+
+
+def digests(side: Side, text: str, bounds: Bounds) -> dict[Row, str]:
+    """Read the digest of each row's text in a range, by its neutral key."""
+    readings = [side.readings[position] for position in side.key_positions]
+    columns = ", ".join([*(reading.expression for reading in readings), side.engine.digests.digest(text)])
+    where, params = conditions(side.engine, side.table.key, bounds, None)
+    found = {}
+    for batch in side.engine.stream(f"SELECT {columns} FROM {side.engine.quote(side.table.name)}{where}", params):
+        for *key, digest in batch:
+            found[side.neutral_key(readings, key)] = digest
+    return found
 
 
 def extra_rows(source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[RowDifference]:

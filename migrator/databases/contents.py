@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 from ..progress import Progress, Task
 from .chunks import Bounds, Restriction, conditions, find_bounds, outer_bounds
 from .columns import row_text
-from .comparing import CHANGED, EXTRA, MISSING, Found, Mapped, RowDifference, differing_rows, extra_rows, sides
+from .comparing import (
+    CHANGED,
+    EXTRA,
+    MISSING,
+    Found,
+    Mapped,
+    RowDifference,
+    compare_keys,
+    differing_rows,
+    digests,
+    extra_rows,
+    sides,
+)
 from .engines.base.digests import Checksum
 from .engines.base.engine import Engine
 from .tables import Kind, Table
@@ -25,6 +37,8 @@ EQUAL, DIFFERENT, UNCHECKED = "equal", "different", "unchecked"
 NO_KEY = "it has no primary key to find its rows by"
 # Rows that differ of one table that are listed.
 MOST_DIFFERENCES = 1_000
+# Rows of a range whose digests are held in memory.
+MOST_DIGESTS = 100_000
 # Rows from either end of a table that go into every sample.
 OUTER_ROWS = 100
 
@@ -65,7 +79,7 @@ class Contents:
     missing: int = 0
     extra: int = 0
     changed: int = 0
-    # Rows that were read from both sides, because their checksums differ, and were found equal.
+    # Rows whose digests differ although their values are equal.
     equivalent: int = 0
     differences: list[RowDifference] = field(default_factory=list)
     # Why rows could not be compared, or not be named.
@@ -218,10 +232,26 @@ class _Comparison:
             found.missing, found.extra = max(here.rows - there.rows, 0), max(there.rows - here.rows, 0)
             found.changed = min(here.rows, there.rows)
             found.reason = f"{NO_KEY}: at most so many differ"
+        elif max(here.rows, there.rows) <= MOST_DIGESTS:
+            self._by_digest(texts, bounds, found)
+            found.checked += here.rows
+            task.advance(here.rows)
         else:
-            before = found.checked, found.differing
             self._by_row(bounds, restriction, restriction, found, task)
-            found.equivalent += (found.checked - before[0]) - (found.differing - before[1])
+
+    def _by_digest(self, texts: tuple[str, str], bounds: Bounds, found: Contents) -> None:
+        """Read the digests of a range's rows from both sides, and compare the rows whose digests differ."""
+        here, there = digests(self._left, texts[0], bounds), digests(self._right, texts[1], bounds)
+        suspects = [key for key, digest in here.items() if there.get(key) != digest]
+        suspects += [key for key in there if key not in here]
+        before = found.differing
+        for difference in compare_keys(self._left, self._right, suspects):
+            self._note(found, difference)
+        found.equivalent += len(suspects) - (found.differing - before)
+
+    def _note(self, found: Contents, difference: RowDifference) -> None:
+        found.add(difference, self._most)
+        self._each(difference)
 
     def _checksums(self, texts: tuple[str, str], bounds: Bounds) -> tuple[Checksum, Checksum]:
         """Ask both databases at the same time."""
@@ -240,8 +270,7 @@ class _Comparison:
         """Compare the rows of a range one by one, those that meet ``here`` and, in the destination, ``there``."""
         pairing, count = self._pairing, Found()
         for difference in differing_rows(self._left, self._right, bounds, here, count):
-            found.add(difference, self._most)
-            self._each(difference)
+            self._note(found, difference)
         found.checked += count.looked_up
         task.advance(count.looked_up)
         if pairing.allows_extra:
@@ -250,8 +279,7 @@ class _Comparison:
         name = pairing.dest.quote(pairing.table.name)
         if pairing.dest.fetch_value(f"SELECT COUNT(*) FROM {name}{where}", params) != count.there:
             for difference in extra_rows(self._left, self._right, bounds, there):
-                found.add(difference, self._most)
-                self._each(difference)
+                self._note(found, difference)
 
 
 @contextmanager

@@ -93,10 +93,7 @@ def contents_lines(contents: Sequence[Contents], *, with_values: bool) -> list[s
         if found.reason:
             lines.append(f"{found.label}: {found.reason}.")
         if found.equivalent:
-            text = (
-                f"{plural(found.equivalent, 'row')} read from both sides, for one or more of them is spelled otherwise"
-            )
-            lines.append(f"{found.label}: {text}; the values are equal.")
+            lines.append(f"{found.label}: {plural(found.equivalent, 'row')} spelled otherwise, with equal values.")
     return lines
 
 
