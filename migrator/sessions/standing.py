@@ -155,7 +155,7 @@ def moment_text(moment: int | None) -> str:
 
 def span_text(microseconds: int) -> str:
     """Render a span of time for people, in whole seconds."""
-    return str(dt.timedelta(seconds=microseconds // MICROSECONDS))
+    return str(dt.timedelta(seconds=microseconds // MICROSECONDS)).removesuffix(", 0:00:00")
 
 
 @dataclass(frozen=True)
