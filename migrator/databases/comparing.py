@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from ..errors import MigratorError
 from .chunks import Bounds, Restriction, conditions, order
 from .columns import Reading, Stored, Way, readings
 from .engines.base.engine import Engine
@@ -222,6 +223,45 @@ def differing_rows(
             found.there += 1
             if match != row:
                 yield _changed(source, key, row, match)
+
+
+def merged_rows(
+    source: Side, dest: Side, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Found
+) -> Iterator[RowDifference]:
+    """Read a range of both tables in the order of their keys, which are whole numbers, and give what differs."""
+    left, right = _in_order(source, bounds, here), _in_order(dest, bounds, there)
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if one is None or (other is not None and other[0] < one[0]):
+            yield RowDifference(EXTRA, _key_of(dest, other[1] if other else ()))
+            other = next(right, None)
+            continue
+        found.looked_up += 1
+        if other is None or one[0] < other[0]:
+            yield RowDifference(MISSING, _key_of(source, one[1]))
+        else:
+            found.there += 1
+            if one[1] != other[1]:
+                yield _changed(source, _key_of(source, one[1]), one[1], other[1])
+            other = next(right, None)
+        one = next(left, None)
+
+
+def _in_order(side: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[tuple[tuple[int, ...], Row]]:
+    positions = side.key_positions
+    for page in pages(side, bounds, restriction):
+        for row in page:
+            try:
+                key = tuple(int(row[position]) for position in positions)
+            except (TypeError, ValueError):
+                raise MigratorError(
+                    f"{side.table.label}: {side.engine.alias!r} has a primary key that is no whole number. Correct it."
+                ) from None
+            yield key, row
+
+
+def _key_of(side: Side, row: Row) -> Row:
+    return tuple(row[position] for position in side.key_positions)
 
 
 def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowDifference]:

@@ -25,6 +25,7 @@ from .comparing import (
     differing_rows,
     digests,
     extra_rows,
+    merged_rows,
     sides,
 )
 from .engines.base.digests import Checksum
@@ -211,10 +212,16 @@ class _Comparison:
         here, there = row_text(columns, source, own, dest, other), row_text(columns, dest, other, source, own)
         return None if here is None or there is None else (here, there)
 
+    @property
+    def _has_numbers_for_keys(self) -> bool:
+        """Whether both sides order the keys alike, as they do whole numbers, and nothing that has a collation."""
+        table = self._pairing.table
+        return bool(table.key) and all(table.column(name).kind is Kind.INTEGER for name in table.key)
+
     def _ranges(self, chunk_size: int) -> Iterator[Bounds]:
-        """Cut the table where both sides order its keys alike: whole numbers, and nothing that has a collation."""
+        """Cut the table where both sides order its keys alike."""
         pairing, table = self._pairing, self._pairing.table
-        if table.key and all(table.column(name).kind is Kind.INTEGER for name in table.key):
+        if self._has_numbers_for_keys:
             yield from find_bounds(pairing.source, table.name, table.key, pairing.rows, chunk_size, pairing.restriction)
         else:
             yield Bounds()
@@ -269,11 +276,16 @@ class _Comparison:
     ) -> None:
         """Compare the rows of a range one by one, those that meet ``here`` and, in the destination, ``there``."""
         pairing, count = self._pairing, Found()
-        for difference in differing_rows(self._left, self._right, bounds, here, count):
+        is_merged = self._has_numbers_for_keys and not pairing.allows_extra
+        for difference in (
+            merged_rows(self._left, self._right, bounds, here, there, count)
+            if is_merged
+            else differing_rows(self._left, self._right, bounds, here, count)
+        ):
             self._note(found, difference)
         found.checked += count.looked_up
         task.advance(count.looked_up)
-        if pairing.allows_extra:
+        if is_merged or pairing.allows_extra:
             return
         where, params = conditions(pairing.dest, pairing.table.key, bounds, there)
         name = pairing.dest.quote(pairing.table.name)

@@ -36,6 +36,7 @@ from tests.testapp.models import (
     DecimalKey,
     FloatValue,
     IntegerValue,
+    JSONValue,
     TextKey,
     TextValue,
     UUIDKey,
@@ -120,17 +121,18 @@ def test_finds_every_planted_fault_of_every_type_and_no_other(pair: Pair) -> Non
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 1000])
-def test_finds_missing_and_extra_rows_at_every_place(pair: Pair, chunk_size: int) -> None:
+@pytest.mark.parametrize("model", [IntegerValue, JSONValue])  # compared by checksum, and row by row
+def test_finds_missing_and_extra_rows_at_every_place(pair: Pair, model: type[Model], chunk_size: int) -> None:
     rows = [{"id": n * 10, "label": str(n), "value": n} for n in range(1, 31)]
-    fill_both(pair, IntegerValue, rows)
-    sql(pair.dest, "DELETE FROM {0} WHERE id IN (10, 150, 300)", IntegerValue)
-    insert_rows(IntegerValue, pair.dest, [{"id": n, "label": f"extra {n}", "value": 0} for n in (-5, 155, 305)])
-    sql(pair.dest, "UPDATE {0} SET value = value + 1 WHERE id = 20", IntegerValue)
-    found = contents_of(compare(pair, IntegerValue, chunk_size=chunk_size))["testapp.IntegerValue"]
+    fill_both(pair, model, rows)
+    sql(pair.dest, "DELETE FROM {0} WHERE id IN (10, 150, 300)", model)
+    insert_rows(model, pair.dest, [{"id": n, "label": f"extra {n}", "value": 0} for n in (-5, 155, 305)])
+    sql(pair.dest, "UPDATE {0} SET label = 'another' WHERE id = 20", model)
+    found = contents_of(compare(pair, model, chunk_size=chunk_size))[model._meta.label]
     assert named(found.differences) == {
         *(("missing", key, "") for key in ("10", "150", "300")),
         *(("extra", key, "") for key in ("5", "155", "305")),
-        ("changed", "20", "value"),
+        ("changed", "20", "label"),
     }
     assert (found.missing, found.extra, found.changed, found.status) == (3, 3, 1, "different")
 
