@@ -7,7 +7,9 @@ Tests commit for real. One that asks for `alias` or `pair` starts with those dat
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any
+from weakref import WeakSet
 
 import django
 import pytest
@@ -102,6 +104,26 @@ def pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 def _no_connection_outlives_its_test() -> Iterator[None]:
     yield
     connections.close_all()
+    for pool in list(_pools):
+        pool.disconnect(inuse_connections=False)
+
+
+# The pools of Redis clients. Caches that Django made for other settings are never collected, and nor are these.
+_pools: WeakSet[Any] = WeakSet()
+
+
+def _remember_pools(pool_class: Any) -> None:
+    initialise = pool_class.__init__
+
+    def remembered(pool: Any, *args: Any, **options: Any) -> None:
+        initialise(pool, *args, **options)
+        _pools.add(pool)
+
+    pool_class.__init__ = remembered
+
+
+for _library in ("redis", "valkey"):
+    _remember_pools(import_module(f"{_library}.connection").ConnectionPool)
 
 
 @pytest.fixture(name="run_manage")
