@@ -4,8 +4,9 @@
 
 Four faults are planted: a row that is missing, one too many, a changed text, and a number that became NULL. `by hand`
 reads both tables through Django, in the order of their keys, and compares row by row. `reladiff` is run where the
-program is found (`--reladiff PATH`); it has no driver for SQLite of its own. Every round runs all ways in turn; the
-medians of the rounds are compared.
+program is found (`--reladiff PATH`); it has no driver for SQLite of its own. Before the faults are planted, the pass
+that a site stops for is measured as well, `batch_migrate --update`. Every round runs all ways in turn; the medians of
+the rounds are compared.
 """
 
 from __future__ import annotations
@@ -53,13 +54,14 @@ def main() -> None:
             for name, count in (("clean", 0), ("planted", PLANTED)):
                 if count:
                     _plant(pair[1], options.rows)
-                results[f"{pair[0]} to {pair[1]}, {name}"] = _measured(pair, options)
+                results[f"{pair[0]} to {pair[1]}, {name}"] = _measured(pair, options, is_clean=not count)
     print(json.dumps(results, indent=2) if options.json else _table(results, options.rows))
 
 
-def _measured(pair: tuple[str, str], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def _measured(pair: tuple[str, str], options: argparse.Namespace, *, is_clean: bool) -> dict[str, dict[str, float]]:
     ways: dict[str, Callable[[str, str], Run | None]] = {
         "verify_counts --mode full": _ours,
+        "batch_migrate --update": lambda source, dest: _update(source, dest) if is_clean else None,
         "by hand": _by_hand,
         "reladiff": lambda source, dest: _reladiff(options.reladiff, source, dest) if options.reladiff else None,
     }
@@ -103,6 +105,15 @@ def _ours(source: str, dest: str) -> Run:
     comparison = verify_counts(source=source, dest=dest, labels=[LABEL], mode="full")
     seconds = time.perf_counter() - started
     return Run(seconds, sum(found.differing for found in comparison.verification.contents), comparison.exit_code)
+
+
+def _update(source: str, dest: str) -> Run:
+    from migrator.databases.copy import batch_migrate
+
+    started = time.perf_counter()
+    outcome = batch_migrate(source=source, dest=dest, labels=[LABEL], update=True)
+    seconds = time.perf_counter() - started
+    return Run(seconds, sum(update.changes for update in (outcome.updates or {}).values()), outcome.exit_code)
 
 
 def _by_hand(source: str, dest: str) -> Run:
