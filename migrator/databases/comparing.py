@@ -279,8 +279,8 @@ def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowD
                 yield _changed(source, key, row, match)
 
 
-def digests(side: Side, text: str, bounds: Bounds) -> dict[Row, str]:
-    """Read the digest of each row's text in a range, by its neutral key."""
+def digests(side: Side, text: str, bounds: Bounds) -> dict[Row, str | None]:
+    """Read the digest of each row's text in a range, by its neutral key; None where the database can make none."""
     readings = [side.readings[position] for position in side.key_positions]
     columns = ", ".join([*(reading.expression for reading in readings), side.engine.digests.digest(text)])
     where, params = conditions(side.engine, side.table.key, bounds, None)

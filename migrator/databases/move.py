@@ -294,9 +294,13 @@ class Move:
             if self._choices.dry_run:
                 seconds = time.perf_counter() - self._started
                 return Outcome(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
-            apply_updates(self._ends, found, progress, check)
+            # From the commit on it would no longer be true that nothing was written.
+            again = "The update is complete. Call again with --update to have it verified."
+            apply_updates(self._ends, found, progress, check, lambda: self._interrupts.defer(again))
         finishing = time.perf_counter()
         reset_counters(plan)
+        if (number := self._interrupts.received) is not None:
+            raise Interrupted(f"Stopped. {again}", number)
         finishing = time.perf_counter() - finishing
         verification = self._prove(plan)
         clear_caches()

@@ -52,7 +52,11 @@ def make_plan(
         if updates:
             findings += _check_updates(ends, tables)
         if not is_resumed:
-            findings += _check_added(ends, tables, mappings) if adds_rows else _check_whole(ends, tables, mappings)
+            findings += (
+                _check_added(ends, tables, mappings)
+                if adds_rows
+                else _check_whole(ends, tables, mappings, "rewritten" if updates else "emptied")
+            )
     taken_off = (
         ()
         if adds_rows or updates
@@ -119,7 +123,7 @@ def _check_contents(
         yield from check_unique_text(table.route, source_has[table.table.name], dest_has[table.table.name])
 
 
-def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings, fate: str) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
     source_rows = sum(
         table.source_rows for table in tables if not made_by_migrate(ends.source, table.table, table.source_rows)
@@ -149,7 +153,7 @@ def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Ite
     for outside in outside_references(ends.dest, emptied) if emptied else ():
         yield Finding(
             ends.dest.alias,
-            f"{outside} is not part of this run and points into tables that would be emptied",
+            f"{outside} is not part of this run and points into tables that would be {fate}",
             "Select it as well, or empty it yourself.",
         )
 

@@ -108,7 +108,13 @@ def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Call
     return found
 
 
-def apply_updates(ends: Ends, differences: Sequence[Difference], progress: Progress, check: Callable[[], None]) -> None:
+def apply_updates(
+    ends: Ends,
+    differences: Sequence[Difference],
+    progress: Progress,
+    check: Callable[[], None],
+    before_commit: Callable[[], None],
+) -> None:
     """Make the destination equal to the source, in one transaction; ``check`` is called between its steps.
 
     Raises :exc:`~migrator.errors.DataRejected` for a row that the destination cannot hold; then nothing was written.
@@ -125,6 +131,7 @@ def apply_updates(ends: Ends, differences: Sequence[Difference], progress: Progr
                 _insert(ends, difference, check)
                 task.advance(difference.update.changes)
             ends.dest.bind_now()
+            before_commit()
 
     with_retries(ends, progress, attempt)
 

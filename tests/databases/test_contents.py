@@ -23,6 +23,7 @@ from migrator.databases.comparing import RowDifference
 from migrator.databases.contents import Contents
 from migrator.databases.copy import batch_migrate
 from migrator.databases.counting import Comparison, verify_counts
+from migrator.databases.engines.registry import engine_for
 from migrator.databases.rows import batch_migrate_models
 from migrator.errors import UsageError
 from tests.management.running import execute, run
@@ -223,6 +224,17 @@ def test_calls_what_its_field_cannot_mean_different(databases: FreshDatabases, m
     fill_both(pair, model, [{"id": 1, "label": "", "value": {CharValue: "aa"}.get(model)}])
     sql(pair.dest, f"UPDATE {{0}} SET value = {dirt}", model)
     assert contents_of(compare(pair, model))[model._meta.label].changed == 1
+
+
+def test_compares_by_value_what_a_database_can_make_no_digest_of(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a function gives NULL for a value that is too large for it, on both sides alike."""
+    fill_both(pair, CharValue, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 6)])
+    sql(pair.dest, "UPDATE {0} SET value = 'w' WHERE id = 3", CharValue)
+    for engine in (engine_for(connections[alias]) for alias in pair):
+        monkeypatch.setattr(type(engine.digests), "framed", lambda digests, text: f"NULLIF({text}, {text})")
+    found = contents_of(compare(pair, CharValue))["testapp.CharValue"]
+    assert named(found.differences) == {("changed", "3", "value")}
+    assert (found.checked, found.equivalent) == (5, 4)
 
 
 # -- samples ------------------------------------------------------------------------------------------------------

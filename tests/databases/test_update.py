@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,10 +15,10 @@ import pytest
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import update
+from migrator.databases import move, update
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.databases.update import Update
-from migrator.errors import DataRejected, Refused, UsageError
+from migrator.errors import DataRejected, Interrupted, Refused, UsageError
 from settings.base import ROOT
 from tests.management.running import contents, execute, run
 from tests.servers.databases import PAIRS, Pair
@@ -202,11 +204,23 @@ def test_is_all_or_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_equal_apps(pair, "testapp")
 
 
+def test_does_not_say_that_nothing_was_written_when_it_was(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Tag, "sqlite_a", [{"id": 1, "name": "one"}])
+    monkeypatch.setattr(move, "reset_counters", lambda plan: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted, match=r"^Stopped\. The update is complete\.") as caught:
+        batch_migrate(source="sqlite_a", dest="sqlite_b", labels=["testapp.Tag"], update=True)
+    assert caught.value.exit_code == 130
+    assert of(Tag, "sqlite_b").count() == 1
+
+
 KILLED = """
 import os, signal, sys
 import django
 django.setup()
-from migrator.databases import update
+from migrator.databases import move, update
 from migrator.databases.copy import batch_migrate
 
 left = int(sys.argv[3])

@@ -25,6 +25,12 @@ class Checksum(NamedTuple):
     rows: int
     first: int
     second: int
+    # Rows of which the database could make no digest; their values are in neither sum.
+    undigested: int = 0
+
+    def proves(self, other: Checksum) -> bool:
+        """Tell whether two ranges hold the same texts."""
+        return self == other and not self.undigested
 
 
 class Digests(Session, ABC):
@@ -66,20 +72,24 @@ class Digests(Session, ABC):
 
     @abstractmethod
     def checksum(self, text: str, table: str, where: str, params: Sequence[object]) -> Checksum:
-        """Add up the digests of the rows' texts."""
+        """Add up the digests of the rows' texts, and count the rows whose text turned out as NULL."""
 
     def column_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for a proven column's part of a row's text, or ``None`` where no such text is known."""
         plain = self.plain_text(column, stored)
         if plain is not None:
-            return f"COALESCE({self.joined([plain, self.semicolon])}, {self.null})"
+            return self._or_null(column, self.joined([plain, self.semicolon]))
         text = self.any_text(column, stored)
-        return None if text is None else self.framed(text)
+        return None if text is None else self._or_null(column, self.framed(text))
 
     def raw_column_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for the part of a column that is compared as it is stored, or ``None``."""
         text = self.raw_text(column, stored)
-        return None if text is None else self.framed(text)
+        return None if text is None else self._or_null(column, self.framed(text))
+
+    def _or_null(self, column: Column, text: str) -> str:
+        """Tell NULL by the column itself: a function may also give it for a value that is too much for it."""
+        return f"CASE WHEN {self.quote(column.name)} IS NULL THEN {self.null} ELSE {text} END"
 
     def chosen(self, text: str, seed: int, fraction: float) -> str:
         """Give the SQL condition for about ``fraction`` of all rows; it depends on their text and the seed alone."""

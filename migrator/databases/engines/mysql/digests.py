@@ -45,7 +45,7 @@ class MySQLDigests(Digests):
         data = f"CAST(CONVERT({text} USING utf8mb4) AS BINARY)"
         length = f"LENGTH({data})"
         short, long = f"CONCAT({length}, ':', {data})", f"CONCAT('#', {self.digest(data)})"
-        return f"COALESCE(CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END, {self.null})"
+        return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
 
     def joined(self, texts: Sequence[str]) -> str:
         return f"CONCAT({', '.join(texts)})"
@@ -57,8 +57,9 @@ class MySQLDigests(Digests):
         digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where}"
         # CONV gives text, which SUM would turn into an inexact double.
         first, second = (f"SUM(CAST(CONV(SUBSTR(digest, {start}, 15), 16, 10) AS UNSIGNED))" for start in (1, 16))
-        rows, one, other = self.fetch_all(f"SELECT COUNT(digest), {first}, {second} FROM ({digests}) rows_", params)[0]
-        return Checksum(rows, int(one or 0), int(other or 0))
+        sums = f"SELECT COUNT(*), {first}, {second}, COUNT(digest) FROM ({digests}) rows_"
+        rows, one, other, digested = self.fetch_all(sums, params)[0]
+        return Checksum(rows, int(one or 0), int(other or 0), rows - digested)
 
 
 def _trimmed(number: str) -> str:

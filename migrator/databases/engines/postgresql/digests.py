@@ -59,7 +59,7 @@ class PostgreSQLDigests(Digests):
     def framed(self, text: str) -> str:
         length = f"octet_length({text})"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
-        return f"COALESCE(CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END, {self.null})"
+        return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
 
     def joined(self, texts: Sequence[str]) -> str:
         return " || ".join(texts)
@@ -71,8 +71,9 @@ class PostgreSQLDigests(Digests):
         # OFFSET keeps the planner from writing the digest into both sums, to be made twice.
         digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where} OFFSET 0"
         first, second = (f"sum(('x' || substr(digest, {start}, 15))::bit(60)::bigint)" for start in (1, 16))
-        rows, one, other = self.fetch_all(f"SELECT count(digest), {first}, {second} FROM ({digests}) rows", params)[0]
-        return Checksum(rows, int(one or 0), int(other or 0))
+        sums = f"SELECT count(*), {first}, {second}, count(digest) FROM ({digests}) rows"
+        rows, one, other, digested = self.fetch_all(sums, params)[0]
+        return Checksum(rows, int(one or 0), int(other or 0), rows - digested)
 
 
 def _calendar(value: str, shown: str, form: str) -> str:

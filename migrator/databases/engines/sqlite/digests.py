@@ -67,7 +67,7 @@ class SQLiteDigests(Digests):
     def framed(self, text: str) -> str:
         length = f"length(CAST({text} AS BLOB))"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
-        return f"COALESCE(CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END, {self.null})"
+        return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
 
     def joined(self, texts: Sequence[str]) -> str:
         return " || ".join(f"({text})" for text in texts)
@@ -83,16 +83,19 @@ class SQLiteDigests(Digests):
 
 class _Sum:
     def __init__(self) -> None:
-        self._rows = self._first = self._second = 0
+        self._rows = self._first = self._second = self._undigested = 0
 
-    def step(self, text: bytes) -> None:
-        first, second = numbers_of(sha256(text))
+    def step(self, text: bytes | None) -> None:
         self._rows += 1
+        if text is None:
+            self._undigested += 1
+            return
+        first, second = numbers_of(sha256(text))
         self._first += first
         self._second += second
 
     def finalize(self) -> str:
-        return f"{self._rows} {self._first} {self._second}"
+        return f"{self._rows} {self._first} {self._second} {self._undigested}"
 
 
 def _digest(text: bytes | None) -> str | None:
