@@ -108,6 +108,23 @@ def to_json(report: Report) -> str:
     return json.dumps({**report.document, "exit_code": report.exit_code}, indent=2, default=str)
 
 
+def to_json_lines(report: Report) -> str:
+    """Render the report as JSON lines: one for each record of the document's lists, and the rest in the last one.
+
+    ``part`` tells what a line is: the list's name, or ``summary``.
+    """
+    lists = {name: value for name, value in report.document.items() if isinstance(value, list)}
+    lines: list[dict[str, Any]] = [{"part": name, **record} for name in lists for record in _records(lists[name])]
+    rest = {name: value for name, value in report.document.items() if not _records(lists.get(name))}
+    lines.append({"part": "summary", **rest, "exit_code": report.exit_code})
+    return "\n".join(json.dumps(line, default=str) for line in lines)
+
+
+def _records(value: Any) -> list[dict[str, Any]]:
+    """Return a list of records as it is, and of anything else an empty one."""
+    return value if isinstance(value, list) and all(isinstance(record, dict) for record in value) else []
+
+
 def to_full_text(report: Report) -> str:
     """Render the report with its preface."""
     return "\n\n".join(to_text(part) for part in (report.preface, report) if part)
@@ -145,10 +162,10 @@ def _html_parts(report: Report) -> list[str]:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report to a file, in the form its suffix names: ``.json``, ``.html`` or text.
+    """Write the report to a file, in the form its suffix names: ``.json``, ``.jsonl``, ``.html`` or text.
 
     Raises :exc:`migrator.errors.UsageError` where the file cannot be written.
     """
-    forms = {".json": to_json, ".html": to_html, ".htm": to_html}
+    forms = {".json": to_json, ".jsonl": to_json_lines, ".html": to_html, ".htm": to_html}
     text = forms.get(path.suffix.lower(), to_full_text)(report)
     replace_private(path, text if text.endswith("\n") else text + "\n")

@@ -20,6 +20,7 @@ from migrator.report import (
     plural,
     to_html,
     to_json,
+    to_json_lines,
     to_text,
     write_report,
 )
@@ -161,3 +162,14 @@ def test_a_file_is_never_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="symbolic link"):
         write_report(REPORT, tmp_path / "report.txt")
     assert not (tmp_path / "victim").exists()
+
+
+def test_json_lines_are_one_for_each_record_and_one_for_the_rest() -> None:
+    models = [{"label": "shop.Order", "diffs": [{"pk": "1"}]}, {"label": "shop.Item", "diffs": []}]
+    report = Report("", (), (), {"source": {"alias": "a"}, "models": models, "late": [], "dangling": ["x"]}, 3)
+
+    assert [json.loads(line) for line in to_json_lines(report).splitlines()] == [
+        {"part": "models", **models[0]},
+        {"part": "models", **models[1]},
+        {"part": "summary", "source": {"alias": "a"}, "late": [], "dangling": ["x"], "exit_code": 3},
+    ]

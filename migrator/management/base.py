@@ -14,7 +14,9 @@ from ..errors import MigratorError
 from ..files import check_target
 from ..progress import Progress, progress_for
 from ..prompts import Prompter, prompter_for
-from ..report import Report, to_json, to_text, write_report
+from ..report import Report, to_json, to_json_lines, to_text, write_report
+
+PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
 
 
 def positive_integer(text: str) -> int:
@@ -43,16 +45,16 @@ class MigratorCommand(BaseCommand):
         )
         parser.add_argument(
             "--format",
-            choices=("text", "json"),
+            choices=("text", *PROGRAM_FORMS),
             default="text",
-            help="json prints one JSON document on standard output and everything for people on standard error "
-            "(default: text).",
+            help="json prints one JSON document on standard output, jsonl one line for each of its records, and both "
+            "everything for people on standard error (default: text).",
         )
         parser.add_argument(
             "--report",
             type=Path,
             metavar="FILE",
-            help="Also write the report to FILE: .json, .html, or text for any other suffix.",
+            help="Also write the report to FILE: .json, .jsonl, .html, or text for any other suffix.",
         )
         parser.add_argument("--no-progress", action="store_true", help="Plain lines in place of progress bars.")
 
@@ -75,11 +77,9 @@ class MigratorCommand(BaseCommand):
             if options["report"]:
                 write_report(report, options["report"])
         except MigratorError as error:
-            if options["format"] == "json":
-                self._write(self.stdout, to_json(Report("", (), (), {"error": str(error)}, error.exit_code)))
+            self._tell_programs(Report("", (), (), {"error": str(error)}, error.exit_code), options)
             raise CommandError(str(error), returncode=error.exit_code) from error
-        if options["format"] == "json":
-            self._write(self.stdout, to_json(report))
+        self._tell_programs(report, options)
         if report.exit_code:
             *lines, verdict = report.lines
             self.show(replace(report, lines=tuple(lines)), options)
@@ -89,7 +89,11 @@ class MigratorCommand(BaseCommand):
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error where standard output is for a program."""
         if options["verbosity"] > 0:
-            self._write(self.stderr if options["format"] == "json" else self.stdout, to_text(report) + "\n")
+            self._write(self.stderr if options["format"] in PROGRAM_FORMS else self.stdout, to_text(report) + "\n")
+
+    def _tell_programs(self, report: Report, options: dict[str, Any]) -> None:
+        if form := PROGRAM_FORMS.get(options["format"]):
+            self._write(self.stdout, form(report))
 
     def _write(self, stream: OutputWrapper, text: str) -> None:
         """Write to a stream; where its reader is gone, the run goes on and says no more there."""

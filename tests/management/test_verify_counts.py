@@ -235,6 +235,27 @@ def test_json_is_one_document_on_standard_output(sqlite: Pair) -> None:
     assert finished.err.endswith("CommandError: Differences were found.\n")
 
 
+def test_json_lines_are_one_a_table_and_a_summary(sqlite: Pair, tmp_path: Path) -> None:
+    tags(sqlite.source, 2)
+    finished = compare(
+        sqlite, "testapp.Tag", "testapp.Empty", "--format", "jsonl", "--report", tmp_path / "report.jsonl"
+    )
+
+    empty, tag, summary = map(json.loads, finished.out.splitlines())
+    assert (empty["part"], empty["label"], empty["status"]) == ("models", "testapp.Empty", "equal")
+    assert (tag["label"], tag["source_rows"], tag["dest_rows"]) == ("testapp.Tag", 2, 0)
+    assert (summary["part"], summary["exit_code"], summary["dangling"]) == ("summary", 3, [])
+    assert (tmp_path / "report.jsonl").read_text() == finished.out
+    assert "Counts differ in 1 of 2 tables.\n" in finished.err
+
+
+def test_a_refusal_is_a_json_line_too(sqlite: Pair) -> None:
+    finished = compare(sqlite, "nowhere.Tag", "--format", "jsonl")
+    (line,) = map(json.loads, finished.out.splitlines())
+    assert (line["part"], line["exit_code"], finished.code) == ("summary", 2, 2)
+    assert "nowhere" in line["error"]
+
+
 def test_json_of_a_real_process_is_alone_on_standard_output(sqlite: Pair) -> None:
     tags(sqlite.source, 2)
     finished = run_manage(*map(str, words(sqlite, "testapp.Tag", "--format", "json")))
