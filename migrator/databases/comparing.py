@@ -291,6 +291,22 @@ def digests(side: Side, text: str, bounds: Bounds) -> dict[Row, str | None]:
     return found
 
 
+def longest(side: Side, column: str) -> Row | None:
+    """Find the row with a column's longest text, and give its neutral key; ``None`` where all are NULL."""
+    readings = [side.readings[position] for position in side.key_positions]
+    keys = ", ".join(reading.expression for reading in readings)
+    name, table = side.engine.quote(column), side.engine.quote(side.table.name)
+    sql = f"SELECT {keys} FROM {table} WHERE {name} IS NOT NULL ORDER BY LENGTH({name}) DESC LIMIT 1"
+    rows = side.engine.fetch_all(sql)
+    return side.neutral_key(readings, rows[0]) if rows else None
+
+
+def nulls(engine: Engine, table: Table) -> Row:
+    """Count the rows in which each column is NULL."""
+    counts = ", ".join(f"COUNT(*) - COUNT({engine.quote(column.name)})" for column in table.columns)
+    return engine.fetch_all(f"SELECT {counts} FROM {engine.quote(table.name)}")[0]
+
+
 def extra_rows(source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[RowDifference]:
     """Look up every row of the destination's range in the source by its key, and give those that are not there."""
     for page in pages(dest, bounds, restriction):

@@ -25,7 +25,9 @@ from .comparing import (
     differing_rows,
     digests,
     extra_rows,
+    longest,
     merged_rows,
+    nulls,
     sides,
 )
 from .engines.base.digests import Checksum
@@ -83,6 +85,8 @@ class Contents:
     # Rows whose digests differ although their values are equal.
     equivalent: int = 0
     differences: list[RowDifference] = field(default_factory=list)
+    # Of a sample: the columns that are NULL in so many rows of the source, and in so many others of the destination.
+    nulls: dict[str, tuple[int, int]] = field(default_factory=dict)
     # Why rows could not be compared, or not be named.
     reason: str = ""
     rejected: int = 0
@@ -102,7 +106,8 @@ class Contents:
         """Whether the rows that were compared are the same; rows that the run rejected are allowed to be missing."""
         if self.method == NOT_COMPARED:
             return UNCHECKED
-        return EQUAL if self.missing == self.rejected and not (self.extra or self.changed) else DIFFERENT
+        is_equal = self.missing == self.rejected and not (self.extra or self.changed or self.nulls)
+        return EQUAL if is_equal else DIFFERENT
 
     def add(self, difference: RowDifference, most: int) -> None:
         """Count a row that differs, and list it while the list is short."""
@@ -195,7 +200,27 @@ class _Comparison:
                 for engine, text in zip((self._pairing.source, self._pairing.dest), texts, strict=True)
             )
             self._by_row(Bounds(first.upper, last.lower), here, there, found, task)
+        self._compare_longest(found)
+        self._compare_nulls(found)
         return found
+
+    def _compare_longest(self, found: Contents) -> None:
+        """Compare the rows that hold the longest texts, which are the first to be cut."""
+        texts = (column.name for column in self._pairing.table.columns if column.kind in (Kind.TEXT, Kind.BINARY))
+        keys = dict.fromkeys(key for name in texts if (key := longest(self._left, name)))
+        listed = {difference.key for difference in found.differences}
+        for difference in compare_keys(self._left, self._right, [key for key in keys if key not in listed]):
+            self._note(found, difference)
+
+    def _compare_nulls(self, found: Contents) -> None:
+        """Count each column's NULLs in all rows of both sides, so that a column that was lost shows."""
+        table = self._pairing.table
+        here, there = (nulls(engine, table) for engine in (self._pairing.source, self._pairing.dest))
+        found.nulls = {
+            column.attname: (one, other)
+            for column, one, other in zip(table.columns, here, there, strict=True)
+            if one != other
+        }
 
     def _begin(self, method: str, reason: str = "") -> Contents:
         table = self._pairing.table

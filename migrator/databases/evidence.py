@@ -90,6 +90,10 @@ def contents_lines(contents: Sequence[Contents], *, with_values: bool) -> list[s
         unnamed = found.differing - min(len(found.differences), SHOWN_ROWS)
         if unnamed:
             lines.append(f"{found.label}: {plural(unnamed, 'more row')} differ{'s' if unnamed == 1 else ''}.")
+        lines += [
+            f"{found.label}.{name}: NULL in {plural(one, 'row')} of the source, and in {other:,} of the destination."
+            for name, (one, other) in found.nulls.items()
+        ]
         if found.reason:
             lines.append(f"{found.label}: {found.reason}.")
         if found.equivalent:
@@ -142,6 +146,7 @@ def contents_documents(contents: Sequence[Contents], *, with_values: bool) -> di
             "extra": found.extra,
             "changed": found.changed,
             "equivalent": found.equivalent,
+            "nulls": {name: list(counts) for name, counts in found.nulls.items()},
             "values": found.status,
             "reason": found.reason or None,
             "diffs": [

@@ -275,6 +275,27 @@ def test_a_sample_sees_missing_and_extra_rows(pair: Pair) -> None:
     assert {int(d.key[0]) % 3 for d in found.differences if d.kind == "extra"} == {1}
 
 
+@three_pairs
+def test_a_sample_sees_the_longest_text_cut(pair: Pair) -> None:
+    rows = [{"id": n, "label": str(n), "value": "x" * (n % 7)} for n in range(1, 1501)]
+    rows[699]["value"] = "é" * 12
+    fill_both(pair, CharValue, rows)
+    sql(pair.dest, "UPDATE {0} SET value = 'éé' WHERE id = 700", CharValue)
+    for seed in range(3):
+        found = contents_of(compare(pair, CharValue, mode="sample", sample=200, seed=seed))["testapp.CharValue"]
+        assert named(found.differences) == {("changed", "700", "value")}
+        assert found.status == "different"
+
+
+@three_pairs
+def test_a_sample_counts_the_nulls_of_all_rows(pair: Pair) -> None:
+    many(pair, 3000)
+    sql(pair.source, "UPDATE {0} SET value = NULL WHERE id IN (400, 500)", IntegerValue)
+    sql(pair.dest, "UPDATE {0} SET value = NULL WHERE id IN (400, 600, 601)", IntegerValue)
+    found = contents_of(compare(pair, IntegerValue, mode="sample", sample=1, seed=1))["testapp.IntegerValue"]
+    assert (found.differing, found.nulls, found.status) == (0, {"value": (2, 3)}, "different")
+
+
 def test_a_sample_of_a_small_table_is_the_whole_table(pair: Pair) -> None:
     many(pair, 150)
     sql(pair.dest, "UPDATE {0} SET value = -1 WHERE id = 77", IntegerValue)
@@ -323,7 +344,7 @@ def test_writes_one_document_for_programs(sqlite: Pair) -> None:
         {
             "label": "testapp.CharValue", "table": "testapp_charvalue", "source_rows": 4, "dest_rows": 4,
             "status": "equal", "checked": 4, "method": "checksum", "missing": 0, "extra": 0, "changed": 1,
-            "equivalent": 0, "values": "different", "reason": None, "truncated": False,
+            "equivalent": 0, "nulls": {}, "values": "different", "reason": None, "truncated": False,
             "diffs": [{"pk": "2", "kind": "changed", "fields": ["value"]}],
         }
     ]  # fmt: skip
@@ -337,6 +358,15 @@ def test_shows_keys_of_sessions_as_digests(sqlite: Pair) -> None:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     assert f"sessions.Session sha256:{digest}: missing\n" in finished.out
     assert key not in finished.out + finished.err
+
+
+def test_tells_where_the_nulls_of_a_column_differ(sqlite: Pair) -> None:
+    many(sqlite)
+    sql(sqlite.dest, "UPDATE {0} SET value = NULL WHERE id BETWEEN 300 AND 1200", IntegerValue)
+    finished = run(*words(sqlite, "testapp.IntegerValue", "--mode", "sample", "--sample", "1", "--seed", "1"))
+    told = "testapp.IntegerValue.value: NULL in 0 rows of the source, and in 901 of the destination.\n"
+    assert finished.code == 3
+    assert told in finished.out
 
 
 def test_says_what_a_sample_proves(sqlite: Pair) -> None:
