@@ -6,6 +6,8 @@ DEMO_VENV := .venv-demo
 PYTHON_IN_VENV := $(VENV)/bin/python
 # What to test: a path, a path::name, or any arguments of pytest
 T ?=
+# Into how many processes tests are divided; more than a few gain nothing, for each makes databases of its own
+N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 4 : $$1) }')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -15,7 +17,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(VENV)/ready debian-servers ## Run the tests on all servers; one of them: make test T=tests/test_x.py::test_y
-	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(T)
+	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup) $(T)
 
 coverage: $(VENV)/ready debian-servers ## Run the tests and report the lines and branches they miss
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest --cov --cov-report=term-missing $(T)

@@ -7,6 +7,7 @@ Tests commit for real. One that asks for `alias` or `pair` starts with those dat
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 from weakref import WeakSet
@@ -16,12 +17,15 @@ import pytest
 from django.db import connections
 
 from tests.manage import Finished, run_manage, start_manage
-from tests.servers.catalogue import SERVERS
+from tests.servers.catalogue import SERVERS, has_to_be_alone, servers_of_this_process
 from tests.servers.databases import ENGINES, PAIRS, FreshDatabases, Pair, engine_of
 from tests.servers.process import PrivateDirectory
 
+_session = ExitStack()
+_session.enter_context(servers_of_this_process())
 # Commands run in a process of their own inherit both, and so find the databases of this session.
 _directory = PrivateDirectory("tests", user=None)
+_session.callback(_directory.close)
 os.environ["MIGRATOR_TEST_DIRECTORY"] = str(_directory.path)
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
 # Before anything is collected, for test modules import models.
@@ -32,7 +36,7 @@ NEEDED = {server.marker: server.variable for server in SERVERS}
 
 
 def pytest_unconfigure() -> None:
-    _directory.close()
+    _session.close()
 
 
 def pytest_report_header() -> list[str]:
@@ -47,11 +51,13 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the engines that its parameters name, before -m selects."""
+    """Mark each test with the engines that its parameters name, before -m selects; keep some of them together."""
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
             for engine in sorted(set(_engines_in(item.callspec.params.values()))):
                 item.add_marker(engine)
+        if any(has_to_be_alone(marker.name) for marker in item.iter_markers()):
+            item.add_marker(pytest.mark.xdist_group("alone"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

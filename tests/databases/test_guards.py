@@ -134,7 +134,7 @@ def test_asks_for_both_ends(command: str) -> None:
         (["--chunk-size", "many"], "argument --chunk-size: 'many' is not a whole number above zero"),
         (["--verify", "all"], "argument --verify: invalid choice: 'all' (choose from 'none', 'count', 'full')"),
         (["--on-error", "ignore"], "argument --on-error: invalid choice: 'ignore' (choose from 'stop', 'skip')"),
-        (["--format", "xml"], "argument --format: invalid choice: 'xml' (choose from 'text', 'json')"),
+        (["--format", "xml"], "argument --format: invalid choice: 'xml' (choose from 'text', 'json', 'jsonl')"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

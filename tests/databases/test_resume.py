@@ -506,7 +506,7 @@ COMMAND = ("--no-input", "--chunk-size", "1", *LABELS)
 
 def fill_more(alias: str) -> None:
     """Add rows, so that a run in chunks of one row takes long enough to be met in the middle."""
-    insert_rows(Article, alias, [{"id": n, "name": f"article {n}"} for n in range(100, 500)])
+    insert_rows(Article, alias, [{"id": n, "name": f"article {n}"} for n in range(100, 1000)])
 
 
 def wait_for_chunks(pair: Pair, process: subprocess.Popen[str], number: int) -> None:
@@ -578,7 +578,7 @@ def test_a_signal_ends_the_command_between_two_chunks(
     assert "Stopped after the chunk that was being copied." in err
     [line] = [line for line in err.splitlines() if "Go on:" in line]
     assert line.endswith(f"{' '.join(['batch_migrate', *ends, *COMMAND])} --resume")
-    assert done_chunks(filled.dest) < 420
+    assert done_chunks(filled.dest) < 920
     assert move(filled, chunk_size=1, resume=True).exit_code == 0
     assert differences(snapshot(filled.source, MODELS), snapshot(filled.dest, MODELS)) == []
     assert definitions(filled.dest) == before

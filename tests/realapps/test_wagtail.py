@@ -4,7 +4,12 @@ import pytest
 
 from tests.realapps.project import FIRST_HOPS, HOPS, Hop, Journeys, hop_of
 
-pytestmark = [pytest.mark.sqlite, pytest.mark.postgresql, pytest.mark.mysql]
+pytestmark = [
+    pytest.mark.sqlite,
+    pytest.mark.postgresql,
+    pytest.mark.mysql,
+    pytest.mark.xdist_group("wagtail"),  # all that the journeys found is in one process
+]
 
 # The tables behind SQLite's full-text search: a part of the index that Wagtail builds anew.
 SHADOWS = [f"wagtailsearch_indexentry_fts{part}" for part in ("", "_config", "_content", "_data", "_docsize", "_idx")]

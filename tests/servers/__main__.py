@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from types import FrameType
 
-from tests.servers.catalogue import SERVERS
+from tests.servers.catalogue import OWN, SERVERS
 from tests.servers.process import ServerError, end_with_parent
 
 
@@ -30,6 +30,7 @@ def _start_servers(stack: ExitStack) -> dict[str, str]:
         server.start()
         variables[server.variable] = server.address()
         print(f"{server.name} {server.version()}, port {server.port}", flush=True)
+    variables[OWN] = " ".join(server.variable for server in servers)
     return variables
 
 

@@ -42,6 +42,8 @@ class Server(ABC):
     places: ClassVar[Sequence[str]] = ()
     users: ClassVar[Sequence[str]] = ()
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    # Whether several processes of tests can use it at once, because each has names of its own in it.
+    is_shared: ClassVar[bool] = True
 
     def __init__(self) -> None:
         program = self.find()

@@ -15,6 +15,7 @@ class Memcached(Server):
     package = "memcached"
     programs: ClassVar[Sequence[str]] = ["memcached"]
     users: ClassVar[Sequence[str]] = ["memcache"]
+    is_shared: ClassVar[bool] = False
 
     def command(self) -> list[str | Path]:
         return [self.program, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "64"]

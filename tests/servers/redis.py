@@ -15,6 +15,7 @@ class Redis(Server):
     package = "redis-server"
     programs: ClassVar[Sequence[str]] = ["redis-server", "valkey-server"]
     users: ClassVar[Sequence[str]] = ["redis", "valkey"]
+    is_shared: ClassVar[bool] = False
 
     def command(self) -> list[str | Path]:
         options = {
