@@ -87,6 +87,14 @@ class Engine(Session, ABC):
     def open_destination(self) -> None:
         """Set the session up for loading: strict, without time limits that end a long run."""
 
+    def why_read_only(self) -> str | None:
+        """Tell why nothing can be written here, as far as that shows without a write."""
+        return None
+
+    def open_link(self) -> tuple[str, str] | None:
+        """Tell what lets others read the link to a server elsewhere, or answer in its place, and what closes it."""
+        return None
+
     def remember_session(self) -> None:
         """Take note of the session that was set up just now."""
         self._session = self.connection.connection

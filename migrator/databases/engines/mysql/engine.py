@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import DatabaseError
 
+from ....links import is_on_this_machine
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
@@ -29,6 +30,7 @@ DATA = (
 NAMED_COLUMN = re.compile(r"column ['`](?:[^'`]*`\.`)*([^'`]+)['`]", re.IGNORECASE)
 NAMED_KEY = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'")
 NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed")
+WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
 SHOWN_VALUE = re.compile(r"(entry|value:?) '.*?'(?= for)", re.DOTALL)
 
 
@@ -81,6 +83,30 @@ class MySQL(Engine):
         if "STRICT_ALL_TABLES" not in mode:
             raise DatabaseError(f"the session's sql_mode could not be made strict; it is {mode!r}")
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
+
+    def why_read_only(self) -> str | None:
+        found: dict[str, str] = dict(self.fetch_all("SHOW SESSION VARIABLES LIKE '%%read_only'"))
+        if "ON" in (found.get("tx_read_only"), found.get("transaction_read_only")):
+            return "its sessions are read-only (transaction_read_only)"
+        if "ON" in (found.get("super_read_only"), found.get("innodb_read_only")):
+            return "the server is read-only"
+        if found.get("read_only") == "ON":
+            grants = " ".join(row[0] for row in self.fetch_all("SHOW GRANTS"))
+            if not WRITES_ANYWAY.search(grants):
+                return "the server is read-only, as a replica is"
+        return None
+
+    def open_link(self) -> tuple[str, str] | None:
+        given = self.connection.settings_dict
+        options = given["OPTIONS"]
+        if is_on_this_machine(str(given["HOST"])) or options.get("ssl_mode") == "VERIFY_IDENTITY":
+            return None
+        if "read_default_file" in options:  # which may well say it
+            return None
+        mode = options.get("ssl_mode")
+        return f"ssl_mode is {mode!r}" if mode else "ssl_mode is not set", (
+            "Set ssl_mode to VERIFY_IDENTITY in its OPTIONS."
+        )
 
     def close(self) -> None:
         super().close()

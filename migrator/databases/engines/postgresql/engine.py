@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import DatabaseError, NotSupportedError, transaction
 
+from ....links import is_on_this_machine
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
@@ -65,6 +66,21 @@ class PostgreSQL(Engine):
 
     def open_destination(self) -> None:
         self._open()
+
+    def why_read_only(self) -> str | None:
+        if self.fetch_value("SELECT pg_is_in_recovery()"):
+            return "the server is a standby, which follows another one"
+        if self.fetch_value("SELECT current_setting('default_transaction_read_only')") == "on":
+            return "its sessions are read-only (default_transaction_read_only)"
+        return None
+
+    def open_link(self) -> tuple[str, str] | None:
+        info = self.connection.connection.info
+        given = info.get_parameters() if hasattr(info, "get_parameters") else info.dsn_parameters
+        mode = given.get("sslmode", "prefer")
+        if is_on_this_machine(info.host or "") or mode == "verify-full":
+            return None
+        return f"sslmode is {mode!r}", "Set sslmode to verify-full in its OPTIONS."
 
     def is_same_database(self, other: Engine) -> bool:
         number = random.SystemRandom().getrandbits(62)
@@ -146,7 +162,7 @@ class PostgreSQL(Engine):
             rows = self.fetch_all(
                 "SELECT a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid "
                 "AND a.attnum = ANY(c.conkey) WHERE c.conrelid = to_regclass(%s) AND c.conname = %s ORDER BY a.attnum",
-                (self.connection.ops.quote_name(table), constraint),
+                (self.identifier(table), constraint),
             )
             return ", ".join(row[0] for row in rows) or None
         return None
