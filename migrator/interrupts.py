@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -75,7 +76,9 @@ class Interrupts:
                         pass
                 except TimeoutError:
                     words = AT_ONCE if self._defers else "Stopped. Nothing was written."
-                    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{words}\n{self.last_words}\n".encode())
+                    with contextlib.suppress(OSError):  # nobody reads it
+                        stderr = sys.__stderr__.fileno() if sys.__stderr__ else 2
+                        os.write(stderr, f"{words}\n{self.last_words}\n".encode())
                     os._exit(128 + data[0])
                 return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..files import check_target
 from ..progress import Progress, progress_for
 from ..prompts import Prompter, prompter_for
 from ..report import Report, to_json, to_text, write_report
+from ..streams import unheard
 
 
 def positive_integer(text: str) -> int:
@@ -65,6 +65,8 @@ class MigratorCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stderr.style_func = None  # text for people is no error; CommandError is coloured by Django itself
+        for wrapper in (self.stdout, self.stderr):
+            cast(Any, wrapper)._out = unheard(self._file(wrapper))
         progress = progress_for(
             verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
@@ -92,13 +94,8 @@ class MigratorCommand(BaseCommand):
             self._write(self.stderr if options["format"] == "json" else self.stdout, to_text(report) + "\n")
 
     def _write(self, stream: OutputWrapper, text: str) -> None:
-        """Write to a stream; where its reader is gone, the run goes on and says no more there."""
-        try:
-            stream.write(text)
-            stream.flush()
-        except BrokenPipeError:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self._file(stream).fileno())
+        stream.write(text)
+        stream.flush()
 
     def _file(self, wrapper: Any) -> TextIO:
         """Return the stream inside of Django's wrapper, which adds a line's end to whatever is written."""
