@@ -17,10 +17,10 @@ from django.db import connections
 from tests.manage import start_manage
 from tests.servers.databases import Pair
 
+from .amounts import KILLS
 from .oracle import LABELS, MODELS, Oracle, count_rows, fill, journal_tables, wait_until_unlocked
 from .watching import committed, copied_again, forget, watched
 
-KILLS = int(os.environ.get("MIGRATOR_TEST_KILLS", "2"))
 ROWS = 60
 # What a command says once it knows its arguments and has both databases; what comes before is Python's own start.
 BEGUN = "Looking at "
