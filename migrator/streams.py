@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from typing import Any, TextIO, cast
 
@@ -35,6 +36,15 @@ class Unheard:
         return len(text)
 
 
-def unheard(stream: TextIO) -> TextIO:
-    """Wrap a stream so that losing its reader ends nobody's work."""
+class Nowhere(io.TextIOBase):
+    """What stands in for a stream that was closed before Python began."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def unheard(stream: TextIO | None) -> TextIO:
+    """Wrap a stream so that losing its reader, or having none, ends nobody's work."""
+    if stream is None:
+        return cast(TextIO, Nowhere())
     return cast(TextIO, stream if isinstance(stream, Unheard) else Unheard(stream))

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from django.db import Error, transaction
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
-from ..interrupts import Interrupts
+from ..interrupts import Interrupts, telling_plainly
 from ..report import plural
 from .choices import Choices, Watcher
 from .chunks import Restriction, find_bounds
@@ -160,16 +160,17 @@ class Move:
         self._interrupts.defer(self._choices.resume_hint)
         rejects = Rejects()
         try:
-            if run.state == PREPARING:
-                self._prepare(run, plan)
-            elif not self._choices.trust_done:
-                self._recheck(run, plan)
-            rejects = self._open_rejects()
-            self._copy_all(plan, rejects)
-            finishing = time.perf_counter()
-            self._finish(run, plan, rejects)
-            finishing = time.perf_counter() - finishing
-            verification = self._prove(plan)
+            with telling_plainly():
+                if run.state == PREPARING:
+                    self._prepare(run, plan)
+                elif not self._choices.trust_done:
+                    self._recheck(run, plan)
+                rejects = self._open_rejects()
+                self._copy_all(plan, rejects)
+                finishing = time.perf_counter()
+                self._finish(run, plan, rejects)
+                finishing = time.perf_counter() - finishing
+                verification = self._prove(plan)
         except Interrupted as error:
             text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
             raise Interrupted(text, error.exit_code - 128) from None

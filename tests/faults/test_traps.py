@@ -106,7 +106,7 @@ def is_through(alias: str) -> bool:
 
 @pytest.mark.parametrize("pair", THREE_PAIRS[:1], ids=str, indirect=True)
 def test_the_traps_are_where_they_say(pair: Pair, oracle: Oracle) -> None:
-    """Or those above would prove nothing: this one dies with a chunk's rows sent, and neither they nor a record there."""
+    """Or those above would prove nothing: it dies with a chunk sent, and neither rows nor record there."""
     died = in_a_process_of_its_own(lambda: (die_at(pair.dest, "a chunk is recorded as done", "after"), move(pair)))
     assert died == -signal.SIGKILL
     wait_until_unlocked(pair.dest)
