@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 from django.db import transaction
@@ -37,19 +38,21 @@ class _CarefulCopy:
 
     def run(self, bounds: Bounds) -> Tally:
         started = time.perf_counter()
-        for batch in self._batches(bounds):
-            self._take(batch)
+        with closing(self._batches(bounds)) as batches:
+            for batch in batches:
+                self._take(batch)
         self._tally.writing += time.perf_counter() - started
         return self._tally
 
-    def _batches(self, bounds: Bounds) -> Iterator[Sequence[Row]]:
+    def _batches(self, bounds: Bounds) -> Generator[Sequence[Row]]:
         """Read the chunk's rows; one that the source cannot even give is rejected, and the next ones are read."""
         source, table = self._route.source, self._route.table
         while True:
             try:
-                for batch in source.stream(*self._route.query(bounds, self._expressions)):
-                    yield batch
-                    bounds = Bounds(self._key_of(batch[-1]), bounds.upper)
+                with closing(source.stream(*self._route.query(bounds, self._expressions))) as batches:
+                    for batch in batches:
+                        yield batch
+                        bounds = Bounds(self._key_of(batch[-1]), bounds.upper)
                 return
             except MigratorError:
                 raise

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,7 @@ class SQLite(Engine):
     vendor = "sqlite"
     display_name = "SQLite"
     can_switch_off_foreign_keys = True
+    connect_option = None
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
     digests_class = SQLiteDigests
@@ -119,7 +120,7 @@ class SQLite(Engine):
             self._lock_file.close()
             self._lock_file = None
 
-    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+    def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         size = FIRST_FETCH
         with self.connection.cursor() as cursor:
             cursor.execute(*prepared(sql, params))
