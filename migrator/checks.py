@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import connections
 
-from .conf import unknown_names
+from .conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, unknown_names
 
 
 @register("migrator")
@@ -25,7 +25,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 id="migrator.E001",
             )
         ]
-    return [*_check_names(given), *_check_protected(given), *_check_chunk_size(given)]
+    return [*_check_names(given), *_check_protected(given), *_check_chunk_size(given), *_check_seconds(given)]
 
 
 def _check_names(given: dict[str, Any]) -> list[CheckMessage]:
@@ -72,3 +72,26 @@ def _check_chunk_size(given: dict[str, Any]) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def _check_seconds(given: dict[str, Any]) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    seconds = given.get("RETRY_FOR", 0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+        found.append(
+            Error(
+                f"MIGRATOR['RETRY_FOR'] is {seconds!r}, not a number of seconds.",
+                hint=f"Leave it out for the default of {DEFAULT_RETRY_FOR} seconds; 0 tries again once.",
+                id="migrator.E006",
+            )
+        )
+    seconds = given.get("LINK_TIMEOUT", 1)
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 1:
+        found.append(
+            Error(
+                f"MIGRATOR['LINK_TIMEOUT'] is {seconds!r}, not a whole number of seconds above zero.",
+                hint=f"Leave it out for the default of {DEFAULT_LINK_TIMEOUT} seconds.",
+                id="migrator.E007",
+            )
+        )
+    return found

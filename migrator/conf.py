@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from .errors import UsageError
 
 DEFAULT_CHUNK_SIZE = 10_000
+DEFAULT_RETRY_FOR = 300
+DEFAULT_LINK_TIMEOUT = 120
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,16 @@ class Settings:
 
     ``PROTECTED``: database aliases that may never be a destination.
     ``CHUNK_SIZE``: rows in a chunk, where ``--chunk-size`` does not say.
+    ``RETRY_FOR``: seconds for which a passing fault of the destination is waited for.
+    ``LINK_TIMEOUT``: seconds without a sign of life after which the link to a database counts as lost.
     ``SESSIONS``: the two stores that ``migrator.sessions.transition`` keeps, and which of them decides.
     ``SESSION_DATABASE``: where ``SessionRouter`` sends the session table when there is no change under way.
     """
 
     PROTECTED: tuple[str, ...] = ()
     CHUNK_SIZE: int = DEFAULT_CHUNK_SIZE
+    RETRY_FOR: float = DEFAULT_RETRY_FOR
+    LINK_TIMEOUT: int = DEFAULT_LINK_TIMEOUT
     SESSIONS: Sessions | None = None
     SESSION_DATABASE: str | None = None
 

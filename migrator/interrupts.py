@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -15,6 +17,31 @@ from .errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 1.0
 AT_ONCE = "Stopped at once; the chunk that was being copied is rolled back."
+
+
+class AtOnce(KeyboardInterrupt):
+    """A signal that does not wait: nothing on its way that looks for bad rows or lost links may take it for one."""
+
+    def __init__(self, words: str, number: int) -> None:
+        super().__init__(words)
+        self.number = number
+
+
+@contextlib.contextmanager
+def telling_plainly() -> Iterator[None]:
+    """Turn such a signal, or the error that cleaning up after it made, into :exc:`Interrupted`."""
+    try:
+        yield
+    except BaseException as error:
+        _tell_plainly(error)
+        raise
+
+
+def _tell_plainly(error: BaseException | None) -> None:
+    while error is not None and not isinstance(error, Interrupted):
+        if isinstance(error, AtOnce):
+            raise Interrupted(str(error), error.number) from None
+        error = error.__context__
 
 
 class Interrupts:
@@ -47,12 +74,13 @@ class Interrupts:
         if self._wakeup:
             signal.set_wakeup_fd(self._previous_wakeup)
             self._wakeup[1].close()  # which also ends the thread
+        _tell_plainly(error)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self._defers:
-            raise Interrupted("Stopped. Nothing was written.", number)
+            raise AtOnce("Stopped. Nothing was written.", number)
         if self.received is not None:
-            raise Interrupted(AT_ONCE, number)
+            raise AtOnce(AT_ONCE, number)
         self.received = number
 
     def _watch(self) -> None:
@@ -75,7 +103,9 @@ class Interrupts:
                         pass
                 except TimeoutError:
                     words = AT_ONCE if self._defers else "Stopped. Nothing was written."
-                    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{words}\n{self.last_words}\n".encode())
+                    with contextlib.suppress(OSError):  # nobody reads it
+                        if sys.__stderr__ is not None:  # else what is written there may be a database by now
+                            os.write(sys.__stderr__.fileno(), f"{words}\n{self.last_words}\n".encode())
                     os._exit(128 + data[0])
                 return
 

@@ -22,6 +22,8 @@ def errors(given: Any) -> list[Error]:
     [
         {},
         {"PROTECTED": ["default"], "CHUNK_SIZE": 500},
+        {"RETRY_FOR": 0, "LINK_TIMEOUT": 1},
+        {"RETRY_FOR": 0.5},
         {"PROTECTED": ("default", "sqlite_a")},
         {"PROTECTED": {"default"}},
         {"PROTECTED": []},
@@ -73,6 +75,28 @@ def test_e005_chunk_size_is_no_whole_number_above_zero(size: Any) -> None:
             f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a whole number above zero.",
             hint="Leave it out for the default of 10,000 rows.",
             id="migrator.E005",
+        )
+    ]
+
+
+@pytest.mark.parametrize("seconds", [-1, "60", None, True, float("inf"), float("nan")], ids=repr)
+def test_e006_retry_for_is_no_number_of_seconds(seconds: Any) -> None:
+    assert errors({"RETRY_FOR": seconds}) == [
+        Error(
+            f"MIGRATOR['RETRY_FOR'] is {seconds!r}, not a number of seconds.",
+            hint="Leave it out for the default of 300 seconds; 0 tries again once.",
+            id="migrator.E006",
+        )
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 2.5, "60", None, True], ids=repr)
+def test_e007_link_timeout_is_no_whole_number_of_seconds(seconds: Any) -> None:
+    assert errors({"LINK_TIMEOUT": seconds}) == [
+        Error(
+            f"MIGRATOR['LINK_TIMEOUT'] is {seconds!r}, not a whole number of seconds above zero.",
+            hint="Leave it out for the default of 120 seconds.",
+            id="migrator.E007",
         )
     ]
 

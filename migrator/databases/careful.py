@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 from django.db import transaction
@@ -14,7 +15,7 @@ from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unstorable
-from .rejects import Problem, Rejects, row_of
+from .rejects import NO_KEY, Problem, Rejects, row_of
 from .route import Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
@@ -37,19 +38,21 @@ class _CarefulCopy:
 
     def run(self, bounds: Bounds) -> Tally:
         started = time.perf_counter()
-        for batch in self._batches(bounds):
-            self._take(batch)
+        with closing(self._batches(bounds)) as batches:
+            for batch in batches:
+                self._take(batch)
         self._tally.writing += time.perf_counter() - started
         return self._tally
 
-    def _batches(self, bounds: Bounds) -> Iterator[Sequence[Row]]:
+    def _batches(self, bounds: Bounds) -> Generator[Sequence[Row]]:
         """Read the chunk's rows; one that the source cannot even give is rejected, and the next ones are read."""
         source, table = self._route.source, self._route.table
         while True:
             try:
-                for batch in source.stream(*self._route.query(bounds, self._expressions)):
-                    yield batch
-                    bounds = Bounds(self._key_of(batch[-1]), bounds.upper)
+                with closing(source.stream(*self._route.query(bounds, self._expressions))) as batches:
+                    for batch in batches:
+                        yield batch
+                        bounds = Bounds(self._key_of(batch[-1]), bounds.upper)
                 return
             except MigratorError:
                 raise
@@ -179,6 +182,6 @@ class _CarefulCopy:
     def _reject(self, raw: Row, field: str | None, kind: str, reason: str, code: str, advice: str) -> None:
         row = row_of(self._names, raw)
         table = self._route.table
-        key = key_text(table, [row[name] for name in table.key]) if table.key else "(none)"
+        key = key_text(table, [row[name] for name in table.key]) if table.key else NO_KEY
         self._tally.rows_rejected += 1
         self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)

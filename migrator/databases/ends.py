@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, NotSupportedError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
-from ..conf import Settings
+from ..conf import DEFAULT_RETRY_FOR, Settings, load
 from ..errors import MigratorError, Refused, UsageError
 from .engines.base.engine import Engine
 from .engines.registry import engine_for
@@ -18,10 +18,11 @@ from .engines.registry import engine_for
 
 @dataclass(frozen=True)
 class Ends:
-    """The engines of both sides."""
+    """The engines of both sides, and for how many seconds a passing fault of the destination is waited for."""
 
     source: Engine
     dest: Engine
+    retry_for: float = DEFAULT_RETRY_FOR
 
 
 def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
@@ -41,8 +42,9 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
         raise UsageError(f"{alias!r} is inside a transaction. A run makes its own, so call it outside of atomic().")
     engine = engine_for(connection)
     engine.check_address(must_exist=must_exist)
+    engine.link_timeout = load().LINK_TIMEOUT
     try:
-        connection.ensure_connection()
+        engine.connect()
     except NotSupportedError as error:
         raise Refused(
             f"Django refuses {alias!r}: {error} An older release of Django may still read this server; "
@@ -69,7 +71,7 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         raise UsageError(f"--source and --dest are both {source!r}.")
     if dest in settings.PROTECTED:
         raise Refused(f"{dest!r} is in MIGRATOR['PROTECTED'], so it can never be a destination.")
-    ends = Ends(open_engine(source), open_engine(dest, must_exist=False))
+    ends = Ends(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
     try:
         ends.dest.open_destination()
         ends.dest.remember_session()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from django.db import transaction
 
@@ -59,13 +60,21 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
             dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", [values[name] for name in key])
         journal.take_back(table.name, len(rows))
         rejects.commit()
+    rejects.settle()
     return len(rows)
 
 
-def put_back(dest: Engine, items: list[TakenOff], progress: Progress, check: Callable[[], None]) -> None:
+def put_back(
+    dest: Engine,
+    items: list[TakenOff],
+    progress: Progress,
+    check: Callable[[], None],
+    run: Callable[[Callable[[], None]], None],
+) -> None:
     """Restore indexes and constraints, a table's indexes before its foreign keys, in one statement where that pays.
 
-    ``check`` is called between tables, so that a signal can end the work there.
+    ``check`` is called between tables, so that a signal can end the work there; ``run`` runs a table's part, again if
+    need be.
     """
     by_table: dict[tuple[bool, str], list[TakenOff]] = {}
     for item in items:
@@ -73,7 +82,7 @@ def put_back(dest: Engine, items: list[TakenOff], progress: Progress, check: Cal
     with progress.task("indexes and foreign keys", len(items), unit="objects") as task:
         for _, group in sorted(by_table.items()):
             check()
-            dest.catalogue.put_back(group)
+            run(partial(dest.catalogue.put_back, group))
             task.advance(len(group))
 
 

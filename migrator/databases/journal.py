@@ -231,6 +231,15 @@ class Journal:
         run.host, run.pid, run.heartbeat = socket.gethostname(), os.getpid(), timezone.now()
         run.save(using=self.alias, update_fields=["host", "pid", "heartbeat"])
 
+    def is_run_by(self, run: Run) -> bool:
+        """Tell whether the run is still in the hands of whom this record names."""
+        return QuerySet(Run, using=self.alias).filter(pk=run.pk, host=run.host, pid=run.pid).exists()
+
+    def is_complete(self, tables: Iterable[str]) -> bool:
+        """Ask the destination itself whether these tables were cut into chunks, and all of them are done."""
+        states = set(QuerySet(Chunk, using=self.alias).values_list("table", "state").distinct())
+        return all((table, DONE) in states and (table, PENDING) not in states for table in tables)
+
     def chunks(self, table: str) -> list[Chunk]:
         """Return the chunks of a table in their order; empty where it has not been cut yet."""
         return list(QuerySet(Chunk, using=self.alias).filter(table=table).order_by("number"))
@@ -251,7 +260,7 @@ class Journal:
 
     def save(self, chunk: Chunk) -> None:
         """Record what became of a chunk."""
-        chunk.save(using=self.alias)
+        chunk.save(using=self.alias, force_update=True)
 
     def take_back(self, table: str, rows: int) -> None:
         """Record that rows of a table were rejected after all its chunks were done."""

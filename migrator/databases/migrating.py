@@ -13,6 +13,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import Declined, Interrupted, MigratorError
+from ..interrupts import telling_plainly
 from ..report import plural
 from .choices import Watcher
 from .ends import explained, open_engine
@@ -43,7 +44,7 @@ def migrate_destination(dest: str, watcher: Watcher) -> None:
         raise Declined("Nothing was written.")
     watcher.progress.message(f"Applying {plural(len(names), 'migration')} to {dest!r} …")
     try:
-        with _only_writable(dest):
+        with telling_plainly(), _only_writable(dest):
             call_command("migrate", database=dest, interactive=False, verbosity=0)
     except Interrupted as error:
         text = f"Stopped while {dest!r} was migrated, {_place(names, connection)}. Nothing was copied."

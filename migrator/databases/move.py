@@ -5,25 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from django.db import Error, transaction
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
-from ..interrupts import Interrupts
+from ..interrupts import Interrupts, telling_plainly
 from ..report import plural
 from .choices import Choices, Watcher
 from .chunks import Restriction, find_bounds
 from .ends import Ends, explained
 from .finish import put_back, reject_orphans, reset_counters
 from .identity import clear_caches
-from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
+from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Chunk, Journal, Run
 from .outcome import Outcome
 from .plan import Plan, TablePlan, differences, stored_tables
 from .preflight import make_plan, refuse
 from .proving import prove
 from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
-from .retry import copy_with_retries, with_retries
+from .retry import Retries, copy_with_retries
 from .route import Tally
 from .selection import Selection
 from .update import apply_updates, find_updates
@@ -48,6 +49,7 @@ class Move:
         self._watcher, self._interrupts = watcher, interrupts
         self._restrictions, self._adds_rows = restrictions or {}, adds_rows
         self._journal = Journal(ends.dest.alias)
+        self._retries = Retries(ends, watcher.progress, interrupts.check)
         self._tallies: dict[str, Tally] = {}
         self._started = time.perf_counter()
 
@@ -108,7 +110,10 @@ class Move:
         if self._ends.dest.lock():
             return
         holder = self._journal.current()
-        who = f" ({holder.holder()})" if holder else ""
+        session = self._ends.dest.lock_holder()
+        known = [holder.holder()] if holder else []
+        known += [f"session {session} of the server"] if session else []
+        who = f" ({', '.join(known)})" if known else ""
         raise Refused(f"Another run is writing to {self._ends.dest.alias!r}{who}. Wait for it, or stop it.")
 
     def _unlock(self) -> None:
@@ -158,18 +163,22 @@ class Move:
 
     def _walk(self, run: Run, plan: Plan) -> Outcome:
         self._interrupts.defer(self._choices.resume_hint)
+        self._retries = Retries(
+            self._ends, self._watcher.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
+        )
         rejects = Rejects()
         try:
-            if run.state == PREPARING:
-                self._prepare(run, plan)
-            elif not self._choices.trust_done:
-                self._recheck(run, plan)
-            rejects = self._open_rejects()
-            self._copy_all(plan, rejects)
-            finishing = time.perf_counter()
-            self._finish(run, plan, rejects)
-            finishing = time.perf_counter() - finishing
-            verification = self._prove(plan)
+            with telling_plainly():
+                if run.state == PREPARING:
+                    self._prepare(run, plan)
+                elif not self._choices.trust_done:
+                    self._recheck(run, plan)
+                rejects = self._open_rejects()
+                self._copy_all(plan, rejects)
+                finishing = time.perf_counter()
+                self._finish(run, plan, rejects)
+                finishing = time.perf_counter() - finishing
+                verification = self._retries.run(lambda: self._prove(plan))
         except Interrupted as error:
             text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
             raise Interrupted(text, error.exit_code - 128) from None
@@ -210,10 +219,14 @@ class Move:
     def _prepare(self, run: Run, plan: Plan) -> None:
         dest = self._ends.dest
         for item in run.items_taken_off():
-            dest.catalogue.take_off(item)
+            self._retries.run(partial(dest.catalogue.take_off, item))
         if run.empties:
-            dest.empty([table.table.name for table in reversed(plan.tables)])
-        self._journal.set_state(run, COPYING)
+            names = [table.table.name for table in reversed(plan.tables)]
+            self._retries.run(lambda: dest.empty(names))
+        self._set_state(run, COPYING)
+
+    def _set_state(self, run: Run, state: str) -> None:
+        self._retries.run(lambda: self._journal.set_state(run, state))
 
     def _recheck(self, run: Run, plan: Plan) -> None:
         """Hold what was committed against the source as it is now, and let what differs be copied again."""
@@ -235,10 +248,14 @@ class Move:
         for group in plan.groups:
             if any(table.route.binds_late for table in group):
                 # The rows of a cycle are only right together, so they are committed together.
-                with_retries(self._ends, self._watcher.progress, lambda: self._copy_group(group, rejects))  # noqa: B023
+                self._retries.run(partial(self._copy_group, group, rejects))
+                rejects.settle()
             else:
                 for table in group:
                     self._copy_table(table, rejects)
+        names = [planned.table.name for planned in plan.tables]
+        if not self._retries.run(lambda: self._journal.is_complete(names)):
+            self._copy_all(plan, rejects)  # a server that crashed may have forgotten its last commits
 
     def _copy_group(self, group: Sequence[TablePlan], rejects: Rejects) -> None:
         with transaction.atomic(using=self._ends.dest.alias):
@@ -247,12 +264,7 @@ class Move:
 
     def _copy_table(self, planned: TablePlan, rejects: Rejects) -> None:
         table, route = planned.table, planned.route
-        chunks = self._journal.chunks(table.name)
-        if not chunks:
-            bounds = find_bounds(
-                route.source, table.name, table.key, planned.source_rows, self._choices.chunk_size, route.restriction
-            )
-            chunks = self._journal.add_chunks(table.name, bounds)
+        chunks = self._retries.run(lambda: self._chunks_of(planned))
         tally = self._tallies[table.name] = Tally()
         done = [chunk for chunk in chunks if chunk.state == DONE]
         for chunk in done:
@@ -262,22 +274,33 @@ class Move:
                 if chunk.state == DONE:
                     continue
                 self._interrupts.check()
-                copied = copy_with_retries(route, chunk, self._journal, rejects, self._ends, self._watcher.progress)
+                copied = copy_with_retries(route, chunk, self._journal, rejects, self._retries)
                 tally.add(copied)
                 task.advance(copied.rows_read)
-                self._journal.beat()
+                self._retries.run(self._journal.beat)
+
+    def _chunks_of(self, planned: TablePlan) -> list[Chunk]:
+        """Give a table's chunks; cut it where that was not done yet."""
+        table, route = planned.table, planned.route
+        if chunks := self._journal.chunks(table.name):
+            return chunks
+        bounds = find_bounds(
+            route.source, table.name, table.key, planned.source_rows, self._choices.chunk_size, route.restriction
+        )
+        return self._journal.add_chunks(table.name, bounds)
 
     def _finish(self, run: Run, plan: Plan, rejects: Rejects) -> None:
-        self._journal.set_state(run, FINISHING)
+        self._set_state(run, FINISHING)
         if self._choices.on_error == "skip":
             for table, rows in reject_orphans(plan, rejects, self._journal).items():
                 self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
         items = run.items_taken_off()
         if items:
-            put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
-        reset_counters(plan)
+            put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check, self._retries.run)
+        self._retries.run(lambda: reset_counters(plan))
         if plan.tables:
-            self._ends.dest.catalogue.refresh_statistics([planned.table.name for planned in plan.tables])
+            names = [planned.table.name for planned in plan.tables]
+            self._retries.run(lambda: self._ends.dest.catalogue.refresh_statistics(names))
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
 
@@ -317,7 +340,7 @@ class Move:
         objects = plural(len(items), "index or foreign key", "indexes and foreign keys")
         if not self._watcher.prompter.proceed(f"Put back {objects} in {alias!r} and forget the run?"):
             raise Declined("Nothing was written.")
-        put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
+        put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check, self._retries.run)
         reset_counters(plan)
         self._journal.drop()
         remark = f"The run is given up: {objects} put back in {alias!r}, and the copied rows stay."

@@ -94,6 +94,12 @@ def _check_schema(
     ends: Ends, tables: tuple[Table, ...], source_has: StoredTables, dest_has: StoredTables, *, will_migrate: bool
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
+    if reason := ends.dest.why_read_only():
+        yield Finding(ends.dest.alias, reason, "Choose a database that can be written.")
+    for engine in (ends.source, ends.dest):
+        if link := engine.open_link():
+            text = f"whoever is on the way there can read or change rows: {link[0]}"
+            yield Finding(engine.alias, text, link[1], stops=False)
     yield from check_migrations(ends.source, labels, is_dest=False)
     if will_migrate:
         names = unapplied_migrations(ends.dest.connection)

@@ -7,7 +7,8 @@ record are there, or neither is. Where a row is in the way, the chunk is done ag
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 from django.db import transaction
@@ -84,30 +85,31 @@ def _copy_fast(route: Route, bounds: Bounds) -> Tally:
         return Tally(rows, rows, 0, size, writing=time.perf_counter() - started)
     tally = Tally()
     writer = route.writer()
-    for raw in _timed_batches(route, route.query(bounds, expressions), tally):
-        started = time.perf_counter()
-        rows_out = convert_rows(raw, route.conversions)
-        converted = time.perf_counter()
-        tally.bytes_written += writer.write(rows_out)
-        tally.writing += time.perf_counter() - converted
-        tally.converting += converted - started
-        tally.rows_read += len(raw)
-        tally.rows_written += len(raw)
+    with closing(_timed_batches(route, route.query(bounds, expressions), tally)) as batches:
+        for raw in batches:
+            started = time.perf_counter()
+            rows_out = convert_rows(raw, route.conversions)
+            converted = time.perf_counter()
+            tally.bytes_written += writer.write(rows_out)
+            tally.writing += time.perf_counter() - converted
+            tally.converting += converted - started
+            tally.rows_read += len(raw)
+            tally.rows_written += len(raw)
     return tally
 
 
-def _timed_batches(route: Route, query: tuple[str, list[Any]], tally: Tally) -> Iterator[list[Row]]:
-    batches = route.source.stream(*query)
-    while True:
-        started = time.perf_counter()
-        try:
-            batch = next(batches, None)
-        except Exception as error:
-            raise ReadFailed(str(error)) from error
-        tally.reading += time.perf_counter() - started
-        if batch is None:
-            return
-        yield batch
+def _timed_batches(route: Route, query: tuple[str, list[Any]], tally: Tally) -> Generator[list[Row]]:
+    with closing(route.source.stream(*query)) as batches:
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches, None)
+            except Exception as error:
+                raise ReadFailed(str(error)) from error
+            tally.reading += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
 
 
 def convert_rows(rows: Sequence[Row], conversions: Sequence[Conversion]) -> Sequence[Row]:

@@ -26,7 +26,7 @@ from .ends import Ends
 from .engines.base.session import Row
 from .plan import Plan, TablePlan
 from .rejects import Rejects
-from .retry import with_retries
+from .retry import Retries
 from .transfer import copy_rows
 
 
@@ -133,7 +133,7 @@ def apply_updates(
             ends.dest.bind_now()
             before_commit()
 
-    with_retries(ends, progress, attempt)
+    Retries(ends, progress, check).run(attempt)
 
 
 def _delete(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:

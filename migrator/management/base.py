@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..files import check_target
 from ..progress import Progress, progress_for
 from ..prompts import Prompter, prompter_for
 from ..report import Report, to_json, to_json_lines, to_text, write_report
+from ..streams import unheard
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
 
@@ -67,6 +67,8 @@ class MigratorCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stderr.style_func = None  # text for people is no error; CommandError is coloured by Django itself
+        for wrapper in (self.stdout, self.stderr):
+            cast(Any, wrapper)._out = unheard(self._file(wrapper))
         progress = progress_for(
             verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
@@ -74,17 +76,27 @@ class MigratorCommand(BaseCommand):
             if options["report"]:
                 check_target(options["report"])
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
-            if options["report"]:
-                write_report(report, options["report"])
         except MigratorError as error:
             self._tell_programs(Report("", (), (), {"error": str(error)}, error.exit_code), options)
             raise CommandError(str(error), returncode=error.exit_code) from error
+        lost = self._keep(report, options["report"])
         self._tell_programs(report, options)
         if report.exit_code:
             *lines, verdict = report.lines
             self.show(replace(report, lines=tuple(lines)), options)
-            raise CommandError(verdict, returncode=report.exit_code)
+            raise CommandError(f"{verdict} {lost}".rstrip(), returncode=report.exit_code)
         self.show(report, options)
+        if lost:
+            raise CommandError(lost)
+
+    def _keep(self, report: Report, path: Path | None) -> str:
+        """Write the report to its file; where that fails, say so, for the work itself is done and has to be told."""
+        try:
+            if path:
+                write_report(report, path)
+        except MigratorError as error:
+            return f"The work is done, and only its report is missing: {error}"
+        return ""
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error where standard output is for a program."""
@@ -96,13 +108,8 @@ class MigratorCommand(BaseCommand):
             self._write(self.stdout, form(report))
 
     def _write(self, stream: OutputWrapper, text: str) -> None:
-        """Write to a stream; where its reader is gone, the run goes on and says no more there."""
-        try:
-            stream.write(text)
-            stream.flush()
-        except BrokenPipeError:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self._file(stream).fileno())
+        stream.write(text)
+        stream.flush()
 
     def _file(self, wrapper: Any) -> TextIO:
         """Return the stream inside of Django's wrapper, which adds a line's end to whatever is written."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import Interrupted
-from ..interrupts import Interrupts
+from ..interrupts import Interrupts, telling_plainly
 
 
 @contextmanager
@@ -15,7 +15,8 @@ def stopping_between_pages() -> Iterator[Callable[[], None]]:
     with Interrupts() as interrupts:
         interrupts.defer("What was written stays; run the same command again.")
         try:
-            yield interrupts.check
+            with telling_plainly():
+                yield interrupts.check
         except Interrupted as error:
             raise Interrupted(
                 f"{error} What was written stays; run the same command again.", error.exit_code - 128

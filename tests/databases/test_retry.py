@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases import retry
 from migrator.databases.copy import Outcome, Watcher, batch_migrate
 from migrator.errors import MigratorError
 from migrator.progress import Progress
@@ -249,11 +248,8 @@ def test_a_sqlite_file_locked_for_a_second_is_waited_for(
 
 @pytest.mark.parametrize("number", [1, 6])
 @pytest.mark.parametrize("pair", FROM_SERVERS, ids=str, indirect=True)
-def test_a_lost_session_of_the_source_ends_the_run_and_it_can_go_on(
-    filled: Pair, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_session_of_the_source_ends_the_run_and_it_can_go_on(filled: Pair, number: int) -> None:
     """Its snapshot is gone, so nothing may be read from a new one without looking at all that is there."""
-    monkeypatch.setattr(retry, "RETRY_FOR_SECONDS", 9.0)
     before, started = definitions(filled.dest), time.monotonic()
     trap = At(number, "UPDATE migrator_chunk", lambda: end_session(filled.source))
     with (

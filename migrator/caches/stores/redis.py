@@ -13,7 +13,7 @@ from ..keys import KeySpace, escaped_glob
 from .base import WHOLE, Item, KeyStore, Share, Value, now
 from .redis_answers import answer_of, as_bytes
 from .redis_pipe import Command, Server, runner
-from .redis_server import count_of, identities, place, server_info
+from .redis_server import count_of, has_open_link, identities, place, server_info
 
 MILLISECOND = 1000
 _NEVER, _GONE = -1, -2
@@ -110,6 +110,11 @@ class RedisStore(KeyStore):
             found.append(
                 f"{self.alias!r} drops keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
                 "what it drops during the copy is counted."
+            )
+        if any(map(has_open_link, self._clients())):
+            found.append(
+                f"whoever is on the way to {self.alias!r} can read or change what is copied: name it by rediss://, "
+                "with its certificate checked"
             )
         if self._info.get("role") == "slave":
             found.append(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import Refused
+from ...links import is_on_this_machine
 
 
 def server_info(client: Any, alias: str) -> Mapping[str, Any]:
@@ -44,6 +45,19 @@ def identities(client: Any) -> frozenset[str]:
         return frozenset({f"{client.info('server')['run_id']}/{database}"})
     except Exception:
         return frozenset({place(client)})  # the server tells nobody who it is
+
+
+def has_open_link(client: Any) -> bool:
+    """Tell whether others on the way to a server elsewhere can read the link to it, or answer in its place."""
+    if hasattr(client, "get_primaries"):
+        hosts, known = [node.host for node in client.get_primaries()], client.get_connection_kwargs()
+        has_tls = bool(known.get("ssl"))
+    else:
+        known = client.connection_pool.connection_kwargs
+        hosts = [str(known.get("host") or "")]
+        has_tls = "SSL" in client.connection_pool.connection_class.__name__
+    is_checked = "none" not in str(known.get("ssl_cert_reqs", "required")).lower()
+    return not (has_tls and is_checked) and not all(map(is_on_this_machine, hosts))
 
 
 def count_of(client: Any, name: str) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ....conf import DEFAULT_LINK_TIMEOUT
 from ...tables import Reference
 from .catalogue import Catalogue
 from .digests import Digests
+from .link import watch
 from .loading import Target, Writer
 from .session import Row, Session, cause_of
 from .values import Values
@@ -48,6 +51,10 @@ class Endpoint:
         return f"{self.alias!r}: {self.engine}, database {self.database!r} on {self.host}"
 
 
+# A lock of somebody else is waited for in portions of this many seconds, and each that was in vain is told.
+LOCK_WAIT_SECONDS = 15
+
+
 class Engine(Session, ABC):
     """One database, asked through its Django connection."""
 
@@ -60,10 +67,15 @@ class Engine(Session, ABC):
     can_switch_off_foreign_keys: ClassVar[bool] = False
     # Rows in the source can change under a run even though it reads in one transaction.
     snapshot_note: str | None = None
+    # What the driver calls the seconds that connecting may take; ``None`` where there is no server.
+    connect_option: ClassVar[str | None] = "connect_timeout"
+    # Seconds without a sign of life after which the link counts as lost.
+    link_timeout: int = DEFAULT_LINK_TIMEOUT
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         self._session: Any = None
+        self._ticket: Row | None = None
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
         self.digests = self.digests_class(connection)
@@ -74,6 +86,26 @@ class Engine(Session, ABC):
         Raises :exc:`~migrator.errors.Refused` where connecting would create what ``must_exist``.
         """
         return
+
+    def connect(self) -> None:
+        """Connect, unless that is done, and see to it that a server which is gone is missed after some seconds."""
+        with self._default_option(self.connect_option, self.link_timeout):
+            self.connection.ensure_connection()
+        if self.connect_option is not None:
+            watch(self.connection.connection.fileno(), self.link_timeout)
+
+    @contextmanager
+    def _default_option(self, name: str | None, value: Any) -> Iterator[None]:
+        """Give the driver an option for a moment, unless the project's settings have it."""
+        options = self.connection.settings_dict["OPTIONS"]
+        if name is None or name in options:
+            yield
+            return
+        options[name] = value
+        try:
+            yield
+        finally:
+            del options[name]
 
     @abstractmethod
     def describe(self) -> Endpoint:
@@ -87,9 +119,42 @@ class Engine(Session, ABC):
     def open_destination(self) -> None:
         """Set the session up for loading: strict, without time limits that end a long run."""
 
+    def why_read_only(self) -> str | None:
+        """Tell why nothing can be written here, as far as that shows without a write."""
+        return None
+
+    def open_link(self) -> tuple[str, str] | None:
+        """Tell what lets others read the link to a server elsewhere, or answer in its place, and what closes it."""
+        return None
+
     def remember_session(self) -> None:
         """Take note of the session that was set up just now."""
         self._session = self.connection.connection
+        self._ticket = self.ticket()
+
+    def ticket(self) -> Row | None:
+        """Tell what names this session in the server, and no other one ever; ``None`` where there is no server."""
+        return None
+
+    @property
+    def lost_session(self) -> int | None:
+        """The server's number for the session of the last :meth:`remember_session`."""
+        return None if self._ticket is None else int(self._ticket[0])
+
+    def end_lost_session(self) -> None:
+        """End the session of the last :meth:`remember_session`, whose link was lost, from a new one.
+
+        Its server may not have noticed yet, and keeps its locks for it.
+        """
+        if self._ticket is not None and self._ticket != self.ticket():
+            self._end_session(self._ticket)
+
+    def _end_session(self, ticket: Row) -> None:
+        raise NotImplementedError
+
+    def blockers(self) -> list[str]:
+        """Name the other sessions that may hold what this one waited for, as far as it may see them."""
+        return []
 
     def is_intact(self) -> bool:
         """Tell whether that very session is still there: Django opens another in place of one that is lost."""
@@ -107,6 +172,10 @@ class Engine(Session, ABC):
     def lock(self) -> bool:
         """Take the lock that keeps a second run off this destination; ``False`` where another run holds it."""
 
+    def lock_holder(self) -> int | None:
+        """Give the server's number for the session that holds that lock."""
+        return None
+
     @abstractmethod
     def unlock(self) -> None:
         """Give that lock back."""
@@ -120,8 +189,11 @@ class Engine(Session, ABC):
         return not self.fetch_all(f"SELECT 1 FROM {self.quote(table)} LIMIT 1")
 
     @abstractmethod
-    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
-        """Run a query and give its rows in batches that stay within a few megabytes."""
+    def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
+        """Run a query and give its rows in batches that stay within a few megabytes.
+
+        Close what this gives where it is not read to its end: the session can do nothing else before.
+        """
 
     @abstractmethod
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:

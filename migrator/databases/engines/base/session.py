@@ -25,9 +25,16 @@ class Session:
     def alias(self) -> str:
         return self.connection.alias
 
+    def identifier(self, name: str) -> str:
+        """Quote an identifier, and the marks in it too, which Django's ``quote_name()`` leaves as they are."""
+        mark = self.connection.ops.quote_name("name")[0]
+        if name.startswith(mark) and name.endswith(mark):  # such a ``db_table`` is quoted already, as Django has it
+            return name
+        return mark + name.replace(mark, 2 * mark) + mark
+
     def quote(self, name: str) -> str:
         """Quote an identifier for a statement that is executed with parameters."""
-        return self.connection.ops.quote_name(name).replace("%", "%%")
+        return self.identifier(name).replace("%", "%%")
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
         """Run one statement; ``%`` in it must be doubled, as everywhere in this package."""

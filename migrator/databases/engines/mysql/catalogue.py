@@ -39,8 +39,7 @@ class MySQLCatalogue(Catalogue):
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
         if not indexes:
             return []
-        quote = self.connection.ops.quote_name
-        owner = quote(table.name)
+        owner = self.identifier(table.name)
         definition = self.fetch_all(f"SHOW CREATE TABLE {self.quote(table.name)}")[0][1]
         found = [match for line in definition.split("\n") if (match := TABLE_LINE.match(line))]
         keys = [match for match in found if match["index"]]

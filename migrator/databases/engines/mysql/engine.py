@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from django.db import DatabaseError
 
-from ..base.engine import Endpoint, Engine, Fault, Severity
+from ....links import is_on_this_machine
+from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
@@ -21,14 +22,30 @@ from .values import MySQLValues, product
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO"
-RETRIED = (1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055)
+RETRIED = (
+    1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031,
+)  # fmt: skip
 DATA = (
     1048, 1062, 1169, 1216, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1416, 1451, 1452, 1525, 1557, 1586,
     1690, 3140, 3141, 3156, 3819, 4025, 4078,
 )  # fmt: skip
+# Nothing ends a session that waits for the other side, or a statement that takes long. MySQL and MariaDB differ in
+# which of these they have.
+SESSION_SETTINGS = {
+    "wait_timeout": 28_800,
+    "net_write_timeout": 3_600,
+    "net_read_timeout": 3_600,
+    "idle_transaction_timeout": 0,
+    "idle_readonly_transaction_timeout": 0,
+    "idle_write_transaction_timeout": 0,
+    "max_statement_time": 0,
+    "max_execution_time": 0,
+}
+LOCK_WAITS = ("innodb_lock_wait_timeout", "lock_wait_timeout")
 NAMED_COLUMN = re.compile(r"column ['`](?:[^'`]*`\.`)*([^'`]+)['`]", re.IGNORECASE)
 NAMED_KEY = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'")
 NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed")
+WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
 SHOWN_VALUE = re.compile(r"(entry|value:?) '.*?'(?= for)", re.DOTALL)
 
 
@@ -55,10 +72,14 @@ class MySQL(Engine):
         return Endpoint(self.alias, f"{self.display_name} {version}", database, host)
 
     def _open(self) -> None:
-        self.connection.ensure_connection()
-        # The server ends a session that waits for its client this long; a run may well have to.
-        for name, seconds in (("wait_timeout", 28_800), ("net_write_timeout", 3_600), ("net_read_timeout", 3_600)):
-            self.execute(f"SET SESSION {name} = {seconds}")
+        present = self._variables(SESSION_SETTINGS)
+        changes = [f"SESSION {name} = {seconds}" for name, seconds in SESSION_SETTINGS.items() if name in present]
+        self.execute(f"SET {', '.join(changes)}")
+
+    def _variables(self, names: Iterable[str]) -> dict[str, str]:
+        """Give the session's variables of these names, as far as this server has them."""
+        listed = ", ".join(f"'{name}'" for name in names)
+        return dict(self.fetch_all(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({listed})"))
 
     def open_source(self) -> None:
         self._open()
@@ -77,14 +98,59 @@ class MySQL(Engine):
         self._open()
         self.execute(f"SET SESSION sql_mode = '{SQL_MODE}'")
         self.execute("SET SESSION foreign_key_checks = 0")
+        for name, seconds in self._variables(LOCK_WAITS).items():
+            if int(seconds) > LOCK_WAIT_SECONDS:
+                self.execute(f"SET SESSION {name} = {LOCK_WAIT_SECONDS}")
         mode = str(self.fetch_value("SELECT @@SESSION.sql_mode"))
         if "STRICT_ALL_TABLES" not in mode:
             raise DatabaseError(f"the session's sql_mode could not be made strict; it is {mode!r}")
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
 
+    def why_read_only(self) -> str | None:
+        found: dict[str, str] = dict(self.fetch_all("SHOW SESSION VARIABLES LIKE '%%read_only'"))
+        if "ON" in (found.get("tx_read_only"), found.get("transaction_read_only")):
+            return "its sessions are read-only (transaction_read_only)"
+        if "ON" in (found.get("super_read_only"), found.get("innodb_read_only")):
+            return "the server is read-only"
+        if found.get("read_only") == "ON":
+            grants = " ".join(row[0] for row in self.fetch_all("SHOW GRANTS"))
+            if not WRITES_ANYWAY.search(grants):
+                return "the server is read-only, as a replica is"
+        return None
+
+    def open_link(self) -> tuple[str, str] | None:
+        given = self.connection.settings_dict
+        options = given["OPTIONS"]
+        if is_on_this_machine(str(given["HOST"])) or options.get("ssl_mode") == "VERIFY_IDENTITY":
+            return None
+        if "read_default_file" in options:  # which may well say it
+            return None
+        mode = options.get("ssl_mode")
+        return f"ssl_mode is {mode!r}" if mode else "ssl_mode is not set", (
+            "Set ssl_mode to VERIFY_IDENTITY in its OPTIONS."
+        )
+
     def close(self) -> None:
         super().close()
         self.connection.__dict__.pop("sql_mode", None)
+
+    def ticket(self) -> Row | None:
+        # The number alone would come again after a restart of the server.
+        rows = self.fetch_all("SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()")
+        return rows[0] if rows else None
+
+    def _end_session(self, ticket: Row) -> None:
+        if self.fetch_all("SELECT 1 FROM information_schema.processlist WHERE id = %s AND host = %s", ticket):
+            with contextlib.suppress(DatabaseError):  # it may end before it is killed
+                self.execute(f"KILL {int(ticket[0])}")
+
+    def blockers(self) -> list[str]:
+        # Who holds which lock is told to those with the PROCESS right alone.
+        rows = self.fetch_all(
+            "SELECT id, user, host, time FROM information_schema.processlist "
+            "WHERE db = DATABASE() AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT 5"
+        )
+        return [f"session {number} of {user!r} from {host}, for {time} s as it is" for number, user, host, time in rows]
 
     def is_same_database(self, other: Engine) -> bool:
         if self.fetch_value("SELECT DATABASE()") != other.fetch_value("SELECT DATABASE()"):
@@ -104,10 +170,14 @@ class MySQL(Engine):
     def lock(self) -> bool:
         return bool(self.fetch_value("SELECT GET_LOCK(%s, 0)", (self._lock_name(),)) == 1)
 
+    def lock_holder(self) -> int | None:
+        holder: int | None = self.fetch_value("SELECT IS_USED_LOCK(%s)", (self._lock_name(),))
+        return holder
+
     def unlock(self) -> None:
         self.fetch_value("SELECT RELEASE_LOCK(%s)", (self._lock_name(),))
 
-    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+    def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         from MySQLdb.cursors import SSCursor
 
         self.connection.ensure_connection()

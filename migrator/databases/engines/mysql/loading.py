@@ -28,8 +28,8 @@ class InsertWriter(Writer):
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._engine = engine
-        names = ", ".join(engine.connection.ops.quote_name(target.name) for target in targets)
-        self._head = f"INSERT INTO {engine.connection.ops.quote_name(table)} ({names}) VALUES\n".encode()
+        names = ", ".join(engine.identifier(target.name) for target in targets)
+        self._head = f"INSERT INTO {engine.identifier(table)} ({names}) VALUES\n".encode()
         self._placeholders = [target.placeholder for target in targets]
         self._packet = int(engine.fetch_value("SELECT @@max_allowed_packet"))
         self._most = min(STATEMENT_BYTES, self._packet // 2)

@@ -55,7 +55,7 @@ class PostgreSQLCatalogue(Catalogue):
     """The catalogue of PostgreSQL."""
 
     def stored_columns(self, table: str) -> dict[str, StoredColumn]:
-        rows = self.fetch_all(COLUMNS_SQL, (self.connection.ops.quote_name(table),))
+        rows = self.fetch_all(COLUMNS_SQL, (self.identifier(table),))
         return {row[0]: _stored_column(row) for row in rows}
 
     def triggers(self, tables: Sequence[str]) -> list[str]:
@@ -63,7 +63,7 @@ class PostgreSQLCatalogue(Catalogue):
             "SELECT t.tgrelid::regclass::text || '.' || t.tgname FROM pg_trigger t "
             "WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgrelid = ANY(SELECT to_regclass(n) "
             "FROM unnest(%s::text[]) n) ORDER BY 1",
-            ([self.connection.ops.quote_name(table) for table in tables],),
+            ([self.identifier(table) for table in tables],),
         )
         return [str(row[0]) for row in rows]
 
@@ -71,7 +71,7 @@ class PostgreSQLCatalogue(Catalogue):
         rows = self.fetch_all(
             "SELECT n FROM unnest(%s::text[]) n JOIN pg_class t ON t.oid = to_regclass(n) "
             "WHERE NOT pg_has_role(t.relowner, 'USAGE') ORDER BY n",
-            ([self.connection.ops.quote_name(table) for table in tables],),
+            ([self.identifier(table) for table in tables],),
         )
         return [str(row[0]) for row in rows]
 
@@ -80,12 +80,12 @@ class PostgreSQLCatalogue(Catalogue):
             "SELECT conrelid::regclass::text || '.' || conname FROM pg_constraint WHERE contype = 'f' "
             "AND confdeltype IN ('c', 'n', 'd') AND confrelid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n) "
             "ORDER BY 1",
-            ([self.connection.ops.quote_name(table) for table in tables],),
+            ([self.identifier(table) for table in tables],),
         )
         return [str(row[0]) for row in rows]
 
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        quoted = self.connection.ops.quote_name(table.name)
+        quoted = self.identifier(table.name)
         items = []
         for owner, name, definition, plain, comment in self.fetch_all(FOREIGN_KEYS_SQL, (quoted,)):
             take_off = f"ALTER TABLE {owner} DROP CONSTRAINT {name}"
@@ -99,7 +99,7 @@ class PostgreSQLCatalogue(Catalogue):
         return items
 
     def exists(self, item: TakenOff) -> bool:
-        table = self.connection.ops.quote_name(item.table)
+        table = self.identifier(item.table)
         if item.kind == "index":
             sql = (
                 "SELECT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
@@ -119,7 +119,7 @@ class PostgreSQLCatalogue(Catalogue):
         ]
 
     def _sequence(self, table: str, column: str) -> str | None:
-        quoted = self.connection.ops.quote_name(table)
+        quoted = self.identifier(table)
         name = self.fetch_value(SEQUENCE_SQL, (quoted, column, quoted, column))
         return None if name is None else str(name)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, NotSupportedError, transaction
 
-from ..base.engine import Endpoint, Engine, Fault, Severity
+from ....errors import Refused
+from ....links import is_on_this_machine
+from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from . import copying
@@ -21,6 +23,31 @@ from .values import PostgreSQLValues
 
 RUN_LOCK = 0x6D69_6772_6174_6F72  # "migrator" in ASCII; advisory locks are kept per database
 RETRIED = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300")
+# Nothing ends a session that waits for the other side, or a statement that takes long; values are rendered exactly.
+SESSION_SETTINGS = {
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "cursor_tuple_fraction": "1",
+    # The server has to miss a client that is gone, whose lock would keep every other run away.
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "15",
+    "tcp_keepalives_count": "4",
+}
+# Every session that holds a lock on a table of the application in this database.
+BLOCKERS = """
+    SELECT DISTINCT a.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'this machine'),
+           to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.granted AND l.locktype = 'relation' AND l.relation >= 16384 AND a.pid <> pg_backend_pid()
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY since LIMIT 5
+"""
 COPY_COLUMN = re.compile(r"^COPY .*, line \d+, column (.*?)(?::|$)", re.MULTILINE)
 KEY_COLUMNS = re.compile(r"Key \((.*?)\)=")
 
@@ -44,17 +71,38 @@ class PostgreSQL(Engine):
         )
 
     def _open(self) -> None:
-        self.connection.ensure_connection()
-        for name, value in (
-            ("statement_timeout", "0"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("extra_float_digits", "1"),
-            ("bytea_output", "hex"),
-            ("DateStyle", "ISO, YMD"),
-            ("IntervalStyle", "postgres"),
-            ("cursor_tuple_fraction", "1"),
-        ):
-            self.execute("SELECT set_config(%s, %s, false)", (name, value))
+        self._refuse_pooler()
+        for name, value in SESSION_SETTINGS.items():
+            # Older servers lack some, and each has a setting of the server's own where it lacks it.
+            self.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
+
+    def _refuse_pooler(self) -> None:
+        """Refuse a pooler that gives a session to somebody else between two transactions.
+
+        A run's lock and settings would be lost there, and its settings would meet the application instead.
+        """
+        if self.connection.connection.info.backend_pid == self._process():
+            return  # the server itself has told its number at the login
+        other = self.connection.copy()
+        try:
+            for _ in range(3):
+                before = self._process()
+                other.set_autocommit(False)
+                with other.cursor() as cursor:
+                    cursor.execute("SELECT pg_backend_pid()")
+                    taken = cursor.fetchone()[0]
+                if before in (taken, 0) or self._process() != before:
+                    raise Refused(
+                        f"{self.alias!r} is reached through a pooler that gives every transaction another session, in "
+                        "which neither a run's lock nor its settings last. Name the server itself in DATABASES, or a "
+                        "pool in session mode."
+                    )
+                other.rollback()
+        finally:
+            other.close()
+
+    def _process(self) -> int:
+        return int(self.fetch_value("SELECT pg_backend_pid()"))
 
     def open_source(self) -> None:
         self._open()
@@ -65,6 +113,45 @@ class PostgreSQL(Engine):
 
     def open_destination(self) -> None:
         self._open()
+        self.execute(
+            "SELECT set_config(name, %s, false) FROM pg_settings "
+            "WHERE name = 'lock_timeout' AND setting::integer NOT BETWEEN 1 AND %s",
+            (f"{LOCK_WAIT_SECONDS}s", LOCK_WAIT_SECONDS * 1000),
+        )
+        # What is recorded as committed has to be, even if the server crashes.
+        self.execute(
+            "SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'synchronous_commit' "
+            "AND setting = 'off'"
+        )
+
+    def ticket(self) -> Row | None:
+        return self.fetch_all("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")[0]
+
+    def _end_session(self, ticket: Row) -> None:
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s", ticket
+        )
+
+    def blockers(self) -> list[str]:
+        return [
+            f"session {number} of {user!r} from {host}, in a transaction since {since} UTC"
+            for number, user, host, since in self.fetch_all(BLOCKERS)
+        ]
+
+    def why_read_only(self) -> str | None:
+        if self.fetch_value("SELECT pg_is_in_recovery()"):
+            return "the server is a standby, which follows another one"
+        if self.fetch_value("SELECT current_setting('default_transaction_read_only')") == "on":
+            return "its sessions are read-only (default_transaction_read_only)"
+        return None
+
+    def open_link(self) -> tuple[str, str] | None:
+        info = self.connection.connection.info
+        given = info.get_parameters() if hasattr(info, "get_parameters") else info.dsn_parameters
+        mode = given.get("sslmode", "prefer")
+        if is_on_this_machine(info.host or "") or mode == "verify-full":
+            return None
+        return f"sslmode is {mode!r}", "Set sslmode to verify-full in its OPTIONS."
 
     def is_same_database(self, other: Engine) -> bool:
         number = random.SystemRandom().getrandbits(62)
@@ -80,10 +167,18 @@ class PostgreSQL(Engine):
     def lock(self) -> bool:
         return bool(self.fetch_value("SELECT pg_try_advisory_lock(%s)", (RUN_LOCK,)))
 
+    def lock_holder(self) -> int | None:
+        holder: int | None = self.fetch_value(
+            "SELECT pid FROM pg_locks WHERE granted AND locktype = 'advisory' AND classid = %s AND objid = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (RUN_LOCK >> 32, RUN_LOCK & 0xFFFF_FFFF),
+        )
+        return holder
+
     def unlock(self) -> None:
         self.fetch_value("SELECT pg_advisory_unlock(%s)", (RUN_LOCK,))
 
-    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+    def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         size = FIRST_FETCH
         with contextlib.closing(self.connection.chunked_cursor()) as cursor:
             cursor.execute(*prepared(sql, params))
@@ -123,7 +218,8 @@ class PostgreSQL(Engine):
             return Severity.RETRY if is_link else Severity.DATA
         if code.startswith("08") or code in RETRIED:
             return Severity.RETRY
-        return Severity.DATA if code[:2] in ("22", "23") else Severity.FATAL
+        # 54000: a value is too long for an index that is on.
+        return Severity.DATA if code[:2] in ("22", "23") or code == "54000" else Severity.FATAL
 
     def fault(self, error: BaseException, table: str) -> Fault:
         diagnostics = getattr(cause_of(error), "diag", None)
@@ -146,7 +242,7 @@ class PostgreSQL(Engine):
             rows = self.fetch_all(
                 "SELECT a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid "
                 "AND a.attnum = ANY(c.conkey) WHERE c.conrelid = to_regclass(%s) AND c.conname = %s ORDER BY a.attnum",
-                (self.connection.ops.quote_name(table), constraint),
+                (self.identifier(table), constraint),
             )
             return ", ".join(row[0] for row in rows) or None
         return None

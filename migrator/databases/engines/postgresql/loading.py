@@ -43,6 +43,6 @@ class CopyWriter(Writer):
 
 def copy_statement(engine: Engine, table: str, targets: Sequence[Target]) -> str:
     """Build the COPY that loads a table; it takes no parameters, so ``%`` stands for itself."""
-    quote = engine.connection.ops.quote_name
+    quote = engine.identifier
     names = ", ".join(quote(target.name) for target in targets)
     return f"COPY {quote(table)} ({names}) FROM STDIN"

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from .values import SQLiteValues, reads
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
+READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
 FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
 
 
@@ -31,6 +32,7 @@ class SQLite(Engine):
     vendor = "sqlite"
     display_name = "SQLite"
     can_switch_off_foreign_keys = True
+    connect_option = None
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
     digests_class = SQLiteDigests
@@ -66,6 +68,16 @@ class SQLite(Engine):
         self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
         self.execute("PRAGMA cache_size = -32768")
 
+    def why_read_only(self) -> str | None:
+        name, path = str(self.connection.settings_dict["NAME"]), _path(self)
+        if name.startswith("file:") and READ_ONLY_URI.search(name):
+            return "its NAME opens it for reading only"
+        if path and not os.access(path, os.W_OK):
+            return "this user may not write to the file"
+        if path and not os.access(os.path.dirname(path), os.W_OK):
+            return "this user may not write to its directory, where SQLite keeps a journal"
+        return None
+
     def close(self) -> None:
         if self.connection.connection is not None:  # a database in memory outlives its session
             with contextlib.suppress(Exception):
@@ -87,7 +99,10 @@ class SQLite(Engine):
         if not path:
             return True
         lock_path = f"{path}.migrator-lock"
-        file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+        try:
+            file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
+        except OSError as error:  # a symbolic link that somebody has laid there, among others
+            raise Refused(f"The lock {lock_path!r} cannot be made: {error.strerror}. Nothing was written.") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -105,7 +120,7 @@ class SQLite(Engine):
             self._lock_file.close()
             self._lock_file = None
 
-    def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+    def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         size = FIRST_FETCH
         with self.connection.cursor() as cursor:
             cursor.execute(*prepared(sql, params))

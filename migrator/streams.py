@@ -1,0 +1,50 @@
+"""Standard streams whose reader may go away in the middle of a run: a closed pipe, a terminal that hangs up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import Any, TextIO, cast
+
+
+class Unheard:
+    """A stream to which everything can be written, whether or not somebody still reads it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            return self._let_go(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._let_go("")
+
+    def _let_go(self, text: str) -> int:
+        """Lead the stream to nowhere, so that not even Python's own flush at the end fails."""
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+        return len(text)
+
+
+class Nowhere(io.TextIOBase):
+    """What stands in for a stream that was closed before Python began."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def unheard(stream: TextIO | None) -> TextIO:
+    """Wrap a stream so that losing its reader, or having none, ends nobody's work."""
+    if stream is None:
+        return cast(TextIO, Nowhere())
+    return cast(TextIO, stream if isinstance(stream, Unheard) else Unheard(stream))

@@ -1,0 +1,100 @@
+"""A link that is lost, at the worst byte: what was committed is counted once, what was not is copied once."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connections
+from django.test import override_settings
+
+from migrator.databases.copy import Outcome, Watcher
+from migrator.errors import MigratorError
+from tests.databases.test_retry import At, Heard, end_session
+from tests.management.running import run
+from tests.servers.databases import PAIRS
+
+from .oracle import FROM_SERVERS, ROWS, TO_SERVERS, Oracle, assert_ended, assert_says_how_to_go_on, move, words
+from .proxy import Action, cut_after, cut_before, cut_within, fall_silent, through_proxy
+
+RECORDED = rb"UPDATE .migrator_chunk."
+# Of a plain table, and of a circle of two tables, which is committed as a whole.
+CHUNKS = {"a chunk": rb"(INSERT INTO|COPY) .testapp_tag.", "a circle": rb"(INSERT INTO|COPY) .testapp_player."}
+ALL_ROWS = 10 * ROWS + ROWS // 2 + ROWS // 4
+to_servers = pytest.mark.parametrize("pair", TO_SERVERS, ids=str, indirect=True)
+from_servers = pytest.mark.parametrize("pair", FROM_SERVERS, ids=str, indirect=True)
+
+
+def assert_copied_once(outcome: Outcome) -> None:
+    assert outcome.exit_code == 0
+    assert sum(tally.rows_written for tally in outcome.tallies.values()) == ALL_ROWS
+
+
+@pytest.mark.parametrize("action", [cut_before, cut_after], ids=["COMMIT never came", "its answer never came"])
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("pair", [*TO_SERVERS, PAIRS[4], PAIRS[8]], ids=str, indirect=True)
+def test_a_link_cut_at_the_commit_counts_the_chunk_once(oracle: Oracle, chunk: str, action: Action) -> None:
+    heard = Heard()
+    with through_proxy(oracle.pair.dest, [CHUNKS[chunk], RECORDED, b"COMMIT"], action) as proxy:
+        outcome = move(oracle.pair, watcher=Watcher(progress=heard))
+        assert proxy.has_acted.is_set()
+    assert_copied_once(outcome)
+    assert len([text for text in heard.messages if "trying again" in text]) == 1
+    oracle.assert_complete()
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.engines[1] != "sqlite"], ids=str, indirect=True)
+def test_a_link_cut_in_the_middle_of_the_rows_is_made_again(oracle: Oracle, chunk: str) -> None:
+    """The source has been asked for rows that nobody has taken yet, and has to be asked again."""
+    with through_proxy(oracle.pair.dest, [CHUNKS[chunk]], cut_within) as proxy:
+        outcome = move(oracle.pair, chunk_size=15)
+        assert proxy.has_acted.is_set()
+    assert_copied_once(outcome)
+    oracle.assert_complete()
+
+
+@to_servers
+def test_a_session_of_the_destination_that_is_ended_is_made_again(oracle: Oracle) -> None:
+    """By the administrator, and once more after that; seen as a command."""
+    dest = oracle.pair.dest
+    first, second = (At(number, "UPDATE migrator_chunk", lambda: end_session(dest)) for number in (5, 14))
+    with connections[dest].execute_wrapper(first), connections[dest].execute_wrapper(second):
+        finished = run(*words(oracle.pair))
+    assert_ended(finished, 0, f"{dest!r}: ", "; trying again in 0.2 s")
+    oracle.assert_complete()
+
+
+@from_servers
+def test_a_session_of_the_source_that_is_ended_stops_the_run_for_its_snapshot_is_gone(oracle: Oracle) -> None:
+    source = oracle.pair.source
+    with connections[oracle.pair.dest].execute_wrapper(At(5, "UPDATE migrator_chunk", lambda: end_session(source))):
+        finished = run(*words(oracle.pair))
+    assert_ended(finished, 1, f"{source!r}", "rows are committed in", "--resume", "--cleanup")
+    oracle.assert_goes_on()
+
+
+@pytest.mark.parametrize("moment", [CHUNKS["a chunk"], b"COMMIT"], ids=["rows", "COMMIT"])
+@to_servers
+def test_a_destination_that_falls_silent_is_missed_soon(oracle: Oracle, moment: bytes) -> None:
+    """Packets are dropped. Its server does not notice, and holds the lost session's locks until that is ended."""
+    heard, settings = Heard(), {"LINK_TIMEOUT": 2, "RETRY_FOR": 60}
+    with (
+        through_proxy(oracle.pair.dest, [CHUNKS["a chunk"], RECORDED, moment], fall_silent) as proxy,
+        override_settings(MIGRATOR=settings),
+    ):
+        outcome = move(oracle.pair, watcher=Watcher(progress=heard))
+        assert proxy.has_acted.is_set()
+    assert_copied_once(outcome)
+    assert [text for text in heard.messages if "trying again" in text]
+    oracle.assert_complete()
+
+
+@from_servers
+def test_a_source_that_falls_silent_stops_the_run_soon(oracle: Oracle) -> None:
+    read_rows = rb"(SELECT|FETCH|COPY \(SELECT).*testapp_constrained.*ORDER BY"
+    with through_proxy(oracle.pair.source, [read_rows], fall_silent) as proxy:
+        with override_settings(MIGRATOR={"LINK_TIMEOUT": 2}), pytest.raises(MigratorError) as caught:
+            move(oracle.pair)
+        assert proxy.has_acted.is_set()
+        assert repr(oracle.pair.source) in str(caught.value)
+        assert_says_how_to_go_on(str(caught.value))
+        oracle.assert_goes_on()  # by the same address
