@@ -78,6 +78,10 @@ class Route:
         """Open the destination's bulk loader."""
         return self.dest.writer(self.table.name, [conversion.target for conversion in self.conversions])
 
+    def careful_writer(self) -> Writer:
+        """Open the destination's loader for rows of which one is in the way."""
+        return self.dest.careful_writer(self.table.name, [conversion.target for conversion in self.conversions])
+
 
 def severity_of(route: Route, error: Exception) -> Severity:
     """Tell what an error on the way asks for, whichever side it came from."""

@@ -93,6 +93,9 @@ def _copy_fast(route: Route, bounds: Bounds) -> Tally:
         tally.converting += converted - started
         tally.rows_read += len(raw)
         tally.rows_written += len(raw)
+    started = time.perf_counter()
+    writer.finish()
+    tally.writing += time.perf_counter() - started
     return tally
 
 

@@ -60,6 +60,8 @@ class Engine(Session, ABC):
     can_switch_off_foreign_keys: ClassVar[bool] = False
     # Rows in the source can change under a run even though it reads in one transaction.
     snapshot_note: str | None = None
+    # Rows are loaded in a way that the plan should tell of.
+    loading_note: str | None = None
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
@@ -126,6 +128,10 @@ class Engine(Session, ABC):
     @abstractmethod
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         """Give the bulk loader for a table."""
+
+    def careful_writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        """Give a loader whose errors tell most of a single row."""
+        return self.writer(table, targets)
 
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
         """Give the loader of lines of text for a table; ``None`` where there is none now."""
