@@ -147,6 +147,26 @@ class Engine(Session, ABC):
         """Send the rows of a query straight into a table; return the rows and bytes that went."""
         raise NotImplementedError
 
+    def join(self, source: Engine) -> None:
+        """Prepare to read the source's snapshot in statements of this database, where that can be done.
+
+        Called once, before anything is read; the source may take its snapshot anew.
+        """
+        return
+
+    def can_read(self, source: Engine) -> bool:
+        """Tell whether :meth:`copy_within` is prepared, for tables whose columns all have the same types there."""
+        return False
+
+    def copy_within(
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]
+    ) -> tuple[int, int] | None:
+        """Copy a table's rows, chosen by the clauses in ``tail``, from the source that was joined, in one statement.
+
+        Returns the rows and bytes that were written; ``None`` where it cannot be done now.
+        """
+        return None
+
     def delete_rows(self, table: str) -> None:
         """Empty one table, within a transaction."""
         self.execute(f"DELETE FROM {self.quote(table)}")
