@@ -75,14 +75,15 @@ def attached(dest: Session, path: str, begin: Callable[[], None]) -> Attached | 
     Returns ``None`` where somebody writes to it so often that no quiet moment is found.
     """
     address = f"{Path(path).as_uri()}?mode=ro"
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error), contextlib.ExitStack() as unused:
         watch = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        unused.callback(watch.close)
         for _ in range(ATTEMPTS):
             version = _version(watch)
             begin()
             if _version(watch) == version:
+                unused.pop_all()
                 return Attached(dest, address, watch, version)
-        watch.close()
     return None
 
 
