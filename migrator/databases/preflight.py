@@ -117,6 +117,8 @@ def _check_contents(
 ) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
+    if ends.dest.loading_note:
+        yield Finding(ends.dest.alias, ends.dest.loading_note, "", stops=False)
     if triggers := ends.dest.catalogue.triggers([table.table.name for table in tables]):
         yield Finding(
             ends.dest.alias,

@@ -13,11 +13,12 @@ from django.db import DatabaseError
 
 from ....links import is_on_this_machine
 from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity
-from ..base.loading import Target, Writer
+from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
 from .loading import InsertWriter, Warned
+from .local_files import LineLoader, LineWriter, note
 from .values import MySQLValues, product
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
@@ -57,6 +58,7 @@ class MySQL(Engine):
     values_class = MySQLValues
     catalogue_class = MySQLCatalogue
     digests_class = MySQLDigests
+    _loads_files = False
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -105,6 +107,7 @@ class MySQL(Engine):
         if "STRICT_ALL_TABLES" not in mode:
             raise DatabaseError(f"the session's sql_mode could not be made strict; it is {mode!r}")
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
+        self._loads_files, self.loading_note = note(self)
 
     def why_read_only(self) -> str | None:
         found: dict[str, str] = dict(self.fetch_all("SHOW SESSION VARIABLES LIKE '%%read_only'"))
@@ -192,7 +195,15 @@ class MySQL(Engine):
                 yield rows
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        if self._loads_files and LineWriter.takes(targets):
+            return LineWriter(self, table, targets)
         return InsertWriter(self, table, targets)
+
+    def careful_writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        return InsertWriter(self, table, targets)
+
+    def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
+        return LineLoader(self, table, targets) if self._loads_files and LineWriter.takes(targets) else None
 
     def empty(self, tables: Sequence[str]) -> None:
         for table in tables:
