@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ...tables import Reference
 from .catalogue import Catalogue
 from .digests import Digests
-from .loading import Target, Writer
+from .loading import Target, TextWriter, Writer
 from .session import Row, Session, cause_of
 from .values import Values
 
@@ -126,6 +126,10 @@ class Engine(Session, ABC):
     @abstractmethod
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         """Give the bulk loader for a table."""
+
+    def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
+        """Give the loader of lines of text for a table; ``None`` where there is none now."""
+        return None
 
     def can_pipe_to(self, other: Engine) -> bool:
         """Tell whether rows can go to ``other`` without being looked at, where all column types agree."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...tables import Kind
@@ -25,3 +25,15 @@ class Writer(ABC):
     @abstractmethod
     def write(self, rows: Sequence[Row]) -> int:
         """Load converted rows and return the bytes that were sent."""
+
+
+class TextWriter(ABC):
+    """Loads lines of text into one table, in the current transaction.
+
+    Fields are between tabs, NULL is ``\\N``, and a backslash escapes: backslash, tab, newline and carriage return are
+    written as ``\\\\``, ``\\t``, ``\\n`` and ``\\r``. Each line ends in a newline.
+    """
+
+    @abstractmethod
+    def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
+        """Load blocks of UTF-8, which need not end where a line does; return the rows and bytes that were loaded."""
