@@ -16,6 +16,7 @@ from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
+from .lines import MySQLLines
 from .loading import InsertWriter, Warned
 from .values import MySQLValues, product
 
@@ -40,6 +41,7 @@ class MySQL(Engine):
     values_class = MySQLValues
     catalogue_class = MySQLCatalogue
     digests_class = MySQLDigests
+    lines_class = MySQLLines
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -72,6 +74,7 @@ class MySQL(Engine):
         if others:
             names = ", ".join(row[0] for row in others)
             self.snapshot_note = f"Tables without transactions are not part of the snapshot: {names}."
+            self.outside_snapshot = frozenset(row[0] for row in others)
 
     def open_destination(self) -> None:
         self._open()
