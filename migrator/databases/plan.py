@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .chunks import Restriction
@@ -13,6 +13,7 @@ from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Endpoint
 from .findings import Finding
 from .identity import Mappings, made_by_migrate
+from .lines import line_fields
 from .ordering import is_cycle, load_order
 from .route import Route
 from .schema import StoredTables
@@ -32,6 +33,10 @@ class TablePlan:
     @property
     def table(self) -> Table:
         return self.route.table
+
+    def without_lines(self) -> TablePlan:
+        """Let the rows travel as values, one by one."""
+        return replace(self, route=replace(self.route, fields=None))
 
 
 @dataclass(frozen=True)
@@ -165,11 +170,13 @@ def _table_plan(
     binds_late: bool,
 ) -> TablePlan:
     of_columns = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
-    ways = conversions(table, ends.source, ends.dest, source_has[table.name], dest_has[table.name], of_columns)
+    here, there = source_has[table.name], dest_has[table.name]
+    ways = conversions(table, ends.source, ends.dest, here, there, of_columns)
+    fields = line_fields(table, ends.source, ends.dest, ways, here, there)
     dest_rows = ends.dest.count(table.name)
     where = (restriction.sql, restriction.params) if restriction else ("", ())
     return TablePlan(
-        Route(table, ends.source, ends.dest, ways, restriction, binds_late),
+        Route(table, ends.source, ends.dest, ways, restriction, fields, binds_late),
         ends.source.count(table.name, *where),
         dest_rows,
         dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),

@@ -17,7 +17,7 @@ from .references import existing_keys, find_dangling, label_of, missing_parents,
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
-from .values import check_unique_text, check_values
+from .values import Answer, check_unique_text, check_values
 
 
 def make_plan(
@@ -48,7 +48,12 @@ def make_plan(
     groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
     tables = [table for group in groups for table in group]
     if checks_contents and not any(finding.stops for finding in findings):
-        findings += _check_contents(ends, tables, source_has, dest_has)
+        findings += _check_surroundings(ends, tables)
+        checked = {table.table.name: check_values(table.route, source_has[table.table.name]) for table in tables}
+        groups = tuple(
+            tuple(t if checked[t.table.name].suits_lines else t.without_lines() for t in group) for group in groups
+        )
+        findings += _check_contents(tables, checked, source_has, dest_has)
         if updates:
             findings += _check_updates(ends, tables)
         if not is_resumed:
@@ -112,9 +117,7 @@ def _check_schema(
     yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has)
 
 
-def _check_contents(
-    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
-) -> Iterator[Finding]:
+def _check_surroundings(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
     if ends.dest.loading_note:
@@ -126,8 +129,13 @@ def _check_contents(
             "Disable them during the run if they change rows or write others.",
             stops=False,
         )
+
+
+def _check_contents(
+    tables: list[TablePlan], checked: Mapping[str, Answer], source_has: StoredTables, dest_has: StoredTables
+) -> Iterator[Finding]:
     for table in tables:
-        yield from check_values(table.route, source_has[table.table.name])
+        yield from checked[table.table.name].findings
         yield from check_unique_text(table.route, source_has[table.table.name], dest_has[table.table.name])
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .chunks import Bounds, Restriction, conditions, order
 from .columns import Conversion, Way
 from .engines.base.engine import Engine, Severity
-from .engines.base.loading import Writer
+from .engines.base.lines import LineField
+from .engines.base.loading import Target, TextWriter, Writer
 from .tables import Table
 
 
@@ -44,13 +45,10 @@ class Route:
     dest: Engine
     conversions: tuple[Conversion, ...]
     restriction: Restriction | None = None
+    # How the source renders each column of a line, where it and the destination can do without Python's values.
+    fields: tuple[LineField, ...] | None = None
     # References are only right once a whole group of tables is there.
     binds_late: bool = False
-
-    @property
-    def is_piped(self) -> bool:
-        """Whether rows go from database to database without being looked at."""
-        return self.source.can_pipe_to(self.dest) and all(conversion.way is Way.RAW for conversion in self.conversions)
 
     @property
     def is_within(self) -> bool:
@@ -70,8 +68,8 @@ class Route:
         """Name the way for people."""
         if self.is_within:
             return "within the destination"
-        if self.is_piped:
-            return "piped"
+        if self.fields is not None:
+            return "text"
         by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
         return f"rows; through the field: {', '.join(by_field)}" if by_field else "rows"
 
@@ -91,7 +89,20 @@ class Route:
 
     def writer(self) -> Writer:
         """Open the destination's bulk loader."""
-        return self.dest.writer(self.table.name, [conversion.target for conversion in self.conversions])
+        return self.dest.writer(self.table.name, self._targets)
+
+    def text_writer(self) -> TextWriter | None:
+        """Open the destination's loader of lines; ``None`` where the rows cannot travel as lines."""
+        return None if self.fields is None else self.dest.text_writer(self.table.name, self._targets)
+
+    def lines(self, bounds: Bounds) -> Generator[bytes]:
+        """Read a chunk as blocks of lines, in the order of their keys; it has to be closed."""
+        selected = self.source.lines.selected([field.sql for field in self.fields or ()])
+        return self.source.lines.read(*self.query(bounds, [selected]))
+
+    @property
+    def _targets(self) -> list[Target]:
+        return [conversion.target for conversion in self.conversions]
 
     def careful_writer(self) -> Writer:
         """Open the destination's loader for rows of which one is in the way."""

@@ -7,9 +7,9 @@ record are there, or neither is. Where a row is in the way, the chunk is done ag
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import transaction
 
@@ -18,10 +18,14 @@ from .careful import copy_carefully
 from .chunks import Bounds
 from .columns import Conversion
 from .engines.base.engine import Severity
+from .engines.base.lines import Unrendered
+from .engines.base.loading import TextWriter
 from .engines.base.session import Row
 from .journal import DONE, Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally, severity_of
+
+Batch = TypeVar("Batch", bytes, list[Row])
 
 
 def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects) -> Tally:
@@ -80,18 +84,36 @@ def _copy_fast(route: Route, bounds: Bounds) -> Tally:
         if (copied := route.copy_within(bounds)) is not None:
             rows, size = copied
             return Tally(rows, rows, 0, size, writing=time.perf_counter() - started)
+    loader = route.text_writer()
+    return _copy_values(route, bounds) if loader is None else _copy_lines(route, bounds, loader)
+
+
+def _copy_lines(route: Route, bounds: Bounds, loader: TextWriter) -> Tally:
+    tally = Tally()
+    started = time.perf_counter()
+    with closing(_timed_blocks(route, bounds, tally)) as blocks:
+        tally.rows_written, tally.bytes_written = loader.write(blocks)
+    tally.writing = time.perf_counter() - started - tally.reading
+    if tally.rows_written != tally.rows_read:
+        raise MigratorError(
+            f"{route.table.label}: {tally.rows_read:,} rows were read and {tally.rows_written:,} were loaded."
+        )
+    return tally
+
+
+def _timed_blocks(route: Route, bounds: Bounds, tally: Tally) -> Generator[bytes]:
+    with closing(route.lines(bounds)) as blocks:
+        for block in _timed(blocks, tally):
+            tally.rows_read += block.count(b"\n")  # one a line: those in values are escaped
+            yield block
+
+
+def _copy_values(route: Route, bounds: Bounds) -> Tally:
     expressions = [conversion.expression for conversion in route.conversions]
-    if route.is_piped:
-        # Without the casts of raw expressions: a COPY renders every value as its type's text anyway.
-        select, params = route.query(bounds, [route.source.quote(c.column.name) for c in route.conversions])
-        targets = [conversion.target for conversion in route.conversions]
-        started = time.perf_counter()
-        rows, size = route.source.pipe(select, params, route.dest, route.table.name, targets)
-        return Tally(rows, rows, 0, size, writing=time.perf_counter() - started)
     tally = Tally()
     writer = route.writer()
-    with closing(_timed_batches(route, route.query(bounds, expressions), tally)) as batches:
-        for raw in batches:
+    with closing(route.source.stream(*route.query(bounds, expressions))) as batches:
+        for raw in _timed(batches, tally):
             started = time.perf_counter()
             rows_out = convert_rows(raw, route.conversions)
             converted = time.perf_counter()
@@ -106,18 +128,19 @@ def _copy_fast(route: Route, bounds: Bounds) -> Tally:
     return tally
 
 
-def _timed_batches(route: Route, query: tuple[str, list[Any]], tally: Tally) -> Generator[list[Row]]:
-    with closing(route.source.stream(*query)) as batches:
-        while True:
-            started = time.perf_counter()
-            try:
-                batch = next(batches, None)
-            except Exception as error:
-                raise ReadFailed(str(error)) from error
-            tally.reading += time.perf_counter() - started
-            if batch is None:
-                return
-            yield batch
+def _timed(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(batches, None)
+        except Unrendered:
+            raise
+        except Exception as error:
+            raise ReadFailed(str(error)) from error
+        tally.reading += time.perf_counter() - started
+        if batch is None:
+            return
+        yield batch
 
 
 def convert_rows(rows: Sequence[Row], conversions: Sequence[Conversion]) -> Sequence[Row]:

@@ -29,18 +29,34 @@ class _Question:
     advice: str
 
 
-def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Answer:
+    """What was found in a table's values, and whether lines of text can carry each of them."""
+
+    findings: tuple[Finding, ...] = ()
+    suits_lines: bool = True
+
+
+def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Answer:
     """Count the values of a table that its destination cannot hold or its source cannot give faithfully."""
     questions = list(_questions(route, source_stored))
-    if not questions:
-        return
-    sums = ", ".join(f"SUM(CASE WHEN {question.condition} THEN 1 ELSE 0 END)" for question in questions)
+    doubts = list(_doubts(route))
+    conditions = [question.condition for question in questions] + doubts
+    if not conditions:
+        return Answer()
+    sums = ", ".join(f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in conditions)
     table = route.source.quote(route.table.name)
     where, params = (f" WHERE {route.restriction.sql}", route.restriction.params) if route.restriction else ("", ())
     counts = route.source.fetch_all(f"SELECT {sums} FROM {table}{where}", params)[0]
-    for question, count in zip(questions, counts, strict=True):
-        if count:
-            yield _finding(route, question, int(count))
+    counted = zip(questions, counts[: len(questions)], strict=True)
+    findings = tuple(_finding(route, question, int(count)) for question, count in counted if count)
+    return Answer(findings, suits_lines=not any(counts))
+
+
+def _doubts(route: Route) -> Iterator[str]:
+    for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
+        if field.doubt is not None:
+            yield f"{route.source.quote(conversion.column.name)} IS NOT NULL AND ({field.doubt})"
 
 
 def _questions(route: Route, source_stored: Mapping[str, StoredColumn]) -> Iterator[_Question]:

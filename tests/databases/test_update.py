@@ -18,6 +18,7 @@ from django.db.models import Model, QuerySet
 from migrator.databases import move, update
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.databases.update import Update
+from migrator.databases.values import Answer
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
 from settings.base import ROOT
 from tests.management.running import contents, execute, run
@@ -271,7 +272,7 @@ def test_names_the_row_that_the_destination_cannot_hold(databases: FreshDatabase
     execute(pair.source, "UPDATE testapp_charvalue SET value = 'w' WHERE id = 4")
     with pytest.raises(Refused, match="longer than the 20 characters"):
         follow(pair, "testapp.CharValue")
-    monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: [])
+    monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: Answer())
     with pytest.raises(DataRejected, match=r"testapp\.CharValue.*\b3\b"):
         follow(pair, "testapp.CharValue")
     assert set(of(CharValue, pair.dest).values_list("value", flat=True)) == {"v"}

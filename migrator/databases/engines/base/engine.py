@@ -15,6 +15,7 @@ from ....conf import DEFAULT_LINK_TIMEOUT
 from ...tables import Reference
 from .catalogue import Catalogue
 from .digests import Digests
+from .lines import Lines
 from .link import watch
 from .loading import Target, TextWriter, Writer
 from .session import Row, Session, cause_of
@@ -63,6 +64,7 @@ class Engine(Session, ABC):
     values_class: ClassVar[type[Values]]
     catalogue_class: ClassVar[type[Catalogue]]
     digests_class: ClassVar[type[Digests]]
+    lines_class: ClassVar[type[Lines]]
     # Foreign keys do not bind while rows are loaded, and an explicit check at the end finds what dangles.
     can_switch_off_foreign_keys: ClassVar[bool] = False
     # Rows in the source can change under a run even though it reads in one transaction.
@@ -73,6 +75,8 @@ class Engine(Session, ABC):
     link_timeout: int = DEFAULT_LINK_TIMEOUT
     # Rows are loaded in a way that the plan should tell of.
     loading_note: str | None = None
+    # The tables of which that is so.
+    outside_snapshot: frozenset[str] = frozenset()
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
@@ -81,6 +85,7 @@ class Engine(Session, ABC):
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
         self.digests = self.digests_class(connection)
+        self.lines = self.lines_class(connection)
 
     def check_address(self, *, must_exist: bool) -> None:
         """Look at where the database is said to be, before the first connection to it.
@@ -208,16 +213,6 @@ class Engine(Session, ABC):
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
         """Give the loader of lines of text for a table; ``None`` where there is none now."""
         return None
-
-    def can_pipe_to(self, other: Engine) -> bool:
-        """Tell whether rows can go to ``other`` without being looked at, where all column types agree."""
-        return False
-
-    def pipe(
-        self, select: str, params: Sequence[Any], dest: Engine, table: str, targets: Sequence[Target]
-    ) -> tuple[int, int]:
-        """Send the rows of a query straight into a table; return the rows and bytes that went."""
-        raise NotImplementedError
 
     def join(self, source: Engine) -> None:
         """Prepare to read the source's snapshot in statements of this database, where that can be done.

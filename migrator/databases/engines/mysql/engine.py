@@ -17,6 +17,7 @@ from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
+from .lines import MySQLLines
 from .loading import InsertWriter, Warned
 from .local_files import LineLoader, LineWriter, note
 from .values import MySQLValues, product
@@ -59,6 +60,7 @@ class MySQL(Engine):
     catalogue_class = MySQLCatalogue
     digests_class = MySQLDigests
     _loads_files = False
+    lines_class = MySQLLines
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -95,6 +97,7 @@ class MySQL(Engine):
         if others:
             names = ", ".join(row[0] for row in others)
             self.snapshot_note = f"Tables without transactions are not part of the snapshot: {names}."
+            self.outside_snapshot = frozenset(row[0] for row in others)
 
     def open_destination(self) -> None:
         self._open()

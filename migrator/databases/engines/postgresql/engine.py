@@ -13,12 +13,12 @@ from django.db import DatabaseError, NotSupportedError, transaction
 from ....errors import Refused
 from ....links import is_on_this_machine
 from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity
-from ..base.loading import Target, Writer
+from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
-from . import copying
 from .catalogue import PostgreSQLCatalogue
 from .digests import PostgreSQLDigests
-from .loading import CopyWriter, copy_statement
+from .lines import PostgreSQLLines
+from .loading import CopyTextWriter, CopyWriter
 from .values import PostgreSQLValues
 
 RUN_LOCK = 0x6D69_6772_6174_6F72  # "migrator" in ASCII; advisory locks are kept per database
@@ -60,6 +60,7 @@ class PostgreSQL(Engine):
     values_class = PostgreSQLValues
     catalogue_class = PostgreSQLCatalogue
     digests_class = PostgreSQLDigests
+    lines_class = PostgreSQLLines
 
     def describe(self) -> Endpoint:
         version = str(self.fetch_value("SELECT current_setting('server_version')")).split()[0]
@@ -189,14 +190,8 @@ class PostgreSQL(Engine):
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         return CopyWriter(self, table, targets)
 
-    def can_pipe_to(self, other: Engine) -> bool:
-        return isinstance(other, PostgreSQL)
-
-    def pipe(
-        self, select: str, params: Sequence[Any], dest: Engine, table: str, targets: Sequence[Target]
-    ) -> tuple[int, int]:
-        statement = copy_statement(dest, table, targets)
-        return copying.pipe(self.connection, *prepared(select, params), dest.connection, statement)
+    def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter:
+        return CopyTextWriter(self, table, targets)
 
     def empty(self, tables: Sequence[str]) -> None:
         names = ", ".join(self.quote(table) for table in tables)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..base.engine import Engine
-from ..base.loading import Target, Writer
+from ..base.loading import Target, TextWriter, Writer
 from ..base.session import Row
 from . import copying
 
@@ -28,8 +28,7 @@ class CopyWriter(Writer):
                 data = copying.render_rows(rows, self._renderers)
             except copying.Unrenderable:
                 return self._write_by_insert(rows)
-            copying.copy_in(self._engine.connection, self._copy, data)
-            return len(data)
+            return copying.copy_in(self._engine.connection, self._copy, [data])[1]
         return self._write_by_insert(rows)
 
     def _write_by_insert(self, rows: Sequence[Row]) -> int:
@@ -39,6 +38,17 @@ class CopyWriter(Writer):
             values = ", ".join([self._values] * len(part))
             self._engine.execute(self._insert + values, [value for row in part for value in row])
         return sum(len(str(value)) for row in rows for value in row)
+
+
+class CopyTextWriter(TextWriter):
+    """Loads lines by one COPY."""
+
+    def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
+        self._engine = engine
+        self._copy = copy_statement(engine, table, targets)
+
+    def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
+        return copying.copy_in(self._engine.connection, self._copy, lines)
 
 
 def copy_statement(engine: Engine, table: str, targets: Sequence[Target]) -> str:

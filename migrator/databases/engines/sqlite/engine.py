@@ -17,6 +17,7 @@ from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .attached import Attached, attached
 from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
+from .lines import SQLiteLines
 from .loading import ManyWriter
 from .values import SQLiteValues, reads
 
@@ -37,6 +38,7 @@ class SQLite(Engine):
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
     digests_class = SQLiteDigests
+    lines_class = SQLiteLines
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
@@ -62,6 +64,7 @@ class SQLite(Engine):
                 "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
             )
         self.connection.connection.create_function("migrator_reads", 2, reads, deterministic=True)
+        self.lines.prepare()
         self.execute("PRAGMA query_only = ON")
         self._begin()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -99,7 +100,7 @@ class SQLiteValues(Values):
             case Kind.FLOAT:
                 return _float
             case Kind.DECIMAL:
-                return _decimal(column.field)
+                return decimal_loader(*declared_digits(column))
             case Kind.BINARY:
                 return _only(bytes, "bytes")
             case Kind.DURATION:
@@ -210,7 +211,7 @@ class SQLiteValues(Values):
             )
         ]
         if column.kind is Kind.DECIMAL:
-            places = getattr(column.field, "decimal_places", 0)
+            _, places = declared_digits(column)
             found.append(
                 Suspicion(
                     f"abs({name} - round({name}, {places})) > abs({name}) * 1e-14",
@@ -242,21 +243,29 @@ def _float(value: Any) -> float:
     return float(value)
 
 
-def _decimal(field: Any) -> Convert:
+def declared_digits(column: Column) -> tuple[int, int]:
+    """Return the digits of a decimal field, and how many of them are decimals."""
+    field: Any = column.field
+    return field.max_digits, field.decimal_places
+
+
+@functools.cache
+def decimal_loader(digits: int, places: int) -> Convert:
+    """Give what makes of a number the decimal that a field of so many digits means by it."""
     create = decimal.Context(prec=DIGITS).create_decimal_from_float
-    places = decimal.Decimal(1).scaleb(-field.decimal_places)
+    context, step = decimal.Context(prec=digits), decimal.Decimal(1).scaleb(-places)
 
     def load(value: Any) -> decimal.Decimal:
         if not isinstance(value, float | int):
             raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
         exact = create(value)
         try:
-            quantized = exact.quantize(places, context=field.context)
+            quantized = exact.quantize(step, context=context)
         except decimal.InvalidOperation:
-            reason = f"too large for {field.max_digits} digits with {field.decimal_places} decimals"
+            reason = f"too large for {digits} digits with {places} decimals"
             raise Unstorable("number", reason, "Correct the value.") from None
         if quantized != exact:
-            raise Unstorable("number", f"more than the field's {field.decimal_places} decimals", "Round it.")
+            raise Unstorable("number", f"more than the field's {places} decimals", "Round it.")
         return quantized
 
     return load

@@ -1,0 +1,82 @@
+"""Rows as lines of text, rendered by the database that they are read from: no value becomes a Python object.
+
+A destination names the form in which each of its columns takes a value, and a source gives the SQL for that form.
+Where either cannot be right for every value, it says so, and the table's rows are converted one by one.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...tables import Column, StoredColumn
+from .session import Session
+
+
+class Form(enum.Enum):
+    """How a value is spelled in a line, before its backslashes, tabs, newlines and carriage returns are escaped."""
+
+    INTEGER = "digits, and a sign before them"
+    BOOLEAN = "0 or 1"
+    FLOAT = "a number that every reader takes for the same double; NaN, Infinity, -Infinity"
+    DECIMAL = "digits with a point, and NaN"
+    TEXT = "the characters"
+    JSON = "the document's characters"
+    BINARY = "a backslash, an x, and hexadecimal digits"
+    DATE = "YYYY-MM-DD"
+    TIME = "HH:MM:SS, and a fraction of up to six digits"
+    DATETIME = "date, space and time: in UTC, or local where USE_TZ is off"
+    MICROSECONDS = "a duration as a number of microseconds"
+    SPAN = "a duration as '<n> days <n>.<6 digits> seconds', of which only the days may be negative"
+    UUID = "32 hexadecimal digits"
+    ADDRESS_TEXT = "an address as Django's field gives it, or whatever else a text column has in its place"
+    ADDRESS = "an address in the one notation that Python gives it"
+    STORED = "what the very same type of the same engine reads back"
+
+
+@dataclass(frozen=True)
+class LineField:
+    """A column's part of a line: its SQL, and the condition for values for which that is not right."""
+
+    sql: str
+    doubt: str | None = None
+
+
+class Unrendered(ValueError):
+    """A row whose line the database could not make; its values have to be looked at one by one."""
+
+    def __init__(self) -> None:
+        super().__init__("a row has a value that the database cannot render")
+
+
+class Lines(Session, ABC):
+    """What one database takes and gives as lines of text. The safe answer is ``None``."""
+
+    def prepare(self) -> None:
+        """Give the session what the fields of this class need."""
+        return
+
+    def form(self, column: Column, stored: StoredColumn) -> Form | None:
+        """Give the form in which a column, as a destination, takes the values of its kind as they are."""
+        return None
+
+    @abstractmethod
+    def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
+        """Give a column's field in this form, escaped and with NULL as ``\\N``; ``None`` where that is not known.
+
+        A value that the column should not hold makes its field NULL, and with it the line.
+        """
+
+    @abstractmethod
+    def selected(self, fields: Sequence[str]) -> str:
+        """Give what has to be selected for :meth:`read` to make lines of these fields."""
+
+    @abstractmethod
+    def read(self, sql: str, params: Sequence[Any]) -> Generator[bytes]:
+        """Run a query for lines and give them in blocks of whole lines; the generator has to be closed.
+
+        Raises :exc:`Unrendered` for a line that is NULL.
+        """

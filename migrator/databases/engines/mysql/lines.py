@@ -1,0 +1,121 @@
+"""MySQL and MariaDB: rows as lines of text, each made of its columns by CONCAT."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+
+from ...tables import Column, Kind, StoredColumn
+from ..base.digests import local_times_agree
+from ..base.lines import Form, LineField, Lines, Unrendered
+from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
+
+FORMS: Mapping[Kind, Form] = {
+    Kind.INTEGER: Form.INTEGER,
+    Kind.BOOLEAN: Form.BOOLEAN,
+    Kind.FLOAT: Form.FLOAT,
+    Kind.DECIMAL: Form.DECIMAL,
+    Kind.TEXT: Form.TEXT,
+    Kind.JSON: Form.JSON,
+    Kind.BINARY: Form.BINARY,
+    Kind.DATE: Form.DATE,
+    Kind.TIME: Form.TIME,
+    Kind.DATETIME: Form.DATETIME,
+    Kind.DURATION: Form.MICROSECONDS,
+    Kind.UUID: Form.UUID,
+    Kind.ADDRESS: Form.ADDRESS_TEXT,
+}
+# In hexadecimal, literals are bytes, and mean the same whatever the session's sql_mode says of backslashes.
+NULL, TAB, NEWLINE, BACKSLASH_X = "x'5c4e'", "x'09'", "x'0a'", "x'5c5c78'"
+ESCAPES = (("x'5c'", "x'5c5c'"), ("x'09'", "x'5c74'"), ("x'0a'", "x'5c6e'"), ("x'0d'", "x'5c72'"))
+
+
+class MySQLLines(Lines):
+    """Lines by CONCAT, which is NULL where one of its parts is, or where it is more than the server may send."""
+
+    def form(self, column: Column, stored: StoredColumn) -> Form | None:
+        if column.kind is Kind.DATETIME and not self._has_common_times():
+            return None
+        return FORMS.get(column.kind)
+
+    def _has_common_times(self) -> bool:
+        return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)
+
+    def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
+        name = self.quote(column.name)
+        text, doubt = self._text(form, name), None
+        if form is Form.DATETIME and not self._has_common_times():
+            return None
+        if form is Form.ADDRESS:
+            doubt = f"({text}) IS NULL"
+        if text is None:
+            return None
+        return LineField(f"CASE WHEN {name} IS NULL THEN {NULL} ELSE {text} END" if stored.nullable else text, doubt)
+
+    def _text(self, form: Form, name: str) -> str | None:
+        as_text = f"CAST({name} AS CHAR)"
+        match form:
+            case Form.INTEGER | Form.DECIMAL | Form.MICROSECONDS | Form.DATE | Form.DATETIME:
+                return as_text
+            case Form.BOOLEAN:
+                return f"CASE WHEN {name} IN (0, 1) THEN {as_text} END"
+            case Form.FLOAT:
+                # Whoever reads numbers rightly makes the same of it, for the server does.
+                return f"CASE WHEN {as_text} + 0e0 = {name} THEN {as_text} END"
+            case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
+                return _escaped(f"CONVERT({name} USING utf8mb4)")
+            case Form.BINARY:
+                return f"CONCAT({BACKSLASH_X}, HEX({name}))"
+            case Form.TIME:
+                return f"CASE WHEN {name} BETWEEN '00:00:00' AND '23:59:59.999999' THEN {as_text} END"
+            case Form.SPAN:
+                return _span(name)
+            case Form.UUID:
+                digits = f"LOWER(REPLACE({as_text}, '-', ''))"
+                return f"CASE WHEN LENGTH({digits}) = 32 AND UNHEX({digits}) IS NOT NULL THEN {digits} END"
+            case Form.ADDRESS:
+                # Only IPv4: Python and the server do not write all others alike.
+                known = f"CAST(INET_NTOA(INET_ATON({name})) AS BINARY) = CAST({name} AS BINARY)"
+                return f"CASE WHEN {known} THEN {as_text} END"
+        return None
+
+    def selected(self, fields: Sequence[str]) -> str:
+        return f"CAST(CONCAT({f', {TAB}, '.join(fields)}, {NEWLINE}) AS BINARY)"
+
+    def read(self, sql: str, params: Sequence[Any]) -> Generator[bytes]:
+        from MySQLdb.cursors import SSCursor
+
+        size = FIRST_FETCH
+        with (
+            self.connection.wrap_database_errors,
+            contextlib.closing(self.connection.connection.cursor(SSCursor)) as cursor,
+        ):
+            cursor.execute(*prepared(sql, params))
+            while rows := cursor.fetchmany(size):
+                yield _block(rows)
+                size = next_fetch(rows, size)
+
+
+def _block(rows: Sequence[Row]) -> bytes:
+    try:
+        block = b"".join([line for (line,) in rows])
+    except TypeError:
+        raise Unrendered from None
+    block.decode()  # the server lets some bytes pass that are no text
+    return block
+
+
+def _escaped(text: str) -> str:
+    for character, escape in ESCAPES:
+        text = f"REPLACE({text}, {character}, {escape})"
+    return text
+
+
+def _span(name: str) -> str:
+    day, second = 86_400_000_000, 1_000_000
+    rest = f"MOD(MOD({name}, {day}) + {day}, {day})"
+    days = f"({name} DIV {day} - (MOD({name}, {day}) < 0))"
+    return f"CONCAT({days}, ' days ', {rest} DIV {second}, '.', LPAD({rest} MOD {second}, 6, '0'), ' seconds')"
