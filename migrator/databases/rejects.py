@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ class Rejects:
 
     count = 0
 
+    def begin(self) -> None:
+        """Forget what was noted of a chunk whose transaction was rolled back."""
+
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
         """Take note of a row. Raises :exc:`DataRejected` unless rows are skipped."""
         raise DataRejected(f"{problem} Or pass --on-error skip --rejects FILE to copy all other rows.")
@@ -64,6 +68,10 @@ class RejectFile(Rejects):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO = append_private(path)
+        self._lines: list[str] = []
+
+    def begin(self) -> None:
+        self._lines.clear()
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
         self.count += 1
@@ -79,10 +87,14 @@ class RejectFile(Rejects):
             "chunk": chunk,
             "row": {name: json_value(value) for name, value in row.items()},
         }
-        self._file.write(json.dumps(line, ensure_ascii=True) + "\n")
+        self._lines.append(json.dumps(line, ensure_ascii=True) + "\n")
 
     def commit(self) -> None:
-        self._file.flush()
+        # In one write, so that the lines of another process never come into the middle of one.
+        data = "".join(self._lines).encode()
+        self._lines.clear()
+        while data:
+            data = data[os.write(self._file.fileno(), data) :]
 
     def close(self) -> None:
         self._file.close()
