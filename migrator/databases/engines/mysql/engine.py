@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..base.engine import Endpoint, Engine, Fault, Severity
+from ..base.engine import MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
 from .loading import InsertWriter, Warned
+from .snapshots import Readers, begin_reading, open_readers
 from .values import MySQLValues, product
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
@@ -40,6 +42,12 @@ class MySQL(Engine):
     values_class = MySQLValues
     catalogue_class = MySQLCatalogue
     digests_class = MySQLDigests
+    can_be_filled_side_by_side = True
+    readers_hold_writers_up = True
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection)
+        self._readers: Readers = {}
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -60,11 +68,18 @@ class MySQL(Engine):
         for name, seconds in (("wait_timeout", 28_800), ("net_write_timeout", 3_600), ("net_read_timeout", 3_600)):
             self.execute(f"SET SESSION {name} = {seconds}")
 
-    def open_source(self) -> None:
+    def _another(self) -> MySQL:
+        other = type(self)(self.connection.copy())
+        other._open()
+        return other
+
+    def open_source(self, readers: int = 0) -> None:
         self._open()
-        self.execute("SET SESSION TRANSACTION READ ONLY")
-        self.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        if readers:
+            self._readers, self.readers_note = open_readers(self, readers, self._another)
+            self.readers = len(self._readers)
+        if not self.readers:
+            begin_reading(self)
         others = self.fetch_all(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
             "AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY table_name"
@@ -72,6 +87,20 @@ class MySQL(Engine):
         if others:
             names = ", ".join(row[0] for row in others)
             self.snapshot_note = f"Tables without transactions are not part of the snapshot: {names}."
+
+    def can_join(self, reader: int) -> bool:
+        return reader in self._readers
+
+    def join_snapshot(self, reader: int) -> None:
+        if reader not in self._readers:
+            raise SnapshotLost(self.alias)
+        # Its transaction began before the fork; no other process uses it.
+        self.connection.connection = self._readers[reader].connection.connection
+
+    def lose_reader(self, reader: int) -> None:
+        if reader in self._readers:
+            with contextlib.suppress(DatabaseError):
+                self._readers.pop(reader).connection.close()
 
     def open_destination(self) -> None:
         self._open()
@@ -83,6 +112,8 @@ class MySQL(Engine):
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
 
     def close(self) -> None:
+        for reader in list(self._readers):
+            self.lose_reader(reader)
         super().close()
         self.connection.__dict__.pop("sql_mode", None)
 
@@ -99,13 +130,19 @@ class MySQL(Engine):
     def _lock_name(self) -> str:
         # Such locks are the whole server's, and their names hold 64 characters.
         database = str(self.fetch_value("SELECT DATABASE()"))
-        return f"migrator-{hashlib.sha256(database.encode()).hexdigest()[:48]}"
+        name = f"migrator-{hashlib.sha256(database.encode()).hexdigest()[:48]}"
+        return name if self.worker is None else f"{name}-{self.worker}"
 
     def lock(self) -> bool:
         return bool(self.fetch_value("SELECT GET_LOCK(%s, 0)", (self._lock_name(),)) == 1)
 
     def unlock(self) -> None:
         self.fetch_value("SELECT RELEASE_LOCK(%s)", (self._lock_name(),))
+
+    def workers(self) -> set[int]:
+        names = [f"{self._lock_name()}-{worker}" for worker in range(MOST_WORKERS)]
+        (free,) = self.fetch_all(f"SELECT {', '.join(['IS_FREE_LOCK(%s)'] * len(names))}", names)
+        return {worker for worker, is_free in enumerate(free) if not is_free}
 
     def stream(self, sql: str, params: Sequence[Any]) -> Iterator[list[Row]]:
         from MySQLdb.cursors import SSCursor
