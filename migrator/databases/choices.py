@@ -10,6 +10,7 @@ from ..errors import UsageError
 from ..files import check_target
 from ..progress import Progress
 from ..prompts import Prompter
+from .engines.base.engine import MOST_WORKERS
 from .plan import Plan
 
 VERIFY = ("none", "count", "full")
@@ -32,7 +33,13 @@ class Choices:
     on_error: str = "stop"
     rejects: Path | None = None
     keep_journal: bool = False
+    jobs: int = 1
     resume_hint: str = RESUME_HINT
+
+    @property
+    def jobs_used(self) -> int:
+        """The processes that are needed: giving a run up is work for one."""
+        return 1 if self.cleanup else self.jobs
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ def check_choices(choices: Choices, dest: str) -> None:
         raise UsageError("--trust-done goes with --resume.")
     if choices.chunk_size < 1:
         raise UsageError(f"chunk_size is {choices.chunk_size}; it is a number of rows above zero.")
+    if not 1 <= choices.jobs <= MOST_WORKERS:
+        raise UsageError(f"jobs is {choices.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.")
     if choices.on_error not in ("stop", "skip"):
         raise UsageError(f"on_error is {choices.on_error!r}; it is 'stop' or 'skip'.")
     if choices.on_error == "skip":
@@ -81,6 +90,7 @@ def _check_update(choices: Choices) -> None:
         "--cleanup": choices.cleanup,
         "--on-error skip": choices.on_error == "skip",
         "--keep-indexes": choices.keep_indexes,
+        "--jobs": choices.jobs > 1,
     }
     for name, is_given in others.items():
         if is_given:

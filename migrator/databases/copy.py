@@ -34,6 +34,7 @@ def batch_migrate(
     on_error: str = "stop",
     rejects: Path | None = None,
     keep_journal: bool = False,
+    jobs: int = 1,
     resume_hint: str = RESUME_HINT,
     watcher: Watcher | None = None,
 ) -> Outcome:
@@ -43,7 +44,8 @@ def batch_migrate(
     ``replace`` has to equal ``dest`` before rows that somebody else than Django's ``migrate`` has put into the
     destination are emptied. ``chunk_size`` is in rows. ``resume`` goes on with a run that was cut off (``trust_done``
     without holding its committed chunks against the source), ``cleanup`` gives such a run up. ``update`` rewrites only
-    the rows that differ in a destination that was filled before, all of them in one transaction.
+    the rows that differ in a destination that was filled before, all of them in one transaction. ``jobs`` processes
+    copy side by side, where both databases allow it.
 
     Raises :exc:`~migrator.errors.UsageError` for arguments that cannot be right, :exc:`~migrator.errors.Refused` for
     what a check found before the first write, :exc:`~migrator.errors.DataRejected` for a row that the destination
@@ -63,6 +65,7 @@ def batch_migrate(
         on_error=on_error,
         rejects=rejects,
         keep_journal=keep_journal,
+        jobs=jobs,
         resume_hint=resume_hint,
     )
     watcher = watcher or Watcher()
@@ -73,6 +76,6 @@ def batch_migrate(
             with open_ends(source, dest, settings):
                 pass  # tells whether they can be the ends of a move, before anything is created
             migrate_destination(dest, watcher)
-        with open_ends(source, dest, settings) as ends:
+        with open_ends(source, dest, settings, jobs=choices.jobs_used, is_dry=dry_run) as ends:
             move = Move(ends, selection, choices, watcher, interrupts)
             return move.make(is_whole=not labels, will_migrate=migrate and dry_run)

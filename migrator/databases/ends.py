@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,17 +13,26 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import DEFAULT_RETRY_FOR, Settings, load
 from ..errors import MigratorError, Refused, UsageError
+from ..report import plural
+from ..workers import can_fork
 from .engines.base.engine import Engine
 from .engines.registry import engine_for
+from .findings import Finding
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The engines of both sides, and for how many seconds a passing fault of the destination is waited for."""
+    """The engines of both sides, and what goes for both.
+
+    ``retry_for``: the seconds for which a passing fault of the destination is waited for; ``jobs``: how many processes
+    copy; ``fewer_jobs``: why they are not as many as were asked for.
+    """
 
     source: Engine
     dest: Engine
     retry_for: float = DEFAULT_RETRY_FOR
+    jobs: int = 1
+    fewer_jobs: Finding | None = None
 
 
 def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
@@ -51,21 +61,23 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
             "run the move from there."
         ) from None
     except Error as error:
-        raise Refused(f"{alias!r} does not answer: {_without_secrets(str(error), alias)}") from None
+        raise Refused(f"{alias!r} does not answer: {without_secrets(str(error), alias)}") from None
     return engine
 
 
-def _without_secrets(text: str, alias: str) -> str:
+def without_secrets(text: str, alias: str) -> str:
+    """Write what a driver says in one line, without the password."""
     password = connections[alias].settings_dict.get("PASSWORD")
     first = " ".join(text.split())
     return first.replace(str(password), "***") if password else first
 
 
 @contextlib.contextmanager
-def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
+def open_ends(source: str, dest: str, settings: Settings, *, jobs: int = 1, is_dry: bool = False) -> Iterator[Ends]:
     """Open both databases, the source read-only and in one snapshot, and close them whatever happens.
 
-    Raises :exc:`UsageError` or :exc:`Refused` where the two cannot be the ends of a move.
+    With ``jobs`` that many processes shall be able to read the snapshot; not so that anybody has to wait in a run that
+    ``is_dry``. Raises :exc:`UsageError` or :exc:`Refused` where the two cannot be the ends of a move.
     """
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
@@ -76,10 +88,14 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         ends.dest.open_destination()
         ends.dest.remember_session()
         _check_distinct(ends)
-        ends.source.open_source()
+        fewer = _why_one_process(ends, is_dry=is_dry) if jobs > 1 else None
+        ends.source.open_source(readers=jobs if jobs > 1 and fewer is None else 0)
         ends.dest.join(ends.source)
         ends.source.remember_session()
-        yield ends
+        possible = max(ends.source.readers, 1)
+        if possible < jobs and fewer is None:
+            fewer = _fewer(ends.source, possible, str(ends.source.readers_note))
+        yield dataclasses.replace(ends, jobs=possible, fewer_jobs=fewer)
     except Error as error:
         raise explained(error, (ends.dest, ends.source)) from error
     finally:
@@ -102,6 +118,21 @@ def open_for_reading(*aliases: str) -> Iterator[list[Engine]]:
         for engine in engines:
             with contextlib.suppress(Error):
                 engine.close()
+
+
+def _why_one_process(ends: Ends, *, is_dry: bool) -> Finding | None:
+    if not can_fork():
+        return _fewer(ends.source, 1, "this system cannot fork")
+    if not ends.dest.can_be_filled_side_by_side:
+        return _fewer(ends.dest, 1, f"{ends.dest.display_name} takes what one session writes at a time")
+    if is_dry and ends.source.readers_hold_writers_up:
+        text = "how many processes can read it is found out by a run, which locks its tables for a moment"
+        return Finding(ends.source.alias, text, "", stops=False)
+    return None
+
+
+def _fewer(engine: Engine, jobs: int, reason: str) -> Finding:
+    return Finding(engine.alias, f"only {plural(jobs, 'process', 'processes')} will copy: {reason}", "", stops=False)
 
 
 def _check_distinct(ends: Ends) -> None:

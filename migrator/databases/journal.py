@@ -17,6 +17,7 @@ from django.utils import timezone
 from ..errors import MigratorError
 from .chunks import Bounds, decode_key, encode_key
 from .engines.base.catalogue import TakenOff
+from .route import Tally
 
 PREPARING, COPYING, FINISHING = "preparing", "copying", "finishing"
 FINISHED, KEPT = "finished", "kept"  # only the journal is left: to be dropped, or to stay as asked
@@ -86,6 +87,10 @@ class Chunk(models.Model):
     def bounds(self) -> Bounds:
         """Return the keys that this chunk covers."""
         return Bounds(decode_key(self.lower), decode_key(self.upper))
+
+    def tally(self) -> Tally:
+        """Return what was moved, once it is done."""
+        return Tally(self.rows_read, self.rows_written, self.rows_rejected, self.bytes_written)
 
 
 TABLES = (Run._meta.db_table, Chunk._meta.db_table)
@@ -257,6 +262,23 @@ class Journal:
     def is_done(self, chunk: Chunk) -> bool:
         """Ask the destination itself whether a chunk was committed: the answer after a lost link."""
         return QuerySet(Chunk, using=self.alias).filter(pk=chunk.pk, state=DONE).exists()
+
+    def claim(self, chunk: Chunk) -> Tally | None:
+        """Hold a chunk's record until the end of the transaction; return what was moved where it is done already.
+
+        A server may still be at the chunk for a process that is gone: then this waits for what comes of it.
+        """
+        if not self._connection.features.has_select_for_update:
+            return None  # nothing outlives the process
+        try:
+            held: Chunk = QuerySet(Chunk, using=self.alias).select_for_update().get(pk=chunk.pk)
+        except Chunk.DoesNotExist:
+            raise self._damaged(f"a chunk of table {chunk.table!r} is gone") from None
+        return held.tally() if held.state == DONE else None
+
+    def chunk(self, number: int) -> Chunk:
+        """Return one chunk by its key."""
+        return QuerySet(Chunk, using=self.alias).get(pk=number)
 
     def save(self, chunk: Chunk) -> None:
         """Record what became of a chunk."""

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
 from functools import partial
 
-from django.db import Error, transaction
+from django.db import Error
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import Interrupts, telling_plainly
 from ..report import plural
 from .choices import Choices, Watcher
-from .chunks import Restriction, find_bounds
+from .chunks import Restriction
+from .crew import Crew
 from .ends import Ends, explained
 from .finish import put_back, reject_orphans, reset_counters
 from .identity import clear_caches
-from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Chunk, Journal, Run
+from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
+from .load import Load
 from .outcome import Outcome
-from .plan import Plan, TablePlan, differences, stored_tables
+from .plan import Plan, differences, stored_tables
 from .preflight import make_plan, refuse
 from .proving import prove
 from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
-from .retry import Retries, copy_with_retries
+from .retry import Retries
 from .route import Tally
 from .selection import Selection
 from .update import apply_updates, find_updates
@@ -107,8 +109,11 @@ class Move:
         )
 
     def _lock(self) -> None:
-        if self._ends.dest.lock():
-            return
+        dest = self._ends.dest
+        if dest.lock():
+            if not dest.workers():  # what a killed run has left, and may still commit
+                return
+            dest.unlock()
         holder = self._journal.current()
         session = self._ends.dest.lock_holder()
         known = [holder.holder()] if holder else []
@@ -174,10 +179,7 @@ class Move:
                 elif not self._choices.trust_done:
                     self._recheck(run, plan)
                 rejects = self._open_rejects()
-                self._copy_all(plan, rejects)
-                finishing = time.perf_counter()
-                self._finish(run, plan, rejects)
-                finishing = time.perf_counter() - finishing
+                finishing = self._load(run, plan, rejects)
                 verification = self._retries.run(lambda: self._prove(plan))
         except Interrupted as error:
             text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
@@ -244,57 +246,24 @@ class Move:
             for change in reversed(changes):
                 change.undo(self._journal, self._watcher.progress)
 
-    def _copy_all(self, plan: Plan, rejects: Rejects) -> None:
-        for group in plan.groups:
-            if any(table.route.binds_late for table in group):
-                # The rows of a cycle are only right together, so they are committed together.
-                self._retries.run(partial(self._copy_group, group, rejects))
-                rejects.settle()
-            else:
-                for table in group:
-                    self._copy_table(table, rejects)
-        names = [planned.table.name for planned in plan.tables]
-        if not self._retries.run(lambda: self._journal.is_complete(names)):
-            self._copy_all(plan, rejects)  # a server that crashed may have forgotten its last commits
+    def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
+        """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
+        load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
+        with Crew(load) if plan.jobs > 1 else nullcontext() as crew:
+            complete = crew.copy(self._tallies) if crew else ()
+            load.copy_all(self._tallies, but=complete)
+            finishing = time.perf_counter()
+            self._finish(run, plan, rejects, crew)
+            return time.perf_counter() - finishing
 
-    def _copy_group(self, group: Sequence[TablePlan], rejects: Rejects) -> None:
-        with transaction.atomic(using=self._ends.dest.alias):
-            for table in group:
-                self._copy_table(table, rejects)
-
-    def _copy_table(self, planned: TablePlan, rejects: Rejects) -> None:
-        table, route = planned.table, planned.route
-        chunks = self._retries.run(lambda: self._chunks_of(planned))
-        tally = self._tallies[table.name] = Tally()
-        done = [chunk for chunk in chunks if chunk.state == DONE]
-        for chunk in done:
-            tally.add(Tally(chunk.rows_read, chunk.rows_written, chunk.rows_rejected, chunk.bytes_written))
-        with self._watcher.progress.task(table.label, planned.source_rows, done=tally.rows_read) as task:
-            for chunk in chunks:
-                if chunk.state == DONE:
-                    continue
-                self._interrupts.check()
-                copied = copy_with_retries(route, chunk, self._journal, rejects, self._retries)
-                tally.add(copied)
-                task.advance(copied.rows_read)
-                self._retries.run(self._journal.beat)
-
-    def _chunks_of(self, planned: TablePlan) -> list[Chunk]:
-        """Give a table's chunks; cut it where that was not done yet."""
-        table, route = planned.table, planned.route
-        if chunks := self._journal.chunks(table.name):
-            return chunks
-        bounds = find_bounds(
-            route.source, table.name, table.key, planned.source_rows, self._choices.chunk_size, route.restriction
-        )
-        return self._journal.add_chunks(table.name, bounds)
-
-    def _finish(self, run: Run, plan: Plan, rejects: Rejects) -> None:
+    def _finish(self, run: Run, plan: Plan, rejects: Rejects, crew: Crew | None) -> None:
         self._set_state(run, FINISHING)
         if self._choices.on_error == "skip":
             for table, rows in reject_orphans(plan, rejects, self._journal).items():
                 self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
         items = run.items_taken_off()
+        if items and crew:
+            items = crew.put_back(items)
         if items:
             put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check, self._retries.run)
         self._retries.run(lambda: reset_counters(plan))

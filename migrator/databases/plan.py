@@ -60,6 +60,8 @@ class Plan:
     skips_rows: bool = False
     # The destination's rows stay where they are equal to the source's.
     updates: bool = False
+    # Processes that copy side by side.
+    jobs: int = 1
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:

@@ -44,6 +44,7 @@ def make_plan(
     restrictions = restrictions or {}
     source_has, dest_has = stored_tables(ends, selection.tables)
     findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
+    findings += [ends.fewer_jobs] if ends.fewer_jobs else []
     mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
     groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
     tables = [table for group in groups for table in group]
@@ -83,6 +84,7 @@ def make_plan(
         is_resumed,
         skips_rows,
         updates,
+        ends.jobs,
     )
 
 

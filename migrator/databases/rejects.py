@@ -49,7 +49,8 @@ def json_value(value: Any) -> Any:
 class Rejects:
     """Stop at the first row that cannot be stored."""
 
-    count = 0
+    def begin(self) -> None:
+        """Forget what was noted of a chunk whose transaction was rolled back."""
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
         """Take note of a row. Raises :exc:`DataRejected` unless rows are skipped."""
@@ -71,16 +72,13 @@ class RejectFile(Rejects):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO = append_private(path)
-        self._noted: set[tuple[str, str]] = set()
-        self._is_safe = True
+        self._lines: list[tuple[tuple[str, str], bytes]] = []
+        self._written: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        self._lines.clear()
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
-        identity = problem.table, problem.key
-        if identity in self._noted:  # its chunk is copied again
-            return
-        if problem.key != NO_KEY:
-            self._noted.add(identity)
-        self.count += 1
         line = {
             "model": problem.label,
             "table": problem.table,
@@ -93,18 +91,21 @@ class RejectFile(Rejects):
             "chunk": chunk,
             "row": {name: json_value(value) for name, value in row.items()},
         }
-        self._is_safe = False
-        with told(self._path):
-            append_whole(self._file.fileno(), json.dumps(line, ensure_ascii=True).encode() + b"\n")
+        data = json.dumps(line, ensure_ascii=True).encode() + b"\n"
+        self._lines.append(((problem.table, problem.key), data))
 
     def commit(self) -> None:
-        if not self._is_safe:
+        # What was written already belongs to a transaction that is tried again.
+        lines = [line for row, line in self._lines if row not in self._written]
+        if lines:
             with told(self._path):
+                append_whole(self._file.fileno(), b"".join(lines))
                 os.fsync(self._file.fileno())
-            self._is_safe = True
+        self._written.update(row for row, _ in self._lines if row[1] != NO_KEY)
+        self._lines.clear()
 
     def settle(self) -> None:
-        self._noted.clear()
+        self._written.clear()
 
     def close(self) -> None:
         self._file.close()

@@ -41,6 +41,7 @@ def batch_migrate_models(
     on_error: str = "stop",
     rejects: Path | None = None,
     keep_journal: bool = False,
+    jobs: int = 1,
     resume_hint: str = RESUME_HINT,
     watcher: Watcher | None = None,
 ) -> Outcome:
@@ -63,6 +64,7 @@ def batch_migrate_models(
         on_error=on_error,
         rejects=rejects,
         keep_journal=keep_journal,
+        jobs=jobs,
         resume_hint=resume_hint,
     )
     check_choices(choices, dest)
@@ -70,7 +72,10 @@ def batch_migrate_models(
         raise UsageError("Name at least one model, as app_label.Model.")
     selection = select(source=source, dest=dest, labels=models)
     lookups = dict(parse_filter(text) for text in filters)
-    with Interrupts() as interrupts, open_ends(source, dest, settings) as ends:
+    with (
+        Interrupts() as interrupts,
+        open_ends(source, dest, settings, jobs=choices.jobs_used, is_dry=dry_run) as ends,
+    ):
         restrictions = restrictions_for(
             ends.source, [table.model for table in selection.tables], selection.named, lookups
         )

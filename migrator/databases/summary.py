@@ -60,6 +60,8 @@ def _plan_lines(plan: Plan) -> list[str]:
         indexes = plural(kinds.count("index"), "index", "indexes")
         keys = plural(len(kinds) - kinds.count("index"), "foreign key")
         lines.append(f"Taken off while rows are loaded and put back after: {indexes}, {keys}.")
+    if plan.jobs > 1:
+        lines.append(f"{plan.jobs} processes copy side by side, all of them from one snapshot of the source.")
     for left_out in plan.left_out:
         lines.append(f"Left out: {left_out.label} ({left_out.reason}).")
     if plan.unknown_tables:
@@ -90,6 +92,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "source": _endpoint(plan.source),
         "dest": _endpoint(plan.dest),
         "adds_rows": plan.adds_rows,
+        "jobs": plan.jobs,
         "tables": [
             {
                 "label": t.table.label,

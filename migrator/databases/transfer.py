@@ -29,11 +29,15 @@ Batch = TypeVar("Batch", bytes, list[Row])
 
 
 def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects) -> Tally:
-    """Copy one chunk and record it as done, in one transaction.
+    """Copy one chunk and record it as done, in one transaction. One that turns out to be done is left alone.
 
     Raises :exc:`migrator.errors.DataRejected` for a row that cannot be stored (unless ``rejects`` skips it), and the
     database's own error for anything else.
     """
+
+    def claim() -> Tally | None:
+        rejects.begin()
+        return journal.claim(chunk)
 
     def record(tally: Tally) -> None:
         chunk.state = DONE
@@ -42,7 +46,7 @@ def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects) -
         journal.save(chunk)
         rejects.commit()
 
-    return copy_rows(route, chunk.bounds(), rejects, number=chunk.number, record=record)
+    return copy_rows(route, chunk.bounds(), rejects, number=chunk.number, claim=claim, record=record)
 
 
 def copy_rows(
@@ -51,14 +55,18 @@ def copy_rows(
     rejects: Rejects,
     *,
     number: int = 0,
+    claim: Callable[[], Tally | None] = lambda: None,
     record: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
     """Copy a range in one transaction, of which ``record`` is the last step; raise what :func:`copy_chunk` raises.
 
-    ``number`` is what rejected rows remember of where they were.
+    ``number`` is what rejected rows remember of where they were. Where ``claim``, the first step, gives what was moved
+    before, nothing is copied.
     """
     try:
         with transaction.atomic(using=route.dest.alias):
+            if (done := claim()) is not None:
+                return done
             tally = _copy_fast(route, bounds)
             record(tally)
     except MigratorError:
@@ -67,6 +75,8 @@ def copy_rows(
         if severity_of(route, error) is not Severity.DATA:
             raise
         with transaction.atomic(using=route.dest.alias):
+            if (done := claim()) is not None:
+                return done
             tally = copy_carefully(route, bounds, number, rejects)
             record(tally)
     finally:

@@ -27,6 +27,7 @@ ARGUMENTS = (
     "on_error",
     "rejects",
     "keep_journal",
+    "jobs",
 )
 
 
@@ -68,6 +69,13 @@ class RunCommand(MigratorCommand):
         )
         parser.add_argument(
             "--rejects", type=Path, metavar="FILE", help="Where --on-error skip keeps such rows, as JSON lines."
+        )
+        parser.add_argument(
+            "--jobs",
+            type=positive_integer,
+            default=1,
+            metavar="N",
+            help="Processes that copy side by side, all of one snapshot of the source (default: 1).",
         )
         parser.add_argument(
             "--keep-journal", action="store_true", help="Leave the run's journal tables in the destination."

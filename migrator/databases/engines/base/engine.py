@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....conf import DEFAULT_LINK_TIMEOUT
+from ....errors import MigratorError
 from ...tables import Reference
 from .catalogue import Catalogue
 from .digests import Digests
@@ -20,6 +21,19 @@ from .link import watch
 from .loading import Target, TextWriter, Writer
 from .session import Row, Session, cause_of
 from .values import Values
+
+# Most processes that can share a run: each has a lock of its own in the destination.
+MOST_WORKERS = 64
+
+
+class SnapshotLost(MigratorError):
+    """The one moment of the source that a run reads cannot be read any more."""
+
+    @classmethod
+    def of(cls, alias: str, said: str = "") -> SnapshotLost:
+        """Say so of a source, with what it said itself."""
+        reason = f": {said}" if said else ""
+        return cls(f"The link to the source {alias!r} is lost, and its snapshot with it{reason}.")
 
 
 class Severity(enum.Enum):
@@ -77,6 +91,15 @@ class Engine(Session, ABC):
     loading_note: str | None = None
     # The tables of which that is so.
     outside_snapshot: frozenset[str] = frozenset()
+    # Several sessions can fill tables side by side.
+    can_be_filled_side_by_side: ClassVar[bool] = False
+    # Before readers can begin at one moment, whoever writes to the source has to wait for that moment.
+    readers_hold_writers_up: ClassVar[bool] = False
+    # How many other sessions can read the snapshot beside this one, and why they are fewer than were asked for.
+    readers: int = 0
+    readers_note: str | None = None
+    # The number of the process that this session works for; ``None`` for the run itself.
+    worker: int | None = None
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
@@ -119,8 +142,11 @@ class Engine(Session, ABC):
         """Tell engine, version, database and host."""
 
     @abstractmethod
-    def open_source(self) -> None:
-        """Make the session read-only and begin the one snapshot that the run reads."""
+    def open_source(self, readers: int = 0) -> None:
+        """Make the session read-only and begin the one snapshot that the run reads.
+
+        So many ``readers`` in other processes shall be able to read that very snapshot.
+        """
 
     @abstractmethod
     def open_destination(self) -> None:
@@ -138,6 +164,10 @@ class Engine(Session, ABC):
         """Take note of the session that was set up just now."""
         self._session = self.connection.connection
         self._ticket = self.ticket()
+
+    def forget_session(self) -> None:
+        """Take note that the session belongs to another process, and is none of this one's business."""
+        self._session = self._ticket = None
 
     def ticket(self) -> Row | None:
         """Tell what names this session in the server, and no other one ever; ``None`` where there is no server."""
@@ -171,13 +201,35 @@ class Engine(Session, ABC):
         """End the session, and with it whatever was set up for it."""
         self.connection.close()
 
+    def join_snapshot(self, reader: int) -> None:
+        """Read, in another process, the snapshot of the session that was inherited.
+
+        Raises :exc:`SnapshotLost` where that is not possible any more.
+        """
+        raise NotImplementedError
+
+    def rejoin_snapshot(self) -> bool:
+        """Join the same snapshot once more after the link was lost; ``False`` where that cannot be."""
+        return False
+
+    def lose_reader(self, reader: int) -> None:
+        """Take note that a reader's process has ended."""
+        return
+
+    def can_join(self, reader: int) -> bool:
+        """Tell whether a process of this number can join the snapshot."""
+        return False
+
     @abstractmethod
     def is_same_database(self, other: Engine) -> bool:
         """Probe whether two connections of this engine reach the same physical database."""
 
     @abstractmethod
     def lock(self) -> bool:
-        """Take the lock that keeps a second run off this destination; ``False`` where another run holds it."""
+        """Take the lock that keeps a second run off this destination; ``False`` where another run holds it.
+
+        With a ``worker`` it is that worker's own lock, which its server holds until it knows of the worker's end.
+        """
 
     def lock_holder(self) -> int | None:
         """Give the server's number for the session that holds that lock."""
@@ -186,6 +238,10 @@ class Engine(Session, ABC):
     @abstractmethod
     def unlock(self) -> None:
         """Give that lock back."""
+
+    def workers(self) -> set[int]:
+        """Tell which workers of a run the server still has sessions of, be their processes alive or not."""
+        return set()
 
     def count(self, table: str, where: str = "", params: Sequence[Any] = ()) -> int:
         """Count a table's rows exactly."""

@@ -26,6 +26,8 @@ TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(
 class MySQLCatalogue(Catalogue):
     """The catalogue of MySQL and MariaDB."""
 
+    restores_by_table = True
+
     def stored_columns(self, table: str) -> dict[str, StoredColumn]:
         return {row[0]: _stored_column(row) for row in self.fetch_all(COLUMNS_SQL, (table,))}
 

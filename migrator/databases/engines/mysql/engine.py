@@ -10,9 +10,10 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....links import is_on_this_machine
-from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity
+from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
@@ -20,6 +21,7 @@ from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, Warned
 from .local_files import LineLoader, LineWriter, note
+from .snapshots import Readers, begin_reading, open_readers
 from .values import MySQLValues, product
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
@@ -61,6 +63,12 @@ class MySQL(Engine):
     digests_class = MySQLDigests
     _loads_files = False
     lines_class = MySQLLines
+    can_be_filled_side_by_side = True
+    readers_hold_writers_up = True
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection)
+        self._readers: Readers = {}
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -85,11 +93,20 @@ class MySQL(Engine):
         listed = ", ".join(f"'{name}'" for name in names)
         return dict(self.fetch_all(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({listed})"))
 
-    def open_source(self) -> None:
+    def _another(self) -> MySQL:
+        other = type(self)(self.connection.copy())
+        other.link_timeout = self.link_timeout
+        other.connect()
+        other._open()
+        return other
+
+    def open_source(self, readers: int = 0) -> None:
         self._open()
-        self.execute("SET SESSION TRANSACTION READ ONLY")
-        self.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        if readers:
+            self._readers, self.readers_note = open_readers(self, readers, self._another)
+            self.readers = len(self._readers)
+        if not self.readers:
+            begin_reading(self)
         others = self.fetch_all(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
             "AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY table_name"
@@ -98,6 +115,20 @@ class MySQL(Engine):
             names = ", ".join(row[0] for row in others)
             self.snapshot_note = f"Tables without transactions are not part of the snapshot: {names}."
             self.outside_snapshot = frozenset(row[0] for row in others)
+
+    def can_join(self, reader: int) -> bool:
+        return reader in self._readers
+
+    def join_snapshot(self, reader: int) -> None:
+        if reader not in self._readers:
+            raise SnapshotLost.of(self.alias)
+        # Its transaction began before the fork; no other process uses it.
+        self.connection.connection = self._readers[reader].connection.connection
+
+    def lose_reader(self, reader: int) -> None:
+        if reader in self._readers:
+            with contextlib.suppress(DatabaseError):
+                self._readers.pop(reader).connection.close()
 
     def open_destination(self) -> None:
         self._open()
@@ -137,6 +168,8 @@ class MySQL(Engine):
         )
 
     def close(self) -> None:
+        for reader in list(self._readers):
+            self.lose_reader(reader)
         super().close()
         self.connection.__dict__.pop("sql_mode", None)
 
@@ -171,7 +204,8 @@ class MySQL(Engine):
     def _lock_name(self) -> str:
         # Such locks are the whole server's, and their names hold 64 characters.
         database = str(self.fetch_value("SELECT DATABASE()"))
-        return f"migrator-{hashlib.sha256(database.encode()).hexdigest()[:48]}"
+        name = f"migrator-{hashlib.sha256(database.encode()).hexdigest()[:48]}"
+        return name if self.worker is None else f"{name}-{self.worker}"
 
     def lock(self) -> bool:
         return bool(self.fetch_value("SELECT GET_LOCK(%s, 0)", (self._lock_name(),)) == 1)
@@ -182,6 +216,11 @@ class MySQL(Engine):
 
     def unlock(self) -> None:
         self.fetch_value("SELECT RELEASE_LOCK(%s)", (self._lock_name(),))
+
+    def workers(self) -> set[int]:
+        names = [f"{self._lock_name()}-{worker}" for worker in range(MOST_WORKERS)]
+        (free,) = self.fetch_all(f"SELECT {', '.join(['IS_FREE_LOCK(%s)'] * len(names))}", names)
+        return {worker for worker, is_free in enumerate(free) if not is_free}
 
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         from MySQLdb.cursors import SSCursor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from django.db.models import AutoField
@@ -51,6 +52,10 @@ SELECT COALESCE(
 """
 
 
+NAME = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
+TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({NAME}(?:\.{NAME})?)")
+
+
 class PostgreSQLCatalogue(Catalogue):
     """The catalogue of PostgreSQL."""
 
@@ -97,6 +102,10 @@ class PostgreSQLCatalogue(Catalogue):
             put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
             items.append(TakenOff(table.name, "index", plain, f"DROP INDEX {name}", put_back))
         return items
+
+    def touched(self, item: TakenOff) -> frozenset[str]:
+        # Each locks its own table and the one that it refers to.
+        return frozenset(TOUCHED.findall(item.put_back))
 
     def exists(self, item: TakenOff) -> bool:
         table = self.identifier(item.table)

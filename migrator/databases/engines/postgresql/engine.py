@@ -8,11 +8,12 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from django.db import DatabaseError, NotSupportedError, transaction
+from django.db import DatabaseError, Error, NotSupportedError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....errors import Refused
 from ....links import is_on_this_machine
-from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity
+from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import PostgreSQLCatalogue
@@ -61,6 +62,12 @@ class PostgreSQL(Engine):
     catalogue_class = PostgreSQLCatalogue
     digests_class = PostgreSQLDigests
     lines_class = PostgreSQLLines
+    can_be_filled_side_by_side = True
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection)
+        self._snapshot: str | None = None
+        self._is_reader = False
 
     def describe(self) -> Endpoint:
         version = str(self.fetch_value("SELECT current_setting('server_version')")).split()[0]
@@ -105,12 +112,42 @@ class PostgreSQL(Engine):
     def _process(self) -> int:
         return int(self.fetch_value("SELECT pg_backend_pid()"))
 
-    def open_source(self) -> None:
+    def open_source(self, readers: int = 0) -> None:
+        self._begin_reading()
+        self.execute("SELECT 1")  # the first query is what takes the snapshot
+        if readers:
+            self._snapshot = str(self.fetch_value("SELECT pg_export_snapshot()"))
+            self.readers = readers
+
+    def _begin_reading(self) -> None:
         self._open()
         self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         self.connection.set_autocommit(False)
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        self.execute("SELECT 1")  # the first query is what takes the snapshot
+
+    def can_join(self, reader: int) -> bool:
+        return self._snapshot is not None
+
+    def rejoin_snapshot(self) -> bool:
+        if not self._is_reader:
+            return False
+        with contextlib.suppress(Error, SnapshotLost):
+            self.join_snapshot(0)
+            return True
+        return False
+
+    def join_snapshot(self, reader: int) -> None:
+        self._is_reader = True
+        self.connection.close()
+        self.connect()
+        self._begin_reading()
+        try:
+            # The server gave this name; where parameters are bound by the server it could not be one.
+            self.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
+        except DatabaseError as error:
+            if _sqlstate(error) is None:  # the link was lost meanwhile
+                raise
+            raise SnapshotLost.of(self.alias) from error
 
     def open_destination(self) -> None:
         self._open()
@@ -165,19 +202,32 @@ class PostgreSQL(Engine):
         finally:
             self.fetch_value("SELECT pg_advisory_unlock(%s)", (number,))
 
+    def _lock_key(self) -> int:
+        return RUN_LOCK if self.worker is None else RUN_LOCK + 1 + self.worker
+
     def lock(self) -> bool:
-        return bool(self.fetch_value("SELECT pg_try_advisory_lock(%s)", (RUN_LOCK,)))
+        return bool(self.fetch_value("SELECT pg_try_advisory_lock(%s)", (self._lock_key(),)))
 
     def lock_holder(self) -> int | None:
         holder: int | None = self.fetch_value(
             "SELECT pid FROM pg_locks WHERE granted AND locktype = 'advisory' AND classid = %s AND objid = %s "
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            (RUN_LOCK >> 32, RUN_LOCK & 0xFFFF_FFFF),
+            (self._lock_key() >> 32, self._lock_key() & 0xFFFF_FFFF),
         )
         return holder
 
     def unlock(self) -> None:
-        self.fetch_value("SELECT pg_advisory_unlock(%s)", (RUN_LOCK,))
+        self.fetch_value("SELECT pg_advisory_unlock(%s)", (self._lock_key(),))
+
+    def workers(self) -> set[int]:
+        high, low = RUN_LOCK >> 32, RUN_LOCK & 0xFFFF_FFFF
+        rows = self.fetch_all(
+            "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND classid = %s "
+            "AND objid BETWEEN %s AND %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (high, low + 1, low + MOST_WORKERS),
+        )
+        return {int(row[0]) - low - 1 for row in rows}
 
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         size = FIRST_FETCH

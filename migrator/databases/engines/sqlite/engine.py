@@ -58,7 +58,9 @@ class SQLite(Engine):
         version = self.fetch_value("SELECT sqlite_version()")
         return Endpoint(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
 
-    def open_source(self) -> None:
+    def open_source(self, readers: int = 0) -> None:
+        if readers:
+            self.readers_note = f"{self.display_name} gives its snapshot to one session"
         if str(self.fetch_value("PRAGMA journal_mode")).lower() not in ("wal", "memory"):
             self.snapshot_note = (
                 "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."

@@ -1,0 +1,114 @@
+"""The load of a plan's tables, step by step: what one process does by itself, and each worker a part of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from django.db import transaction
+
+from ..progress import Progress, Task
+from .chunks import find_bounds
+from .ends import Ends
+from .journal import DONE, Chunk, Journal
+from .plan import Plan, TablePlan
+from .rejects import Rejects
+from .retry import Retries, copy_with_retries
+from .route import Tally
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What it takes to copy the tables of a plan."""
+
+    plan: Plan
+    journal: Journal
+    rejects: Rejects
+    chunk_size: int
+    retries: Retries
+
+    @property
+    def ends(self) -> Ends:
+        return self.retries.ends
+
+    @property
+    def progress(self) -> Progress:
+        return self.retries.progress
+
+    def check(self) -> None:
+        """Raise where the work shall end between two chunks."""
+        self.retries.check()
+
+    def again(self, action: Callable[[], Result]) -> Result:
+        """Run an action, again where a fault passes."""
+        return self.retries.run(action)
+
+    def copy_all(self, tallies: dict[str, Tally], *, but: Collection[str] = ()) -> None:
+        """Copy the tables one after the other, except those that are named and that the destination still has."""
+        for group in self.plan.groups:
+            if all(planned.table.name in but for planned in group):
+                continue
+            if is_bound_late(group):
+                self.again(partial(self.copy_group, group, tallies))
+                self.rejects.settle()
+            else:
+                for planned in group:
+                    if planned.table.name not in but:
+                        self.copy_table(planned, tallies)
+        names = [planned.table.name for planned in self.plan.tables]
+        if not self.again(lambda: self.journal.is_complete(names)):
+            self.copy_all(tallies)  # a server that crashed may have forgotten its last commits
+
+    def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, Tally]) -> None:
+        """Copy a cycle of tables in one transaction: its rows are only right together."""
+        with transaction.atomic(using=self.ends.dest.alias):
+            for planned in group:
+                self.copy_table(planned, tallies)
+
+    def copy_table(self, planned: TablePlan, tallies: dict[str, Tally]) -> None:
+        """Copy what is not copied of a table yet."""
+        chunks = self.again(lambda: self.chunks_of(planned))
+        tally = tallies[planned.table.name] = done_before(chunks)
+        with self.progress.task(planned.table.label, planned.source_rows, done=tally.rows_read) as task:
+            for chunk in chunks:
+                if chunk.state != DONE:
+                    self.check()
+                    self._copy(planned, chunk, tally, task)
+                    self.again(self.journal.beat)
+
+    def _copy(self, planned: TablePlan, chunk: Chunk, tally: Tally, task: Task) -> None:
+        copied = self.copy_chunk(planned, chunk)
+        tally.add(copied)
+        task.advance(copied.rows_read)
+
+    def copy_chunk(self, planned: TablePlan, chunk: Chunk) -> Tally:
+        """Copy one chunk, again where a fault passes."""
+        return copy_with_retries(planned.route, chunk, self.journal, self.rejects, self.retries)
+
+    def chunks_of(self, planned: TablePlan) -> list[Chunk]:
+        """Return a table's chunks, after cutting it if that has not been done."""
+        table, route = planned.table, planned.route
+        if chunks := self.journal.chunks(table.name):
+            return chunks
+        bounds = find_bounds(
+            route.source, table.name, table.key, planned.source_rows, self.chunk_size, route.restriction
+        )
+        return self.journal.add_chunks(table.name, bounds)
+
+
+def is_bound_late(group: Sequence[TablePlan]) -> bool:
+    """Tell whether the rows of a cycle are only right together, so that they are committed together."""
+    return any(planned.route.binds_late for planned in group)
+
+
+def done_before(chunks: Sequence[Chunk]) -> Tally:
+    """Add up what was done of a table before."""
+    tally = Tally()
+    for chunk in chunks:
+        if chunk.state == DONE:
+            tally.add(chunk.tally())
+    return tally
