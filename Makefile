@@ -6,10 +6,12 @@ DEMO_VENV := .venv-demo
 PYTHON_IN_VENV := $(VENV)/bin/python
 # What to test: a path, a path::name, or any arguments of pytest
 T ?=
+# What to measure: any arguments of bench.rows, make bench B=--help
+B ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test coverage lint format types demo servers clean python debian-venv debian-build debian-servers
+.PHONY: help test coverage lint format types demo servers bench clean python debian-venv debian-build debian-servers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +38,9 @@ demo: $(DEMO_VENV)/ready ## Move a small shop between SQLite files, and its sess
 
 servers: $(VENV)/ready debian-servers ## Open a shell beside the test servers, with their addresses in its environment
 	$(PYTHON_IN_VENV) -m tests.servers
+
+bench: $(VENV)/ready debian-servers ## Measure moves of rows beside other tools, in minutes; make bench B="--rows 1000000"
+	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m bench.rows $(B)
 
 clean: ## Remove the virtual environments and all that was made in this directory
 	rm -rf $(VENV) $(DEMO_VENV) .demo dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

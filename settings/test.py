@@ -44,6 +44,10 @@ for engine in ("postgresql", "mysql"):
     if os.environ.get(f"MIGRATOR_TEST_{engine.upper()}"):
         for letter in "ab":
             DATABASES[f"{engine}_{letter}"] = _server_database(f"MIGRATOR_TEST_{engine.upper()}", letter)
+if "mysql_a" in DATABASES:
+    # The other way to load rows there.
+    _files = _server_database("MIGRATOR_TEST_MYSQL", "files")
+    DATABASES["mysql_files"] = _files | {"OPTIONS": _files["OPTIONS"] | {"local_infile": True}}
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 if address := os.environ.get("MIGRATOR_TEST_REDIS"):

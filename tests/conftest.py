@@ -141,7 +141,7 @@ def start_manage_fixture() -> Callable[..., Any]:
 def _engines_in(values: Iterable[object]) -> Iterator[str]:
     """Find engines among parameters: `mysql`, `mysql_a`, a pair, and lists and tuples of these."""
     for value in values:
-        if isinstance(value, str) and value.removesuffix("_a").removesuffix("_b") in ENGINES:
+        if isinstance(value, str) and value.removesuffix("_a").removesuffix("_b").removesuffix("_files") in ENGINES:
             yield engine_of(value)
         elif isinstance(value, tuple | list):
             yield from _engines_in(value)

@@ -32,7 +32,7 @@ class _CarefulCopy:
         self._route, self._number, self._rejects = route, number, rejects
         self._names = [conversion.column.name for conversion in route.conversions]
         self._expressions = [conversion.expression for conversion in route.conversions]
-        self._writer = route.writer()
+        self._writer = route.careful_writer()
         self._tally = Tally()
 
     def run(self, bounds: Bounds) -> Tally:
@@ -131,6 +131,7 @@ class _CarefulCopy:
         try:
             with transaction.atomic(using=route.dest.alias):
                 size = self._writer.write([converted for _, converted in pairs])
+                self._writer.finish()
                 if not route.binds_late:
                     route.dest.bind_now()
         except Exception as error:

@@ -75,6 +75,7 @@ def open_ends(source: str, dest: str, settings: Settings) -> Iterator[Ends]:
         ends.dest.remember_session()
         _check_distinct(ends)
         ends.source.open_source()
+        ends.dest.join(ends.source)
         ends.source.remember_session()
         yield ends
     except Error as error:

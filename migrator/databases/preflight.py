@@ -114,6 +114,8 @@ def _check_schema(
 def _check_surroundings(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
+    if ends.dest.loading_note:
+        yield Finding(ends.dest.alias, ends.dest.loading_note, "", stops=False)
     if triggers := ends.dest.catalogue.triggers([table.table.name for table in tables]):
         yield Finding(
             ends.dest.alias,

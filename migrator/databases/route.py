@@ -51,8 +51,23 @@ class Route:
     binds_late: bool = False
 
     @property
+    def is_within(self) -> bool:
+        """Whether the destination reads the source by itself."""
+        # A restriction may name other tables, which both have.
+        is_raw = self.restriction is None and all(conversion.way is Way.RAW for conversion in self.conversions)
+        return is_raw and self.dest.can_read(self.source)
+
+    def copy_within(self, bounds: Bounds) -> tuple[int, int] | None:
+        """Let the destination copy a chunk by itself; return the rows and bytes, or ``None`` where it cannot now."""
+        where, params = conditions(self.dest, self.table.key, bounds, None)
+        names = [conversion.column.name for conversion in self.conversions]
+        return self.dest.copy_within(self.table.name, names, where + order(self.dest, self.table.key), params)
+
+    @property
     def method(self) -> str:
         """Name the way for people."""
+        if self.is_within:
+            return "within the destination"
         if self.fields is not None:
             return "text"
         by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
@@ -75,6 +90,10 @@ class Route:
     def writer(self) -> Writer:
         """Open the destination's bulk loader."""
         return self.dest.writer(self.table.name, self._targets)
+
+    def careful_writer(self) -> Writer:
+        """Open the destination's loader for rows of which one is in the way."""
+        return self.dest.careful_writer(self.table.name, self._targets)
 
     def text_writer(self) -> TextWriter | None:
         """Open the destination's loader of lines; ``None`` where the rows cannot travel as lines."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
 # Destinations that know what a column can hold, from a source that does not.
-STRICT_PAIRS = [Pair("sqlite_a", "postgresql_b"), Pair("sqlite_a", "mysql_b")]
+STRICT_PAIRS = [Pair("sqlite_a", "postgresql_b"), Pair("sqlite_a", "mysql_b"), Pair("sqlite_a", "mysql_files")]
 MODELS = (Tag, Article, Article.tags.through, Chapter, TreeNode)
 LABELS = ["testapp.Tag", "testapp.Article", "testapp.Chapter", "testapp.TreeNode"]
 ROWS = 30

@@ -17,7 +17,7 @@ from django.test import modify_settings, override_settings
 
 from migrator.databases.copy import batch_migrate
 from migrator.errors import DataRejected, Refused
-from tests.servers.databases import ENGINES, PAIRS, Pair, engine_of
+from tests.servers.databases import ENGINES, FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp import models, rows
 
 from .edge_values import DIRT, EDGES, LENIENT, Dirt, Edge
@@ -26,8 +26,17 @@ from .snapshots import Row, differences, exact, insert_rows, snapshot, tables
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
+EVERY_PAIR = [*PAIRS, *FILE_PAIRS]
 # The place of a row that cannot be moved; no other number in a message is like it.
 BAD_KEY = 46368
+
+
+@pytest.fixture(params=EVERY_PAIR, ids=str)
+def pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
+    """Run the test for every two engines, and where one of them has two ways to load rows, for both."""
+    pair: Pair = request.param
+    databases.fresh(*pair)
+    return pair
 
 
 def name_of(model: type[Model]) -> str:
@@ -95,7 +104,7 @@ def test_keeps_values(pair: Pair, model: type[Model]) -> None:
 
 
 def rewritten_cases() -> Iterator[Any]:
-    for pair in PAIRS:
+    for pair in EVERY_PAIR:
         for model, edges in EDGES.items():
             chosen = [
                 edge
@@ -118,7 +127,7 @@ def test_writes_values_with_two_notations_as_django_does(pair: Pair, model: type
 
 
 def refused_cases() -> Iterator[Any]:
-    for pair in PAIRS:
+    for pair in EVERY_PAIR:
         source, dest = pair.engines
         for model, edges in EDGES.items():
             for edge in edges:
@@ -203,7 +212,7 @@ def as_stored(alias: str, model: type[Model]) -> list[Any]:
 
 
 def dirt_cases() -> Iterator[Any]:
-    for pair in PAIRS:
+    for pair in EVERY_PAIR:
         for dirt in DIRT[pair.engines[0]]:
             yield pytest.param(pair, dirt, id=f"{pair}-{dirt.name}")
 

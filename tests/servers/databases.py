@@ -35,10 +35,12 @@ class Pair(NamedTuple):
         return engine_of(self.source), engine_of(self.dest)
 
     def __str__(self) -> str:
-        return "-to-".join(self.engines)
+        return "-to-".join(self.engines) + ("-by-files" if self.dest.endswith("_files") else "")
 
 
 PAIRS = [Pair(f"{source}_a", f"{dest}_b") for source in ENGINES for dest in ENGINES]
+# The way of loading rows that a server and the settings have to allow.
+FILE_PAIRS = [Pair(f"{source}_a", "mysql_files") for source in ENGINES]
 
 
 def engine_of(alias: str) -> str:

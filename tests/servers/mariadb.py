@@ -10,7 +10,7 @@ from tests.servers.process import ask, find_program, run
 _OPTIONS = {
     "bind-address": "127.0.0.1",
     "character-set-server": "utf8mb4",
-    "local-infile": "0",
+    "local-infile": "1",
     "innodb-buffer-pool-size": "64M",
     "innodb-log-file-size": "32M",
     "innodb-flush-log-at-trx-commit": "0",

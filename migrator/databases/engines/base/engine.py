@@ -64,6 +64,8 @@ class Engine(Session, ABC):
     snapshot_note: str | None = None
     # The tables of which that is so.
     outside_snapshot: frozenset[str] = frozenset()
+    # Rows are loaded in a way that the plan should tell of.
+    loading_note: str | None = None
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
@@ -132,8 +134,32 @@ class Engine(Session, ABC):
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         """Give the bulk loader for a table."""
 
+    def careful_writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        """Give a loader whose errors tell most of a single row."""
+        return self.writer(table, targets)
+
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
         """Give the loader of lines of text for a table; ``None`` where there is none now."""
+        return None
+
+    def join(self, source: Engine) -> None:
+        """Prepare to read the source's snapshot in statements of this database, where that can be done.
+
+        Called once, before anything is read; the source may take its snapshot anew.
+        """
+        return
+
+    def can_read(self, source: Engine) -> bool:
+        """Tell whether :meth:`copy_within` is prepared, for tables whose columns all have the same types there."""
+        return False
+
+    def copy_within(
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]
+    ) -> tuple[int, int] | None:
+        """Copy a table's rows, chosen by the clauses in ``tail``, from the source that was joined, in one statement.
+
+        Returns the rows and bytes that were written; ``None`` where it cannot be done now.
+        """
         return None
 
     def delete_rows(self, table: str) -> None:

@@ -24,7 +24,11 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, rows: Sequence[Row]) -> int:
-        """Load converted rows and return the bytes that were sent."""
+        """Take converted rows, load them now or with later ones, and return their size in bytes."""
+
+    def finish(self) -> None:
+        """Load what was taken and is not loaded yet. Without this call it never is."""
+        return
 
 
 class TextWriter(ABC):

@@ -12,12 +12,13 @@ from typing import Any
 from django.db import DatabaseError
 
 from ..base.engine import Endpoint, Engine, Fault, Severity
-from ..base.loading import Target, Writer
+from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, Warned
+from .local_files import LineLoader, LineWriter, note
 from .values import MySQLValues, product
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
@@ -42,6 +43,7 @@ class MySQL(Engine):
     catalogue_class = MySQLCatalogue
     digests_class = MySQLDigests
     lines_class = MySQLLines
+    _loads_files = False
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -84,6 +86,7 @@ class MySQL(Engine):
         if "STRICT_ALL_TABLES" not in mode:
             raise DatabaseError(f"the session's sql_mode could not be made strict; it is {mode!r}")
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
+        self._loads_files, self.loading_note = note(self)
 
     def close(self) -> None:
         super().close()
@@ -125,7 +128,15 @@ class MySQL(Engine):
                 yield rows
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        if self._loads_files and LineWriter.takes(targets):
+            return LineWriter(self, table, targets)
         return InsertWriter(self, table, targets)
+
+    def careful_writer(self, table: str, targets: Sequence[Target]) -> Writer:
+        return InsertWriter(self, table, targets)
+
+    def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
+        return LineLoader(self, table, targets) if self._loads_files and LineWriter.takes(targets) else None
 
     def empty(self, tables: Sequence[str]) -> None:
         for table in tables:

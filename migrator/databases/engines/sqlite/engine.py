@@ -14,6 +14,7 @@ from ....errors import Refused
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from .attached import Attached, attached
 from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
 from .lines import SQLiteLines
@@ -41,6 +42,7 @@ class SQLite(Engine):
         super().__init__(connection)
         self._lock_file: IO[str] | None = None
         self._new_file: Path | None = None
+        self._attached: Attached | None = None
 
     def check_address(self, *, must_exist: bool) -> None:
         name = str(self.connection.settings_dict["NAME"])
@@ -62,6 +64,12 @@ class SQLite(Engine):
         self.connection.connection.create_function("migrator_reads", 2, reads, deterministic=True)
         self.lines.prepare()
         self.execute("PRAGMA query_only = ON")
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take the snapshot, in place of an earlier one."""
+        if self.connection.connection.in_transaction:
+            self.execute("ROLLBACK")
         self.execute("BEGIN")
         self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
 
@@ -69,7 +77,23 @@ class SQLite(Engine):
         self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
         self.execute("PRAGMA cache_size = -32768")
 
+    def join(self, source: Engine) -> None:
+        # A name that is an address may come with locks left off, or live in memory.
+        if isinstance(source, SQLite) and not str(source.connection.settings_dict["NAME"]).startswith("file:"):
+            path = _path(source)
+            self._attached = attached(self, path, source._begin) if path and _path(self) else None
+
+    def can_read(self, source: Engine) -> bool:
+        return self._attached is not None and isinstance(source, SQLite)
+
+    def copy_within(
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]
+    ) -> tuple[int, int] | None:
+        return None if self._attached is None else self._attached.copy(table, columns, tail, params)
+
     def close(self) -> None:
+        if self._attached is not None:
+            self._attached.close()
         if self.connection.connection is not None:  # a database in memory outlives its session
             with contextlib.suppress(Exception):
                 self.connection.connection.rollback()

@@ -1,0 +1,151 @@
+"""Measure moves of a whole shop beside what people use instead, and beside what the destination can take at all.
+
+    python -m tests.servers -- python -m bench.rows --rows 560000 --runs 3
+
+Every run of a route moves the same rows by every way in turn, each time into a fresh destination, so that a busy
+machine slows them alike; the medians are compared. Ours is run as a command, and its time is that from the start of
+its process to the end; ways written in Python are told without the start of theirs. Slow ways move a small shop, and
+are told by its rate. After each way the rows are counted, and once for each route ours is verified value by value.
+
+The servers of the tests write without waiting for the disk; name servers of your own in MIGRATOR_TEST_POSTGRESQL and
+MIGRATOR_TEST_MYSQL to measure others. What each waits for is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import bars, rows_shapes
+from bench.machine import facts
+from bench.processes import Cost, Failed
+from bench.rows_figures import Figures, route_text
+from bench.rows_places import Places, count, own_places
+from bench.rows_ways import INSIDE, Way, ours, ways
+
+ENGINES = {"sqlite": "sqlite", "pg": "postgresql", "mysql": "mysql"}
+ROUTES = [f"{source}-{dest}" for dest in ("pg", "mysql", "sqlite") for source in ENGINES]
+PROGRAMS = ("pg_dump", "pgloader")
+
+
+def main() -> None:
+    options = _options()
+    if options.one:
+        _run_inside(*options.one)
+        return
+    with own_places() as places:
+        engines = _engines(options.routes)
+        for engine in engines:
+            places.empty(f"{engine}_a")
+        document = {"machine": facts([f"{engine}_a" for engine in engines], PROGRAMS), "rows": options.rows}
+        print("\n".join(f"{name}: {value}" for name, value in document["machine"].items()))
+        if options.growth or options.shapes:
+            document |= rows_shapes.measure(places, _pairs(options.routes), options)
+        else:
+            document |= {"small_rows": options.small_rows, "runs": options.runs}
+            document["routes"] = _routes(places, options)
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    if options.plot and "routes" in document:
+        options.plot.write_text(bars.draw(document["routes"], f"{options.rows:,} rows"))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=50_000, help="rows of the shop, in all its tables (50000)")
+    parser.add_argument("--small-rows", type=int, default=3_000, help="rows that the slow ways move (3000)")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--routes", type=_route_names, default=ROUTES, help=f"of {','.join(ROUTES)}")
+    parser.add_argument("--jobs", type=int, default=1, help="measure migrator with that many workers, too")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure other ways")
+    parser.add_argument("--growth", action="store_true", help="ours alone, from 10,000 rows to --rows, times ten each")
+    parser.add_argument("--shapes", action="store_true", help="ours alone: wide rows, large texts, other keys")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw rows in a second there, as SVG")
+    parser.add_argument("--one", nargs=3, metavar=("WAY", "SOURCE", "DEST"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.small_rows = min(options.small_rows, options.rows)
+    return options
+
+
+def _route_names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in ROUTES]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
+    return names
+
+
+def _pairs(routes: Sequence[str]) -> list[tuple[str, str]]:
+    return [(ENGINES[source], ENGINES[dest]) for source, _, dest in (route.partition("-") for route in routes)]
+
+
+def _engines(routes: Sequence[str]) -> list[str]:
+    # A limit's file is made from the source of the destination's engine, so that every engine needs one.
+    return sorted({engine for pair in _pairs(routes) for engine in pair}, reverse=True)
+
+
+def _run_inside(name: str, source: str, dest: str) -> None:
+    import django
+
+    django.setup()
+    print(json.dumps({"seconds": INSIDE[name](source, dest)}))
+
+
+# -- the runs -------------------------------------------------------------------------------------------------------
+
+
+def _routes(places: Places, options: argparse.Namespace) -> list[dict[str, object]]:
+    _say("filling the sources")
+    places.fill(_engines(options.routes), options.rows, options.small_rows)
+    measured = []
+    for name, pair in zip(options.routes, _pairs(options.routes), strict=True):
+        figures = Figures(name, options.runs)
+        fitting = [way for way in ways(options.jobs, with_peers=options.peers) if way.fits(*pair)]
+        for number in range(options.runs):
+            for way in fitting:
+                if way.is_there():
+                    _say(f"{name}, run {number + 1} of {options.runs}: {way.name}")
+                    figures.add(way, *_measured(places, way, *pair))
+                else:
+                    figures.leave_out(way, f"{way.program} is not installed")
+        _say(f"{name}: verification of every value")
+        _verify(places, *pair)
+        print(route_text(figures), flush=True)
+        measured.append(figures.document())
+    return measured
+
+
+def _measured(places: Places, way: Way, source: str, dest: str) -> tuple[Cost | str, int]:
+    """Run a way once; return what it cost, or why it failed, and the rows that it had to move."""
+    given, target = f"{source}_small" if way.is_slow else f"{source}_a", f"{dest}_b"
+    places.empty(target, without_tables=way.makes_tables)
+    wanted = count(given)
+    rows = sum(wanted.values())
+    try:
+        cost = way.move(given, target)
+    except Failed as error:
+        if way.role == "ours":
+            raise
+        return str(error).splitlines()[-1], rows
+    found = count(target)
+    if found != wanted:
+        if way.role == "ours":
+            raise AssertionError(f"{way.name} moved {found} of {wanted}")
+        return f"moved {sum(found.values()):,} of {rows:,} rows", rows
+    return cost, rows
+
+
+def _verify(places: Places, source: str, dest: str) -> None:
+    places.empty(f"{dest}_b")
+    ours(f"{source}_a", f"{dest}_b", verify="full")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""How fast a database takes the shop's rows at all: its own bulk load of a ready file, indexes and foreign keys off.
+
+The file is made from the source of the destination's own engine, which holds the same rows; making it is not timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.rows_data import shop_models
+
+ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
+
+
+def _postgresql(dest: str, directory: Path) -> float:
+    from django.db import connections
+
+    files = {table: directory / table for table in _tables()}
+    with connections["postgresql_a"].cursor() as cursor:
+        for table, path in files.items():
+            with cursor.cursor.copy(f"COPY {table} TO STDOUT") as copy, path.open("wb") as file:
+                file.writelines(copy)
+    with _timed_load(dest) as (connection, seconds), connection.cursor() as cursor:
+        for table, path in files.items():
+            with cursor.cursor.copy(f"COPY {table} FROM STDIN") as copy, path.open("rb") as file:
+                while block := file.read(1024 * 1024):
+                    copy.write(block)
+    return seconds[0]
+
+
+def _mysql(dest: str, directory: Path) -> float:
+    files = {table: (directory / table, _write_lines("mysql_a", table, directory / table)) for table in _tables()}
+    with _timed_load(dest) as (connection, seconds), closing(connection.connection.cursor()) as cursor:
+        for table, (path, names) in files.items():
+            columns = ", ".join(f"`{name}`" for name in names)
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {table} CHARACTER SET utf8mb4 ({columns})")
+        connection.connection.commit()
+    return seconds[0]
+
+
+def _write_lines(alias: str, table: str, path: Path) -> list[str]:
+    """Write a table's rows as the lines that LOAD DATA reads, and return the names of the columns."""
+    from django.db import connections
+
+    connections[alias].ensure_connection()
+    with (
+        closing(connections[alias].connection.cursor()) as cursor,
+        path.open("w", encoding="utf-8", newline="") as file,
+    ):
+        cursor.execute(f"SELECT * FROM {table}")
+        while rows := cursor.fetchmany(5_000):
+            for row in rows:
+                file.write("\t".join(_field(value) for value in row) + "\n")
+        return [column[0] for column in cursor.description]
+
+
+def _field(value: Any) -> str:
+    return "\\N" if value is None else str(value).translate(ESCAPES)
+
+
+def _sqlite(dest: str, directory: Path) -> float:
+    from django.db import connections
+
+    source = str(connections["sqlite_a"].settings_dict["NAME"])
+    with _timed_load(dest) as (connection, seconds), connection.cursor() as cursor:
+        cursor.execute("ATTACH DATABASE %s AS source", [source])
+        cursor.execute("BEGIN")
+        for table in _tables():
+            cursor.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}")
+        cursor.execute("COMMIT")
+        cursor.execute("DETACH DATABASE source")
+    return seconds[0]
+
+
+LIMITS: dict[str, Callable[[str, Path], float]] = {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}
+
+
+def _tables() -> list[str]:
+    return [model._meta.db_table for model in shop_models()]
+
+
+@contextmanager
+def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
+    """Give a connection for loading, its indexes and foreign keys taken off before and put back after, all timed."""
+    from migrator.databases.ends import open_engine
+    from migrator.databases.tables import table_of
+
+    engine = open_engine(alias)
+    engine.open_destination()
+    seconds: list[float] = []
+    started = time.perf_counter()
+    items = [item for model in shop_models() for item in engine.catalogue.removable(table_of(model), indexes=True)]
+    for item in items:
+        engine.catalogue.take_off(item)
+    yield engine.connection, seconds
+    for is_key in (False, True):  # a foreign key may need an index of another table
+        engine.catalogue.put_back([item for item in items if (item.kind != "index") is is_key])
+    engine.catalogue.refresh_statistics(_tables())
+    seconds.append(time.perf_counter() - started)
+    engine.close()

@@ -1,0 +1,168 @@
+"""MySQL and MariaDB: LOAD DATA LOCAL, from a pipe, where both the server and the settings allow it.
+
+With LOCAL, a value that does not fit and a key that is there already are warnings and never errors, even in strict
+mode. So one warning, or a number of rows other than what was sent, is an error here, and the transaction goes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ...tables import Kind
+from ..base.engine import Engine
+from ..base.loading import Target, TextWriter, Writer
+from ..base.session import Row
+from ..base.values import Unstorable
+from .loading import Warned
+from .pipes import feed
+
+OPTION = "local_infile"
+IS_ALLOWED_SQL = "SELECT @@local_infile"
+# A statement's worth of rows.
+LOADED_BYTES = 4 * 1024 * 1024
+NULL = "\\N"
+ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]").search
+COUNTS = re.compile(r"\d+")
+
+Render = Callable[[Any], str]
+
+
+def note(engine: Engine) -> tuple[bool, str | None]:
+    """Tell whether rows are loaded in this way, and what is to be said of that."""
+    if not engine.connection.settings_dict["OPTIONS"].get(OPTION):
+        return False, None
+    if not int(engine.fetch_value(IS_ALLOWED_SQL)):
+        return False, f"its OPTIONS have {OPTION}, but the server allows no LOAD DATA LOCAL: rows are inserted, slower."
+    if _splits_transactions(engine):
+        return False, "the cluster commits parts of LOAD DATA by itself (wsrep_load_data_splitting): rows are inserted."
+    return True, f"rows are loaded by LOAD DATA LOCAL from a pipe in a private directory (its OPTIONS have {OPTION})."
+
+
+def _splits_transactions(engine: Engine) -> bool:
+    found: dict[str, str] = dict(engine.fetch_all("SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'wsrep\\_%%'"))
+    return found.get("wsrep_on") == "ON" and found.get("wsrep_load_data_splitting") == "ON"
+
+
+class LineLoader(TextWriter):
+    """Loads lines by one LOAD DATA."""
+
+    def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
+        self._connection = engine.connection
+        quote = engine.connection.ops.quote_name
+        columns = [f"@value{n}" if t.kind is Kind.BINARY else quote(t.name) for n, t in enumerate(targets)]
+        # Behind the backslash and the x are two digits for every byte.
+        binary = [
+            f"{quote(t.name)} = UNHEX(SUBSTRING(@value{n}, 3))" for n, t in enumerate(targets) if t.kind is Kind.BINARY
+        ]
+        self._tail = (
+            f" INTO TABLE {quote(table)} CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' "
+            f"LINES TERMINATED BY '\\n' ({', '.join(columns)}){' SET ' if binary else ''}{', '.join(binary)}"
+        ).encode()
+
+    def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
+        counted = _Counted(lines)
+        with self._connection.wrap_database_errors:
+            feed(counted, self._load)
+            self._check(counted.rows)
+        return counted.rows, counted.size
+
+    def _load(self, path: str) -> None:
+        # Not through Django, which lets no other thread come near the connection.
+        driver: Any = self._connection.connection
+        with contextlib.closing(driver.cursor()) as cursor:
+            cursor.execute(b"LOAD DATA LOCAL INFILE " + driver.string_literal(path.encode()) + self._tail)
+
+    def _check(self, sent: int) -> None:
+        driver: Any = self._connection.connection
+        # Records, deleted, skipped, warnings: words that are in the server's own language.
+        counts = [int(number) for number in COUNTS.findall(driver.info() or "")]
+        if counts == [sent, 0, 0, 0] and not driver.warning_count():
+            return
+        with contextlib.closing(driver.cursor()) as cursor:
+            cursor.execute("SHOW WARNINGS LIMIT 1")
+            message = f"{sent} rows were sent, and the server counted {counts}"
+            level, code, message = cursor.fetchone() or ("Warning", 0, message)
+            raise Warned(code, f"{level}: {message}")
+
+
+class _Counted:
+    """Blocks of lines, and how many lines and bytes have gone by."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self.rows = self.size = 0
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            self.rows += block.count(b"\n")
+            self.size += len(block)
+            yield block
+
+
+class LineWriter(Writer):
+    """Renders rows as lines, and loads many of them at once."""
+
+    def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
+        self._loader = LineLoader(engine, table, targets)
+        self._renderers = [RENDERERS[target.kind] for target in targets]
+        self._waiting: list[bytes] = []
+        self._size = 0
+
+    @staticmethod
+    def takes(targets: Sequence[Target]) -> bool:
+        """Tell whether every column's values have a spelling here."""
+        return all(target.kind in RENDERERS and target.placeholder is None for target in targets)
+
+    def write(self, rows: Sequence[Row]) -> int:
+        columns = [
+            [NULL if value is None else render(value) for value in column]
+            for render, column in zip(self._renderers, zip(*rows, strict=True), strict=True)
+        ]
+        lines = ("\n".join(map("\t".join, zip(*columns, strict=True))) + "\n").encode()
+        self._waiting.append(lines)
+        self._size += len(lines)
+        if self._size >= LOADED_BYTES:
+            self.finish()
+        return len(lines)
+
+    def finish(self) -> None:
+        if self._waiting:
+            waiting, self._waiting, self._size = self._waiting, [], 0
+            self._loader.write(waiting)
+
+
+def _escape(text: str) -> str:
+    return text.translate(ESCAPED) if NEEDS_ESCAPE(text) else text
+
+
+def _finite(value: float) -> str:
+    if not math.isfinite(value):
+        raise Unstorable("float", "neither NaN nor infinity can be stored", "Correct the value.")
+    return repr(value)
+
+
+def _hexadecimal(value: bytes | memoryview) -> str:
+    return "\\\\x" + value.hex()
+
+
+RENDERERS: Mapping[Kind, Render] = {
+    Kind.INTEGER: int.__repr__,  # a Boolean as a number, too
+    Kind.BOOLEAN: int.__repr__,
+    Kind.FLOAT: _finite,
+    Kind.DECIMAL: "{:f}".format,
+    Kind.TEXT: _escape,
+    Kind.JSON: _escape,
+    Kind.ADDRESS: _escape,
+    Kind.BINARY: _hexadecimal,
+    Kind.DATE: datetime.date.isoformat,
+    Kind.TIME: datetime.time.isoformat,
+    Kind.DATETIME: str,
+    Kind.DURATION: int.__repr__,
+    Kind.UUID: str,
+}

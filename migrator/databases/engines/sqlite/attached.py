@@ -1,0 +1,92 @@
+"""SQLite: the source's file attached to the destination's connection, so that rows are copied without leaving SQLite.
+
+Only what the run's snapshot shows may be copied. A third connection watches the file: as long as it sees no commit
+since before that snapshot was taken, whoever reads the file now reads the very same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.db import DatabaseError
+
+from ..base.session import Session, prepared
+
+NAME = "migrator_source"
+ATTEMPTS = 5
+
+
+class Attached:
+    """A source that is read through the destination's own connection, and never written to by it."""
+
+    def __init__(self, dest: Session, address: str, watch: sqlite3.Connection, version: int) -> None:
+        self._dest, self._address, self._watch, self._version = dest, address, watch, version
+        self._session: Any = None
+
+    def copy(self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]) -> tuple[int, int] | None:
+        """Copy the rows that ``tail`` chooses, in the current transaction; return their number and size.
+
+        Returns ``None`` where the file is no longer what the snapshot shows, or cannot be attached.
+        """
+        if not self._attach():
+            return None
+        dest, name, names = self._dest, self._dest.quote(table), ", ".join(map(self._dest.quote, columns))
+        dest.fetch_all(f"SELECT 1 FROM {NAME}.sqlite_master LIMIT 1")  # from here on the transaction sees one state
+        if not self._is_as_it_was():
+            return None
+        before = self._used_bytes()
+        with dest.connection.cursor() as cursor:
+            statement = f"INSERT INTO main.{name} ({names}) SELECT {names} FROM {NAME}.{name}{tail}"
+            cursor.execute(*prepared(statement, params))
+            rows = cursor.rowcount
+        return rows, max(0, self._used_bytes() - before)
+
+    def close(self) -> None:
+        """Stop watching; the attached file goes with the session."""
+        self._watch.close()
+
+    def _attach(self) -> bool:
+        driver = self._dest.connection.connection
+        if self._session is not driver:
+            with contextlib.suppress(DatabaseError):
+                self._dest.execute(f"ATTACH DATABASE %s AS {NAME}", (self._address,))
+                self._session = driver
+        return self._session is driver
+
+    def _is_as_it_was(self) -> bool:
+        with contextlib.suppress(sqlite3.Error):
+            return _version(self._watch) == self._version
+        return False
+
+    def _used_bytes(self) -> int:
+        pages, free, size = (
+            int(self._dest.fetch_value(f"PRAGMA main.{name}")) for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+
+def attached(dest: Session, path: str, begin: Callable[[], None]) -> Attached | None:
+    """Prepare to attach the file at ``path``, whose snapshot ``begin`` takes anew.
+
+    Returns ``None`` where somebody writes to it so often that no quiet moment is found.
+    """
+    address = f"{Path(path).as_uri()}?mode=ro"
+    with contextlib.suppress(sqlite3.Error), contextlib.ExitStack() as unused:
+        watch = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        unused.callback(watch.close)
+        for _ in range(ATTEMPTS):
+            version = _version(watch)
+            begin()
+            if _version(watch) == version:
+                unused.pop_all()
+                return Attached(dest, address, watch, version)
+    return None
+
+
+def _version(watch: sqlite3.Connection) -> int:
+    """Return a number that is another one once somebody else has committed (sqlite.org/pragma.html, data_version)."""
+    return int(watch.execute("PRAGMA data_version").fetchone()[0])

@@ -1,0 +1,19 @@
+"""What `bench.rows` runs on: the servers of the tests, a small shop, and one more database for ways that are slow.
+
+`mysql_inserts` is `mysql_b` by another name, without leave to load from the client.
+"""
+
+from settings.base import INSTALLED_APPS as BASE_APPS
+from settings.test import *  # noqa: F403
+from settings.test import DATABASES, RUN
+
+INSTALLED_APPS = [*BASE_APPS, "bench.shop"]
+
+for _engine in ("sqlite", "postgresql", "mysql"):
+    if _given := DATABASES.get(f"{_engine}_a"):
+        _name = str(_given["NAME"])
+        _small = _name.replace("sqlite_a", "sqlite_small") if _engine == "sqlite" else f"migrator_test_{RUN}_small"
+        DATABASES[f"{_engine}_small"] = _given | {"NAME": _small}
+if _given := DATABASES.get("mysql_b"):
+    DATABASES["mysql_inserts"] = _given
+    DATABASES["mysql_b"] = _given | {"OPTIONS": _given["OPTIONS"] | {"local_infile": True}}

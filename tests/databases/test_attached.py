@@ -1,0 +1,147 @@
+"""SQLite to SQLite: rows are copied inside SQLite as long as the source is what the run's snapshot shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import ConnectionHandler, DatabaseError, connections
+
+from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.engines.sqlite.engine import SQLite
+from migrator.errors import DataRejected
+from tests.servers.databases import Pair
+from tests.testapp.models import CharValue, Tag
+
+from .snapshots import differences, insert_rows, snapshot
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+pytestmark = pytest.mark.sqlite
+PAIR = Pair("sqlite_a", "sqlite_b")
+MODELS = (Tag, CharValue)
+ROWS = 40
+CHUNK = 5
+WITHIN = "INSERT INTO main."
+
+
+@pytest.fixture
+def filled(databases: FreshDatabases) -> Pair:
+    databases.fresh(*PAIR)
+    insert_rows(Tag, PAIR.source, [{"id": n, "name": f"tag {n}"} for n in range(1, ROWS + 1)])
+    rows = [{"id": n, "label": f"row {n}", "value": f"100% {n}"} for n in range(1, ROWS + 1)]
+    insert_rows(CharValue, PAIR.source, rows)
+    return PAIR
+
+
+def execute(alias: str, *statements: str) -> None:
+    with connections[alias].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def move(pair: Pair, **options: Any) -> Outcome:
+    labels = [model._meta.label for model in MODELS]
+    return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=CHUNK, **options)
+
+
+@contextmanager
+def statements(alias: str, each: Callable[[str], None] = lambda sql: None) -> Iterator[list[str]]:
+    """List what a connection executes; ``each`` is called before it does."""
+    found: list[str] = []
+
+    def note(run: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        each(str(sql))
+        found.append(str(sql))
+        return run(sql, params, many, context)
+
+    with connections[alias].execute_wrapper(note):
+        yield found
+
+
+def within(found: list[str]) -> int:
+    return sum(statement.startswith(WITHIN) for statement in found)
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_rows_never_leave_sqlite(filled: Pair, journal: str) -> None:
+    execute(filled.source, f"PRAGMA journal_mode = {journal}")
+    with statements(filled.dest) as found:
+        outcome = move(filled, verify="full")
+    assert outcome.exit_code == 0
+    assert [table.route.method for table in outcome.plan.tables] == ["within the destination"] * 2
+    assert within(found) == 2 * ROWS / CHUNK
+    assert [(tally.rows_read, tally.rows_written) for tally in outcome.tallies.values()] == [(ROWS, ROWS)] * 2
+    assert differences(snapshot(filled.source, MODELS), snapshot(filled.dest, MODELS)) == []
+
+
+def test_rows_go_through_the_snapshot_once_somebody_has_written(filled: Pair) -> None:
+    execute(filled.source, "PRAGMA journal_mode = WAL")
+    before, other = snapshot(filled.source, MODELS), connections[filled.source].copy()
+
+    def write(sql: str) -> None:
+        if "UPDATE" in sql and "migrator_chunk" in sql:
+            with closing(other), other.cursor() as cursor:
+                cursor.execute("UPDATE testapp_tag SET name = name || '!'")
+
+    with statements(filled.dest, write) as found:
+        assert move(filled).exit_code == 0
+    assert within(found) == 1  # the chunk before the first that was written about
+    assert differences(before, snapshot(filled.dest, MODELS)) == []
+
+
+def test_names_the_row_that_only_the_destination_refuses(filled: Pair) -> None:
+    execute(filled.dest, "CREATE UNIQUE INDEX own ON testapp_charvalue (value)")
+    execute(filled.source, "UPDATE testapp_charvalue SET value = '100% 3' WHERE id = 17")
+    with pytest.raises(DataRejected, match=r"testapp\.CharValue with primary key 17, field value"):
+        move(filled)
+    assert len(snapshot(filled.dest, [CharValue])["testapp.CharValue"]) == 15  # three chunks
+
+
+@pytest.mark.parametrize("name", ["plain", "with spaces", "100%25", "what?mode=rw", "hash#1", "ümlaut", "quo'te"])
+def test_finds_files_of_any_name(tmp_path: Path, name: str) -> None:
+    with joined(str(tmp_path / name), str(tmp_path / "dest")) as (source, dest):
+        source.execute("SELECT 1")
+        assert dest.copy_within("things", ["word"], " WHERE word <= %s", ["b"])[:1] == (2,)  # type: ignore[index]
+        assert dest.fetch_all("SELECT word FROM main.things") == [("a",), ("b",)]
+
+
+def test_a_database_in_memory_is_not_attached(tmp_path: Path) -> None:
+    with joined(":memory:", str(tmp_path / "dest")) as (source, dest):
+        assert not dest.can_read(source)
+    with joined(str(tmp_path / "source"), "file:dest?mode=memory&cache=shared") as (source, dest):
+        assert not dest.can_read(source)
+        assert dest.copy_within("things", ["word"], "", []) is None
+
+
+def test_the_source_cannot_be_written_through_the_destination(tmp_path: Path) -> None:
+    with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
+        assert dest.copy_within("things", ["word"], "", [])
+        with pytest.raises(DatabaseError, match="readonly"):
+            dest.execute("DELETE FROM migrator_source.things")
+
+
+@contextmanager
+def joined(source_name: str, dest_name: str) -> Iterator[tuple[SQLite, SQLite]]:
+    """Open two databases of a table each, the second one joined with the first, which has three rows."""
+    names = {"default": source_name, "dest": dest_name}
+    backend = "django.db.backends.sqlite3"
+    handler = ConnectionHandler({alias: {"ENGINE": backend, "NAME": name} for alias, name in names.items()})
+    source, dest = (SQLite(handler[alias]) for alias in names)
+    for engine in (source, dest):
+        engine.connection.ensure_connection()
+        engine.execute("CREATE TABLE things (word text)")
+    source.execute("INSERT INTO things VALUES ('a'), ('b'), ('c')")
+    dest.open_destination()
+    source.open_source()
+    dest.join(source)
+    try:
+        yield source, dest
+    finally:
+        for engine in (source, dest):
+            engine.close()
+            engine.connection.close()

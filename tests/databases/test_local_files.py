@@ -1,0 +1,213 @@
+"""LOAD DATA LOCAL: used where both sides allow it, as strict as an INSERT, and no pipe outlives it."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+from django.db.models import QuerySet
+
+from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.engines.base.loading import Target
+from migrator.databases.engines.mysql import local_files
+from migrator.databases.engines.mysql.engine import MySQL
+from migrator.databases.engines.mysql.loading import Warned
+from migrator.databases.engines.mysql.local_files import LineLoader
+from migrator.databases.tables import Kind
+from migrator.errors import DataRejected
+from tests.servers.databases import Pair
+from tests.testapp.models import CharValue, IntegerValue
+
+from .snapshots import differences, insert_rows, snapshot
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+pytestmark = pytest.mark.mysql
+PAIR = Pair("sqlite_a", "mysql_files")
+ROWS = 30
+TABLE = "CREATE TABLE loaded (id int PRIMARY KEY, word varchar(5) NOT NULL, size enum('s', 'm'), n int CHECK (n > 0))"
+TARGETS = [Target("id", Kind.INTEGER), Target("word", Kind.TEXT), Target("size", Kind.TEXT), Target("n", Kind.INTEGER)]
+GOOD = b"1\tone\ts\t1\n"
+
+
+@pytest.fixture
+def filled(databases: FreshDatabases) -> Pair:
+    databases.fresh(*PAIR)
+    rows = [{"id": n, "label": f"row {n}", "value": n} for n in range(1, ROWS + 1)]
+    insert_rows(IntegerValue, PAIR.source, rows)
+    insert_rows(CharValue, PAIR.source, [row | {"value": f"word {row['value']}"} for row in rows])
+    return PAIR
+
+
+@pytest.fixture
+def engine(databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MySQL]:
+    """Give an open destination whose pipes are made in a directory of the test's own."""
+    databases.fresh("mysql_files")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    engine = MySQL(connections["mysql_files"])
+    engine.open_destination()
+    engine.execute(TABLE)
+    yield engine
+    engine.close()
+
+
+def execute(alias: str, *statements: str) -> None:
+    with connections[alias].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def loads(alias: str) -> int:
+    """Count the LOAD DATA statements that the server has run."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Com_load'")
+        return int(cursor.fetchone()[1])
+
+
+def move(pair: Pair, **options: Any) -> Outcome:
+    labels = [IntegerValue._meta.label, CharValue._meta.label]
+    return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=7, **options)
+
+
+def notes(outcome: Outcome) -> list[str]:
+    return [str(finding) for finding in outcome.plan.findings if not finding.stops]
+
+
+@pytest.mark.parametrize(("dest", "is_used"), [("mysql_files", True), ("mysql_b", False)])
+def test_is_used_where_the_settings_say_so_and_the_plan_tells_of_it(
+    filled: Pair, databases: FreshDatabases, dest: str, is_used: bool
+) -> None:
+    databases.fresh(dest)
+    pair, before = Pair(filled.source, dest), loads(dest)
+    told = [note for note in notes(move(pair, dry_run=True)) if "LOAD DATA LOCAL" in note]
+    assert told == (
+        [
+            "mysql_files: rows are loaded by LOAD DATA LOCAL from a pipe in a private directory "
+            "(its OPTIONS have local_infile)."
+        ]
+        if is_used
+        else []
+    )
+    assert move(pair, verify="full").exit_code == 0
+    assert loads(dest) - before == (2 * 5 if is_used else 0)  # chunks
+    models = (IntegerValue, CharValue)
+    assert differences(snapshot(pair.source, models), snapshot(pair.dest, models)) == []
+
+
+def test_rows_are_inserted_where_the_server_refuses(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_files, "IS_ALLOWED_SQL", "SELECT 0")
+    before = loads(filled.dest)
+    outcome = move(filled)
+    assert outcome.exit_code == 0
+    assert loads(filled.dest) == before
+    assert [note for note in notes(outcome) if "the server allows no LOAD DATA LOCAL" in note]
+
+
+@pytest.mark.parametrize(
+    ("statement", "key"),
+    [
+        pytest.param(
+            "ALTER TABLE testapp_integervalue ADD CONSTRAINT own CHECK (value NOT IN (17, 19))", 17, id="check"
+        ),
+        pytest.param("CREATE UNIQUE INDEX own ON testapp_integervalue (value)", 30, id="unique"),
+    ],
+)
+def test_names_the_row_that_only_the_destination_refuses(filled: Pair, statement: str, key: int) -> None:
+    QuerySet(IntegerValue, using=filled.source).filter(id=30).update(value=29)
+    execute(filled.dest, statement)
+    with pytest.raises(DataRejected) as caught:
+        move(filled)
+    assert f"testapp.IntegerValue with primary key {key}" in str(caught.value)
+    assert "value" in str(caught.value)
+    kept = QuerySet(IntegerValue, using=filled.dest).order_by("id").values_list("id", flat=True)
+    assert list(kept) == [*range(1, (key - 1) // 7 * 7 + 1)]  # the chunks before it
+
+
+BAD = {
+    "too long": b"2\tseven letters\ts\t1\n",
+    "a key that is there": b"1\ttwo\ts\t1\n",
+    "NULL where none may be": b"2\t\\N\ts\t1\n",
+    "no such member": b"2\ttwo\txxl\t1\n",
+    "against a check": b"2\ttwo\ts\t-1\n",
+    "no number": b"2\ttwo\ts\tone\n",
+    "an empty number": b"2\ttwo\ts\t\n",
+    "too large": b"2\ttwo\ts\t9999999999\n",
+    "no UTF-8": b"2\t\xff\ts\t1\n",
+    "a field too few": b"2\ttwo\ts\n",
+    "a field too many": b"2\ttwo\ts\t1\t2\n",
+    "no end": b"2\ttwo\ts\t1",
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_takes_every_warning_for_an_error(engine: MySQL, bad: str) -> None:
+    loader = LineLoader(engine, "loaded", TARGETS)
+    with pytest.raises(Warned), transaction.atomic(using=engine.alias):
+        loader.write([GOOD, BAD[bad]])
+    assert engine.count("loaded") == 0
+    assert loader.write([GOOD, b"2\ttw", b"o\ts\t1\n"]) == (2, len(GOOD) + 10)
+
+
+def test_the_pipe_has_no_name_any_more_while_rows_go_through(engine: MySQL, tmp_path: Path) -> None:
+    names: list[list[Path]] = []
+
+    def lines() -> Iterator[bytes]:
+        yield GOOD
+        names.append(list(tmp_path.iterdir()))
+        yield b"2\ttwo\ts\t1\n"
+
+    assert LineLoader(engine, "loaded", TARGETS).write(lines())[0] == 2
+    assert names == [[]]
+
+
+def test_raises_the_error_of_the_lines_and_stays_usable(engine: MySQL, tmp_path: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        yield GOOD
+        raise LookupError("the source is gone")
+
+    loader = LineLoader(engine, "loaded", TARGETS)
+    with pytest.raises(LookupError, match="the source is gone"), transaction.atomic(using=engine.alias):
+        loader.write(lines())
+    assert engine.count("loaded") == 0
+    assert loader.write([GOOD])[0] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def endless() -> Iterator[bytes]:
+    key = 0
+    while True:
+        key += 1
+        yield b"%d\ttwo\ts\t1\n" % key
+
+
+@pytest.mark.parametrize("lines", [[GOOD], endless()], ids=["few", "endless"])
+def test_raises_the_error_of_a_server_that_takes_no_line(engine: MySQL, lines: Iterable[bytes], tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="doesn't exist"):
+        LineLoader(engine, "nowhere", TARGETS).write(lines)
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == 1
+
+
+def test_a_session_that_ends_under_way_does_not_hang(engine: MySQL, tmp_path: Path) -> None:
+    number, other = engine.connection.connection.thread_id(), engine.connection.copy()
+
+    def lines() -> Iterator[bytes]:
+        for key, line in enumerate(endless()):
+            if key == 1000:
+                with closing(other), other.cursor() as cursor:
+                    cursor.execute(f"KILL {number}")
+            yield line
+
+    with pytest.raises(DatabaseError) as caught:
+        LineLoader(engine, "loaded", TARGETS).write(lines())
+    assert engine.severity(caught.value).value == "retry"
+    assert list(tmp_path.iterdir()) == []
+    engine.connection.close()
+    assert engine.count("loaded") == 0
