@@ -116,7 +116,7 @@ def _instant(value: str) -> str | None:
 
 
 def _address(value: str) -> str | None:
-    return value if str(ipaddress.ip_address(value)) == value else None
+    return value if str(ipaddress.ip_address(value)) == value or "." in value else None
 
 
 RENDERERS: Mapping[str, Callable[[Any], str | None]] = {

@@ -68,8 +68,10 @@ _TIME = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 _FRACTION = "." + 6 * "[0-9]"
 USUAL: Mapping[Kind, str] = {
     Kind.DATE: f"{{0}} GLOB '{_DATE}'",
-    Kind.TIME: f"{{0}} GLOB '{_TIME}' OR {{0}} GLOB '{_TIME}{_FRACTION}'",
-    Kind.DATETIME: f"{{0}} GLOB '{_DATE} {_TIME}{_FRACTION}' OR {{0}} GLOB '{_DATE} {_TIME}'",
+    Kind.TIME: f"({{0}} GLOB '{_TIME}' OR {{0}} GLOB '{_TIME}{_FRACTION}') AND {{0}} < '24'",
+    Kind.DATETIME: (
+        f"({{0}} GLOB '{_DATE} {_TIME}{_FRACTION}' OR {{0}} GLOB '{_DATE} {_TIME}') AND substr({{0}}, 12, 2) < '24'"
+    ),
     Kind.UUID: "length({0}) = 32 AND NOT {0} GLOB '*[^0-9a-f]*'",
 }
 # SQLite moves February 30 into March where it has to reckon with it; its calendar errs in the year 300.
@@ -85,10 +87,10 @@ CONDITIONS: Mapping[Kind, tuple[str, str]] = {
     Kind.BOOLEAN: ("{0} NOT IN (0, 1)", "neither 0 nor 1"),
     Kind.DATE: (_unread("date", f"{USUAL[Kind.DATE]} AND {EXISTS}"), "no date"),
     Kind.DATETIME: (
-        _unread("datetime", f"({USUAL[Kind.DATETIME]}) AND {EXISTS} AND substr({{0}}, 12, 2) < '24'"),
+        _unread("datetime", f"{USUAL[Kind.DATETIME]} AND {EXISTS}"),
         "no date and time to the microsecond",
     ),
-    Kind.TIME: (_unread("time", f"({USUAL[Kind.TIME]}) AND {{0}} < '24'"), "no time to the microsecond"),
+    Kind.TIME: (_unread("time", USUAL[Kind.TIME]), "no time to the microsecond"),
     Kind.UUID: (_unread("uuid", USUAL[Kind.UUID]), "no UUID"),
     Kind.JSON: ("NOT json_valid({0})", "no valid JSON (which has no NaN and no Infinity)"),
 }
