@@ -91,6 +91,10 @@ class Route:
         """Open the destination's bulk loader."""
         return self.dest.writer(self.table.name, self._targets)
 
+    def careful_writer(self) -> Writer:
+        """Open the destination's loader for rows of which one is in the way."""
+        return self.dest.careful_writer(self.table.name, self._targets)
+
     def text_writer(self) -> TextWriter | None:
         """Open the destination's loader of lines; ``None`` where the rows cannot travel as lines."""
         return None if self.fields is None else self.dest.text_writer(self.table.name, self._targets)
@@ -103,10 +107,6 @@ class Route:
     @property
     def _targets(self) -> list[Target]:
         return [conversion.target for conversion in self.conversions]
-
-    def careful_writer(self) -> Writer:
-        """Open the destination's loader for rows of which one is in the way."""
-        return self.dest.careful_writer(self.table.name, [conversion.target for conversion in self.conversions])
 
 
 def severity_of(route: Route, error: Exception) -> Severity:

@@ -106,7 +106,8 @@ def _copy_lines(route: Route, bounds: Bounds, loader: TextWriter) -> Tally:
     tally.writing = time.perf_counter() - started - tally.reading
     if tally.rows_written != tally.rows_read:
         raise MigratorError(
-            f"{route.table.label}: {tally.rows_read:,} rows were read and {tally.rows_written:,} were loaded."
+            f"{route.table.label}: {tally.rows_read:,} rows were read and {tally.rows_written:,} were loaded. Does a "
+            f"trigger or a rule in {route.dest.alias!r} keep rows out of {route.table.name!r}? Disable it for the run."
         )
     return tally
 

@@ -83,14 +83,14 @@ class Engine(Session, ABC):
     can_switch_off_foreign_keys: ClassVar[bool] = False
     # Rows in the source can change under a run even though it reads in one transaction.
     snapshot_note: str | None = None
+    # The tables of which that is so.
+    outside_snapshot: frozenset[str] = frozenset()
     # What the driver calls the seconds that connecting may take; ``None`` where there is no server.
     connect_option: ClassVar[str | None] = "connect_timeout"
     # Seconds without a sign of life after which the link counts as lost.
     link_timeout: int = DEFAULT_LINK_TIMEOUT
     # Rows are loaded in a way that the plan should tell of.
     loading_note: str | None = None
-    # The tables of which that is so.
-    outside_snapshot: frozenset[str] = frozenset()
     # Several sessions can fill tables side by side.
     can_be_filled_side_by_side: ClassVar[bool] = False
     # Before readers can begin at one moment, whoever writes to the source has to wait for that moment.

@@ -33,7 +33,7 @@ class Form(enum.Enum):
     SPAN = "a duration as '<n> days <n>.<6 digits> seconds', of which only the days may be negative"
     UUID = "32 hexadecimal digits"
     ADDRESS_TEXT = "an address as Django's field gives it, or whatever else a text column has in its place"
-    ADDRESS = "an address in the one notation that Python gives it"
+    ADDRESS = "an address as Python writes it, or one that ends like an IPv4 address"
     STORED = "what the very same type of the same engine reads back"
 
 

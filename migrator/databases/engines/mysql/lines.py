@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -28,9 +29,11 @@ FORMS: Mapping[Kind, Form] = {
     Kind.UUID: Form.UUID,
     Kind.ADDRESS: Form.ADDRESS_TEXT,
 }
-# In hexadecimal, literals are bytes, and mean the same whatever the session's sql_mode says of backslashes.
-NULL, TAB, NEWLINE, BACKSLASH_X = "x'5c4e'", "x'09'", "x'0a'", "x'5c5c78'"
-ESCAPES = (("x'5c'", "x'5c5c'"), ("x'09'", "x'5c74'"), ("x'0a'", "x'5c6e'"), ("x'0d'", "x'5c72'"))
+ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+NULL, TAB, NEWLINE, BINARY, MARK = b"\\N", b"\t", b"\n", b"\\\\x", b"\\h"
+# In characters. No escaped field begins like the mark of longer ones.
+LONGEST_REPLACED = 1000
+LONG = re.compile(rb"(?<![^\t\n])\\h([0-9A-F]*)")
 
 
 class MySQLLines(Lines):
@@ -46,16 +49,18 @@ class MySQLLines(Lines):
 
     def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
         name = self.quote(column.name)
-        text, doubt = self._text(form, name), None
+        text, doubt = self._text(form, name, stored), None
         if form is Form.DATETIME and not self._has_common_times():
             return None
         if form is Form.ADDRESS:
             doubt = f"({text}) IS NULL"
         if text is None:
             return None
-        return LineField(f"CASE WHEN {name} IS NULL THEN {NULL} ELSE {text} END" if stored.nullable else text, doubt)
+        return LineField(
+            f"CASE WHEN {name} IS NULL THEN {_literal(NULL)} ELSE {text} END" if stored.nullable else text, doubt
+        )
 
-    def _text(self, form: Form, name: str) -> str | None:
+    def _text(self, form: Form, name: str, stored: StoredColumn) -> str | None:
         as_text = f"CAST({name} AS CHAR)"
         match form:
             case Form.INTEGER | Form.DECIMAL | Form.MICROSECONDS | Form.DATE | Form.DATETIME:
@@ -66,9 +71,9 @@ class MySQLLines(Lines):
                 # Whoever reads numbers rightly makes the same of it, for the server does.
                 return f"CASE WHEN {as_text} + 0e0 = {name} THEN {as_text} END"
             case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
-                return _escaped(f"CONVERT({name} USING utf8mb4)")
+                return _escaped(f"CONVERT({name} USING utf8mb4)", stored.max_length)
             case Form.BINARY:
-                return f"CONCAT({BACKSLASH_X}, HEX({name}))"
+                return f"CONCAT({_literal(BINARY)}, HEX({name}))"
             case Form.TIME:
                 return f"CASE WHEN {name} BETWEEN '00:00:00' AND '23:59:59.999999' THEN {as_text} END"
             case Form.SPAN:
@@ -83,7 +88,7 @@ class MySQLLines(Lines):
         return None
 
     def selected(self, fields: Sequence[str]) -> str:
-        return f"CAST(CONCAT({f', {TAB}, '.join(fields)}, {NEWLINE}) AS BINARY)"
+        return f"CAST(CONCAT({f', {_literal(TAB)}, '.join(fields)}, {_literal(NEWLINE)}) AS BINARY)"
 
     def read(self, sql: str, params: Sequence[Any]) -> Generator[bytes]:
         from MySQLdb.cursors import SSCursor
@@ -104,14 +109,36 @@ def _block(rows: Sequence[Row]) -> bytes:
         block = b"".join([line for (line,) in rows])
     except TypeError:
         raise Unrendered from None
+    if b"\\h" in block:
+        block = LONG.sub(_unfolded, block)
     block.decode()  # the server lets some bytes pass that are no text
     return block
 
 
-def _escaped(text: str) -> str:
+def _unfolded(found: re.Match[bytes]) -> bytes:
+    text = bytes.fromhex(found[1].decode())
     for character, escape in ESCAPES:
-        text = f"REPLACE({text}, {character}, {escape})"
+        text = text.replace(character, escape)
     return text
+
+
+def _escaped(text: str, longest: int | None) -> str:
+    """Escape a text; one that may be long is given in hexadecimal digits behind a mark.
+
+    The server moves all that follows for each character that it replaces, so a long text could take minutes.
+    """
+    short = text
+    for character, escape in ESCAPES:
+        short = f"REPLACE({short}, {_literal(character)}, {_literal(escape)})"
+    if longest is not None and longest <= LONGEST_REPLACED:
+        return short
+    folded = f"CONCAT({_literal(MARK)}, HEX({text}))"
+    return f"CASE WHEN CHAR_LENGTH({text}) > {LONGEST_REPLACED} THEN {folded} ELSE {short} END"
+
+
+def _literal(data: bytes) -> str:
+    """Write bytes in hexadecimal, which means the same whatever the session's sql_mode says of backslashes."""
+    return f"x'{data.hex()}'"
 
 
 def _span(name: str) -> str:

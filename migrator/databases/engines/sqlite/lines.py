@@ -14,17 +14,7 @@ from ..base.digests import local_times_agree
 from ..base.lines import Form, LineField, Lines, Unrendered
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
-from .values import CLASSES, DIGITS, LOADERS, decimal_loader, declared_digits
-
-DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-TIME = "[0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
-FRACTION = "." + 6 * "[0-9]"
-# The notations that Django stores, which are in the form already. A column may have others.
-USUAL: Mapping[Form, tuple[str, ...]] = {
-    Form.DATE: (DATE,),
-    Form.TIME: (TIME, TIME + FRACTION),
-    Form.DATETIME: (f"{DATE} {TIME}{FRACTION}", f"{DATE} {TIME}"),
-}
+from .values import CLASSES, DIGITS, LOADERS, USUAL, decimal_loader, declared_digits
 
 
 class SQLiteLines(Lines):
@@ -59,11 +49,8 @@ class SQLiteLines(Lines):
                 return f"'\\\\x' || hex({name})"
             case Form.SPAN:
                 return _span(name)
-            case Form.UUID:
-                is_usual = f"length({name}) = 32 AND NOT {name} GLOB '*[^0-9a-f]*'"
-                return f"CASE WHEN {is_usual} THEN {name} ELSE migrator_field('uuid', {name}) END"
-            case Form.DATE | Form.TIME | Form.DATETIME:
-                is_usual = " OR ".join(f"{name} GLOB '{pattern}'" for pattern in USUAL[form])
+            case Form.DATE | Form.TIME | Form.DATETIME | Form.UUID:
+                is_usual = USUAL[column.kind].format(name)
                 return f"CASE WHEN {is_usual} THEN {name} ELSE migrator_field('{form.name.lower()}', {name}) END"
             case Form.FLOAT | Form.ADDRESS:
                 return f"migrator_field('{form.name.lower()}', {name})"
@@ -129,7 +116,7 @@ def _instant(value: str) -> str | None:
 
 
 def _address(value: str) -> str | None:
-    return value if str(ipaddress.ip_address(value)) == value else None
+    return value if str(ipaddress.ip_address(value)) == value or "." in value else None
 
 
 RENDERERS: Mapping[str, Callable[[Any], str | None]] = {

@@ -62,12 +62,36 @@ CLASSES: Mapping[Kind, str] = {
     Kind.DURATION: "'integer'",
     **dict.fromkeys((Kind.TEXT, Kind.JSON, Kind.DATE, Kind.TIME, Kind.DATETIME, Kind.UUID, Kind.ADDRESS), "'text'"),
 }
+# Conditions for the notations that Django stores; other programs may have written others that it reads.
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_TIME = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+_FRACTION = "." + 6 * "[0-9]"
+USUAL: Mapping[Kind, str] = {
+    Kind.DATE: f"{{0}} GLOB '{_DATE}'",
+    Kind.TIME: f"({{0}} GLOB '{_TIME}' OR {{0}} GLOB '{_TIME}{_FRACTION}') AND {{0}} < '24'",
+    Kind.DATETIME: (
+        f"({{0}} GLOB '{_DATE} {_TIME}{_FRACTION}' OR {{0}} GLOB '{_DATE} {_TIME}') AND substr({{0}}, 12, 2) < '24'"
+    ),
+    Kind.UUID: "length({0}) = 32 AND NOT {0} GLOB '*[^0-9a-f]*'",
+}
+# SQLite moves February 30 into March where it has to reckon with it; its calendar errs in the year 300.
+EXISTS = "date(substr({0}, 1, 10), '+0 days') = substr({0}, 1, 10) AND {0} >= '1000'"
+
+
+def _unread(name: str, is_usual: str) -> str:
+    """Give the condition for texts that our own function has to read, for it cannot, or they are not usual ones."""
+    return f"NOT (({is_usual}) OR migrator_reads('{name}', CAST({{0}} AS BLOB)))"
+
+
 CONDITIONS: Mapping[Kind, tuple[str, str]] = {
     Kind.BOOLEAN: ("{0} NOT IN (0, 1)", "neither 0 nor 1"),
-    Kind.DATE: ("NOT migrator_reads('date', CAST({0} AS BLOB))", "no date"),
-    Kind.DATETIME: ("NOT migrator_reads('datetime', CAST({0} AS BLOB))", "no date and time to the microsecond"),
-    Kind.TIME: ("NOT migrator_reads('time', CAST({0} AS BLOB))", "no time to the microsecond"),
-    Kind.UUID: ("NOT migrator_reads('uuid', CAST({0} AS BLOB))", "no UUID"),
+    Kind.DATE: (_unread("date", f"{USUAL[Kind.DATE]} AND {EXISTS}"), "no date"),
+    Kind.DATETIME: (
+        _unread("datetime", f"{USUAL[Kind.DATETIME]} AND {EXISTS}"),
+        "no date and time to the microsecond",
+    ),
+    Kind.TIME: (_unread("time", USUAL[Kind.TIME]), "no time to the microsecond"),
+    Kind.UUID: (_unread("uuid", USUAL[Kind.UUID]), "no UUID"),
     Kind.JSON: ("NOT json_valid({0})", "no valid JSON (which has no NaN and no Infinity)"),
 }
 FINER_THAN_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
