@@ -274,7 +274,9 @@ class Move:
                 self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
         items = run.items_taken_off()
         if items:
-            put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
+            by_table = put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check)
+            for name, seconds in by_table.items():
+                self._tallies[name].indexing += seconds
         reset_counters(plan)
         if plan.tables:
             self._ends.dest.catalogue.refresh_statistics([planned.table.name for planned in plan.tables])
