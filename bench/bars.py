@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH, LEFT, RIGHT, BAR, GAP = 860, 130, 130, 16, 22
+WIDTH, LEFT, RIGHT, BAR, GAP = 900, 190, 110, 16, 20
 SERIES = (
     ("migrator", "ours", "#1b6ca8"),
-    ("the best other tool", "peer", "#e09f3e"),
+    ("the best other way", "peer", "#e09f3e"),
     ("a loop of save()", "naive", "#9e2a2b"),
     ("the destination's own limit", "limit", "#b8c4cc"),
 )
 FONT = "font-family='system-ui,sans-serif' font-size='13'"
 
 
-def draw(routes: Sequence[dict[str, Any]], title: str) -> str:
-    """Draw the routes' rates, as :meth:`bench.rows_figures.Figures.document` gives them."""
-    groups = [(route["route"].replace("-", " → "), _bars(route["ways"])) for route in routes]
+def draw(routes: Sequence[dict[str, Any]], names: Mapping[str, str], title: str) -> str:
+    """Draw the routes' rates, as :meth:`bench.rows_figures.Figures.document` gives them; ``names`` are the engines'."""
+    groups = [
+        (" → ".join(names[engine] for engine in route["route"].split("-")), _bars(route["ways"])) for route in routes
+    ]
     most = max((rate for _, bars in groups for _, rate, _ in bars), default=1.0)
     parts, y = [], 62
     for name, bars in groups:

@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import bars, rows_shapes
 from bench.machine import facts
@@ -37,26 +38,36 @@ def main() -> None:
         _run_inside(*options.one)
         return
     with own_places() as places:
-        engines = _engines(options.routes)
-        for engine in engines:
-            places.empty(f"{engine}_a")
-        document = {"machine": facts([f"{engine}_a" for engine in engines], PROGRAMS), "rows": options.rows}
-        print("\n".join(f"{name}: {value}" for name, value in document["machine"].items()))
-        if options.growth or options.shapes:
-            document |= rows_shapes.measure(places, _pairs(options.routes), options)
-        else:
-            document |= {"small_rows": options.small_rows, "runs": options.runs}
-            document["routes"] = _routes(places, options)
+        document = _document(places, options)
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     if options.plot and "routes" in document:
-        options.plot.write_text(bars.draw(document["routes"], f"{options.rows:,} rows"))
+        options.plot.write_text(bars.draw(document["routes"], _names(document), f"{options.rows:,} rows"))
+
+
+def _document(places: Places, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the options ask for, print it, and return it with what it was measured on."""
+    engines = _engines(options.routes)
+    for engine in engines:
+        places.empty(f"{engine}_a")
+    machine = facts([f"{engine}_a" for engine in engines], PROGRAMS)
+    print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+    document = {"machine": machine, "rows": options.rows, "small_rows": options.small_rows, "runs": options.runs}
+    if options.growth or options.shapes:
+        return document | rows_shapes.measure(places, _pairs(options.routes), options)
+    return document | {"routes": _routes(places, options)}
+
+
+def _names(document: dict[str, Any]) -> dict[str, str]:
+    """Name the engines for people: a server's name comes first in what it says of itself."""
+    machine = document["machine"]
+    return {name: machine[engine].split()[0] for name, engine in ENGINES.items() if engine in machine}
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the shop, in all its tables (50000)")
-    parser.add_argument("--small-rows", type=int, default=3_000, help="rows that the slow ways move (3000)")
+    parser.add_argument("--small-rows", type=int, default=1_000, help="rows that the slow ways move (1000)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--routes", type=_route_names, default=ROUTES, help=f"of {','.join(ROUTES)}")
     parser.add_argument("--jobs", type=int, default=1, help="measure migrator with that many workers, too")

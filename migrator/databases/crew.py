@@ -71,8 +71,14 @@ class Crew:
             self._work_off(schedule, _Copied(load, schedule, tallies, task).take)
         return schedule.complete
 
-    def put_back(self, items: Sequence[TakenOff]) -> list[TakenOff]:
+    def put_back(self, items: Sequence[TakenOff], tallies: Mapping[str, Tally]) -> list[TakenOff]:
         """Put back indexes and foreign keys; return what is left because there is no worker any more."""
+
+        def done(order: Order, seconds: float) -> None:
+            assert isinstance(order, PutBack)  # noqa: S101  (what this schedule gives)
+            tallies[order.items[0].table].indexing += seconds
+            task.advance(len(order.items))
+
         catalogue = self._load.ends.dest.catalogue
         schedule = PutBackSchedule(
             items,
@@ -81,7 +87,7 @@ class Crew:
             touched=catalogue.touched,
         )
         with self._load.progress.task("indexes and foreign keys", len(items), unit="objects") as task:
-            self._work_off(schedule, lambda order, _: task.advance(len(order.items)))  # type: ignore[union-attr]
+            self._work_off(schedule, done)
         return schedule.left()
 
     # -- how it is done -----------------------------------------------------------------------------------------

@@ -263,9 +263,12 @@ class Move:
                 self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
         items = run.items_taken_off()
         if items and crew:
-            items = crew.put_back(items)
+            items = crew.put_back(items, self._tallies)
         if items:
-            put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check, self._retries.run)
+            check, run = self._interrupts.check, self._retries.run
+            by_table = put_back(self._ends.dest, items, self._watcher.progress, check, run)
+            for name, seconds in by_table.items():
+                self._tallies[name].indexing += seconds
         self._retries.run(lambda: reset_counters(plan))
         if plan.tables:
             names = [planned.table.name for planned in plan.tables]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class CopyGroup:
 
 @dataclass(frozen=True)
 class PutBack:
-    """Put back indexes, or foreign keys, of one table."""
+    """Put back indexes, or foreign keys, of one table; answered by the seconds that it took."""
 
     items: tuple[TakenOff, ...]
 
@@ -140,7 +141,7 @@ class _Hand:
             case CopyGroup(tables):
                 return self._copy_group([self._planned[table] for table in tables])
             case PutBack(items):
-                return self._load.again(lambda: self._load.ends.dest.catalogue.put_back(items))
+                return self._put_back(items)
 
     def _cut(self, planned: TablePlan) -> Cut:
         chunks = self._load.again(lambda: self._load.chunks_of(planned))
@@ -160,3 +161,8 @@ class _Hand:
         self._load.again(lambda: self._load.copy_group(group, tallies))
         self._load.rejects.settle()
         return tallies
+
+    def _put_back(self, items: Sequence[TakenOff]) -> float:
+        started = time.perf_counter()
+        self._load.again(lambda: self._load.ends.dest.catalogue.put_back(items))
+        return time.perf_counter() - started

@@ -29,6 +29,13 @@ class Tally:
     reading: float = 0.0
     converting: float = 0.0
     writing: float = 0.0
+    # Putting indexes and foreign keys back, after all rows.
+    indexing: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the rows took."""
+        return self.reading + self.converting + self.writing
 
     def add(self, other: Tally) -> None:
         """Add another tally to this one."""

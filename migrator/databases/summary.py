@@ -18,6 +18,8 @@ from .verify import EQUAL
 
 SHOWN_FINDINGS = 20
 MEASURABLE_SECONDS = 0.01  # below that, a rate would say nothing
+TOLD_SECONDS = 0.1
+SHOWN_TABLES = 10
 
 
 # -- the plan -------------------------------------------------------------------------------------------------------
@@ -125,7 +127,7 @@ def outcome_report(outcome: Outcome) -> Report:
         return _update_report(outcome, outcome.updates)
     if outcome.remark:
         return Report(heading, (), (outcome.remark,), document, outcome.exit_code, plan_report(outcome.plan))
-    grids = [_tally_grid(outcome)]
+    grids = [_tally_grid(outcome), *_time_grids(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
     if outcome.verification and outcome.verification.contents:
@@ -193,15 +195,34 @@ def _tally_grid(outcome: Outcome) -> Grid:
     return Grid("Copied", headers, tuple(rows), _tally_row("total", total))
 
 
-def _seconds(tally: Tally) -> float:
-    return tally.reading + tally.converting + tally.writing
-
-
 def _tally_row(name: str, tally: Tally) -> tuple[Cell, ...]:
-    seconds = _seconds(tally)
-    rate = int(tally.rows_read / seconds) if seconds >= MEASURABLE_SECONDS else None
+    rate = int(tally.rows_read / tally.seconds) if tally.seconds >= MEASURABLE_SECONDS else None
     size = byte_text(tally.bytes_written)
-    return (name, tally.rows_read, tally.rows_written, tally.rows_rejected, size, round(seconds, 1), rate)
+    return (name, tally.rows_read, tally.rows_written, tally.rows_rejected, size, round(tally.seconds, 1), rate)
+
+
+def _time_grids(outcome: Outcome) -> list[Grid]:
+    """Tell where the time went, for the tables that took most of it; none where all were quick."""
+    by_label = {t.table.label: outcome.tallies[t.table.name] for t in outcome.plan.tables}
+    shown = {label: tally for label, tally in by_label.items() if tally.seconds + tally.indexing >= TOLD_SECONDS}
+    slowest = sorted(shown.items(), key=lambda item: -item[1].seconds - item[1].indexing)[:SHOWN_TABLES]
+    if not slowest:
+        return []
+    others, total = Tally(), Tally()
+    for label, tally in by_label.items():
+        total.add(tally)
+        if label not in dict(slowest):
+            others.add(tally)
+    rows = [_time_row(label, tally) for label, tally in slowest]
+    rest = len(by_label) - len(slowest)
+    rows += [_time_row(plural(rest, "other table"), others)] if rest else []
+    headers = ("model", "reading", "converting", "writing", "indexes", "all")
+    return [Grid("Where the time went, in seconds", headers, tuple(rows), _time_row("total", total))]
+
+
+def _time_row(name: str, tally: Tally) -> tuple[Cell, ...]:
+    seconds = (tally.reading, tally.converting, tally.writing, tally.indexing, tally.seconds + tally.indexing)
+    return (name, *(round(one, 1) for one in seconds))
 
 
 def _tally_document(planned: TablePlan, tally: Tally) -> dict[str, Any]:
@@ -215,6 +236,8 @@ def _tally_document(planned: TablePlan, tally: Tally) -> dict[str, Any]:
         "seconds_reading": round(tally.reading, 3),
         "seconds_converting": round(tally.converting, 3),
         "seconds_writing": round(tally.writing, 3),
+        "seconds_indexing": round(tally.indexing, 3),
+        "rows_per_second": round(tally.rows_read / tally.seconds) if tally.seconds >= MEASURABLE_SECONDS else None,
     }
 
 

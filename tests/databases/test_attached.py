@@ -118,6 +118,15 @@ def test_a_database_in_memory_is_not_attached(tmp_path: Path) -> None:
         assert dest.copy_within("things", ["word"], "", []) is None
 
 
+def test_another_file_in_the_place_of_the_source_is_not_read(tmp_path: Path) -> None:
+    with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
+        (tmp_path / "other").write_bytes((tmp_path / "source").read_bytes())
+        (tmp_path / "other").replace(tmp_path / "source")
+        assert dest.copy_within("things", ["word"], "", []) is None
+        assert dest.copy_within("things", ["word"], "", []) is None
+        assert dest.count("things") == 0
+
+
 def test_the_source_cannot_be_written_through_the_destination(tmp_path: Path) -> None:
     with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
         assert dest.copy_within("things", ["word"], "", [])
@@ -135,6 +144,7 @@ def joined(source_name: str, dest_name: str) -> Iterator[tuple[SQLite, SQLite]]:
     for engine in (source, dest):
         engine.connection.ensure_connection()
         engine.execute("CREATE TABLE things (word text)")
+        engine.check_address(must_exist=False)
     source.execute("INSERT INTO things VALUES ('a'), ('b'), ('c')")
     dest.open_destination()
     source.open_source()

@@ -15,7 +15,7 @@ from django.db import connections
 from migrator.databases.copy import Outcome, Watcher, batch_migrate
 from migrator.errors import MigratorError
 from migrator.progress import Progress
-from tests.servers.databases import PAIRS, Pair
+from tests.servers.databases import FILE_PAIRS, PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
 
 from .snapshots import differences, insert_rows, snapshot
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODELS = (Tag, Article, Article.tags.through, TreeNode)
 LABELS = ["testapp.Tag", "testapp.Article", "testapp.TreeNode"]
-TO_SERVERS = [pair for pair in PAIRS if pair.engines[1] != "sqlite"]
+TO_SERVERS = [*(pair for pair in PAIRS if pair.engines[1] != "sqlite"), *FILE_PAIRS]
 FROM_SERVERS = [pair for pair in PAIRS if pair.engines[0] != "sqlite"]
 ROWS = 20
 

@@ -7,6 +7,7 @@ since before that snapshot was taken, whoever reads the file now reads the very 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,12 +20,14 @@ from ..base.session import Session, prepared
 NAME = "migrator_source"
 ATTEMPTS = 5
 
+File = tuple[int, int]
+
 
 class Attached:
     """A source that is read through the destination's own connection, and never written to by it."""
 
-    def __init__(self, dest: Session, address: str, watch: sqlite3.Connection, version: int) -> None:
-        self._dest, self._address, self._watch, self._version = dest, address, watch, version
+    def __init__(self, dest: Session, path: str, file: File, watch: sqlite3.Connection, version: int) -> None:
+        self._dest, self._path, self._file, self._watch, self._version = dest, path, file, watch, version
         self._session: Any = None
 
     def copy(self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]) -> tuple[int, int] | None:
@@ -53,8 +56,9 @@ class Attached:
         driver = self._dest.connection.connection
         if self._session is not driver:
             with contextlib.suppress(DatabaseError):
-                self._dest.execute(f"ATTACH DATABASE %s AS {NAME}", (self._address,))
-                self._session = driver
+                self._dest.execute(f"ATTACH DATABASE %s AS {NAME}", (_address(self._path),))
+                # Another file may have taken its place.
+                self._session = driver if file_at(self._path) == self._file else None
         return self._session is driver
 
     def _is_as_it_was(self) -> bool:
@@ -69,22 +73,33 @@ class Attached:
         return (pages - free) * size
 
 
-def attached(dest: Session, path: str, begin: Callable[[], None]) -> Attached | None:
-    """Prepare to attach the file at ``path``, whose snapshot ``begin`` takes anew.
+def attached(dest: Session, path: str, file: File, begin: Callable[[], None]) -> Attached | None:
+    """Prepare to attach ``file``, which is at ``path``, and whose snapshot ``begin`` takes anew.
 
-    Returns ``None`` where somebody writes to it so often that no quiet moment is found.
+    Returns ``None`` where it is another file by now, or written to so often that no quiet moment is found.
     """
-    address = f"{Path(path).as_uri()}?mode=ro"
     with contextlib.suppress(sqlite3.Error), contextlib.ExitStack() as unused:
-        watch = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        watch = sqlite3.connect(_address(path), uri=True, isolation_level=None, check_same_thread=False)
         unused.callback(watch.close)
         for _ in range(ATTEMPTS):
             version = _version(watch)
             begin()
-            if _version(watch) == version:
+            if _version(watch) == version and file_at(path) == file:
                 unused.pop_all()
-                return Attached(dest, address, watch, version)
+                return Attached(dest, path, file, watch, version)
     return None
+
+
+def file_at(path: str) -> File | None:
+    """Tell which file is at a path, whatever it is called."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _address(path: str) -> str:
+    return f"{Path(path).as_uri()}?mode=ro"
 
 
 def _version(watch: sqlite3.Connection) -> int:

@@ -14,7 +14,7 @@ from ....errors import Refused
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
-from .attached import Attached, attached
+from .attached import Attached, File, attached, file_at
 from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
 from .lines import SQLiteLines
@@ -45,6 +45,8 @@ class SQLite(Engine):
         self._lock_file: IO[str] | None = None
         self._new_file: Path | None = None
         self._attached: Attached | None = None
+        # The file that was there when it was opened.
+        self._file: File | None = None
 
     def check_address(self, *, must_exist: bool) -> None:
         name = str(self.connection.settings_dict["NAME"])
@@ -53,6 +55,8 @@ class SQLite(Engine):
             if must_exist:
                 raise Refused(f"{self.alias!r} does not answer: there is no file {name!r}.")
             self._new_file = Path(name)
+        if is_file:
+            self._file = file_at(name)
 
     def describe(self) -> Endpoint:
         version = self.fetch_value("SELECT sqlite_version()")
@@ -92,10 +96,9 @@ class SQLite(Engine):
         return None
 
     def join(self, source: Engine) -> None:
-        # A name that is an address may come with locks left off, or live in memory.
-        if isinstance(source, SQLite) and not str(source.connection.settings_dict["NAME"]).startswith("file:"):
-            path = _path(source)
-            self._attached = attached(self, path, source._begin) if path and _path(self) else None
+        # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
+        if isinstance(source, SQLite) and source._file is not None and _path(self):
+            self._attached = attached(self, _path(source), source._file, source._begin)
 
     def can_read(self, source: Engine) -> bool:
         return self._attached is not None and isinstance(source, SQLite)

@@ -1,0 +1,100 @@
+"""The report of a run tells where the time went: by table, in reading, converting, writing and indexes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.route import Tally
+from migrator.databases.summary import SHOWN_TABLES, outcome_report
+from migrator.report import to_html, to_json, to_text
+from tests.testapp.models import Chapter, Tag, TreeNode
+
+from .snapshots import insert_rows
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases, Pair
+
+TIMES = {
+    "testapp_tag": Tally(1000, 1000, 0, 2048, reading=1.5, converting=0.25, writing=2.25, indexing=0.0),
+    "testapp_chapter": Tally(2000, 2000, 0, 4096, reading=0.5, converting=0.0, writing=0.5, indexing=4.0),
+    "testapp_treenode": Tally(10, 10, 0, 64, reading=0.001, converting=0.001, writing=0.002, indexing=0.003),
+}
+GRID = """\
+Where the time went, in seconds
+  model            reading  converting  writing  indexes  all
+  ---------------  -------  ----------  -------  -------  ---
+  testapp.Chapter      0.5         0.0      0.5      4.0  5.0
+  testapp.Tag          1.5         0.2      2.2      0.0  4.0
+  1 other table        0.0         0.0      0.0      0.0  0.0
+  ---------------  -------  ----------  -------  -------  ---
+  total                2.0         0.3      2.8      4.0  9.0
+"""
+
+
+@pytest.fixture
+def outcome(databases: FreshDatabases) -> Outcome:
+    return moved("sqlite_a", "sqlite_b", databases)
+
+
+def moved(source: str, dest: str, databases: FreshDatabases) -> Outcome:
+    databases.fresh(source, dest)
+    insert_rows(Tag, source, [{"id": n, "name": f"tag {n}"} for n in range(1, 100)])
+    insert_rows(Chapter, source, [{"id": n, "title": "x", "tag_id": n, "_order": 0} for n in range(1, 100)])
+    insert_rows(TreeNode, source, [{"id": n, "name": f"{n}"} for n in range(1, 100)])
+    return batch_migrate(source=source, dest=dest, labels=[model._meta.label for model in (Tag, Chapter, TreeNode)])
+
+
+def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabases) -> None:
+    tallies = moved(*pair, databases).tallies
+    assert tallies["testapp_treenode"].indexing > 0
+    assert tallies["testapp_tag"].indexing == 0, "it has none that are taken off"
+    assert all(tally.seconds > 0 for tally in tallies.values())
+
+
+def test_shows_the_slowest_tables_first(outcome: Outcome) -> None:
+    text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
+    assert GRID in text + "\n"
+
+
+def test_shows_no_more_tables_than_can_be_read(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrator.databases.summary.SHOWN_TABLES", 1)
+    text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
+    _, _, grid = text.partition("Where the time went, in seconds\n")
+    assert [line.split()[0] for line in grid.splitlines()[2:4]] == ["testapp.Chapter", "2"]
+    assert SHOWN_TABLES == 10
+
+
+def test_says_nothing_of_a_run_that_was_quick(outcome: Outcome) -> None:
+    quick = {name: Tally(1, 1, writing=0.01) for name in TIMES}
+    assert "Where the time went" not in to_text(outcome_report(replace(outcome, tallies=quick)))
+
+
+def test_programs_get_the_times_of_every_table(outcome: Outcome) -> None:
+    document = json.loads(to_json(outcome_report(replace(outcome, tallies=TIMES))))
+    by_table = {table["table"]: table for table in document["tables"]}
+    assert by_table["testapp_chapter"] == {
+        "label": "testapp.Chapter",
+        "table": "testapp_chapter",
+        "rows_read": 2000,
+        "rows_written": 2000,
+        "rows_rejected": 0,
+        "bytes_written": 4096,
+        "seconds_reading": 0.5,
+        "seconds_converting": 0.0,
+        "seconds_writing": 0.5,
+        "seconds_indexing": 4.0,
+        "rows_per_second": 2000,
+    }
+    assert by_table["testapp_treenode"]["rows_per_second"] is None, "too quick to tell"
+    assert by_table["testapp_treenode"]["seconds_indexing"] == 0.003
+
+
+def test_the_page_has_the_same_times(outcome: Outcome) -> None:
+    page = to_html(outcome_report(replace(outcome, tallies=TIMES)))
+    assert "<h2>Where the time went, in seconds</h2>" in page
+    assert '<td>testapp.Chapter</td><td class="number">0.5</td>' in page
