@@ -28,7 +28,7 @@ from migrator.errors import DataRejected, Interrupted, UsageError
 from migrator.report import to_text
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import rows
-from tests.testapp.models import BigIntegerValue, IntegerValue, Ring, Tag, TextValue
+from tests.testapp.models import Article, BigIntegerValue, IntegerValue, Ring, Tag, TextValue
 
 from .side_by_side import (
     CHUNK,
@@ -96,6 +96,13 @@ def workers_noted(directory: Path) -> list[Path]:
 @pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, TO_MYSQL, BETWEEN_MYSQL], ids=str, indirect=True)
 def test_adds_rows_whose_foreign_keys_bind_at_once(pair: Pair) -> None:
     fill(pair.source)
+    pairs = [(article, tag) for article in range(1, ROWS + 1) for tag in range(1, 11)]  # more than of either parent
+    empty(pair.source, Article.tags.through)
+    insert_rows(
+        Article.tags.through,
+        pair.source,
+        [{"id": n, "article_id": article, "tag_id": tag} for n, (article, tag) in enumerate(pairs, 1)],
+    )
     insert_rows(Ring, pair.source, [{"id": n, "name": "r", "following_id": n % ROWS + 1} for n in range(1, ROWS + 1)])
     insert_rows(Tag, pair.dest, [{"id": 1000, "name": "here"}])
     models = ["testapp.Article", "testapp.Tag", "testapp.TreeNode", "testapp.Ring"]
@@ -107,6 +114,11 @@ def test_adds_rows_whose_foreign_keys_bind_at_once(pair: Pair) -> None:
     assert QuerySet(Tag, using=pair.dest).filter(pk=1000).delete()[0] == 1
     of = (*MODELS, Ring)
     assert differences(snapshot(pair.source, of), snapshot(pair.dest, of)) == []
+
+
+def empty(alias: str, model: Any) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"DELETE FROM {model._meta.db_table}")
 
 
 # -- one moment of the source -----------------------------------------------------------------------------------------
@@ -318,8 +330,10 @@ def test_signals_are_for_the_parent_alone(filled: Pair, tmp_path: Path) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
 
+    heard = Heard()
     with InWorkers(tmp_path, saying("UPDATE migrator_chunk"), signal_itself, times=5).on(filled.dest):
-        assert move(filled).exit_code == 0
+        assert move(filled, heard).exit_code == 0
+    assert heard.with_words("killed") == []
     assert_equal(filled)
 
 

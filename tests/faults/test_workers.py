@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from migrator.errors import MigratorError
 from tests.databases.side_by_side import (
     CHUNK,
     LABELS,
+    MODELS,
     ROWS,
     SERVER_PAIRS,
     Heard,
@@ -233,7 +235,11 @@ def is_alive(number: int) -> bool:
         return False
 
 
-HOLD = {"postgresql": "LOCK TABLE testapp_tag IN EXCLUSIVE MODE", "mysql": "LOCK TABLES testapp_tag READ"}
+TABLES = [model._meta.db_table for model in MODELS]
+HOLD = {
+    "postgresql": f"LOCK TABLE {', '.join(TABLES)} IN EXCLUSIVE MODE",
+    "mysql": f"LOCK TABLES {', '.join(f'{table} READ' for table in TABLES)}",
+}
 RELEASE = {"postgresql": "ROLLBACK", "mysql": "UNLOCK TABLES"}
 
 
@@ -252,9 +258,10 @@ def test_workers_end_with_their_parent_and_keep_the_next_run_away_until_then(
             other.set_autocommit(False)
             with other.cursor() as cursor:
                 cursor.execute(HOLD[engine])
+            time.sleep(1)  # until each of them waits for one of these tables
             workers = children_of(process)
             process.kill()
-            process.communicate()
+            process.wait()
         assert len(workers) == 3
         assert until(lambda: not any(map(is_alive, workers)), 10)
         with other.cursor() as cursor:
