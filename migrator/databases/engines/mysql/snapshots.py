@@ -108,9 +108,7 @@ def _reason(error: Error, right: str) -> str:
     if code in NO_RIGHT:
         return f"several readers have to begin at one moment, and its user may not stop writers for it (by {right})"
     if code in BUSY:
-        return (
-            f"several readers have to begin at one moment, and for {LOCK_SECONDS} seconds somebody was always writing"
-        )
+        return f"several readers have to begin at one moment, and somebody wrote all the time for {LOCK_SECONDS} s"
     return f"writers could not be stopped for a moment (error {code})"
 
 
