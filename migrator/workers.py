@@ -58,7 +58,7 @@ def can_fork() -> bool:
 
 
 class Pool:
-    """Workers by number, each with its pipe. Leaving it ends them: those at work at once, the others in peace."""
+    """Workers by number, each with its pipe. Leaving it ends them: those that are busy at once, the others in peace."""
 
     def __init__(self, open_worker: OpenWorker) -> None:
         self._open_worker = open_worker
@@ -75,7 +75,7 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in self._at_work:
+        for number in self._at_work | self._opening:
             self._workers[number][0].kill()
         for _, end in self._workers.values():
             end.close()

@@ -126,7 +126,7 @@ def _why_one_process(ends: Ends, *, is_dry: bool) -> Finding | None:
     if not ends.dest.can_be_filled_side_by_side:
         return _fewer(ends.dest, 1, f"{ends.dest.display_name} takes what one session writes at a time")
     if is_dry and ends.source.readers_hold_writers_up:
-        text = "how many processes can read it is found out by a run, which locks its tables for a moment"
+        text = "how many processes can read it is found out by a run, which stops writers for a moment"
         return Finding(ends.source.alias, text, "", stops=False)
     return None
 

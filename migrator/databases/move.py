@@ -265,8 +265,8 @@ class Move:
         if items and crew:
             items = crew.put_back(items, self._tallies)
         if items:
-            check, run = self._interrupts.check, self._retries.run
-            by_table = put_back(self._ends.dest, items, self._watcher.progress, check, run)
+            check, again = self._interrupts.check, self._retries.run
+            by_table = put_back(self._ends.dest, items, self._watcher.progress, check, again)
             for name, seconds in by_table.items():
                 self._tallies[name].indexing += seconds
         self._retries.run(lambda: reset_counters(plan))

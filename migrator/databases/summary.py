@@ -243,8 +243,9 @@ def _tally_document(planned: TablePlan, tally: Tally) -> dict[str, Any]:
 
 def _outcome_lines(outcome: Outcome) -> list[str]:
     total = sum(tally.rows_written for tally in outcome.tallies.values())
+    by = f"by {outcome.plan.jobs} processes " if outcome.plan.jobs > 1 else ""
     lines = [
-        f"{plural(total, 'row')} in {plural(len(outcome.tallies), 'table')} written in {outcome.seconds:.1f} s, "
+        f"{plural(total, 'row')} in {plural(len(outcome.tallies), 'table')} written {by}in {outcome.seconds:.1f} s, "
         f"of which {outcome.seconds_finishing:.1f} s for indexes, foreign keys and counters."
     ]
     if outcome.verification:

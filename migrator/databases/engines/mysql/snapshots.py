@@ -1,7 +1,9 @@
-"""MySQL and MariaDB: several sessions that read one moment, begun while all tables are locked against writers."""
+"""MySQL and MariaDB: several sessions that read one moment, begun while nobody can write."""
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
@@ -9,10 +11,9 @@ from django.db import Error
 
 from ..base.session import Session, cause_of
 
-# Writers wait behind the lock, and the lock behind transactions that have written: not for long.
-LOCK_SECONDS = 5
+LOCK_SECONDS = 5  # in which a moment without writers has to be found
 NO_RIGHT = (1044, 1045, 1142, 1143, 1227)
-WAITED = (1205, 1213)
+BUSY = (1205, 1213)
 
 Readers = dict[int, Session]
 
@@ -61,26 +62,56 @@ def _begin_together(locker: Session, sessions: Sequence[Session]) -> str | None:
     """Begin all at one moment in which nobody writes; return why that cannot be."""
     for session in sessions:
         _make_read_only(session)
-    for name in ("lock_wait_timeout", "innodb_lock_wait_timeout"):
-        locker.execute(f"SET SESSION {name} = {LOCK_SECONDS}")
-    # Only without autocommit does InnoDB, too, let a lock wait until whoever has written commits.
-    locker.connection.set_autocommit(False)
-    rows = locker.fetch_all("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+    is_mariadb = locker.connection.mysql_is_mariadb  # type: ignore[attr-defined]
     try:
-        if rows:
-            locker.execute(f"LOCK TABLES {', '.join(f'{locker.quote(row[0])} READ' for row in rows)}")
+        if is_mariadb:
+            _lock_tables(locker)
+        else:
+            _lock_server(locker)
     except Error as error:
-        return _reason(error)
+        return _reason(error, "LOCK TABLES" if is_mariadb else "RELOAD")
     for session in sessions:
         _begin(session)
     return None
 
 
-def _reason(error: Error) -> str:
-    cause = cause_of(error)
-    code = cause.args[0] if cause.args else None
+def _lock_tables(locker: Session) -> None:
+    """Lock all tables against writers, at an instant in which no transaction has written.
+
+    Without waiting: a lock that waits while it holds others would make the server break off the transactions of the
+    application that wait for it in turn.
+    """
+    # Only without autocommit do InnoDB's own locks count, too.
+    locker.connection.set_autocommit(False)
+    rows = locker.fetch_all("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+    statement = f"LOCK TABLES {', '.join(f'{locker.quote(row[0])} READ' for row in rows)} NOWAIT"
+    deadline = time.monotonic() + LOCK_SECONDS
+    while rows:
+        try:
+            locker.execute(statement)
+            break
+        except Error as error:
+            locker.connection.rollback()
+            if _code(error) not in BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - not to keep step with what is busy
+
+
+def _lock_server(locker: Session) -> None:
+    """Lock the whole server against writers: the statements of open transactions wait, and none is broken off."""
+    locker.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+    locker.execute("FLUSH TABLES WITH READ LOCK")
+
+
+def _reason(error: Error, right: str) -> str:
+    code = _code(error)
     if code in NO_RIGHT:
-        return "its user may not lock tables (the right is LOCK TABLES), which more than one reader needs"
-    if code in WAITED:
-        return f"somebody's transaction kept its tables from being locked for {LOCK_SECONDS} seconds"
-    return f"its tables could not be locked (error {code})"
+        return f"several readers have to begin at one moment, and its user may not stop writers for it (by {right})"
+    if code in BUSY:
+        return f"several readers have to begin at one moment, and somebody wrote all the time for {LOCK_SECONDS} s"
+    return f"writers could not be stopped for a moment (error {code})"
+
+
+def _code(error: Error) -> object:
+    cause = cause_of(error)
+    return cause.args[0] if cause.args else None

@@ -1,0 +1,113 @@
+"""Orders come in an order that is right: parents first where keys bind, large tables first, indexes before keys."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from migrator.databases.engines.base.catalogue import TakenOff
+from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
+from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack
+from migrator.databases.schedule import LoadSchedule, PutBackSchedule, Schedule
+
+
+def planned(name: str, rows: int, *parents: str, binds_late: bool = False) -> Any:
+    references = tuple(SimpleNamespace(target_table=parent) for parent in parents)
+    table = SimpleNamespace(name=name, key=("id",), references=references)
+    return SimpleNamespace(table=table, source_rows=rows, route=SimpleNamespace(binds_late=binds_late))
+
+
+def schedule(*groups: Any, keeps_order: bool = False) -> LoadSchedule:
+    plan: Any = SimpleNamespace(groups=groups, tables=tuple(table for group in groups for table in group))
+    return LoadSchedule(plan, 10, keeps_order=keeps_order)
+
+
+def drain(of: Schedule) -> list[Order]:
+    found = []
+    while order := of.next([]):
+        found.append(order)
+    return found
+
+
+def test_large_tables_are_cut_first_and_small_ones_fill_the_end() -> None:
+    load = schedule((planned("small", 3),), (planned("large", 50),), (planned("middle", 20),), (planned("tiny", 1),))
+    assert drain(load) == [CutTable("large"), CutTable("middle"), CopyTable("small"), CopyTable("tiny")]
+    load.cut("middle", [7, 8])
+    load.cut("large", [1, 2])
+    assert drain(load) == [
+        CopyChunk("large", 1), CopyChunk("large", 2), CopyChunk("middle", 7), CopyChunk("middle", 8),
+    ]  # fmt: skip
+
+
+def test_a_table_waits_until_all_chunks_of_its_parents_are_done() -> None:
+    load = schedule((planned("parent", 20),), (planned("child", 30, "parent", "elsewhere"),), keeps_order=True)
+    assert drain(load) == [CutTable("parent")]
+    load.cut("parent", [1, 2])
+    assert drain(load) == [CopyChunk("parent", 1), CopyChunk("parent", 2)]
+    load.done(CopyChunk("parent", 1))
+    assert drain(load) == []
+    assert not load.is_empty()
+    load.done(CopyChunk("parent", 2))
+    assert drain(load) == [CutTable("child")]
+    load.cut("child", [])  # all of it was copied before
+    assert load.complete == {"parent", "child"}
+    assert load.is_empty()
+
+
+def test_tables_that_are_only_right_together_are_one_order() -> None:
+    ring = (planned("hen", 5, "egg", binds_late=True), planned("egg", 50, "hen", binds_late=True))
+    load = schedule(ring, (planned("nest", 1, "hen"),), keeps_order=True)
+    assert drain(load) == [CopyGroup(("hen", "egg"))]
+    load.give_back(CopyGroup(("hen", "egg")))
+    assert drain(load) == [CopyGroup(("hen", "egg"))]
+    load.done(CopyGroup(("hen", "egg")))
+    assert drain(load) == [CopyTable("nest")]
+
+
+def item(kind: str, table: str, name: str, *touched: str) -> TakenOff:
+    return TakenOff(table, kind, name, "", " ".join((table, *touched)))
+
+
+def put_back(*items: TakenOff, by_table: bool = False) -> PutBackSchedule:
+    rows = {"large": 100, "small": 1}
+    return PutBackSchedule(items, rows, by_table=by_table, touched=lambda item: frozenset(item.put_back.split()))
+
+
+def test_foreign_keys_wait_for_all_indexes_and_for_each_other_where_they_share_a_table() -> None:
+    one, two, three = (item("index", "small", "a"), item("index", "large", "b"), item("index", "large", "c"))
+    keys = [
+        item("foreign key", "large", "d", "hub"), item("foreign key", "small", "e", "hub"),
+        item("foreign key", "small", "f", "else"),
+    ]  # fmt: skip
+    of = put_back(one, two, three, *keys)
+    assert drain(of) == [PutBack((two,)), PutBack((three,)), PutBack((one,)), PutBack((keys[0],)), PutBack((keys[1],)),
+                         PutBack((keys[2],))]  # fmt: skip
+    of = put_back(one, *keys)
+    index = of.next([])
+    assert index == PutBack((one,))
+    assert of.next([index]) is None
+    assert of.next([]) == PutBack((keys[0],))
+    assert of.next([PutBack((keys[0],))]) == PutBack((keys[2],))
+    assert of.next([PutBack((keys[0],)), PutBack((keys[2],))]) is None
+    assert of.left() == [keys[1]]
+
+
+def test_indexes_of_a_table_stay_together_where_one_statement_restores_them() -> None:
+    items = [item("index", "large", "a"), item("index", "small", "b"), item("index", "large", "c")]
+    assert drain(put_back(*items, by_table=True)) == [PutBack((items[0], items[2])), PutBack((items[1],))]
+
+
+@pytest.mark.parametrize(
+    ("owner", "definition", "touched"),
+    [
+        ("a", "FOREIGN KEY (x) REFERENCES b(id) DEFERRABLE", {"a", "b"}),
+        ('"A b"', 'FOREIGN KEY ("x (y) REFERENCES z") REFERENCES "c ""(d"(id)', {'"A b"', '"c ""(d"'}),
+        ('s."A"', 'FOREIGN KEY (x) REFERENCES "S".b(id) ON DELETE CASCADE', {'s."A"', '"S".b'}),
+    ],
+)
+def test_postgresql_names_both_tables_of_a_foreign_key(owner: str, definition: str, touched: set[str]) -> None:
+    statement = f"ALTER TABLE {owner} ADD CONSTRAINT name {definition}"
+    catalogue = PostgreSQLCatalogue.__new__(PostgreSQLCatalogue)
+    assert catalogue.touched(TakenOff("a", "foreign key", "name", "", statement)) >= touched
