@@ -147,7 +147,7 @@ def _html_parts(report: Report) -> list[str]:
 def write_report(report: Report, path: Path) -> None:
     """Write the report to a file, in the form its suffix names: ``.json``, ``.html`` or text.
 
-    Raises :exc:`migrator.errors.UsageError` where the file cannot be written.
+    Raises :exc:`migrator.errors.MigratorError` where the file cannot be written.
     """
     forms = {".json": to_json, ".html": to_html, ".htm": to_html}
     text = forms.get(path.suffix.lower(), to_full_text)(report)

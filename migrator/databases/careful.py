@@ -15,7 +15,7 @@ from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unstorable
-from .rejects import Problem, Rejects, row_of
+from .rejects import NO_KEY, Problem, Rejects, row_of
 from .route import Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
@@ -182,6 +182,6 @@ class _CarefulCopy:
     def _reject(self, raw: Row, field: str | None, kind: str, reason: str, code: str, advice: str) -> None:
         row = row_of(self._names, raw)
         table = self._route.table
-        key = key_text(table, [row[name] for name in table.key]) if table.key else "(none)"
+        key = key_text(table, [row[name] for name in table.key]) if table.key else NO_KEY
         self._tally.rows_rejected += 1
         self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)

@@ -60,6 +60,7 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
             dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", [values[name] for name in key])
         journal.take_back(table.name, len(rows))
         rejects.commit()
+    rejects.settle()
     return len(rows)
 
 

@@ -249,6 +249,7 @@ class Move:
             if any(table.route.binds_late for table in group):
                 # The rows of a cycle are only right together, so they are committed together.
                 self._retries.run(partial(self._copy_group, group, rejects))
+                rejects.settle()
             else:
                 for table in group:
                     self._copy_table(table, rejects)

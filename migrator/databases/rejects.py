@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import DataRejected
-from ..files import append_private, replace_private
+from ..files import append_private, replace_private, told
+
+NO_KEY = "(none)"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Rejects:
     def commit(self) -> None:
         """Make sure that what was noted outlives a crash, before the chunk is committed."""
 
+    def settle(self) -> None:
+        """Take note that what was noted is committed, and that its rows will not be met again."""
+
     def close(self) -> None:
         """Release the file, if there is one."""
 
@@ -64,8 +71,15 @@ class RejectFile(Rejects):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO = append_private(path)
+        self._noted: set[tuple[str, str]] = set()
+        self._is_safe = True
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
+        identity = problem.table, problem.key
+        if identity in self._noted:  # its chunk is copied again
+            return
+        if problem.key != NO_KEY:
+            self._noted.add(identity)
         self.count += 1
         line = {
             "model": problem.label,
@@ -79,13 +93,36 @@ class RejectFile(Rejects):
             "chunk": chunk,
             "row": {name: json_value(value) for name, value in row.items()},
         }
-        self._file.write(json.dumps(line, ensure_ascii=True) + "\n")
+        self._is_safe = False
+        with told(self._path):
+            append_whole(self._file.fileno(), json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
     def commit(self) -> None:
-        self._file.flush()
+        if not self._is_safe:
+            with told(self._path):
+                os.fsync(self._file.fileno())
+            self._is_safe = True
+
+    def settle(self) -> None:
+        self._noted.clear()
 
     def close(self) -> None:
         self._file.close()
+
+
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Append all of it or nothing to a file that others may append to at the same time."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def rejects_for(on_error: str, path: Path | None) -> Rejects:

@@ -129,4 +129,7 @@ def copy_with_retries(route: Route, chunk: Chunk, journal: Journal, rejects: Rej
         return copy_chunk(route, chunk, journal, rejects)
 
     attempts: list[int] = []
-    return retries.run(attempt)
+    tally = retries.run(attempt)
+    if not route.dest.connection.in_atomic_block:
+        rejects.settle()
+    return tally

@@ -74,19 +74,29 @@ class MigratorCommand(BaseCommand):
             if options["report"]:
                 check_target(options["report"])
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
-            if options["report"]:
-                write_report(report, options["report"])
         except MigratorError as error:
             if options["format"] == "json":
                 self._write(self.stdout, to_json(Report("", (), (), {"error": str(error)}, error.exit_code)))
             raise CommandError(str(error), returncode=error.exit_code) from error
+        lost = self._keep(report, options["report"])
         if options["format"] == "json":
             self._write(self.stdout, to_json(report))
         if report.exit_code:
             *lines, verdict = report.lines
             self.show(replace(report, lines=tuple(lines)), options)
-            raise CommandError(verdict, returncode=report.exit_code)
+            raise CommandError(f"{verdict} {lost}".rstrip(), returncode=report.exit_code)
         self.show(report, options)
+        if lost:
+            raise CommandError(lost)
+
+    def _keep(self, report: Report, path: Path | None) -> str:
+        """Write the report to its file; where that fails, say so, for the work itself is done and has to be told."""
+        try:
+            if path:
+                write_report(report, path)
+        except MigratorError as error:
+            return f"The work is done, and only its report is missing: {error}"
+        return ""
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error where standard output is for a program."""
