@@ -13,6 +13,7 @@ from django.core.cache import caches
 from django.db import connections
 
 from .errors import MigratorError
+from .outages import words_of
 
 Found = TypeVar("Found")
 Work = Callable[[Callable[[int], None]], Found]
@@ -79,7 +80,7 @@ def _child(work: Work[Any], end: Connection) -> None:
     except MigratorError as error:
         end.send(("error", error))
     except Exception as error:
-        end.send(("error", MigratorError(f"A copying process failed: {type(error).__name__}: {error}")))
+        end.send(("error", MigratorError(f"A copying process failed: {words_of(error)}")))
     finally:
         _close_connections()
         end.close()
