@@ -6,16 +6,22 @@ DEMO_VENV := .venv-demo
 PYTHON_IN_VENV := $(VENV)/bin/python
 # What to test: a path, a path::name, or any arguments of pytest
 T ?=
+# How often `make faults` kills the runs of each pair of engines
+KILLS ?= 50
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test coverage lint format types demo servers clean python debian-venv debian-build debian-servers
+.PHONY: help test faults coverage lint format types demo servers clean python debian-venv debian-build debian-servers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(VENV)/ready debian-servers ## Run the tests on all servers; one of them: make test T=tests/test_x.py::test_y
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(T)
+
+faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
+	MIGRATOR_TEST_KILLS=$(KILLS) $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \
+	    tests/faults tests/sessions/test_transition_chaos.py tests/caches/transition/test_chaos.py $(T)
 
 coverage: $(VENV)/ready debian-servers ## Run the tests and report the lines and branches they miss
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest --cov --cov-report=term-missing $(T)
