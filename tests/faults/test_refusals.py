@@ -72,6 +72,21 @@ def test_migrations_that_are_not_applied(pair: Pair, oracle: Oracle, side: str) 
         assert_ended(run(*words(pair)), 1, f"  - {alias}: ", "testapp.0001_models", "Nothing was written.")
 
 
+SHAPES = {
+    "a column missing": ("ALTER TABLE testapp_place RENAME COLUMN name TO title", "name"),
+    "a column that nobody fills": ("ALTER TABLE testapp_place ADD COLUMN extra integer NOT NULL", "extra"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[5]], ids=str, indirect=True)
+def test_tables_of_another_shape(pair: Pair, oracle: Oracle, shape: str) -> None:
+    statement, column = SHAPES[shape]
+    execute(pair.dest, statement)
+    with nothing_changes(*pair):
+        assert_ended(run(*words(pair)), 1, "  - testapp.Place", column, "Nothing was written.")
+
+
 READ_ONLY: dict[str, dict[str, Any]] = {
     "postgresql": {"OPTIONS": {"options": "-c default_transaction_read_only=on"}},
     "mysql": {"OPTIONS": {"init_command": "SET SESSION TRANSACTION READ ONLY"}},

@@ -139,6 +139,15 @@ def test_a_pickle_that_would_run_code_is_not_run(ready: Callable[..., None], tmp
     assert bad not in told
 
 
+def test_a_pickle_that_would_run_code_is_moved_between_caches_unread(ready: Callable[..., None]) -> None:
+    ready(CACHE, OTHER)
+    client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
+    client.set(":1:thing", (given := pickle.dumps({"a": Explosive()})), ex=600)
+    assert_ended(run("copy_cache", "--source", "redis", "--dest", "client", "--no-input"), 0)
+    assert not hasattr(builtins, "migrator_test_exploded")
+    assert caches["client"].client.get_client().get(":1:thing") == given  # type: ignore[attr-defined]
+
+
 def test_sessions_end_when_they_would_have_ended(ready: Callable[..., None]) -> None:
     ready(CACHE, ROWS, OTHER)
     lasting = put(CACHE, {"a": 1}, expires=now() + HOUR)
