@@ -109,7 +109,8 @@ class Retries:
         dest = self._ends.dest
         deadline = time.monotonic() + self._ends.retry_for
         while not dest.lock():
-            if dest.lock_holder() != dest.lost_session or time.monotonic() > deadline:
+            holder = dest.lock_holder()  # nobody, where it has just been given back
+            if holder not in (None, dest.lost_session) or time.monotonic() > deadline:
                 raise Refused(
                     f"While the link to {dest.alias!r} was lost, another run took its place, or the server still holds "
                     "the old session."

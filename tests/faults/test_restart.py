@@ -96,8 +96,7 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("way", "moment"), [("is shut down", "in the finish"), ("crashes", "in a chunk")])
 def test_waits_for_a_server_that_comes_back_and_goes_on(oracle: Oracle, server: Server, way: str, moment: str) -> None:
     nurse, words_then = Nurse(server), MOMENTS[moment][connections[ALIAS].vendor]
     with connections[ALIAS].execute_wrapper(At(5, words_then, lambda: WAYS[way](server))):
