@@ -8,18 +8,25 @@ PYTHON_IN_VENV := $(VENV)/bin/python
 T ?=
 # Into how many processes tests are divided; more than a few gain nothing, for each makes databases of its own
 N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 4 : $$1) }')
+# How often `make faults` kills the runs of each pair of engines
+KILLS ?= 50
 # What to measure: any arguments of bench.rows, make bench B=--help
 B ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test coverage lint format types demo servers bench clean python debian-venv debian-build debian-servers
+.PHONY: help test faults coverage lint format types demo servers bench clean python debian-venv debian-build \
+    debian-servers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(VENV)/ready debian-servers ## Run the tests on all servers; one of them: make test T=tests/test_x.py::test_y
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup) $(T)
+
+faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
+	MIGRATOR_TEST_KILLS=$(KILLS) $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \
+	    tests/faults tests/sessions/test_transition_chaos.py tests/caches/transition/test_chaos.py $(T)
 
 coverage: $(VENV)/ready debian-servers ## Run the tests and report the lines and branches they miss
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest --cov --cov-report=term-missing $(T)

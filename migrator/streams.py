@@ -13,6 +13,7 @@ class Unheard:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.failure: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -20,17 +21,18 @@ class Unheard:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except OSError:
-            return self._let_go(text)
+        except OSError as error:
+            return self._let_go(text, error)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except OSError:
-            self._let_go("")
+        except OSError as error:
+            self._let_go("", error)
 
-    def _let_go(self, text: str) -> int:
+    def _let_go(self, text: str, error: OSError) -> int:
         """Lead the stream to nowhere, so that not even Python's own flush at the end fails."""
+        self.failure = self.failure or error
         with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), self._stream.fileno())
         return len(text)

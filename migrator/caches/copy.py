@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ..errors import Declined, Refused
 from ..interrupts import Interrupts
+from ..outages import telling_of_outages
 from ..progress import Progress
 from ..prompts import Prompter
 from ..workers import Work, can_fork, run_side_by_side
@@ -22,6 +23,7 @@ Tick = Callable[[int], None]
 Check = Callable[[], None]
 
 
+@telling_of_outages()
 def copy_cache(
     *,
     source: str,

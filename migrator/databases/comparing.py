@@ -15,7 +15,7 @@ from .chunks import Bounds, Restriction, conditions, order
 from .columns import Reading, Stored, Way, readings
 from .engines.base.engine import Engine
 from .engines.base.session import Row
-from .engines.base.values import Unstorable
+from .engines.base.values import Unreadable, Unstorable
 from .tables import Kind, Table
 
 LOOKUP = 250
@@ -77,6 +77,8 @@ class Side:
         return f" WHERE {' OR '.join([f'({test})'] * count)}"
 
     def _comparable(self, reading: Reading, value: Any) -> Any:
+        if isinstance(value, Unreadable):
+            return value
         try:
             loaded = reading.load(value) if reading.load else value
         except Unstorable as error:
@@ -95,16 +97,6 @@ class Side:
         if reading.way is Way.RAW:
             return _unchanged
         return self.engine.values.dumper(reading.column, self.stored[name]) or _unchanged
-
-
-class Unreadable:
-    """A stored value that its column cannot mean; it equals nothing, not even another one."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-    def __repr__(self) -> str:
-        return f"<{self.reason}>"
 
 
 def sides(

@@ -128,7 +128,8 @@ def compare_contents(
     found = []
     for pairing in pairings:
         comparison = _Comparison(pairing, most, progress)
-        found.append(comparison.sampled(sample) if sample else comparison.all_rows(chunk_size))
+        with pairing.source.reading_everything(), pairing.dest.reading_everything():
+            found.append(comparison.sampled(sample) if sample else comparison.all_rows(chunk_size))
     return tuple(found)
 
 
@@ -136,7 +137,8 @@ def find_differences(
     pairing: Pairing, *, chunk_size: int, progress: Progress, each: Callable[[RowDifference], None]
 ) -> Contents:
     """Compare all rows of a table, and hand each that differs to ``each`` in place of listing it."""
-    return _Comparison(pairing, 0, progress, each).all_rows(chunk_size)
+    with pairing.source.reading_everything(), pairing.dest.reading_everything():
+        return _Comparison(pairing, 0, progress, each).all_rows(chunk_size)
 
 
 class _Comparison:

@@ -217,10 +217,13 @@ class Journal:
             self.drop()
 
     def clear_away(self) -> Run | None:
-        """Drop what a crash in the middle of :meth:`end` has left, and return that finished run."""
-        if TABLES[0] not in self._present():
+        """Drop what a crash in the middle of :meth:`begin` or :meth:`end` has left, and return the finished run."""
+        present = self._present()
+        models = [model for model in (Run, Chunk) if model._meta.db_table in present]
+        if models and not any(QuerySet(model, using=self.alias).exists() for model in models):
+            self.drop()
             return None
-        run = QuerySet(Run, using=self.alias).filter(state=FINISHED).first()
+        run = QuerySet(Run, using=self.alias).filter(state=FINISHED).first() if Run in models else None
         if run is not None:
             self.drop()
         return run

@@ -42,7 +42,7 @@ class Change:
 
     def _undo_chunk(self, journal: Journal, chunk: Chunk) -> None:
         route, dest = self.table.route, self.dest
-        with transaction.atomic(using=route.dest.alias):
+        with route.source.reading_everything(), transaction.atomic(using=route.dest.alias):
             for page in pages(self.source, chunk.bounds(), route.restriction):
                 keys = list(by_key(self.source, page))
                 route.dest.execute(
@@ -84,7 +84,8 @@ def find_change(
     with progress.task(f"{table.table.label} (re-check)", written) as task:
         for chunk in done:
             found = Found()
-            differing = list(differing_rows(source, dest, chunk.bounds(), route.restriction, found))
+            with route.source.reading_everything():
+                differing = list(differing_rows(source, dest, chunk.bounds(), route.restriction, found))
             if found.there != chunk.rows_written:  # some are gone from the source, and their keys with them
                 return _unless_mixed(from_the_start, adds_rows=adds_rows)
             if differing:

@@ -116,8 +116,8 @@ class Retries:
         dest = self.ends.dest
         deadline = time.monotonic() + self.ends.retry_for
         while not dest.lock():
-            # A worker's own lock is nobody else's, so who holds it is that worker's last session.
-            is_taken = dest.worker is None and dest.lock_holder() != dest.lost_session
+            # Nobody has it where it has just been given back, and a worker's own lock is that worker's alone.
+            is_taken = dest.worker is None and dest.lock_holder() not in (None, dest.lost_session)
             if is_taken or time.monotonic() > deadline:
                 raise Refused(
                     f"While the link to {dest.alias!r} was lost, another run took its place, or the server still holds "

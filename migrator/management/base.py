@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,8 @@ class MigratorCommand(BaseCommand):
             self.show(replace(report, lines=tuple(lines)), options)
             raise CommandError(f"{verdict} {lost}".rstrip(), returncode=report.exit_code)
         self.show(report, options)
+        if not lost and options["format"] == "json":
+            lost = self._unwritten()
         if lost:
             raise CommandError(lost)
 
@@ -97,6 +100,13 @@ class MigratorCommand(BaseCommand):
         except MigratorError as error:
             return f"The work is done, and only its report is missing: {error}"
         return ""
+
+    def _unwritten(self) -> str:
+        """Say that the document did not fit where it was to go; a reader that went away has had enough of it."""
+        failure: OSError | None = getattr(self._file(self.stdout), "failure", None)
+        if failure is None or failure.errno in (errno.EPIPE, errno.EIO):
+            return ""
+        return f"The work is done, and standard output cannot be written: {failure.strerror}."
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error where standard output is for a program."""

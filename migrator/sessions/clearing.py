@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from .. import conf
 from ..caches.stores.base import MICROSECONDS, digest, now
 from ..errors import Declined, MigratorError, Refused, UsageError
+from ..outages import telling_of_outages
 from ..phases import Phase
 from ..progress import Progress
 from ..prompts import Prompter
@@ -74,6 +75,7 @@ class Cleared:
     is_dry_run: bool = False
 
 
+@telling_of_outages()
 def clear_old_sessions(
     *,
     clear: str | None = None,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..caches.stores.base import WHOLE, Share
 from ..errors import Declined, Refused
+from ..outages import telling_of_outages
 from ..progress import Progress
 from ..prompts import Prompter
 from ..workers import Work, can_fork, run_side_by_side
@@ -49,6 +50,7 @@ class CopyResult:
     total: Tally = field(default_factory=Tally)
 
 
+@telling_of_outages()
 def copy_sessions(
     *,
     source: End,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..caches.stores.base import WHOLE, Share, digest, now
 from ..errors import Refused
+from ..outages import telling_of_outages
 from ..progress import Progress
 from ..workers import Work, can_fork, run_side_by_side
 from .ahead import read_ahead
@@ -30,6 +31,7 @@ SETTLE_SECONDS = 0.5
 Pair = tuple[int, list[Session], dict[str, Session]]
 
 
+@telling_of_outages()
 def verify_sessions(
     *, source: End, dest: End, options: VerifyOptions | None = None, progress: Progress | None = None
 ) -> VerifyResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-SAMPLE = 2
+SAMPLE = 1
 # Kills at random moments, for each pair of engines.
 KILLS = int(os.environ.get("MIGRATOR_TEST_KILLS", SAMPLE))
 IS_WHOLE = KILLS > SAMPLE

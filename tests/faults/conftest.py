@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 
 from tests.servers.databases import Pair
@@ -14,3 +17,27 @@ def oracle(pair: Pair) -> Oracle:
     """Fill the source of `pair` and remember its destination."""
     fill(pair.source)
     return Oracle(pair)
+
+
+# What tests record of themselves by `record_property`, added up at the end of a run.
+FIGURES = (
+    "kills survived",
+    "rows lost",
+    "rows doubled",
+    "sessions lost",
+    "sessions resurrected",
+    "sessions stale",
+)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what all the faults of this run have cost."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    found = Counter[str]()
+    for report in reports:
+        if report.when == "call":
+            found.update({name: number for name, number in report.user_properties if name in FIGURES})
+    if found:
+        terminalreporter.section("figures")
+        for name in FIGURES:
+            terminalreporter.write_line(f"{found[name]:>7,} {name}")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
+from migrator.databases.journal import Journal
 from tests.manage import start_manage
 from tests.servers.databases import Pair
 
@@ -40,10 +41,11 @@ class Killer:
         while not self._comes_to_its_end(*words):
             connections.close_all()
             wait_until_unlocked(self.pair.dest)
-            if journal_tables(self.pair.dest):
-                words = self._words("--resume")
-            elif committed(self.pair.dest):  # killed when there was nothing left to do but to say so
-                return
+            if not committed(self.pair.dest) and Journal(self.pair.dest).current() is None:
+                continue  # killed before there was anything to go on with
+            if not journal_tables(self.pair.dest):
+                return  # killed when there was nothing left to do but to say so
+            words = self._words("--resume")
 
     def _words(self, *more: str) -> list[str]:
         ends = ("--source", self.pair.source, "--dest", self.pair.dest)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from pathlib import Path
+
 import pytest
 from django.db import connections
 from django.test import override_settings
 
 from migrator.databases.copy import Outcome, Watcher
-from migrator.errors import MigratorError
+from migrator.errors import Interrupted, MigratorError
 from tests.databases.test_retry import At, Heard, end_session
 from tests.management.running import run
 from tests.servers.databases import PAIRS
+from tests.testapp.models import Player, Tag
 
 from .oracle import FROM_SERVERS, ROWS, TO_SERVERS, Oracle, assert_ended, assert_says_how_to_go_on, move, words
 from .proxy import Action, cut_after, cut_before, cut_within, fall_silent, through_proxy
@@ -30,7 +36,7 @@ def assert_copied_once(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("action", [cut_before, cut_after], ids=["COMMIT never came", "its answer never came"])
 @pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("pair", [*TO_SERVERS, PAIRS[4], PAIRS[8]], ids=str, indirect=True)
+@pytest.mark.parametrize("pair", [PAIRS[4], PAIRS[8]], ids=str, indirect=True)
 def test_a_link_cut_at_the_commit_counts_the_chunk_once(oracle: Oracle, chunk: str, action: Action) -> None:
     heard = Heard()
     with through_proxy(oracle.pair.dest, [CHUNKS[chunk], RECORDED, b"COMMIT"], action) as proxy:
@@ -41,8 +47,15 @@ def test_a_link_cut_at_the_commit_counts_the_chunk_once(oracle: Oracle, chunk: s
     oracle.assert_complete()
 
 
-@pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.engines[1] != "sqlite"], ids=str, indirect=True)
+@pytest.mark.parametrize(
+    ("pair", "chunk"),
+    [
+        *((pair, "a chunk") for pair in PAIRS if pair.engines[1] != "sqlite"),
+        *((pair, "a circle") for pair in (PAIRS[5], PAIRS[7])),
+    ],
+    ids=str,
+    indirect=["pair"],
+)
 def test_a_link_cut_in_the_middle_of_the_rows_is_made_again(oracle: Oracle, chunk: str) -> None:
     """The source has been asked for rows that nobody has taken yet, and has to be asked again."""
     with through_proxy(oracle.pair.dest, [CHUNKS[chunk]], cut_within) as proxy:
@@ -97,4 +110,39 @@ def test_a_source_that_falls_silent_stops_the_run_soon(oracle: Oracle) -> None:
         assert proxy.has_acted.is_set()
         assert repr(oracle.pair.source) in str(caught.value)
         assert_says_how_to_go_on(str(caught.value))
+        oracle.assert_goes_on()  # by the same address
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@to_servers
+def test_a_rejected_row_is_listed_once_though_its_chunk_is_tried_twice(
+    oracle: Oracle, chunk: str, tmp_path: Path
+) -> None:
+    path, long = tmp_path / "rejects.jsonl", "long " * 30
+    for model in (Tag, Player):
+        model._base_manager.using(oracle.pair.source).filter(pk__in=(2, 4)).update(name=long)
+    with through_proxy(oracle.pair.dest, [CHUNKS[chunk], RECORDED, b"COMMIT"], cut_before) as proxy:
+        finished = run(*words(oracle.pair, "--on-error", "skip", "--rejects", str(path)))
+        assert proxy.has_acted.is_set()
+    assert_ended(finished, 4, "trying again")
+    listed = [(line["model"], line["pk"]) for line in map(json.loads, path.read_text().splitlines())]
+    assert len(listed) == len(set(listed))
+    assert {(model, str(key)) for model in ("testapp.Tag", "testapp.Player") for key in (2, 4)} <= set(listed)
+
+
+@pytest.mark.parametrize("pair", [PAIRS[1]], ids=str, indirect=True)
+def test_a_signal_is_heard_while_the_run_waits_for_a_server(oracle: Oracle) -> None:
+    class Impatient(Heard):
+        def message(self, text: str) -> None:
+            super().message(text)
+            if "trying again" in text:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    heard = Impatient()
+    with through_proxy(oracle.pair.dest, [CHUNKS["a chunk"]], cut_before):
+        with pytest.raises(Interrupted) as caught:
+            move(oracle.pair, watcher=Watcher(progress=heard))
+        assert caught.value.exit_code == 143
+        assert_says_how_to_go_on(str(caught.value))
+        assert len([text for text in heard.messages if "trying again" in text]) == 1
         oracle.assert_goes_on()  # by the same address

@@ -13,7 +13,7 @@ from django.db import connections
 from migrator.databases import move as conductor
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import DONE, Journal, Run
-from tests.databases.test_resume import in_a_process_of_its_own
+from tests.databases.test_resume import Trap, in_a_process_of_its_own
 from tests.servers.databases import Pair
 
 from .amounts import IS_WHOLE
@@ -117,3 +117,20 @@ def test_the_traps_are_where_they_say(pair: Pair, oracle: Oracle) -> None:
     assert len(done) == 8
     assert sum(count_rows(model, pair.dest) for model in MODELS) == sum(chunk.rows_written for chunk in done)
     oracle.assert_goes_on()
+
+
+@pytest.mark.parametrize("table", ["chunk", "run"])
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_a_journal_without_a_run_does_not_stay(pair: Pair, oracle: Oracle, table: str) -> None:
+    """Where tables are made outside of transactions, a run may die before it is recorded."""
+
+    def run() -> None:
+        with connections[pair.dest].execute_wrapper(Trap(1, f"CREATE TABLE .migrator_{table}", is_after=True)):
+            move(pair)
+
+    assert in_a_process_of_its_own(run) == -signal.SIGKILL
+    wait_until_unlocked(pair.dest)
+    assert str(move(pair, resume=True).remark).endswith("nothing to resume.")
+    oracle.assert_untouched()
+    assert move(pair).exit_code == 0
+    oracle.assert_complete()

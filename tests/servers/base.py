@@ -84,6 +84,21 @@ class Server(ABC):
                     raise ServerError(f"{self.name} did not start. {error}") from error
                 self.port = free_port()
 
+    def stop_for_now(self) -> None:
+        """Stop the server as its administrator would; :meth:`start_again` brings it back with its data."""
+        if self._process is not None:
+            self._process.stop()
+
+    def start_again(self) -> None:
+        """Start a server that was stopped for now, on the port it had."""
+        self._process = ServerProcess(self.command(), self.directory, self.user, self.stop_signal)
+        self._process.wait_until(self.is_ready)
+
+    def crash(self) -> None:
+        """End the server at once, with nothing put in order."""
+        if self._process is not None:
+            self._process.kill()
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()

@@ -9,9 +9,8 @@ from typing import ClassVar
 from tests.servers.base import PASSWORD, USER, Server
 from tests.servers.process import ask, run
 
-# Version 3.0 of the protocol with no user: the server answers with an error once it takes connections.
-_QUESTION = b"\x00\x00\x00\x09\x00\x03\x00\x00\x00"
-_STARTING_UP = b"57P03"
+# Version 3.0 of the protocol and a user, whom the server asks for a password, known or not, once it lets sessions in.
+_QUESTION = b"\x00\x00\x00\x15\x00\x03\x00\x00user\x00nobody\x00\x00"
 
 
 class PostgreSQL(Server):
@@ -69,8 +68,7 @@ class PostgreSQL(Server):
         ]
 
     def is_ready(self) -> bool:
-        answer = ask(self.port, _QUESTION)
-        return answer.startswith(b"E") and _STARTING_UP not in answer
+        return ask(self.port, _QUESTION).startswith(b"R")
 
     def address(self) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/"

@@ -124,6 +124,11 @@ class ServerProcess:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """End it and all its own processes at once."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
 
 def end_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
     """Return a preexec_fn: the kernel sends the new process the signal when its parent ends or is killed."""

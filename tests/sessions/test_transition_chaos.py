@@ -241,6 +241,7 @@ def test_nothing_is_lost_stale_or_back(
     redis: PrivateRedis,
     emptied: Callable[..., None],
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     seed = int(os.environ.get("MIGRATOR_TEST_SEED", random.randrange(10**6)))  # noqa: S311
     emptied(old, new)
@@ -255,6 +256,8 @@ def test_nothing_is_lost_stale_or_back(
         record = tally_for_sessions().read()
         done = sum((Counter(result["done"]) for result in run.results()), Counter())
 
+    for name in ("lost", "resurrected", "stale"):
+        record_property(f"sessions {name}", len(differences[name]))
     figures = {name: (len(found), found[:20]) for name, found in differences.items()}
     told = f"seed {seed}, {dict(done)}, {json.dumps(figures, indent=1)}, {run.steps}"
     assert not any(differences.values()), told

@@ -34,6 +34,16 @@ class Unstorable(ValueError):
         self.kind, self.reason, self.advice = kind, reason, advice
 
 
+class Unreadable:
+    """A stored value that its column cannot mean; it equals nothing, not even another one."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<{self.reason}>"
+
+
 class LimitName(enum.Enum):
     """What can be too much for a column; the arguments that go with each are in brackets."""
 

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +14,7 @@ from ....errors import Refused
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.values import Unreadable
 from .attached import Attached, File, attached, file_at
 from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
@@ -24,6 +25,7 @@ from .values import SQLiteValues, reads
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
+NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
 FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
 
@@ -160,6 +162,16 @@ class SQLite(Engine):
                 size = next_fetch(rows, size)
                 yield rows
 
+    @contextlib.contextmanager
+    def reading_everything(self) -> Iterator[None]:
+        self.connection.ensure_connection()
+        own: Any = self.connection.connection
+        usual, own.text_factory = own.text_factory, _text
+        try:
+            yield
+        finally:
+            own.text_factory = usual
+
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         return ManyWriter(self, table, targets)
 
@@ -176,12 +188,19 @@ class SQLite(Engine):
         message = str(cause)
         found = (CHECKED_COLUMN if "CHECK" in message else FAILED_COLUMN).search(message)
         if message.startswith("Could not decode"):
-            message = "the text is no valid UTF-8"
+            message = NO_UTF_8
         return Fault(
             getattr(cause, "sqlite_errorname", type(cause).__name__),
             message,
             next(filter(None, found.groups()), None) if found else None,
         )
+
+
+def _text(data: bytes) -> str | Unreadable:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return Unreadable(NO_UTF_8)
 
 
 def _path(engine: Engine) -> str:

@@ -1,0 +1,1 @@
+"""Faults while sessions are copied, end to end."""

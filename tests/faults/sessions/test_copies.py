@@ -1,0 +1,225 @@
+"""Sessions that vanish, twins of a scan, servers that fail, pickles that attack: nobody is logged out or let in."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import pickle
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.core.cache import caches
+from django.test import override_settings
+
+from migrator.caches.stores.base import digest, now
+from migrator.caches.stores.redis import RedisStore
+from tests.caches.private_redis import needs_server, private_redis
+from tests.manage import run_manage, start_manage
+from tests.management.running import run
+from tests.sessions.places import CACHE, HOUR, ROWS, Place, data_of, held, new_key, put
+from tests.sessions.test_reading import Explosive
+
+from ..amounts import KILLS
+from ..oracle import assert_ended
+
+pytestmark = pytest.mark.redis
+ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "tests.sessions.settings"}
+TO_ROWS = ("copy_sessions_cache_to_db", "--source", "redis", "--dest", "sqlite_a", "--no-input")
+TO_CACHE = ("copy_sessions_db_to_cache", "--source", "sqlite_a", "--dest", "redis", "--no-input")
+VERIFY = ("verify_sessions", "--source", "cache:redis", "--dest", "db:sqlite_a")
+OTHER = Place("cache", "client", "cache")
+
+
+def redis_key(key: str) -> str:
+    return f"django.contrib.sessions.cache{key}"
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[str]], list[str]]) -> None:
+    """Let something happen between the listing of keys and the reading of what they hold."""
+    list_keys = RedisStore.list_keys
+
+    def changed(self: Any, *args: Any) -> Iterator[list[str]]:
+        for page in list_keys(self, *args):
+            yield change(page)
+
+    monkeypatch.setattr(RedisStore, "list_keys", changed)
+
+
+def test_a_session_that_ends_while_it_is_read_is_no_error(
+    ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(CACHE, ROWS)
+    keys = {put(CACHE, {"n": n}) for n in range(5)}
+    ended = min(keys)
+
+    def end(page: list[str]) -> list[str]:
+        caches["redis"].delete(redis_key(ended))
+        return page
+
+    listing(monkeypatch, end)
+    assert_ended(run(*TO_ROWS), 0)
+    assert set(held(ROWS)) == keys - {ended}
+
+
+def test_a_session_that_is_listed_twice_is_copied_once(
+    ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(CACHE, ROWS)
+    keys = {put(CACHE, {"n": n}) for n in range(5)}
+    listing(monkeypatch, lambda page: [*page, *page])
+    finished = run(*TO_ROWS, "--format", "json")
+    assert_ended(finished, 0)
+    assert json.loads(finished.out)["total"]["written"] == 5
+    assert set(held(ROWS)) == keys
+
+
+@needs_server
+def test_a_server_that_is_down_half_way_stops_the_copy_and_the_next_one_completes_it(
+    ready: Callable[..., None], tmp_path: Path
+) -> None:
+    ready(ROWS)
+    keys = {put(ROWS, {"n": n}) for n in range(60)}
+    words = (*TO_CACHE, "--chunk-size", "5")
+    with private_redis(tmp_path) as port:
+        environment = {**ENVIRONMENT, "MIGRATOR_TEST_REDIS": f"redis://127.0.0.1:{port}"}
+        process = start_manage(*words, "--rate", "30", env=environment)
+        there = Place("cache", "private", "cache")
+        entry = {**caches.settings["redis"], "LOCATION": f"redis://127.0.0.1:{port}/3"}
+        with override_settings(CACHES={**caches.settings, "private": entry}):
+            wait_until(lambda: bool(held(there)))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "Traceback" not in out + err
+    assert "CommandError: A server stopped the work (ConnectionError: " in err
+    assert "run the same command again" in err
+    ready(CACHE)
+    assert_ended(run(*words), 0)
+    assert set(held(CACHE)) == keys
+
+
+@needs_server
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-random"])
+def test_a_server_without_room_is_told_of(policy: str, ready: Callable[..., None], tmp_path: Path) -> None:
+    ready(CACHE)
+    for number in range(40):
+        put(CACHE, {"number": number, "text": "x" * 100_000})
+    with private_redis(tmp_path, "--maxmemory", "3mb", "--maxmemory-policy", policy) as port:
+        entry = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{port}/0"}
+        with override_settings(CACHES={**caches.settings, "small": entry}):
+            ends = ("--source", "redis", "--dest", "small")
+            finished = run("copy_sessions_cache_to_cache", *ends, "--no-input")
+            missing = run("verify_sessions", "--source", "cache:redis", "--dest", "cache:small", "--format", "json")
+            caches["small"]._cache.get_client(None, write=True).connection_pool.disconnect()  # type: ignore[attr-defined]
+    assert "Traceback" not in finished.out + finished.err
+    assert finished.code == {"noeviction": 1, "allkeys-random": 4}[policy], finished.err
+    if policy == "allkeys-random":
+        assert "keys for want of room" in finished.out + finished.err
+    assert missing.code == 3
+    assert json.loads(missing.out)["counts"]["missing"] > 0
+
+
+def test_a_pickle_that_would_run_code_is_not_run(ready: Callable[..., None], tmp_path: Path) -> None:
+    ready(CACHE, ROWS)
+    good, bad, report = put(CACHE, {"good": True}), new_key(), tmp_path / "report.json"
+    client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
+    client.set(f":1:{redis_key(bad)}", pickle.dumps({"a": Explosive()}), ex=600)
+    finished = run(*TO_ROWS, "--format", "json", "--report", str(report))
+    assert_ended(finished, 4)
+    assert json.loads(finished.out)["problems"] == [{"digest": digest(bad), "what": "its pickle needs builtins.exec"}]
+    assert not hasattr(builtins, "migrator_test_exploded")
+    assert set(held(ROWS)) == {good}
+    told = finished.out + finished.err + report.read_text()
+    assert good not in told
+    assert bad not in told
+
+
+def test_a_pickle_that_would_run_code_is_moved_between_caches_unread(ready: Callable[..., None]) -> None:
+    ready(CACHE, OTHER)
+    client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
+    client.set(":1:thing", (given := pickle.dumps({"a": Explosive()})), ex=600)
+    assert_ended(run("copy_cache", "--source", "redis", "--dest", "client", "--no-input"), 0)
+    assert not hasattr(builtins, "migrator_test_exploded")
+    assert caches["client"].client.get_client().get(":1:thing") == given  # type: ignore[attr-defined]
+
+
+def test_sessions_end_when_they_would_have_ended(ready: Callable[..., None]) -> None:
+    ready(CACHE, ROWS, OTHER)
+    lasting = put(CACHE, {"a": 1}, expires=now() + HOUR)
+    put(ROWS, {"b": 1}, expires=now() + 200_000)
+    before = held(CACHE)[lasting].expires
+    time.sleep(0.3)
+    assert_ended(run(*TO_ROWS), 0)
+    assert_ended(run("copy_sessions_db_to_cache", "--source", "sqlite_a", "--dest", "client", "--no-input"), 0)
+    found = held(OTHER)
+    assert set(found) == {lasting}
+    assert before is not None
+    assert found[lasting].expires is not None
+    assert 0 <= before - found[lasting].expires < 1_000_000
+    assert_ended(run(*VERIFY), 0)
+
+
+def test_sessions_of_another_secret_key_are_not_copied(user: Any, ready: Callable[..., None]) -> None:
+    ready(CACHE, ROWS)
+    for _ in range(3):
+        put(CACHE, {SESSION_KEY: str(user.pk), HASH_SESSION_KEY: user.get_session_auth_hash()})
+    with override_settings(SECRET_KEY="the key of another project"):
+        assert_ended(run(*TO_ROWS), 1, "everybody would be logged out.")
+    assert held(ROWS) == {}
+    put(ROWS, {"a": 1})
+    CACHE.clear()
+    with override_settings(SECRET_KEY="the key of another project"):
+        assert_ended(run(*TO_CACHE), 1, "its signature matches no secret key", "SECRET_KEY_FALLBACKS")
+    assert held(CACHE) == {}
+
+
+@pytest.mark.memcached
+def test_a_cache_that_lists_no_keys_is_only_a_source_of_given_ones(ready: Callable[..., None], tmp_path: Path) -> None:
+    place = Place("cache", "files", "cache")
+    ready(place, ROWS, CACHE)
+    key = put(place, {"in": "files"})
+    words = ("copy_sessions_cache_to_db", "--source", "files", "--dest", "sqlite_a", "--no-input")
+    assert_ended(run(*words), 1, "cannot be listed", "--keys-from FILE")
+    (tmp_path / "keys").write_text(f"{key}\n")
+    assert_ended(run(*words, "--keys-from", str(tmp_path / "keys")), 0)
+    assert data_of(ROWS) == {key: {"in": "files"}}
+    assert_ended(run("copy_sessions_db_to_cache", "--source", "sqlite_a", "--dest", "memcached", "--no-input"), 0)
+    assert caches["memcached"].get(redis_key(key)) == {"in": "files"}
+
+
+def test_random_kills_lose_no_session(
+    ready: Callable[..., None], record_property: Callable[[str, object], None]
+) -> None:
+    """A copy that was killed is run again as it was called, until it gets through."""
+    seed = int(os.environ.get("MIGRATOR_TEST_SEED", random.randrange(10**6)))  # noqa: S311
+    chosen, kills = random.Random(seed), 0  # noqa: S311
+    ready(CACHE, ROWS)
+    keys = {put(CACHE, {"n": n}): n for n in range(200)}
+    while kills < KILLS:
+        ROWS.clear()
+        for _ in range(3):
+            with start_manage(*TO_ROWS, "--chunk-size", "5", "--rate", "250", env=ENVIRONMENT) as process:
+                wait_until(lambda: bool(held(ROWS)))
+                time.sleep(chosen.uniform(0, 0.6))
+                kills += process.poll() is None
+                process.kill()
+                process.communicate()
+        finished = run_manage(*TO_ROWS, env=ENVIRONMENT)
+        assert finished.code == 0, f"seed {seed}: {finished.err}"
+        found = data_of(ROWS)
+        lost = keys.keys() - found.keys()
+        assert (len(lost), found) == (0, {key: {"n": n} for key, n in keys.items()}), f"seed {seed}"
+    record_property("kills survived", kills)
+    record_property("sessions lost", len(lost))
+
+
+def wait_until(happened: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

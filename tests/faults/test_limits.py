@@ -1,0 +1,136 @@
+"""What is larger than usual: rows, texts, and tables with very many columns."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connections, models
+
+from migrator.databases.copy import batch_migrate
+from migrator.databases.counting import verify_counts
+from tests.databases.snapshots import differences, insert_rows, snapshot
+from tests.databases.test_memory import peak_of
+from tests.databases.test_retry import execute
+from tests.management.running import run
+from tests.servers.databases import PAIRS, Pair
+from tests.testapp.models import TextValue
+
+from .amounts import IS_WHOLE
+from .oracle import THREE_PAIRS, assert_ended, count_rows, journal_tables
+
+MIB = 1024 * 1024
+LARGE = 256 if IS_WHOLE else 64  # MiB of one text
+COLUMNS = 320
+
+
+def text_rows(*values: str) -> list[dict[str, Any]]:
+    return [{"id": number, "label": f"row {number}", "value": value} for number, value in enumerate(values, start=1)]
+
+
+def command(pair: Pair, *more: str) -> tuple[str, ...]:
+    ends = ("--source", pair.source, "--dest", pair.dest)
+    return ("batch_migrate", *ends, "--no-input", *more, "testapp.TextValue")
+
+
+# -- rows that do not fit through --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [PAIRS[2]], ids=str, indirect=True)
+def test_a_row_that_is_larger_than_the_server_takes_is_named(pair: Pair, tmp_path: Any) -> None:
+    """The server's max_allowed_packet; other rows of its chunk are not held up by it."""
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (packet,) = cursor.fetchone()
+    insert_rows(TextValue, pair.source, text_rows("small", "x" * packet, "small too"))
+    stopped = run(*command(pair))
+    said = f"testapp.TextValue with primary key 2: row: its {packet + 1:,}"
+    assert_ended(stopped, 1, said[:-9], f"max_allowed_packet of {packet:,}", "--resume", "--cleanup")
+    assert "trying again" not in stopped.err
+    rejects = tmp_path / "rejects"
+    skipped = run(*command(pair, "--resume", "--on-error", "skip", "--rejects", str(rejects)))
+    assert_ended(skipped, 4)
+    assert list(TextValue._base_manager.using(pair.dest).values_list("pk", flat=True).order_by("pk")) == [1, 3]
+    assert '"pk": "2"' in rejects.read_text()[:200]
+
+
+@pytest.mark.parametrize("pair", [PAIRS[1]], ids=str, indirect=True)
+def test_a_value_that_is_too_long_for_an_index_is_named(pair: Pair) -> None:
+    """Of an index that guards rows, and so stays on while they are loaded."""
+    execute(pair.dest, "CREATE UNIQUE INDEX too_small ON testapp_textvalue (value)")
+    chosen = random.Random(1)  # noqa: S311
+    long = "".join(chosen.choices(string.printable, k=20_000))  # what repeats itself would be compressed
+    insert_rows(TextValue, pair.source, text_rows("small", long, "small too"))
+    finished = run(*command(pair))
+    assert_ended(finished, 1, "testapp.TextValue with primary key 2", "index row", "--resume")
+    assert long[:50] not in finished.err
+
+
+# -- very large texts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[3], PAIRS[4]], ids=str, indirect=True)
+def test_the_memory_for_a_very_large_text_is_a_few_times_its_size(pair: Pair, start_manage: Callable[..., Any]) -> None:
+    """And not for several at once: those around it are as large."""
+    for number in (1, 2, 3):
+        row = {"id": number, "label": f"large {number}", "value": f"{number} wörds\n" * (LARGE * MIB // 10)}
+        insert_rows(TextValue, pair.source, [row])
+    connections.close_all()
+    with start_manage(*command(pair, "--verify", "full")) as process:
+        peak = peak_of(process)
+        out, err = process.communicate()
+    assert process.returncode == 0, err + out
+    assert peak < 80 + 7 * LARGE
+    assert count_rows(TextValue, pair.dest) == 3
+
+
+# -- tables with very many columns ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wide(pair: Pair) -> Iterator[Any]:
+    """A model of hundreds of columns, known to the project for this test alone, with its table on both sides."""
+    kinds: list[Callable[[], models.Field[Any, Any]]] = [
+        lambda: models.IntegerField(null=True),
+        lambda: models.CharField(max_length=20, null=True),
+        lambda: models.BooleanField(null=True),
+        lambda: models.DateTimeField(null=True),
+    ]
+    fields = {f"column_{number}": kinds[number % len(kinds)]() for number in range(COLUMNS)}
+    meta = type("Meta", (), {"app_label": "testapp"})
+    model: Any = type("Wide", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
+    for alias in pair:
+        with connections[alias].schema_editor() as editor:
+            editor.create_model(model)
+    yield model
+    del apps.all_models["testapp"]["wide"]
+    apps.clear_cache()
+    for alias in pair:
+        with connections[alias].schema_editor() as editor:
+            editor.delete_model(model)
+
+
+@pytest.mark.parametrize("pair", [*THREE_PAIRS, PAIRS[0], PAIRS[8]], ids=str, indirect=True)
+def test_a_table_of_hundreds_of_columns_meets_no_limit_of_parameters(wide: Any, pair: Pair) -> None:
+    """Rows enough that all their values would be more parameters than any engine takes at once."""
+    values: list[Any] = [None, "text", True, datetime(2026, 1, 1, tzinfo=UTC)]
+    rows = [
+        {"id": key, **{f"column_{n}": key if n % 4 == 0 else values[n % 4] for n in range(COLUMNS)}}
+        for key in range(1, 301)
+    ]
+    insert_rows(wide, pair.source, rows)
+    labels = ["testapp.Wide"]
+    assert batch_migrate(source=pair.source, dest=pair.dest, labels=labels, verify="full").exit_code == 0
+    assert differences(snapshot(pair.source, [wide]), snapshot(pair.dest, [wide])) == []
+    assert journal_tables(pair.dest) == set()
+    compared = verify_counts(source=pair.source, dest=pair.dest, labels=labels, mode="full")
+    assert compared.exit_code == 0, compared.verification
+    wide._base_manager.using(pair.dest).filter(pk=7).update(**{f"column_{COLUMNS - 4}": -1})
+    assert verify_counts(source=pair.source, dest=pair.dest, labels=labels, mode="full").exit_code == 3
+    assert batch_migrate(source=pair.source, dest=pair.dest, labels=labels, update=True).exit_code == 0
+    assert verify_counts(source=pair.source, dest=pair.dest, labels=labels, mode="full").exit_code == 0
