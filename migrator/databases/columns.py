@@ -131,7 +131,7 @@ def _conversion(
         expression, load = _field_reading(table, column, source)
         dump, placeholder = _field_dump(table, column, dest)
         target = Target(column.name, Kind.OTHER, placeholder)
-        return Conversion(column, way, expression, _chain(_never_none(load), dump), target, ())
+        return Conversion(column, way, expression, chain(_never_none(load), dump), target, ())
     limits = tuple(
         limit
         for limit in dest.values.limits(typed, dest_stored)
@@ -140,7 +140,7 @@ def _conversion(
     steps = [source.values.loader(typed, source_stored), *map(guard, limits)]
     steps += [_mapped(mapping) if mapping is not None else None, dest.values.dumper(typed, dest_stored)]
     expression = source.values.read_expression(typed, source_stored)
-    return Conversion(typed, way, expression, _chain(*steps), Target(column.name, typed.kind), limits, mapping)
+    return Conversion(typed, way, expression, chain(*steps), Target(column.name, typed.kind), limits, mapping)
 
 
 def readings(
@@ -189,7 +189,7 @@ def row_text(
     return engine.digests.joined(parts)
 
 
-def _chain(*steps: Convert | None) -> Convert | None:
+def chain(*steps: Convert | None) -> Convert | None:
     """Make one conversion of several, or ``None`` where there is nothing to do."""
     real = [step for step in steps if step is not None]
     if len(real) < 2:

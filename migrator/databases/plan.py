@@ -13,11 +13,11 @@ from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Endpoint
 from .findings import Finding
 from .identity import Mappings, made_by_migrate
-from .lines import line_fields
 from .ordering import is_cycle, load_order
 from .route import Route
 from .schema import StoredTables
 from .selection import LeftOut, Selection
+from .shortcuts import line_fields, trusted
 from .tables import Table
 
 
@@ -34,9 +34,9 @@ class TablePlan:
     def table(self) -> Table:
         return self.route.table
 
-    def without_lines(self) -> TablePlan:
-        """Let the rows travel as values, one by one."""
-        return replace(self, route=replace(self.route, fields=None))
+    def guarded(self) -> TablePlan:
+        """Have every value looked at on its way."""
+        return replace(self, route=replace(self.route, fields=None, trusted=None))
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,14 @@ def _table_plan(
     of_columns = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
     here, there = source_has[table.name], dest_has[table.name]
     ways = conversions(table, ends.source, ends.dest, here, there, of_columns)
-    fields = line_fields(table, ends.source, ends.dest, ways, here, there)
+    fields = plain = None
+    if table.name not in ends.source.outside_snapshot:  # what is found in its values before can change under the run
+        fields = line_fields(table, ends.source, ends.dest, ways, here, there)
+        plain = trusted(ways, ends.source, ends.dest, here, there)
     dest_rows = ends.dest.count(table.name)
     where = (restriction.sql, restriction.params) if restriction else ("", ())
     return TablePlan(
-        Route(table, ends.source, ends.dest, ways, restriction, fields, binds_late),
+        Route(table, ends.source, ends.dest, ways, restriction, fields, plain, binds_late),
         ends.source.count(table.name, *where),
         dest_rows,
         dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),

@@ -51,9 +51,7 @@ def make_plan(
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables)
         checked = {table.table.name: check_values(table.route, source_has[table.table.name]) for table in tables}
-        groups = tuple(
-            tuple(t if checked[t.table.name].suits_lines else t.without_lines() for t in group) for group in groups
-        )
+        groups = tuple(tuple(t if checked[t.table.name].is_clean else t.guarded() for t in group) for group in groups)
         findings += _check_contents(tables, checked, source_has, dest_has)
         if updates:
             findings += _check_updates(ends, tables)

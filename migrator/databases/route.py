@@ -54,6 +54,8 @@ class Route:
     restriction: Restriction | None = None
     # How the source renders each column of a line, where it and the destination can do without Python's values.
     fields: tuple[LineField, ...] | None = None
+    # What each column needs where nothing was found against its values; ``None`` where they have to be looked at.
+    trusted: tuple[Conversion, ...] | None = None
     # References are only right once a whole group of tables is there.
     binds_late: bool = False
 

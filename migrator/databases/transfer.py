@@ -120,13 +120,14 @@ def _timed_blocks(route: Route, bounds: Bounds, tally: Tally) -> Generator[bytes
 
 
 def _copy_values(route: Route, bounds: Bounds) -> Tally:
-    expressions = [conversion.expression for conversion in route.conversions]
+    conversions = route.trusted or route.conversions
+    expressions = [conversion.expression for conversion in conversions]
     tally = Tally()
     writer = route.writer()
     with closing(route.source.stream(*route.query(bounds, expressions))) as batches:
         for raw in _timed(batches, tally):
             started = time.perf_counter()
-            rows_out = convert_rows(raw, route.conversions)
+            rows_out = convert_rows(raw, conversions)
             converted = time.perf_counter()
             tally.bytes_written += writer.write(rows_out)
             tally.writing += time.perf_counter() - converted

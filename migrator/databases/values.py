@@ -31,10 +31,10 @@ class _Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in a table's values, and whether lines of text can carry each of them."""
+    """What was found in a table's values, and whether that is nothing at all."""
 
     findings: tuple[Finding, ...] = ()
-    suits_lines: bool = True
+    is_clean: bool = True
 
 
 def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Answer:
@@ -50,7 +50,7 @@ def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Ans
     counts = route.source.fetch_all(f"SELECT {sums} FROM {table}{where}", params)[0]
     counted = zip(questions, counts[: len(questions)], strict=True)
     findings = tuple(_finding(route, question, int(count)) for question, count in counted if count)
-    return Answer(findings, suits_lines=not any(counts))
+    return Answer(findings, is_clean=not any(counts))
 
 
 def _doubts(route: Route) -> Iterator[str]:

@@ -104,6 +104,17 @@ class Values(Session):
         """Give the SQL by which a column is read as it is stored, for a column of the same storage."""
         return self.quote(column.name)
 
+    def spelling(self, column: Column, stored: StoredColumn) -> str | None:
+        """Give the SQL for a column's values as Django stores them where a database has no type for their kind.
+
+        ``None`` where that is not known. It has to be right only for values which nothing is suspicious about.
+        """
+        return None
+
+    def stores_spelling(self, column: Column, stored: StoredColumn) -> bool:
+        """Tell whether a column, as a destination, has values stored so."""
+        return False
+
     def as_text(self, name: str) -> str:
         """Give the SQL for a column as text, for functions that take nothing else."""
         return f"CAST({self.quote(name)} AS TEXT)"

@@ -33,6 +33,7 @@ ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 NULL, TAB, NEWLINE, BINARY, MARK = b"\\N", b"\t", b"\n", b"\\\\x", b"\\h"
 # In characters. No escaped field begins like the mark of longer ones.
 LONGEST_REPLACED = 1000
+MARKED = re.compile(rb"\\h")
 LONG = re.compile(rb"(?<![^\t\n])\\h([0-9A-F]*)")
 
 
@@ -109,7 +110,7 @@ def _block(rows: Sequence[Row]) -> bytes:
         block = b"".join([line for (line,) in rows])
     except TypeError:
         raise Unrendered from None
-    if b"\\h" in block:
+    if MARKED.search(block):
         block = LONG.sub(_unfolded, block)
     block.decode()  # the server lets some bytes pass that are no text
     return block

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
+from ..base.digests import local_times_agree
 from ..base.values import (
     BIGINT,
     Convert,
@@ -69,6 +70,19 @@ class MySQLValues(Values):
             # The driver gives None for a zero date, as it does for NULL.
             return f"CAST({self.quote(column.name)} AS CHAR)"
         return self.quote(column.name)
+
+    def spelling(self, column: Column, stored: StoredColumn) -> str | None:
+        name = self.quote(column.name)
+        match column.kind:
+            case Kind.BOOLEAN | Kind.DURATION:
+                return name
+            case Kind.DECIMAL | Kind.DATE:
+                return f"CAST({name} AS CHAR)"
+            case Kind.TIME:
+                return f"REPLACE(TIME_FORMAT({name}, '%%H:%%i:%%s.%%f'), '.000000', '')"
+            case Kind.DATETIME if local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
+                return f"REPLACE(DATE_FORMAT({name}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f'), '.000000', '')"
+        return None
 
     def as_text(self, name: str) -> str:
         return f"CAST({self.quote(name)} AS CHAR)"
@@ -156,12 +170,19 @@ class MySQLValues(Values):
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
         name = self.quote(column.name)
         if column.kind in (Kind.DATE, Kind.DATETIME):
+            zero = f"YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
             return [
                 Suspicion(
-                    f"YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0",
+                    zero,
                     "a zero date, which Django reads as NULL",
                     "Set these values to NULL or to a real date in the source.",
-                )
+                ),
+                Suspicion(
+                    # Counting days makes NULL or another date of it.
+                    f"NOT ({zero}) AND COALESCE(DATE_ADD({name}, INTERVAL 0 DAY) <> {name}, TRUE)",
+                    "a day that its month does not have",
+                    "Set these values to a real date in the source.",
+                ),
             ]
         if column.kind is Kind.BOOLEAN:
             return [

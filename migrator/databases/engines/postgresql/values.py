@@ -66,6 +66,22 @@ class PostgreSQLValues(Values):
     def raw_expression(self, column: Column) -> str:
         return f"{self.quote(column.name)}::text"
 
+    def spelling(self, column: Column, stored: StoredColumn) -> str | None:
+        name = self.quote(column.name)
+        match column.kind:
+            case Kind.DATE | Kind.DECIMAL:
+                return f"{name}::text"
+            case Kind.TIME:
+                return f"replace(to_char({name}, 'HH24:MI:SS.US'), '.000000', '')"
+            case Kind.DATETIME if not settings.USE_TZ or self.connection.timezone_name == "UTC":
+                local = f"{name} AT TIME ZONE 'UTC'" if settings.USE_TZ else f"{name}::timestamp"
+                return f"replace(to_char({local}, 'YYYY-MM-DD HH24:MI:SS.US'), '.000000', '')"
+            case Kind.DURATION:
+                return f"round(extract(epoch from {name}) * 1000000)::bigint"
+            case Kind.UUID:
+                return f"replace({name}::text, '-', '')"
+        return None
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
             return column.field.get_prep_value  # inet has notations of its own; this gives Django's

@@ -20,7 +20,8 @@ from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
 from .lines import SQLiteLines
 from .loading import ManyWriter
-from .values import SQLiteValues, reads
+from .notations import reads
+from .values import SQLiteValues
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")

@@ -14,7 +14,8 @@ from ..base.digests import local_times_agree
 from ..base.lines import Form, LineField, Lines, Unrendered
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
-from .values import CLASSES, DIGITS, LOADERS, USUAL, decimal_loader, declared_digits
+from .notations import LOADERS, USUAL
+from .values import CLASSES, DIGITS, decimal_loader, declared_digits
 
 
 class SQLiteLines(Lines):

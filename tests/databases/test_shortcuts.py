@@ -1,4 +1,4 @@
-"""Rows that travel as lines of text: they arrive as those whose values are converted do."""
+"""The faster ways bring what the slow one brings: lines of text, and values that nothing was found against."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from django.db.models import Model, QuerySet
 
 from migrator.databases import transfer
 from migrator.databases.copy import batch_migrate
-from migrator.databases.engines.base.engine import Engine
-from migrator.databases.engines.mysql.engine import MySQL
-from migrator.databases.engines.postgresql.engine import PostgreSQL
+from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.outcome import Outcome
 from migrator.databases.values import Answer
 from migrator.errors import MigratorError
@@ -32,17 +30,19 @@ LINE_PAIRS = [*(pair for pair in PAIRS if pair.engines[1] == "postgresql"), *FIL
 LABELS = [model._meta.label for model in EDGES]
 
 
-@pytest.fixture(params=LINE_PAIRS, ids=str)
-def line_pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
-    """Run the test once per pair of engines between which rows can travel as lines."""
+@pytest.fixture(params=[*PAIRS, *FILE_PAIRS], ids=str)
+def any_pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
+    """Run the test once per pair of engines, and ways to load rows."""
     pair: Pair = request.param
     databases.fresh(*pair)
     return pair
 
 
-def without_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for engine in (PostgreSQL, MySQL):
-        monkeypatch.setattr(engine, "text_writer", Engine.text_writer)
+def take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every value looked at and converted."""
+    for name in ("line_fields", "trusted"):
+        monkeypatch.setattr(f"migrator.databases.plan.{name}", lambda *arguments: None)
+    monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
 
 
 def never_carefully(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,21 +69,23 @@ def as_stored(alias: str, model: type[Model]) -> list[Any]:
     )
 
 
-def test_lines_bring_what_values_bring(line_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_brings_what_the_slow_way_brings(any_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every edge value of every type of field is stored the same, down to the database's own text for it."""
     for model, edges in EDGES.items():
-        insert_rows(
-            model, line_pair.source, labelled([edge for edge in edges if held_exactly(edge, *line_pair.engines)])
-        )
+        held = [edge for edge in edges if held_exactly(edge, *any_pair.engines)]
+        insert_rows(model, any_pair.source, labelled(held))
     with monkeypatch.context() as patched:
         never_carefully(patched)
-        outcome = move(line_pair, LABELS)
-    assert {label for label, method in methods(outcome).items() if method != "text"} == by_values(*line_pair.engines)
-    by_lines = {model: as_stored(line_pair.dest, model) for model in EDGES}
-    without_lines(monkeypatch)
-    assert "text" not in methods(move(line_pair, LABELS)).values()
+        outcome = move(any_pair, LABELS)
+    if any_pair in LINE_PAIRS:
+        by_rows = {label for label, method in methods(outcome).items() if method != "text"}
+        assert by_rows == by_values(*any_pair.engines)
+    brought = {model: as_stored(any_pair.dest, model) for model in EDGES}
+    take_the_slow_way(monkeypatch)
+    slow = {method.partition(";")[0] for method in methods(move(any_pair, LABELS)).values()}
+    assert slow == {"rows"}
     for model in EDGES:
-        assert by_lines[model] == as_stored(line_pair.dest, model), model
+        assert brought[model] == as_stored(any_pair.dest, model), model
 
 
 def by_values(source: str, dest: str) -> set[str]:
@@ -126,18 +128,20 @@ def test_looks_at_every_value_where_the_source_has_no_snapshot_of_it(databases: 
 
 
 @pytest.mark.parametrize("is_looked_at", [True, False], ids=["looked-at", "not-looked-at"])
-def test_lines_and_values_reject_the_same_rows(
-    line_pair: Pair, is_looked_at: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_rejects_what_the_slow_way_rejects(
+    any_pair: Pair, is_looked_at: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """That holds even where nothing has looked at the values before, as long as the source's text tells them apart."""
+    """For lines of text that holds even where nothing has looked at the values before."""
     if not is_looked_at:
-        if line_pair.engines[0] == "postgresql":
-            pytest.skip("COPY renders whatever there is: its values have to be looked at before")
+        if any_pair not in LINE_PAIRS or any_pair.engines[0] == "postgresql":
+            pytest.skip("these values have to be looked at before")
         monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: Answer())
-    found = list(insert_all_dirt(line_pair.source))
-    by_lines = outcome_of(line_pair, found, tmp_path / "lines")
-    without_lines(monkeypatch)
-    assert by_lines == outcome_of(line_pair, found, tmp_path / "values")
+    # Within SQLite even what Python cannot read arrives as it is.
+    monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
+    found = list(insert_all_dirt(any_pair.source))
+    brought = outcome_of(any_pair, found, tmp_path / "brought")
+    take_the_slow_way(monkeypatch)
+    assert brought == outcome_of(any_pair, found, tmp_path / "slowly")
 
 
 def insert_all_dirt(alias: str) -> Iterator[type[Model]]:
