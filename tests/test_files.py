@@ -102,7 +102,7 @@ def test_keeps_the_old_file_where_the_new_one_cannot_be_finished(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    with pytest.raises(MigratorError, match="report.txt' cannot be written: No space left on device"):
+    with pytest.raises(MigratorError, match=r"report\.txt' cannot be written: No space left on device"):
         replace_private(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
