@@ -1,5 +1,6 @@
 """A private MariaDB whose tests' user has rights on the tests' databases alone."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -31,7 +32,15 @@ class MariaDB(Server):
     def _data(self) -> Path:
         return self.directory / "data"
 
+    @property
+    def _temporary(self) -> Path:
+        # A server that starts removes the temporary tables it finds, and those of another would crash that one.
+        return self.directory / "tmp"
+
     def prepare(self) -> None:
+        self._temporary.mkdir()
+        if self.user:
+            shutil.chown(self._temporary, self.user)
         install = find_program("mariadb-install-db") or self.program.with_name("mariadb-install-db")
         # root comes in through the socket alone, which lies in a directory nobody else can enter.
         run(
@@ -39,6 +48,7 @@ class MariaDB(Server):
                 install,
                 "--no-defaults",
                 f"--datadir={self._data}",
+                f"--tmpdir={self._temporary}",
                 "--skip-test-db",
                 "--auth-root-authentication-method=socket",
             ],
@@ -57,6 +67,7 @@ class MariaDB(Server):
             "--no-defaults",
             "--skip-name-resolve",
             f"--datadir={self._data}",
+            f"--tmpdir={self._temporary}",
             f"--socket={self.directory / 'socket'}",
             f"--pid-file={self.directory / 'pid'}",
             f"--init-file={self.directory / 'start.sql'}",
