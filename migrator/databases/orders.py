@@ -78,7 +78,8 @@ def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[Order
 
     Raises :exc:`~migrator.workers.CannotWork` where a server takes no more sessions.
     """
-    load = dataclasses.replace(load, retries=dataclasses.replace(load.retries, progress=Telling(tell)))
+    retries = dataclasses.replace(load.retries, progress=Telling(tell))
+    load = dataclasses.replace(load, retries=retries, rejects=load.rejects.for_another_process())
     source, dest = load.ends.source, load.ends.dest
     dest.worker = number
     dest.forget_session()

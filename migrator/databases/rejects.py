@@ -62,6 +62,10 @@ class Rejects:
     def settle(self) -> None:
         """Take note that what was noted is committed, and that its rows will not be met again."""
 
+    def for_another_process(self) -> Rejects:
+        """Give what a process that works beside this one notes rows with."""
+        return self
+
     def close(self) -> None:
         """Release the file, if there is one."""
 
@@ -106,6 +110,9 @@ class RejectFile(Rejects):
 
     def settle(self) -> None:
         self._written.clear()
+
+    def for_another_process(self) -> Rejects:
+        return RejectFile(self._path)  # a lock on an inherited file would be everybody's
 
     def close(self) -> None:
         self._file.close()

@@ -84,7 +84,7 @@ def find_change(
     with progress.task(f"{table.table.label} (re-check)", written) as task:
         for chunk in done:
             found = Found()
-            with route.source.reading_everything():
+            with route.source.reading_everything(), route.dest.reading_everything():
                 differing = list(differing_rows(source, dest, chunk.bounds(), route.restriction, found))
             if found.there != chunk.rows_written:  # some are gone from the source, and their keys with them
                 return _unless_mixed(from_the_start, adds_rows=adds_rows)

@@ -17,6 +17,9 @@ from ..base.values import Unstorable
 from .notations import LOADERS, USUAL
 from .values import CLASSES, DIGITS, decimal_loader, declared_digits
 
+# In characters or bytes.
+LONGEST = 1024 * 1024
+
 
 class SQLiteLines(Lines):
     """Lines by ``||``, which is NULL where one of its parts is."""
@@ -45,9 +48,9 @@ class SQLiteLines(Lines):
             case Form.DECIMAL:
                 return _decimal_text(name, *declared_digits(column))
             case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
-                return _escaped(name)
+                return _unless_long(name, _escaped(name))
             case Form.BINARY:
-                return f"'\\\\x' || hex({name})"
+                return _unless_long(name, f"'\\\\x' || hex({name})")
             case Form.SPAN:
                 return _span(name)
             case Form.DATE | Form.TIME | Form.DATETIME | Form.UUID:
@@ -74,6 +77,11 @@ def _block(rows: Sequence[Row]) -> bytes:
         return "".join([line for (line,) in rows]).encode()
     except TypeError:
         raise Unrendered from None
+
+
+def _unless_long(name: str, text: str) -> str:
+    """Leave long values to the way in which each is held in memory once, and not once for every step of SQL."""
+    return f"CASE WHEN length({name}) <= {LONGEST} THEN {text} END"
 
 
 def _escaped(name: str) -> str:
