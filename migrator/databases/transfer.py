@@ -117,6 +117,7 @@ def _timed_blocks(route: Route, bounds: Bounds, tally: Tally) -> Generator[bytes
         for block in _timed(blocks, tally):
             tally.rows_read += block.count(b"\n")  # one a line: those in values are escaped
             yield block
+            del block  # it may be large, and so may the next
 
 
 def _copy_values(route: Route, bounds: Bounds) -> Tally:
@@ -153,6 +154,7 @@ def _timed(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
         if batch is None:
             return
         yield batch
+        del batch  # it may be large, and so may the next
 
 
 def convert_rows(rows: Sequence[Row], conversions: Sequence[Conversion]) -> Sequence[Row]:

@@ -101,8 +101,8 @@ class MySQLLines(Lines):
         ):
             cursor.execute(*prepared(sql, params))
             while rows := cursor.fetchmany(size):
-                yield _block(rows)
                 size = next_fetch(rows, size)
+                yield _block(rows)
 
 
 def _block(rows: Sequence[Row]) -> bytes:

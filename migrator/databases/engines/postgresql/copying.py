@@ -110,6 +110,7 @@ def copy_in(connection: BaseDatabaseWrapper, statement: str, blocks: Iterable[by
             with cursor.cursor.copy(statement) as copy:
                 for block in counted:
                     copy.write(block)
+                    del block  # it may be large, and so may the next
         else:
             try:
                 cursor.cursor.copy_expert(statement, counted)
@@ -133,6 +134,7 @@ class _Counted:
         for block in self._blocks:
             self.size += len(block)
             yield block
+            del block
 
     def read(self, size: int = -1) -> bytes:
         try:

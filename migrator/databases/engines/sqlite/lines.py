@@ -17,8 +17,9 @@ from ..base.values import Unstorable
 from .notations import LOADERS, USUAL
 from .values import CLASSES, DIGITS, decimal_loader, declared_digits
 
+ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 # In characters or bytes.
-LONGEST = 1024 * 1024
+LONGEST_IN_SQL = 10_000
 
 
 class SQLiteLines(Lines):
@@ -48,9 +49,9 @@ class SQLiteLines(Lines):
             case Form.DECIMAL:
                 return _decimal_text(name, *declared_digits(column))
             case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
-                return _unless_long(name, _escaped(name))
+                return _unless_long("text", name, _escaped(name))
             case Form.BINARY:
-                return _unless_long(name, f"'\\\\x' || hex({name})")
+                return _unless_long("binary", name, f"'\\\\x' || hex({name})")
             case Form.SPAN:
                 return _span(name)
             case Form.DATE | Form.TIME | Form.DATETIME | Form.UUID:
@@ -68,26 +69,28 @@ class SQLiteLines(Lines):
         with self.connection.cursor() as cursor:
             cursor.execute(*prepared(sql, params))
             while rows := cursor.fetchmany(size):
-                yield _block(rows)
                 size = next_fetch(rows, size)
+                yield _block(rows)
 
 
-def _block(rows: Sequence[Row]) -> bytes:
+def _block(rows: list[Row]) -> bytes:
+    """Make one block of rows, which are forgotten before it is loaded: they may be large."""
     try:
         return "".join([line for (line,) in rows]).encode()
     except TypeError:
         raise Unrendered from None
+    finally:
+        rows.clear()
 
 
-def _unless_long(name: str, text: str) -> str:
-    """Leave long values to the way in which each is held in memory once, and not once for every step of SQL."""
-    return f"CASE WHEN length({name}) <= {LONGEST} THEN {text} END"
+def _unless_long(form: str, name: str, text: str) -> str:
+    """Leave long values to our own function, for SQLite keeps what each step makes of them until the last row."""
+    return f"CASE WHEN length({name}) > {LONGEST_IN_SQL} THEN migrator_field('{form}', {name}) ELSE {text} END"
 
 
-def _escaped(name: str) -> str:
-    text = f"replace({name}, '\\', '\\\\')"
-    for character, letter in (("\t", "t"), ("\n", "n"), ("\r", "r")):
-        text = f"replace({text}, '{character}', '\\{letter}')"
+def _escaped(text: str) -> str:
+    for character, escape in ESCAPES:
+        text = f"replace({text}, '{character}', '{escape}')"
     return text
 
 
@@ -128,7 +131,15 @@ def _address(value: str) -> str | None:
     return value if str(ipaddress.ip_address(value)) == value or "." in value else None
 
 
+def _text(value: str) -> str:
+    for character, escape in ESCAPES:
+        value = value.replace(character, escape)
+    return value
+
+
 RENDERERS: Mapping[str, Callable[[Any], str | None]] = {
+    "text": _text,
+    "binary": lambda value: "\\\\x" + value.hex(),
     "float": lambda value: repr(float(value)),
     "date": lambda value: str(LOADERS["date"](value)),
     "time": lambda value: str(LOADERS["time"](value)),
