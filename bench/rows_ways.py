@@ -68,7 +68,7 @@ def _peers() -> list[Way]:
     }
     return [
         Way("loop of iterator() and save()", "naive", _inside("naive"), is_slow=True, has_start=False),
-        Way("bulk_create by 5,000", "peer", _inside("bulk"), has_start=False),
+        Way("bulk_create by 5,000", "peer", _inside("bulk"), is_slow=True, has_start=False),
         Way("dumpdata, loaddata", "slow peer", _inside("fixture"), is_slow=True, has_start=False),
         Way("pg_dump -Fc | pg_restore", "peer", _dump_piped(), **only),
         Way("pg_dump -Fc -Z0 | pg_restore", "peer", _dump_piped("-Z0"), **only),

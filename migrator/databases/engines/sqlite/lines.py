@@ -20,6 +20,7 @@ from .values import CLASSES, DIGITS, decimal_loader, declared_digits
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 # In characters or bytes.
 LONGEST_IN_SQL = 10_000
+LONGEST = 1024 * 1024
 
 
 class SQLiteLines(Lines):
@@ -84,8 +85,12 @@ def _block(rows: list[Row]) -> bytes:
 
 
 def _unless_long(form: str, name: str, text: str) -> str:
-    """Leave long values to our own function, for SQLite keeps what each step makes of them until the last row."""
-    return f"CASE WHEN length({name}) > {LONGEST_IN_SQL} THEN migrator_field('{form}', {name}) ELSE {text} END"
+    """Leave long values to our own function, for SQLite keeps what each step makes of them until the last row.
+
+    Very long ones would still be in memory too often, so their rows are looked at one by one.
+    """
+    ours = f"WHEN length({name}) <= {LONGEST} THEN migrator_field('{form}', {name})"
+    return f"CASE WHEN length({name}) <= {LONGEST_IN_SQL} THEN {text} {ours} END"
 
 
 def _escaped(text: str) -> str:
