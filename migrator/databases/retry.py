@@ -103,7 +103,6 @@ class Retries:
         if dest.is_intact():
             return
         dest.connection.close()
-        dest.connect()
         dest.open_destination()
         dest.end_lost_session()
         self._lock_again()

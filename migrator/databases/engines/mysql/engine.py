@@ -84,6 +84,7 @@ class MySQL(Engine):
         return Endpoint(self.alias, f"{self.display_name} {version}", database, host)
 
     def _open(self) -> None:
+        self.connect()
         present = self._variables(SESSION_SETTINGS)
         changes = [f"SESSION {name} = {seconds}" for name, seconds in SESSION_SETTINGS.items() if name in present]
         self.execute(f"SET {', '.join(changes)}")
@@ -96,7 +97,6 @@ class MySQL(Engine):
     def _another(self) -> MySQL:
         other = type(self)(self.connection.copy())
         other.link_timeout = self.link_timeout
-        other.connect()
         other._open()
         return other
 

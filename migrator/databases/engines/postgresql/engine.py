@@ -79,6 +79,7 @@ class PostgreSQL(Engine):
         )
 
     def _open(self) -> None:
+        self.connect()
         self._refuse_pooler()
         for name, value in SESSION_SETTINGS.items():
             # Older servers lack some, and each has a setting of the server's own where it lacks it.
@@ -139,7 +140,6 @@ class PostgreSQL(Engine):
     def join_snapshot(self, reader: int) -> None:
         self._is_reader = True
         self.connection.close()
-        self.connect()
         self._begin_reading()
         try:
             # The server gave this name; where parameters are bound by the server it could not be one.

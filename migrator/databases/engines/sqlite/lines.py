@@ -20,7 +20,7 @@ from .values import CLASSES, DIGITS, decimal_loader, declared_digits
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 # In characters or bytes.
 LONGEST_IN_SQL = 10_000
-LONGEST = 1024 * 1024
+LONGEST = 4 * 1024 * 1024
 
 
 class SQLiteLines(Lines):
