@@ -17,7 +17,7 @@ from ..base.lines import Form, LineField, Lines
 from ..base.session import prepared
 
 BLOCK_BYTES = 128 * 1024
-BLOCKS_AHEAD = 4
+BLOCKS_AHEAD = 1  # they may be large
 
 FORMS: Mapping[Kind, Form] = {
     Kind.INTEGER: Form.INTEGER,
