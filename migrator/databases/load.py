@@ -48,7 +48,7 @@ class Load:
         return self.retries.run(action)
 
     def copy_all(self, tallies: dict[str, Tally], *, but: Collection[str] = ()) -> None:
-        """Copy the tables one after the other, except those that are named and that the destination still has."""
+        """Copy the tables one after the other, except those that are complete already: ``but`` names them."""
         for group in self.plan.groups:
             if all(planned.table.name in but for planned in group):
                 continue

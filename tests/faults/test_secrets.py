@@ -21,7 +21,7 @@ from tests.databases.test_resume import wait_for_chunks
 from tests.manage import Finished
 from tests.management.running import another_alias, contents, entry_of, execute, run
 from tests.servers.base import PASSWORD
-from tests.servers.databases import PAIRS, Pair, engine_of
+from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp.models import CharValue, Empty, UniqueCode
 
 from .oracle import THREE_PAIRS, Oracle, assert_ended, words
@@ -207,7 +207,7 @@ def values(alias: str) -> list[Any]:
         return [tuple(row) for row in cursor.fetchall()]
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str, indirect=True)
+@pytest.mark.parametrize("pair", [*PAIRS, *FILE_PAIRS], ids=str, indirect=True)
 def test_names_are_only_names(pair: Pair, weird: Any) -> None:
     given = [(1, "it's"), (2, 'a "b" `c`'), (7, "%s %%"), (9, "; DROP TABLE testapp_empty; --")]
     insert_rows(Empty, pair.dest, [{"name": "still there"}])

@@ -54,7 +54,7 @@ class LineLoader(TextWriter):
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._connection = engine.connection
-        quote = engine.connection.ops.quote_name
+        quote = engine.identifier
         columns = [f"@value{n}" if t.kind is Kind.BINARY else quote(t.name) for n, t in enumerate(targets)]
         # Behind the backslash and the x are two digits for every byte.
         binary = [
