@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -12,6 +12,8 @@ from typing import Any
 
 BATCH = 5_000
 LABELS = 500
+# More rows are made by the database itself, of these.
+MOST_MADE = 1_000_000
 FIRST = datetime(2015, 1, 1, tzinfo=UTC)
 WORDS = (
     "amber", "birch", "cedar", "dune", "ember", "flint", "grove", "hazel", "iris", "juniper", "knoll", "larch",
@@ -38,6 +40,36 @@ def shape_model(name: str) -> Any:
 
 def fill_shop(alias: str, rows: int) -> None:
     """Fill an empty shop with about that many rows in all."""
+    times = -(-rows // MOST_MADE)
+    _fill_once(alias, rows // times)
+    if times > 1:
+        _, customer, order, link = shop_models()
+        owner = {"customer_id": f"customer_id + {{number}} * {_largest(alias, customer)}"}
+        _repeat(alias, customer, times, {"email": "replace(email, '@', '.{number}@')"})
+        _repeat(alias, order, times, owner)
+        _repeat(alias, link, times, owner)
+
+
+def _largest(alias: str, model: Any) -> int:
+    return int(model.objects.using(alias).latest("pk").pk)
+
+
+def _repeat(alias: str, model: Any, times: int, changes: Mapping[str, str]) -> None:
+    """Have a table's rows inserted again with other keys, until they are so many times as many."""
+    from django.db import connections, transaction
+
+    largest, table = _largest(alias, model), model._meta.db_table
+    names = [field.column for field in model._meta.local_concrete_fields]
+    changes = {"id": f"id + {{number}} * {largest}", **changes}
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        for number in range(1, times):
+            values = ", ".join(changes.get(name, name).format(number=number) for name in names)
+            cursor.execute(
+                f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table} WHERE id <= {largest}"
+            )
+
+
+def _fill_once(alias: str, rows: int) -> None:
     customers, orders = max(1, int(rows * CUSTOMERS)), int(rows * ORDERS)
     labels = min(LABELS, rows // 10 + 1)
     links = max(0, rows - customers - orders - labels)

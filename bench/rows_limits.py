@@ -1,5 +1,6 @@
 """How fast a database takes the shop's rows at all: its own bulk load of a ready file, indexes and foreign keys off.
 
+They are put back, and foreign keys that this does not check are looked up: in the end all of them hold.
 The file is made from the source of the destination's own engine, which holds the same rows; making it is not timed.
 """
 
@@ -87,18 +88,22 @@ def _tables() -> list[str]:
 def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     """Give a connection for loading, its indexes and foreign keys taken off before and put back after, all timed."""
     from migrator.databases.ends import open_engine
+    from migrator.databases.references import find_dangling
     from migrator.databases.tables import table_of
 
     engine = open_engine(alias)
     engine.open_destination()
     seconds: list[float] = []
     started = time.perf_counter()
-    items = [item for model in shop_models() for item in engine.catalogue.removable(table_of(model), indexes=True)]
+    tables = [table_of(model) for model in shop_models()]
+    items = [item for table in tables for item in engine.catalogue.removable(table, indexes=True)]
     for item in items:
         engine.catalogue.take_off(item)
     yield engine.connection, seconds
     for is_key in (False, True):  # a foreign key may need an index of another table
         engine.catalogue.put_back([item for item in items if (item.kind != "index") is is_key])
     engine.catalogue.refresh_statistics(_tables())
+    if engine.can_switch_off_foreign_keys and find_dangling(engine, tables):
+        raise AssertionError(f"foreign keys of {alias} lead nowhere")
     seconds.append(time.perf_counter() - started)
     engine.close()

@@ -22,6 +22,8 @@ from django.db.backends.utils import CursorWrapper
 from django.db.utils import OperationalError, ProgrammingError
 
 ENGINES = ("sqlite", "postgresql", "mysql")
+# The longest that the server's own vacuum of a table may take.
+VACUUM_SECONDS = 60
 
 
 class Pair(NamedTuple):
@@ -282,11 +284,12 @@ class _PostgreSQL(_OnServer):
     def drop(self, alias: str) -> None:
         super().drop(alias)
         statement = f"DROP DATABASE IF EXISTS {self.name(alias)} WITH (FORCE)"
-        try:
-            self.administer(alias, statement)
-        except ProgrammingError:  # the server's own vacuum was there, which only its owner may end
+        for _ in range(VACUUM_SECONDS):
+            with suppress(ProgrammingError):  # the server's own vacuum is there, which only its owner may end
+                self.administer(alias, statement)
+                return
             time.sleep(1)
-            self.administer(alias, statement)
+        self.administer(alias, statement)
 
     def drop_all(self) -> None:
         super().drop_all()
