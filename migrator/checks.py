@@ -67,7 +67,7 @@ def _check_chunk_size(given: dict[str, Any]) -> list[CheckMessage]:
         return [
             Error(
                 f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a whole number above zero.",
-                hint="Leave it out for the default of 10,000 rows.",
+                hint="Leave it out for what suits the databases.",
                 id="migrator.E005",
             )
         ]

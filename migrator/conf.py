@@ -50,7 +50,7 @@ class Settings:
     """What a project may set in ``MIGRATOR``.
 
     ``PROTECTED``: database aliases that may never be a destination.
-    ``CHUNK_SIZE``: rows in a chunk, where ``--chunk-size`` does not say.
+    ``CHUNK_SIZE``: rows in a chunk, where ``--chunk-size`` does not say; ``None`` for what suits the databases.
     ``RETRY_FOR``: seconds for which a passing fault of the destination is waited for.
     ``LINK_TIMEOUT``: seconds without a sign of life after which the link to a database counts as lost.
     ``SESSIONS``: the two stores that ``migrator.sessions.transition`` keeps, and which of them decides.
@@ -58,7 +58,7 @@ class Settings:
     """
 
     PROTECTED: tuple[str, ...] = ()
-    CHUNK_SIZE: int = DEFAULT_CHUNK_SIZE
+    CHUNK_SIZE: int | None = None
     RETRY_FOR: float = DEFAULT_RETRY_FOR
     LINK_TIMEOUT: int = DEFAULT_LINK_TIMEOUT
     SESSIONS: Sessions | None = None

@@ -73,7 +73,7 @@ def test_e005_chunk_size_is_no_whole_number_above_zero(size: Any) -> None:
     assert errors({"CHUNK_SIZE": size}) == [
         Error(
             f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a whole number above zero.",
-            hint="Leave it out for the default of 10,000 rows.",
+            hint="Leave it out for what suits the databases.",
             id="migrator.E005",
         )
     ]
@@ -116,6 +116,6 @@ def test_no_command_runs_with_a_wrong_setting() -> None:
 
 
 def test_settings_have_defaults() -> None:
-    assert conf.load() == conf.Settings(PROTECTED=(), CHUNK_SIZE=10_000)
+    assert conf.load() == conf.Settings(PROTECTED=(), CHUNK_SIZE=None)
     with override_settings(MIGRATOR={"PROTECTED": ["default"], "CHUNK_SIZE": 5}):
         assert conf.load() == conf.Settings(PROTECTED=("default",), CHUNK_SIZE=5)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..conf import DEFAULT_CHUNK_SIZE
 from ..errors import UsageError
 from ..files import check_target
 from ..progress import Progress
@@ -19,9 +20,12 @@ RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put
 
 @dataclass(frozen=True)
 class Choices:
-    """How a run is to be made; each is an option of the commands."""
+    """How a run is to be made; each is an option of the commands.
 
-    chunk_size: int
+    ``chunk_size`` is ``None`` where nobody has chosen the rows in a chunk.
+    """
+
+    chunk_size: int | None
     replace: str | None = None
     update: bool = False
     dry_run: bool = False
@@ -35,6 +39,11 @@ class Choices:
     keep_journal: bool = False
     jobs: int = 1
     resume_hint: str = RESUME_HINT
+
+    @property
+    def rows_compared_at_once(self) -> int:
+        """The rows in a chunk of a comparison."""
+        return DEFAULT_CHUNK_SIZE if self.chunk_size is None else self.chunk_size
 
     @property
     def jobs_used(self) -> int:
@@ -68,7 +77,7 @@ def check_choices(choices: Choices, dest: str) -> None:
         raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
     if choices.trust_done and not choices.resume:
         raise UsageError("--trust-done goes with --resume.")
-    if choices.chunk_size < 1:
+    if choices.chunk_size is not None and choices.chunk_size < 1:
         raise UsageError(f"chunk_size is {choices.chunk_size}; it is a number of rows above zero.")
     if not 1 <= choices.jobs <= MOST_WORKERS:
         raise UsageError(f"jobs is {choices.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.")

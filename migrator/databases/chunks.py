@@ -9,6 +9,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,13 +84,14 @@ def find_bounds(
     key is one range.
     """
     lower: Key | None = None
-    while key and rows > size:
-        upper = _upper_bound(engine, table, key, Bounds(lower), size, restriction)
-        if upper is None:
-            break
-        yield Bounds(lower, upper)
-        lower = upper
-        rows -= size
+    with engine.following_keys() if key and rows > size else nullcontext():
+        while key and rows > size:
+            upper = _upper_bound(engine, table, key, Bounds(lower), size, restriction)
+            if upper is None:
+                break
+            yield Bounds(lower, upper)
+            lower = upper
+            rows -= size
     yield Bounds(lower, None)
 
 

@@ -71,7 +71,7 @@ def verify_counts(
             contents = compare_contents(
                 [Pairing(table, left, right, rows[table.name]) for table in selection.tables],
                 sample=chosen,
-                chunk_size=chunk_size or conf.load().CHUNK_SIZE,
+                chunk_size=chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE,
                 most=max_diffs,
                 progress=progress or Progress(),
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import Error
 
+from ..conf import DEFAULT_CHUNK_SIZE
 from ..errors import Interrupted, MigratorError
 from ..progress import Task
 from ..report import plural
@@ -19,9 +20,9 @@ from .engines.base.catalogue import TakenOff
 from .engines.base.engine import SnapshotLost
 from .journal import BEAT_SECONDS
 from .load import Load
-from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, open_worker
+from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics, open_worker
 from .route import Tally
-from .schedule import LoadSchedule, PutBackSchedule, Schedule
+from .schedule import LoadSchedule, PutBackSchedule, Schedule, StatisticsSchedule
 
 MOST_DEATHS = 3  # over one piece of work
 NEWS_SECONDS = 0.2
@@ -64,7 +65,7 @@ class Crew:
         """Copy the plan's tables; return those that are complete, which are all unless no worker is left."""
         load, plan = self._load, self._load.plan
         keeps_order = plan.adds_rows and not load.ends.dest.can_switch_off_foreign_keys
-        schedule = LoadSchedule(plan, load.chunk_size, keeps_order=keeps_order)
+        schedule = LoadSchedule(plan, load.chunk_size or DEFAULT_CHUNK_SIZE, keeps_order=keeps_order)
         total = sum(planned.source_rows for planned in plan.tables)
         label = f"{plural(len(plan.tables), 'table')}, {plural(load.ends.jobs, 'process', 'processes')}"
         with load.progress.task(label, total) as task:
@@ -89,6 +90,12 @@ class Crew:
         with self._load.progress.task("indexes and foreign keys", len(items), unit="objects") as task:
             self._work_off(schedule, done)
         return schedule.left()
+
+    def refresh_statistics(self) -> bool:
+        """Let the planner know of the plan's tables; tell whether that is complete."""
+        schedule = StatisticsSchedule({planned.table.name: planned.source_rows for planned in self._load.plan.tables})
+        self._work_off(schedule, lambda order, answer: None)
+        return schedule.is_empty()
 
     # -- how it is done -----------------------------------------------------------------------------------------
 
@@ -220,6 +227,8 @@ class Crew:
                 return f"while it copied {', '.join(labels[table] for table in tables)}"
             case PutBack(items):
                 return f"while it put back {items[0].kind} {items[0].name!r} of {labels.get(items[0].table)}"
+            case RefreshStatistics(table):
+                return f"while it had the statistics of {labels[table]} refreshed"
 
     def _range(self, table: str, number: int) -> str:
         bounds = self._load.again(lambda: self._load.journal.chunk(number)).bounds()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from django.db import transaction
 
-from ..progress import Progress, Task
+from ..conf import DEFAULT_CHUNK_SIZE
+from ..progress import Progress
+from .ahead import ReadAhead
 from .chunks import find_bounds
 from .ends import Ends
 from .journal import DONE, Chunk, Journal
@@ -28,7 +31,7 @@ class Load:
     plan: Plan
     journal: Journal
     rejects: Rejects
-    chunk_size: int
+    chunk_size: int | None
     retries: Retries
 
     @property
@@ -38,6 +41,12 @@ class Load:
     @property
     def progress(self) -> Progress:
         return self.retries.progress
+
+    def rows_in_chunk(self, planned: TablePlan) -> int:
+        """Choose how many rows of a table are copied in one transaction, where nobody has chosen."""
+        if self.chunk_size is not None:
+            return self.chunk_size
+        return max(DEFAULT_CHUNK_SIZE, planned.route.rows_in_chunk(planned.source_rows))
 
     def check(self) -> None:
         """Raise where the work shall end between two chunks."""
@@ -73,21 +82,23 @@ class Load:
         """Copy what is not copied of a table yet."""
         chunks = self.again(lambda: self.chunks_of(planned))
         tally = tallies[planned.table.name] = done_before(chunks)
-        with self.progress.task(planned.table.label, planned.source_rows, done=tally.rows_read) as task:
+        pending = [chunk for chunk in chunks if chunk.state != DONE]
+        with (
+            self.progress.task(planned.table.label, planned.source_rows, done=tally.rows_read) as task,
+            closing(self.copy_chunks(planned, pending)) as copies,
+        ):
+            for copied in copies:
+                tally.add(copied)
+                task.advance(copied.rows_read)
+
+    def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[Tally]:
+        """Copy chunks of a table, each again where a fault passes."""
+        route = planned.route
+        with ReadAhead(route, [chunk.bounds() for chunk in chunks]) as ahead:
             for chunk in chunks:
-                if chunk.state != DONE:
-                    self.check()
-                    self._copy(planned, chunk, tally, task)
-                    self.again(self.journal.beat)
-
-    def _copy(self, planned: TablePlan, chunk: Chunk, tally: Tally, task: Task) -> None:
-        copied = self.copy_chunk(planned, chunk)
-        tally.add(copied)
-        task.advance(copied.rows_read)
-
-    def copy_chunk(self, planned: TablePlan, chunk: Chunk) -> Tally:
-        """Copy one chunk, again where a fault passes."""
-        return copy_with_retries(planned.route, chunk, self.journal, self.rejects, self.retries)
+                self.check()
+                yield copy_with_retries(route, chunk, self.journal, self.rejects, self.retries, ahead)
+                self.retries.run(self.journal.beat, ahead.stop)
 
     def chunks_of(self, planned: TablePlan) -> list[Chunk]:
         """Return a table's chunks, after cutting it if that has not been done."""
@@ -95,7 +106,7 @@ class Load:
         if chunks := self.journal.chunks(table.name):
             return chunks
         bounds = find_bounds(
-            route.source, table.name, table.key, planned.source_rows, self.chunk_size, route.restriction
+            route.source, table.name, table.key, planned.source_rows, self.rows_in_chunk(planned), route.restriction
         )
         return self.journal.add_chunks(table.name, bounds)
 

@@ -270,8 +270,8 @@ class Move:
             for name, seconds in by_table.items():
                 self._tallies[name].indexing += seconds
         self._retries.run(lambda: reset_counters(plan))
-        if plan.tables:
-            names = [planned.table.name for planned in plan.tables]
+        names = [planned.table.name for planned in plan.tables]
+        if names and not (crew and crew.refresh_statistics()):
             self._retries.run(lambda: self._ends.dest.catalogue.refresh_statistics(names))
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ class Move:
             raise Declined("Nothing was written.")
         progress, check = self._watcher.progress, self._interrupts.check
         with ExitStack() as stack:
-            found = find_updates(plan, chunk_size=self._choices.chunk_size, progress=progress, check=check)
+            found = find_updates(plan, chunk_size=self._choices.rows_compared_at_once, progress=progress, check=check)
             for difference in found:
                 stack.callback(difference.close)
             updates = {difference.planned.table.name: difference.update for difference in found}

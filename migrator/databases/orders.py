@@ -58,7 +58,14 @@ class PutBack:
     items: tuple[TakenOff, ...]
 
 
-Order = CutTable | CopyChunk | CopyTable | CopyGroup | PutBack
+@dataclass(frozen=True)
+class RefreshStatistics:
+    """Let the query planner know of a table's rows."""
+
+    table: str
+
+
+Order = CutTable | CopyChunk | CopyTable | CopyGroup | PutBack | RefreshStatistics
 Cut = tuple[Tally, list[int]]
 
 
@@ -143,6 +150,8 @@ class _Hand:
                 return self._copy_group([self._planned[table] for table in tables])
             case PutBack(items):
                 return self._put_back(items)
+            case RefreshStatistics(table):
+                return self._load.again(lambda: self._load.ends.dest.catalogue.refresh_statistics([table]))
 
     def _cut(self, planned: TablePlan) -> Cut:
         chunks = self._load.again(lambda: self._load.chunks_of(planned))
@@ -150,7 +159,8 @@ class _Hand:
 
     def _copy_chunk(self, planned: TablePlan, number: int) -> Tally:
         chunk = self._load.again(lambda: self._load.journal.chunk(number))
-        return self._load.copy_chunk(planned, chunk)
+        (tally,) = self._load.copy_chunks(planned, [chunk])
+        return tally
 
     def _copy_table(self, planned: TablePlan) -> Tally:
         tallies: dict[str, Tally] = {}

@@ -11,13 +11,14 @@ from .columns import conversions
 from .ends import Ends
 from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Endpoint
+from .engines.base.lines import LineField
 from .findings import Finding
 from .identity import Mappings, made_by_migrate
 from .ordering import is_cycle, load_order
 from .route import Route
 from .schema import StoredTables
 from .selection import LeftOut, Selection
-from .shortcuts import line_fields, trusted
+from .shortcuts import is_binary, line_fields, trusted
 from .tables import Table
 
 
@@ -37,6 +38,10 @@ class TablePlan:
     def guarded(self) -> TablePlan:
         """Have every value looked at on its way."""
         return replace(self, route=replace(self.route, fields=None, trusted=None))
+
+    def rendered_by(self, fields: tuple[LineField, ...]) -> TablePlan:
+        """Have lines made of these fields."""
+        return replace(self, route=replace(self.route, fields=fields))
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,17 @@ def _table_plan(
     dest_rows = ends.dest.count(table.name)
     where = (restriction.sql, restriction.params) if restriction else ("", ())
     return TablePlan(
-        Route(table, ends.source, ends.dest, ways, restriction, fields, plain, binds_late),
+        Route(
+            table,
+            ends.source,
+            ends.dest,
+            ways,
+            restriction,
+            fields,
+            is_binary(fields, ways, ends.source, ends.dest, here),
+            plain,
+            binds_late,
+        ),
         ends.source.count(table.name, *where),
         dest_rows,
         dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),

@@ -51,7 +51,7 @@ def make_plan(
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables)
         checked = {table.table.name: check_values(table.route, source_has[table.table.name]) for table in tables}
-        groups = tuple(tuple(t if checked[t.table.name].is_clean else t.guarded() for t in group) for group in groups)
+        groups = tuple(tuple(_settled(t, checked[t.table.name]) for t in group) for group in groups)
         findings += _check_contents(tables, checked, source_has, dest_has)
         if updates:
             findings += _check_updates(ends, tables)
@@ -84,6 +84,13 @@ def make_plan(
         updates,
         ends.jobs,
     )
+
+
+def _settled(table: TablePlan, answer: Answer) -> TablePlan:
+    """Give a table the cheapest way that is right for what was found in its values."""
+    if not answer.is_clean:
+        return table.guarded()
+    return table if answer.fields is None else table.rendered_by(answer.fields)
 
 
 def _created(ends: Ends, selection: Selection, dest_has: StoredTables) -> tuple[tuple[Table, int], ...]:

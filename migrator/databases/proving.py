@@ -27,7 +27,9 @@ def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int],
             else count_tables(ends.source, ends.dest, tables, rejected)
         )
     contents = _compare(ends, plan, choices, rejected, progress) if choices.verify == "full" else ()
-    return Verification(counts, late_counters(ends.dest, tables), tuple(find_dangling(ends.dest, tables)), contents)
+    was_loaded_without = not (plan.adds_rows or plan.updates)
+    dangling = find_dangling(ends.dest, tables, trusts_constraints=was_loaded_without)
+    return Verification(counts, late_counters(ends.dest, tables), tuple(dangling), contents)
 
 
 def _count_added(ends: Ends, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
@@ -61,5 +63,5 @@ def _compare(
         for planned in plan.tables
     ]
     return compare_contents(
-        pairings, sample=None, chunk_size=choices.chunk_size, most=MOST_DIFFERENCES, progress=progress
+        pairings, sample=None, chunk_size=choices.rows_compared_at_once, most=MOST_DIFFERENCES, progress=progress
     )

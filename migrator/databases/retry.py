@@ -12,6 +12,7 @@ from django.db import Error
 
 from ..errors import MigratorError, Refused
 from ..progress import Progress
+from .ahead import ReadAhead
 from .ends import Ends, explained
 from .engines.base.engine import Engine, Severity, SnapshotLost
 from .journal import Chunk, Journal
@@ -38,10 +39,11 @@ class Retries:
     check: Callable[[], None] = lambda: None
     is_ours: Callable[[], bool] = lambda: True
 
-    def run(self, action: Callable[[], Result]) -> Result:
+    def run(self, action: Callable[[], Result], free_source: Callable[[], None] = lambda: None) -> Result:
         """Run an action until it succeeds, fails for good, or has met passing faults for too long.
 
-        Inside a transaction it runs once, for that is tried again as a whole. Raises
+        ``free_source`` ends what another thread does in the source's session, which is looked at after a fault. Inside
+        a transaction the action runs once, for that is tried again as a whole. Raises
         :exc:`~migrator.errors.MigratorError` where the source is lost, and its snapshot with it.
         """
         if self.ends.dest.connection.in_atomic_block:
@@ -49,9 +51,11 @@ class Retries:
         deadline: float | None = None
         for number in count(1):
             try:
-                self.reconnect()
+                if number > 1 or not self.ends.dest.has_session():
+                    self.reconnect()
                 return action()
             except (ReadFailed, Error) as error:
+                free_source()
                 is_late = deadline is not None and time.monotonic() > deadline
                 reason = self._reason_to_try_again(error, is_late=is_late)
                 deadline = deadline or time.monotonic() + self.ends.retry_for
@@ -126,7 +130,9 @@ class Retries:
             time.sleep(NAP_SECONDS)
 
 
-def copy_with_retries(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, retries: Retries) -> Tally:
+def copy_with_retries(
+    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, retries: Retries, ahead: ReadAhead
+) -> Tally:
     """Copy a chunk, again if need be. What the destination has recorded as done is not done twice."""
 
     def attempt() -> Tally:
@@ -134,10 +140,10 @@ def copy_with_retries(route: Route, chunk: Chunk, journal: Journal, rejects: Rej
             chunk.refresh_from_db(using=route.dest.alias)
             return chunk.tally()
         attempts.append(1)
-        return copy_chunk(route, chunk, journal, rejects)
+        return copy_chunk(route, chunk, journal, rejects, ahead)
 
     attempts: list[int] = []
-    tally = retries.run(attempt)
+    tally = retries.run(attempt, ahead.stop)
     if not route.dest.connection.in_atomic_block:
         rejects.settle()
     return tally

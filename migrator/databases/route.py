@@ -9,7 +9,7 @@ from typing import Any
 from .chunks import Bounds, Restriction, conditions, order
 from .columns import Conversion, Way
 from .engines.base.engine import Engine, Severity
-from .engines.base.lines import LineField
+from .engines.base.lines import Block, LineField
 from .engines.base.loading import Target, TextWriter, Writer
 from .tables import Table
 
@@ -54,6 +54,8 @@ class Route:
     restriction: Restriction | None = None
     # How the source renders each column of a line, where it and the destination can do without Python's values.
     fields: tuple[LineField, ...] | None = None
+    # Both keep all columns alike, so that the rows need not become text.
+    is_binary: bool = False
     # What each column needs where nothing was found against its values; ``None`` where they have to be looked at.
     trusted: tuple[Conversion, ...] | None = None
     # References are only right once a whole group of tables is there.
@@ -70,7 +72,12 @@ class Route:
         """Let the destination copy a chunk by itself; return the rows and bytes, or ``None`` where it cannot now."""
         where, params = conditions(self.dest, self.table.key, bounds, None)
         names = [conversion.column.name for conversion in self.conversions]
-        return self.dest.copy_within(self.table.name, names, where + order(self.dest, self.table.key), params)
+        tail = where + order(self.dest, self.table.key) if where else ""  # a whole table in the order it is stored in
+        return self.dest.copy_within(self.table.name, names, tail, params)
+
+    def rows_in_chunk(self, rows: int) -> int:
+        """Tell how many rows, of so many in the table, the destination wants in a chunk at least."""
+        return self.dest.rows_in_chunk(rows, is_within=self.is_within)
 
     @property
     def method(self) -> str:
@@ -78,7 +85,7 @@ class Route:
         if self.is_within:
             return "within the destination"
         if self.fields is not None:
-            return "text"
+            return "binary" if self.is_binary else "text"
         by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
         return f"rows; through the field: {', '.join(by_field)}" if by_field else "rows"
 
@@ -106,12 +113,17 @@ class Route:
 
     def text_writer(self) -> TextWriter | None:
         """Open the destination's loader of lines; ``None`` where the rows cannot travel as lines."""
-        return None if self.fields is None else self.dest.text_writer(self.table.name, self._targets)
+        if self.fields is None:
+            return None
+        open_writer = self.dest.binary_writer if self.is_binary else self.dest.text_writer
+        return open_writer(self.table.name, self._targets)
 
-    def lines(self, bounds: Bounds) -> Generator[bytes]:
+    def lines(self, bounds: Bounds) -> Generator[Block]:
         """Read a chunk as blocks of lines, in the order of their keys; it has to be closed."""
-        selected = self.source.lines.selected([field.sql for field in self.fields or ()])
-        return self.source.lines.read(*self.query(bounds, [selected]))
+        lines = self.source.lines
+        selected = lines.selected([field.sql for field in self.fields or ()])
+        read = lines.read_binary if self.is_binary else lines.read
+        return read(*self.query(bounds, [selected]))
 
     @property
     def _targets(self) -> list[Target]:

@@ -9,7 +9,7 @@ from itertools import count
 
 from .engines.base.catalogue import TakenOff
 from .load import is_bound_late
-from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack
+from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics
 from .plan import Plan, TablePlan
 
 # Cutting comes first, for others can begin with what was cut; a group is one long piece, so it begins early, too.
@@ -112,6 +112,22 @@ class LoadSchedule(Schedule):
     def _complete(self, tables: Iterable[str]) -> None:
         self.complete.update(tables)
         self._release()
+
+
+class StatisticsSchedule(Schedule):
+    """The statistics of tables, the largest first."""
+
+    def __init__(self, rows: Mapping[str, int]) -> None:
+        self._orders: list[Order] = [RefreshStatistics(table) for table in sorted(rows, key=rows.__getitem__)]
+
+    def next(self, running: Collection[Order]) -> Order | None:
+        return self._orders.pop() if self._orders else None
+
+    def give_back(self, order: Order) -> None:
+        self._orders.append(order)
+
+    def is_empty(self) -> bool:
+        return not self._orders
 
 
 def _parents(group: Sequence[TablePlan]) -> set[str]:

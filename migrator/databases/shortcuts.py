@@ -35,6 +35,14 @@ def line_fields(
     return tuple(found)
 
 
+def is_binary(
+    fields: Sequence[LineField] | None, conversions: Sequence[Conversion], source: Engine, dest: Engine, stored: Stored
+) -> bool:
+    """Tell whether a table's rows can travel as both databases keep them."""
+    is_raw = fields is not None and all(conversion.way is Way.RAW for conversion in conversions)
+    return is_raw and dest.takes_binary(source, [stored[conversion.column.name] for conversion in conversions])
+
+
 def _field(
     conversion: Conversion, source: Engine, dest: Engine, source_stored: Stored, dest_stored: Stored
 ) -> LineField | None:

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any, TypeVar
 
 from django.db import transaction
 
 from ..errors import MigratorError
+from .ahead import ReadAhead
 from .careful import copy_carefully
 from .chunks import Bounds
 from .columns import Conversion
 from .engines.base.engine import Severity
-from .engines.base.lines import Unrendered
+from .engines.base.lines import Block, Unrendered
 from .engines.base.loading import TextWriter
 from .engines.base.session import Row
 from .journal import DONE, Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally, severity_of
 
-Batch = TypeVar("Batch", bytes, list[Row])
+Batch = TypeVar("Batch", Block, list[Row])
 
 
-def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects) -> Tally:
+def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ahead: ReadAhead | None = None) -> Tally:
     """Copy one chunk and record it as done, in one transaction. One that turns out to be done is left alone.
+
+    Its lines are taken from ``ahead``, where that is given.
 
     Raises :exc:`migrator.errors.DataRejected` for a row that cannot be stored (unless ``rejects`` skips it), and the
     database's own error for anything else.
@@ -46,13 +49,14 @@ def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects) -
         journal.save(chunk)
         rejects.commit()
 
-    return copy_rows(route, chunk.bounds(), rejects, number=chunk.number, claim=claim, record=record)
+    return copy_rows(route, chunk.bounds(), rejects, ahead, number=chunk.number, claim=claim, record=record)
 
 
 def copy_rows(
     route: Route,
     bounds: Bounds,
     rejects: Rejects,
+    ahead: ReadAhead | None = None,
     *,
     number: int = 0,
     claim: Callable[[], Tally | None] = lambda: None,
@@ -64,10 +68,10 @@ def copy_rows(
     before, nothing is copied.
     """
     try:
-        with transaction.atomic(using=route.dest.alias):
+        with ahead.stopped_on_error() if ahead else nullcontext(), transaction.atomic(using=route.dest.alias):
             if (done := claim()) is not None:
                 return done
-            tally = _copy_fast(route, bounds)
+            tally = _copy_fast(route, bounds, ahead)
             record(tally)
     except MigratorError:
         raise
@@ -88,20 +92,22 @@ def copy_rows(
 # -- the fast way -------------------------------------------------------------------------------------------------
 
 
-def _copy_fast(route: Route, bounds: Bounds) -> Tally:
+def _copy_fast(route: Route, bounds: Bounds, ahead: ReadAhead | None) -> Tally:
     if route.is_within:
         started = time.perf_counter()
         if (copied := route.copy_within(bounds)) is not None:
             rows, size = copied
             return Tally(rows, rows, 0, size, writing=time.perf_counter() - started)
     loader = route.text_writer()
-    return _copy_values(route, bounds) if loader is None else _copy_lines(route, bounds, loader)
+    if loader is None:
+        return _copy_values(route, bounds)
+    return _copy_lines(route, loader, ahead.read(bounds) if ahead else route.lines(bounds))
 
 
-def _copy_lines(route: Route, bounds: Bounds, loader: TextWriter) -> Tally:
+def _copy_lines(route: Route, loader: TextWriter, lines: Generator[Block]) -> Tally:
     tally = Tally()
     started = time.perf_counter()
-    with closing(_timed_blocks(route, bounds, tally)) as blocks:
+    with closing(_timed_blocks(lines, tally)) as blocks:
         tally.rows_written, tally.bytes_written = loader.write(blocks)
     tally.writing = time.perf_counter() - started - tally.reading
     if tally.rows_written != tally.rows_read:
@@ -112,11 +118,12 @@ def _copy_lines(route: Route, bounds: Bounds, loader: TextWriter) -> Tally:
     return tally
 
 
-def _timed_blocks(route: Route, bounds: Bounds, tally: Tally) -> Generator[bytes]:
-    with closing(route.lines(bounds)) as blocks:
+def _timed_blocks(lines: Generator[Block], tally: Tally) -> Generator[bytes]:
+    with closing(lines) as blocks:
         for block in _timed(blocks, tally):
-            tally.rows_read += block.count(b"\n")  # one a line: those in values are escaped
-            yield block
+            tally.rows_read += block.rows
+            if block.data:  # a loader takes nothing for the end
+                yield block.data
             del block  # it may be large, and so may the next
 
 

@@ -1,78 +1,124 @@
 """The source's values held against what the destination's columns can hold, before the first write.
 
-One query a table counts what is beyond a limit or suspicious in any of its columns; only where it finds something
-does a second one name examples.
+Of a table's first rows each is looked at. If there are more, one query asks whether any value is beyond a limit or
+suspicious, and ends where it finds one; only then does another one count them all, and more of them name examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from django.db.models import UniqueConstraint
 
 from ..report import plural
 from .chunks import key_text, order
 from .columns import Way
+from .engines.base.lines import LineField
+from .engines.base.session import Row
 from .findings import Finding
 from .route import Route
 from .tables import Column, Kind, StoredColumn, Table
 
 EXAMPLES = 3
+FIRST_ROWS = 500
 
 
 @dataclass(frozen=True)
 class _Question:
     column: Column
     condition: str
+    rough: str
     reason: str
     advice: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in a table's values, and whether that is nothing at all."""
+    """What was found in a table's values, whether that is nothing at all, and how little renders them in that case."""
 
     findings: tuple[Finding, ...] = ()
     is_clean: bool = True
+    fields: tuple[LineField, ...] | None = None
 
 
-def check_values(route: Route, source_stored: Mapping[str, StoredColumn]) -> Answer:
+def check_values(route: Route, stored: Mapping[str, StoredColumn]) -> Answer:
     """Count the values of a table that its destination cannot hold or its source cannot give faithfully."""
-    questions = list(_questions(route, source_stored))
-    doubts = list(_doubts(route))
-    conditions = [question.condition for question in questions] + doubts
-    if not conditions:
-        return Answer()
-    sums = ", ".join(f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in conditions)
-    table = route.source.quote(route.table.name)
-    where, params = (f" WHERE {route.restriction.sql}", route.restriction.params) if route.restriction else ("", ())
-    counts = route.source.fetch_all(f"SELECT {sums} FROM {table}{where}", params)[0]
-    counted = zip(questions, counts[: len(questions)], strict=True)
-    findings = tuple(_finding(route, question, int(count)) for question, count in counted if count)
-    return Answer(findings, is_clean=not any(counts))
+    questions = list(_questions(route, stored))
+    doubts = dict(_doubts(route, stored))
+    counts = _counts(route, questions, list(doubts.values()))
+    findings = tuple(
+        _finding(route, question, counts[question.condition]) for question in questions if counts[question.condition]
+    )
+    if route.fields is None:
+        return Answer(findings, is_clean=not findings)
+    raised = {field for field, condition in doubts.items() if counts[condition]}
+    fields = tuple(field for field in map(_cheapest, route.fields, repeat(raised)) if field is not None)
+    is_clean = not findings and len(fields) == len(route.fields)
+    return Answer(findings, is_clean, fields if is_clean else None)
 
 
-def _doubts(route: Route) -> Iterator[str]:
-    for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
-        if field.doubt is not None:
-            yield f"{route.source.quote(conversion.column.name)} IS NOT NULL AND ({field.doubt})"
+def _cheapest(field: LineField, raised: Collection[LineField]) -> LineField | None:
+    """Choose the cheapest way to render a column that is right for all of its values."""
+    return next((way for way in (field.cheaper, field) if way is not None and way not in raised), None)
 
 
-def _questions(route: Route, source_stored: Mapping[str, StoredColumn]) -> Iterator[_Question]:
+def _questions(route: Route, stored: Mapping[str, StoredColumn]) -> Iterator[_Question]:
     for conversion in route.conversions:
         if conversion.way is not Way.PROVEN:
             continue
-        column, stored = conversion.column, source_stored[conversion.column.name]
-        name = route.source.quote(column.name)
-        for suspicion in route.source.values.suspicions(column, stored):
-            condition = f"{name} IS NOT NULL AND ({suspicion.condition})"
-            yield _Question(column, condition, suspicion.reason, suspicion.advice)
+        column, own = conversion.column, stored[conversion.column.name]
+        for suspicion in route.source.values.suspicions(column, own):
+            condition = _of_values(route, own, suspicion.condition)
+            rough = condition if suspicion.rough is None else _of_values(route, own, suspicion.rough)
+            yield _Question(column, condition, rough, suspicion.reason, suspicion.advice)
         for limit in conversion.limits:
-            beyond = route.source.values.violation(limit, name, stored)
+            beyond = route.source.values.violation(limit, route.source.quote(column.name), own)
             if beyond:
-                condition = f"{name} IS NOT NULL AND ({beyond})"
-                yield _Question(column, condition, limit.reason, limit.advice)
+                condition = _of_values(route, own, beyond)
+                yield _Question(column, condition, condition, limit.reason, limit.advice)
+
+
+def _of_values(route: Route, own: StoredColumn, condition: str) -> str:
+    return f"{route.source.quote(own.name)} IS NOT NULL AND ({condition})" if own.nullable else condition
+
+
+def _doubts(route: Route, stored: Mapping[str, StoredColumn]) -> Iterator[tuple[LineField, str]]:
+    for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
+        for way in (field, field.cheaper):
+            if way is not None and way.doubt is not None:
+                yield way, _of_values(route, stored[conversion.column.name], way.doubt)
+
+
+def _counts(route: Route, questions: Sequence[_Question], doubts: Sequence[str]) -> Mapping[str, int]:
+    """Count the rows for which each condition is true; of doubts that the first rows raise, no others are counted."""
+    rough = {question.condition: question.rough for question in questions} | {doubt: doubt for doubt in doubts}
+    if not rough:
+        return {}
+    rows = _select(route, [f"({condition})" for condition in rough], end=f" LIMIT {FIRST_ROWS}")
+    counts = {condition: sum(bool(row[n]) for row in rows) for n, condition in enumerate(rough)}
+    if len(rows) < FIRST_ROWS:
+        return counts
+    unseen = dict.fromkeys(rough[condition] for condition in rough if not counts[condition])
+    if any(counts[question.condition] for question in questions) or _is_any(route, list(unseen)):
+        sums = _select(route, [f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in rough])
+        # A table outside of the snapshot may have lost its rows meanwhile, and no rows have no sum.
+        return {condition: int(count or 0) for condition, count in zip(rough, sums[0], strict=True)}
+    return counts
+
+
+def _is_any(route: Route, conditions: Sequence[str]) -> bool:
+    # One that is unknown hides no other, and many of them are no deep expression.
+    cases = " ".join(f"WHEN {condition} THEN 1" for condition in conditions)
+    return bool(conditions) and bool(_select(route, ["1"], f"CASE {cases} END = 1", " LIMIT 1"))
+
+
+def _select(route: Route, expressions: Sequence[str], condition: str = "", end: str = "") -> list[Row]:
+    conditions = [f"({part})" for part in (route.restriction and route.restriction.sql, condition) if part]
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = f"SELECT {', '.join(expressions)} FROM {route.source.quote(route.table.name)}{where}{end}"
+    return route.source.fetch_all(sql, route.restriction.params if route.restriction else ())
 
 
 def _finding(route: Route, question: _Question, count: int) -> Finding:

@@ -41,7 +41,7 @@ class RunCommand(MigratorCommand):
             "--chunk-size",
             type=positive_integer,
             metavar="ROWS",
-            help="Rows in a chunk, and so in a transaction (default: MIGRATOR['CHUNK_SIZE'] or 10000).",
+            help="Rows in a chunk, and so in a transaction (default: MIGRATOR['CHUNK_SIZE'], or at least 10000).",
         )
         parser.add_argument("--dry-run", action="store_true", help="Show the plan and stop; nothing is written.")
         parser.add_argument("--resume", action="store_true", help="Go on with a run that was cut off.")

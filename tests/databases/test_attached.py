@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import ConnectionHandler, DatabaseError, connections
+from django.db import ConnectionHandler, DatabaseError, IntegrityError, connections
+from django.test import override_settings
 
 from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.engines.sqlite import attached
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.errors import DataRejected
 from tests.servers.databases import Pair
@@ -27,6 +30,8 @@ MODELS = (Tag, CharValue)
 ROWS = 40
 CHUNK = 5
 WITHIN = "INSERT INTO main."
+WORDS, ABC = "word text", "('a'), ('b'), ('c')"
+NUMBERED, NUMBERS = "b int, a text", "(1, 'a'), (2, 'b'), (2, NULL)"
 
 
 @pytest.fixture
@@ -44,9 +49,9 @@ def execute(alias: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def move(pair: Pair, **options: Any) -> Outcome:
+def move(pair: Pair, chunk_size: int | None = CHUNK, **options: Any) -> Outcome:
     labels = [model._meta.label for model in MODELS]
-    return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=CHUNK, **options)
+    return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=chunk_size, **options)
 
 
 @contextmanager
@@ -76,6 +81,18 @@ def test_rows_never_leave_sqlite(filled: Pair, journal: str) -> None:
     assert [table.route.method for table in outcome.plan.tables] == ["within the destination"] * 2
     assert within(found) == 2 * ROWS / CHUNK
     assert [(tally.rows_read, tally.rows_written) for tally in outcome.tallies.values()] == [(ROWS, ROWS)] * 2
+    assert differences(snapshot(filled.source, MODELS), snapshot(filled.dest, MODELS)) == []
+
+
+def test_whole_tables_are_copied_at_once_unless_somebody_has_chosen_the_chunks(filled: Pair) -> None:
+    with override_settings(MIGRATOR={"CHUNK_SIZE": CHUNK}), statements(filled.dest) as found:
+        assert move(filled, chunk_size=None).exit_code == 0
+    assert within(found) == 2 * ROWS / CHUNK
+    with statements(filled.dest) as found:
+        assert move(filled, chunk_size=None, replace=filled.dest, verify="full").exit_code == 0
+    copies = [statement for statement in found if statement.startswith(WITHIN)]
+    assert len(copies) == 2
+    assert all(" SELECT * FROM " in statement for statement in copies)
     assert differences(snapshot(filled.source, MODELS), snapshot(filled.dest, MODELS)) == []
 
 
@@ -110,6 +127,28 @@ def test_finds_files_of_any_name(tmp_path: Path, name: str) -> None:
         assert dest.fetch_all("SELECT word FROM main.things") == [("a",), ("b",)]
 
 
+def test_a_table_of_a_large_file_is_cut_into_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
+        assert dest.rows_in_chunk(1_000_000, is_within=True) == 1_000_000
+        monkeypatch.setattr(attached, "CHUNK_BYTES", os.path.getsize(tmp_path / "source") // 4)
+        assert dest.rows_in_chunk(1_000_000, is_within=True) == 250_000
+
+
+@pytest.mark.parametrize("created", [NUMBERED, "a text, b int", f"{NUMBERED}, c int AS (2 * b)", f"{NUMBERED}, d text"])
+def test_values_of_whole_tables_are_not_mixed_up(tmp_path: Path, created: str) -> None:
+    names = str(tmp_path / "source"), str(tmp_path / "dest")
+    with joined(*names, NUMBERED, created, rows=NUMBERS) as (_, dest):
+        assert dest.copy_within("things", ["a", "b"], "", [])[:1] == (3,)  # type: ignore[index]
+        assert dest.fetch_all("SELECT a, b FROM main.things ORDER BY rowid") == [("a", 1), ("b", 2), (None, 2)]
+
+
+@pytest.mark.parametrize("created", ["b int UNIQUE, a text", "b int CHECK (b < 2), a text", "b int, a text NOT NULL"])
+def test_whole_tables_meet_the_conditions_of_the_destination(tmp_path: Path, created: str) -> None:
+    names = str(tmp_path / "source"), str(tmp_path / "dest")
+    with joined(*names, NUMBERED, created, rows=NUMBERS) as (_, dest), pytest.raises(IntegrityError):
+        dest.copy_within("things", ["a", "b"], "", [])
+
+
 def test_a_database_in_memory_is_not_attached(tmp_path: Path) -> None:
     with joined(":memory:", str(tmp_path / "dest")) as (source, dest):
         assert not dest.can_read(source)
@@ -135,17 +174,19 @@ def test_the_source_cannot_be_written_through_the_destination(tmp_path: Path) ->
 
 
 @contextmanager
-def joined(source_name: str, dest_name: str) -> Iterator[tuple[SQLite, SQLite]]:
-    """Open two databases of a table each, the second one joined with the first, which has three rows."""
+def joined(
+    source_name: str, dest_name: str, source_columns: str = WORDS, dest_columns: str = WORDS, *, rows: str = ABC
+) -> Iterator[tuple[SQLite, SQLite]]:
+    """Open two databases of a table each, the second one joined with the first, which has rows."""
     names = {"default": source_name, "dest": dest_name}
     backend = "django.db.backends.sqlite3"
     handler = ConnectionHandler({alias: {"ENGINE": backend, "NAME": name} for alias, name in names.items()})
     source, dest = (SQLite(handler[alias]) for alias in names)
-    for engine in (source, dest):
+    for engine, columns in ((source, source_columns), (dest, dest_columns)):
         engine.connection.ensure_connection()
-        engine.execute("CREATE TABLE things (word text)")
+        engine.execute(f"CREATE TABLE things ({columns})")
         engine.check_address(must_exist=False)
-    source.execute("INSERT INTO things VALUES ('a'), ('b'), ('c')")
+    source.execute(f"INSERT INTO things VALUES {rows}")
     dest.open_destination()
     source.open_source()
     dest.join(source)

@@ -180,6 +180,23 @@ def test_a_keys_index_is_followed_and_not_the_table_read_whole(databases: FreshD
     assert ["SEARCH" in str(row[3]) for row in plan] == [True]
 
 
+@pytest.mark.postgresql
+def test_a_key_is_followed_in_a_table_that_nobody_analyzed(databases: FreshDatabases) -> None:
+    """PostgreSQL takes it to be small, and would read it whole for each chunk."""
+    databases.fresh("postgresql_a")
+    with connections["postgresql_a"].cursor() as cursor:
+        cursor.execute("ALTER TABLE testapp_tag SET (autovacuum_enabled = off)")
+        cursor.execute("INSERT INTO testapp_tag (id, name) SELECT n, 'tag ' || n FROM generate_series(1, 20000) n")
+    connections["postgresql_a"].close()
+    reads = "SELECT pg_stat_get_xact_numscans('testapp_tag'::regclass)"
+    with reading("postgresql_a") as engine:
+        before = engine.fetch_value(reads)
+        assert len(list(find_bounds(engine, "testapp_tag", ["id"], 20_000, 4_000, None))) == 5
+        assert engine.fetch_value(reads) == before
+        engine.fetch_all("SELECT count(*) FROM testapp_tag")
+        assert engine.fetch_value(reads) == before + 1  # whoever reads all of a table may do so again
+
+
 KEYS = [
     (0,),
     (-(2**63), 2**64),

@@ -1,4 +1,4 @@
-"""LOAD DATA LOCAL: used where both sides allow it, as strict as an INSERT, and no pipe outlives it."""
+"""Lines into MySQL: by LOAD DATA LOCAL where both sides allow it, as strict as INSERT, and no pipe outlives it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from django.db.models import QuerySet
 
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.databases.engines.base.loading import Target
-from migrator.databases.engines.mysql import local_files
+from migrator.databases.engines.mysql import loading, local_files
 from migrator.databases.engines.mysql.engine import MySQL
-from migrator.databases.engines.mysql.loading import Warned
-from migrator.databases.engines.mysql.local_files import LineLoader
+from migrator.databases.engines.mysql.loading import LineInserter
+from migrator.databases.engines.mysql.local_files import ESCAPED, LineLoader
 from migrator.databases.tables import Kind
 from migrator.errors import DataRejected
 from tests.servers.databases import Pair
@@ -33,7 +33,9 @@ pytestmark = pytest.mark.mysql
 PAIR = Pair("sqlite_a", "mysql_files")
 ROWS = 30
 TABLE = "CREATE TABLE loaded (id int PRIMARY KEY, word varchar(5) NOT NULL, size enum('s', 'm'), n int CHECK (n > 0))"
+LOADERS = [LineLoader, LineInserter]
 TARGETS = [Target("id", Kind.INTEGER), Target("word", Kind.TEXT), Target("size", Kind.TEXT), Target("n", Kind.INTEGER)]
+Loads = type[LineLoader] | type[LineInserter]
 GOOD = b"1\tone\ts\t1\n"
 
 
@@ -139,6 +141,7 @@ def test_names_the_row_that_only_the_destination_refuses(filled: Pair, statement
 
 
 BAD = {
+    "spaces too many": b"2\ttwo    \ts\t1\n",
     "too long": b"2\tseven letters\ts\t1\n",
     "a key that is there": b"1\ttwo\ts\t1\n",
     "NULL where none may be": b"2\t\\N\ts\t1\n",
@@ -154,13 +157,55 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("loads_lines", LOADERS)
 @pytest.mark.parametrize("bad", BAD)
-def test_takes_every_warning_for_an_error(engine: MySQL, bad: str) -> None:
-    loader = LineLoader(engine, "loaded", TARGETS)
-    with pytest.raises(Warned), transaction.atomic(using=engine.alias):
+def test_takes_every_warning_for_an_error(engine: MySQL, bad: str, loads_lines: Loads) -> None:
+    loader = loads_lines(engine, "loaded", TARGETS)
+    with pytest.raises((DatabaseError, ValueError)), transaction.atomic(using=engine.alias):
         loader.write([GOOD, BAD[bad]])
     assert engine.count("loaded") == 0
-    assert loader.write([GOOD, b"2\ttw", b"o\ts\t1\n"]) == (2, len(GOOD) + 10)
+    assert loader.write([GOOD, b"2\ttw", b"o\ts\t1\n"])[0] == 2
+    assert words(engine) == [(1, "one"), (2, "two")]
+
+
+def words(engine: MySQL) -> list[Any]:
+    return engine.fetch_all("SELECT id, word FROM loaded ORDER BY id")
+
+
+TEXTS = [
+    "",
+    "N",
+    "\\N",
+    "'",
+    "'\\N'",
+    "\\'",
+    "\\\\",
+    "\t\r\n",
+    "','",
+    "'),('",
+    "%s",
+    "NULL",
+    '"',
+    "\0\x1a",
+    "ä\U0001f600",
+    None,
+]
+
+
+@pytest.mark.parametrize("most", [None, 40, 1], ids=["one-statement", "some", "a-statement-a-row"])
+@pytest.mark.parametrize("loads_lines", LOADERS)
+def test_every_text_arrives_as_it_is(
+    engine: MySQL, loads_lines: Loads, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.execute("ALTER TABLE loaded MODIFY word varchar(5) COLLATE utf8mb4_bin NULL")
+    if most:
+        monkeypatch.setattr(loading, "STATEMENT_BYTES", most)
+    wanted = list(enumerate(TEXTS * 3))
+    fields = ["\\N" if text is None else text.translate(ESCAPED) for _, text in wanted]
+    lines = "".join(f"{key}\t{field}\t\\N\t\\N\n" for key, field in enumerate(fields)).encode()
+    blocks = [lines[start : start + 7] for start in range(0, len(lines), 7)]
+    assert loads_lines(engine, "loaded", TARGETS).write(blocks)[0] == len(wanted)
+    assert words(engine) == wanted
 
 
 def test_the_pipe_has_no_name_any_more_while_rows_go_through(engine: MySQL, tmp_path: Path) -> None:
@@ -175,12 +220,20 @@ def test_the_pipe_has_no_name_any_more_while_rows_go_through(engine: MySQL, tmp_
     assert names == [[]]
 
 
-def test_raises_the_error_of_the_lines_and_stays_usable(engine: MySQL, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["\n", "\t\n", "'\n", "1\n", "\\N\n", "'\t''\n"])
+def test_many_rows_are_no_longer_than_the_server_takes(line: str) -> None:
+    """A statement is cut by the length of its lines, so what becomes of them must not be much longer."""
+    lines = 100 * line.encode()
+    assert len(loading._as_literals(lines)) <= loading.MOST_GROWTH * len(lines)
+
+
+@pytest.mark.parametrize("loads_lines", LOADERS)
+def test_raises_the_error_of_the_lines_and_stays_usable(engine: MySQL, tmp_path: Path, loads_lines: Loads) -> None:
     def lines() -> Iterator[bytes]:
         yield GOOD
         raise LookupError("the source is gone")
 
-    loader = LineLoader(engine, "loaded", TARGETS)
+    loader = loads_lines(engine, "loaded", TARGETS)
     with pytest.raises(LookupError, match="the source is gone"), transaction.atomic(using=engine.alias):
         loader.write(lines())
     assert engine.count("loaded") == 0
@@ -195,16 +248,20 @@ def endless() -> Iterator[bytes]:
         yield b"%d\ttwo\ts\t1\n" % key
 
 
+@pytest.mark.parametrize("loads_lines", LOADERS)
 @pytest.mark.parametrize("lines", [[GOOD], endless()], ids=["few", "endless"])
-def test_raises_the_error_of_a_server_that_takes_no_line(engine: MySQL, lines: Iterable[bytes], tmp_path: Path) -> None:
+def test_raises_the_error_of_a_server_that_takes_no_line(
+    engine: MySQL, lines: Iterable[bytes], loads_lines: Loads, tmp_path: Path
+) -> None:
     threads = threading.active_count()
     with pytest.raises(DatabaseError, match="doesn't exist"):
-        LineLoader(engine, "nowhere", TARGETS).write(lines)
+        loads_lines(engine, "nowhere", TARGETS).write(lines)
     assert list(tmp_path.iterdir()) == []
     assert threading.active_count() == threads
 
 
-def test_a_session_that_ends_under_way_does_not_hang(engine: MySQL, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loads_lines", LOADERS)
+def test_a_session_that_ends_under_way_does_not_hang(engine: MySQL, tmp_path: Path, loads_lines: Loads) -> None:
     number, other = engine.connection.connection.thread_id(), engine.connection.copy()
 
     def lines() -> Iterator[bytes]:
@@ -215,7 +272,7 @@ def test_a_session_that_ends_under_way_does_not_hang(engine: MySQL, tmp_path: Pa
             yield line
 
     with pytest.raises(DatabaseError) as caught:
-        LineLoader(engine, "loaded", TARGETS).write(lines())
+        loads_lines(engine, "loaded", TARGETS).write(lines())
     assert engine.severity(caught.value).value == "retry"
     assert list(tmp_path.iterdir()) == []
     engine.connection.close()

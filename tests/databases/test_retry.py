@@ -6,12 +6,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connections
 
+from migrator.databases import ahead, journal
 from migrator.databases.copy import Outcome, Watcher, batch_migrate
 from migrator.errors import MigratorError
 from migrator.progress import Progress
@@ -85,7 +86,7 @@ def end_session(alias: str) -> None:
             cursor.execute("SELECT pg_terminate_backend(%s)", [number])
             gone = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
         else:
-            number = run.thread_id()
+            number = thread_of(run)
             cursor.execute(f"KILL {number}")
             gone = "SELECT count(*) FROM information_schema.processlist WHERE id = %s"
         deadline = time.monotonic() + 5
@@ -93,6 +94,15 @@ def end_session(alias: str) -> None:
             cursor.execute(gone, [number])
             if cursor.fetchone() == (0,):
                 return
+
+
+def thread_of(run: Any) -> int:
+    """Give the server's number for a session, which a thread may be reading in just now."""
+    for _ in range(1_000):
+        with suppress(run.ProgrammingError):
+            return int(run.thread_id())
+        time.sleep(0.001)
+    raise AssertionError("the session is never free")
 
 
 class At:
@@ -244,6 +254,21 @@ def test_a_sqlite_file_locked_for_a_second_is_waited_for(
     thread.join()
     assert bool([text for text in heard.messages if "trying again" in text]) is (timeout < 1)
     assert_complete(pair, before)
+
+
+@pytest.mark.parametrize("pair", [PAIRS[4], PAIRS[7], *FILE_PAIRS[1:]], ids=str, indirect=True)
+def test_a_lost_session_of_the_destination_between_two_chunks_leaves_the_source_alone(
+    filled: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread is reading in the source's session then."""
+    monkeypatch.setattr(ahead, "AHEAD_BYTES", 1)
+    monkeypatch.setattr(journal, "BEAT_SECONDS", -1)
+    before, heard = definitions(filled.dest), Heard()
+    trap = At(3, "SET heartbeat", lambda: end_session(filled.dest))
+    with connections[filled.dest].execute_wrapper(trap):
+        assert move(filled, heard).exit_code == 0
+    assert [text for text in heard.messages if "trying again" in text]
+    assert_complete(filled, before)
 
 
 @pytest.mark.parametrize("number", [1, 6])

@@ -9,8 +9,8 @@ import pytest
 
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
-from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack
-from migrator.databases.schedule import LoadSchedule, PutBackSchedule, Schedule
+from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics
+from migrator.databases.schedule import LoadSchedule, PutBackSchedule, Schedule, StatisticsSchedule
 
 
 def planned(name: str, rows: int, *parents: str, binds_late: bool = False) -> Any:
@@ -97,6 +97,15 @@ def test_foreign_keys_wait_for_all_indexes_and_for_each_other_where_they_share_a
 def test_indexes_of_a_table_stay_together_where_one_statement_restores_them() -> None:
     items = [item("index", "large", "a"), item("index", "small", "b"), item("index", "large", "c")]
     assert drain(put_back(*items, by_table=True)) == [PutBack((items[0], items[2])), PutBack((items[1],))]
+
+
+def test_statistics_of_large_tables_come_first_and_what_nobody_did_is_left() -> None:
+    of = StatisticsSchedule({"small": 1, "large": 100})
+    assert drain(of) == [RefreshStatistics("large"), RefreshStatistics("small")]
+    assert of.is_empty()
+    of.give_back(RefreshStatistics("small"))
+    assert not of.is_empty()
+    assert drain(of) == [RefreshStatistics("small")]
 
 
 @pytest.mark.parametrize(

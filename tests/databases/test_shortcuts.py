@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +12,28 @@ import pytest
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import transfer
+from migrator.conf import load
+from migrator.databases import transfer, values
 from migrator.databases.copy import batch_migrate
+from migrator.databases.ends import open_ends
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.outcome import Outcome
+from migrator.databases.preflight import make_plan
+from migrator.databases.route import Route
+from migrator.databases.selection import select
 from migrator.databases.values import Answer
 from migrator.errors import MigratorError
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp import models
 
-from .edge_values import DIRT, EDGES, LENIENT
-from .snapshots import insert_rows
+from .edge_values import DIRT, EDGES, LENIENT, Dirt
+from .snapshots import differences, insert_rows, snapshot
 from .test_values import AS_STORED, LAX, execute, held_exactly, labelled
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
-LINE_PAIRS = [*(pair for pair in PAIRS if pair.engines[1] == "postgresql"), *FILE_PAIRS]
+LINE_PAIRS = [*(pair for pair in PAIRS if pair.engines[1] != "sqlite"), *FILE_PAIRS]
 LABELS = [model._meta.label for model in EDGES]
 
 
@@ -78,8 +85,9 @@ def test_brings_what_the_slow_way_brings(any_pair: Pair, monkeypatch: pytest.Mon
         never_carefully(patched)
         outcome = move(any_pair, LABELS)
     if any_pair in LINE_PAIRS:
-        by_rows = {label for label, method in methods(outcome).items() if method != "text"}
-        assert by_rows == by_values(*any_pair.engines)
+        plain = "binary" if any_pair.engines == ("postgresql", "postgresql") else "text"
+        by_rows = {label for label, method in methods(outcome).items() if method != plain}
+        assert by_rows == by_values(any_pair)
     brought = {model: as_stored(any_pair.dest, model) for model in EDGES}
     take_the_slow_way(monkeypatch)
     slow = {method.partition(";")[0] for method in methods(move(any_pair, LABELS)).values()}
@@ -88,12 +96,14 @@ def test_brings_what_the_slow_way_brings(any_pair: Pair, monkeypatch: pytest.Mon
         assert brought[model] == as_stored(any_pair.dest, model), model
 
 
-def by_values(source: str, dest: str) -> set[str]:
+def by_values(pair: Pair) -> set[str]:
     """Name the models whose rows have to travel as values."""
     found: set[type[Model]] = set()
-    if (source, dest) != ("postgresql", "postgresql"):
+    if pair.engines != ("postgresql", "postgresql"):
         found.add(models.MoneyValue)  # its field converts them itself
-    if (source, dest) in (("mysql", "postgresql"), ("postgresql", "mysql")):
+    if pair.engines[1] == "mysql" and pair not in FILE_PAIRS:
+        found.add(models.BinaryValue)  # digits between quotes are no bytes
+    if pair.engines in (("mysql", "postgresql"), ("postgresql", "mysql")):
         found |= {models.IPAddressValue, models.IPv6AddressValue}  # some IPv6 addresses are written otherwise
     return {model._meta.label for model in found}
 
@@ -124,6 +134,99 @@ def test_looks_at_every_value_where_the_source_has_no_snapshot_of_it(databases: 
     assert found == {"testapp.CharValue": "rows", "testapp.TextValue": "text"}
 
 
+# Lines that are made with less care where nothing needs more ------------------------------------------------
+
+CHEAPER_PAIRS = [pair for pair in LINE_PAIRS if pair.engines[0] == "sqlite"]
+DECIMALS = {
+    "money": (models.MoneyDecimalValue, "1234567.89"),
+    "next-double": (models.MoneyDecimalValue, "1234567.8900000001"),
+    "whole": (models.MoneyDecimalValue, "5"),
+    "14-digits": (models.WholeDecimalValue, "-99999999999999"),
+    "15-digits": (models.WholeDecimalValue, "999999999999999"),
+    "ten-places": (models.LongDecimalValue, "1234.0000000001"),
+}
+
+
+@pytest.mark.parametrize("pair", CHEAPER_PAIRS, ids=str)
+def test_renders_with_less_care_what_care_would_render(databases: FreshDatabases, pair: Pair) -> None:
+    databases.fresh(*pair)
+    for model, edges in EDGES.items():
+        held = [edge for edge in edges if held_exactly(edge, "sqlite")]
+        insert_rows(model, pair.source, [{"id": n, **row} for n, row in enumerate(labelled(held), start=1000)])
+    list(insert_all(pair.source, LENIENT))
+    for name, (decimals, number) in DECIMALS.items():
+        execute(pair.source, f"INSERT INTO {table_of(decimals)} (label, value) VALUES ('{name}', {number})")
+    with looked_at_nothing(pair, LABELS) as routes:
+        for route in routes:
+            for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
+                assert field.cheaper is not None
+                same = f"({field.sql}) IS ({field.cheaper.sql})"
+                usual = f"{conversion.column.name} IS NULL OR NOT ({field.cheaper.doubt or 'false'})"
+                compared = route.source.fetch_all(
+                    f"SELECT label, {same} FROM {table_of(route.table.model)} WHERE {usual}"
+                )
+                assert [label for label, is_same in compared if not is_same] == [], (conversion.column.name, field)
+                assert len(compared) > 1
+
+
+@pytest.mark.parametrize("pair", CHEAPER_PAIRS, ids=str)
+def test_overlooks_nothing_in_a_rough_look(databases: FreshDatabases, pair: Pair) -> None:
+    databases.fresh(*pair)
+    found = list(insert_all_dirt(pair.source))
+    with looked_at_nothing(pair, [model._meta.label for model in found]) as routes:
+        for route in routes:
+            stored = route.source.catalogue.stored_columns(route.table.name)
+            for conversion in route.conversions:
+                for suspicion in route.source.values.suspicions(conversion.column, stored[conversion.column.name]):
+                    overlooked = f"({suspicion.condition}) AND ({suspicion.rough or 'true'}) IS NOT TRUE"
+                    sql = f"SELECT label FROM {table_of(route.table.model)} WHERE {overlooked}"
+                    assert route.source.fetch_all(sql) == []
+
+
+ODD = {
+    "year": (models.DateValue, "'2021-06-01'", "'0999-12-31'"),
+    "offset": (models.DateTimeValue, "'2021-06-01 12:00:00'", "'2021-06-01 12:00:00.5+02:00'"),
+    "letter": (models.DateTimeValue, "'2021-06-01 12:00:00.000001'", "'2021-06-01T12:00:00'"),
+    "no-seconds": (models.TimeValue, "'12:00:00'", "'12:00'"),
+    "dashes": (models.UUIDValue, f"'{32 * 'a'}'", "'16FD2706-8baf-433b-82eb-8c7fada847da'"),
+    "digits": (models.WholeDecimalValue, "7", "999999999999999"),
+}
+
+
+@pytest.mark.parametrize("pair", CHEAPER_PAIRS, ids=str)
+@pytest.mark.parametrize("place", ["among the first", "behind them", "nowhere"])
+@pytest.mark.parametrize("odd", ODD)
+def test_takes_more_care_of_a_column_with_one_odd_value(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch, pair: Pair, odd: str, place: str
+) -> None:
+    databases.fresh(*pair)
+    monkeypatch.setattr(values, "FIRST_ROWS", 2)
+    never_carefully(monkeypatch)
+    model, usual_value, odd_value = ODD[odd]
+    stored = [usual_value] * 5
+    if place != "nowhere":
+        stored[0 if place == "among the first" else 3] = odd_value
+    for key, value in enumerate(stored, start=1):
+        execute(pair.source, f"INSERT INTO {table_of(model)} VALUES ({key}, '{key}', {value})")
+    before = snapshot(pair.source, [model])
+    (planned,) = move(pair, [model._meta.label]).plan.tables
+    assert planned.route.method == "text"
+    assert [field.cheaper is not None for field in planned.route.fields or ()] == [False, False, place != "nowhere"]
+    assert differences(before, snapshot(pair.dest, [model])) == []
+
+
+def table_of(model: type[Model]) -> str:
+    return connections["sqlite_a"].ops.quote_name(model._meta.db_table)
+
+
+@contextmanager
+def looked_at_nothing(pair: Pair, labels: list[str]) -> Iterator[list[Route]]:
+    """Give the tables' ways as they are planned before anything is known of their values."""
+    with open_ends(pair.source, pair.dest, load()) as ends:
+        plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels), checks_contents=False)
+        yield [planned.route for planned in plan.tables]
+
+
 # What only other programs write ---------------------------------------------------------------------------
 
 
@@ -146,8 +249,11 @@ def test_rejects_what_the_slow_way_rejects(
 
 def insert_all_dirt(alias: str) -> Iterator[type[Model]]:
     """Insert the dirt of every model, each in a row of its own, and name the models."""
+    return insert_all(alias, [*DIRT[engine_of(alias)], *(LENIENT if engine_of(alias) == "sqlite" else ())])
+
+
+def insert_all(alias: str, dirt: Sequence[Dirt]) -> Iterator[type[Model]]:
     table = connections[alias].ops.quote_name
-    dirt = [*DIRT[engine_of(alias)], *(LENIENT if engine_of(alias) == "sqlite" else ())]
     execute(alias, *LAX[engine_of(alias)])
     for number, item in enumerate(dirt, start=1):
         name = table(item.model._meta.db_table)
@@ -166,3 +272,15 @@ def outcome_of(pair: Pair, moved: list[type[Model]], rejects: Path) -> Any:
     )  # fmt: skip
     said = rejects.read_text().splitlines() if rejects.exists() else []
     return {model: as_stored(pair.dest, model) for model in moved}, sorted(said)
+
+
+@pytest.mark.mysql
+def test_spells_a_uuid_as_django_does_where_the_destination_keeps_it_as_text(databases: FreshDatabases) -> None:
+    pair = FILE_PAIRS[2]
+    databases.fresh(*pair)
+    value = uuid.UUID("ABCDEF01-2345-4789-8BCD-EF0123456789")
+    insert_rows(models.UUIDValue, pair.source, [{"label": "letters", "value": value}])
+    text = "char(32) CHARACTER SET ascii COLLATE ascii_bin"
+    execute(pair.dest, f"ALTER TABLE testapp_uuidvalue MODIFY value {text} NULL")
+    assert methods(move(pair, ["testapp.UUIDValue"])) == {"testapp.UUIDValue": "text"}
+    assert execute(pair.dest, "SELECT value FROM testapp_uuidvalue") == [(value.hex,)]

@@ -15,6 +15,7 @@ from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange
 from django.db.models import Model, QuerySet
 from django.test import modify_settings, override_settings
 
+from migrator.databases import values
 from migrator.databases.copy import batch_migrate
 from migrator.errors import DataRejected, Refused
 from tests.servers.databases import ENGINES, FILE_PAIRS, PAIRS, Pair, engine_of
@@ -232,6 +233,33 @@ def test_never_changes_dirt_silently(pair: Pair, dirt: Dirt) -> None:
     else:
         assert dest in dirt.kept_by, as_stored(pair.dest, dirt.model)
         assert differences(snapshot(pair.source, [dirt.model]), snapshot(pair.dest, [dirt.model])) == []
+
+
+# What no query asks for: it is told where the row is read.
+UNSEEN = (
+    "invalid-utf-8", "cut-utf-8", "surrogate-in-utf-8", "garbage-in-address", "empty-text-in-address", "network",
+    "nan-in-custom-decimal",
+)  # fmt: skip
+
+
+def seen_cases() -> Iterator[Any]:
+    for pair in PAIRS:
+        source, dest = pair.engines
+        for dirt in DIRT[source] if source != dest else ():
+            is_unseen = dirt.name in UNSEEN or (source, dirt.name) == ("mysql", "garbage-in-json")
+            if not is_unseen and dest not in dirt.kept_by:
+                yield pytest.param(pair, dirt, id=f"{pair}-{dirt.name}")
+
+
+@pytest.mark.parametrize(("pair", "dirt"), [*seen_cases()], indirect=["pair"])
+def test_sees_dirt_behind_the_first_rows_before_the_first_write(
+    pair: Pair, dirt: Dirt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    insert_rows(dirt.model, pair.source, [{"id": 1, "label": "good", "value": None}])
+    insert_dirt(pair.source, dirt)
+    with pytest.raises(Refused, match=rf"{dirt.model._meta.label}\.value: 1 value: .*primary key {BAD_KEY}\)"):
+        move(pair, dirt.model)
 
 
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])

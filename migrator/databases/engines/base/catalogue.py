@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from ...tables import StoredColumn, Table
+from ...tables import Reference, StoredColumn, Table
 from .session import Session
 
 
@@ -84,6 +84,10 @@ class Catalogue(Session):
     def exists(self, item: TakenOff) -> bool:
         """Tell whether the index or constraint is there."""
         raise NotImplementedError
+
+    def enforces(self, table: str, reference: Reference) -> bool:
+        """Tell whether this database has held every row of a table against a foreign key, and does so with new ones."""
+        return False
 
     def counters(self, table: Table) -> list[Counter]:
         """List the counters of a table; empty where it has none that a load leaves behind."""

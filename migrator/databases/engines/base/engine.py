@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....conf import DEFAULT_LINK_TIMEOUT
 from ....errors import MigratorError
-from ...tables import Reference
+from ...tables import Reference, StoredColumn
 from .catalogue import Catalogue
 from .digests import Digests
 from .lines import Lines
@@ -193,9 +193,13 @@ class Engine(Session, ABC):
         """Name the other sessions that may hold what this one waited for, as far as it may see them."""
         return []
 
+    def has_session(self) -> bool:
+        """Tell whether the connection is still that very session: Django opens another in place of one that is lost."""
+        return self._session is not None and self.connection.connection is self._session
+
     def is_intact(self) -> bool:
-        """Tell whether that very session is still there: Django opens another in place of one that is lost."""
-        return self._session is not None and self.connection.connection is self._session and self.connection.is_usable()
+        """Ask the server whether that very session is still there."""
+        return self.has_session() and self.connection.is_usable()
 
     def close(self) -> None:
         """End the session, and with it whatever was set up for it."""
@@ -251,6 +255,11 @@ class Engine(Session, ABC):
     def is_empty(self, table: str) -> bool:
         return not self.fetch_all(f"SELECT 1 FROM {self.quote(table)} LIMIT 1")
 
+    @contextmanager
+    def following_keys(self) -> Iterator[None]:
+        """Let queries in the order of a primary key follow its index."""
+        yield
+
     @abstractmethod
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         """Run a query and give its rows in batches that stay within a few megabytes.
@@ -275,6 +284,14 @@ class Engine(Session, ABC):
         """Give the loader of lines of text for a table; ``None`` where there is none now."""
         return None
 
+    def takes_binary(self, source: Engine, columns: Iterable[StoredColumn]) -> bool:
+        """Tell whether columns of the same types in both databases can be moved as the source's own binary form."""
+        return False
+
+    def binary_writer(self, table: str, targets: Sequence[Target]) -> TextWriter:
+        """Give the loader of that form for a table."""
+        raise NotImplementedError
+
     def join(self, source: Engine) -> None:
         """Prepare to read the source's snapshot in statements of this database, where that can be done.
 
@@ -294,6 +311,13 @@ class Engine(Session, ABC):
         Returns the rows and bytes that were written; ``None`` where it cannot be done now.
         """
         return None
+
+    def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
+        """Tell how many rows, of so many in a table, are worth a commit of this destination.
+
+        ``is_within``: they are copied by :meth:`copy_within`.
+        """
+        return 0
 
     def delete_rows(self, table: str) -> None:
         """Empty one table, within a transaction."""

@@ -10,7 +10,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...tables import Column, StoredColumn
 from .session import Session
@@ -39,10 +39,21 @@ class Form(enum.Enum):
 
 @dataclass(frozen=True)
 class LineField:
-    """A column's part of a line: its SQL, and the condition for values for which that is not right."""
+    """A column's part of a line: its SQL, and the condition for values for which that is not right.
+
+    ``cheaper`` is the one to take where nothing in the column is suspicious, or in that one's doubt.
+    """
 
     sql: str
     doubt: str | None = None
+    cheaper: LineField | None = None
+
+
+class Block(NamedTuple):
+    """A piece of what rows travel as, and how many rows have come since the last number."""
+
+    rows: int
+    data: bytes
 
 
 class Unrendered(ValueError):
@@ -75,8 +86,12 @@ class Lines(Session, ABC):
         """Give what has to be selected for :meth:`read` to make lines of these fields."""
 
     @abstractmethod
-    def read(self, sql: str, params: Sequence[Any]) -> Generator[bytes]:
-        """Run a query for lines and give them in blocks of whole lines; the generator has to be closed.
+    def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
+        """Run a query for lines and give them in blocks; the generator has to be closed.
 
         Raises :exc:`Unrendered` for a line that is NULL.
         """
+
+    def read_binary(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
+        """Run a query for rows as the database itself keeps them, where its kind of destination takes that."""
+        raise NotImplementedError

@@ -73,11 +73,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """An SQL condition that is true for values which the source holds and the field cannot mean."""
+    """An SQL condition that is true for values which the source holds and the field cannot mean.
+
+    ``rough`` is a cheaper one, which is true for all of these and perhaps for some others.
+    """
 
     condition: str
     reason: str
     advice: str
+    rough: str | None = None
 
 
 class Values(Session):

@@ -19,7 +19,7 @@ from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
 from .lines import MySQLLines
-from .loading import InsertWriter, Warned
+from .loading import InsertWriter, LineInserter, Warned
 from .local_files import LineLoader, LineWriter, note
 from .snapshots import Readers, begin_reading, open_readers
 from .values import MySQLValues, product
@@ -245,7 +245,9 @@ class MySQL(Engine):
         return InsertWriter(self, table, targets)
 
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
-        return LineLoader(self, table, targets) if self._loads_files and LineWriter.takes(targets) else None
+        if self._loads_files and LineWriter.takes(targets):
+            return LineLoader(self, table, targets)
+        return LineInserter(self, table, targets) if LineInserter.takes(targets) else None
 
     def empty(self, tables: Sequence[str]) -> None:
         for table in tables:

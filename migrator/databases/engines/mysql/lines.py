@@ -11,7 +11,7 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import Form, LineField, Lines, Unrendered
+from ..base.lines import Block, Form, LineField, Lines, Unrendered
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 
 FORMS: Mapping[Kind, Form] = {
@@ -31,7 +31,7 @@ FORMS: Mapping[Kind, Form] = {
 }
 ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 NULL, TAB, NEWLINE, BINARY, MARK = b"\\N", b"\t", b"\n", b"\\\\x", b"\\h"
-# In characters. No escaped field begins like the mark of longer ones.
+# In characters where a column has no more, else in bytes. No escaped field begins like the mark of longer ones.
 LONGEST_REPLACED = 1000
 MARKED = re.compile(rb"\\h")
 LONG = re.compile(rb"(?<![^\t\n])\\h([0-9A-F]*)")
@@ -65,20 +65,22 @@ class MySQLLines(Lines):
         as_text = f"CAST({name} AS CHAR)"
         match form:
             case Form.INTEGER | Form.DECIMAL | Form.MICROSECONDS | Form.DATE | Form.DATETIME:
-                return as_text
+                return name  # CONCAT makes the same text of it as CAST does, in less time
             case Form.BOOLEAN:
                 return f"CASE WHEN {name} IN (0, 1) THEN {as_text} END"
             case Form.FLOAT:
                 # Whoever reads numbers rightly makes the same of it, for the server does.
                 return f"CASE WHEN {as_text} + 0e0 = {name} THEN {as_text} END"
             case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
-                return _escaped(f"CONVERT({name} USING utf8mb4)", stored.max_length)
+                return _escaped(name, stored.max_length)
             case Form.BINARY:
                 return f"CONCAT({_literal(BINARY)}, HEX({name}))"
             case Form.TIME:
                 return f"CASE WHEN {name} BETWEEN '00:00:00' AND '23:59:59.999999' THEN {as_text} END"
             case Form.SPAN:
                 return _span(name)
+            case Form.UUID if stored.type == "uuid":
+                return f"LOWER(HEX(CAST({name} AS BINARY(16))))"
             case Form.UUID:
                 digits = f"LOWER(REPLACE({as_text}, '-', ''))"
                 return f"CASE WHEN LENGTH({digits}) = 32 AND UNHEX({digits}) IS NOT NULL THEN {digits} END"
@@ -91,7 +93,7 @@ class MySQLLines(Lines):
     def selected(self, fields: Sequence[str]) -> str:
         return f"CAST(CONCAT({f', {_literal(TAB)}, '.join(fields)}, {_literal(NEWLINE)}) AS BINARY)"
 
-    def read(self, sql: str, params: Sequence[Any]) -> Generator[bytes]:
+    def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
         from MySQLdb.cursors import SSCursor
 
         size = FIRST_FETCH
@@ -105,7 +107,7 @@ class MySQLLines(Lines):
                 yield _block(rows)
 
 
-def _block(rows: Sequence[Row]) -> bytes:
+def _block(rows: Sequence[Row]) -> Block:
     try:
         block = b"".join([line for (line,) in rows])
     except TypeError:
@@ -113,7 +115,7 @@ def _block(rows: Sequence[Row]) -> bytes:
     if MARKED.search(block):
         block = LONG.sub(_unfolded, block)
     block.decode()  # the server lets some bytes pass that are no text
-    return block
+    return Block(len(rows), block)
 
 
 def _unfolded(found: re.Match[bytes]) -> bytes:
@@ -123,18 +125,19 @@ def _unfolded(found: re.Match[bytes]) -> bytes:
     return text
 
 
-def _escaped(text: str, longest: int | None) -> str:
+def _escaped(name: str, longest: int | None) -> str:
     """Escape a text; one that may be long is given in hexadecimal digits behind a mark.
 
     The server moves all that follows for each character that it replaces, so a long text could take minutes.
     """
-    short = text
+    text = f"CONVERT({name} USING utf8mb4)"
+    short = f"{text} COLLATE utf8mb4_bin"  # with any other collation it goes from character to character
     for character, escape in ESCAPES:
         short = f"REPLACE({short}, {_literal(character)}, {_literal(escape)})"
     if longest is not None and longest <= LONGEST_REPLACED:
         return short
     folded = f"CONCAT({_literal(MARK)}, HEX({text}))"
-    return f"CASE WHEN CHAR_LENGTH({text}) > {LONGEST_REPLACED} THEN {folded} ELSE {short} END"
+    return f"CASE WHEN LENGTH({name}) > {LONGEST_REPLACED} THEN {folded} ELSE {short} END"
 
 
 def _literal(data: bytes) -> str:

@@ -7,13 +7,14 @@ import datetime
 import decimal
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError
 
+from ...tables import Kind
 from ..base.engine import Engine
-from ..base.loading import Target, Writer
+from ..base.loading import Target, TextWriter, Writer
 from ..base.session import Row
 from ..base.values import (
     Unstorable,
@@ -21,18 +22,46 @@ from ..base.values import (
 )
 
 STATEMENT_BYTES = 1024 * 1024
+# How many times longer than its line a row of literals is, at most.
+MOST_GROWTH = 8
+
+
+class Inserts:
+    """INSERT statements of many rows for one table, each as large as the server takes without effort."""
+
+    def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
+        self._connection = engine.connection
+        names = ", ".join(engine.identifier(target.name) for target in targets)
+        self._head = f"INSERT INTO {engine.identifier(table)} ({names}) VALUES\n".encode()
+        self.packet = int(engine.fetch_value("SELECT @@max_allowed_packet"))
+
+    def send(self, rows: bytes) -> tuple[int, int]:
+        """Insert rows that are written as SQL; return how many the server took, and their size."""
+        statement = self._head + rows
+        if len(statement) >= self.packet:
+            raise Unstorable(
+                "row",
+                f"its {len(statement):,} bytes are more than the server's max_allowed_packet of {self.packet:,}",
+                "Raise max_allowed_packet on the server.",
+            )
+        driver: Any = self._connection.connection
+        with self._connection.wrap_database_errors, contextlib.closing(driver.cursor()) as cursor:
+            taken: int = cursor.execute(statement)
+            if driver.warning_count():
+                cursor.execute("SHOW WARNINGS")
+                level, code, message = cursor.fetchone()
+                raise Warned(code, f"{level}: {message}")
+        return taken, len(statement)
 
 
 class InsertWriter(Writer):
-    """Loads rows by INSERT statements of many rows, each as large as the server takes without effort."""
+    """Inserts rows of Python's values."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._engine = engine
-        names = ", ".join(engine.identifier(target.name) for target in targets)
-        self._head = f"INSERT INTO {engine.identifier(table)} ({names}) VALUES\n".encode()
+        self._inserts = Inserts(engine, table, targets)
         self._placeholders = [target.placeholder for target in targets]
-        self._packet = int(engine.fetch_value("SELECT @@max_allowed_packet"))
-        self._most = min(STATEMENT_BYTES, self._packet // 2)
+        self._most = min(STATEMENT_BYTES, self._inserts.packet // 2)
 
     def write(self, rows: Sequence[Row]) -> int:
         literal = self._engine.connection.connection.string_literal
@@ -54,21 +83,60 @@ class InsertWriter(Writer):
         return sent + self._send(part)
 
     def _send(self, part: list[bytes]) -> int:
-        statement = self._head + b"(" + b"),\n(".join(part) + b")"
-        if len(statement) >= self._packet:
-            raise Unstorable(
-                "row",
-                f"its {len(statement):,} bytes are more than the server's max_allowed_packet of {self._packet:,}",
-                "Raise max_allowed_packet on the server.",
-            )
-        connection = self._engine.connection
-        with connection.wrap_database_errors, contextlib.closing(connection.connection.cursor()) as cursor:
-            cursor.execute(statement)
-            if connection.connection.warning_count():
-                cursor.execute("SHOW WARNINGS")
-                level, code, message = cursor.fetchone()
-                raise Warned(code, f"{level}: {message}")
-        return len(statement)
+        return self._inserts.send(b"(" + b"),\n(".join(part) + b")")[1]
+
+
+class LineInserter(TextWriter):
+    """Inserts lines, whose fields become literals as they are: the server reads a number from its text, too."""
+
+    def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
+        self._inserts = Inserts(engine, table, targets)
+        self._most = min(STATEMENT_BYTES, self._inserts.packet // MOST_GROWTH)
+
+    @staticmethod
+    def takes(targets: Sequence[Target]) -> bool:
+        """Tell whether every column's field, put between quotes, is a literal of its value."""
+        return all(target.kind is not Kind.BINARY and target.placeholder is None for target in targets)
+
+    def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
+        rows = size = 0
+        for text in _whole_lines(lines, self._most):
+            taken, sent = self._inserts.send(_as_literals(text))
+            rows += taken
+            size += sent
+        return rows, size
+
+
+def _whole_lines(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Cut blocks between lines, into pieces of at most so many bytes where no single line is longer."""
+    parts: list[bytes] = []
+    size = 0
+    for block in blocks:
+        parts.append(block)
+        size += len(block)
+        if size < most:
+            continue
+        text, start = b"".join(parts), 0
+        while len(text) - start >= most:
+            end = text.rfind(b"\n", start, start + most) + 1 or text.find(b"\n", start + most) + 1
+            if not end:
+                break
+            yield text[start:end]
+            start = end
+        parts, size = [text[start:]], len(text) - start
+    if size:
+        yield b"".join(parts)
+
+
+def _as_literals(lines: bytes) -> bytes:
+    """Write lines as rows of literals, with the same escapes; only NULL is a backslash and N behind an opening quote.
+
+    A text that begins with a backslash has two of them there.
+    """
+    if not lines.endswith(b"\n"):
+        raise ValueError("the last line has no end")
+    fields = lines.removesuffix(b"\n").replace(b"'", b"\\'").replace(b"\t", b"','").replace(b"\n", b"'),\n('")
+    return (b"('%s')" % fields).replace(b"'\\N'", b"NULL")
 
 
 class Warned(DatabaseError):

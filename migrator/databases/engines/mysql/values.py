@@ -28,6 +28,8 @@ from ..base.values import (
     plain_limit,
 )
 
+# The characters of the escape of NUL, whatever the session's sql_mode says of backslashes.
+NUL_ESCAPE = "x'5c7530303030'"
 BITS: Mapping[str, int] = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 BLOBS = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
@@ -82,6 +84,8 @@ class MySQLValues(Values):
                 return f"REPLACE(TIME_FORMAT({name}, '%%H:%%i:%%s.%%f'), '.000000', '')"
             case Kind.DATETIME if local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
                 return f"REPLACE(DATE_FORMAT({name}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f'), '.000000', '')"
+            case Kind.UUID if stored.type == "uuid":
+                return f"REPLACE(CAST({name} AS CHAR), '-', '')"
         return None
 
     def as_text(self, name: str) -> str:
@@ -150,9 +154,12 @@ class MySQLValues(Values):
             case LimitName.OUTSIDE:
                 return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
-                return f"LOCATE(x'00', {column}) > 0"
+                return f"LOCATE(x'00', {_bytes(column)}) > 0"
             case LimitName.NUL_ESCAPE:
-                return rf"LOCATE('\\u0000', REPLACE({column}, '\\\\', '')) > 0"
+                return (
+                    f"LOCATE({NUL_ESCAPE}, {_bytes(column)}) > 0 "
+                    f"AND LOCATE({NUL_ESCAPE}, REPLACE({_bytes(column)}, x'5c5c', '')) > 0"
+                )
             case LimitName.FOUR_BYTE_CHARACTER:
                 if stored.is_three_byte_utf8:
                     return None
@@ -171,17 +178,20 @@ class MySQLValues(Values):
         name = self.quote(column.name)
         if column.kind in (Kind.DATE, Kind.DATETIME):
             zero = f"YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
+            # Counting days makes NULL or another date of what is none.
+            is_none = f"COALESCE(DATE_ADD({name}, INTERVAL 0 DAY) <> {name}, TRUE)"
             return [
                 Suspicion(
                     zero,
                     "a zero date, which Django reads as NULL",
                     "Set these values to NULL or to a real date in the source.",
+                    is_none,
                 ),
                 Suspicion(
-                    # Counting days makes NULL or another date of it.
-                    f"NOT ({zero}) AND COALESCE(DATE_ADD({name}, INTERVAL 0 DAY) <> {name}, TRUE)",
+                    f"NOT ({zero}) AND {is_none}",
                     "a day that its month does not have",
                     "Set these values to a real date in the source.",
+                    is_none,
                 ),
             ]
         if column.kind is Kind.BOOLEAN:
@@ -197,6 +207,11 @@ class MySQLValues(Values):
                 )
             ]
         return []
+
+
+def _bytes(column: str) -> str:
+    """Give a text's bytes in UTF-8, in which the server looks for others without a look at each character."""
+    return f"CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
 
 
 def _boolean(value: Any) -> bool:

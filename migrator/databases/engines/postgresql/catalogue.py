@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db.models import AutoField
 
-from ...tables import Column, StoredColumn, Table
+from ...tables import Column, Reference, StoredColumn, Table
 from ..base.catalogue import Catalogue, Counter, TakenOff
 from ..base.session import Row
 
@@ -41,6 +41,16 @@ WHERE i.indrelid = to_regclass(%s) AND t.relkind = 'r' AND i.indisvalid
   AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget > 0)
   AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = x.oid)
 ORDER BY x.relname
+"""
+ENFORCED_SQL = """
+SELECT EXISTS (
+    SELECT 1 FROM pg_constraint c
+    JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+    JOIN pg_attribute b ON b.attrelid = c.confrelid AND c.confkey = ARRAY[b.attnum]
+    WHERE c.contype = 'f' AND c.convalidated AND c.conrelid = to_regclass(%s) AND c.confrelid = to_regclass(%s)
+      AND a.attname = %s AND b.attname = %s
+      AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled <> 'O')
+)
 """
 SEQUENCE_SQL = """
 SELECT COALESCE(
@@ -117,6 +127,10 @@ class PostgreSQLCatalogue(Catalogue):
         else:
             sql = "SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(%s) AND conname = %s)"
         return bool(self.fetch_value(sql, (table, item.name)))
+
+    def enforces(self, table: str, reference: Reference) -> bool:
+        names = (self.identifier(table), self.identifier(reference.target_table))
+        return bool(self.fetch_value(ENFORCED_SQL, (*names, reference.column, reference.target_column)))
 
     def counters(self, table: Table) -> list[Counter]:
         return [

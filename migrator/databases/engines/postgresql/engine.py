@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, Error, NotSupportedError, transaction
@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....errors import Refused
 from ....links import is_on_this_machine
+from ...tables import StoredColumn
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
@@ -40,6 +41,11 @@ SESSION_SETTINGS = {
     "tcp_keepalives_interval": "15",
     "tcp_keepalives_count": "4",
 }
+# Types whose binary form is the same in every version, and in every database.
+BINARY_TYPES = frozenset((
+    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
+    "date", "time", "timestamp", "timestamptz", "interval", "uuid", "json", "jsonb", "inet",
+))  # fmt: skip
 # Every session that holds a lock on a table of the application in this database.
 BLOCKERS = """
     SELECT DISTINCT a.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'this machine'),
@@ -229,6 +235,16 @@ class PostgreSQL(Engine):
         )
         return {int(row[0]) - low - 1 for row in rows}
 
+    @contextlib.contextmanager
+    def following_keys(self) -> Iterator[None]:
+        # A table that was never analyzed is believed to be small, and would be read whole for every chunk.
+        self.execute("SET enable_seqscan = off")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(DatabaseError):
+                self.execute("RESET enable_seqscan")
+
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         size = FIRST_FETCH
         with contextlib.closing(self.connection.chunked_cursor()) as cursor:
@@ -242,6 +258,12 @@ class PostgreSQL(Engine):
 
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter:
         return CopyTextWriter(self, table, targets)
+
+    def takes_binary(self, source: Engine, columns: Iterable[StoredColumn]) -> bool:
+        return source.vendor == self.vendor and all(column.type in BINARY_TYPES for column in columns)
+
+    def binary_writer(self, table: str, targets: Sequence[Target]) -> TextWriter:
+        return CopyTextWriter(self, table, targets, "BINARY")
 
     def empty(self, tables: Sequence[str]) -> None:
         names = ", ".join(self.quote(table) for table in tables)

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
-from ..base.lines import Form, LineField, Lines
+from ..base.lines import Block, Form, LineField, Lines
 from ..base.session import prepared
 
 BLOCK_BYTES = 128 * 1024
@@ -76,12 +76,22 @@ class PostgreSQLLines(Lines):
     def selected(self, fields: Sequence[str]) -> str:
         return ", ".join(fields)
 
-    def read(self, sql: str, params: Sequence[Any]) -> Generator[bytes]:
+    def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
+        with contextlib.closing(self._read(sql, params, "TEXT")) as blocks:
+            yield from map(_with_common_escapes, blocks)
+
+    def read_binary(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
+        return self._read(sql, params, "BINARY")
+
+    def _read(self, sql: str, params: Sequence[Any], form: str) -> Generator[Block]:
         with self.connection.cursor() as cursor, self.connection.wrap_database_errors:
-            statement = f"COPY ({self._with_params(*prepared(sql, params))}) TO STDOUT"
-            blocks = _read_psycopg3(cursor, statement) if is_psycopg3 else _read_psycopg2(cursor, statement)
-            with contextlib.closing(blocks):
-                yield from map(_with_common_escapes, blocks)
+            statement = f"COPY ({self._with_params(*prepared(sql, params))}) TO STDOUT (FORMAT {form})"
+            read = _read_psycopg3 if is_psycopg3 else _read_psycopg2
+            with contextlib.closing(read(cursor, statement)) as blocks:
+                for block in blocks:
+                    yield Block(0, block)
+                    del block  # it may be large, and so may the next
+            yield Block(cursor.cursor.rowcount, b"")  # only the server's own number is sure in any form
 
     def _with_params(self, sql: str, params: Sequence[Any] | None) -> str:
         """Write the parameters into a statement, for COPY takes none."""
@@ -96,10 +106,10 @@ class PostgreSQLLines(Lines):
             return query.decode()
 
 
-def _with_common_escapes(lines: bytes) -> bytes:
-    if UNCOMMON.search(lines):  # 20 times as fast as three searches by ``in``
-        return ESCAPE.sub(lambda found: UNESCAPED.get(found[1], found[0]), lines)
-    return lines
+def _with_common_escapes(block: Block) -> Block:
+    if UNCOMMON.search(block.data):  # 20 times as fast as three searches by ``in``
+        return Block(block.rows, ESCAPE.sub(lambda found: UNESCAPED.get(found[1], found[0]), block.data))
+    return block
 
 
 def _read_psycopg3(cursor: Any, statement: str) -> Generator[bytes]:

@@ -41,11 +41,11 @@ class CopyWriter(Writer):
 
 
 class CopyTextWriter(TextWriter):
-    """Loads lines by one COPY."""
+    """Loads lines, or rows in the binary form, by one COPY."""
 
-    def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
+    def __init__(self, engine: Engine, table: str, targets: Sequence[Target], form: str = "TEXT") -> None:
         self._engine = engine
-        self._copy = copy_statement(engine, table, targets)
+        self._copy = f"{copy_statement(engine, table, targets)} (FORMAT {form})"
 
     def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
         return copying.copy_in(self._engine.connection, self._copy, lines)

@@ -19,6 +19,8 @@ from ..base.session import Session, prepared
 
 NAME = "migrator_source"
 ATTEMPTS = 5
+# As much may have to be copied again after a run was cut off, and is waited for when one shall end.
+CHUNK_BYTES = 256 * 1024 * 1024
 
 File = tuple[int, int]
 
@@ -26,8 +28,11 @@ File = tuple[int, int]
 class Attached:
     """A source that is read through the destination's own connection, and never written to by it."""
 
-    def __init__(self, dest: Session, path: str, file: File, watch: sqlite3.Connection, version: int) -> None:
-        self._dest, self._path, self._file, self._watch, self._version = dest, path, file, watch, version
+    def __init__(
+        self, dest: Session, path: str, file: File, size: int, watch: sqlite3.Connection, version: int
+    ) -> None:
+        self._dest, self._path, self._file, self._size = dest, path, file, size
+        self._watch, self._version = watch, version
         self._session: Any = None
 
     def copy(self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]) -> tuple[int, int] | None:
@@ -38,15 +43,22 @@ class Attached:
         if not self._attach():
             return None
         dest, name, names = self._dest, self._dest.quote(table), ", ".join(map(self._dest.quote, columns))
+        into, chosen = f"{name} ({names})", names
+        if not tail and self._are_whole_rows(table, columns):
+            into, chosen = name, "*"
         dest.fetch_all(f"SELECT 1 FROM {NAME}.sqlite_master LIMIT 1")  # from here on the transaction sees one state
         if not self._is_as_it_was():
             return None
         before = self._used_bytes()
         with dest.connection.cursor() as cursor:
-            statement = f"INSERT INTO main.{name} ({names}) SELECT {names} FROM {NAME}.{name}{tail}"
+            statement = f"INSERT INTO main.{into} SELECT {chosen} FROM {NAME}.{name}{tail}"
             cursor.execute(*prepared(statement, params))
             rows = cursor.rowcount
         return rows, max(0, self._used_bytes() - before)
+
+    def rows_in_chunk(self, rows: int) -> int:
+        """Tell how many rows, of so many in a table, fill a chunk: all of them where the whole file is no larger."""
+        return rows * CHUNK_BYTES // max(CHUNK_BYTES, self._size)
 
     def close(self) -> None:
         """Stop watching; the attached file goes with the session."""
@@ -66,6 +78,17 @@ class Attached:
             return _version(self._watch) == self._version
         return False
 
+    def _are_whole_rows(self, table: str, columns: Sequence[str]) -> bool:
+        """Tell whether these are all columns, in the same order on both sides.
+
+        A whole table is then copied as it is stored, if SQLite finds nothing else in the way, and not value by value.
+        """
+        pragma = f"table_xinfo({self._dest.quote(table)})"
+        here, there = (
+            [str(row[1]) for row in self._dest.fetch_all(f"PRAGMA {name}.{pragma}")] for name in ("main", NAME)
+        )
+        return here == there and sorted(here) == sorted(columns)
+
     def _used_bytes(self) -> int:
         pages, free, size = (
             int(self._dest.fetch_value(f"PRAGMA main.{name}")) for name in ("page_count", "freelist_count", "page_size")
@@ -78,15 +101,16 @@ def attached(dest: Session, path: str, file: File, begin: Callable[[], None]) ->
 
     Returns ``None`` where it is another file by now, or written to so often that no quiet moment is found.
     """
-    with contextlib.suppress(sqlite3.Error), contextlib.ExitStack() as unused:
+    with contextlib.suppress(sqlite3.Error, OSError), contextlib.ExitStack() as unused:
         watch = sqlite3.connect(_address(path), uri=True, isolation_level=None, check_same_thread=False)
         unused.callback(watch.close)
         for _ in range(ATTEMPTS):
             version = _version(watch)
             begin()
             if _version(watch) == version and file_at(path) == file:
+                found = Attached(dest, path, file, os.path.getsize(path), watch, version)
                 unused.pop_all()
-                return Attached(dest, path, file, watch, version)
+                return found
     return None
 
 

@@ -19,13 +19,14 @@ from .attached import Attached, File, attached, file_at
 from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
 from .lines import SQLiteLines
-from .loading import ManyWriter
+from .loading import InsertWriter
 from .notations import reads
 from .values import SQLiteValues
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
+COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
 NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
 FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
@@ -111,6 +112,11 @@ class SQLite(Engine):
     ) -> tuple[int, int] | None:
         return None if self._attached is None else self._attached.copy(table, columns, tail, params)
 
+    def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
+        if is_within and self._attached is not None:
+            return max(COMMITTED_ROWS, self._attached.rows_in_chunk(rows))
+        return COMMITTED_ROWS
+
     def close(self) -> None:
         if self._attached is not None:
             self._attached.close()
@@ -174,7 +180,7 @@ class SQLite(Engine):
             own.text_factory = usual
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
-        return ManyWriter(self, table, targets)
+        return InsertWriter(self, table, targets)
 
     def severity(self, error: BaseException) -> Severity:
         code = getattr(cause_of(error), "sqlite_errorname", None)

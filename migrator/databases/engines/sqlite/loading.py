@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from ..base.engine import Engine
 from ..base.loading import Target, Writer
@@ -10,20 +11,29 @@ from ..base.session import Row
 
 # One row of so many tells the size of all.
 SAMPLED = 16
+# A statement costs about as much as its row, so that many share one; more parameters not every build of SQLite takes.
+MOST_ROWS = 50
+MOST_PARAMETERS = 999
 
 
-class ManyWriter(Writer):
-    """Loads rows by one prepared statement."""
+class InsertWriter(Writer):
+    """Loads rows by one prepared statement for many of them, and another for those that are left."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._engine = engine
         names = ", ".join(engine.quote(target.name) for target in targets)
-        values = ", ".join(target.placeholder or "%s" for target in targets)
-        self._statement = f"INSERT INTO {engine.quote(table)} ({names}) VALUES ({values})"
+        row = ", ".join(target.placeholder or "%s" for target in targets)
+        self._rows_at_once = max(1, min(MOST_ROWS, MOST_PARAMETERS // len(targets)))
+        self._one = f"INSERT INTO {engine.quote(table)} ({names}) VALUES ({row})"
+        self._many = self._one + f", ({row})" * (self._rows_at_once - 1)
 
     def write(self, rows: Sequence[Row]) -> int:
+        step = self._rows_at_once
+        left = len(rows) - len(rows) % step
+        parameters = [tuple(chain.from_iterable(rows[start : start + step])) for start in range(0, left, step)]
         with self._engine.connection.cursor() as cursor:
-            cursor.executemany(self._statement, rows)
+            cursor.executemany(self._many, parameters)
+            cursor.executemany(self._one, rows[left:])
         sample = rows[::SAMPLED]
         size = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
         return size * len(rows) // max(1, len(sample))

@@ -14,20 +14,27 @@ from ..base.values import Convert, Unstorable
 
 FINER_THAN_MICROSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
 
-# Conditions for the notations that Django stores; other programs may have written others that it reads.
-_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-_TIME = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
-_FRACTION = "." + 6 * "[0-9]"
+
+def _same(function: str, size: int) -> str:
+    """Give the condition for texts of so many bytes that a function of SQLite writes alike, and a fraction or none."""
+    whole = f"substr({{0}}, 1, {size})"
+    fraction = f"substr({{0}}, {size + 1}) GLOB '.{6 * '[0-9]'}'"
+    return (
+        # Most functions take a text to end at a NUL character, but this length goes on.
+        f"CASE length(CAST({{0}} AS BLOB)) WHEN {size} THEN {function}({{0}}, '+0 days') IS {{0}} "
+        f"WHEN {size + 7} THEN {function}({whole}, '+0 days') IS {whole} AND {fraction} ELSE false END"
+    )
+
+
+# Conditions for the notations that Django stores, in which nothing but a text can be; other programs may have written
+# others that it reads. SQLite moves February 30 into March, and 24:00 to another day, where it has to reckon with them
+# ('+0 days'). Its calendar errs in the year 300; without its sign a column would be compared as a number, if it can.
 USUAL: Mapping[Kind, str] = {
-    Kind.DATE: f"{{0}} GLOB '{_DATE}'",
-    Kind.TIME: f"({{0}} GLOB '{_TIME}' OR {{0}} GLOB '{_TIME}{_FRACTION}') AND {{0}} < '24'",
-    Kind.DATETIME: (
-        f"({{0}} GLOB '{_DATE} {_TIME}{_FRACTION}' OR {{0}} GLOB '{_DATE} {_TIME}') AND substr({{0}}, 12, 2) < '24'"
-    ),
-    Kind.UUID: "length({0}) = 32 AND NOT {0} GLOB '*[^0-9a-f]*'",
+    Kind.DATE: "date({0}, '+0 days') IS {0} AND +{0} >= '1000'",
+    Kind.TIME: _same("time", len("00:00:00")),
+    Kind.DATETIME: f"{_same('datetime', len('0001-01-01 00:00:00'))} AND +{{0}} >= '1000'",
+    Kind.UUID: f"typeof({{0}}) = 'text' AND length(CAST({{0}} AS BLOB)) = 32 AND {{0}} GLOB '{32 * '[0-9a-f]'}'",
 }
-# SQLite moves February 30 into March where it has to reckon with it; its calendar errs in the year 300.
-EXISTS = "date(substr({0}, 1, 10), '+0 days') = substr({0}, 1, 10) AND {0} >= '1000'"
 
 
 def _unread(name: str, is_usual: str) -> str:
@@ -37,11 +44,8 @@ def _unread(name: str, is_usual: str) -> str:
 
 CONDITIONS: Mapping[Kind, tuple[str, str]] = {
     Kind.BOOLEAN: ("{0} NOT IN (0, 1)", "neither 0 nor 1"),
-    Kind.DATE: (_unread("date", f"{USUAL[Kind.DATE]} AND {EXISTS}"), "no date"),
-    Kind.DATETIME: (
-        _unread("datetime", f"{USUAL[Kind.DATETIME]} AND {EXISTS}"),
-        "no date and time to the microsecond",
-    ),
+    Kind.DATE: (_unread("date", USUAL[Kind.DATE]), "no date"),
+    Kind.DATETIME: (_unread("datetime", USUAL[Kind.DATETIME]), "no date and time to the microsecond"),
     Kind.TIME: (_unread("time", USUAL[Kind.TIME]), "no time to the microsecond"),
     Kind.UUID: (_unread("uuid", USUAL[Kind.UUID]), "no UUID"),
     Kind.JSON: ("NOT json_valid({0})", "no valid JSON (which has no NaN and no Infinity)"),

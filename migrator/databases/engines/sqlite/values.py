@@ -26,7 +26,7 @@ from ..base.values import (
     integer_limit,
     microseconds,
 )
-from .notations import CONDITIONS, LOADERS
+from .notations import CONDITIONS, LOADERS, USUAL
 
 DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
 INTEGERS = ("integer", "bigint", "smallint", "integer unsigned", "bigint unsigned", "smallint unsigned", "int")
@@ -172,22 +172,24 @@ class SQLiteValues(Values):
         arguments = limit.arguments
         match limit.name:
             case LimitName.LONGER_THAN:
-                # length() of a text ends at a NUL character.
-                return f"length(replace({column}, char(0), ' ')) > {arguments[0]}"
+                # length() of a text ends at a NUL character. No text has more characters than bytes.
+                characters = f"length(replace({column}, char(0), ' '))"
+                return f"length(CAST({column} AS BLOB)) > {arguments[0]} AND {characters} > {arguments[0]}"
             case LimitName.LARGER_THAN:
                 return f"length(CAST({column} AS BLOB)) > {arguments[0]}"
             case LimitName.OUTSIDE:
-                return f"typeof({column}) = 'integer' AND {column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
+                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]} AND typeof({column}) = 'integer'"
             case LimitName.NUL_CHARACTER:
-                return f"instr(CAST({column} AS BLOB), x'00') > 0"
+                return nul_condition(column)
             case LimitName.NUL_ESCAPE:
-                return f"instr(replace({column}, '\\\\', ''), '\\u0000') > 0"
+                escape = "'\\u0000'"
+                return f"instr({column}, {escape}) > 0 AND instr(replace({column}, '\\\\', ''), {escape}) > 0"
             case LimitName.FOUR_BYTE_CHARACTER:
                 return f"{column} REGEXP '[\U00010000-\U0010ffff]'"
             case LimitName.INFINITE:
                 return f"typeof({column}) = 'real' AND abs({column}) > 1.7976931348623157e308"
             case LimitName.MORE_WHOLE_DIGITS_THAN:
-                return f"typeof({column}) IN ('real', 'integer') AND abs({column}) >= 1e{arguments[0]}"
+                return f"abs({column}) >= 1e{arguments[0]} AND typeof({column}) IN ('real', 'integer')"
             case LimitName.FRACTIONAL_SECONDS:
                 fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
                 return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
@@ -198,12 +200,16 @@ class SQLiteValues(Values):
         if classes is None:
             return []
         name = self.quote(column.name)
-        condition, reason = CONDITIONS.get(column.kind, ("false", f"stored as something else than {column.kind}"))
+        condition, reason = CONDITIONS.get(column.kind, ("", f"stored as something else than {column.kind}"))
+        is_other = f"typeof({name}) NOT IN ({classes})"
+        is_usual = usual(column, name)
+        rough = None if is_usual is None else f"NOT ({is_usual})"
         found = [
             Suspicion(
-                f"typeof({name}) NOT IN ({classes}) OR {condition.format(name)}",
+                f"{is_other} OR {condition.format(name)}" if condition else is_other,
                 reason,
                 f"Correct these values: SQLite stores anything in any column, and this field means {column.kind}.",
+                rough,
             )
         ]
         if column.kind is Kind.DECIMAL:
@@ -213,9 +219,42 @@ class SQLiteValues(Values):
                     f"abs({name} - round({name}, {places})) > abs({name}) * 1e-14",
                     f"more than the field's {places} decimals, which Django would read rounded",
                     f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
+                    rough,
                 )
             )
         return found
+
+
+def usual(column: Column, name: str) -> str | None:
+    """Give the condition for values as Django stores them, with nothing suspicious; ``None`` where none is known.
+
+    ``name`` is the quoted one.
+    """
+    if column.kind is Kind.DECIMAL:
+        return _exact_decimal(name, *declared_digits(column))
+    return USUAL[column.kind].format(name) if column.kind in USUAL else None
+
+
+def _exact_decimal(name: str, digits: int, places: int) -> str | None:
+    """Give the condition for numbers which SQLite spells as the decimal that is meant; ``None`` where none is known.
+
+    A quotient of two whole numbers is the double that is next to it, and that is how a decimal is stored. No other one
+    of so few digits is as close to it, and they are fewer than those that SQLite spells right.
+    """
+    whole, power = min(digits, DIGITS - 1) - places, f"1e{places}"
+    is_next = f"round({name} * {power}) / {power} = {name}"
+    return None if whole < 0 else f"{name} BETWEEN -1e{whole} AND 1e{whole} AND {is_next}"
+
+
+def spelled_decimal(name: str, places: int) -> str:
+    """Give the SQL for a number with so many decimals."""
+    return f"printf('%%.{places}f', {name})"
+
+
+def nul_condition(column: str) -> str:
+    """Give the condition for texts that hold the character NUL, at which length() ends."""
+    as_bytes = f"CAST({column} AS BLOB)"
+    return f"length({column}) <> length({as_bytes}) AND instr({as_bytes}, x'00') > 0"
 
 
 def _only(cls: type, name: str) -> Convert:

@@ -1,0 +1,56 @@
+"""SQLite: many rows are loaded by one statement, and no row is lost or named wrongly for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connections
+
+from migrator.databases.copy import batch_migrate
+from migrator.databases.engines.base.loading import Target
+from migrator.databases.engines.sqlite.engine import SQLite
+from migrator.databases.tables import Kind
+from tests.testapp.models import CharValue
+
+from .snapshots import insert_rows, snapshot
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+pytestmark = pytest.mark.sqlite
+
+
+@pytest.mark.parametrize("columns", [1, 3, 40, 1200])
+@pytest.mark.parametrize("rows", [0, 1, 49, 50, 51, 173])
+def test_every_row_arrives_once_and_in_order(databases: FreshDatabases, columns: int, rows: int) -> None:
+    databases.fresh("sqlite_b")
+    engine = SQLite(connections["sqlite_b"])
+    names = [f"c{n}" for n in range(columns)]
+    engine.execute(f"CREATE TABLE loaded ({', '.join(names)})")
+    given = [tuple(f"{row} {name}" for name in names) for row in range(rows)]
+    writer = engine.writer("loaded", [Target(name, Kind.TEXT) for name in names])
+    for batch in (given[:70], given[70:]):
+        writer.write(batch)
+    writer.finish()
+    assert engine.fetch_all("SELECT * FROM loaded ORDER BY rowid") == given
+
+
+def test_one_refused_row_is_told_from_those_of_its_statement(databases: FreshDatabases, tmp_path: Path) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    rows = [{"id": n, "label": f"row {n}", "value": f"word {n}"} for n in range(1, 121)]
+    rows[76]["value"] = "word 3"
+    insert_rows(CharValue, "sqlite_a", rows)
+    with connections["sqlite_b"].cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX own ON testapp_charvalue (value)")
+    outcome = batch_migrate(
+        source="sqlite_a",
+        dest="sqlite_b",
+        labels=["testapp.CharValue"],
+        on_error="skip",
+        rejects=tmp_path / "rejects",
+    )
+    (tally,) = outcome.tallies.values()
+    assert (tally.rows_written, tally.rows_rejected) == (119, 1)
+    assert set(snapshot("sqlite_b", [CharValue])["testapp.CharValue"]) == {str(n) for n in range(1, 121) if n != 77}
