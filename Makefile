@@ -10,6 +10,8 @@ T ?=
 N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 4 : $$1) }')
 # How often `make faults` kills the runs of each pair of engines
 KILLS ?= 50
+# A process that ends while it tests ends them all: what it had still to do would be waited for for ever
+PROCESSES = $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup --max-worker-restart 0)
 # What to measure: any arguments of bench.rows, make bench B=--help
 B ?=
 
@@ -22,7 +24,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(VENV)/ready debian-servers ## Run the tests on all servers; one of them: make test T=tests/test_x.py::test_y
-	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup) $(T)
+	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(PROCESSES) $(T)
 
 faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
 	MIGRATOR_TEST_KILLS=$(KILLS) $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \

@@ -1,7 +1,8 @@
 """A pooler before PostgreSQL, as far as a test needs one: sessions are shared by those who are logged in.
 
 It speaks the protocol's messages (a letter, a length, a body). It gives its own number for each session, as poolers do,
-and after each transaction (or never) lends the session to whoever asks next, the last one returned first.
+and after each transaction (or never) lends the session to whoever asks next, the last one returned first. As it answers
+before a session is returned, somebody who asks at once gets another.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +19,9 @@ from django.db import connections
 NO_ENCRYPTION = b"N"
 ASKS_FOR_ENCRYPTION = (80877103, 80877104)
 OWN_NUMBER = 7
+RETURN_SECONDS = 0.005
+# What a client waits for an answer to: a query, the end of an extended one, and both ends of COPY's data.
+ANSWERED = (b"Q", b"S", b"c", b"f")
 
 
 class Gone(Exception):
@@ -73,7 +78,7 @@ class Pooler:
                     break
                 server = server or self._take()
                 server.sendall(message)
-                if letter in (b"Q", b"S") and self._answer(server, client) and self._by_transaction:
+                if letter in ANSWERED and self._answer(server, client) and self._by_transaction:
                     server = self._give_back(server)
         client.close()
 
@@ -104,6 +109,8 @@ class Pooler:
             client.sendall(message)
             if letter == b"Z":
                 return message[5:] == b"I"
+            if letter == b"G":  # it takes the data of a COPY now
+                return False
 
     def _take(self) -> socket.socket:
         with self._returned:
@@ -111,6 +118,7 @@ class Pooler:
             return self._idle.pop()
 
     def _give_back(self, server: socket.socket | None) -> None:
+        time.sleep(RETURN_SECONDS)
         with self._returned:
             if server is not None:
                 self._idle.append(server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,9 @@ SESSION_SETTINGS = {
     "tcp_keepalives_interval": "15",
     "tcp_keepalives_count": "4",
 }
+# A pooler may answer a little before it can lend the session to the next who asks.
+POOLER_SECONDS = 0.05
+POOLER_ATTEMPTS = 4
 # Types whose binary form is the same in every version, and in every database.
 BINARY_TYPES = frozenset((
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
@@ -100,8 +104,9 @@ class PostgreSQL(Engine):
             return  # the server itself has told its number at the login
         other = self.connection.copy()
         try:
-            for _ in range(3):
+            for _ in range(POOLER_ATTEMPTS):
                 before = self._process()
+                time.sleep(POOLER_SECONDS)
                 other.set_autocommit(False)
                 with other.cursor() as cursor:
                     cursor.execute("SELECT pg_backend_pid()")
@@ -113,6 +118,7 @@ class PostgreSQL(Engine):
                         "pool in session mode."
                     )
                 other.rollback()
+                time.sleep(POOLER_SECONDS)
         finally:
             other.close()
 
