@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,17 +12,16 @@ from django.db import Error
 
 from ..conf import DEFAULT_CHUNK_SIZE
 from ..errors import Interrupted, MigratorError
-from ..progress import Task
+from ..progress import Progress, Task
 from ..report import plural
 from ..workers import DONE, FAILED, GONE, READY, TOLD, Event, Pool
 from .chunks import key_text
-from .engines.base.catalogue import TakenOff
 from .engines.base.engine import SnapshotLost
 from .journal import BEAT_SECONDS
 from .load import Load
 from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics, open_worker
 from .route import Tally
-from .schedule import LoadSchedule, PutBackSchedule, Schedule, StatisticsSchedule
+from .schedule import FinishSchedule, LoadSchedule, Schedule
 
 MOST_DEATHS = 3  # over one piece of work
 NEWS_SECONDS = 0.2
@@ -72,30 +71,18 @@ class Crew:
             self._work_off(schedule, _Copied(load, schedule, tallies, task).take)
         return schedule.complete
 
-    def put_back(self, items: Sequence[TakenOff], tallies: Mapping[str, Tally]) -> list[TakenOff]:
-        """Put back indexes and foreign keys; return what is left because there is no worker any more."""
+    def finish(self, schedule: FinishSchedule, tallies: Mapping[str, Tally]) -> None:
+        """Do what comes after the last rows; what is left of it because no worker is, stays in the schedule."""
 
         def done(order: Order, seconds: float) -> None:
-            assert isinstance(order, PutBack)  # noqa: S101  (what this schedule gives)
-            tallies[order.items[0].table].indexing += seconds
-            task.advance(len(order.items))
+            if isinstance(order, PutBack):
+                tallies[order.table].indexing += seconds
+                task.advance(len(order.items))
 
-        catalogue = self._load.ends.dest.catalogue
-        schedule = PutBackSchedule(
-            items,
-            {planned.table.name: planned.source_rows for planned in self._load.plan.tables},
-            by_table=catalogue.restores_by_table,
-            touched=catalogue.touched,
-        )
-        with self._load.progress.task("indexes and foreign keys", len(items), unit="objects") as task:
+        objects = schedule.objects()
+        shown = self._load.progress if objects else Progress()
+        with shown.task("indexes and foreign keys", objects, unit="objects") as task:
             self._work_off(schedule, done)
-        return schedule.left()
-
-    def refresh_statistics(self) -> bool:
-        """Let the planner know of the plan's tables; tell whether that is complete."""
-        schedule = StatisticsSchedule({planned.table.name: planned.source_rows for planned in self._load.plan.tables})
-        self._work_off(schedule, lambda order, answer: None)
-        return schedule.is_empty()
 
     # -- how it is done -----------------------------------------------------------------------------------------
 
@@ -226,7 +213,7 @@ class Crew:
             case CopyGroup(tables):
                 return f"while it copied {', '.join(labels[table] for table in tables)}"
             case PutBack(items):
-                return f"while it put back {items[0].kind} {items[0].name!r} of {labels.get(items[0].table)}"
+                return f"while it put back {items[0].kind} {items[0].name!r} of {labels.get(order.table)}"
             case RefreshStatistics(table):
                 return f"while it had the statistics of {labels[table]} refreshed"
 

@@ -1,16 +1,10 @@
-"""What comes after the last row: rows without parents, what was taken off, counters."""
+"""What comes after the last row: rows without parents, counters."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import partial
-
 from django.db import transaction
 
-from ..progress import Progress
 from .chunks import key_text
-from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Engine
 from .journal import Journal
 from .plan import Plan
@@ -63,32 +57,6 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
         rejects.commit()
     rejects.settle()
     return len(rows)
-
-
-def put_back(
-    dest: Engine,
-    items: list[TakenOff],
-    progress: Progress,
-    check: Callable[[], None],
-    run: Callable[[Callable[[], None]], None],
-) -> dict[str, float]:
-    """Restore indexes and constraints, a table's indexes before its foreign keys, in one statement where that pays.
-
-    ``check`` is called between tables, so that a signal can end the work there; ``run`` runs a table's part, again if
-    need be. Returns the seconds by table name.
-    """
-    seconds: dict[str, float] = {}
-    by_table: dict[tuple[bool, str], list[TakenOff]] = {}
-    for item in items:
-        by_table.setdefault((item.kind != "index", item.table), []).append(item)
-    with progress.task("indexes and foreign keys", len(items), unit="objects") as task:
-        for (_, table), group in sorted(by_table.items()):
-            check()
-            started = time.perf_counter()
-            run(partial(dest.catalogue.put_back, group))
-            seconds[table] = seconds.get(table, 0.0) + time.perf_counter() - started
-            task.advance(len(group))
-    return seconds
 
 
 def reset_counters(plan: Plan) -> None:

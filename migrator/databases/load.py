@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -56,21 +56,32 @@ class Load:
         """Run an action, again where a fault passes."""
         return self.retries.run(action)
 
-    def copy_all(self, tallies: dict[str, Tally], *, but: Collection[str] = ()) -> None:
-        """Copy the tables one after the other, except those that are complete already: ``but`` names them."""
+    def copy_all(
+        self,
+        tallies: dict[str, Tally],
+        complete: Callable[[Mapping[str, int]], None] = lambda tables: None,
+        *,
+        but: Collection[str] = (),
+    ) -> None:
+        """Copy the tables one after the other, except those that are complete already: ``but`` names them.
+
+        ``complete`` is told the names and rows of those that have become so.
+        """
         for group in self.plan.groups:
             if all(planned.table.name in but for planned in group):
                 continue
             if is_bound_late(group):
                 self.again(partial(self.copy_group, group, tallies))
                 self.rejects.settle()
+                complete({planned.table.name: planned.source_rows for planned in group})
             else:
                 for planned in group:
                     if planned.table.name not in but:
                         self.copy_table(planned, tallies)
+                        complete({planned.table.name: planned.source_rows})
         names = [planned.table.name for planned in self.plan.tables]
         if not self.again(lambda: self.journal.is_complete(names)):
-            self.copy_all(tallies)  # a server that crashed may have forgotten its last commits
+            self.copy_all(tallies, complete)  # a server that crashed may have forgotten its last commits
 
     def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, Tally]) -> None:
         """Copy a cycle of tables in one transaction: its rows are only right together."""

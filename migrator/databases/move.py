@@ -16,7 +16,8 @@ from .choices import Choices, Watcher
 from .chunks import Restriction
 from .crew import Crew
 from .ends import Ends, explained
-from .finish import put_back, reject_orphans, reset_counters
+from .finish import reject_orphans, reset_counters
+from .finisher import Finisher
 from .identity import clear_caches
 from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
 from .load import Load
@@ -28,6 +29,7 @@ from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
 from .retry import Retries
 from .route import Tally
+from .schedule import FinishSchedule
 from .selection import Selection
 from .update import apply_updates, find_updates
 from .verify import Verification
@@ -249,30 +251,36 @@ class Move:
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
         load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
-        with Crew(load) if plan.jobs > 1 else nullcontext() as crew:
-            complete = crew.copy(self._tallies) if crew else ()
-            load.copy_all(self._tallies, but=complete)
+        schedule = self._finish_schedule(run, plan)
+        with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
+            if crew:
+                load.copy_all(self._tallies, but=crew.copy(self._tallies))
+            else:
+                load.copy_all(self._tallies, finisher.begin)
             finishing = time.perf_counter()
-            self._finish(run, plan, rejects, crew)
+            self._set_state(run, FINISHING)
+            if self._choices.on_error == "skip":
+                for table, rows in reject_orphans(plan, rejects, self._journal).items():
+                    self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
+            if crew:
+                schedule.release()
+                crew.finish(schedule, self._tallies)
+            if not (crew and schedule.is_empty()):
+                finisher.work_off(self._watcher.progress, self._interrupts.check, self._retries.run)
+            for name, seconds in finisher.seconds.items():
+                self._tallies[name].indexing += seconds
+            self._retries.run(lambda: reset_counters(plan))
             return time.perf_counter() - finishing
 
-    def _finish(self, run: Run, plan: Plan, rejects: Rejects, crew: Crew | None) -> None:
-        self._set_state(run, FINISHING)
-        if self._choices.on_error == "skip":
-            for table, rows in reject_orphans(plan, rejects, self._journal).items():
-                self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
-        items = run.items_taken_off()
-        if items and crew:
-            items = crew.put_back(items, self._tallies)
-        if items:
-            check, again = self._interrupts.check, self._retries.run
-            by_table = put_back(self._ends.dest, items, self._watcher.progress, check, again)
-            for name, seconds in by_table.items():
-                self._tallies[name].indexing += seconds
-        self._retries.run(lambda: reset_counters(plan))
-        names = [planned.table.name for planned in plan.tables]
-        if names and not (crew and crew.refresh_statistics()):
-            self._retries.run(lambda: self._ends.dest.catalogue.refresh_statistics(names))
+    def _finish_schedule(self, run: Run, plan: Plan) -> FinishSchedule:
+        catalogue = self._ends.dest.catalogue
+        return FinishSchedule(
+            run.items_taken_off(),
+            plan.tables,
+            by_table=catalogue.restores_by_table,
+            touched=catalogue.touched,
+            keys_wait=self._choices.on_error == "skip",
+        )
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
 
@@ -312,7 +320,8 @@ class Move:
         objects = plural(len(items), "index or foreign key", "indexes and foreign keys")
         if not self._watcher.prompter.proceed(f"Put back {objects} in {alias!r} and forget the run?"):
             raise Declined("Nothing was written.")
-        put_back(self._ends.dest, items, self._watcher.progress, self._interrupts.check, self._retries.run)
+        schedule = self._finish_schedule(run, plan)
+        Finisher(self._ends.dest, schedule).work_off(self._watcher.progress, self._interrupts.check, self._retries.run)
         reset_counters(plan)
         self._journal.drop()
         remark = f"The run is given up: {objects} put back in {alias!r}, and the copied rows stay."

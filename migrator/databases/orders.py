@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db import Error
 from ..progress import Progress
 from ..workers import CannotWork, Tell
 from .ends import explained, without_secrets
-from .engines.base.catalogue import TakenOff
+from .engines.base.catalogue import Catalogue, TakenOff
 from .engines.base.engine import Engine, Severity, SnapshotLost
 from .journal import DONE
 from .load import Load, done_before
@@ -57,15 +57,26 @@ class PutBack:
 
     items: tuple[TakenOff, ...]
 
+    @property
+    def table(self) -> str:
+        return self.items[0].table
+
+    def carry_out(self, catalogue: Catalogue) -> None:
+        catalogue.put_back(self.items)
+
 
 @dataclass(frozen=True)
 class RefreshStatistics:
-    """Let the query planner know of a table's rows."""
+    """Let the query planner know of a table's rows; answered by the seconds that it took."""
 
     table: str
 
+    def carry_out(self, catalogue: Catalogue) -> None:
+        catalogue.refresh_statistics([self.table])
 
-Order = CutTable | CopyChunk | CopyTable | CopyGroup | PutBack | RefreshStatistics
+
+Finish = PutBack | RefreshStatistics
+Order = CutTable | CopyChunk | CopyTable | CopyGroup | Finish
 Cut = tuple[Tally, list[int]]
 
 
@@ -148,10 +159,8 @@ class _Hand:
                 return self._copy_table(self._planned[table])
             case CopyGroup(tables):
                 return self._copy_group([self._planned[table] for table in tables])
-            case PutBack(items):
-                return self._put_back(items)
-            case RefreshStatistics(table):
-                return self._load.again(lambda: self._load.ends.dest.catalogue.refresh_statistics([table]))
+            case PutBack() | RefreshStatistics():
+                return self._finish(order)
 
     def _cut(self, planned: TablePlan) -> Cut:
         chunks = self._load.again(lambda: self._load.chunks_of(planned))
@@ -173,7 +182,7 @@ class _Hand:
         self._load.rejects.settle()
         return tallies
 
-    def _put_back(self, items: Sequence[TakenOff]) -> float:
+    def _finish(self, order: Finish) -> float:
         started = time.perf_counter()
-        self._load.again(lambda: self._load.ends.dest.catalogue.put_back(items))
+        self._load.again(lambda: order.carry_out(self._load.ends.dest.catalogue))
         return time.perf_counter() - started

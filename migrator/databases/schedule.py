@@ -1,15 +1,17 @@
-"""Which piece of work comes next: the tables' chunks, then indexes, then foreign keys. It knows no worker."""
+"""Which piece of work comes next: the tables' chunks, and what comes after their last rows. It knows no worker."""
 
 from __future__ import annotations
 
+import enum
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from dataclasses import dataclass
 from itertools import count
 
 from .engines.base.catalogue import TakenOff
 from .load import is_bound_late
-from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics
+from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Finish, Order, PutBack, RefreshStatistics
 from .plan import Plan, TablePlan
 
 # Cutting comes first, for others can begin with what was cut; a group is one long piece, so it begins early, too.
@@ -114,72 +116,101 @@ class LoadSchedule(Schedule):
         self._release()
 
 
-class StatisticsSchedule(Schedule):
-    """The statistics of tables, the largest first."""
+class FinishSchedule(Schedule):
+    """What comes after a table's last row: its indexes, then its foreign keys, then its statistics; large tables first.
 
-    def __init__(self, rows: Mapping[str, int]) -> None:
-        self._orders: list[Order] = [RefreshStatistics(table) for table in sorted(rows, key=rows.__getitem__)]
-
-    def next(self, running: Collection[Order]) -> Order | None:
-        return self._orders.pop() if self._orders else None
-
-    def give_back(self, order: Order) -> None:
-        self._orders.append(order)
-
-    def is_empty(self) -> bool:
-        return not self._orders
-
-
-def _parents(group: Sequence[TablePlan]) -> set[str]:
-    own = {planned.table.name for planned in group}
-    return {reference.target_table for planned in group for reference in planned.table.references} - own
-
-
-class PutBackSchedule(Schedule):
-    """What was taken off: all indexes, those of large tables first, and then the foreign keys.
-
-    ``touched`` names what two foreign keys that are put back at once may not share.
+    It begins when the table is complete, and with foreign keys when those that it refers to are complete as well.
+    ``keys_wait``: foreign keys wait for :meth:`release`. ``touched`` names what two foreign keys that are put back at
+    once may not share.
     """
 
     def __init__(
         self,
-        items: Sequence[TakenOff],
-        rows: Mapping[str, int],
+        items: Iterable[TakenOff],
+        tables: Collection[TablePlan],
         *,
         by_table: bool,
         touched: Callable[[TakenOff], frozenset[str]],
+        keys_wait: bool = False,
     ) -> None:
-        self._touched = touched
-        groups: dict[tuple[bool, str, str], list[TakenOff]] = {}
+        self._incomplete = {planned.table.name for planned in tables}
+        self._keys_wait = keys_wait
+        rows = {planned.table.name: planned.source_rows for planned in tables}
+        targets = {planned.table.name: _targets(planned) for planned in tables}
+        groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
         for item in items:
-            is_key = item.kind != "index"
-            groups.setdefault((is_key, item.table, "" if by_table else item.name), []).append(item)
-        ordered = sorted(groups.items(), key=lambda group: (-rows.get(group[0][1], 0), group[0]))
-        self._indexes = [PutBack(tuple(group)) for (is_key, _, _), group in ordered if not is_key]
-        self._keys = [PutBack(tuple(group)) for (is_key, _, _), group in ordered if is_key]
+            rank = _Rank.INDEX if item.kind == "index" else _Rank.KEY
+            groups.setdefault((rank, item.table, "" if by_table else item.name), []).append(item)
+        steps = []
+        for (rank, table, _), group in groups.items():
+            needs = {table} | (targets.get(table, set()) if rank is _Rank.KEY else set())
+            names = needs.union(*map(touched, group)) if rank is _Rank.KEY else needs
+            steps.append(_Step(rank, -rows.get(table, 0), PutBack(tuple(group)), needs, names))
+        steps += [
+            _Step(_Rank.STATISTICS, -count, RefreshStatistics(table), {table}, {table}) for table, count in rows.items()
+        ]
+        self._steps = {step.order: step for step in sorted(steps, key=_Step.place)}
+        self._waiting = list(self._steps.values())
 
-    def next(self, running: Collection[Order]) -> Order | None:
-        if self._indexes:
-            return self._indexes.pop(0)
-        others = [order for order in running if isinstance(order, PutBack)]
-        if any(item.kind == "index" for order in others for item in order.items):
-            return None
-        taken = {name for order in others for name in self._names(order)}
-        for position, order in enumerate(self._keys):
-            if not taken & self._names(order):
-                return self._keys.pop(position)
+    def complete(self, tables: Iterable[str]) -> None:
+        """Take note of tables that have all their rows."""
+        self._incomplete.difference_update(tables)
+
+    def release(self) -> None:
+        """Take note that all tables have their rows, and only such that foreign keys may bind."""
+        self._incomplete.clear()
+        self._keys_wait = False
+
+    def next(self, running: Collection[Order]) -> Finish | None:
+        others = [self._steps[order] for order in running if isinstance(order, Finish)]
+        for position, step in enumerate(self._waiting):
+            if self._is_ready(step, others):
+                return self._waiting.pop(position).order
         return None
 
-    def _names(self, order: PutBack) -> set[str]:
-        return {name for item in order.items for name in self._touched(item)}
+    def _is_ready(self, step: _Step, running: Sequence[_Step]) -> bool:
+        if step.needs & self._incomplete or (step.rank is _Rank.KEY and self._keys_wait):
+            return False
+        if step.rank is _Rank.INDEX:
+            return not any(other.names & step.names for other in running if other.rank is not _Rank.INDEX)
+        waits_for_index = any(other.needs & step.needs for other in self._waiting if other.rank is _Rank.INDEX)
+        return not waits_for_index and not any(other.names & step.names for other in running)
 
     def give_back(self, order: Order) -> None:
-        if isinstance(order, PutBack):
-            (self._indexes if order.items[0].kind == "index" else self._keys).insert(0, order)
+        if isinstance(order, Finish):
+            self._waiting.append(self._steps[order])
+            self._waiting.sort(key=_Step.place)
 
     def is_empty(self) -> bool:
-        return not self._indexes and not self._keys
+        return not self._waiting
 
-    def left(self) -> list[TakenOff]:
-        """List what nobody has put back."""
-        return [item for order in (*self._indexes, *self._keys) for item in order.items]
+    def objects(self) -> int:
+        """Count the indexes and foreign keys that nobody has taken."""
+        return sum(len(step.order.items) for step in self._waiting if isinstance(step.order, PutBack))
+
+
+class _Rank(enum.IntEnum):
+    INDEX, KEY, STATISTICS = range(3)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A part of the finish: the tables that it ``needs`` complete, and the ``names`` that no other may touch then."""
+
+    rank: _Rank
+    size: int
+    order: Finish
+    needs: Set[str]
+    names: Set[str]
+
+    def place(self) -> tuple[_Rank, int]:
+        return self.rank, self.size
+
+
+def _targets(planned: TablePlan) -> set[str]:
+    return {reference.target_table for reference in planned.table.references}
+
+
+def _parents(group: Sequence[TablePlan]) -> set[str]:
+    own = {planned.table.name for planned in group}
+    return {target for planned in group for target in _targets(planned)} - own

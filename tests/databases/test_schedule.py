@@ -10,7 +10,7 @@ import pytest
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
 from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics
-from migrator.databases.schedule import LoadSchedule, PutBackSchedule, Schedule, StatisticsSchedule
+from migrator.databases.schedule import FinishSchedule, LoadSchedule, Schedule
 
 
 def planned(name: str, rows: int, *parents: str, binds_late: bool = False) -> Any:
@@ -70,42 +70,86 @@ def item(kind: str, table: str, name: str, *touched: str) -> TakenOff:
     return TakenOff(table, kind, name, "", " ".join((table, *touched)))
 
 
-def put_back(*items: TakenOff, by_table: bool = False) -> PutBackSchedule:
-    rows = {"large": 100, "small": 1}
-    return PutBackSchedule(items, rows, by_table=by_table, touched=lambda item: frozenset(item.put_back.split()))
+def finish(*items: TakenOff, by_table: bool = False, keys_wait: bool = False) -> FinishSchedule:
+    return FinishSchedule(
+        items,
+        (planned("small", 1), planned("large", 100, "small", "elsewhere")),
+        by_table=by_table,
+        touched=lambda item: frozenset(item.put_back.split()),
+        keys_wait=keys_wait,
+    )
 
 
-def test_foreign_keys_wait_for_all_indexes_and_for_each_other_where_they_share_a_table() -> None:
-    one, two, three = (item("index", "small", "a"), item("index", "large", "b"), item("index", "large", "c"))
-    keys = [
-        item("foreign key", "large", "d", "hub"), item("foreign key", "small", "e", "hub"),
-        item("foreign key", "small", "f", "else"),
-    ]  # fmt: skip
-    of = put_back(one, two, three, *keys)
-    assert drain(of) == [PutBack((two,)), PutBack((three,)), PutBack((one,)), PutBack((keys[0],)), PutBack((keys[1],)),
-                         PutBack((keys[2],))]  # fmt: skip
-    of = put_back(one, *keys)
-    index = of.next([])
-    assert index == PutBack((one,))
-    assert of.next([index]) is None
+INDEX = item("index", "large", "i")
+SMALL_INDEX = item("index", "small", "j")
+KEY = item("foreign key", "large", "k", "small")
+STATISTICS = [RefreshStatistics("large"), RefreshStatistics("small")]
+
+
+def test_indexes_come_before_foreign_keys_and_statistics_and_large_tables_before_small_ones() -> None:
+    of = finish(KEY, SMALL_INDEX, INDEX)
+    of.release()
+    assert of.objects() == 3
+    assert drain(of) == [PutBack((INDEX,)), PutBack((SMALL_INDEX,)), PutBack((KEY,)), *STATISTICS]
+    assert of.is_empty()
+
+
+def test_the_finish_of_a_table_begins_when_it_is_complete_and_its_keys_with_those_that_they_refer_to() -> None:
+    of = finish(KEY, SMALL_INDEX, INDEX)
+    assert drain(of) == []
+    of.complete(["large"])
+    assert drain(of) == [PutBack((INDEX,)), RefreshStatistics("large")]
+    of.complete(["small"])
+    assert drain(of) == [PutBack((SMALL_INDEX,)), PutBack((KEY,)), RefreshStatistics("small")]
+
+
+def test_foreign_keys_wait_for_the_release_where_rows_may_still_go() -> None:
+    of = finish(KEY, keys_wait=True)
+    of.complete(["large", "small"])
+    assert drain(of) == STATISTICS
+    of.release()
+    assert drain(of) == [PutBack((KEY,))]
+
+
+def test_what_touches_the_same_table_waits_but_for_indexes() -> None:
+    other = item("index", "large", "l")
+    of = finish(INDEX, other, KEY)
+    of.release()
+    running: list[Order] = [PutBack((INDEX,)), PutBack((other,))]
+    assert [of.next([]), of.next(running[:1])] == running
+    assert of.next(running) == RefreshStatistics("small")
+    of.give_back(RefreshStatistics("small"))
+    assert of.next([]) == PutBack((KEY,))
+    assert of.next([PutBack((KEY,))]) is None
+    assert drain(of) == STATISTICS
+
+
+def test_foreign_keys_wait_for_each_other_where_they_share_a_table() -> None:
+    keys = [item("foreign key", "small", "d", "hub"), item("foreign key", "other", "e", "hub"),
+            item("foreign key", "third", "f", "else")]  # fmt: skip
+    of = finish(*keys)
+    of.release()
     assert of.next([]) == PutBack((keys[0],))
     assert of.next([PutBack((keys[0],))]) == PutBack((keys[2],))
-    assert of.next([PutBack((keys[0],)), PutBack((keys[2],))]) is None
-    assert of.left() == [keys[1]]
+    assert of.next([PutBack((keys[0],)), PutBack((keys[2],))]) == RefreshStatistics("large")
+    assert of.objects() == 1
 
 
 def test_indexes_of_a_table_stay_together_where_one_statement_restores_them() -> None:
-    items = [item("index", "large", "a"), item("index", "small", "b"), item("index", "large", "c")]
-    assert drain(put_back(*items, by_table=True)) == [PutBack((items[0], items[2])), PutBack((items[1],))]
+    more = item("index", "large", "more")
+    of = finish(INDEX, SMALL_INDEX, more, by_table=True)
+    of.release()
+    assert drain(of) == [PutBack((INDEX, more)), PutBack((SMALL_INDEX,)), *STATISTICS]
 
 
-def test_statistics_of_large_tables_come_first_and_what_nobody_did_is_left() -> None:
-    of = StatisticsSchedule({"small": 1, "large": 100})
-    assert drain(of) == [RefreshStatistics("large"), RefreshStatistics("small")]
-    assert of.is_empty()
-    of.give_back(RefreshStatistics("small"))
+def test_what_nobody_carried_out_is_left_in_its_place() -> None:
+    of = finish(INDEX)
+    of.release()
+    orders = drain(of)
+    for order in reversed(orders):
+        of.give_back(order)
     assert not of.is_empty()
-    assert drain(of) == [RefreshStatistics("small")]
+    assert drain(of) == orders
 
 
 @pytest.mark.parametrize(

@@ -184,9 +184,10 @@ class Engine(Session, ABC):
         Its server may not have noticed yet, and keeps its locks for it.
         """
         if self._ticket is not None and self._ticket != self.ticket():
-            self._end_session(self._ticket)
+            self.end_session(self._ticket)
 
-    def _end_session(self, ticket: Row) -> None:
+    def end_session(self, ticket: Row) -> None:
+        """End a session of the same user, named by its :meth:`ticket`."""
         raise NotImplementedError
 
     def blockers(self) -> list[str]:

@@ -178,7 +178,7 @@ class MySQL(Engine):
         rows = self.fetch_all("SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()")
         return rows[0] if rows else None
 
-    def _end_session(self, ticket: Row) -> None:
+    def end_session(self, ticket: Row) -> None:
         if self.fetch_all("SELECT 1 FROM information_schema.processlist WHERE id = %s AND host = %s", ticket):
             with contextlib.suppress(DatabaseError):  # it may end before it is killed
                 self.execute(f"KILL {int(ticket[0])}")

@@ -177,7 +177,7 @@ class PostgreSQL(Engine):
     def ticket(self) -> Row | None:
         return self.fetch_all("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")[0]
 
-    def _end_session(self, ticket: Row) -> None:
+    def end_session(self, ticket: Row) -> None:
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s", ticket
         )
