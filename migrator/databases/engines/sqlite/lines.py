@@ -20,7 +20,7 @@ from .values import CLASSES, decimal_loader, declared_digits, nul_condition, spe
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 # In bytes.
 LONGEST_IN_SQL = 10_000
-LONGEST = 4 * 1024 * 1024
+LONGEST = 2 * 1024 * 1024
 
 
 class SQLiteLines(Lines):
