@@ -67,7 +67,7 @@ class Load:
 
         ``complete`` is told the names and rows of those that have become so.
         """
-        for group in self.plan.groups:
+        for group in largest_first(self.plan.groups):
             if all(planned.table.name in but for planned in group):
                 continue
             if is_bound_late(group):
@@ -120,6 +120,26 @@ class Load:
             route.source, table.name, table.key, planned.source_rows, self.rows_in_chunk(planned), route.restriction
         )
         return self.journal.add_chunks(table.name, bounds)
+
+
+def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[TablePlan]]:
+    """Give the groups of a plan in the order to copy them in: parents first, and of those that may come the largest.
+
+    So there is most left to copy while a large table's indexes are put back.
+    """
+    left = list(groups)
+    while left:
+        waiting = {planned.table.name for group in left for planned in group}
+        ready = [group for group in left if not parents_of(group) & waiting]
+        chosen = max(ready, key=lambda group: sum(planned.source_rows for planned in group))
+        left.remove(chosen)
+        yield chosen
+
+
+def parents_of(group: Sequence[TablePlan]) -> set[str]:
+    """Name the tables that those of a group refer to, but for themselves."""
+    targets = {reference.target_table for planned in group for reference in planned.table.references}
+    return targets - {planned.table.name for planned in group}
 
 
 def is_bound_late(group: Sequence[TablePlan]) -> bool:

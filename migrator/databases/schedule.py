@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from .engines.base.catalogue import TakenOff
-from .load import is_bound_late
+from .load import is_bound_late, parents_of
 from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Finish, Order, PutBack, RefreshStatistics
 from .plan import Plan, TablePlan
 
@@ -48,7 +48,7 @@ class LoadSchedule(Schedule):
         self._ready: list[tuple[int, int, int, Order]] = []
         self._ties = count()
         own = set(self._rows)
-        self._waiting = [(_parents(group) & own if keeps_order else set(), group) for group in plan.groups]
+        self._waiting = [(parents_of(group) & own if keeps_order else set(), group) for group in plan.groups]
         self._release()
 
     def _release(self) -> None:
@@ -136,7 +136,7 @@ class FinishSchedule(Schedule):
         self._incomplete = {planned.table.name for planned in tables}
         self._keys_wait = keys_wait
         rows = {planned.table.name: planned.source_rows for planned in tables}
-        targets = {planned.table.name: _targets(planned) for planned in tables}
+        targets = {planned.table.name: parents_of([planned]) for planned in tables}
         groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
         for item in items:
             rank = _Rank.INDEX if item.kind == "index" else _Rank.KEY
@@ -205,12 +205,3 @@ class _Step:
 
     def place(self) -> tuple[_Rank, int]:
         return self.rank, self.size
-
-
-def _targets(planned: TablePlan) -> set[str]:
-    return {reference.target_table for reference in planned.table.references}
-
-
-def _parents(group: Sequence[TablePlan]) -> set[str]:
-    own = {planned.table.name for planned in group}
-    return {target for planned in group for target in _targets(planned)} - own

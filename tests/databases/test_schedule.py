@@ -9,6 +9,7 @@ import pytest
 
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
+from migrator.databases.load import largest_first
 from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics
 from migrator.databases.schedule import FinishSchedule, LoadSchedule, Schedule
 
@@ -54,6 +55,12 @@ def test_a_table_waits_until_all_chunks_of_its_parents_are_done() -> None:
     load.cut("child", [])  # all of it was copied before
     assert load.complete == {"parent", "child"}
     assert load.is_empty()
+
+
+def test_one_process_copies_parents_first_and_of_what_may_come_the_largest() -> None:
+    ring = (planned("hen", 40, "egg"), planned("egg", 50, "hen"))
+    groups = [(planned("a", 1),), (planned("b", 70, "b"),), ring, (planned("c", 500, "a", "elsewhere"),)]
+    assert [group[0].table.name for group in largest_first(groups)] == ["hen", "b", "a", "c"]
 
 
 def test_tables_that_are_only_right_together_are_one_order() -> None:

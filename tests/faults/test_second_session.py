@@ -15,7 +15,7 @@ from django.db import connections
 from migrator.databases.engines.registry import engine_for
 from migrator.errors import MigratorError, Refused
 from tests.databases.side_by_side import assert_equal, until
-from tests.databases.test_finisher import Steps, at_last_table, make_helped, move, to_servers, workers
+from tests.databases.test_finisher import Steps, before_empty_tables, make_helped, move, to_servers, workers
 from tests.databases.test_resume import in_a_process_of_its_own
 from tests.databases.test_taken_off import definitions
 
@@ -43,7 +43,7 @@ def test_the_run_does_what_the_second_session_cannot(filled: Pair, monkeypatch: 
         catalogue.execute("SELECT no_such_column")
 
     steps = Steps(monkeypatch, filled.dest, fail)
-    at_last_table(monkeypatch, lambda: steps.began.wait(20))
+    before_empty_tables(monkeypatch, lambda: steps.began.wait(20))
     assert move(filled).exit_code == 0
     assert steps.began.is_set()
     assert (steps.by_helper, len(steps.by_run) > 4) == ([], True)
@@ -73,11 +73,11 @@ def test_an_error_of_the_run_ends_the_second_session_at_once(filled: Pair, monke
     def fail() -> None:
         assert steps.began.wait(20)
         time.sleep(0.1)  # until the server has the statement
-        raise MigratorError("the last table is out of order")
+        raise MigratorError("the empty tables are out of order")
 
     with monkeypatch.context() as patch:
         steps = Steps(patch, filled.dest, asleep(60))
-        at_last_table(patch, fail)
+        before_empty_tables(patch, fail)
         started = time.monotonic()
         with pytest.raises(MigratorError, match="out of order"):
             move(filled)
@@ -103,7 +103,7 @@ def test_nobody_goes_on_with_a_killed_run_while_its_second_session_works(
             time.sleep(0.1)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        at_last_table(monkeypatch, die)
+        before_empty_tables(monkeypatch, die)
         move(filled)
 
     assert in_a_process_of_its_own(run_and_die) == -signal.SIGKILL
