@@ -434,7 +434,7 @@ def test_giving_up_puts_back_what_was_taken_off(filled: Pair, moment: str) -> No
 def test_giving_up_puts_back_what_it_can_where_parents_are_missing(filled: Pair) -> None:
     """Half of a circle is there: a foreign key that cannot come back is named, and everything else is back."""
     before = definitions(filled.dest)
-    cut_off(filled, before=CHUNK_RECORDED, at=29)
+    cut_off(filled, before=CHUNK_RECORDED, at=19)
     assert 0 < rows_of(TreeNode, filled.dest).count() < ROWS
     missing_before = set(before) - set(definitions(filled.dest))
     assert missing_before
