@@ -132,7 +132,7 @@ def _copy_values(route: Route, bounds: Bounds) -> Tally:
     expressions = [conversion.expression for conversion in conversions]
     tally = Tally()
     writer = route.writer()
-    with closing(route.source.stream(*route.query(bounds, expressions))) as batches:
+    with closing(route.source.stream_table(route.table.name, *route.query(bounds, expressions))) as batches:
         for raw in _timed(batches, tally):
             started = time.perf_counter()
             rows_out = convert_rows(raw, conversions)

@@ -268,6 +268,13 @@ class Engine(Session, ABC):
         Close what this gives where it is not read to its end: the session can do nothing else before.
         """
 
+    def stream_table(self, table: str, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
+        """Run a query over one table as :meth:`stream` does, where nothing else is asked before its end.
+
+        What is learned of the size of its rows serves later queries over the same table.
+        """
+        return self.stream(sql, params)
+
     @contextmanager
     def reading_everything(self) -> Iterator[None]:
         """Let queries give :class:`Unreadable` for what is otherwise an error: a comparison goes on past such rows."""

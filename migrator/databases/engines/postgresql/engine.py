@@ -7,17 +7,19 @@ import random
 import re
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from django.db import DatabaseError, Error, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ....errors import Refused
 from ....links import is_on_this_machine
 from ...tables import StoredColumn
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
-from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
 from .catalogue import PostgreSQLCatalogue
 from .digests import PostgreSQLDigests
 from .lines import PostgreSQLLines
@@ -78,6 +80,7 @@ class PostgreSQL(Engine):
         super().__init__(connection)
         self._snapshot: str | None = None
         self._is_reader = False
+        self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
     def describe(self) -> Endpoint:
         version = str(self.fetch_value("SELECT current_setting('server_version')")).split()[0]
@@ -259,6 +262,31 @@ class PostgreSQL(Engine):
                 size = next_fetch(rows, size)
                 yield rows
 
+    def stream_table(self, table: str, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
+        known = self._fitting.get(table)
+        if known is None or not _can_stream_batches():
+            batches = self.stream(sql, params)
+        else:
+            batches = self._stream_batches(sql, params, known)
+        fitting = known or LARGEST_FETCH
+        with contextlib.closing(batches):
+            for rows in batches:
+                fitting = min(fitting, next_fetch(rows, LARGEST_FETCH))
+                yield rows
+        self._fitting[table] = fitting
+
+    def _stream_batches(self, sql: str, params: Sequence[Any], size: int) -> Generator[list[Row]]:
+        """Let the server go on with a query while its rows are worked with; a cursor waits to be asked for the next."""
+        with self.connection.cursor() as cursor, self.connection.wrap_database_errors:
+            found = cursor.cursor.stream(*prepared(sql, params), size=size)
+            try:
+                while rows := list(islice(found, size)):
+                    yield rows
+            finally:
+                # Closing it early would cancel the query, and with that end the snapshot.
+                for _ in found:
+                    pass
+
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         return CopyWriter(self, table, targets)
 
@@ -319,6 +347,17 @@ class PostgreSQL(Engine):
             )
             return ", ".join(row[0] for row in rows) or None
         return None
+
+
+def _can_stream_batches() -> bool:
+    """Tell whether the driver gives the rows of a running query by many at once: psycopg 3.2 on libpq 17 does."""
+    if not is_psycopg3:
+        return False
+    try:
+        from psycopg import Capabilities
+    except ImportError:  # psycopg 3.1
+        return False
+    return Capabilities().has_stream_chunked()
 
 
 def _sqlstate(error: BaseException) -> str | None:

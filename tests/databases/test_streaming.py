@@ -1,0 +1,113 @@
+"""A query of PostgreSQL goes on while its rows are worked with: the rows are the same, and so is the session after."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import DatabaseError, connections
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
+from django.db.models import QuerySet
+
+from migrator.databases.copy import batch_migrate
+from migrator.databases.engines.postgresql import engine as postgresql
+from migrator.databases.engines.postgresql.engine import PostgreSQL
+from tests.servers.databases import Pair
+from tests.testapp.models import Tag
+
+from .edge_values import EDGES
+from .snapshots import differences, insert_rows, snapshot
+from .test_values import held_exactly, labelled
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+pytestmark = pytest.mark.postgresql
+
+PAIR = Pair("postgresql_a", "sqlite_b")
+SMALL = "SELECT n, 'x' FROM generate_series(1, %s) AS n"
+BROKEN = "SELECT n, 1 / (n - 700) FROM generate_series(1, %s) AS n"
+GROWING = "SELECT n, repeat('x', CASE WHEN n > 600 THEN 200000 END) FROM generate_series(1, %s) AS n"
+
+
+@pytest.fixture(params=["as the driver can", "by a cursor"])
+def source(
+    request: pytest.FixtureRequest, databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PostgreSQL]:
+    """Give the source in a snapshot, when the first rows of a table have been read."""
+    if request.param == "by a cursor":
+        monkeypatch.setattr(postgresql, "_can_stream_batches", lambda: False)
+    databases.fresh(*PAIR)
+    insert_rows(Tag, PAIR.source, [{"id": 1, "name": "before"}])
+    engine = PostgreSQL(connections[PAIR.source])
+    engine.open_source()
+    assert [len(rows) for rows in engine.stream_table("t", SMALL, [1000])][:4] == [1, 8, 64, 500]
+    yield engine
+    engine.close()
+
+
+def test_is_used_where_the_driver_has_it() -> None:
+    assert postgresql._can_stream_batches() == is_psycopg3
+
+
+def test_gives_all_rows_in_their_order(source: PostgreSQL) -> None:
+    batches = list(source.stream_table("t", SMALL, [1234]))
+    assert [row for rows in batches for row in rows] == [(n, "x") for n in range(1, 1235)]
+    assert max(map(len, batches)) == 500
+    assert list(source.stream_table("t", SMALL, [0])) == []
+
+
+def test_stays_in_its_snapshot_where_it_is_left_early(source: PostgreSQL) -> None:
+    with closing(source.stream_table("t", SMALL, [1_000_000])) as batches:
+        next(batches)
+    insert_later()
+    assert source.fetch_value("SELECT name FROM testapp_tag") == "before"
+    assert sum(len(rows) for rows in source.stream_table("t", SMALL, [600])) == 600
+
+
+def insert_later() -> None:
+    """Insert a row in another session."""
+    other = connections[PAIR.source].copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("INSERT INTO testapp_tag (id, name) VALUES (2, 'later')")
+    finally:
+        other.close()
+
+
+def test_tells_where_a_row_fails(source: PostgreSQL) -> None:
+    read: list[Any] = []
+    with pytest.raises(DatabaseError, match="division by zero"):  # noqa: PT012
+        for rows in source.stream_table("t", BROKEN, [1000]):
+            read.extend(rows)
+    assert len(read) < 700
+    connections[PAIR.source].rollback()
+    assert source.fetch_value("SELECT 1") == 1
+
+
+def test_takes_fewer_rows_at_once_when_they_grow(source: PostgreSQL) -> None:
+    assert sum(len(rows) for rows in source.stream_table("t", GROWING, [1000])) == 1000
+    later = source.stream_table("t", "SELECT repeat('x', 200000) FROM generate_series(1, %s)", [100])
+    assert max(len(rows) for rows in later) <= 4 * 1024 * 1024 // 200_000
+
+
+def test_later_chunks_bring_what_the_first_brings(databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every edge value of every type of field is read the same way, whichever chunk it is in."""
+    databases.fresh(*PAIR)
+    for model, edges in EDGES.items():
+        insert_rows(model, PAIR.source, labelled([edge for edge in edges if held_exactly(edge, *PAIR.engines)]))
+    streamed: list[str] = []
+    usual = PostgreSQL._stream_batches
+
+    def stream_batches(engine: PostgreSQL, sql: str, params: Any, size: int) -> Generator[list[Any]]:
+        streamed.append(sql)
+        return usual(engine, sql, params, size)
+
+    monkeypatch.setattr(PostgreSQL, "_stream_batches", stream_batches)
+    labels = [model._meta.label for model in EDGES]
+    assert batch_migrate(source=PAIR.source, dest=PAIR.dest, labels=labels, chunk_size=1).exit_code == 0
+    assert bool(streamed) == is_psycopg3
+    assert differences(snapshot(PAIR.source, [*EDGES]), snapshot(PAIR.dest, [*EDGES])) == []
+    assert all(QuerySet(model, using=PAIR.dest).count() > 1 for model in EDGES)
