@@ -90,6 +90,7 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     from migrator.databases.ends import open_engine
     from migrator.databases.references import find_dangling
     from migrator.databases.tables import table_of
+    from migrator.databases.twins import Twins
 
     engine = open_engine(alias)
     engine.open_destination()
@@ -103,7 +104,7 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     for is_key in (False, True):  # a foreign key may need an index of another table
         engine.catalogue.put_back([item for item in items if (item.kind != "index") is is_key])
     engine.catalogue.refresh_statistics(_tables())
-    if engine.can_switch_off_foreign_keys and find_dangling(engine, tables):
+    if engine.can_switch_off_foreign_keys and find_dangling(Twins(engine), tables)():
         raise AssertionError(f"foreign keys of {alias} lead nowhere")
     seconds.append(time.perf_counter() - started)
     engine.close()

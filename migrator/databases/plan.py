@@ -74,6 +74,11 @@ class Plan:
         return tuple(table for group in self.groups for table in group)
 
     @property
+    def largest(self) -> int:
+        """Count the rows of the source's largest table."""
+        return max((table.source_rows for table in self.tables), default=0)
+
+    @property
     def emptied(self) -> tuple[TablePlan, ...]:
         """The destination's tables that are emptied first, children before parents."""
         if self.adds_rows or self.is_resumed or self.updates:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from django.apps import apps
 
 from ..errors import Refused
 from .chunks import Restriction
 from .ends import Ends
+from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .ordering import load_order
 from .plan import Plan, TablePlan, stored_tables, table_plans
-from .references import existing_keys, find_dangling, label_of, missing_parents, outside_references
+from .references import Dangling, existing_keys, find_dangling, label_of, missing_parents, outside_references
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
+from .twins import Twins
 from .values import Answer, check_unique_text, check_values
 
 
@@ -50,17 +54,17 @@ def make_plan(
     tables = [table for group in groups for table in group]
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables)
-        checked = {table.table.name: check_values(table.route, source_has[table.table.name]) for table in tables}
-        groups = tuple(tuple(_settled(t, checked[t.table.name]) for t in group) for group in groups)
-        findings += _check_contents(tables, checked, source_has, dest_has)
+        is_whole_copied = not (is_resumed or adds_rows)
+        contents = _contents(ends, tables, source_has, dest_has, with_references=is_whole_copied)
+        groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
+        findings += contents.findings()
         if updates:
             findings += _check_updates(ends, tables)
-        if not is_resumed:
-            findings += (
-                _check_added(ends, tables, mappings)
-                if adds_rows
-                else _check_whole(ends, tables, mappings, "rewritten" if updates else "emptied")
-            )
+        if adds_rows and not is_resumed:
+            findings += _check_added(ends, tables, mappings)
+        elif not is_resumed:
+            fate = "rewritten" if updates else "emptied"
+            findings += _check_whole(ends, tables, mappings, contents.dangling, fate)
     taken_off = (
         ()
         if adds_rows or updates
@@ -138,15 +142,44 @@ def _check_surroundings(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding
         )
 
 
-def _check_contents(
-    tables: list[TablePlan], checked: Mapping[str, Answer], source_has: StoredTables, dest_has: StoredTables
+@dataclass(frozen=True)
+class _Contents:
+    """What the source's rows told, by table name in the order of the plan."""
+
+    values: Mapping[str, Answer]
+    unique_texts: Mapping[str, Sequence[Finding]]
+    dangling: Sequence[Dangling]
+
+    def findings(self) -> Iterator[Finding]:
+        for table, answer in self.values.items():
+            yield from answer.findings
+            yield from self.unique_texts[table]
+
+
+def _contents(
+    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables, *, with_references: bool
+) -> _Contents:
+    """Look at the rows of the source, in two sessions where that can be; the longest look begins first."""
+
+    def look_at_values(planned: TablePlan, engine: Engine) -> Answer:
+        return check_values(replace(planned.route, source=engine), source_has[planned.table.name])
+
+    def look_at_unique_texts(planned: TablePlan, engine: Engine) -> list[Finding]:
+        route, name = replace(planned.route, source=engine), planned.table.name
+        return list(check_unique_text(route, source_has[name], dest_has[name]))
+
+    with Twins(ends.source, max((planned.source_rows for planned in tables), default=0)) as source:
+        largest_first = sorted(tables, key=lambda planned: -planned.source_rows)
+        values = {planned.table.name: source.ask(partial(look_at_values, planned)) for planned in largest_first}
+        texts = {planned.table.name: source.ask(partial(look_at_unique_texts, planned)) for planned in largest_first}
+        dangling = find_dangling(source, [planned.table for planned in tables] if with_references else [])
+        names = [planned.table.name for planned in tables]
+        return _Contents({name: values[name]() for name in names}, {name: texts[name]() for name in names}, dangling())
+
+
+def _check_whole(
+    ends: Ends, tables: list[TablePlan], mappings: Mappings, dangling: Sequence[Dangling], fate: str
 ) -> Iterator[Finding]:
-    for table in tables:
-        yield from checked[table.table.name].findings
-        yield from check_unique_text(table.route, source_has[table.table.name], dest_has[table.table.name])
-
-
-def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings, fate: str) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
     source_rows = sum(
         table.source_rows for table in tables if not made_by_migrate(ends.source, table.table, table.source_rows)
@@ -158,10 +191,10 @@ def _check_whole(ends: Ends, tables: list[TablePlan], mappings: Mappings, fate: 
             f"the source is empty and the destination holds {dest_rows:,} rows",
             "Did you swap --source and --dest?",
         )
-    for dangling in find_dangling(ends.source, [table.table for table in tables]):
+    for orphans in dangling:
         yield Finding(
-            dangling.table.label,
-            str(dangling),
+            orphans.table.label,
+            str(orphans),
             "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
             is_about_rows=True,
         )

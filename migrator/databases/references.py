@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -13,6 +14,7 @@ from .chunks import Restriction, key_text, order
 from .engines.base.engine import Engine
 from .identity import Mappings
 from .tables import Reference, Table, converting_field, table_of
+from .twins import Twins
 
 EXAMPLES = 3
 LOOKUP = 500
@@ -48,20 +50,26 @@ def constrained(table: Table) -> Iterator[Reference]:
     return (reference for reference in table.references if reference.has_constraint)
 
 
-def find_dangling(engine: Engine, tables: Sequence[Table], *, trusts_constraints: bool = False) -> list[Dangling]:
-    """Find the orphans within one database by an anti-join per reference.
+def find_dangling(
+    sessions: Twins, tables: Sequence[Table], *, trusts_constraints: bool = False
+) -> Callable[[], list[Dangling]]:
+    """Ask for the orphans within one database, by an anti-join per reference; what this returns gives them.
 
     ``trusts_constraints``: those that the database enforces were made after the rows, and held against them all.
     """
-    found = []
-    for table in tables:
-        for reference in constrained(table):
-            if trusts_constraints and engine.catalogue.enforces(table.name, reference):
-                continue
-            rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)")))
-            if rows:
-                found.append(Dangling(table, reference, rows, example_orphans(engine, table, reference)))
-    return found
+
+    def find(table: Table, reference: Reference, engine: Engine) -> Dangling | None:
+        rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)")))
+        return Dangling(table, reference, rows, example_orphans(engine, table, reference)) if rows else None
+
+    enforces = sessions.engine.catalogue.enforces
+    answers = [
+        sessions.ask(partial(find, table, reference))
+        for table in tables
+        for reference in constrained(table)
+        if not (trusts_constraints and enforces(table.name, reference))
+    ]
+    return lambda: [dangling for answer in answers if (dangling := answer()) is not None]
 
 
 def example_orphans(engine: Engine, table: Table, reference: Reference) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from .engines.base.catalogue import Counter
 from .engines.base.engine import Engine
 from .references import Dangling, find_dangling
 from .tables import Table
+from .twins import Twins
 
 EQUAL, DIFFERENT, REJECTED, MISSING = "equal", "different", "rejected", "missing"
 
@@ -120,5 +121,5 @@ def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verificatio
     """Compare the counts of two databases, and look at the second one's counters and references."""
     present = [table for table in tables if dest.catalogue.stored_columns(table.name)]
     return Verification(
-        count_tables(source, dest, tables), late_counters(dest, present), tuple(find_dangling(dest, present))
+        count_tables(source, dest, tables), late_counters(dest, present), tuple(find_dangling(Twins(dest), present)())
     )

@@ -11,6 +11,7 @@ from migrator.databases.copy import batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.references import find_dangling
 from migrator.databases.tables import table_of
+from migrator.databases.twins import Twins
 from tests.servers.databases import Pair
 from tests.testapp.models import TreeNode
 
@@ -72,7 +73,7 @@ def test_looks_up_what_postgresql_does_not_enforce(change: str, databases: Fresh
     execute("postgresql_a", f"ALTER TABLE {TABLE} {key}", *change.format(name).split("; "))
     assert not enforces("postgresql_a")
     engine = engine_for(connections["postgresql_a"])
-    (found,) = find_dangling(engine, [table_of(TreeNode)], trusts_constraints=True)
+    (found,) = find_dangling(Twins(engine), [table_of(TreeNode)], trusts_constraints=True)()
     assert (found.rows, found.keys) == (1, ("1",))
 
 

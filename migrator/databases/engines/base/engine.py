@@ -221,6 +221,10 @@ class Engine(Session, ABC):
         """Take note that a reader's process has ended."""
         return
 
+    def twin(self) -> Engine | None:
+        """Open another session here that sees the very rows that this one sees; ``None`` where there can be none."""
+        return None
+
     def can_join(self, reader: int) -> bool:
         """Tell whether a process of this number can join the snapshot."""
         return False

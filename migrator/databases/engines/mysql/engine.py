@@ -69,6 +69,7 @@ class MySQL(Engine):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         self._readers: Readers = {}
+        self._reads_snapshot = False
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -100,7 +101,11 @@ class MySQL(Engine):
         other._open()
         return other
 
+    def twin(self) -> MySQL | None:
+        return None if self._reads_snapshot else self._another()
+
     def open_source(self, readers: int = 0) -> None:
+        self._reads_snapshot = True
         self._open()
         if readers:
             self._readers, self.readers_note = open_readers(self, readers, self._another)

@@ -79,7 +79,7 @@ class PostgreSQL(Engine):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         self._snapshot: str | None = None
-        self._is_reader = False
+        self._reads_snapshot = self._is_reader = False
         self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
     def describe(self) -> Endpoint:
@@ -132,10 +132,28 @@ class PostgreSQL(Engine):
         self._begin_reading()
         self.execute("SELECT 1")  # the first query is what takes the snapshot
         if readers:
-            self._snapshot = str(self.fetch_value("SELECT pg_export_snapshot()"))
+            self._snapshot = self._export_snapshot()
             self.readers = readers
 
+    def _export_snapshot(self) -> str:
+        return str(self.fetch_value("SELECT pg_export_snapshot()"))
+
+    def twin(self) -> PostgreSQL:
+        other = type(self)(self.connection.copy())
+        other.link_timeout = self.link_timeout
+        try:
+            if self._reads_snapshot:
+                other._snapshot = self._export_snapshot()
+                other.join_snapshot(0)
+            else:
+                other._open()
+        except BaseException:
+            other.close()
+            raise
+        return other
+
     def _begin_reading(self) -> None:
+        self._reads_snapshot = True
         self._open()
         self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         self.connection.set_autocommit(False)

@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from django.db import DatabaseError
+
 from ....errors import Refused
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
@@ -49,6 +51,9 @@ class SQLite(Engine):
         self._lock_file: IO[str] | None = None
         self._new_file: Path | None = None
         self._attached: Attached | None = None
+        # A session of its own that knows the data's version from before the snapshot.
+        self._watcher: SQLite | None = None
+        self._version: int | None = None
         # The file that was there when it was opened.
         self._file: File | None = None
 
@@ -73,17 +78,45 @@ class SQLite(Engine):
             self.snapshot_note = (
                 "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
             )
+        self._prepare_reading()
+        if self._file is not None:
+            self._watcher = SQLite(self.connection.copy())
+        self._begin()
+
+    def _prepare_reading(self) -> None:
+        self.connection.ensure_connection()
         self.connection.connection.create_function("migrator_reads", 2, reads, deterministic=True)
         self.lines.prepare()
         self.execute("PRAGMA query_only = ON")
-        self._begin()
 
     def _begin(self) -> None:
         """Take the snapshot, in place of an earlier one."""
         if self.connection.connection.in_transaction:
             self.execute("ROLLBACK")
+        if self._watcher is not None:
+            self._version = self._watcher.fetch_value("PRAGMA data_version")
+        self._begin_reading()
+
+    def _begin_reading(self) -> None:
         self.execute("BEGIN")
         self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
+
+    def twin(self) -> SQLite | None:
+        """Open another session, and see to it that nobody has written from before the snapshot until then.
+
+        ``PRAGMA data_version`` tells a session of every commit of others since it asked before.
+        """
+        twin, self._watcher = self._watcher, None
+        if twin is None:
+            return None
+        with contextlib.suppress(DatabaseError):
+            twin.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
+            twin._prepare_reading()
+            twin._begin_reading()
+            if twin.fetch_value("PRAGMA data_version") == self._version:
+                return twin
+        twin.close()
+        return None
 
     def open_destination(self) -> None:
         self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
@@ -120,6 +153,8 @@ class SQLite(Engine):
     def close(self) -> None:
         if self._attached is not None:
             self._attached.close()
+        if self._watcher is not None:
+            self._watcher.close()
         if self.connection.connection is not None:  # a database in memory outlives its session
             with contextlib.suppress(Exception):
                 self.connection.connection.rollback()

@@ -1,0 +1,245 @@
+"""Questions are put to two sessions: both see the same rows, and where the second one fails the first is asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import DatabaseError, OperationalError, connections
+
+from migrator.conf import load
+from migrator.databases import twins
+from migrator.databases.ends import open_ends
+from migrator.databases.engines.base.engine import Engine
+from migrator.databases.engines.registry import engine_for
+from migrator.databases.engines.sqlite.engine import SQLite
+from migrator.databases.preflight import make_plan
+from migrator.databases.selection import select
+from migrator.databases.twins import Twins
+from tests.servers.databases import PAIRS, Pair
+from tests.testapp.models import Chapter, Tag
+
+from .side_by_side import fill, move
+from .snapshots import insert_rows
+from .test_guards import foreign_keys_off
+from .test_shortcuts import insert_all_dirt
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+SOURCES = [
+    pytest.param("postgresql_a", marks=pytest.mark.postgresql, id="postgresql"),
+    pytest.param("sqlite_a", id="sqlite"),
+]
+NAMES = "SELECT name FROM testapp_tag ORDER BY id"
+
+
+@pytest.fixture(params=SOURCES)
+def source(request: pytest.FixtureRequest, databases: FreshDatabases) -> Iterator[Engine]:
+    """Give the session of a source that holds one row."""
+    databases.fresh(request.param)
+    insert_rows(Tag, request.param, [{"id": 1, "name": "before"}])
+    with opened(request.param) as engine:
+        yield engine
+
+
+@contextmanager
+def opened(alias: str) -> Iterator[Engine]:
+    engine = engine_for(connections[alias])
+    engine.check_address(must_exist=True)
+    engine.open_source()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def insert_elsewhere(alias: str) -> None:
+    other = connections[alias].copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("INSERT INTO testapp_tag (id, name) VALUES (2, 'later')")
+    finally:
+        other.close()
+
+
+def answers_of_both(asked: Twins, question: Callable[[Engine], Any]) -> dict[str, Any]:
+    """Put a question to each session, which none of them answers before the other has begun, by the threads' names."""
+    both = threading.Barrier(2, timeout=20)
+
+    def answer(engine: Engine) -> tuple[str, Any]:
+        both.wait()
+        return threading.current_thread().name, question(engine)
+
+    given = [asked.ask(answer), asked.ask(answer)]
+    return dict(get() for get in given)
+
+
+def test_both_sessions_see_the_same_rows(source: Engine) -> None:
+    with Twins(source, 10_001) as asked:
+        found = answers_of_both(asked, lambda engine: (id(engine), engine.fetch_all(NAMES)))
+    assert set(found) == {"MainThread", "twin"}
+    assert found["MainThread"][0] == id(source) != found["twin"][0]
+    assert found["MainThread"][1] == found["twin"][1] == [("before",)]
+    assert source.fetch_all(NAMES) == [("before",)]
+
+
+@pytest.mark.postgresql
+def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDatabases) -> None:
+    databases.fresh("postgresql_a")
+    with opened("postgresql_a") as source:
+        insert_elsewhere("postgresql_a")
+        with Twins(source, 10_001) as asked:
+            found = answers_of_both(asked, lambda engine: engine.fetch_all(NAMES))
+        assert found == {"MainThread": [], "twin": []}
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_file_that_was_written_meanwhile_has_no_second_session(databases: FreshDatabases, mode: str) -> None:
+    """Only in WAL mode can anybody write while the source is read."""
+    databases.fresh("sqlite_a")
+    with connections["sqlite_a"].cursor() as cursor:
+        cursor.execute(f"PRAGMA journal_mode = {mode}")
+    connections["sqlite_a"].close()
+    with opened("sqlite_a") as source:
+        if mode == "wal":
+            insert_elsewhere("sqlite_a")
+            assert source.twin() is None
+        else:
+            with pytest.raises(OperationalError, match="locked"):
+                insert_elsewhere("sqlite_a")
+            with closing(found := source.twin()):  # type: ignore[type-var]
+                assert found is not None
+                assert found.fetch_all(NAMES) == []
+        assert source.fetch_all(NAMES) == []
+
+
+def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a")
+    with connections["sqlite_a"].cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode = wal")
+    connections["sqlite_a"].close()
+    with opened("sqlite_a") as source, closing(found := source.twin()):  # type: ignore[type-var]
+        insert_elsewhere("sqlite_a")
+        assert found is not None
+        assert found.fetch_all(NAMES) == source.fetch_all(NAMES) == []
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM testapp_tag", "INSERT INTO testapp_tag (id, name) VALUES (9, 'x')"])
+def test_the_second_session_writes_nothing(source: Engine, statement: str) -> None:
+    twin = source.twin()
+    assert twin is not None
+    with closing(twin), pytest.raises(DatabaseError, match=r"read-?only"):
+        twin.execute(statement)
+
+
+@pytest.mark.mysql
+def test_a_snapshot_of_mysql_has_one_session(databases: FreshDatabases) -> None:
+    databases.fresh("mysql_a")
+    with opened("mysql_a") as source:
+        assert source.twin() is None
+        with Twins(source, 10_001) as asked:
+            given = [asked.ask(lambda engine: engine.fetch_value("SELECT 7")) for _ in range(3)]
+            assert [get() for get in given] == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [pytest.param("mysql_b", marks=pytest.mark.mysql), pytest.param("postgresql_b", marks=pytest.mark.postgresql)],
+)
+def test_two_sessions_of_a_destination_see_what_is_committed(databases: FreshDatabases, alias: str) -> None:
+    databases.fresh(alias)
+    dest = engine_for(connections[alias])
+    dest.open_destination()
+    insert_rows(Tag, alias, [{"id": 1, "name": "copied"}])
+    with closing(dest), Twins(dest, 10_001) as asked:
+        found = answers_of_both(asked, lambda engine: engine.fetch_all(NAMES))
+    assert [list(rows) for rows in found.values()] == [[("copied",)], [("copied",)]]
+
+
+# -- the first one alone -----------------------------------------------------------------------------------------------
+
+
+def test_a_small_table_is_not_worth_a_second_session(source: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(source), "twin", lambda engine: pytest.fail("another session was opened"))
+    with Twins(source, 10_000) as asked:
+        given = [asked.ask(lambda engine: engine.fetch_all(NAMES)) for _ in range(3)]
+        assert [get() for get in given] == [[("before",)]] * 3
+
+
+def test_what_the_second_session_fails_at_is_asked_in_the_first(source: Engine) -> None:
+    tried: list[str] = []
+    second_failed = threading.Event()
+
+    def answer(number: int, engine: Engine) -> int:
+        tried.append(threading.current_thread().name)
+        if engine is not source:
+            second_failed.set()
+            raise OperationalError("the link was lost")
+        assert second_failed.wait(20)
+        return number
+
+    with Twins(source, 10_001) as asked:
+        given = [asked.ask(partial(answer, number)) for number in range(5)]
+        assert [get() for get in given] == [0, 1, 2, 3, 4]
+    assert sorted(tried) == ["MainThread"] * 5 + ["twin"]
+
+
+def test_a_question_that_fails_in_both_sessions_tells_why(source: Engine) -> None:
+    with pytest.raises(DatabaseError, match="missing_table"), Twins(source, 10_001) as asked:  # noqa: PT012
+        given = [asked.ask(lambda engine: engine.fetch_all("SELECT * FROM missing_table")) for _ in range(2)]
+        given[0]()
+
+
+def test_a_run_goes_on_where_no_second_session_can_be_opened(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    fill(pair.source)
+    refused: list[Engine] = []
+
+    def twin(engine: Engine) -> None:
+        refused.append(engine)
+        raise OperationalError("too many connections")
+
+    monkeypatch.setattr(SQLite, "twin", twin)
+    monkeypatch.setattr(twins, "HELPED_ROWS", 1)
+    assert move(pair, jobs=1).exit_code == 0
+    assert refused
+
+
+# -- what a plan finds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[2], PAIRS[5]], ids=str, indirect=True)
+def test_two_sessions_find_what_one_finds(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values that do not fit, and a row whose parent is missing, are told alike and in the same order."""
+    labels = [model._meta.label for model in insert_all_dirt(pair.source)] + ["testapp.Chapter", "testapp.Tag"]
+    with foreign_keys_off(pair.source):
+        insert_rows(Chapter, pair.source, [{"id": 7, "title": "lost", "tag_id": 404, "_order": 0}])
+    asked: list[str] = []
+    usual = Engine.fetch_all
+
+    def fetch_all(engine: Engine, sql: str, params: Any = ()) -> list[Any]:
+        asked.append(threading.current_thread().name)
+        return usual(engine, sql, params)
+
+    monkeypatch.setattr(Engine, "fetch_all", fetch_all)
+    one = findings(pair, labels)
+    assert set(asked) == {"MainThread"}
+    monkeypatch.setattr(twins, "HELPED_ROWS", 0)
+    assert findings(pair, labels) == one
+    assert set(asked) == {"MainThread", "twin"}
+    assert len(one) > 5
+    assert "is missing" in one[-1]
+
+
+def findings(pair: Pair, labels: list[str]) -> list[str]:
+    with open_ends(pair.source, pair.dest, load()) as ends:
+        plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels))
+        return [str(finding) for finding in plan.findings]
