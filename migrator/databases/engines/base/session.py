@@ -76,5 +76,5 @@ def row_bytes(rows: Sequence[Row]) -> int:
 
 def next_fetch(rows: Sequence[Row], current: int) -> int:
     """Choose how many rows to ask for next, from how large the last ones were."""
-    fitting = FETCH_BYTES // row_bytes(rows[-64:])
+    fitting = FETCH_BYTES // row_bytes(rows[-64::4])
     return max(1, min(LARGEST_FETCH, current * 8, fitting))
