@@ -33,6 +33,7 @@ class Twins:
         self._twin: Engine | None = None
         self._waiting: deque[Callable[[Engine], None]] = deque()
         self._thread: threading.Thread | None = None
+        self._is_over = False
 
     def __enter__(self) -> Twins:
         return self
@@ -41,11 +42,11 @@ class Twins:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._waiting.clear()
+        self._is_over = True
         if self._thread is not None:
             self._thread.join(END_SECONDS)
-        if self._twin is not None and not self._is_busy():
-            with contextlib.suppress(Error):
-                self._twin.close()
+        if self._thread is None or not self._thread.is_alive():
+            self._close()
 
     def ask(self, question: Question[Answer]) -> Callable[[], Answer]:
         """Take note of a question; what this returns gives its answer, for which all questions so far are put."""
@@ -76,8 +77,11 @@ class Twins:
             self._twin = self.engine.twin()
         return self._twin
 
-    def _is_busy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    def _close(self) -> None:
+        twin, self._twin = self._twin, None
+        if twin is not None:
+            with contextlib.suppress(Error):
+                twin.close()
 
     def _work_off(self, engine: Engine) -> None:
         while self._waiting:
@@ -96,6 +100,8 @@ class Twins:
     def _help(self, twin: Engine) -> None:
         with contextlib.suppress(Exception):
             self._work_off(twin)
+        if self._is_over:  # nobody has waited for the end
+            self._close()
         twin.connection.dec_thread_sharing()
 
 

@@ -23,7 +23,7 @@ from migrator.databases.twins import Twins
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Chapter, Tag
 
-from .side_by_side import fill, move
+from .side_by_side import fill, move, until
 from .snapshots import insert_rows
 from .test_guards import foreign_keys_off
 from .test_shortcuts import insert_all_dirt
@@ -193,6 +193,28 @@ def test_a_question_that_fails_in_both_sessions_tells_why(source: Engine) -> Non
     with pytest.raises(DatabaseError, match="missing_table"), Twins(source, 10_001) as asked:  # noqa: PT012
         given = [asked.ask(lambda engine: engine.fetch_all("SELECT * FROM missing_table")) for _ in range(2)]
         given[0]()
+
+
+def test_a_session_that_is_left_at_work_is_closed_in_the_end(source: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twins, "END_SECONDS", 0.01)
+    seen: list[Engine] = []
+    is_at_work, may_end = threading.Event(), threading.Event()
+
+    def answer(engine: Engine) -> None:
+        if engine is source:
+            assert is_at_work.wait(20)
+            raise OperationalError("the link was lost")
+        seen.append(engine)
+        is_at_work.set()
+        assert may_end.wait(20)
+
+    with pytest.raises(OperationalError, match="lost"), Twins(source, 10_001) as asked:  # noqa: PT012
+        given = [asked.ask(answer) for _ in range(3)]
+        given[0]()
+    (twin,) = seen
+    assert twin.connection.connection is not None
+    may_end.set()
+    assert until(lambda: twin.connection.connection is None)
 
 
 def test_a_run_goes_on_where_no_second_session_can_be_opened(
