@@ -19,10 +19,9 @@ from .engines.base.session import Row
 from .engines.registry import engine_for
 from .orders import Finish, PutBack
 from .schedule import FinishSchedule
+from .twins import END_SECONDS, HELPED_ROWS
 
-HELPED_ROWS = 10_000  # smaller tables are not worth another session
 WAIT_SECONDS = 0.2
-END_SECONDS = 2.0
 
 Action = Callable[[], None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,11 +74,6 @@ class Plan:
         return tuple(table for group in self.groups for table in group)
 
     @property
-    def largest(self) -> int:
-        """Count the rows of the source's largest table."""
-        return max((table.source_rows for table in self.tables), default=0)
-
-    @property
     def emptied(self) -> tuple[TablePlan, ...]:
         """The destination's tables that are emptied first, children before parents."""
         if self.adds_rows or self.is_resumed or self.updates:
@@ -139,6 +134,11 @@ def stored_tables(ends: Ends, tables: Sequence[Table]) -> tuple[StoredTables, St
         {table.name: source.stored_columns(table.name) for table in tables},
         {table.name: dest.stored_columns(table.name) for table in tables},
     )
+
+
+def most_rows(tables: Iterable[TablePlan]) -> int:
+    """Return how many rows the source's largest table has."""
+    return max((planned.source_rows for planned in tables), default=0)
 
 
 def table_plans(

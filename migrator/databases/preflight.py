@@ -15,7 +15,7 @@ from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .ordering import load_order
-from .plan import Plan, TablePlan, stored_tables, table_plans
+from .plan import Plan, TablePlan, most_rows, stored_tables, table_plans
 from .references import Dangling, existing_keys, find_dangling, label_of, missing_parents, outside_references
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
@@ -55,7 +55,7 @@ def make_plan(
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables)
         is_whole_copied = not (is_resumed or adds_rows)
-        contents = _contents(ends, tables, source_has, dest_has, with_references=is_whole_copied)
+        contents = _look_at_contents(ends, tables, source_has, dest_has, with_references=is_whole_copied)
         groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
         findings += contents.findings()
         if updates:
@@ -156,7 +156,7 @@ class _Contents:
             yield from self.unique_texts[table]
 
 
-def _contents(
+def _look_at_contents(
     ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables, *, with_references: bool
 ) -> _Contents:
     """Look at the rows of the source, in two sessions where that can be; the longest look begins first."""
@@ -168,7 +168,7 @@ def _contents(
         route, name = replace(planned.route, source=engine), planned.table.name
         return list(check_unique_text(route, source_has[name], dest_has[name]))
 
-    with Twins(ends.source, max((planned.source_rows for planned in tables), default=0)) as source:
+    with Twins(ends.source, most_rows(tables)) as source:
         largest_first = sorted(tables, key=lambda planned: -planned.source_rows)
         values = {planned.table.name: source.ask(partial(look_at_values, planned)) for planned in largest_first}
         texts = {planned.table.name: source.ask(partial(look_at_unique_texts, planned)) for planned in largest_first}

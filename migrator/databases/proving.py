@@ -8,7 +8,7 @@ from ..progress import Progress
 from .choices import Choices
 from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
 from .ends import Ends
-from .plan import Plan
+from .plan import Plan, most_rows
 from .references import existing_keys, find_dangling
 from .twins import Twins
 from .verify import TableCount, Verification, count_tables, late_counters
@@ -29,7 +29,7 @@ def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int],
         )
     contents = _compare(ends, plan, choices, rejected, progress) if choices.verify == "full" else ()
     was_loaded_without = not (plan.adds_rows or plan.updates)
-    with Twins(ends.dest, plan.largest) as dest:
+    with Twins(ends.dest, most_rows(plan.tables)) as dest:
         dangling = find_dangling(dest, tables, trusts_constraints=was_loaded_without)()
     return Verification(counts, late_counters(ends.dest, tables), tuple(dangling), contents)
 

@@ -16,7 +16,7 @@ from ..errors import MigratorError
 from .engines.base.engine import Engine
 
 HELPED_ROWS = 10_000  # smaller tables are not worth another session
-END_SECONDS = 2.0
+END_SECONDS = 2.0  # for what another session is at, where nobody needs it any more
 
 Answer = TypeVar("Answer")
 Question = Callable[[Engine], Answer]

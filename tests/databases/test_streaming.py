@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,6 +52,11 @@ def source(
 
 def test_is_used_where_the_driver_has_it() -> None:
     assert postgresql._can_stream_batches() == is_psycopg3
+
+
+def test_is_not_used_where_the_driver_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", ModuleType("psycopg"))
+    assert not postgresql._can_stream_batches()
 
 
 def test_gives_all_rows_in_their_order(source: PostgreSQL) -> None:

@@ -102,6 +102,7 @@ class MySQL(Engine):
         return other
 
     def twin(self) -> MySQL | None:
+        # Nothing proves that a second snapshot is of the same moment.
         return None if self._reads_snapshot else self._another()
 
     def open_source(self, readers: int = 0) -> None:
