@@ -35,9 +35,9 @@ class Inserts:
         self._head = f"INSERT INTO {engine.identifier(table)} ({names}) VALUES\n".encode()
         self.packet = int(engine.fetch_value("SELECT @@max_allowed_packet"))
 
-    def send(self, rows: bytes) -> tuple[int, int]:
-        """Insert rows that are written as SQL; return how many the server took, and their size."""
-        statement = self._head + rows
+    def send(self, *rows: bytes) -> tuple[int, int]:
+        """Insert rows that are written as SQL, in pieces; return how many the server took, and their size."""
+        statement = b"".join((self._head, *rows))  # at once, for a row may be large
         if len(statement) >= self.packet:
             raise Unstorable(
                 "row",
@@ -83,7 +83,7 @@ class InsertWriter(Writer):
         return sent + self._send(part)
 
     def _send(self, part: list[bytes]) -> int:
-        return self._inserts.send(b"(" + b"),\n(".join(part) + b")")[1]
+        return self._inserts.send(b"(", b"),\n(".join(part), b")")[1]
 
 
 class LineInserter(TextWriter):
