@@ -37,10 +37,10 @@ def telling_plainly() -> Iterator[None]:
         raise
 
 
-def _tell_plainly(error: BaseException | None) -> None:
+def _tell_plainly(error: BaseException | None, last_words: str = "") -> None:
     while error is not None and not isinstance(error, Interrupted):
         if isinstance(error, AtOnce):
-            raise Interrupted(str(error), error.number) from None
+            raise Interrupted(f"{error}\n{last_words}".rstrip(), error.number) from None
         error = error.__context__
 
 
@@ -74,7 +74,7 @@ class Interrupts:
         if self._wakeup:
             signal.set_wakeup_fd(self._previous_wakeup)
             self._wakeup[1].close()  # which also ends the thread
-        _tell_plainly(error)
+        _tell_plainly(error, self.last_words)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self._defers:

@@ -19,6 +19,8 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.engines.registry import engine_for
+from migrator.errors import Interrupted
+from migrator.interrupts import AT_ONCE, Interrupts
 from settings.base import ROOT
 from tests.databases.test_resume import in_a_process_of_its_own, wait_for_chunks
 from tests.manage import Finished, run_manage
@@ -70,6 +72,18 @@ def test_ctrl_c_twice_ends_it_at_once(pair: Pair, oracle: Oracle) -> None:
     finished = at_terminal(*words(pair), answers=[(FIRST_TABLE, INTERRUPT), ("^C", INTERRUPT)], timeout=SECONDS_AT_MOST)
     assert_plain(finished, 130)
     goes_on_as_told(pair, oracle, finished.err)
+
+
+def test_a_second_signal_while_the_first_one_ends_it_hides_nothing() -> None:
+    with pytest.raises(Interrupted) as caught, Interrupts() as interrupts:
+        interrupts.defer("Go on: the same again")
+        signal.raise_signal(signal.SIGINT)
+        try:
+            interrupts.check()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+    assert caught.value.exit_code == 130
+    assert str(caught.value).splitlines() == [AT_ONCE, "Go on: the same again"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str)
