@@ -75,13 +75,17 @@ def test_ctrl_c_twice_ends_it_at_once(pair: Pair, oracle: Oracle) -> None:
 
 
 def test_a_second_signal_while_the_first_one_ends_it_hides_nothing() -> None:
-    with pytest.raises(Interrupted) as caught, Interrupts() as interrupts:
-        interrupts.defer("Go on: the same again")
-        signal.raise_signal(signal.SIGINT)
-        try:
-            interrupts.check()
-        finally:
+    def stopped_twice() -> None:
+        with Interrupts() as interrupts:
+            interrupts.defer("Go on: the same again")
             signal.raise_signal(signal.SIGINT)
+            try:
+                interrupts.check()
+            finally:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        stopped_twice()
     assert caught.value.exit_code == 130
     assert str(caught.value).splitlines() == [AT_ONCE, "Go on: the same again"]
 
