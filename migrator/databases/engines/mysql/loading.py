@@ -101,7 +101,9 @@ class LineInserter(TextWriter):
     def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
         rows = size = 0
         for text in _whole_lines(lines, self._most):
-            taken, sent = self._inserts.send(_as_literals(text))
+            literals = _as_literals(text)
+            del text  # it may be large
+            taken, sent = self._inserts.send(literals)
             rows += taken
             size += sent
         return rows, size
@@ -117,13 +119,16 @@ def _whole_lines(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
         if size < most:
             continue
         text, start = b"".join(parts), 0
+        parts.clear()
         while len(text) - start >= most:
             end = text.rfind(b"\n", start, start + most) + 1 or text.find(b"\n", start + most) + 1
             if not end:
                 break
             yield text[start:end]
             start = end
-        parts, size = [text[start:]], len(text) - start
+        size = len(text) - start
+        if size:  # beside an empty part a large one would be copied
+            parts.append(text[start:])
     if size:
         yield b"".join(parts)
 

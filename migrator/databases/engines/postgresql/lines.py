@@ -7,6 +7,7 @@ import queue
 import re
 import threading
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,6 @@ from ..base.lines import Block, Form, LineField, Lines
 from ..base.session import prepared
 
 BLOCK_BYTES = 128 * 1024
-BLOCKS_AHEAD = 1  # they may be large
 
 FORMS: Mapping[Kind, Form] = {
     Kind.INTEGER: Form.INTEGER,
@@ -88,9 +88,7 @@ class PostgreSQLLines(Lines):
             statement = f"COPY ({self._with_params(*prepared(sql, params))}) TO STDOUT (FORMAT {form})"
             read = _read_psycopg3 if is_psycopg3 else _read_psycopg2
             with contextlib.closing(read(cursor, statement)) as blocks:
-                for block in blocks:
-                    yield Block(0, block)
-                    del block  # it may be large, and so may the next
+                yield from map(partial(Block, 0), blocks)
             yield Block(cursor.cursor.rowcount, b"")  # only the server's own number is sure in any form
 
     def _with_params(self, sql: str, params: Sequence[Any] | None) -> str:
@@ -121,10 +119,11 @@ def _read_psycopg3(cursor: Any, statement: str) -> Generator[bytes]:
                 parts.append(bytes(row))
                 length += len(row)
                 if length >= BLOCK_BYTES:
-                    yield _joined(parts)
-                    parts, length = [], 0
+                    del row
+                    yield _taken(parts)
+                    length = 0
             if parts:
-                yield _joined(parts)
+                yield _taken(parts)
         except BaseException:
             # Read to the end: the driver would cancel the query, and that would end the source's snapshot.
             with contextlib.suppress(Exception):
@@ -133,16 +132,23 @@ def _read_psycopg3(cursor: Any, statement: str) -> Generator[bytes]:
             raise
 
 
-def _joined(parts: list[bytes]) -> bytes:
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _taken(parts: list[bytes]) -> bytes:
+    """Join parts, of which nothing else is kept: they may be large."""
+    whole = b"".join(parts)
+    parts.clear()
+    return whole
 
 
 class _Blocks:
-    """What psycopg2 writes its lines to: a queue of blocks, which drops them when nobody takes them any more."""
+    """What psycopg2 writes its lines to: blocks, each given once the one before is done with.
+
+    They are dropped when nobody takes them any more.
+    """
 
     def __init__(self) -> None:
-        self.queue: queue.Queue[bytes | None] = queue.Queue(BLOCKS_AHEAD)
-        self.is_abandoned = False
+        self._given: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._done_with = threading.Semaphore(0)
+        self._is_abandoned = False
         self._parts: list[bytes] = []
         self._length = 0
 
@@ -153,9 +159,29 @@ class _Blocks:
             self.flush()
 
     def flush(self) -> None:
-        if self._parts and not self.is_abandoned:
-            self.queue.put(_joined(self._parts))
-        self._parts, self._length = [], 0
+        whole, self._length = _taken(self._parts), 0
+        if whole and not self._is_abandoned:
+            self._given.put(whole)
+            del whole
+            self._done_with.acquire()
+
+    def end(self) -> None:
+        """Tell whoever takes the blocks that there are no more."""
+        self._given.put(None)
+
+    def take(self) -> Generator[bytes]:
+        """Give the blocks up to the end; one that is closed before waits for it."""
+        try:
+            while (block := self._given.get()) is not None:
+                yield block
+                del block
+                self._done_with.release()
+        except BaseException:
+            self._is_abandoned = True
+            self._done_with.release()
+            while self._given.get() is not None:
+                pass
+            raise
 
 
 def _read_psycopg2(cursor: Any, statement: str) -> Generator[bytes]:
@@ -171,18 +197,12 @@ def _read_psycopg2(cursor: Any, statement: str) -> Generator[bytes]:
         except BaseException as error:
             failures.append(error)
         finally:
-            blocks.queue.put(None)
+            blocks.end()
 
     thread = threading.Thread(target=fill, name="copy-out")
     thread.start()
     try:
-        while (block := blocks.queue.get()) is not None:
-            yield block
-    except BaseException:
-        blocks.is_abandoned = True
-        while blocks.queue.get() is not None:
-            pass
-        raise
+        yield from blocks.take()
     finally:
         thread.join()
     if failures:
