@@ -74,6 +74,14 @@ def test_stays_in_its_snapshot_where_it_is_left_early(source: PostgreSQL) -> Non
     assert sum(len(rows) for rows in source.stream_table("t", SMALL, [600])) == 600
 
 
+def test_lines_stay_in_their_snapshot_where_they_are_left_early(source: PostgreSQL) -> None:
+    with closing(source.lines.read(SMALL, [1_000_000])) as blocks:
+        assert next(blocks).data.startswith(b"1\tx\n2\tx\n")
+    insert_later()
+    assert source.fetch_value("SELECT name FROM testapp_tag") == "before"
+    assert sum(block.rows for block in source.lines.read(SMALL, [600])) == 600
+
+
 def insert_later() -> None:
     """Insert a row in another session."""
     other = connections[PAIR.source].copy()
