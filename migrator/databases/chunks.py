@@ -9,7 +9,6 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,8 @@ from .engines.base.engine import Engine
 from .tables import Table
 
 Key = tuple[Any, ...]
+
+MOST_OF_KEYS = 0.8  # of the numbers between the least and the largest, for which ranges are as good as counted ones
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,44 @@ def order(engine: Engine, key: Sequence[str], direction: str = "") -> str:
 def find_bounds(
     engine: Engine, table: str, key: Sequence[str], rows: int, size: int, restriction: Restriction | None
 ) -> Iterator[Bounds]:
-    """Cut a table of ``rows`` rows into ranges of ``size``.
+    """Cut a table of ``rows`` rows into ranges of at most ``size``.
 
     The first range is open below and the last above, so that no key can fall outside of them all. A table without a
     key is one range.
     """
     lower: Key | None = None
-    with engine.following_keys() if key and rows > size else nullcontext():
-        while key and rows > size:
-            upper = _upper_bound(engine, table, key, Bounds(lower), size, restriction)
-            if upper is None:
-                break
-            yield Bounds(lower, upper)
-            lower = upper
-            rows -= size
+    for upper in _upper_bounds(engine, table, key, rows, size, restriction) if key and rows > size else ():
+        yield Bounds(lower, upper)
+        lower = upper
     yield Bounds(lower, None)
+
+
+def _upper_bounds(
+    engine: Engine, table: str, key: Sequence[str], rows: int, size: int, restriction: Restriction | None
+) -> Iterator[Key]:
+    with engine.following_keys():
+        if restriction is None and (numbers := _dense_keys(engine, table, key, rows)):
+            yield from ((upper,) for upper in numbers[size - 1 : -1 : size])  # so many keys cannot be more rows
+            return
+        bound: Key | None = None
+        while rows > size:
+            bound = _upper_bound(engine, table, key, Bounds(bound), size, restriction)
+            if bound is None:
+                return
+            yield bound
+            rows -= size
+
+
+def _dense_keys(engine: Engine, table: str, key: Sequence[str], rows: int) -> range:
+    """Return the whole numbers from the least key to the largest; none where not nearly all of them are keys."""
+    if len(key) > 1:
+        return range(0)
+    first = f"SELECT {engine.quote(key[0])} FROM {engine.quote(table)}"
+    ends = (f"({first}{order(engine, key, direction)} LIMIT 1)" for direction in ("", " DESC"))
+    least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
+    if type(least) is int and type(largest) is int and largest - least < rows / MOST_OF_KEYS:
+        return range(least, largest + 1)
+    return range(0)
 
 
 def _upper_bound(

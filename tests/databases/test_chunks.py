@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
 
 from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, order
 from migrator.databases.copy import batch_migrate
@@ -105,6 +106,33 @@ def test_every_row_is_in_exactly_one_chunk(alias: str, shape: str, size: int) ->
     assert all(before.upper == after.lower for before, after in pairwise(bounds))
 
 
+HOLES = {"few": [*range(1, 21), *range(27, 47)], "many": [*range(1, 21), *range(47, 67)]}
+
+
+@pytest.mark.parametrize(("holes", "is_walked"), [("few", False), ("many", True)])
+def test_nearly_dense_numbers_are_cut_by_their_ends_alone(alias: str, holes: str, is_walked: bool) -> None:
+    insert_rows(AutoKey, alias, labelled("id", HOLES[holes]))
+    with reading(alias) as engine, CaptureQueriesContext(connections[alias]) as asked:
+        bounds = list(find_bounds(engine, "testapp_autokey", ("id",), 40, 5, None))
+    assert any("LIMIT 5" in query["sql"] for query in asked) == is_walked
+    ranges = [((each.lower or (0,))[0], (each.upper or (99,))[0]) for each in bounds]
+    in_ranges = [[n for n in HOLES[holes] if lower < n <= upper] for lower, upper in ranges]
+    assert [n for numbers in in_ranges for n in numbers] == HOLES[holes]
+    assert max(map(len, in_ranges)) == 5
+    assert len(in_ranges) == (8 if is_walked else 10)
+
+
+def test_numbers_among_other_values_are_counted(databases: FreshDatabases) -> None:
+    """SQLite keeps any value in any column but the one that names the row."""
+    databases.fresh("sqlite_a")
+    with connections["sqlite_a"].cursor() as cursor:
+        cursor.execute("CREATE TABLE own (k bigint NOT NULL PRIMARY KEY)")
+        cursor.executemany("INSERT INTO own VALUES (%s)", [*((n,) for n in range(1, 20)), ("twenty",)])
+    with reading("sqlite_a") as engine:
+        bounds = list(find_bounds(engine, "own", ("k",), 20, 5, None))
+    assert bounds == [Bounds(lower, upper) for lower, upper in pairwise([None, (5,), (10,), (15,), None])]
+
+
 def test_rows_that_came_after_the_counting_are_in_the_last_chunk(alias: str) -> None:
     insert_rows(AutoKey, alias, labelled("id", range(-5, 100)))
     with reading(alias) as engine:
@@ -186,7 +214,7 @@ def test_a_key_is_followed_in_a_table_that_nobody_analyzed(databases: FreshDatab
     databases.fresh("postgresql_a")
     with connections["postgresql_a"].cursor() as cursor:
         cursor.execute("ALTER TABLE testapp_tag SET (autovacuum_enabled = off)")
-        cursor.execute("INSERT INTO testapp_tag (id, name) SELECT n, 'tag ' || n FROM generate_series(1, 20000) n")
+        cursor.execute("INSERT INTO testapp_tag (id, name) SELECT 2 * n, 'tag ' || n FROM generate_series(1, 20000) n")
     connections["postgresql_a"].close()
     reads = "SELECT pg_stat_get_xact_numscans('testapp_tag'::regclass)"
     with reading("postgresql_a") as engine:
