@@ -15,6 +15,9 @@ PROCESSES = $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup --max-worker-re
 # What to measure: any arguments of bench.rows, make bench B=--help
 B ?=
 
+# Commands are started hundreds of times, and none of them shall compile what the one before it has
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help test faults coverage lint format types demo servers bench clean python debian-venv debian-build \

@@ -36,6 +36,7 @@ class Failed(Exception):
 def run(*pipeline: Command, environment: Mapping[str, str] | None = None) -> tuple[Cost, str]:
     """Run commands, each reading what the one before it writes; return the cost of all and what the last one wrote."""
     given = os.environ | (environment or {})
+    given.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
         started = time.perf_counter()
