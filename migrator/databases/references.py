@@ -55,6 +55,7 @@ def find_dangling(
 ) -> Callable[[], list[Dangling]]:
     """Ask for the orphans within one database, by an anti-join per reference; what this returns gives them.
 
+    That there are none may be told of a later moment, for the destination's are looked up, too, when all is copied.
     ``trusts_constraints``: those that the database enforces were made after the rows, and held against them all.
     """
 
@@ -64,7 +65,7 @@ def find_dangling(
 
     enforces = sessions.engine.catalogue.enforces
     answers = [
-        sessions.ask(partial(find, table, reference))
+        sessions.ask(partial(find, table, reference), may_be_later=lambda dangling: dangling is None)
         for table in tables
         for reference in constrained(table)
         if not (trusts_constraints and enforces(table.name, reference))

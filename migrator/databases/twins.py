@@ -1,4 +1,4 @@
-"""Questions to a database, put to two sessions that see the same rows: while one looks through a table, so does one."""
+"""Questions to a database, put to two sessions: while one looks through a table, so does the other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import Error
 
@@ -19,19 +19,32 @@ HELPED_ROWS = 10_000  # smaller tables are not worth another session
 END_SECONDS = 2.0  # for what another session is at, where nobody needs it any more
 
 Answer = TypeVar("Answer")
-Question = Callable[[Engine], Answer]
+
+
+@dataclass(frozen=True)
+class _Question(Generic[Answer]):
+    """A question with its answer, if there is one; ``may_be_later`` tells of a later moment's whether it is enough."""
+
+    put: Callable[[Engine], Answer]
+    may_be_later: Callable[[Answer], bool] | None
+    answers: list[Answer] = field(default_factory=list)
+
+    def will_do(self, answer: Answer, *, is_later: bool) -> bool:
+        return not is_later or (self.may_be_later is not None and self.may_be_later(answer))
 
 
 class Twins:
     """Puts questions to a session and, where the largest table has so many ``rows``, to its twin.
 
-    Nothing depends on the twin: what it fails at is asked in the session itself, which tells the reason.
+    Nothing depends on the twin: what it fails at is asked in the session itself, which tells the reason. A twin that
+    sees a later moment than the session is asked only what may be answered from there.
     """
 
     def __init__(self, engine: Engine, rows: int = 0) -> None:
         self.engine, self._is_worth_it = engine, rows > HELPED_ROWS
         self._twin: Engine | None = None
-        self._waiting: deque[Callable[[Engine], None]] = deque()
+        self._own: deque[_Question[Any]] = deque()
+        self._shared: deque[_Question[Any]] = deque()
         self._thread: threading.Thread | None = None
         self._is_over = False
 
@@ -41,27 +54,35 @@ class Twins:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._waiting.clear()
+        self._own.clear()
+        self._shared.clear()
         self._is_over = True
         if self._thread is not None:
             self._thread.join(END_SECONDS)
         if self._thread is None or not self._thread.is_alive():
             self._close()
 
-    def ask(self, question: Question[Answer]) -> Callable[[], Answer]:
-        """Take note of a question; what this returns gives its answer, for which all questions so far are put."""
-        answers: list[Answer] = []
-        self._waiting.append(partial(_note, question, answers))
+    def ask(
+        self, put: Callable[[Engine], Answer], may_be_later: Callable[[Answer], bool] | None = None
+    ) -> Callable[[], Answer]:
+        """Take note of a question; what this returns gives its answer, for which all questions so far are put.
+
+        ``may_be_later`` tells of an answer from a later moment whether it will do; where it will not, the session
+        itself is asked as well.
+        """
+        question = _Question(put, may_be_later)
+        is_shared = may_be_later is not None or not self.engine.has_later_twin
+        (self._shared if is_shared else self._own).append(question)
 
         def answer() -> Answer:
-            if not answers:
+            if not question.answers:
                 self._put()
-            return answers[0]
+            return question.answers[0]
 
         return answer
 
     def _put(self) -> None:
-        if self._is_worth_it and len(self._waiting) > 1:
+        if self._is_worth_it and self._shared and len(self._own) + len(self._shared) > 1:
             self._is_worth_it = (twin := self._twin or self._open()) is not None
             if twin is not None:
                 twin.connection.inc_thread_sharing()
@@ -84,16 +105,22 @@ class Twins:
                 twin.close()
 
     def _work_off(self, engine: Engine) -> None:
-        while self._waiting:
+        while (question := self._take(engine)) is not None:
             try:
-                question = self._waiting.popleft()
-            except IndexError:  # the twin took the last one
-                return
-            try:
-                question(engine)
+                answer = question.put(engine)
             except BaseException:
-                self._waiting.appendleft(question)
+                self._shared.appendleft(question)
                 raise
+            if engine is self.engine or question.will_do(answer, is_later=self.engine.has_later_twin):
+                question.answers.append(answer)
+            else:
+                self._own.append(question)
+
+    def _take(self, engine: Engine) -> _Question[Any] | None:
+        for waiting in (self._own, self._shared) if engine is self.engine else (self._shared,):
+            with contextlib.suppress(IndexError):  # the other one took the last
+                return waiting.popleft()
+        return None
 
     # -- in the thread ------------------------------------------------------------------------------------------
 
@@ -103,7 +130,3 @@ class Twins:
         if self._is_over:  # nobody has waited for the end
             self._close()
         twin.connection.dec_thread_sharing()
-
-
-def _note(question: Question[Answer], answers: list[Answer], engine: Engine) -> None:
-    answers.append(question(engine))

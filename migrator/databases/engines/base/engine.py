@@ -222,8 +222,16 @@ class Engine(Session, ABC):
         return
 
     def twin(self) -> Engine | None:
-        """Open another session here that sees the very rows that this one sees; ``None`` where there can be none."""
+        """Open another session here that only reads, and sees the very rows that this one sees.
+
+        Where :attr:`has_later_twin` says so, it sees those of any later moment. ``None``: there can be none.
+        """
         return None
+
+    @property
+    def has_later_twin(self) -> bool:
+        """Tell whether nothing proves that :meth:`twin` sees the same moment."""
+        return False
 
     def can_join(self, reader: int) -> bool:
         """Tell whether a process of this number can join the snapshot."""

@@ -21,7 +21,7 @@ from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, LineInserter, Warned
 from .local_files import LineLoader, LineWriter, note
-from .snapshots import Readers, begin_reading, open_readers
+from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .values import MySQLValues, product
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
@@ -101,9 +101,14 @@ class MySQL(Engine):
         other._open()
         return other
 
-    def twin(self) -> MySQL | None:
-        # Nothing proves that a second snapshot is of the same moment.
-        return None if self._reads_snapshot else self._another()
+    def twin(self) -> MySQL:
+        other = self._another()
+        make_read_only(other)
+        return other
+
+    @property
+    def has_later_twin(self) -> bool:
+        return self._reads_snapshot  # no statement begins another snapshot of the same moment
 
     def open_source(self, readers: int = 0) -> None:
         self._reads_snapshot = True

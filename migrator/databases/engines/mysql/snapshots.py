@@ -20,11 +20,12 @@ Readers = dict[int, Session]
 
 def begin_reading(session: Session) -> None:
     """Begin the transaction that reads one moment and cannot write."""
-    _make_read_only(session)
+    make_read_only(session)
     _begin(session)
 
 
-def _make_read_only(session: Session) -> None:
+def make_read_only(session: Session) -> None:
+    """Let the session's transactions from now on write nothing, and read one moment each."""
     session.execute("SET SESSION TRANSACTION READ ONLY")
     session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
@@ -61,7 +62,7 @@ def open_readers(own: Session, wanted: int, another: Callable[[], Session]) -> t
 def _begin_together(locker: Session, sessions: Sequence[Session]) -> str | None:
     """Begin all at one moment in which nobody writes; return why that cannot be."""
     for session in sessions:
-        _make_read_only(session)
+        make_read_only(session)
     is_mariadb = locker.connection.mysql_is_mariadb  # type: ignore[attr-defined]
     try:
         if is_mariadb:
