@@ -32,16 +32,16 @@ class Figures:
         self.remarks[way.name] = reason
 
     def lines(self) -> list[dict[str, Any]]:
-        """Give each way's medians, ours first, and the ratio of ours to it: above one where ours is faster.
+        """Give each way's medians, and the ratio to it of ours with one process: above one where that is faster.
 
         With a way that is told without the start of its process, ours is compared without its own.
         """
         lines = [self._line(name, costs) for name, costs in self._costs.items()]
-        own = [line for line in lines if line["role"] == "ours"]
+        ours = next((line for line in lines if line["role"] == "ours"), None)
         for line in lines:
             measure = "seconds" if self._ways[line["way"]].has_start else "own_seconds"
-            best = max((one["rows"] / one[measure] for one in own), default=None)
-            line["ours_is_times_as_fast"] = best / line["rate"] if best and line not in own else None
+            is_other = ours is not None and line["role"] != "ours"
+            line["ours_is_times_as_fast"] = ours["rows"] / ours[measure] / line["rate"] if is_other else None
         return lines
 
     def _line(self, name: str, costs: list[Cost]) -> dict[str, Any]:
