@@ -16,7 +16,7 @@ from .errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 1.0
-AT_ONCE = "Stopped at once; the chunk that was being copied is rolled back."
+AT_ONCE = "Stopped at once; what was not committed is rolled back."
 
 
 class AtOnce(KeyboardInterrupt):

@@ -109,7 +109,8 @@ class Twins:
             try:
                 answer = question.put(engine)
             except BaseException:
-                self._shared.appendleft(question)
+                if engine is not self.engine:
+                    self._shared.appendleft(question)
                 raise
             if engine is self.engine or question.will_do(answer, is_later=self.engine.has_later_twin):
                 question.answers.append(answer)
