@@ -71,6 +71,11 @@ class Tally:
         with self._adding:
             self.place.reset(self.name)
 
+    def forget(self) -> None:
+        """Forget what this process counted and has not added, once an addition that is on its way has ended."""
+        with self._adding:
+            self._taken()
+
     def _schedule(self, delay: float) -> None:
         def wait_and_add() -> None:
             time.sleep(max(delay, 0.0))
@@ -167,7 +172,7 @@ def _forget_places(*, setting: str, **kwargs: Any) -> None:
     """Make tallies anew where a test changes the settings that their places come from."""
     if setting in ("CACHES", "DATABASES", "MIGRATOR"):
         for tally in _tallies.values():
-            tally._taken()
+            tally.forget()
         _tallies.clear()
 
 

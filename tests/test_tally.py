@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,23 @@ def _caches(tmp_path: Path, databases: FreshDatabases) -> Iterator[None]:
         call_command("createcachetable", verbosity=0)
         yield
         caches.close_all()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_added_after_its_test(databases: FreshDatabases) -> Iterator[None]:
+    """A thread that tries again half a minute later would meet the database of another test."""
+    made: list[Tally] = []
+    begin = Tally._begin
+
+    def begin_remembered(tally: Tally) -> None:
+        made.append(tally)
+        begin(tally)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tally, "_begin", begin_remembered)
+        yield
+    for tally in made:
+        tally.forget()
 
 
 @pytest.fixture(params=[*CACHES, *ROWS])
@@ -497,3 +515,22 @@ def test_other_settings_make_another_tally() -> None:
         other = tally_for_cache("site", caches["default"])
 
         assert other is not tally
+
+
+def test_other_settings_come_after_an_addition_that_is_on_its_way() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    class Slow(Place):
+        def add(self, name: str, sums: Sums) -> None:
+            begun.set()
+            time.sleep(0.2)
+            sums.clear()
+            ended.set()
+
+    tally = tally_for_cache("site", caches["default"])
+    tally.place = Slow()
+    tally.count("miss", phase=OLD)
+    assert begun.wait(10)
+
+    with override_settings(MIGRATOR={}):
+        assert ended.is_set()
