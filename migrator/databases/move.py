@@ -251,6 +251,7 @@ class Move:
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
         load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
+        self._ends.dest.expect_back(run.items_taken_off())
         schedule = self._finish_schedule(run, plan)
         with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
             if crew:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from django.db import ConnectionHandler, DatabaseError, IntegrityError, connecti
 from django.test import override_settings
 
 from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.sqlite import attached
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.errors import DataRejected
@@ -31,7 +32,8 @@ ROWS = 40
 CHUNK = 5
 WITHIN = "INSERT INTO main."
 WORDS, ABC = "word text", "('a'), ('b'), ('c')"
-NUMBERED, NUMBERS = "b int, a text", "(1, 'a'), (2, 'b'), (2, NULL)"
+TWO, LAST = "(1, 'a'), (2, 'b')", "(2, NULL)"
+NUMBERED, NUMBERS = "b int, a text", f"{TWO}, {LAST}"
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def move(pair: Pair, chunk_size: int | None = CHUNK, **options: Any) -> Outcome:
 
 
 @contextmanager
-def statements(alias: str, each: Callable[[str], None] = lambda sql: None) -> Iterator[list[str]]:
+def statements(alias: str | SQLite, each: Callable[[str], None] = lambda sql: None) -> Iterator[list[str]]:
     """List what a connection executes; ``each`` is called before it does."""
     found: list[str] = []
 
@@ -64,7 +66,7 @@ def statements(alias: str, each: Callable[[str], None] = lambda sql: None) -> It
         found.append(str(sql))
         return run(sql, params, many, context)
 
-    with connections[alias].execute_wrapper(note):
+    with (connections[alias] if isinstance(alias, str) else alias.connection).execute_wrapper(note):
         yield found
 
 
@@ -94,6 +96,17 @@ def test_whole_tables_are_copied_at_once_unless_somebody_has_chosen_the_chunks(f
     assert len(copies) == 2
     assert all(" SELECT * FROM " in statement for statement in copies)
     assert differences(snapshot(filled.source, MODELS), snapshot(filled.dest, MODELS)) == []
+
+
+def test_a_run_makes_no_index_of_rows_that_it_can_copy(filled: Pair) -> None:
+    made = "CREATE INDEX own ON testapp_charvalue (value)"
+    for alias in filled:
+        execute(alias, made)
+    with override_settings(MIGRATOR={}), statements(filled.dest) as found:
+        assert move(filled, chunk_size=None).exit_code == 0
+    copy = next(n for n, statement in enumerate(found) if statement.startswith(f'{WITHIN}"testapp_charvalue"'))
+    assert made in found[:copy]
+    assert made not in found[copy:]
 
 
 def test_rows_go_through_the_snapshot_once_somebody_has_written(filled: Pair) -> None:
@@ -137,7 +150,7 @@ def test_a_table_of_a_large_file_is_cut_into_chunks(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("created", [NUMBERED, "a text, b int", f"{NUMBERED}, c int AS (2 * b)", f"{NUMBERED}, d text"])
 def test_values_of_whole_tables_are_not_mixed_up(tmp_path: Path, created: str) -> None:
     names = str(tmp_path / "source"), str(tmp_path / "dest")
-    with joined(*names, NUMBERED, created, rows=NUMBERS) as (_, dest):
+    with joined(*names, NUMBERED, created, rows=f"VALUES {NUMBERS}") as (_, dest):
         assert dest.copy_within("things", ["a", "b"], "", [])[:1] == (3,)  # type: ignore[index]
         assert dest.fetch_all("SELECT a, b FROM main.things ORDER BY rowid") == [("a", 1), ("b", 2), (None, 2)]
 
@@ -145,8 +158,123 @@ def test_values_of_whole_tables_are_not_mixed_up(tmp_path: Path, created: str) -
 @pytest.mark.parametrize("created", ["b int UNIQUE, a text", "b int CHECK (b < 2), a text", "b int, a text NOT NULL"])
 def test_whole_tables_meet_the_conditions_of_the_destination(tmp_path: Path, created: str) -> None:
     names = str(tmp_path / "source"), str(tmp_path / "dest")
-    with joined(*names, NUMBERED, created, rows=NUMBERS) as (_, dest), pytest.raises(IntegrityError):
+    with joined(*names, NUMBERED, created, rows=f"VALUES {NUMBERS}") as (_, dest), pytest.raises(IntegrityError):
         dest.copy_within("things", ["a", "b"], "", [])
+
+
+INDEX = "CREATE INDEX by_b ON things (b)"
+# A row that is there while SQLite does not know of the index.
+DAMAGE = (
+    "PRAGMA writable_schema = ON",
+    "CREATE TABLE kept AS SELECT * FROM sqlite_master WHERE name = 'by_b'",
+    "DELETE FROM sqlite_master WHERE name = 'by_b'",
+    "PRAGMA writable_schema = RESET",
+    f"INSERT INTO things (b, a) VALUES {LAST}",
+    "PRAGMA writable_schema = ON",
+    "INSERT INTO sqlite_master SELECT * FROM kept",
+    "PRAGMA writable_schema = RESET",
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "here", "there"),
+    [
+        (NUMBERED, INDEX, "CREATE INDEX other_name ON things (b)"),
+        ("b int CHECK (b > 0), a text UNIQUE", INDEX, INDEX),
+        (NUMBERED, "CREATE INDEX by_b ON things (b DESC, a COLLATE NOCASE)", ...),
+    ],
+)
+def test_entries_of_indexes_are_copied_with_whole_tables(tmp_path: Path, columns: str, here: str, there: Any) -> None:
+    with indexed(tmp_path, columns, here, here if there is ... else there) as dest, statements(dest) as found:
+        assert copy_all(dest) == ["by_b"]
+        assert any("SELECT * FROM" in statement for statement in found if statement.startswith(WITHIN))
+        assert_is_sound(dest)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (INDEX, "CREATE INDEX by_b ON things (a)"),
+        (INDEX, "CREATE INDEX by_b ON things (b DESC)"),
+        (INDEX, "CREATE INDEX by_b ON things (b COLLATE NOCASE)"),
+        (INDEX, "CREATE INDEX by_b ON things (b) WHERE b > 1"),
+        ("CREATE INDEX by_b ON things (b, a)", "CREATE UNIQUE INDEX by_b ON things (b, a)"),
+        ("CREATE INDEX by_b ON things (b) WHERE b > 1", ...),
+        ("CREATE INDEX by_b ON things (b + 1)", ...),
+    ],
+)
+def test_other_indexes_are_left_to_be_made_of_the_rows(tmp_path: Path, here: str, there: Any) -> None:
+    with indexed(tmp_path, NUMBERED, here, here if there is ... else there) as dest, statements(dest) as found:
+        assert copy_all(dest) == []
+        assert any("SELECT * FROM" in statement for statement in found if statement.startswith(WITHIN))
+        assert_is_sound(dest)
+
+
+def test_no_index_is_put_back_where_rows_are_not_copied_as_they_are_stored(tmp_path: Path) -> None:
+    with indexed(tmp_path, "b int CHECK (b > 0), a text", INDEX, INDEX, source_columns=NUMBERED) as dest:
+        assert copy_all(dest) == []
+        assert_is_sound(dest)
+
+
+@pytest.mark.parametrize("kept", ["UNIQUE INDEX own ON things (a)", "INDEX own ON things (b) WHERE b > 1"])
+def test_a_table_with_an_index_that_the_source_has_not_is_copied_value_by_value(tmp_path: Path, kept: str) -> None:
+    with indexed(tmp_path, NUMBERED, INDEX, INDEX) as dest:
+        dest.execute(f"CREATE {kept}")
+        assert copy_all(dest) == []
+        assert_is_sound(dest)
+
+
+@pytest.mark.parametrize("columns", ["b", "b, a"])
+def test_a_damaged_index_is_not_copied(tmp_path: Path, columns: str) -> None:
+    """Nor is it read in place of the rows."""
+    made = f"CREATE INDEX by_b ON things ({columns})"
+    with indexed(tmp_path, NUMBERED, made, made, damages=True) as dest:
+        assert copy_all(dest) == []
+        assert_is_sound(dest)
+
+
+@pytest.mark.parametrize("made", ["UNIQUE INDEX own ON things (b, a)", "INDEX own ON things (b, a) WHERE b > 0"])
+def test_a_damaged_index_that_stays_on_is_not_copied(tmp_path: Path, made: str) -> None:
+    made = f"CREATE {made}"
+    with indexed(tmp_path, NUMBERED, INDEX, made.replace("own", "by_b"), damages=True) as dest:
+        dest.execute(made)
+        assert copy_all(dest) == []
+        assert_is_sound(dest)
+
+
+def test_no_index_is_put_back_on_a_table_that_has_rows(tmp_path: Path) -> None:
+    with indexed(tmp_path, NUMBERED, INDEX, INDEX) as dest:
+        dest.execute("INSERT INTO things VALUES (7, 'z')")
+        assert copy_all(dest, rows=1) == []
+
+
+def test_rows_are_read_where_a_damaged_index_has_all_that_is_asked_for(tmp_path: Path) -> None:
+    with indexed(tmp_path, NUMBERED, INDEX, INDEX, damages=True) as dest:
+        assert dest.copy_within("things", ["b"], "", [])[:1] == (3,)  # type: ignore[index]
+
+
+def copy_all(dest: SQLite, rows: int = 0) -> list[str]:
+    """Copy all rows, and name the indexes that are there afterwards."""
+    assert dest.copy_within("things", ["b", "a"], "", [])[:1] == (3,)  # type: ignore[index]
+    assert dest.fetch_value("SELECT COUNT(*) FROM main.things NOT INDEXED") == rows + 3
+    return [name for (name,) in dest.fetch_all("SELECT name FROM main.sqlite_master WHERE name = 'by_b'")]
+
+
+def assert_is_sound(dest: SQLite) -> None:
+    assert dest.fetch_all("PRAGMA main.integrity_check") == [("ok",)]
+    assert dest.fetch_all("SELECT a, b FROM main.things ORDER BY b, a DESC") == [("a", 1), ("b", 2), (None, 2)]
+
+
+@contextmanager
+def indexed(
+    path: Path, columns: str, here: str, there: str, *, source_columns: str = "", damages: bool = False
+) -> Iterator[SQLite]:
+    """Open a database whose table has lost an index, joined with another whose index may lack a row."""
+    names = str(path / "source"), str(path / "dest")
+    rows, then = (TWO, (there, *DAMAGE)) if damages else (NUMBERS, (there,))
+    with joined(*names, source_columns or columns, columns, rows=f"(b, a) VALUES {rows}", then=then) as (_, dest):
+        dest.expect_back([TakenOff("things", "index", "by_b", "DROP INDEX by_b", here)])
+        yield dest
 
 
 def test_a_database_in_memory_is_not_attached(tmp_path: Path) -> None:
@@ -169,13 +297,20 @@ def test_another_file_in_the_place_of_the_source_is_not_read(tmp_path: Path) -> 
 def test_the_source_cannot_be_written_through_the_destination(tmp_path: Path) -> None:
     with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
         assert dest.copy_within("things", ["word"], "", [])
-        with pytest.raises(DatabaseError, match="readonly"):
-            dest.execute("DELETE FROM migrator_source.things")
+        for writing in ("DELETE FROM {}.things", "DROP TABLE {}.things", "CREATE TABLE {}.others (a)", "ANALYZE {}"):
+            with pytest.raises(DatabaseError, match="not authorized"):
+                dest.execute(writing.format("migrator_source"))
 
 
 @contextmanager
 def joined(
-    source_name: str, dest_name: str, source_columns: str = WORDS, dest_columns: str = WORDS, *, rows: str = ABC
+    source_name: str,
+    dest_name: str,
+    source_columns: str = WORDS,
+    dest_columns: str = WORDS,
+    *,
+    rows: str = f"VALUES {ABC}",
+    then: Iterable[str] = (),
 ) -> Iterator[tuple[SQLite, SQLite]]:
     """Open two databases of a table each, the second one joined with the first, which has rows."""
     names = {"default": source_name, "dest": dest_name}
@@ -186,7 +321,8 @@ def joined(
         engine.connection.ensure_connection()
         engine.execute(f"CREATE TABLE things ({columns})")
         engine.check_address(must_exist=False)
-    source.execute(f"INSERT INTO things VALUES {rows}")
+    for statement in (f"INSERT INTO things {rows}", *then):
+        source.execute(statement)
     dest.open_destination()
     source.open_source()
     dest.join(source)

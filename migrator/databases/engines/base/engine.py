@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ....conf import DEFAULT_LINK_TIMEOUT
 from ....errors import MigratorError
 from ...tables import Reference, StoredColumn
-from .catalogue import Catalogue
+from .catalogue import Catalogue, TakenOff
 from .digests import Digests
 from .lines import Lines
 from .link import watch
@@ -322,6 +322,10 @@ class Engine(Session, ABC):
     def can_read(self, source: Engine) -> bool:
         """Tell whether :meth:`copy_within` is prepared, for tables whose columns all have the same types there."""
         return False
+
+    def expect_back(self, items: Sequence[TakenOff]) -> None:
+        """Let :meth:`copy_within` know what is off, some of which it may be able to put back along with the rows."""
+        return
 
     def copy_within(
         self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]

@@ -1,5 +1,7 @@
 """SQLite: the source's file attached to the destination's connection, so that rows are copied without leaving SQLite.
 
+A whole table is copied with its indexes where they are alike there, so that these need not be made anew.
+
 Only what the run's snapshot shows may be copied. A third connection watches the file: as long as it sees no commit
 since before that snapshot was taken, whoever reads the file now reads the very same.
 """
@@ -15,12 +17,15 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from ..base.session import Session, prepared
+from ..base.catalogue import Catalogue, TakenOff
+from ..base.session import prepared
+from .indexes import are_complete, copies_as_stored, forms
 
 NAME = "migrator_source"
 ATTEMPTS = 5
 # As much may have to be copied again after a run was cut off, and is waited for when one shall end.
-CHUNK_BYTES = 256 * 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024 * 1024
+READING = (sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_PRAGMA)
 
 File = tuple[int, int]
 
@@ -29,29 +34,35 @@ class Attached:
     """A source that is read through the destination's own connection, and never written to by it."""
 
     def __init__(
-        self, dest: Session, path: str, file: File, size: int, watch: sqlite3.Connection, version: int
+        self, dest: Catalogue, path: str, file: File, size: int, watch: sqlite3.Connection, version: int
     ) -> None:
         self._dest, self._path, self._file, self._size = dest, path, file, size
         self._watch, self._version = watch, version
         self._session: Any = None
 
-    def copy(self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]) -> tuple[int, int] | None:
+    def copy(
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any], taken_off: Sequence[TakenOff]
+    ) -> tuple[int, int] | None:
         """Copy the rows that ``tail`` chooses, in the current transaction; return their number and size.
 
-        Returns ``None`` where the file is no longer what the snapshot shows, or cannot be attached.
+        An index of ``taken_off`` is back afterwards if it could be copied with all rows. Returns ``None`` where the
+        file is no longer what the snapshot shows, or cannot be attached.
         """
         if not self._attach():
             return None
-        dest, name, names = self._dest, self._dest.quote(table), ", ".join(map(self._dest.quote, columns))
-        into, chosen = f"{name} ({names})", names
-        if not tail and self._are_whole_rows(table, columns):
-            into, chosen = name, "*"
+        dest = self._dest
         dest.fetch_all(f"SELECT 1 FROM {NAME}.sqlite_master LIMIT 1")  # from here on the transaction sees one state
         if not self._is_as_it_was():
             return None
         before = self._used_bytes()
+        name = dest.quote(table)
+        statement = f"INSERT INTO main.{name} SELECT * FROM {NAME}.{name}"
+        if tail or not self._has_columns(table, columns) or not self._brings_indexes(table, statement, taken_off):
+            names = ", ".join(map(dest.quote, columns))
+            # Rows themselves, not the entries of an index that has all columns.
+            rest = tail or " NOT INDEXED"
+            statement = f"INSERT INTO main.{name} ({names}) SELECT {names} FROM {NAME}.{name}{rest}"
         with dest.connection.cursor() as cursor:
-            statement = f"INSERT INTO main.{into} SELECT {chosen} FROM {NAME}.{name}{tail}"
             cursor.execute(*prepared(statement, params))
             rows = cursor.rowcount
         return rows, max(0, self._used_bytes() - before)
@@ -68,7 +79,9 @@ class Attached:
         driver = self._dest.connection.connection
         if self._session is not driver:
             with contextlib.suppress(DatabaseError):
-                self._dest.execute(f"ATTACH DATABASE %s AS {NAME}", (_address(self._path),))
+                driver.set_authorizer(_reads_alone)
+                # Of a file that is opened for reading only SQLite forgets the CHECKs, and so no table is like another.
+                self._dest.execute(f"ATTACH DATABASE %s AS {NAME}", (_address(self._path, "rw"),))
                 # Another file may have taken its place.
                 self._session = driver if file_at(self._path) == self._file else None
         return self._session is driver
@@ -78,16 +91,40 @@ class Attached:
             return _version(self._watch) == self._version
         return False
 
-    def _are_whole_rows(self, table: str, columns: Sequence[str]) -> bool:
-        """Tell whether these are all columns, in the same order on both sides.
-
-        A whole table is then copied as it is stored, if SQLite finds nothing else in the way, and not value by value.
-        """
+    def _has_columns(self, table: str, columns: Sequence[str]) -> bool:
+        """Tell whether these are all columns, in the same order on both sides."""
         pragma = f"table_xinfo({self._dest.quote(table)})"
         here, there = (
             [str(row[1]) for row in self._dest.fetch_all(f"PRAGMA {name}.{pragma}")] for name in ("main", NAME)
         )
         return here == there and sorted(here) == sorted(columns)
+
+    def _brings_indexes(self, table: str, statement: str, taken_off: Sequence[TakenOff]) -> bool:
+        """Put back the indexes that a statement can copy with the rows; tell whether it takes rows as they are stored.
+
+        An index whose entries are not as many as the rows is none to copy, and nor are those of a part of the rows or
+        of an expression, which may be out of date.
+        """
+        dest = self._dest
+        if dest.fetch_all(f"SELECT 1 FROM main.{dest.quote(table)} LIMIT 1"):
+            return False
+        there = forms(dest, NAME, table)
+        dest.put_back(taken_off)
+        here = forms(dest, "main", table)
+        alike = {form for form in here.values() if form is not None and form in there.values()}
+        for item in taken_off:
+            if here[item.name] not in alike:
+                dest.take_off(item)
+        copied = [name for name, form in there.items() if form in alike]
+        if (
+            all(form in alike for form in forms(dest, "main", table).values())
+            and copies_as_stored(dest, statement)
+            and are_complete(dest, NAME, table, copied)
+        ):
+            return True
+        for item in taken_off:
+            dest.take_off(item)
+        return False
 
     def _used_bytes(self) -> int:
         pages, free, size = (
@@ -96,13 +133,13 @@ class Attached:
         return (pages - free) * size
 
 
-def attached(dest: Session, path: str, file: File, begin: Callable[[], None]) -> Attached | None:
+def attached(dest: Catalogue, path: str, file: File, begin: Callable[[], None]) -> Attached | None:
     """Prepare to attach ``file``, which is at ``path``, and whose snapshot ``begin`` takes anew.
 
     Returns ``None`` where it is another file by now, or written to so often that no quiet moment is found.
     """
     with contextlib.suppress(sqlite3.Error, OSError), contextlib.ExitStack() as unused:
-        watch = sqlite3.connect(_address(path), uri=True, isolation_level=None, check_same_thread=False)
+        watch = sqlite3.connect(_address(path, "ro"), uri=True, isolation_level=None, check_same_thread=False)
         unused.callback(watch.close)
         for _ in range(ATTEMPTS):
             version = _version(watch)
@@ -122,8 +159,13 @@ def file_at(path: str) -> File | None:
     return None
 
 
-def _address(path: str) -> str:
-    return f"{Path(path).as_uri()}?mode=ro"
+def _address(path: str, mode: str) -> str:
+    return f"{Path(path).as_uri()}?mode={mode}"
+
+
+def _reads_alone(action: int, one: str | None, other: str | None, database: str | None, inside: str | None) -> int:
+    """Let SQLite refuse whatever would write to the attached file (sqlite.org/c3ref/set_authorizer.html)."""
+    return sqlite3.SQLITE_DENY if database == NAME and action not in READING else sqlite3.SQLITE_OK
 
 
 def _version(watch: sqlite3.Connection) -> int:

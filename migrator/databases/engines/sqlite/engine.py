@@ -13,6 +13,7 @@ from typing import IO, Any
 from django.db import DatabaseError
 
 from ....errors import Refused
+from ..base.catalogue import TakenOff
 from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
@@ -51,6 +52,8 @@ class SQLite(Engine):
         self._lock_file: IO[str] | None = None
         self._new_file: Path | None = None
         self._attached: Attached | None = None
+        # By table name.
+        self._taken_off: dict[str, list[TakenOff]] = {}
         # A session of its own that knows the data's version from before the snapshot.
         self._watcher: SQLite | None = None
         self._version: int | None = None
@@ -135,15 +138,22 @@ class SQLite(Engine):
     def join(self, source: Engine) -> None:
         # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
         if isinstance(source, SQLite) and source._file is not None and _path(self):
-            self._attached = attached(self, _path(source), source._file, source._begin)
+            self._attached = attached(self.catalogue, _path(source), source._file, source._begin)
 
     def can_read(self, source: Engine) -> bool:
         return self._attached is not None and isinstance(source, SQLite)
 
+    def expect_back(self, items: Sequence[TakenOff]) -> None:
+        self._taken_off = {}
+        for item in items:
+            self._taken_off.setdefault(item.table, []).append(item)
+
     def copy_within(
         self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]
     ) -> tuple[int, int] | None:
-        return None if self._attached is None else self._attached.copy(table, columns, tail, params)
+        if self._attached is None:
+            return None
+        return self._attached.copy(table, columns, tail, params, self._taken_off.get(table, ()))
 
     def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
         if is_within and self._attached is not None:
