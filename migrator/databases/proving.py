@@ -20,18 +20,21 @@ def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int],
     The source is read in the snapshot that was copied; ``rejected`` gives, by table name, rows that were set aside.
     """
     tables = [planned.table for planned in plan.tables]
-    counts: tuple[TableCount, ...] = ()
-    if choices.verify != "none":
-        counts = (
-            _count_added(ends, plan, rejected)
-            if plan.adds_rows
-            else count_tables(ends.source, ends.dest, tables, rejected)
-        )
-    contents = _compare(ends, plan, choices, rejected, progress) if choices.verify == "full" else ()
     was_loaded_without = not (plan.adds_rows or plan.updates)
     with Twins(ends.dest, most_rows(plan.tables)) as dest:
-        dangling = find_dangling(dest, tables, trusts_constraints=was_loaded_without)()
-    return Verification(counts, late_counters(ends.dest, tables), tuple(dangling), contents)
+        dangling = find_dangling(dest, tables, trusts_constraints=was_loaded_without)
+        dest.begin()
+        counts = _count(ends, plan, choices, rejected)
+        contents = _compare(ends, plan, choices, rejected, progress)
+        return Verification(counts, late_counters(ends.dest, tables), tuple(dangling()), contents)
+
+
+def _count(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
+    if choices.verify == "none":
+        return ()
+    if plan.adds_rows:
+        return _count_added(ends, plan, rejected)
+    return count_tables(ends.source, ends.dest, [planned.table for planned in plan.tables], rejected)
 
 
 def _count_added(ends: Ends, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
@@ -51,6 +54,8 @@ def _count_added(ends: Ends, plan: Plan, rejected: Mapping[str, int]) -> tuple[T
 def _compare(
     ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress
 ) -> tuple[Contents, ...]:
+    if choices.verify != "full":
+        return ()
     pairings = [
         Pairing(
             planned.table,

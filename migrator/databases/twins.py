@@ -62,6 +62,15 @@ class Twins:
         if self._thread is None or not self._thread.is_alive():
             self._close()
 
+    def begin(self) -> None:
+        """Let the twin begin with the questions so far, while the session itself is busy with something else."""
+        if self._thread is None and self._is_worth_it and self._shared:
+            self._is_worth_it = (twin := self._twin or self._open()) is not None
+            if twin is not None:
+                twin.connection.inc_thread_sharing()
+                self._thread = threading.Thread(target=self._help, args=(twin,), name="twin", daemon=True)
+                self._thread.start()
+
     def ask(
         self, put: Callable[[Engine], Answer], may_be_later: Callable[[Answer], bool] | None = None
     ) -> Callable[[], Answer]:
@@ -82,15 +91,12 @@ class Twins:
         return answer
 
     def _put(self) -> None:
-        if self._is_worth_it and self._shared and len(self._own) + len(self._shared) > 1:
-            self._is_worth_it = (twin := self._twin or self._open()) is not None
-            if twin is not None:
-                twin.connection.inc_thread_sharing()
-                self._thread = threading.Thread(target=self._help, args=(twin,), name="twin", daemon=True)
-                self._thread.start()
+        if len(self._own) + len(self._shared) > 1:
+            self.begin()
         self._work_off(self.engine)
         if self._thread is not None:
             self._thread.join()
+            self._thread = None
             self._work_off(self.engine)
 
     def _open(self) -> Engine | None:

@@ -87,6 +87,21 @@ def test_both_sessions_see_the_same_rows(source: Engine) -> None:
     assert source.fetch_all(NAMES) == [("before",)]
 
 
+def test_the_second_session_can_begin_while_the_first_is_busy(source: Engine) -> None:
+    begun = threading.Event()
+
+    def answer(engine: Engine) -> str:
+        begun.set()
+        return threading.current_thread().name
+
+    with Twins(source, 10_001) as asked:
+        answers = [asked.ask(answer)]
+        asked.begin()
+        assert begun.wait(20)
+        answers.append(asked.ask(answer))
+        assert next(get() for get in answers) == "twin"
+
+
 @pytest.mark.postgresql
 def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDatabases) -> None:
     databases.fresh("postgresql_a")
