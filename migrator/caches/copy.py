@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import replace
 
 from ..errors import Declined, Refused
-from ..interrupts import Interrupts
 from ..outages import telling_of_outages
 from ..progress import Progress
 from ..prompts import Prompter
+from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .keys import KeySpace, key_space, unlisted_key_space
 from .pages import PageCopier, pages_of
@@ -48,12 +48,11 @@ def copy_cache(
         if not prompter.proceed(f"Copy the cache {source!r} to {dest!r}?"):
             raise Declined("Nothing was written.")
         started, evicted = time.monotonic(), target.evictions()
-        with Interrupts() as interrupts, progress.task("keys", plan.in_source, unit="keys") as task:
-            interrupts.defer("What was written stays; run the same command again.")
+        with stopping_between_pages() as check, progress.task("keys", plan.in_source, unit="keys") as task:
             if _shares(opened, options) == 1:
-                tally = _copied(opened, target, replace(options, jobs=1), WHOLE, task.advance, interrupts.check)
+                tally = _copied(opened, target, replace(options, jobs=1), WHOLE, task.advance, check)
             else:
-                tally = _side_by_side(source, dest, options, task.advance, interrupts.check)
+                tally = _side_by_side(source, dest, options, task.advance, check)
         return CacheResult(plan, tally, time.monotonic() - started, max(target.evictions() - evicted, 0))
 
 

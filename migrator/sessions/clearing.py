@@ -15,13 +15,13 @@ from ..phases import Phase
 from ..progress import Progress
 from ..prompts import Prompter
 from ..report import plural
+from ..stopping import stopping_between_pages
 from .codec import Unreadable, saved_at
 from .ends import open_end
 from .expiry import from_data
 from .passes import Check, Pace
 from .records import DEFAULT_CHUNK_SIZE, MAX_PROBLEMS_LISTED, CopyOptions, End, Problem, Session
 from .standing import QUIET_SECONDS, configured, decided_long_enough, no_worker_in
-from .stopping import stopping_between_pages
 from .stores.base import Store
 from .stores.table import TableStore
 from .tallying import tally_for_sessions

@@ -14,13 +14,13 @@ from ..errors import Declined, Refused
 from ..outages import telling_of_outages
 from ..progress import Progress
 from ..prompts import Prompter
+from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .ends import open_end
 from .guards import check_counts, check_options, check_places, check_sample
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
 from .records import CopyOptions, End, Tally
-from .stopping import stopping_between_pages
 from .stores.base import Store
 
 Show = Callable[["Plan"], object]

@@ -12,6 +12,7 @@ from ..caches.stores.base import WHOLE, Share, digest, now
 from ..errors import Refused
 from ..outages import telling_of_outages
 from ..progress import Progress
+from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .ahead import read_ahead
 from .codec import Unreadable
@@ -19,7 +20,6 @@ from .comparison import Comparison, VerifyOptions, VerifyResult
 from .ends import open_end
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
-from .stopping import stopping_between_pages
 
 if TYPE_CHECKING:
     from .stores.base import Store

@@ -1,6 +1,8 @@
 """A cache copied to another: every key, raw, with its exact end, and never read as an object."""
 
 import pickle
+import signal
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ from django.test import override_settings
 
 from migrator.caches.copy import copy_cache
 from migrator.caches.outcome import copy_report
+from migrator.caches.pages import PageCopier
 from migrator.caches.records import CacheOptions
 from migrator.caches.stores.base import digest, now
-from migrator.errors import Refused
+from migrator.errors import Interrupted, Refused
 
 pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("databases")]
 
@@ -182,3 +185,22 @@ def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None
     assert redis("redis_other").dbsize() == 0
     assert "Values go as they are." in told.out
     assert "secret" not in told.out + told.err
+
+
+def test_says_how_to_go_on_when_it_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(100):
+        caches["redis"].set(f"key{number}", number)
+    copy_page = PageCopier.copy
+
+    def copy_and_be_told(copier: PageCopier, page: Sequence[Any]) -> None:
+        copy_page(copier, page)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(PageCopier, "copy", copy_and_be_told)
+    with pytest.raises(Interrupted, match="run the same command again") as raised:
+        copy_cache(source="redis", dest="redis_other", options=CacheOptions(chunk_size=10))
+    monkeypatch.undo()
+    assert raised.value.exit_code == 143
+    assert 0 < len(redis("redis_other").keys("*")) < 100
+    copy_cache(source="redis", dest="redis_other")
+    assert len(redis("redis_other").keys("*")) == 100

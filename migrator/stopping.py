@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..errors import Interrupted
-from ..interrupts import Interrupts, telling_plainly
+from .errors import Interrupted
+from .interrupts import Interrupts, telling_plainly
 
 
 @contextmanager
