@@ -81,7 +81,7 @@ class Crew:
 
         objects = schedule.objects()
         shown = self._load.progress if objects else Progress()
-        with shown.task("indexes and foreign keys", objects, unit="objects") as task:
+        with shown.task("indexes and keys", objects, unit="objects") as task:
             self._work_off(schedule, done)
 
     # -- how it is done -----------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Finisher:
             self._changed.notify_all()
         told = self._objects_done
         shown = progress if self._objects else Progress()
-        with shown.task("indexes and foreign keys", self._objects, done=told, unit="objects") as task:
+        with shown.task("indexes and keys", self._objects, done=told, unit="objects") as task:
             while self._running or not self._schedule.is_empty():
                 check()
                 if (order := self._take()) is not None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from functools import partial
 
-from django.db import Error
+from django.db import Error, IntegrityError
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import Interrupts, telling_plainly
+from ..progress import Progress
 from ..report import plural
 from .choices import Choices, Watcher
 from .chunks import Restriction
 from .crew import Crew
 from .ends import Ends, explained
+from .engines.base.catalogue import UNIQUE_KEY
 from .finish import reject_orphans, reset_counters
 from .finisher import Finisher
 from .identity import clear_caches
@@ -204,7 +207,7 @@ class Move:
         rows = sum(tally.rows_written for tally in self._tallies.values())
         text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
         if items := run.items_taken_off():
-            objects = plural(len(items), "index or foreign key", "indexes and foreign keys")
+            objects = plural(len(items), "index or key", "indexes and keys")
             text += f" Taken off there until then: {objects}."
         return text
 
@@ -233,8 +236,13 @@ class Move:
         self._retries.run(lambda: self._journal.set_state(run, state))
 
     def _recheck(self, run: Run, plan: Plan) -> None:
-        """Hold what was committed against the source as it is now, and let what differs be copied again."""
+        """Hold what was committed against the source as it is now, and let what differs be copied again.
+
+        It is found by its keys, so those of tables with rows come back before, and stay on: else each chunk would be
+        looked for in the whole table.
+        """
         has = stored_tables(self._ends, [table.table for table in plan.tables])
+        self._put_back_keys(run)
         changes = []
         for table in plan.tables:
             self._interrupts.check()
@@ -243,10 +251,25 @@ class Move:
                 changes.append(change)
         if changes:
             for item in run.items_taken_off():  # some may be back already
-                self._ends.dest.catalogue.take_off(item)
+                if item.kind != UNIQUE_KEY:
+                    self._ends.dest.catalogue.take_off(item)
             self._journal.set_state(run, COPYING)
             for change in reversed(changes):
                 change.undo(self._journal, self._watcher.progress)
+
+    def _put_back_keys(self, run: Run) -> None:
+        keys = [
+            item
+            for item in run.items_taken_off()
+            if item.kind == UNIQUE_KEY and any(chunk.state == DONE for chunk in self._journal.chunks(item.table))
+        ]
+        progress = self._watcher.progress if keys else Progress()
+        with progress.task("keys (re-check)", len(keys), unit="objects") as task:
+            for item in keys:
+                self._interrupts.check()
+                with contextlib.suppress(IntegrityError):  # what is there twice is about to be found and copied again
+                    self._retries.run(partial(self._ends.dest.catalogue.put_back, [item]))
+                task.advance(1)
 
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
@@ -318,7 +341,7 @@ class Move:
         if run is None:
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
         items = run.items_taken_off()
-        objects = plural(len(items), "index or foreign key", "indexes and foreign keys")
+        objects = plural(len(items), "index or key", "indexes and keys")
         if not self._watcher.prompter.proceed(f"Put back {objects} in {alias!r} and forget the run?"):
             raise Declined("Nothing was written.")
         schedule = self._finish_schedule(run, plan)

@@ -20,6 +20,7 @@ from .references import Dangling, existing_keys, find_dangling, label_of, missin
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
+from .taking_off import to_take_off
 from .twins import Twins
 from .values import Answer, check_unique_text, check_values
 
@@ -68,9 +69,7 @@ def make_plan(
     taken_off = (
         ()
         if adds_rows or updates
-        else tuple(
-            item for table in tables for item in ends.dest.catalogue.removable(table.table, indexes=not keeps_indexes)
-        )
+        else to_take_off(ends, tables, dest_has, keeps_indexes=keeps_indexes, skips_rows=skips_rows)
     )
     return Plan(
         ends.source.describe(),

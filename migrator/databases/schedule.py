@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
 
-from .engines.base.catalogue import TakenOff
+from .engines.base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, TakenOff
 from .load import is_bound_late, parents_of
 from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Finish, Order, PutBack, RefreshStatistics
 from .plan import Plan, TablePlan
@@ -117,7 +117,7 @@ class LoadSchedule(Schedule):
 
 
 class FinishSchedule(Schedule):
-    """What comes after a table's last row: its indexes, then its foreign keys, then its statistics; large tables first.
+    """What comes after a table's last row: unique keys, indexes, foreign keys, then statistics; large tables first.
 
     It begins when the table is complete, and with foreign keys when those that it refers to are complete as well.
     ``keys_wait``: foreign keys wait for :meth:`release`. ``touched`` names what two foreign keys that are put back at
@@ -139,12 +139,12 @@ class FinishSchedule(Schedule):
         targets = {planned.table.name: parents_of([planned]) for planned in tables}
         groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
         for item in items:
-            rank = _Rank.INDEX if item.kind == "index" else _Rank.KEY
+            rank = RANKS[item.kind]
             groups.setdefault((rank, item.table, "" if by_table else item.name), []).append(item)
         steps = []
         for (rank, table, _), group in groups.items():
             needs = {table} | (targets.get(table, set()) if rank is _Rank.KEY else set())
-            names = needs.union(*map(touched, group)) if rank is _Rank.KEY else needs
+            names = needs if rank is _Rank.INDEX else needs.union(*map(touched, group))
             steps.append(_Step(rank, -rows.get(table, 0), PutBack(tuple(group)), needs, names))
         steps += [
             _Step(_Rank.STATISTICS, -count, RefreshStatistics(table), {table}, {table}) for table, count in rows.items()
@@ -173,8 +173,11 @@ class FinishSchedule(Schedule):
             return False
         if step.rank is _Rank.INDEX:
             return not any(other.names & step.names for other in running if other.rank is not _Rank.INDEX)
-        waits_for_index = any(other.needs & step.needs for other in self._waiting if other.rank is _Rank.INDEX)
-        return not waits_for_index and not any(other.names & step.names for other in running)
+        if step.rank is not _Rank.UNIQUE and any(
+            other.needs & step.needs or other.names & step.names for other in self._waiting if other.rank < _Rank.KEY
+        ):
+            return False
+        return not any(other.names & step.names for other in running)
 
     def give_back(self, order: Order) -> None:
         if isinstance(order, Finish):
@@ -190,7 +193,10 @@ class FinishSchedule(Schedule):
 
 
 class _Rank(enum.IntEnum):
-    INDEX, KEY, STATISTICS = range(3)
+    UNIQUE, INDEX, KEY, STATISTICS = range(4)
+
+
+RANKS = {UNIQUE_KEY: _Rank.UNIQUE, INDEX: _Rank.INDEX, FOREIGN_KEY: _Rank.KEY}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
 from .counting import Comparison
+from .engines.base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY
 from .engines.base.engine import Endpoint
 from .evidence import contents_grid, count_grid, proof_lines, verification_document, verification_lines
 from .outcome import Outcome
@@ -59,9 +60,13 @@ def _plan_lines(plan: Plan) -> list[str]:
         lines.append("Rows that the destination already has stay as they are.")
     if plan.taken_off:
         kinds = [item.kind for item in plan.taken_off]
-        indexes = plural(kinds.count("index"), "index", "indexes")
-        keys = plural(len(kinds) - kinds.count("index"), "foreign key")
-        lines.append(f"Taken off while rows are loaded and put back after: {indexes}, {keys}.")
+        objects = [
+            plural(kinds.count(INDEX), "index", "indexes"),
+            plural(kinds.count(FOREIGN_KEY), "foreign key"),
+        ]
+        if keys := kinds.count(UNIQUE_KEY):
+            objects.append(plural(keys, "primary or unique key", "primary and unique keys"))
+        lines.append(f"Taken off while rows are loaded and put back after: {', '.join(objects)}.")
     if plan.jobs > 1:
         lines.append(f"{plan.jobs} processes copy side by side, all of them from one snapshot of the source.")
     for left_out in plan.left_out:

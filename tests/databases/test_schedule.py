@@ -131,6 +131,32 @@ def test_what_touches_the_same_table_waits_but_for_indexes() -> None:
     assert drain(of) == STATISTICS
 
 
+def test_unique_keys_come_first_and_share_their_table_with_nothing() -> None:
+    unique = item("unique key", "large", "u")
+    of = finish(KEY, INDEX, SMALL_INDEX, unique)
+    of.release()
+    assert of.next([]) == PutBack((unique,))
+    assert of.next([PutBack((unique,))]) == PutBack((SMALL_INDEX,))
+    assert of.next([PutBack((SMALL_INDEX,))]) == PutBack((INDEX,))
+    of.give_back(PutBack((unique,)))
+    assert of.next([PutBack((INDEX,))]) == RefreshStatistics("small")
+    assert drain(of) == [PutBack((unique,)), PutBack((KEY,)), RefreshStatistics("large")]
+
+
+def test_a_foreign_key_waits_for_the_unique_key_of_a_table_that_no_model_connects_it_with() -> None:
+    key, unique = item("foreign key", "small", "f", "other"), item("unique key", "other", "u")
+    of = finish(key, unique)
+    of.complete(["small"])
+    assert of.next([]) == PutBack((unique,))
+    assert of.next([PutBack((unique,))]) == RefreshStatistics("small")
+    assert of.next([]) == PutBack((key,))
+    again = finish(key, unique)
+    again.complete(["small"])
+    assert again.next([]) == PutBack((unique,))
+    again.give_back(PutBack((unique,)))
+    assert again.next([]) == PutBack((unique,))
+
+
 def test_foreign_keys_wait_for_each_other_where_they_share_a_table() -> None:
     keys = [item("foreign key", "small", "d", "hub"), item("foreign key", "other", "e", "hub"),
             item("foreign key", "third", "f", "else")]  # fmt: skip

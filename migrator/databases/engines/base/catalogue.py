@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...tables import Reference, StoredColumn, Table
-from .session import Session
+from .session import Row, Session
+
+INDEX, FOREIGN_KEY, UNIQUE_KEY = "index", "foreign key", "unique key"
 
 
 @dataclass(frozen=True)
 class TakenOff:
-    """An index or constraint that is off while rows are loaded, and the statements that take and restore it."""
+    """An index or constraint that is off while rows are loaded, and the statements that take and restore it.
+
+    ``kind`` is ``INDEX``, ``FOREIGN_KEY`` or ``UNIQUE_KEY``; a primary key is one of the last.
+    """
 
     table: str
     kind: str
@@ -59,8 +65,26 @@ class Catalogue(Session):
         return []
 
     def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        """List what can be taken off a table that is empty, in the order in which it has to go."""
+        """List the foreign keys and indexes that can be taken off a table, in the order in which they have to go."""
         return []
+
+    @abstractmethod
+    def unique_columns(self, table: str) -> list[Row]:
+        """Give pairs of a unique index that holds for all rows, and a column; ``None`` where that is an expression."""
+
+    def unique_keys(self, table: str) -> set[frozenset[str]]:
+        """Give the columns of every primary key and unique index that holds for all rows of a table."""
+        found: defaultdict[Any, set[str | None]] = defaultdict(set)
+        for index, column in self.unique_columns(table):
+            found[index].add(column)
+        return {frozenset(filter(None, names)) for names in found.values() if None not in names}
+
+    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[TakenOff, frozenset[str]]:
+        """Give the primary and unique keys that can be taken off a table, with their columns.
+
+        The foreign keys of this table and of ``others`` are off by then, and no other foreign key may need them.
+        """
+        return {}
 
     def put_back(self, items: Sequence[TakenOff]) -> None:
         """Restore what was taken off, whatever is there already being left alone."""

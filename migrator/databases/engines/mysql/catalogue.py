@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import Catalogue, Counter, TakenOff
+from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, TakenOff
 from ..base.session import Row
 from .values import BLOBS, TEXTS
 
@@ -50,7 +50,7 @@ class MySQLCatalogue(Catalogue):
         return [
             TakenOff(
                 table.name,
-                "foreign key",
+                FOREIGN_KEY,
                 match["name"].replace("``", "`"),
                 f"ALTER TABLE {owner} DROP FOREIGN KEY `{match['name']}`",
                 f"ADD {match['rest']}",
@@ -59,7 +59,7 @@ class MySQLCatalogue(Catalogue):
         ] + [
             TakenOff(
                 table.name,
-                "index",
+                INDEX,
                 match["name"].replace("``", "`"),
                 f"ALTER TABLE {owner} DROP INDEX `{match['name']}`",
                 f"ADD {match['rest']}",
@@ -67,17 +67,25 @@ class MySQLCatalogue(Catalogue):
             for match in keys
         ]
 
+    def unique_columns(self, table: str) -> list[Row]:
+        # An index may hold a part of a text: where no two parts are the same, no two texts are.
+        return self.fetch_all(
+            "SELECT index_name, column_name FROM information_schema.statistics "
+            "WHERE table_schema = DATABASE() AND table_name = %s AND non_unique = 0",
+            (table,),
+        )
+
     def put_back(self, items: Sequence[TakenOff]) -> None:
         # One ALTER a table: each of its own would read the whole table once more. Indexes first.
         missing = [item for item in items if not self.exists(item)]
-        for kind in ("index", "foreign key"):
+        for kind in (INDEX, FOREIGN_KEY):
             of_kind = sorted((item for item in missing if item.kind == kind), key=attrgetter("table"))
             for table, group in groupby(of_kind, key=attrgetter("table")):
                 changes = ", ".join(item.put_back.replace("%", "%%") for item in group)
                 self.execute(f"ALTER TABLE {self.quote(table)} {changes}")
 
     def exists(self, item: TakenOff) -> bool:
-        if item.kind == "index":
+        if item.kind == INDEX:
             sql = (
                 "SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() "
                 "AND table_name = %s AND index_name = %s LIMIT 1"

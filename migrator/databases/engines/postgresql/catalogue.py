@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.db.models import AutoField
 
 from ...tables import Column, Reference, StoredColumn, Table
-from ..base.catalogue import Catalogue, Counter, TakenOff
+from ..base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, Catalogue, Counter, TakenOff
 from ..base.session import Row
 
 COLUMNS_SQL = """
@@ -41,6 +41,37 @@ WHERE i.indrelid = to_regclass(%s) AND t.relkind = 'r' AND i.indisvalid
   AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget > 0)
   AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = x.oid)
 ORDER BY x.relname
+"""
+# Left on: what anything else depends on (a view that groups by it, a foreign key that stays, …), what is published, and
+# what forbids more than other databases do.
+KEYS_SQL = """
+SELECT c.conrelid::regclass::text, quote_ident(c.conname), pg_get_constraintdef(c.oid), c.conname,
+       quote_literal(obj_description(c.oid, 'pg_constraint')), quote_literal(obj_description(x.oid, 'pg_class')),
+       x.oid::regclass::text,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = ANY(c.conkey))
+FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_index i ON i.indexrelid = c.conindid
+JOIN pg_class x ON x.oid = i.indexrelid
+WHERE c.conrelid = to_regclass(%s) AND c.contype IN ('p', 'u') AND t.relkind = 'r' AND i.indisvalid
+  AND NOT i.indisclustered AND NOT i.indisreplident AND x.reltablespace = 0 AND x.reloptions IS NULL
+  AND pg_has_role(t.relowner, 'USAGE') AND pg_get_constraintdef(c.oid) NOT LIKE 'UNIQUE NULLS NOT DISTINCT %%'
+  AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid IN (x.oid, t.oid) OR h.inhparent = t.oid)
+  AND NOT EXISTS (SELECT 1 FROM pg_publication_tables p
+                  WHERE p.schemaname = t.relnamespace::regnamespace::name AND p.tablename = t.relname)
+  AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = c.oid
+                  AND NOT (d.classid = 'pg_class'::regclass AND d.objid = x.oid))
+  AND NOT EXISTS (
+    SELECT 1 FROM pg_depend d
+    LEFT JOIN pg_constraint f ON f.oid = d.objid AND d.classid = 'pg_constraint'::regclass AND f.contype = 'f'
+      AND f.conparentid = 0 AND f.conrelid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n)
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = x.oid AND f.oid IS NULL
+  )
+ORDER BY c.contype, c.conname
+"""
+UNIQUE_SQL = """
+SELECT i.indexrelid, a.attname
+FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
+LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
 """
 ENFORCED_SQL = """
 SELECT EXISTS (
@@ -107,11 +138,29 @@ class PostgreSQLCatalogue(Catalogue):
             put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
             if comment is not None:
                 put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
-            items.append(TakenOff(table.name, "foreign key", plain, take_off, put_back))
+            items.append(TakenOff(table.name, FOREIGN_KEY, plain, take_off, put_back))
         for name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (quoted,)) if indexes else ():
             put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
-            items.append(TakenOff(table.name, "index", plain, f"DROP INDEX {name}", put_back))
+            items.append(TakenOff(table.name, INDEX, plain, f"DROP INDEX {name}", put_back))
         return items
+
+    def unique_columns(self, table: str) -> list[Row]:
+        return self.fetch_all(UNIQUE_SQL, (self.identifier(table),))
+
+    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[TakenOff, frozenset[str]]:
+        names = [self.identifier(other.name) for other in (table, *others)]
+        found = {}
+        for owner, name, definition, plain, comment, index_comment, index, columns in self.fetch_all(
+            KEYS_SQL, (names[0], names)
+        ):
+            put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
+            if comment is not None:
+                put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
+            if index_comment is not None:
+                put_back += f"; COMMENT ON INDEX {index} IS {index_comment}"
+            item = TakenOff(table.name, UNIQUE_KEY, plain, f"ALTER TABLE {owner} DROP CONSTRAINT {name}", put_back)
+            found[item] = frozenset(columns)
+        return found
 
     def touched(self, item: TakenOff) -> frozenset[str]:
         # Each locks its own table and the one that it refers to.
@@ -119,7 +168,7 @@ class PostgreSQLCatalogue(Catalogue):
 
     def exists(self, item: TakenOff) -> bool:
         table = self.identifier(item.table)
-        if item.kind == "index":
+        if item.kind == INDEX:
             sql = (
                 "SELECT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
                 "WHERE i.indrelid = to_regclass(%s) AND x.relname = %s)"

@@ -337,22 +337,24 @@ class PostgreSQL(Engine):
             return Severity.RETRY if is_link else Severity.DATA
         if code.startswith("08") or code in RETRIED:
             return Severity.RETRY
-        # 54000: a value is too long for an index that is on.
-        return Severity.DATA if code[:2] in ("22", "23") or code == "54000" else Severity.FATAL
+        # 54000: a value is too long for an index that is on. 42830: rows keep the key away that a foreign key needs.
+        return Severity.DATA if code[:2] in ("22", "23") or code in ("54000", "42830") else Severity.FATAL
 
     def fault(self, error: BaseException, table: str) -> Fault:
         diagnostics = getattr(cause_of(error), "diag", None)
         if diagnostics is None or diagnostics.message_primary is None:
             return Fault(type(error).__name__, "the driver refused the value")
-        message = diagnostics.message_primary
+        message, detail = diagnostics.message_primary, diagnostics.message_detail or ""
         if (_sqlstate(error) or "").startswith("22"):
             message = re.sub(r'"[^"]*"', "(value)", message)
+        if message.startswith("could not create unique index") and (found := KEY_COLUMNS.search(detail)):
+            message = f"rows there have the same {found[1]}: {message}"
         column = diagnostics.column_name
         if column is None and (found := COPY_COLUMN.search(diagnostics.context or "")):
             column = found[1]
         if column is None and diagnostics.constraint_name:
             column = self._columns_of_constraint(table, diagnostics.constraint_name)
-        if column is None and (found := KEY_COLUMNS.search(diagnostics.message_detail or "")):
+        if column is None and (found := KEY_COLUMNS.search(detail)):
             column = found[1].strip('"')
         return Fault(str(_sqlstate(error)), message, column)
 

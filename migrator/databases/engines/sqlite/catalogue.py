@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import Catalogue, Counter, TakenOff
+from ..base.catalogue import INDEX, Catalogue, Counter, TakenOff
+from ..base.session import Row
 
 
 class SQLiteCatalogue(Catalogue):
@@ -38,7 +39,15 @@ class SQLiteCatalogue(Catalogue):
             (table.name,),
         )
         drops = [(name, f"DROP INDEX {_quoted(name)}", sql) for name, sql in rows]
-        return [TakenOff(table.name, "index", *drop) for drop in drops]
+        return [TakenOff(table.name, INDEX, *drop) for drop in drops]
+
+    def unique_columns(self, table: str) -> list[Row]:
+        return self.fetch_all(
+            "SELECT 'primary key', name FROM pragma_table_info(%s) WHERE pk > 0 UNION ALL "
+            "SELECT 'index ' || l.name, i.name FROM pragma_index_list(%s) l JOIN pragma_index_info(l.name) i "
+            'WHERE l."unique" = 1 AND l.partial = 0',
+            (table, table),
+        )
 
     def exists(self, item: TakenOff) -> bool:
         return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))

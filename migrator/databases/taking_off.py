@@ -1,0 +1,56 @@
+"""What is off while rows are loaded: foreign keys, indexes, and the keys that the source has enforced in its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .columns import Conversion, Way
+from .ends import Ends
+from .engines.base.catalogue import TakenOff
+from .plan import TablePlan
+from .schema import StoredTables
+from .tables import Kind
+
+FEWEST_ROWS = 100_000  # of a table whose keys are taken off: what that saves is less than it costs below
+
+
+def to_take_off(
+    ends: Ends, tables: Sequence[TablePlan], dest_has: StoredTables, *, keeps_indexes: bool, skips_rows: bool
+) -> tuple[TakenOff, ...]:
+    """Choose what goes off tables that a run fills, in the order in which it has to go.
+
+    ``keeps_indexes``: all but foreign keys stay; ``skips_rows``: so do keys, which find the rows to set aside.
+    """
+    catalogue = ends.dest.catalogue
+    items = [item for table in tables for item in catalogue.removable(table.table, indexes=not keeps_indexes)]
+    if not (keeps_indexes or skips_rows):
+        items += _keys(ends, tables, dest_has)
+    return tuple(items)
+
+
+def _keys(ends: Ends, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[TakenOff]:
+    """Give the keys of large tables that no two of the source's rows have in common."""
+    others = [table.table for table in tables]
+    for planned in tables:
+        name = planned.table.name
+        if planned.source_rows < FEWEST_ROWS or name in ends.source.outside_snapshot:
+            continue
+        if not (removable := ends.dest.catalogue.removable_keys(planned.table, others)):
+            continue
+        enforced = ends.source.catalogue.unique_keys(name)
+        distinct = {
+            conversion.column.name
+            for conversion in planned.route.conversions
+            if _stays_distinct(conversion) and not dest_has[name][conversion.column.name].ignores_case
+        }
+        for item, columns in removable.items():
+            if columns <= distinct and any(key <= columns for key in enforced):
+                yield item
+
+
+def _stays_distinct(conversion: Conversion) -> bool:
+    """Tell whether two values that are not the same in the source cannot be so in the destination."""
+    if conversion.mapping is not None:
+        return False
+    is_plain = conversion.column.kind in (Kind.INTEGER, Kind.TEXT)
+    return conversion.way is Way.RAW or (conversion.way is Way.PROVEN and is_plain)
