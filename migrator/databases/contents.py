@@ -141,6 +141,14 @@ def find_differences(
         return _Comparison(pairing, 0, progress, each).all_rows(chunk_size)
 
 
+def range_prover(pairing: Pairing) -> Callable[[Bounds], int | None] | None:
+    """Give what tells how many rows a range has, where checksums prove them the same on both sides, and else ``None``.
+
+    There is no such thing for a table whose values have no spelling in common, or whose ranges are others there.
+    """
+    return _Comparison(pairing, 0, Progress()).range_prover()
+
+
 class _Comparison:
     """The comparison of one table."""
 
@@ -171,9 +179,7 @@ class _Comparison:
         if self._lacking:
             return self._nothing(f"{'; '.join(self._lacking[:3])}")
         table = self._pairing.table
-        texts = None
-        if not (self._pairing.mappings or self._pairing.allows_extra):
-            texts = self._texts([column.name for column in table.columns])
+        texts = self._row_texts()
         if texts is None and not table.key:
             return self._nothing(NO_KEY)
         found = self._begin(BY_CHECKSUM if texts else BY_ROW)
@@ -181,6 +187,18 @@ class _Comparison:
             for bounds in self._ranges(chunk_size):
                 self._compare(texts, bounds, found, task)
         return found
+
+    def range_prover(self) -> Callable[[Bounds], int | None] | None:
+        """Give what :func:`range_prover` promises."""
+        texts = None if self._lacking or self._pairing.restriction else self._row_texts()
+        if texts is None or not self._has_numbers_for_keys:
+            return None
+
+        def rows_proven(bounds: Bounds) -> int | None:
+            here, there = self._checksums(texts, bounds)
+            return here.rows if here.proves(there) else None
+
+        return rows_proven
 
     def sampled(self, sample: Sample) -> Contents:
         """Compare about ``sample.rows`` rows that a seed chooses, on both sides alike, and those at either end."""
@@ -230,6 +248,11 @@ class _Comparison:
 
     def _nothing(self, reason: str) -> Contents:
         return self._begin(NOT_COMPARED, reason)
+
+    def _row_texts(self) -> tuple[str, str] | None:
+        if self._pairing.mappings or self._pairing.allows_extra:
+            return None
+        return self._texts([column.name for column in self._pairing.table.columns])
 
     def _texts(self, names: list[str] | tuple[str, ...]) -> tuple[str, str] | None:
         """Give the SQL for the text of these columns, on both sides."""

@@ -17,6 +17,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
+from migrator.databases import comparing, resume
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Chunk, Run
@@ -313,6 +314,24 @@ def test_a_row_changed_in_the_destination_is_corrected(filled: Pair) -> None:
     rows_of(Article, filled.dest).filter(id=3).update(name="meddled with")
     rows_of(Article, filled.dest).filter(id=9).delete()
     assert move(filled, resume=True).exit_code == 0
+    assert_complete(filled, before)
+
+
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_only_rows_of_chunks_that_differ_are_read(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others are proven by checksums, which is several times as fast."""
+    before = definitions(filled.dest)
+    cut_off(filled, before=CHUNK_RECORDED, at=25)
+    rows_of(Article, filled.source).filter(id=9).update(name="changed")
+    read = []
+
+    def differing_rows(source: Any, dest: Any, bounds: Any, *rest: Any) -> Any:
+        read.append((source.table.name, bounds.lower, bounds.upper))
+        return comparing.differing_rows(source, dest, bounds, *rest)
+
+    monkeypatch.setattr(resume, "differing_rows", differing_rows)
+    assert move(filled, resume=True).exit_code == 0
+    assert read == [("testapp_article", (6,), (12,))]
     assert_complete(filled, before)
 
 
