@@ -1,6 +1,6 @@
 """Measure moves of a whole shop beside what people use instead, and beside what the destination can take at all.
 
-    python -m tests.servers -- python -m bench.rows --rows 560000 --runs 3
+    python -m tests.servers -- python -m bench.rows --rows 1000000 --runs 3
 
 Every run of a route moves the same rows by every way in turn, each time into a fresh destination, so that a busy
 machine slows them alike; the medians are compared. Ours is run as a command, and its time is that from the start of
