@@ -190,7 +190,7 @@ class _Comparison:
 
     def range_prover(self) -> Callable[[Bounds], int | None] | None:
         """Give what :func:`range_prover` promises."""
-        texts = None if self._lacking or self._pairing.restriction else self._row_texts()
+        texts = None if self._lacking else self._row_texts()
         if texts is None or not self._has_numbers_for_keys:
             return None
 
@@ -250,9 +250,11 @@ class _Comparison:
         return self._begin(NOT_COMPARED, reason)
 
     def _row_texts(self) -> tuple[str, str] | None:
-        if self._pairing.mappings or self._pairing.allows_extra:
+        """Give the SQL for the text of whole rows, where all rows of both sides can be compared by it."""
+        pairing = self._pairing
+        if pairing.mappings or pairing.allows_extra or pairing.restriction:
             return None
-        return self._texts([column.name for column in self._pairing.table.columns])
+        return self._texts([column.name for column in pairing.table.columns])
 
     def _texts(self, names: list[str] | tuple[str, ...]) -> tuple[str, str] | None:
         """Give the SQL for the text of these columns, on both sides."""
