@@ -107,16 +107,31 @@ def _upper_bounds(
             rows -= size
 
 
+def halves(engine: Engine, table: str, key: Sequence[str]) -> tuple[Bounds, ...]:
+    """Cut a table in two, in the middle of its keys where they are whole numbers; else leave it whole."""
+    ends = _whole_ends(engine, table, key)
+    if ends is None:
+        return (Bounds(),)
+    middle = (sum(ends) // 2,)
+    return Bounds(None, middle), Bounds(middle, None)
+
+
 def _dense_keys(engine: Engine, table: str, key: Sequence[str], rows: int) -> range:
     """Return the whole numbers from the least key to the largest; none where not nearly all of them are keys."""
-    if len(key) > 1:
-        return range(0)
+    ends = _whole_ends(engine, table, key)
+    if ends is not None and ends[1] - ends[0] < rows / MOST_OF_KEYS:
+        return range(ends[0], ends[1] + 1)
+    return range(0)
+
+
+def _whole_ends(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, int] | None:
+    """Return the least and the largest key where both are whole numbers."""
+    if len(key) != 1:
+        return None
     first = f"SELECT {engine.quote(key[0])} FROM {engine.quote(table)}"
     ends = (f"({first}{order(engine, key, direction)} LIMIT 1)" for direction in ("", " DESC"))
     least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
-    if type(least) is int and type(largest) is int and largest - least < rows / MOST_OF_KEYS:
-        return range(least, largest + 1)
-    return range(0)
+    return (least, largest) if type(least) is int and type(largest) is int else None
 
 
 def _upper_bound(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -134,11 +134,6 @@ def stored_tables(ends: Ends, tables: Sequence[Table]) -> tuple[StoredTables, St
         {table.name: source.stored_columns(table.name) for table in tables},
         {table.name: dest.stored_columns(table.name) for table in tables},
     )
-
-
-def most_rows(tables: Iterable[TablePlan]) -> int:
-    """Return how many rows the source's largest table has."""
-    return max((planned.source_rows for planned in tables), default=0)
 
 
 def table_plans(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from django.apps import apps
 
@@ -15,7 +14,7 @@ from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .ordering import load_order
-from .plan import Plan, TablePlan, most_rows, stored_tables, table_plans
+from .plan import Plan, TablePlan, stored_tables, table_plans
 from .references import Dangling, existing_keys, find_dangling, label_of, missing_parents, outside_references
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
@@ -158,22 +157,26 @@ class _Contents:
 def _look_at_contents(
     ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables, *, with_references: bool
 ) -> _Contents:
-    """Look at the rows of the source, in two sessions where that can be; the longest look begins first."""
+    """Look at the rows of the source, in two sessions where that can be."""
+    rows = {planned.table.name: planned.source_rows for planned in tables}
 
-    def look_at_values(planned: TablePlan, engine: Engine) -> Answer:
-        return check_values(replace(planned.route, source=engine), source_has[planned.table.name])
+    def ask_about_texts(sessions: Twins, planned: TablePlan) -> Callable[[], list[Finding]]:
+        name = planned.table.name
 
-    def look_at_unique_texts(planned: TablePlan, engine: Engine) -> list[Finding]:
-        route, name = replace(planned.route, source=engine), planned.table.name
-        return list(check_unique_text(route, source_has[name], dest_has[name]))
+        def look(engine: Engine) -> list[Finding]:
+            return list(check_unique_text(replace(planned.route, source=engine), source_has[name], dest_has[name]))
 
-    with Twins(ends.source, most_rows(tables)) as source:
-        largest_first = sorted(tables, key=lambda planned: -planned.source_rows)
-        values = {planned.table.name: source.ask(partial(look_at_values, planned)) for planned in largest_first}
-        texts = {planned.table.name: source.ask(partial(look_at_unique_texts, planned)) for planned in largest_first}
-        dangling = find_dangling(source, [planned.table for planned in tables] if with_references else [])
-        names = [planned.table.name for planned in tables]
-        return _Contents({name: values[name]() for name in names}, {name: texts[name]() for name in names}, dangling())
+        return sessions.ask(look, rows[name])
+
+    with Twins(ends.source, max(rows.values(), default=0)) as source:
+        values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
+        texts = {t.table.name: ask_about_texts(source, t) for t in tables}
+        dangling = find_dangling(source, [t.table for t in tables] if with_references else [], rows)
+        return _Contents(
+            {name: answer() for name, answer in values.items()},
+            {name: answer() for name, answer in texts.items()},
+            dangling(),
+        )
 
 
 def _check_whole(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..progress import Progress
 from .choices import Choices
 from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
 from .ends import Ends
-from .plan import Plan, most_rows
+from .engines.base.engine import Engine
+from .plan import Plan, TablePlan
 from .references import existing_keys, find_dangling
 from .twins import Twins
-from .verify import TableCount, Verification, count_tables, late_counters
+from .verify import TableCount, Verification, late_counters
 
 
 def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress) -> Verification:
@@ -20,35 +22,47 @@ def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int],
     The source is read in the snapshot that was copied; ``rejected`` gives, by table name, rows that were set aside.
     """
     tables = [planned.table for planned in plan.tables]
+    rows = {planned.table.name: planned.source_rows for planned in plan.tables}
     was_loaded_without = not (plan.adds_rows or plan.updates)
-    with Twins(ends.dest, most_rows(plan.tables)) as dest:
-        dangling = find_dangling(dest, tables, trusts_constraints=was_loaded_without)
+    with Twins(ends.dest, max(rows.values(), default=0)) as dest:
+        dangling = find_dangling(dest, tables, rows, trusts_constraints=was_loaded_without)
+        counts = _count(ends, dest, plan, choices, rejected)
         dest.begin()
-        counts = _count(ends, plan, choices, rejected)
         contents = _compare(ends, plan, choices, rejected, progress)
-        return Verification(counts, late_counters(ends.dest, tables), tuple(dangling()), contents)
+        return Verification(counts(), late_counters(ends.dest, tables), tuple(dangling()), contents)
 
 
-def _count(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
+def _count(
+    ends: Ends, dest: Twins, plan: Plan, choices: Choices, rejected: Mapping[str, int]
+) -> Callable[[], tuple[TableCount, ...]]:
+    """Ask how many rows the destination has; what this returns holds them against the source's."""
     if choices.verify == "none":
-        return ()
+        return tuple
     if plan.adds_rows:
-        return _count_added(ends, plan, rejected)
-    return count_tables(ends.source, ends.dest, [planned.table for planned in plan.tables], rejected)
-
-
-def _count_added(ends: Ends, plan: Plan, rejected: Mapping[str, int]) -> tuple[TableCount, ...]:
-    """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
-    return tuple(
-        TableCount(
-            planned.table.label,
-            planned.table.name,
-            planned.source_rows,
-            existing_keys(ends.source, ends.dest, planned.table, planned.route.restriction)[0],
-            rejected.get(planned.table.name, 0),
+        return lambda: tuple(
+            _table_count(planned, planned.source_rows, _count_added(ends, planned), rejected) for planned in plan.tables
         )
-        for planned in plan.tables
+    asked = [dest.ask(partial(Engine.count, table=planned.table.name), planned.source_rows) for planned in plan.tables]
+    return lambda: tuple(
+        _table_count(planned, _count_source(ends.source, planned), dest_rows(), rejected)
+        for planned, dest_rows in zip(plan.tables, asked, strict=True)
     )
+
+
+def _table_count(planned: TablePlan, source_rows: int, dest_rows: int, rejected: Mapping[str, int]) -> TableCount:
+    table = planned.table
+    return TableCount(table.label, table.name, source_rows, dest_rows, rejected.get(table.name, 0))
+
+
+def _count_source(source: Engine, planned: TablePlan) -> int:
+    """Count what may have changed under the run; the plan has counted the others in the snapshot that was copied."""
+    name = planned.table.name
+    return source.count(name) if name in source.outside_snapshot else planned.source_rows
+
+
+def _count_added(ends: Ends, planned: TablePlan) -> int:
+    """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
+    return existing_keys(ends.source, ends.dest, planned.table, planned.route.restriction)[0]
 
 
 def _compare(

@@ -51,12 +51,13 @@ def constrained(table: Table) -> Iterator[Reference]:
 
 
 def find_dangling(
-    sessions: Twins, tables: Sequence[Table], *, trusts_constraints: bool = False
+    sessions: Twins, tables: Sequence[Table], rows: Mapping[str, int], *, trusts_constraints: bool = False
 ) -> Callable[[], list[Dangling]]:
     """Ask for the orphans within one database, by an anti-join per reference; what this returns gives them.
 
     That there are none may be told of a later moment, for the destination's are looked up, too, when all is copied.
-    ``trusts_constraints``: those that the database enforces were made after the rows, and held against them all.
+    ``rows``: about how many each table has, as far as that is known. ``trusts_constraints``: those that the database
+    enforces were made after the rows, and held against them all.
     """
 
     def find(table: Table, reference: Reference, engine: Engine) -> Dangling | None:
@@ -65,7 +66,9 @@ def find_dangling(
 
     enforces = sessions.engine.catalogue.enforces
     answers = [
-        sessions.ask(partial(find, table, reference), may_be_later=lambda dangling: dangling is None)
+        sessions.ask(
+            partial(find, table, reference), rows.get(table.name, 0), may_be_later=lambda dangling: dangling is None
+        )
         for table in tables
         for reference in constrained(table)
         if not (trusts_constraints and enforces(table.name, reference))

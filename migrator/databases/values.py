@@ -1,25 +1,29 @@
 """The source's values held against what the destination's columns can hold, before the first write.
 
-Of a table's first rows each is looked at. If there are more, one query asks whether any value is beyond a limit or
-suspicious, and ends where it finds one; only then does another one count them all, and more of them name examples.
+Of a table's first rows each is looked at. If there are more, a query asks whether any value is beyond a limit or
+suspicious, and ends where it finds one; only then does another one count them all, and more of them name examples. A
+large table is asked about in two halves, for two sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 
 from django.db.models import UniqueConstraint
 
 from ..report import plural
-from .chunks import key_text, order
+from .chunks import Bounds, conditions, halves, key_text, order
 from .columns import Way
+from .engines.base.engine import Engine
 from .engines.base.lines import LineField
 from .engines.base.session import Row
 from .findings import Finding
 from .route import Route
 from .tables import Column, Kind, StoredColumn, Table
+from .twins import Twins
 
 EXAMPLES = 3
 FIRST_ROWS = 500
@@ -43,20 +47,30 @@ class Answer:
     fields: tuple[LineField, ...] | None = None
 
 
-def check_values(route: Route, stored: Mapping[str, StoredColumn]) -> Answer:
-    """Count the values of a table that its destination cannot hold or its source cannot give faithfully."""
+def check_values(sessions: Twins, route: Route, stored: Mapping[str, StoredColumn], rows: int) -> Callable[[], Answer]:
+    """Ask for the values of a table that its destination cannot hold or its source cannot give faithfully.
+
+    ``rows``: how many the table has. What this returns gives the answer.
+    """
     questions = list(_questions(route, stored))
     doubts = dict(_doubts(route, stored))
-    counts = _counts(route, questions, list(doubts.values()))
-    findings = tuple(
-        _finding(route, question, counts[question.condition]) for question in questions if counts[question.condition]
-    )
-    if route.fields is None:
-        return Answer(findings, is_clean=not findings)
-    raised = {field for field, condition in doubts.items() if counts[condition]}
-    fields = tuple(field for field in map(_cheapest, route.fields, repeat(raised)) if field is not None)
-    is_clean = not findings and len(fields) == len(route.fields)
-    return Answer(findings, is_clean, fields if is_clean else None)
+    counted = _count(sessions, route, questions, list(doubts.values()), rows)
+
+    def answer() -> Answer:
+        counts = counted()
+        findings = tuple(
+            _finding(route, question, counts[question.condition])
+            for question in questions
+            if counts[question.condition]
+        )
+        if route.fields is None:
+            return Answer(findings, is_clean=not findings)
+        raised = {field for field, condition in doubts.items() if counts[condition]}
+        fields = tuple(field for field in map(_cheapest, route.fields, repeat(raised)) if field is not None)
+        is_clean = not findings and len(fields) == len(route.fields)
+        return Answer(findings, is_clean, fields if is_clean else None)
+
+    return answer
 
 
 def _cheapest(field: LineField, raised: Collection[LineField]) -> LineField | None:
@@ -91,34 +105,45 @@ def _doubts(route: Route, stored: Mapping[str, StoredColumn]) -> Iterator[tuple[
                 yield way, _of_values(route, stored[conversion.column.name], way.doubt)
 
 
-def _counts(route: Route, questions: Sequence[_Question], doubts: Sequence[str]) -> Mapping[str, int]:
-    """Count the rows for which each condition is true; of doubts that the first rows raise, no others are counted."""
+def _count(
+    sessions: Twins, route: Route, questions: Sequence[_Question], doubts: Sequence[str], rows: int
+) -> Callable[[], Mapping[str, int]]:
+    """Ask for how many rows each condition is true; of doubts that the first rows raise, no others are counted."""
     rough = {question.condition: question.rough for question in questions} | {doubt: doubt for doubt in doubts}
-    if not rough:
-        return {}
-    rows = _select(route, [f"({condition})" for condition in rough], end=f" LIMIT {FIRST_ROWS}")
-    counts = {condition: sum(bool(row[n]) for row in rows) for n, condition in enumerate(rough)}
-    if len(rows) < FIRST_ROWS:
-        return counts
+    first = _select(route, [f"({condition})" for condition in rough], end=f" LIMIT {FIRST_ROWS}") if rough else []
+    counts = {condition: sum(bool(row[n]) for row in first) for n, condition in enumerate(rough)}
+    if len(first) < FIRST_ROWS:
+        return lambda: counts
+    if any(counts[question.condition] for question in questions):
+        return lambda: _count_all(route, rough)
     unseen = dict.fromkeys(rough[condition] for condition in rough if not counts[condition])
-    if any(counts[question.condition] for question in questions) or _is_any(route, list(unseen)):
-        sums = _select(route, [f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in rough])
-        # A table outside of the snapshot may have lost its rows meanwhile, and no rows have no sum.
-        return {condition: int(count or 0) for condition, count in zip(rough, sums[0], strict=True)}
-    return counts
+    if not unseen:
+        return lambda: counts
+    parts = halves(route.source, route.table.name, route.table.key) if sessions.share(rows) else (Bounds(),)
+    asked = [sessions.ask(partial(_is_any, route, list(unseen), part), rows // len(parts)) for part in parts]
+    return lambda: _count_all(route, rough) if any(is_any() for is_any in asked) else counts
 
 
-def _is_any(route: Route, conditions: Sequence[str]) -> bool:
+def _is_any(route: Route, unseen: Sequence[str], part: Bounds, engine: Engine) -> bool:
     # One that is unknown hides no other, and many of them are no deep expression.
-    cases = " ".join(f"WHEN {condition} THEN 1" for condition in conditions)
-    return bool(conditions) and bool(_select(route, ["1"], f"CASE {cases} END = 1", " LIMIT 1"))
+    cases = " ".join(f"WHEN {condition} THEN 1" for condition in unseen)
+    return bool(_select(replace(route, source=engine), ["1"], f"CASE {cases} END = 1", " LIMIT 1", part))
 
 
-def _select(route: Route, expressions: Sequence[str], condition: str = "", end: str = "") -> list[Row]:
-    conditions = [f"({part})" for part in (route.restriction and route.restriction.sql, condition) if part]
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+def _count_all(route: Route, rough: Mapping[str, str]) -> Mapping[str, int]:
+    sums = _select(route, [f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in rough])
+    # A table outside of the snapshot may have lost its rows meanwhile, and no rows have no sum.
+    return {condition: int(count or 0) for condition, count in zip(rough, sums[0], strict=True)}
+
+
+def _select(
+    route: Route, expressions: Sequence[str], condition: str = "", end: str = "", part: Bounds | None = None
+) -> list[Row]:
+    where, params = conditions(route.source, route.table.key, part or Bounds(), route.restriction)
+    if condition:
+        where += f"{' AND' if where else ' WHERE'} ({condition})"
     sql = f"SELECT {', '.join(expressions)} FROM {route.source.quote(route.table.name)}{where}{end}"
-    return route.source.fetch_all(sql, route.restriction.params if route.restriction else ())
+    return route.source.fetch_all(sql, params)
 
 
 def _finding(route: Route, question: _Question, count: int) -> Finding:
@@ -153,20 +178,17 @@ def check_unique_text(
         ]
         if not folded:
             continue
-        groups = [
-            f"LOWER(RTRIM({source.values.as_text(c.name)}))" if c.name in folded else source.quote(c.name)
-            for c in columns
-        ]
+        groups = [source.values.folded(c.name) if c.name in folded else source.quote(c.name) for c in columns]
         present = " AND ".join(f"{source.quote(column.name)} IS NOT NULL" for column in columns)
         restriction = f" AND {route.restriction.sql}" if route.restriction else ""
         params = route.restriction.params if route.restriction else ()
-        example = source.values.as_text(table.key[0]) if table.key else "'(none)'"
-        sql = (
-            f"SELECT MIN({example}), COUNT(*) "
+        twice = (
             f"FROM {source.quote(table.name)} WHERE {present}{restriction} "
-            f"GROUP BY {', '.join(groups)} HAVING COUNT(*) > 1 LIMIT {EXAMPLES}"
+            f"GROUP BY {', '.join(groups)} HAVING COUNT(*) > 1 LIMIT"
         )
-        rows = source.fetch_all(sql, params)
+        example = source.values.as_text(table.key[0]) if table.key else "'(none)'"
+        is_any = source.fetch_all(f"SELECT 1 {twice} 1", params)
+        rows = source.fetch_all(f"SELECT MIN({example}) {twice} {EXAMPLES}", params) if is_any else []
         if rows:
             yield Finding(
                 f"{table.label}.{', '.join(column.attname for column in columns)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .contents import UNCHECKED, Contents
@@ -88,16 +88,10 @@ class Verification:
         return not (self.differing or self.late_counters or self.dangling or self.differing_contents)
 
 
-def count_tables(
-    source: Engine, dest: Engine, tables: Sequence[Table], rejected: Mapping[str, int] | None = None
-) -> tuple[TableCount, ...]:
+def count_tables(source: Engine, dest: Engine, tables: Sequence[Table]) -> tuple[TableCount, ...]:
     """Count each table on both sides, exactly and in one statement a table."""
-    rejected = rejected or {}
     return tuple(
-        TableCount(
-            table.label, table.name, _rows(source, table.name), _rows(dest, table.name), rejected.get(table.name, 0)
-        )
-        for table in tables
+        TableCount(table.label, table.name, _rows(source, table.name), _rows(dest, table.name)) for table in tables
     )
 
 
@@ -120,6 +114,5 @@ def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[LateCounter, .
 def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verification:
     """Compare the counts of two databases, and look at the second one's counters and references."""
     present = [table for table in tables if dest.catalogue.stored_columns(table.name)]
-    return Verification(
-        count_tables(source, dest, tables), late_counters(dest, present), tuple(find_dangling(Twins(dest), present)())
-    )
+    dangling = find_dangling(Twins(dest), present, {})
+    return Verification(count_tables(source, dest, tables), late_counters(dest, present), tuple(dangling()))

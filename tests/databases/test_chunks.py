@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
-from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, order
+from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, halves, order
 from migrator.databases.copy import batch_migrate
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
@@ -104,6 +104,34 @@ def test_every_row_is_in_exactly_one_chunk(alias: str, shape: str, size: int) ->
     assert bounds[0].lower is None
     assert bounds[-1].upper is None
     assert all(before.upper == after.lower for before, after in pairwise(bounds))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_row_is_in_exactly_one_half(alias: str, shape: str) -> None:
+    model, rows = SHAPES[shape]
+    insert_accepted(model, alias, rows, by=(engine_of(alias),))
+    table = table_of(model)
+    with reading(alias) as engine:
+        found = []
+        for part in (parts := halves(engine, table.name, table.key)):
+            where, params = conditions(engine, table.key, part, None)
+            keys = engine.fetch_all(
+                f"SELECT {', '.join(map(engine.quote, table.key))} FROM {table.name}{where}", params
+            )
+            found.append(set(keys))
+    assert sum(map(len, found)) == len(set().union(*found)) == QuerySet(model, using=alias).count()
+    assert len(parts) == (2 if model in (AutoKey, BigAutoKey) else 1)
+    assert shape != "dense" or [len(keys) for keys in found] == [20, 20]
+
+
+@pytest.mark.parametrize("keys", [[], [("one",)], [(1,), ("two",)], [(None,), (2,)]], ids=str)
+def test_what_has_no_middle_is_left_whole(databases: FreshDatabases, keys: list[tuple[Any]]) -> None:
+    databases.fresh("sqlite_a")
+    with connections["sqlite_a"].cursor() as cursor:
+        cursor.execute("CREATE TABLE own (k bigint PRIMARY KEY)")
+        cursor.executemany("INSERT INTO own VALUES (%s)", keys)
+    with reading("sqlite_a") as engine:
+        assert halves(engine, "own", ("k",)) == (Bounds(),)
 
 
 HOLES = {"few": [*range(1, 21), *range(27, 47)], "many": [*range(1, 21), *range(47, 67)]}

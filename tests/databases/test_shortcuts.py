@@ -238,7 +238,7 @@ def test_rejects_what_the_slow_way_rejects(
     if not is_looked_at:
         if any_pair not in LINE_PAIRS or any_pair.engines[0] == "postgresql":
             pytest.skip("these values have to be looked at before")
-        monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: Answer())
+        monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: Answer)
     # Within SQLite even what Python cannot read arrives as it is.
     monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
     found = list(insert_all_dirt(any_pair.source))

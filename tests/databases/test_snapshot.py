@@ -35,10 +35,14 @@ def filled(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
     databases.fresh(*pair)
     if connections[pair.source].vendor == "sqlite":
         execute(connections[pair.source], "PRAGMA journal_mode = WAL")
-    insert_rows(Tag, pair.source, [{"id": n, "name": f"tag {n}"} for n in range(1, ROWS + 1)])
-    for model in (IntegerValue, BigIntegerValue):
-        insert_rows(model, pair.source, [{"id": n, "label": f"row {n}", "value": 1000} for n in range(1, ROWS + 1)])
+    fill(pair.source)
     return pair
+
+
+def fill(alias: str) -> None:
+    insert_rows(Tag, alias, [{"id": n, "name": f"tag {n}"} for n in range(1, ROWS + 1)])
+    for model in (IntegerValue, BigIntegerValue):
+        insert_rows(model, alias, [{"id": n, "label": f"row {n}", "value": 1000} for n in range(1, ROWS + 1)])
 
 
 def execute(connection: BaseDatabaseWrapper, *statements: str) -> None:
@@ -86,6 +90,31 @@ def test_what_is_written_during_the_run_does_not_appear(filled: Pair) -> None:
     assert outcome.exit_code == 0
     assert differences(before, snapshot(filled.dest, MODELS)) == []
     assert len(differences(before, snapshot(filled.source, MODELS))) > ROWS
+
+
+@pytest.mark.mysql
+def test_what_comes_to_a_table_outside_of_the_snapshot_is_missed_in_the_end(databases: FreshDatabases) -> None:
+    """It was counted before the copy, and is counted again after it."""
+    pair = Pair("mysql_a", "sqlite_b")
+    databases.fresh(*pair)
+    tables = ["testapp_integervalue", "testapp_bigintegervalue"]
+    execute(connections[pair.source], f"ALTER TABLE {tables[0]} ENGINE = MyISAM")
+    fill(pair.source)
+    late = 0
+
+    def write(run: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        nonlocal late
+        if str(sql).startswith("UPDATE") and "migrator_chunk" in str(sql) and tables[0] in params:
+            late += 1
+            with a_session_of_its_own(pair.source) as other:
+                execute(other, *(f"INSERT INTO {table} VALUES ({-late}, 'late {late}', 1)" for table in tables))
+        return run(sql, params, many, context)
+
+    with connections[pair.dest].execute_wrapper(write):
+        outcome = move(pair)
+    assert outcome.exit_code == 3
+    assert outcome.verification is not None
+    assert [count.table for count in outcome.verification.differing] == tables[:1]
 
 
 def test_transfers_between_two_tables_keep_their_sum(filled: Pair) -> None:

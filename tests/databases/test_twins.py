@@ -102,6 +102,15 @@ def test_the_second_session_can_begin_while_the_first_is_busy(source: Engine) ->
         assert next(get() for get in answers) == "twin"
 
 
+def test_what_is_about_the_most_rows_is_asked_first(source: Engine) -> None:
+    """Else one session would be left with it while the other has nothing more to do."""
+    put: list[int] = []
+    with Twins(source) as asked:
+        given = [asked.ask(lambda engine, rows=rows: put.append(rows), rows) for rows in (3, 100, 0, 20)]  # type: ignore[misc]
+        given[0]()
+    assert put == [100, 20, 3, 0]
+
+
 @pytest.mark.postgresql
 def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDatabases) -> None:
     databases.fresh("postgresql_a")

@@ -15,7 +15,7 @@ from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange
 from django.db.models import Model, QuerySet
 from django.test import modify_settings, override_settings
 
-from migrator.databases import values
+from migrator.databases import twins, values
 from migrator.databases.copy import batch_migrate
 from migrator.errors import DataRejected, Refused
 from tests.servers.databases import ENGINES, FILE_PAIRS, PAIRS, Pair, engine_of
@@ -176,6 +176,17 @@ def test_refuses_keys_that_are_one_to_a_collation(databases: FreshDatabases, sou
     assert QuerySet(models.TextKey, using="mysql_b").count() == 0
 
 
+@pytest.mark.parametrize(("source", "word"), [("sqlite_a", "word"), ("postgresql_a", "ärger")])
+def test_sees_keys_that_differ_only_in_case_before_the_first_write(
+    databases: FreshDatabases, source: str, word: str
+) -> None:
+    databases.fresh(source, "mysql_b")
+    codes = (word, f"{word.upper()} ", "other")
+    insert_rows(models.TextKey, source, [{"code": code, "label": code} for code in codes])
+    with pytest.raises(Refused, match=r"testapp\.TextKey\.code: unique texts differ only in case or in spaces"):
+        move(Pair(source, "mysql_b"), models.TextKey)
+
+
 # What only other programs write ---------------------------------------------------------------------------
 
 
@@ -260,6 +271,21 @@ def test_sees_dirt_behind_the_first_rows_before_the_first_write(
     insert_dirt(pair.source, dirt)
     with pytest.raises(Refused, match=rf"{dirt.model._meta.label}\.value: 1 value: .*primary key {BAD_KEY}\)"):
         move(pair, dirt.model)
+
+
+@pytest.mark.parametrize("bad_key", [-5, -4, 4, 5, 40])
+@pytest.mark.parametrize("source", ["sqlite_a", "postgresql_a"])
+def test_sees_what_does_not_fit_in_either_half_of_a_large_table(
+    databases: FreshDatabases, source: str, bad_key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.fresh(source, "mysql_b")
+    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    monkeypatch.setattr(twins, "HELPED_ROWS", 5)
+    found = dict.fromkeys((-5, -4, -3, 3, 4, 5, 40), 1.5) | {bad_key: float("inf")}
+    rows_of = [{"id": number, "label": str(number), "value": value} for number, value in found.items()]
+    insert_rows(models.FloatValue, source, rows_of)
+    with pytest.raises(Refused, match=rf"FloatValue\.value: 1 value: .*infinity .*primary key {bad_key}\)"):
+        move(Pair(source, "mysql_b"), models.FloatValue)
 
 
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])

@@ -123,6 +123,10 @@ class Values(Session):
         """Give the SQL for a column as text, for functions that take nothing else."""
         return f"CAST({self.quote(name)} AS TEXT)"
 
+    def folded(self, name: str) -> str:
+        """Give the SQL for a text without its case and the spaces at its end, to find what is the same then."""
+        return f"LOWER(RTRIM({self.as_text(name)}))"
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         """Give what turns a driver's value into the neutral one, or ``None`` where it is neutral already."""
         return None

@@ -82,6 +82,9 @@ class PostgreSQLValues(Values):
                 return f"replace({name}::text, '-', '')"
         return None
 
+    def folded(self, name: str) -> str:
+        return f'{super().folded(name)} COLLATE "C"'  # what is equal is so by its bytes, which are compared soonest
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
             return column.field.get_prep_value  # inet has notations of its own; this gives Django's
