@@ -68,7 +68,7 @@ class Twins:
         if self._thread is None or not self._thread.is_alive():
             self._close()
 
-    def share(self, rows: int) -> bool:
+    def should_halve(self, rows: int) -> bool:
         """Tell whether a question about so many rows is better put as one about each half of them."""
         return rows > HELPED_ROWS and not self.engine.has_later_twin
 

@@ -119,7 +119,7 @@ def _count(
     unseen = dict.fromkeys(rough[condition] for condition in rough if not counts[condition])
     if not unseen:
         return lambda: counts
-    parts = halves(route.source, route.table.name, route.table.key) if sessions.share(rows) else (Bounds(),)
+    parts = halves(route.source, route.table.name, route.table.key) if sessions.should_halve(rows) else (Bounds(),)
     asked = [sessions.ask(partial(_is_any, route, list(unseen), part), rows // len(parts)) for part in parts]
     return lambda: _count_all(route, rough) if any(is_any() for is_any in asked) else counts
 
