@@ -149,7 +149,11 @@ def test_there(town: Town) -> None:
     town.go_to("dual_old")
     town.go_to("dual_new")
     copy_cache(source="old", dest="new")
+    # What two count in the very moment in which OLD goes down may be in NEW once too often: nobody can ask OLD then.
+    (town.directory / "count").unlink()
+    time.sleep(STAY)
     with town.down("old"):
+        (town.directory / "count").touch()
         time.sleep(DOWN)
     time.sleep(STAY)
     town.go_to("new")
