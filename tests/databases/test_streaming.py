@@ -9,11 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django.db.models import QuerySet
 
 from migrator.databases.copy import batch_migrate
+from migrator.databases.engines.base.engine import Severity
 from migrator.databases.engines.postgresql import engine as postgresql
 from migrator.databases.engines.postgresql.engine import PostgreSQL
 from tests.servers.databases import Pair
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.postgresql
 PAIR = Pair("postgresql_a", "sqlite_b")
 SMALL = "SELECT n, 'x' FROM generate_series(1, %s) AS n"
 BROKEN = "SELECT n, 1 / (n - 700) FROM generate_series(1, %s) AS n"
+SLOW = "SELECT n, pg_sleep(0.06) FROM generate_series(1, %s) AS n"
 GROWING = "SELECT n, repeat('x', CASE WHEN n > 600 THEN 200000 END) FROM generate_series(1, %s) AS n"
 
 
@@ -80,6 +82,44 @@ def test_lines_stay_in_their_snapshot_where_they_are_left_early(source: PostgreS
     insert_later()
     assert source.fetch_value("SELECT name FROM testapp_tag") == "before"
     assert sum(block.rows for block in source.lines.read(SMALL, [600])) == 600
+
+
+@pytest.mark.parametrize("form", ["read", "read_binary"])
+def test_lines_end_with_their_number(source: PostgreSQL, form: str) -> None:
+    blocks = list(getattr(source.lines, form)(SLOW, [5]))
+    assert [block.rows for block in blocks if block.rows] == [5]
+    assert blocks[-1] == (5, b"")
+    text = b"".join(block.data for block in blocks)
+    assert text == b"".join(b"%d\t\n" % n for n in range(1, 6)) if form == "read" else text.startswith(b"PGCOPY\n")
+    assert [block.rows for block in getattr(source.lines, form)(SMALL, [0])][-1] == 0
+
+
+def test_lines_come_in_blocks(source: PostgreSQL) -> None:
+    sizes = [len(block.data) for block in source.lines.read(GROWING, [1000])]
+    assert sum(sizes) > 400 * 200_000
+    assert max(sizes) <= 128 * 1024 + 200_010
+
+
+@pytest.mark.parametrize("sql", [BROKEN, "SELECT %s FROM nowhere"])
+def test_lines_tell_where_a_row_fails(source: PostgreSQL, sql: str) -> None:
+    with pytest.raises(DatabaseError, match=r"division by zero|nowhere") as caught:
+        list(source.lines.read(sql, [100_000]))
+    assert source.severity(caught.value) is (Severity.DATA if sql == BROKEN else Severity.FATAL)
+    connections[PAIR.source].rollback()
+    assert source.fetch_value("SELECT 1") == 1
+
+
+def test_lines_whose_session_is_ended(source: PostgreSQL) -> None:
+    ticket = source.fetch_value("SELECT pg_backend_pid()")
+    other = connections[PAIR.source].copy()
+    try:
+        with pytest.raises(OperationalError) as caught:  # noqa: PT012
+            for _ in source.lines.read(SMALL, [3_000_000]):
+                with other.cursor() as cursor:
+                    cursor.execute("SELECT pg_terminate_backend(%s)", [ticket])
+    finally:
+        other.close()
+    assert source.severity(caught.value) is Severity.RETRY
 
 
 def insert_later() -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import re
-import threading
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -16,8 +13,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ...tables import Column, Kind, StoredColumn
 from ..base.lines import Block, Form, LineField, Lines
 from ..base.session import prepared
-
-BLOCK_BYTES = 128 * 1024
+from .copy_out import copy_out
 
 FORMS: Mapping[Kind, Form] = {
     Kind.INTEGER: Form.INTEGER,
@@ -84,12 +80,8 @@ class PostgreSQLLines(Lines):
         return self._read(sql, params, "BINARY")
 
     def _read(self, sql: str, params: Sequence[Any], form: str) -> Generator[Block]:
-        with self.connection.cursor() as cursor, self.connection.wrap_database_errors:
-            statement = f"COPY ({self._with_params(*prepared(sql, params))}) TO STDOUT (FORMAT {form})"
-            read = _read_psycopg3 if is_psycopg3 else _read_psycopg2
-            with contextlib.closing(read(cursor, statement)) as blocks:
-                yield from map(partial(Block, 0), blocks)
-            yield Block(cursor.cursor.rowcount, b"")  # only the server's own number is sure in any form
+        query = self._with_params(*prepared(sql, params))
+        return copy_out(self.connection, f"COPY ({query}) TO STDOUT (FORMAT {form})")
 
     def _with_params(self, sql: str, params: Sequence[Any] | None) -> str:
         """Write the parameters into a statement, for COPY takes none."""
@@ -108,102 +100,3 @@ def _with_common_escapes(block: Block) -> Block:
     if UNCOMMON.search(block.data):  # 20 times as fast as three searches by ``in``
         return Block(block.rows, ESCAPE.sub(lambda found: UNESCAPED.get(found[1], found[0]), block.data))
     return block
-
-
-def _read_psycopg3(cursor: Any, statement: str) -> Generator[bytes]:
-    parts: list[bytes] = []
-    length = 0
-    with cursor.cursor.copy(statement) as rows:
-        try:
-            for row in rows:
-                parts.append(bytes(row))
-                length += len(row)
-                if length >= BLOCK_BYTES:
-                    del row
-                    yield _taken(parts)
-                    length = 0
-            if parts:
-                yield _taken(parts)
-        except BaseException:
-            # Read to the end: the driver would cancel the query, and that would end the source's snapshot.
-            with contextlib.suppress(Exception):
-                for _ in rows:
-                    pass
-            raise
-
-
-def _taken(parts: list[bytes]) -> bytes:
-    """Join parts, of which nothing else is kept: they may be large."""
-    whole = b"".join(parts)
-    parts.clear()
-    return whole
-
-
-class _Blocks:
-    """What psycopg2 writes its lines to: blocks, each given once the one before is done with.
-
-    They are dropped when nobody takes them any more.
-    """
-
-    def __init__(self) -> None:
-        self._given: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._done_with = threading.Semaphore(0)
-        self._is_abandoned = False
-        self._parts: list[bytes] = []
-        self._length = 0
-
-    def write(self, row: bytes) -> None:
-        self._parts.append(row)
-        self._length += len(row)
-        if self._length >= BLOCK_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        whole, self._length = _taken(self._parts), 0
-        if whole and not self._is_abandoned:
-            self._given.put(whole)
-            del whole
-            self._done_with.acquire()
-
-    def end(self) -> None:
-        """Tell whoever takes the blocks that there are no more."""
-        self._given.put(None)
-
-    def take(self) -> Generator[bytes]:
-        """Give the blocks up to the end; one that is closed before waits for it."""
-        try:
-            while (block := self._given.get()) is not None:
-                yield block
-                del block
-                self._done_with.release()
-        except BaseException:
-            self._is_abandoned = True
-            self._done_with.release()
-            while self._given.get() is not None:
-                pass
-            raise
-
-
-def _read_psycopg2(cursor: Any, statement: str) -> Generator[bytes]:
-    # psycopg2 only writes to a file, so a thread lets it write what this one takes. An error in the file, or an end
-    # before the last row, would end the query, and with it the source's snapshot.
-    blocks = _Blocks()
-    failures: list[BaseException] = []
-
-    def fill() -> None:
-        try:
-            cursor.cursor.copy_expert(statement, blocks)
-            blocks.flush()
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            blocks.end()
-
-    thread = threading.Thread(target=fill, name="copy-out")
-    thread.start()
-    try:
-        yield from blocks.take()
-    finally:
-        thread.join()
-    if failures:
-        raise failures[0]
