@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connections
 from django.db.models import Model, QuerySet
 
@@ -94,6 +96,36 @@ def test_brings_what_the_slow_way_brings(any_pair: Pair, monkeypatch: pytest.Mon
     assert slow == {"rows"}
     for model in EDGES:
         assert brought[model] == as_stored(any_pair.dest, model), model
+
+
+@pytest.fixture(params=[pair for pair in LINE_PAIRS if pair.engines[0] == "sqlite"], ids=str)
+def lines_of_sqlite(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
+    """Run the test once per way of SQLite's lines."""
+    pair: Pair = request.param
+    databases.fresh(*pair)
+    return pair
+
+
+@pytest.mark.parametrize("text", ["\x1f", "\x1e", "\x1d", "\x1f\ufdd0", "\x1f\ufdd1", "\x1e\ufdd2"], ids=ascii)
+def test_brings_texts_with_whatever_ends_fields(
+    lines_of_sqlite: Pair, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, texts = lines_of_sqlite, ["before", text, f"a{text}b", None, "after"]
+    insert_rows(models.TextValue, pair.source, [{"label": str(n), "value": text} for n, text in enumerate(texts)])
+    if "\ufdd1" not in text and "\ufdd2" not in text:
+        never_carefully(monkeypatch)
+    outcome = move(pair, [models.TextValue._meta.label])
+    assert set(methods(outcome).values()) == {"text"}
+    assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
+
+
+def test_needs_no_care_for_columns_that_are_never_null(lines_of_sqlite: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, joined = lines_of_sqlite, datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    QuerySet(User, using=pair.source).bulk_create(User(username=f"user {n}", date_joined=joined) for n in range(9))
+    never_carefully(monkeypatch)
+    outcome = move(pair, ["auth.User"])
+    assert methods(outcome)["auth.User"] == "text"
+    assert differences(snapshot(pair.source, [User]), snapshot(pair.dest, [User])) == []
 
 
 def by_values(pair: Pair) -> set[str]:

@@ -1,9 +1,10 @@
-"""SQLite: rows as lines of text, each made of its columns by SQL, with functions of ours where SQL is not exact."""
+"""SQLite: rows as lines of text: SQL gives a text for each column, by functions of ours where it is not exact."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,16 +16,19 @@ from ..base.lines import Block, Form, LineField, Lines, Unrendered
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
 from .notations import LOADERS
-from .values import CLASSES, decimal_loader, declared_digits, nul_condition, spelled_decimal, usual
+from .values import CLASSES, decimal_loader, declared_digits, spelled_decimal, usual
 
-ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
+ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+# What fields and lines end with until all texts are escaped at once: the first pair that is in no text of a block.
+ENDS = (("\x1f", "\x1e"), ("\ufdd1", "\ufdd2"))
+# No text can have it: every process draws it anew.
+NULL = f"\x1d{secrets.token_hex(8)}"
 # In bytes.
-LONGEST_IN_SQL = 10_000
 LONGEST = 2 * 1024 * 1024
 
 
 class SQLiteLines(Lines):
-    """Lines by ``||``, which is NULL where one of its parts is."""
+    """Lines of which no field is NULL, or anything else but a text."""
 
     def prepare(self) -> None:
         own = self.connection.connection
@@ -39,13 +43,13 @@ class SQLiteLines(Lines):
         texts = _texts(form, column, name)
         if texts is None:
             return None
-        null, text = f"CASE WHEN {name} IS NULL THEN '\\N'", texts.cheaper or texts.of_any
+        null, text = f"CASE WHEN {name} IS NULL THEN '{NULL}'", texts.cheaper or texts.of_any
         cheaper = LineField(f"{null} ELSE {text} END" if stored.nullable else text, texts.doubt)
         is_right = f"typeof({name}) IN ({CLASSES[column.kind]})"
         return LineField(f"{null} WHEN {is_right} THEN {texts.of_any} END", cheaper=cheaper)
 
     def selected(self, fields: Sequence[str]) -> str:
-        return "(" + ") || '\t' || (".join(fields) + ") || '\n'"
+        return ", ".join(fields)
 
     def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
         size = FIRST_FETCH
@@ -59,11 +63,27 @@ class SQLiteLines(Lines):
 def _block(rows: list[Row]) -> Block:
     """Make one block of rows, which are forgotten before it is loaded: they may be large."""
     try:
-        return Block(len(rows), "".join([line for (line,) in rows]).encode())
+        return Block(len(rows), _lines(rows))
     except TypeError:
         raise Unrendered from None
     finally:
         rows.clear()
+
+
+def _lines(rows: list[Row]) -> bytes:
+    for field, line in ENDS:
+        text = line.join(map(field.join, rows)) + line
+        if text.count(field) == len(rows) * (len(rows[0]) - 1) and text.count(line) == len(rows):
+            escaped = _escaped(text.encode())
+            ended = escaped.replace(field.encode(), b"\t").replace(line.encode(), b"\n")
+            return ended.replace(NULL.encode(), b"\\N")
+    raise Unrendered
+
+
+def _escaped(text: bytes) -> bytes:
+    for character, escape in ESCAPES:
+        text = text.replace(character, escape)
+    return text
 
 
 class _Texts(NamedTuple):
@@ -77,21 +97,22 @@ class _Texts(NamedTuple):
 def _texts(form: Form, column: Column, name: str) -> _Texts | None:
     match form:
         case Form.INTEGER | Form.MICROSECONDS:
-            return _Texts(name)
+            return _Texts(_number(name))
         case Form.BOOLEAN:
-            return _Texts(f"CASE WHEN {name} IN (0, 1) THEN {name} END", name)
+            return _Texts(f"CASE WHEN {name} IN (0, 1) THEN {_number(name)} END", _number(name))
         case Form.DECIMAL:
             digits, places = declared_digits(column)
             exact = f"migrator_decimal_field({name}, {digits}, {places})"
             return _where_usual(column, name, spelled_decimal(name, places), exact)
         case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
-            return _Texts(_unless_long("text", name, _escaped(name)))
+            return _Texts(_unless_long(name, name))
         case Form.BINARY:
-            return _Texts(_unless_long("binary", name, f"'\\\\x' || hex({name})"))
+            return _Texts(_unless_long(name, f"'\\x' || hex({name})"))
         case Form.SPAN:
             return _Texts(_span(name))
         case Form.DATE | Form.TIME | Form.DATETIME | Form.UUID:
-            return _where_usual(column, name, name, f"migrator_field('{form.name.lower()}', {name})")
+            # An expression has no declared type, so that none of Django's converters sees it.
+            return _where_usual(column, name, f"+{name}", f"migrator_field('{form.name.lower()}', {name})")
         case Form.FLOAT:
             return _Texts(f"migrator_float_field({name})")
         case Form.ADDRESS:
@@ -106,24 +127,13 @@ def _where_usual(column: Column, name: str, text: str, exact: str) -> _Texts:
     return _Texts(f"CASE WHEN {is_usual} THEN {text} ELSE {exact} END", text, f"NOT ({is_usual})")
 
 
-def _unless_long(form: str, name: str, text: str) -> str:
-    """Leave long values to our own function, for SQLite keeps what each step makes of them until the last row.
-
-    Very long ones would still be in memory too often, so their rows are looked at one by one.
-    """
-    size = f"length(CAST({name} AS BLOB))"
-    ours = f"WHEN {size} <= {LONGEST} THEN migrator_field('{form}', {name})"
-    return f"CASE WHEN {size} <= {LONGEST_IN_SQL} THEN {text} {ours} END"
+def _number(name: str) -> str:
+    return f"CAST({name} AS TEXT)"
 
 
-def _escaped(name: str) -> str:
-    """Escape a text that has something to escape, which takes a fourth of the time to see, or might have it."""
-    escaped = name
-    for character, escape in ESCAPES:
-        escaped = f"replace({escaped}, '{character}', '{escape}')"
-    found = " OR ".join(f"{name} GLOB '*{character}*'" for character, _ in ESCAPES)
-    # GLOB goes no further than to a NUL character.
-    return f"CASE WHEN {found} OR {nul_condition(name)} THEN {escaped} ELSE {name} END"
+def _unless_long(name: str, text: str) -> str:
+    """Leave very long values out: they would be in memory too often, so their rows are looked at one by one."""
+    return f"CASE WHEN length(CAST({name} AS BLOB)) <= {LONGEST} THEN {text} END"
 
 
 def _span(name: str) -> str:
@@ -149,15 +159,7 @@ def _address(value: str) -> str | None:
     return value if str(ipaddress.ip_address(value)) == value or "." in value else None
 
 
-def _text(value: str) -> str:
-    for character, escape in ESCAPES:
-        value = value.replace(character, escape)
-    return value
-
-
 RENDERERS: Mapping[str, Callable[[Any], str | None]] = {
-    "text": _text,
-    "binary": lambda value: "\\\\x" + value.hex(),
     "date": lambda value: str(LOADERS["date"](value)),
     "time": lambda value: str(LOADERS["time"](value)),
     "datetime": _instant,
