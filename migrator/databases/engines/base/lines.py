@@ -1,4 +1,4 @@
-"""Rows as lines of text, rendered by the database that they are read from: no value becomes a Python object.
+"""Rows as lines of text, spelled by the database that they are read from: Python looks at no value.
 
 A destination names the form in which each of its columns takes a value, and a source gives the SQL for that form.
 Where either cannot be right for every value, it says so, and the table's rows are converted one by one.
@@ -76,9 +76,10 @@ class Lines(Session, ABC):
 
     @abstractmethod
     def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
-        """Give a column's field in this form, escaped and with NULL as ``\\N``; ``None`` where that is not known.
+        """Give the SQL for a column's field in this form; ``None`` where that is not known.
 
-        A value that the column should not hold makes its field NULL, and with it the line.
+        :meth:`read` gives it escaped and with NULL as ``\\N``. A value that the column should not hold makes the field
+        NULL, and of such a field there is no line.
         """
 
     @abstractmethod
@@ -89,7 +90,7 @@ class Lines(Session, ABC):
     def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
         """Run a query for lines and give them in blocks; the generator has to be closed.
 
-        Raises :exc:`Unrendered` for a line that is NULL.
+        Raises :exc:`Unrendered` where there is no line of a row.
         """
 
     def read_binary(self, sql: str, params: Sequence[Any]) -> Generator[Block]:

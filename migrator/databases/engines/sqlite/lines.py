@@ -28,7 +28,7 @@ LONGEST = 2 * 1024 * 1024
 
 
 class SQLiteLines(Lines):
-    """Lines of which no field is NULL, or anything else but a text."""
+    """Lines put together from the texts of their fields. A row with a field that is no text has none."""
 
     def prepare(self) -> None:
         own = self.connection.connection
