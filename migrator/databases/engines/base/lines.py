@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 from ...tables import Column, StoredColumn
 from .session import Session
 
+# What stands for the characters that end fields and lines; the backslash comes first.
+ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+
 
 class Form(enum.Enum):
     """How a value is spelled in a line, before its backslashes, tabs, newlines and carriage returns are escaped."""
@@ -61,6 +64,13 @@ class Unrendered(ValueError):
 
     def __init__(self) -> None:
         super().__init__("a row has a value that the database cannot render")
+
+
+def escaped(text: bytes) -> bytes:
+    """Escape a text, or many at once, as a line's fields are."""
+    for character, escape in ESCAPES:
+        text = text.replace(character, escape)
+    return text
 
 
 class Lines(Session, ABC):

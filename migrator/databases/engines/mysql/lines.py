@@ -11,7 +11,7 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import Block, Form, LineField, Lines, Unrendered
+from ..base.lines import ESCAPES, Block, Form, LineField, Lines, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 
 FORMS: Mapping[Kind, Form] = {
@@ -29,7 +29,6 @@ FORMS: Mapping[Kind, Form] = {
     Kind.UUID: Form.UUID,
     Kind.ADDRESS: Form.ADDRESS_TEXT,
 }
-ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 NULL, TAB, NEWLINE, BINARY, MARK = b"\\N", b"\t", b"\n", b"\\\\x", b"\\h"
 # In characters where a column has no more, else in bytes. No escaped field begins like the mark of longer ones.
 LONGEST_REPLACED = 1000
@@ -119,10 +118,7 @@ def _block(rows: Sequence[Row]) -> Block:
 
 
 def _unfolded(found: re.Match[bytes]) -> bytes:
-    text = bytes.fromhex(found[1].decode())
-    for character, escape in ESCAPES:
-        text = text.replace(character, escape)
-    return text
+    return escaped(bytes.fromhex(found[1].decode()))
 
 
 def _escaped(name: str, longest: int | None) -> str:

@@ -12,13 +12,12 @@ from django.conf import settings
 
 from ...tables import Column, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import Block, Form, LineField, Lines, Unrendered
+from ..base.lines import Block, Form, LineField, Lines, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
 from .notations import LOADERS
 from .values import CLASSES, decimal_loader, declared_digits, spelled_decimal, usual
 
-ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 # What fields and lines end with until all texts are escaped at once: the first pair that is in no text of a block.
 ENDS = (("\x1f", "\x1e"), ("\ufdd1", "\ufdd2"))
 # No text can have it: every process draws it anew.
@@ -74,16 +73,9 @@ def _lines(rows: list[Row]) -> bytes:
     for field, line in ENDS:
         text = line.join(map(field.join, rows)) + line
         if text.count(field) == len(rows) * (len(rows[0]) - 1) and text.count(line) == len(rows):
-            escaped = _escaped(text.encode())
-            ended = escaped.replace(field.encode(), b"\t").replace(line.encode(), b"\n")
+            ended = escaped(text.encode()).replace(field.encode(), b"\t").replace(line.encode(), b"\n")
             return ended.replace(NULL.encode(), b"\\N")
     raise Unrendered
-
-
-def _escaped(text: bytes) -> bytes:
-    for character, escape in ESCAPES:
-        text = text.replace(character, escape)
-    return text
 
 
 class _Texts(NamedTuple):
