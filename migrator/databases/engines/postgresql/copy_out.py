@@ -49,7 +49,7 @@ def _read_psycopg3(connection: Any, statement: str) -> Generator[Block]:
 
 
 class _Rows:
-    """A query's rows, taken from libpq one by one: the driver's own iteration takes three times as long."""
+    """A query's rows, taken from libpq one by one: the driver's own iteration takes more than twice as long."""
 
     def __init__(self, libpq: Any, statement: str) -> None:
         from psycopg.pq import ExecStatus
