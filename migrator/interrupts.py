@@ -33,28 +33,37 @@ def telling_plainly() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        _tell_plainly(error)
-        raise
+        told = _interruption(error)
+        if told is None or told is error:
+            raise
+        raise told from None
 
 
-def _tell_plainly(error: BaseException | None, last_words: str = "") -> None:
+def _interruption(error: BaseException | None, last_words: str = "") -> Interrupted | None:
+    """Find the interruption that an error is, or that led to it."""
     while error is not None and not isinstance(error, Interrupted):
         if isinstance(error, AtOnce):
-            raise Interrupted(f"{error}\n{last_words}".rstrip(), error.number) from None
+            return Interrupted(f"{error}\n{last_words}".rstrip(), error.number)
         error = error.__context__
+    return error
 
 
 class Interrupts:
     """Before anything is written a signal acts at once; after :meth:`defer` the first is only noted.
 
     :meth:`check` acts on what was noted, and a second signal does so at once: by an exception, or, while a database
-    driver waits and lets no Python code run, by ending the process, which lets the server roll back.
+    driver waits and lets no Python code run, by ending the process, which lets the server roll back. Signals that the
+    process was started to ignore (`nohup`) stay ignored.
     """
+
+    ends_process = False  # while a command runs that ends it: then nothing may cut off what an interrupted one says
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.last_words = ""
         self._defers = False
+        self._is_over = False
+        self._late: int | None = None
         self._previous: dict[int, Any] = {}
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
         self._previous_wakeup = -1
@@ -62,21 +71,30 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                self._previous[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._note)
             self._watch()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over = True  # from here on no signal raises, so that all of this is done
+        told = _interruption(error, self.last_words)
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if told and Interrupts.ends_process else handler)
         if self._wakeup:
             signal.set_wakeup_fd(self._previous_wakeup)
             self._wakeup[1].close()  # which also ends the thread
-        _tell_plainly(error, self.last_words)
+        if told and told is not error:
+            raise told from None
+        if self._late is not None and not told:
+            signal.raise_signal(self._late)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._is_over:
+            self._late = number
+            return
         if not self._defers:
             raise AtOnce("Stopped. Nothing was written.", number)
         if self.received is not None:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ..errors import MigratorError
 from ..files import check_target
+from ..interrupts import Interrupts
 from ..progress import Progress, progress_for
 from ..prompts import Prompter, prompter_for
 from ..report import Report, to_json, to_json_lines, to_text, write_report
@@ -65,6 +66,13 @@ class MigratorCommand(BaseCommand):
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         """Make the command's one call."""
         raise NotImplementedError
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        Interrupts.ends_process = True
+        try:
+            super().run_from_argv(argv)
+        finally:
+            Interrupts.ends_process = False
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stderr.style_func = None  # text for people is no error; CommandError is coloured by Django itself

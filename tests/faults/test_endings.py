@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 
 from migrator.databases.engines.registry import engine_for
 from migrator.errors import Interrupted
-from migrator.interrupts import AT_ONCE, Interrupts
+from migrator.interrupts import AT_ONCE, SIGNALS, Interrupts
 from settings.base import ROOT
 from tests.databases.test_resume import in_a_process_of_its_own, wait_for_chunks
 from tests.manage import Finished, run_manage
@@ -88,6 +88,74 @@ def test_a_second_signal_while_the_first_one_ends_it_hides_nothing() -> None:
         stopped_twice()
     assert caught.value.exit_code == 130
     assert str(caught.value).splitlines() == [AT_ONCE, "Go on: the same again"]
+
+
+@pytest.fixture
+def signals() -> Iterator[list[int]]:
+    """Hear of the signals that reach this process outside of any work, and put all back as it was."""
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in SIGNALS}
+    yield heard
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def interrupted_once() -> None:
+    with Interrupts() as interrupts:
+        interrupts.defer("Go on: the same again")
+        signal.raise_signal(signal.SIGINT)
+        interrupts.check()
+
+
+def test_nothing_cuts_off_what_an_interrupted_command_says(signals: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a second Ctrl-C would that comes while the first one ends the process."""
+    monkeypatch.setattr(Interrupts, "ends_process", True)
+    with pytest.raises(Interrupted):
+        interrupted_once()
+    for number in SIGNALS:
+        signal.raise_signal(number)
+    assert signals == []
+
+
+def test_code_that_calls_it_hears_signals_again(signals: list[int]) -> None:
+    with pytest.raises(Interrupted):
+        interrupted_once()
+    signal.raise_signal(signal.SIGTERM)
+    assert signals == [signal.SIGTERM]
+
+
+def test_a_signal_that_meets_the_end_of_the_work_is_not_lost(
+    signals: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_handler = signal.signal
+    on_its_way = [signal.SIGTERM]
+
+    def met(number: int, handler: Any) -> Any:
+        if on_its_way:
+            signal.raise_signal(on_its_way.pop())
+        return set_handler(number, handler)
+
+    with Interrupts() as interrupts:
+        interrupts.defer("Go on: the same again")
+        monkeypatch.setattr(signal, "signal", met)
+    assert signals == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("pair", [PAIRS[1]], ids=str, indirect=True)
+def test_a_command_under_nohup_outlives_its_terminal(
+    pair: Pair, oracle: Oracle, start_manage: Callable[..., Any]
+) -> None:
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does for the process that it becomes
+    try:
+        started = start_manage(*words(pair))
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    with started as process:
+        wait_for_chunks(pair, process, 10)
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=SECONDS_AT_MOST)
+    assert process.returncode == 0, err
+    oracle.assert_complete()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str)

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from unittest import mock
 from django.core.management import ManagementUtility
 from django.db import connections
 
+from migrator.interrupts import SIGNALS
 from settings.base import ROOT
 from tests.manage import Finished
 from tests.servers.base import PASSWORD
@@ -32,11 +34,15 @@ def run(*words: str | os.PathLike[str]) -> Finished:
     """Run `manage.py WORDS` in this process, without a terminal; much sooner than in a process of its own."""
     argv = ["manage.py", *map(os.fspath, words)]
     out, err, code = io.StringIO(), io.StringIO(), 0
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # a command that is interrupted stays deaf
     with redirect_stdout(out), redirect_stderr(err), mock.patch.object(sys, "argv", argv):
         try:
             ManagementUtility(argv).execute()
         except SystemExit as ending:
             code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     assert PASSWORD not in out.getvalue() + err.getvalue()
     return Finished(code, out.getvalue(), err.getvalue())
 
