@@ -121,7 +121,7 @@ class Route:
     def lines(self, bounds: Bounds) -> Generator[Block]:
         """Read a chunk as blocks of lines, in the order of their keys; it has to be closed."""
         lines = self.source.lines
-        selected = lines.selected([field.sql for field in self.fields or ()])
+        selected = lines.selected(self.fields or ())
         read = lines.read_binary if self.is_binary else lines.read
         return read(*self.query(bounds, [selected]))
 

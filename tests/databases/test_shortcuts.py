@@ -18,6 +18,7 @@ from migrator.conf import load
 from migrator.databases import transfer, values
 from migrator.databases.copy import batch_migrate
 from migrator.databases.ends import open_ends
+from migrator.databases.engines.sqlite import lines
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.outcome import Outcome
 from migrator.databases.preflight import make_plan
@@ -106,17 +107,54 @@ def lines_of_sqlite(request: pytest.FixtureRequest, databases: FreshDatabases) -
     return pair
 
 
-@pytest.mark.parametrize("text", ["\x1f", "\x1e", "\x1d", "\x1f\ufdd0", "\x1f\ufdd1", "\x1e\ufdd2"], ids=ascii)
+@pytest.mark.parametrize("text", ["\x1f", "\xff", "\ufdd1", "%s", "\\N", "\\", "\t", "\r\n"], ids=ascii)
 def test_brings_texts_with_whatever_ends_fields(
     lines_of_sqlite: Pair, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair, texts = lines_of_sqlite, ["before", text, f"a{text}b", None, "after"]
     insert_rows(models.TextValue, pair.source, [{"label": str(n), "value": text} for n, text in enumerate(texts)])
-    if "\ufdd1" not in text and "\ufdd2" not in text:
-        never_carefully(monkeypatch)
+    never_carefully(monkeypatch)
     outcome = move(pair, [models.TextValue._meta.label])
     assert set(methods(outcome).values()) == {"text"}
     assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
+
+
+@pytest.mark.parametrize("rows_before", [0, values.FIRST_ROWS], ids="after {} others".format)
+def test_brings_texts_whole_that_have_the_character_nul(
+    lines_of_sqlite: Pair, rows_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's own functions take it for the end; PostgreSQL takes none at all."""
+    pair, texts = lines_of_sqlite, ["usual"] * rows_before + ["a\0b", "\0", None, "after"]
+    insert_rows(models.TextValue, pair.source, [{"label": str(n), "value": text} for n, text in enumerate(texts)])
+    never_carefully(monkeypatch)
+    if pair.engines[1] == "postgresql":
+        with pytest.raises(MigratorError, match=r"2 values: .*NUL"):
+            move(pair, [models.TextValue._meta.label])
+        return
+    outcome = move(pair, [models.TextValue._meta.label])
+    assert set(methods(outcome).values()) == {"text"}
+    assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
+
+
+def test_takes_no_document_that_goes_on_after_the_character_nul(lines_of_sqlite: Pair) -> None:
+    """SQLite takes it for the end, and calls what is before it valid."""
+    pair = lines_of_sqlite
+    insert_rows(models.JSONValue, pair.source, [{"label": "cut", "value": {"a": 1}}])
+    execute(pair.source, "UPDATE testapp_jsonvalue SET value = '{\"a\": 1}' || char(0) || 'more'")
+    with pytest.raises(MigratorError, match="JSONValue"):
+        move(pair, [models.JSONValue._meta.label])
+    assert not QuerySet(models.JSONValue, using=pair.dest).exists()
+
+
+def test_brings_a_table_of_more_columns_than_a_function_takes(
+    lines_of_sqlite: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, joined = lines_of_sqlite, datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    QuerySet(User, using=pair.source).bulk_create(User(username=f"user {n}", date_joined=joined) for n in range(9))
+    never_carefully(monkeypatch)
+    monkeypatch.setattr(lines, "MOST_PRINTED", 4)
+    assert methods(move(pair, ["auth.User"]))["auth.User"] == "text"
+    assert differences(snapshot(pair.source, [User]), snapshot(pair.dest, [User])) == []
 
 
 def test_needs_no_care_for_columns_that_are_never_null(lines_of_sqlite: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from migrator.databases import twins
 from migrator.databases.ends import open_ends
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
+from migrator.databases.engines.sqlite import engine as engine_of_sqlite
+from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.preflight import make_plan
 from migrator.databases.selection import select
@@ -34,16 +36,28 @@ if TYPE_CHECKING:
 POSTGRESQL = pytest.param("postgresql_a", marks=pytest.mark.postgresql, id="postgresql")
 MYSQL = pytest.param("mysql_a", marks=pytest.mark.mysql, id="mysql")
 SQLITE = pytest.param("sqlite_a", id="sqlite")
+ELSEWHERE = pytest.param(("sqlite_a", "elsewhere"), id="sqlite-elsewhere")
+each_place = pytest.mark.parametrize("is_elsewhere", [False, True], ids=["here", "elsewhere"])
 NAMES = "SELECT name FROM testapp_tag ORDER BY id"
 
 
-@pytest.fixture(params=[POSTGRESQL, SQLITE])
-def source(request: pytest.FixtureRequest, databases: FreshDatabases) -> Iterator[Engine]:
+@pytest.fixture(params=[POSTGRESQL, SQLITE, ELSEWHERE])
+def source(
+    request: pytest.FixtureRequest, databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
     """Give the session of a source that holds one row."""
-    databases.fresh(request.param)
-    insert_rows(Tag, request.param, [{"id": 1, "name": "before"}])
-    with opened(request.param) as engine:
+    alias, is_elsewhere = (request.param, False) if isinstance(request.param, str) else (request.param[0], True)
+    have_twins_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
+    databases.fresh(alias)
+    insert_rows(Tag, alias, [{"id": 1, "name": "before"}])
+    with opened(alias) as engine:
         yield engine
+
+
+def have_twins_of_sqlite(monkeypatch: pytest.MonkeyPatch, *, is_elsewhere: bool) -> None:
+    """Have them in this process or in others, as different builds of SQLite would."""
+    monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: not is_elsewhere)
+    monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
 
 
 @contextmanager
@@ -122,8 +136,11 @@ def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDat
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_a_file_that_was_written_meanwhile_has_no_second_session(databases: FreshDatabases, mode: str) -> None:
+def test_a_file_that_was_written_meanwhile_has_no_second_session(
+    databases: FreshDatabases, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only in WAL mode can anybody write while the source is read."""
+    have_twins_of_sqlite(monkeypatch, is_elsewhere=False)
     databases.fresh("sqlite_a")
     with connections["sqlite_a"].cursor() as cursor:
         cursor.execute(f"PRAGMA journal_mode = {mode}")
@@ -141,19 +158,58 @@ def test_a_file_that_was_written_meanwhile_has_no_second_session(databases: Fres
         assert source.fetch_all(NAMES) == []
 
 
-def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(databases: FreshDatabases) -> None:
+def test_a_process_does_not_answer_for_a_file_that_was_written_meanwhile(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have_twins_of_sqlite(monkeypatch, is_elsewhere=True)
+    databases.fresh("sqlite_a")
+    with connections["sqlite_a"].cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode = wal")
+    connections["sqlite_a"].close()
+    with opened("sqlite_a") as source, Twins(source, 10_001) as asked:
+        insert_elsewhere("sqlite_a")
+        given = [asked.ask(lambda engine: engine.fetch_all(NAMES)) for _ in range(5)]
+        assert [get() for get in given] == [[]] * 5
+
+
+def test_a_process_ends_with_the_one_that_began_it(databases: FreshDatabases) -> None:
+    """Also one that was killed at its work, which would else keep a lock on the file for as long as that takes."""
+    databases.fresh("sqlite_a")
+    with closing(Elsewhere(str(connections["sqlite_a"].settings_dict["NAME"]))) as elsewhere:
+        elsewhere.wait()
+        process = elsewhere._process
+        forever = "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n FROM n) SELECT COUNT(*) FROM n"
+        elsewhere._pipe.send((forever, ()))
+        assert process.poll() is None
+        elsewhere._pipe.close()
+        assert process.wait(20) == 0
+
+
+def test_a_small_file_is_not_worth_a_process(databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: False)
+    databases.fresh("sqlite_a")
+    with opened("sqlite_a") as source:
+        assert source.twin() is None
+
+
+@each_place
+def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(
+    databases: FreshDatabases, is_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have_twins_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
     databases.fresh("sqlite_a")
     with connections["sqlite_a"].cursor() as cursor:
         cursor.execute("PRAGMA journal_mode = wal")
     connections["sqlite_a"].close()
     with opened("sqlite_a") as source, closing(found := source.twin()):  # type: ignore[type-var]
-        insert_elsewhere("sqlite_a")
         assert found is not None
+        assert found.fetch_all(NAMES) == []
+        insert_elsewhere("sqlite_a")
         assert found.fetch_all(NAMES) == source.fetch_all(NAMES) == []
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM testapp_tag", "INSERT INTO testapp_tag (id, name) VALUES (9, 'x')"])
-@pytest.mark.parametrize("source", [POSTGRESQL, MYSQL, SQLITE], indirect=True)
+@pytest.mark.parametrize("source", [POSTGRESQL, MYSQL, SQLITE, ELSEWHERE], indirect=True)
 def test_the_second_session_writes_nothing(source: Engine, statement: str) -> None:
     twin = source.twin()
     assert twin is not None
@@ -292,9 +348,15 @@ def test_a_run_goes_on_where_no_second_session_can_be_opened(
 # -- what a plan finds -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[2], PAIRS[5], PAIRS[7]], ids=str, indirect=True)
-def test_two_sessions_find_what_one_finds(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("pair", "is_elsewhere"),
+    [*((PAIRS[number], False) for number in (1, 2, 5, 7)), (PAIRS[1], True), (PAIRS[2], True)],
+    ids=str,
+    indirect=["pair"],
+)
+def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values that do not fit, and a row whose parent is missing, are told alike and in the same order."""
+    have_twins_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
     labels = [model._meta.label for model in insert_all_dirt(pair.source)] + ["testapp.Chapter", "testapp.Tag"]
     with foreign_keys_off(pair.source):
         insert_rows(Chapter, pair.source, [{"id": 7, "title": "lost", "tag_id": 404, "_order": 0}])

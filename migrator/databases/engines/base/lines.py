@@ -44,12 +44,14 @@ class Form(enum.Enum):
 class LineField:
     """A column's part of a line: its SQL, and the condition for values for which that is not right.
 
-    ``cheaper`` is the one to take where nothing in the column is suspicious, or in that one's doubt.
+    ``cheaper`` is the one to take where nothing in the column is suspicious, or in that one's doubt. ``may_have_nul``:
+    its text may hold the character NUL.
     """
 
     sql: str
     doubt: str | None = None
     cheaper: LineField | None = None
+    may_have_nul: bool = False
 
 
 class Block(NamedTuple):
@@ -93,7 +95,7 @@ class Lines(Session, ABC):
         """
 
     @abstractmethod
-    def selected(self, fields: Sequence[str]) -> str:
+    def selected(self, fields: Sequence[LineField]) -> str:
         """Give what has to be selected for :meth:`read` to make lines of these fields."""
 
     @abstractmethod

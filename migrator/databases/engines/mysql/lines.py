@@ -89,8 +89,9 @@ class MySQLLines(Lines):
                 return f"CASE WHEN {known} THEN {as_text} END"
         return None
 
-    def selected(self, fields: Sequence[str]) -> str:
-        return f"CAST(CONCAT({f', {_literal(TAB)}, '.join(fields)}, {_literal(NEWLINE)}) AS BINARY)"
+    def selected(self, fields: Sequence[LineField]) -> str:
+        parts = f", {_literal(TAB)}, ".join(field.sql for field in fields)
+        return f"CAST(CONCAT({parts}, {_literal(NEWLINE)}) AS BINARY)"
 
     def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
         from MySQLdb.cursors import SSCursor

@@ -69,8 +69,8 @@ class PostgreSQLLines(Lines):
                 return LineField(f"host({name})", f"host({name}) LIKE '%%:%%.%%'")
         return None
 
-    def selected(self, fields: Sequence[str]) -> str:
-        return ", ".join(fields)
+    def selected(self, fields: Sequence[LineField]) -> str:
+        return ", ".join(field.sql for field in fields)
 
     def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
         with contextlib.closing(self._read(sql, params, "TEXT")) as blocks:

@@ -21,6 +21,7 @@ from ..base.values import Unreadable
 from .attached import Attached, File, attached, file_at
 from .catalogue import SQLiteCatalogue
 from .digests import SQLiteDigests
+from .elsewhere import Elsewhere
 from .lines import SQLiteLines
 from .loading import InsertWriter
 from .notations import reads
@@ -30,6 +31,7 @@ RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
 COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
+WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: to begin one takes as long as to look through about so much
 NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
 FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
@@ -112,14 +114,24 @@ class SQLite(Engine):
         twin, self._watcher = self._watcher, None
         if twin is None:
             return None
-        with contextlib.suppress(DatabaseError):
+        with contextlib.suppress(DatabaseError, OSError):
             twin.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
             twin._prepare_reading()
-            twin._begin_reading()
-            if twin.fetch_value("PRAGMA data_version") == self._version:
-                return twin
+            if self._has_own_memory():
+                twin._begin_reading()
+                if twin.fetch_value("PRAGMA data_version") == self._version:
+                    return twin
+            elif os.path.getsize(path := _path(self)) > WORTH_A_PROCESS:
+                return Distant(twin.connection, Elsewhere(path), self._version)
         twin.close()
         return None
+
+    def _has_own_memory(self) -> bool:
+        """Tell whether sessions have memory of their own (sqlite.org/malloc.html, "Lookaside memory allocator").
+
+        Debian's SQLite has none: two sessions wait for each other at every text, and take longer than one would.
+        """
+        return ("OMIT_LOOKASIDE",) not in self.fetch_all("PRAGMA compile_options")
 
     def open_destination(self) -> None:
         self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
@@ -246,6 +258,27 @@ class SQLite(Engine):
             message,
             next(filter(None, found.groups()), None) if found else None,
         )
+
+
+class Distant(SQLite):
+    """A session whose queries another process runs; its own connection tells whether that one sees the same."""
+
+    def __init__(self, connection: Any, elsewhere: Elsewhere, version: int | None) -> None:
+        super().__init__(connection)
+        self._elsewhere, self._expected = elsewhere, version
+        self._is_proven = False
+
+    def fetch_all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        if not self._is_proven:
+            self._elsewhere.wait()
+            self._is_proven = super().fetch_all("PRAGMA data_version") == [(self._expected,)]
+            if not self._is_proven:
+                raise DatabaseError("Somebody has written since the snapshot.")
+        return self._elsewhere.fetch_all(sql, params)
+
+    def close(self) -> None:
+        self._elsewhere.close()
+        super().close()
 
 
 def _text(data: bytes) -> str | Unreadable:

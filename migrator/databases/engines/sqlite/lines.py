@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,14 +15,17 @@ from ..base.lines import Block, Form, LineField, Lines, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
 from .notations import LOADERS
-from .values import CLASSES, decimal_loader, declared_digits, spelled_decimal, usual
+from .values import CLASSES, decimal_loader, declared_digits, nul_condition, spelled_decimal, usual
 
-# What fields and lines end with until all texts are escaped at once: the first pair that is in no text of a block.
-ENDS = (("\x1f", "\x1e"), ("\ufdd1", "\ufdd2"))
-# No text can have it: every process draws it anew.
-NULL = f"\x1d{secrets.token_hex(8)}"
+# What stands between fields, ends lines, and is in the place of NULL and of a field that is none, until all texts are
+# escaped at once: bytes that are in no text (RFC 3629).
+BETWEEN, END, NULL, NONE = b"\xff", b"\xfe", b"\xfd", b"\xfc"
+FORMAT = b"%s"
 # In bytes.
 LONGEST = 2 * 1024 * 1024
+# In fields. A function takes 127 arguments where SQLite was not made otherwise (sqlite.org/limits.html).
+MOST_PRINTED = 100
+TEXTS = (Form.TEXT, Form.JSON, Form.ADDRESS_TEXT)
 
 
 class SQLiteLines(Lines):
@@ -38,44 +40,72 @@ class SQLiteLines(Lines):
     def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
         if form is Form.DATETIME and not local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
             return None
+        if self.fetch_value("PRAGMA encoding") != "UTF-8":  # BETWEEN and the others would be something else
+            return None
         name = self.quote(column.name)
         texts = _texts(form, column, name)
         if texts is None:
             return None
-        null, text = f"CASE WHEN {name} IS NULL THEN '{NULL}'", texts.cheaper or texts.of_any
+        null, text = f"CASE WHEN {name} IS NULL THEN {_literal(NULL)}", texts.cheaper or texts.of_any
         cheaper = LineField(f"{null} ELSE {text} END" if stored.nullable else text, texts.doubt)
         is_right = f"typeof({name}) IN ({CLASSES[column.kind]})"
-        return LineField(f"{null} WHEN {is_right} THEN {texts.of_any} END", cheaper=cheaper)
+        any_value = f"{null} WHEN {is_right} THEN {texts.of_any} END"
+        return LineField(any_value, cheaper=cheaper, may_have_nul=form in TEXTS)
 
-    def selected(self, fields: Sequence[str]) -> str:
-        return ", ".join(fields)
+    def selected(self, fields: Sequence[LineField]) -> str:
+        if any(field.may_have_nul for field in fields):
+            return ", ".join(f"CAST({field.sql} AS TEXT)" for field in fields)
+        return ", ".join(_printed(fields[at : at + MOST_PRINTED]) for at in range(0, len(fields), MOST_PRINTED))
 
     def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
-        size = FIRST_FETCH
+        size, printed = FIRST_FETCH, sql.count((FORMAT + BETWEEN).hex())
         with self.connection.cursor() as cursor:
             cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
+            while rows := self._fetch(cursor, size):
                 size = next_fetch(rows, size)
-                yield _block(rows)
+                yield _block(rows, printed)
+
+    def _fetch(self, cursor: Any, size: int) -> list[Row]:
+        """Fetch texts as they are stored, which spares them to be decoded and encoded one by one."""
+        own = self.connection.connection
+        usual, own.text_factory = own.text_factory, bytes
+        try:
+            rows: list[Row] = cursor.fetchmany(size)
+            return rows
+        finally:
+            own.text_factory = usual
 
 
-def _block(rows: list[Row]) -> Block:
-    """Make one block of rows, which are forgotten before it is loaded: they may be large."""
+def _literal(data: bytes) -> str:
+    return f"CAST(x'{data.hex()}' AS TEXT)"
+
+
+def _printed(fields: Sequence[LineField]) -> str:
+    """Make one text of many, in less time than it takes to fetch each; printf() would end them at a NUL character."""
+    form = BETWEEN.join([FORMAT] * len(fields))
+    return f"printf({_literal(form)}, {', '.join(f'ifnull({field.sql}, {_literal(NONE)})' for field in fields)})"
+
+
+def _block(rows: list[Row], printed: int) -> Block:
+    """Make one block of rows, which are forgotten before it is loaded: they may be large.
+
+    ``printed``: how many separators each has between its fields already.
+    """
     try:
-        return Block(len(rows), _lines(rows))
-    except TypeError:
+        return Block(len(rows), _lines(rows, len(rows) * (printed + len(rows[0]) - 1)))
+    except (TypeError, UnicodeDecodeError):
         raise Unrendered from None
     finally:
         rows.clear()
 
 
-def _lines(rows: list[Row]) -> bytes:
-    for field, line in ENDS:
-        text = line.join(map(field.join, rows)) + line
-        if text.count(field) == len(rows) * (len(rows[0]) - 1) and text.count(line) == len(rows):
-            ended = escaped(text.encode()).replace(field.encode(), b"\t").replace(line.encode(), b"\n")
-            return ended.replace(NULL.encode(), b"\\N")
-    raise Unrendered
+def _lines(rows: list[Row], between: int) -> bytes:
+    joined = END.join(map(BETWEEN.join, rows)) + END
+    if joined.count(BETWEEN) != between or joined.count(END) != len(rows) or NONE in joined:
+        raise Unrendered
+    lines = escaped(joined).replace(BETWEEN, b"\t").replace(END, b"\n").replace(NULL, b"\\N")
+    lines.decode()  # SQLite lets bytes pass that are no text
+    return lines
 
 
 class _Texts(NamedTuple):
@@ -89,15 +119,15 @@ class _Texts(NamedTuple):
 def _texts(form: Form, column: Column, name: str) -> _Texts | None:
     match form:
         case Form.INTEGER | Form.MICROSECONDS:
-            return _Texts(_number(name))
+            return _Texts(name)
         case Form.BOOLEAN:
-            return _Texts(f"CASE WHEN {name} IN (0, 1) THEN {_number(name)} END", _number(name))
+            return _Texts(f"CASE WHEN {name} IN (0, 1) THEN {name} END", name)
         case Form.DECIMAL:
             digits, places = declared_digits(column)
             exact = f"migrator_decimal_field({name}, {digits}, {places})"
             return _where_usual(column, name, spelled_decimal(name, places), exact)
         case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
-            return _Texts(_unless_long(name, name))
+            return _Texts(_unless_long(name, name), _unless_long(name, name), nul_condition(name))
         case Form.BINARY:
             return _Texts(_unless_long(name, f"'\\x' || hex({name})"))
         case Form.SPAN:
@@ -117,10 +147,6 @@ def _where_usual(column: Column, name: str, text: str, exact: str) -> _Texts:
     if is_usual is None:
         return _Texts(exact)
     return _Texts(f"CASE WHEN {is_usual} THEN {text} ELSE {exact} END", text, f"NOT ({is_usual})")
-
-
-def _number(name: str) -> str:
-    return f"CAST({name} AS TEXT)"
 
 
 def _unless_long(name: str, text: str) -> str:
