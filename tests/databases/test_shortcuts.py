@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from migrator.databases.route import Route
 from migrator.databases.selection import select
 from migrator.databases.values import Answer
 from migrator.errors import MigratorError
+from tests.management.running import another_alias, entry_of
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp import models
 
@@ -144,6 +146,26 @@ def test_takes_no_document_that_goes_on_after_the_character_nul(lines_of_sqlite:
     with pytest.raises(MigratorError, match="JSONValue"):
         move(pair, [models.JSONValue._meta.label])
     assert not QuerySet(models.JSONValue, using=pair.dest).exists()
+
+
+def test_brings_texts_of_a_file_that_keeps_them_in_utf_16(lines_of_sqlite: Pair, tmp_path: Path) -> None:
+    pair, joined = lines_of_sqlite, datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    brought = (models.TextValue, models.UUIDValue, models.DateTimeValue)
+    for model, value in zip(brought, ("Grüße 🎉", uuid.uuid4(), joined), strict=True):
+        insert_rows(model, pair.source, [{"label": "ÿ", "value": value}, {"label": "", "value": None}])
+    tables = ["django_migrations", *(model._meta.db_table for model in brought)]
+    file = tmp_path / "utf16.sqlite3"
+    with closing(sqlite3.connect(file)) as wide, closing(sqlite3.connect(entry_of(pair.source)["NAME"])) as usual:
+        wide.execute("PRAGMA encoding = 'UTF-16le'")
+        for (statement,) in usual.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%' AND sql <> ''"):
+            wide.execute(statement)
+        for table in tables:
+            rows = usual.execute(f"SELECT * FROM {table}").fetchall()
+            wide.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        wide.commit()
+    with another_alias("wide", **entry_of(pair.source, NAME=str(file))):
+        batch_migrate(source="wide", dest=pair.dest, labels=[model._meta.label for model in brought])
+    assert differences(snapshot(pair.source, brought), snapshot(pair.dest, brought)) == []
 
 
 def test_brings_a_table_of_more_columns_than_a_function_takes(

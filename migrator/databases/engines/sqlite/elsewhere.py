@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
@@ -79,17 +80,18 @@ def _open(path: str) -> sqlite3.Connection:
 
     connection = sqlite3.connect(f"{Path(path).as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)
     register(connection)
-    connection.create_function("migrator_reads", 2, _reads, deterministic=True)
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    connection.create_function("migrator_reads", 2, partial(_reads, encoding), deterministic=True)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("BEGIN")
     connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     return connection
 
 
-def _reads(kind: str, stored: bytes | None) -> bool:
+def _reads(encoding: str, kind: str, stored: bytes | None) -> bool:
     from .notations import reads  # takes longer than all else here, and is seldom needed
 
-    return reads(kind, stored)
+    return reads(encoding, kind, stored)
 
 
 if __name__ == "__main__":

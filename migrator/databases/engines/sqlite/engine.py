@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,7 +91,8 @@ class SQLite(Engine):
 
     def _prepare_reading(self) -> None:
         self.connection.ensure_connection()
-        self.connection.connection.create_function("migrator_reads", 2, reads, deterministic=True)
+        read = partial(reads, self.fetch_value("PRAGMA encoding"))
+        self.connection.connection.create_function("migrator_reads", 2, read, deterministic=True)
         self.lines.prepare()
         self.execute("PRAGMA query_only = ON")
 

@@ -82,12 +82,12 @@ LOADERS: Mapping[str, Convert] = {
 }
 
 
-def reads(kind: str, stored: bytes | None) -> bool:
+def reads(encoding: str, kind: str, stored: bytes | None) -> bool:
     """Tell SQLite itself whether a stored text can be read: by the very function that will read it."""
     if stored is None:
         return True
     try:
-        LOADERS[kind](stored.decode())
+        LOADERS[kind](stored.decode(encoding))
     except (Unstorable, UnicodeDecodeError):
         return False
     return True

@@ -253,8 +253,7 @@ def spelled_decimal(name: str, places: int) -> str:
 
 def nul_condition(column: str) -> str:
     """Give the condition for texts that hold the character NUL, at which length() ends."""
-    as_bytes = f"CAST({column} AS BLOB)"
-    return f"length({column}) <> length({as_bytes}) AND instr({as_bytes}, x'00') > 0"
+    return f"instr({column}, char(0)) > 0"
 
 
 def _only(cls: type, name: str) -> Convert:
