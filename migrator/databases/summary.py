@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
@@ -10,6 +10,7 @@ from .counting import Comparison
 from .engines.base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY
 from .engines.base.engine import Endpoint
 from .evidence import contents_grid, count_grid, proof_lines, verification_document, verification_lines
+from .load import largest_first
 from .outcome import Outcome
 from .plan import Plan, TablePlan
 from .route import Tally
@@ -31,7 +32,7 @@ def plan_report(plan: Plan) -> Report:
     heading = f"Plan\n  from {plan.source}\n  to   {plan.dest}"
     rows: list[tuple[Cell, ...]] = [
         (number, t.table.label, t.table.name, t.source_rows, t.dest_rows, len(t.table.columns), t.route.method)
-        for number, t in enumerate(plan.tables, 1)
+        for number, t in enumerate(_in_order(plan), 1)
     ]
     rows += [
         (None, table.label, table.name, count, None, len(table.columns), "created first")
@@ -40,8 +41,19 @@ def plan_report(plan: Plan) -> Report:
     total = sum(table.source_rows for table in plan.tables) + sum(count for _, count in plan.created)
     footer = (None, plural(len(rows), "table"), "", total, sum(t.dest_rows for t in plan.tables), None, "")
     headers = ("#", "model", "table", "source rows", "dest rows", "columns", "method")
-    grid = Grid("Tables, in the order in which they are copied", headers, tuple(rows), footer)
+    title = "Tables, in the order in which they are copied" if _keeps_an_order(plan) else "Tables"
+    grid = Grid(title, headers, tuple(rows), footer)
     return Report(heading, (grid,), tuple(_plan_lines(plan)), plan_document(plan))
+
+
+def _keeps_an_order(plan: Plan) -> bool:
+    return plan.jobs == 1 and not plan.updates
+
+
+def _in_order(plan: Plan) -> Iterator[TablePlan]:
+    """Give the tables as one process copies them, or parents first where several do, or none is copied."""
+    groups = largest_first(plan.groups) if _keeps_an_order(plan) else plan.groups
+    return (planned for group in groups for planned in group)
 
 
 def _plan_lines(plan: Plan) -> list[str]:
@@ -110,7 +122,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "method": t.route.method,
                 "emptied": t in plan.emptied,
             }
-            for t in plan.tables
+            for t in _in_order(plan)
         ],
         "taken_off": [{"table": i.table, "kind": i.kind, "name": i.name} for i in plan.taken_off],
         "left_out": [{"label": item.label, "reason": item.reason} for item in plan.left_out],

@@ -136,6 +136,18 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(pair: Pair) -> None:
     assert lines[-1] == "Nothing was written."
 
 
+def test_the_plan_shows_the_tables_in_the_order_in_which_they_are_copied(sqlite: Pair) -> None:
+    """One whose parents are small comes before others, for it may be the largest."""
+    tags(sqlite.source, "a", "b", "c", "d")
+    insert_rows(Chapter, sqlite.source, [{"title": str(n), "tag_id": 2, "_order": 0} for n in range(9)])
+    insert_rows(MoneyValue, sqlite.source, [{"label": str(n), "value": None} for n in range(5)])
+    chosen = ("testapp.Empty", "testapp.MoneyValue", "testapp.Chapter", "testapp.Tag")
+    finished = run(*words(sqlite, *chosen, "--no-input", "--verbosity", "2"))
+    shown = [row[1] for row in grid(finished.out, "Tables, in the order in which they are copied")[1:-1]]
+    copied = list(dict.fromkeys(re.findall(r"^  (testapp\.\w+): ", finished.err, re.MULTILINE)))
+    assert copied == shown == ["testapp.MoneyValue", "testapp.Tag", "testapp.Chapter", "testapp.Empty"]
+
+
 def test_a_dry_run_asks_nobody_and_needs_no_decision(sqlite: Pair) -> None:
     tags(sqlite.source)
     tags(sqlite.dest)
