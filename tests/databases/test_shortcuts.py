@@ -138,6 +138,19 @@ def test_brings_texts_whole_that_have_the_character_nul(
     assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
 
 
+@pytest.mark.parametrize("stored", ["fc", "fd", "fe", "ff", "61fd", "fd62", "ff62", "61fe62"])
+def test_takes_nothing_for_a_text_that_is_none(lines_of_sqlite: Pair, stored: str) -> None:
+    """Least of all for the end of a field or line, or for NULL."""
+    pair = lines_of_sqlite
+    insert_rows(
+        models.TextValue, pair.source, [{"label": name, "value": "usual"} for name in ("before", "bad", "after")]
+    )
+    execute(pair.source, f"UPDATE testapp_textvalue SET value = CAST(x'{stored}' AS TEXT) WHERE label = 'bad'")
+    with pytest.raises(MigratorError, match="TextValue"):
+        move(pair, [models.TextValue._meta.label])
+    assert not QuerySet(models.TextValue, using=pair.dest).exists()
+
+
 def test_takes_no_document_that_goes_on_after_the_character_nul(lines_of_sqlite: Pair) -> None:
     """SQLite takes it for the end, and calls what is before it valid."""
     pair = lines_of_sqlite

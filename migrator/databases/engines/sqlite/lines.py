@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from .notations import LOADERS
 from .values import CLASSES, decimal_loader, declared_digits, nul_condition, spelled_decimal, usual
 
 # What stands between fields, ends lines, and is in the place of NULL and of a field that is none, until all texts are
-# escaped at once: bytes that are in no text (RFC 3629).
-BETWEEN, END, NULL, NONE = b"\xff", b"\xfe", b"\xfd", b"\xfc"
+# escaped at once: bytes that are in no text (RFC 3629). Where others than texts are stored, they are found by their
+# number, or because no text can be made of what is left; what stands for NULL is drawn anew by every process.
+BETWEEN, END, NULL, NONE = b"\xff", b"\xfe", b"\xfd" + secrets.token_hex(8).encode(), b"\xfc"
 FORMAT = b"%s"
 # In bytes.
 LONGEST = 2 * 1024 * 1024
