@@ -6,22 +6,28 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connections
 
+from migrator.databases import twins
 from migrator.databases.engines.registry import engine_for
+from migrator.databases.engines.sqlite import engine as engine_of_sqlite
+from migrator.databases.engines.sqlite.elsewhere import Elsewhere
+from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.errors import MigratorError, Refused
-from tests.databases.side_by_side import assert_equal, until
+from tests.databases import side_by_side
+from tests.databases.side_by_side import assert_equal, fill, until
 from tests.databases.test_finisher import Steps, before_empty_tables, make_helped, move, to_servers, workers
 from tests.databases.test_resume import in_a_process_of_its_own
 from tests.databases.test_taken_off import definitions
+from tests.servers.databases import Pair
 
 if TYPE_CHECKING:
     from migrator.databases.engines.base.catalogue import Catalogue
-    from tests.servers.databases import FreshDatabases, Pair
+    from tests.servers.databases import FreshDatabases
 
 SLEEP = {"postgresql": "SELECT pg_sleep({})", "mysql": "SELECT SLEEP({})"}
 
@@ -113,3 +119,27 @@ def test_nobody_goes_on_with_a_killed_run_while_its_second_session_works(
     assert move(filled, resume=True).exit_code == 0
     assert_equal(filled)
     assert definitions(filled.dest) == before
+
+
+def test_the_run_does_what_a_process_that_is_killed_cannot(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that looks through a SQLite file beside the run."""
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    fill(pair.source)
+    monkeypatch.setattr(twins, "HELPED_ROWS", 1)
+    monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: False)
+    killed: list[int] = []
+    ask = Elsewhere.fetch_all
+
+    def fetch_all(elsewhere: Elsewhere, sql: str, params: Sequence[Any]) -> list[Any]:
+        elsewhere._process.kill()
+        killed.append(elsewhere._process.wait(20))
+        return ask(elsewhere, sql, params)
+
+    monkeypatch.setattr(Elsewhere, "fetch_all", fetch_all)
+    assert side_by_side.move(pair, jobs=1).exit_code == 0
+    assert killed == [-signal.SIGKILL]
+    assert_equal(pair)
