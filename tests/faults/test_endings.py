@@ -117,6 +117,23 @@ def test_nothing_cuts_off_what_an_interrupted_command_says(signals: list[int], m
     assert signals == []
 
 
+def test_a_command_is_what_ends_the_process(signals: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped_twice(**options: Any) -> None:
+        try:
+            interrupted_once()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("migrator.management.commands.batch_migrate.batch_migrate", stopped_twice)
+    finished = run("batch_migrate", "--source", "default", "--dest", "sqlite_b", "--no-input")
+    assert (finished.code, signals) == (130, [])
+    assert finished.err == "CommandError: Stopped after the chunk that was being copied.\n"
+    with pytest.raises(Interrupted):
+        interrupted_once()
+    signal.raise_signal(signal.SIGTERM)
+    assert signals == [signal.SIGTERM]  # the command has left nothing behind
+
+
 def test_code_that_calls_it_hears_signals_again(signals: list[int]) -> None:
     with pytest.raises(Interrupted):
         interrupted_once()
