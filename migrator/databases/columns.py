@@ -167,26 +167,45 @@ def readings(
     return tuple(found)
 
 
-def row_text(
-    columns: Iterable[Column], engine: Engine, stored: Stored, other: Engine, other_stored: Stored
-) -> str | None:
-    """Give the SQL for the text of these columns, equal to ``other``'s where their values are.
+@dataclass(frozen=True)
+class RowTexts:
+    """The SQL for the text of a row in two databases, equal where the values are, but those of some columns.
 
-    Returns ``None`` where one of them has no text of which that is known.
+    The columns ``without`` have no text of which that is known.
     """
-    parts = []
+
+    here: str
+    there: str
+    without: tuple[Column, ...] = ()
+
+
+def row_texts(
+    columns: Iterable[Column], source: Engine, dest: Engine, source_stored: Stored, dest_stored: Stored
+) -> RowTexts | None:
+    """Find the texts by which two databases' rows can be compared; ``None`` where no column has any."""
+    here, there, without = [], [], []
     for column in columns:
-        own, others = stored[column.name], other_stored[column.name]
-        way, typed = travels_as(column, engine, other, own, others)
-        part = None
-        if way is Way.PROVEN:
-            part = engine.digests.column_text(typed, own)
-        if way is Way.RAW or (part is None and engine.vendor == other.vendor and own.declared == others.declared):
-            part = engine.digests.raw_column_text(column, own)
-        if part is None:
-            return None
-        parts.append(part)
-    return engine.digests.joined(parts)
+        own, other = source_stored[column.name], dest_stored[column.name]
+        one, another = (
+            _column_text(column, source, dest, own, other),
+            _column_text(column, dest, source, other, own),
+        )
+        if one is None or another is None:
+            without.append(column)
+        else:
+            here.append(one)
+            there.append(another)
+    if not here:
+        return None
+    return RowTexts(source.digests.joined(here), dest.digests.joined(there), tuple(without))
+
+
+def _column_text(column: Column, engine: Engine, other: Engine, own: StoredColumn, others: StoredColumn) -> str | None:
+    way, typed = travels_as(column, engine, other, own, others)
+    text = engine.digests.column_text(typed, own) if way is Way.PROVEN else None
+    if way is Way.RAW or (text is None and engine.vendor == other.vendor and own.declared == others.declared):
+        text = engine.digests.raw_column_text(column, own)
+    return text
 
 
 def chain(*steps: Convert | None) -> Convert | None:

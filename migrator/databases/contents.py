@@ -6,14 +6,16 @@ both sides and compared as values. Tables with a column of which no common spell
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+
+from django.db import DatabaseError
 
 from ..progress import Progress, Task
 from .chunks import Bounds, Restriction, conditions, find_bounds, outer_bounds
-from .columns import row_text
+from .columns import RowTexts, Way, row_texts
 from .comparing import (
     CHANGED,
     EXTRA,
@@ -25,6 +27,7 @@ from .comparing import (
     differing_rows,
     digests,
     extra_rows,
+    hold_the_same_documents,
     longest,
     merged_rows,
     nulls,
@@ -42,8 +45,14 @@ NO_KEY = "it has no primary key to find its rows by"
 MOST_DIFFERENCES = 1_000
 # Rows of a range whose digests are held in memory.
 MOST_DIGESTS = 100_000
+# Smaller tables are compared before another process has begun.
+HELPED_ROWS = 50_000
 # Rows from either end of a table that go into every sample.
 OUTER_ROWS = 100
+
+
+# Builds the query for a checksum of one of both databases, with this WHERE clause.
+Query = Callable[[Engine, str], str]
 
 
 @dataclass(frozen=True)
@@ -171,6 +180,10 @@ class _Comparison:
         if not self._lacking:
             own, other = self._stored
             self._left, self._right = sides(table, source, dest, own, other, pairing.mappings)
+            self._is_as_stored = all(
+                reading.way is Way.RAW for side in (self._left, self._right) for reading in side.readings
+            ) and bool(source.digests.checksum_of_rows_query(table.columns, table.name, ""))
+        self._helper: Engine | None = None
         for engine in (source, dest):
             engine.digests.prepare()
 
@@ -183,7 +196,10 @@ class _Comparison:
         if texts is None and not table.key:
             return self._nothing(NO_KEY)
         found = self._begin(BY_CHECKSUM if texts else BY_ROW)
-        with self._progress.task(f"{table.label} (compare by {found.method})", self._pairing.rows) as task:
+        with (
+            self._progress.task(f"{table.label} (compare by {found.method})", self._pairing.rows) as task,
+            self._helped(),
+        ):
             for bounds in self._ranges(chunk_size):
                 self._compare(texts, bounds, found, task)
         return found
@@ -196,7 +212,7 @@ class _Comparison:
 
         def rows_proven(bounds: Bounds) -> int | None:
             here, there = self._checksums(texts, bounds)
-            return here.rows if here.proves(there) else None
+            return here.rows if self._is_proven(texts, bounds, here, there) else None
 
         return rows_proven
 
@@ -208,7 +224,7 @@ class _Comparison:
         if self._lacking:
             return self._nothing(f"{'; '.join(self._lacking[:3])}")
         texts = self._texts(table.key) if table.key else None
-        if texts is None:
+        if texts is None or texts.without:
             return self._nothing("its primary key has no spelling that both databases share" if table.key else NO_KEY)
         found = self._begin(SAMPLED)
         with self._progress.task(f"{table.label} (sample)", sample.rows) as task:
@@ -217,7 +233,10 @@ class _Comparison:
                 self._by_row(bounds, None, None, found, task)
             here, there = (
                 Restriction(engine.digests.chosen(text, sample.seed, sample.rows / self._pairing.rows), ())
-                for engine, text in zip((self._pairing.source, self._pairing.dest), texts, strict=True)
+                for engine, text in (
+                    (self._pairing.source, texts.here),
+                    (self._pairing.dest, texts.there),
+                )
             )
             self._by_row(Bounds(first.upper, last.lower), here, there, found, task)
         self._compare_longest(found)
@@ -249,20 +268,28 @@ class _Comparison:
     def _nothing(self, reason: str) -> Contents:
         return self._begin(NOT_COMPARED, reason)
 
-    def _row_texts(self) -> tuple[str, str] | None:
-        """Give the SQL for the text of whole rows, where all rows of both sides can be compared by it."""
+    def _row_texts(self) -> RowTexts | None:
+        """Give the SQL for the text of rows, where all rows of both sides can be compared by it.
+
+        Documents may be left out: they are read beside it, in the order of the keys.
+        """
         pairing = self._pairing
         if pairing.mappings or pairing.allows_extra or pairing.restriction:
             return None
-        return self._texts([column.name for column in pairing.table.columns])
+        texts = self._texts([column.name for column in pairing.table.columns])
+        if texts is not None and texts.without:
+            ways = {reading.column.name: reading.way for side in (self._left, self._right) for reading in side.readings}
+            are_documents = all(
+                column.kind is Kind.JSON and ways[column.name] is Way.PROVEN for column in texts.without
+            )
+            if not (are_documents and self._has_numbers_for_keys):
+                return None
+        return texts
 
-    def _texts(self, names: list[str] | tuple[str, ...]) -> tuple[str, str] | None:
+    def _texts(self, names: Sequence[str]) -> RowTexts | None:
         """Give the SQL for the text of these columns, on both sides."""
         source, dest = self._pairing.source, self._pairing.dest
-        own, other = self._stored
-        columns = [self._pairing.table.column(name) for name in names]
-        here, there = row_text(columns, source, own, dest, other), row_text(columns, dest, other, source, own)
-        return None if here is None or there is None else (here, there)
+        return row_texts([self._pairing.table.column(name) for name in names], source, dest, *self._stored)
 
     @property
     def _has_numbers_for_keys(self) -> bool:
@@ -278,29 +305,38 @@ class _Comparison:
         else:
             yield Bounds()
 
-    def _compare(self, texts: tuple[str, str] | None, bounds: Bounds, found: Contents, task: Task) -> None:
+    def _compare(self, texts: RowTexts | None, bounds: Bounds, found: Contents, task: Task) -> None:
         restriction = self._pairing.restriction
         if texts is None:
             self._by_row(bounds, restriction, restriction, found, task)
             return
         here, there = self._checksums(texts, bounds)
-        if here.proves(there):
+        if self._is_proven(texts, bounds, here, there):
             found.checked += here.rows
             task.advance(here.rows)
         elif not self._pairing.table.key:
             found.missing, found.extra = max(here.rows - there.rows, 0), max(there.rows - here.rows, 0)
             found.changed = min(here.rows, there.rows)
             found.reason = f"{NO_KEY}: at most so many differ"
-        elif max(here.rows, there.rows) <= MOST_DIGESTS:
+        elif max(here.rows, there.rows) <= MOST_DIGESTS and not texts.without:
             self._by_digest(texts, bounds, found)
             found.checked += here.rows
             task.advance(here.rows)
         else:
             self._by_row(bounds, restriction, restriction, found, task)
 
-    def _by_digest(self, texts: tuple[str, str], bounds: Bounds, found: Contents) -> None:
+    def _is_proven(self, texts: RowTexts, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
+        """Tell whether a range with these checksums holds the same values on both sides, documents included."""
+        if not here.proves(there):
+            return False
+        names = {*self._pairing.table.key, *(column.name for column in texts.without)}
+        return not texts.without or hold_the_same_documents(
+            self._left.narrowed(names), self._right.narrowed(names), bounds
+        )
+
+    def _by_digest(self, texts: RowTexts, bounds: Bounds, found: Contents) -> None:
         """Read the digests of a range's rows from both sides, and compare the rows whose digests differ."""
-        here, there = digests(self._left, texts[0], bounds), digests(self._right, texts[1], bounds)
+        here, there = digests(self._left, texts.here, bounds), digests(self._right, texts.there, bounds)
         suspects = [key for key, digest in here.items() if digest is None or there.get(key) != digest]
         suspects += [key for key in there if key not in here]
         before = found.differing
@@ -312,16 +348,57 @@ class _Comparison:
         found.add(difference, self._most)
         self._each(difference)
 
-    def _checksums(self, texts: tuple[str, str], bounds: Bounds) -> tuple[Checksum, Checksum]:
-        """Ask both databases at the same time."""
-        source, dest = self._pairing.source, self._pairing.dest
-        with _lent(dest), ThreadPoolExecutor(1) as pool:
-            there = pool.submit(self._checksum, dest, texts[1], bounds)
-            return self._checksum(source, texts[0], bounds), there.result()
+    @contextmanager
+    def _helped(self) -> Iterator[None]:
+        """Have another process add up the one side's digests, where this one would have to add up both sides'."""
+        is_worth_it = self._adds_up_both and self._pairing.rows > HELPED_ROWS
+        helper = self._helper = self._pairing.dest.helper() if is_worth_it else None
+        with nullcontext() if helper is None else closing(helper):
+            yield
+        self._helper = None
 
-    def _checksum(self, engine: Engine, text: str, bounds: Bounds) -> Checksum:
-        table = self._pairing.table
-        return engine.digests.checksum(text, table.name, *conditions(engine, table.key, bounds, None))
+    @property
+    def _adds_up_both(self) -> bool:
+        return self._pairing.source.adds_up_here and self._pairing.dest.adds_up_here
+
+    def _checksums(self, texts: RowTexts, bounds: Bounds) -> tuple[Checksum, Checksum]:
+        """Add up the digests of a range on both sides: of the rows as they are stored if that can be, else of texts."""
+        table, source = self._pairing.table, self._pairing.source
+
+        def of_rows(engine: Engine, where: str) -> str:
+            return engine.digests.checksum_of_rows_query(table.columns, table.name, where) or ""
+
+        def of_texts(engine: Engine, where: str) -> str:
+            text = texts.here if engine is source else texts.there
+            return engine.digests.checksum_query(text, table.name, where)
+
+        if self._is_as_stored:
+            try:
+                return self._ask_both(of_rows, bounds)
+            except DatabaseError:  # a row that cannot be read, such as one whose text is none
+                self._is_as_stored = False
+        return self._ask_both(of_texts, bounds)
+
+    def _ask_both(self, query: Query, bounds: Bounds) -> tuple[Checksum, Checksum]:
+        """Ask both databases, at the same time if that saves any."""
+        source, dest = self._pairing.source, self._pairing.dest
+        if self._adds_up_both and self._helper is None:
+            return self._ask(source, query, bounds), self._ask(dest, query, bounds)
+        with _lent(dest), ThreadPoolExecutor(1) as pool:
+            there = pool.submit(self._ask_dest, query, bounds)
+            return self._ask(source, query, bounds), there.result()
+
+    def _ask_dest(self, query: Query, bounds: Bounds) -> Checksum:
+        if self._helper is not None:
+            try:
+                return self._ask(self._helper, query, bounds)
+            except (DatabaseError, EOFError, OSError):  # what it fails at, the session itself is asked
+                self._helper = None
+        return self._ask(self._pairing.dest, query, bounds)
+
+    def _ask(self, engine: Engine, query: Query, bounds: Bounds) -> Checksum:
+        where, params = conditions(engine, self._pairing.table.key, bounds, None)
+        return engine.digests.checksum(engine.fetch_all(query(engine, where), params)[0])
 
     def _by_row(
         self, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Contents, task: Task

@@ -18,12 +18,14 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import move
+from migrator.databases import contents, move
 from migrator.databases.comparing import RowDifference
 from migrator.databases.contents import Contents
 from migrator.databases.copy import batch_migrate
 from migrator.databases.counting import Comparison, verify_counts
 from migrator.databases.engines.registry import engine_for
+from migrator.databases.engines.sqlite import engine as engine_of_sqlite
+from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.rows import batch_migrate_models
 from migrator.errors import UsageError
 from tests.management.running import execute, run
@@ -38,6 +40,7 @@ from tests.testapp.models import (
     FloatValue,
     IntegerValue,
     JSONValue,
+    ReversedTextValue,
     TextKey,
     TextValue,
     UUIDKey,
@@ -61,7 +64,7 @@ def compare(pair: Pair, *models: type[Model], **options: Any) -> Comparison:
 
 
 def contents_of(comparison: Comparison) -> dict[str, Contents]:
-    return {contents.label: contents for contents in comparison.verification.contents}
+    return {found.label: found for found in comparison.verification.contents}
 
 
 def named(differences: Sequence[RowDifference]) -> set[tuple[str, str, str]]:
@@ -90,6 +93,21 @@ def copy_edges(pair: Pair) -> None:
     batch_migrate(source=pair.source, dest=pair.dest, labels=[model._meta.label for model in EDGES])
 
 
+def spelled_otherwise(pair: Pair) -> dict[str, int]:
+    """Count, by model, the values that are spelled otherwise although they are equal."""
+    texts = [CharValue, TextValue, ReversedTextValue]
+    nuls = {model: sum("\0" in (edge.value or "") for edge in EDGES[model]) for model in texts}
+    rare = {
+        # SQLite counts the characters before NUL.
+        ("mysql", "sqlite"): nuls,
+        # PostgreSQL finds fewer digits, and not the fewest.
+        ("mysql", "postgresql"): {FloatValue: sum(edge.value == 1e23 for edge in EDGES[FloatValue])},
+        ("postgresql", "sqlite"): {FloatValue: sum(edge.value == 1e23 for edge in EDGES[FloatValue])},
+    }
+    one, other = sorted(pair.engines)
+    return {model._meta.label: count for model, count in rare.get((one, other), {}).items()}
+
+
 def test_finds_every_planted_fault_of_every_type_and_no_other(pair: Pair) -> None:
     copy_edges(pair)
     clean = contents_of(compare(pair, *EDGES))
@@ -97,8 +115,8 @@ def test_finds_every_planted_fault_of_every_type_and_no_other(pair: Pair) -> Non
     assert {label: found.checked for label, found in clean.items()} == {
         model._meta.label: QuerySet(model, using=pair.source).count() for model in EDGES
     }
-    # A spelling that differs costs a second look; these values have one for all engines.
-    assert {label for label, found in clean.items() if found.equivalent} == set()
+    # A spelling that differs costs a second look; all but some rare values have one for all engines.
+    assert {label: found.equivalent for label, found in clean.items() if found.equivalent} == spelled_otherwise(pair)
     for model in EDGES:
         # Every other row gets the value of the next.
         sql(
@@ -181,6 +199,85 @@ def test_tells_values_apart_that_look_alike(pair: Pair) -> None:
     found = contents_of(compare(pair, TextValue, FloatValue))
     assert {int(d.key[0]) for d in found["testapp.TextValue"].differences} == {1, 2, 3, 4, 5}
     assert named(found["testapp.FloatValue"].differences) == {("changed", "1", "value")}
+
+
+@pytest.mark.parametrize("planted", [None, "label", "value"])
+def test_compares_documents_whose_keys_are_in_another_order(pair: Pair, planted: str | None) -> None:
+    """They have no text in common, and are read beside the checksums of the other columns.
+
+    From SQLite to SQLite their texts have to arrive as they are.
+    """
+    numbers = [1.5, None, True, 10**20]
+    for alias, names in zip(pair, ("ab", "ab" if set(pair.engines) == {"sqlite"} else "ba"), strict=True):
+        values = ({"a": n, "b": numbers} for n in range(1, 40))
+        rows = ({name: value[name] for name in names} for value in values)
+        insert_rows(JSONValue, alias, [{"id": n, "label": str(n), "value": row} for n, row in enumerate(rows, 1)])
+    if planted == "label":
+        sql(pair.dest, "UPDATE {0} SET label = 'another' WHERE id = 7", JSONValue)
+    elif planted == "value":
+        JSONValue._base_manager.using(pair.dest).filter(id=7).update(value={"a": 7, "b": [1.5, None, 1, 10**20]})
+    found = contents_of(compare(pair, JSONValue, chunk_size=9))["testapp.JSONValue"]
+    assert named(found.differences) == ({("changed", "7", planted)} if planted else set())
+    assert (found.method, found.checked) == ("checksum", 39)
+
+
+def test_tells_large_numbers_in_documents_apart(databases: FreshDatabases) -> None:
+    """Python reads both as infinite."""
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    for alias, number in zip(pair, ("1e400", "2e400"), strict=True):
+        insert_rows(JSONValue, alias, [{"id": 1, "label": "", "value": 0}])
+        sql(alias, f"UPDATE {{0}} SET value = '{number}'", JSONValue)
+    assert named(contents_of(compare(pair, JSONValue))["testapp.JSONValue"].differences) == {("changed", "1", "value")}
+
+
+@pytest.mark.parametrize("fate", ["it answers", "it is killed", "it sees a later moment"])
+def test_compares_two_files_with_the_help_of_a_process(
+    databases: FreshDatabases, fate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that fails at, the session itself is asked."""
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    fill_both(pair, CharValue, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 40)])
+    sql(pair.dest, "UPDATE {0} SET value = 'w' WHERE id = 30", CharValue)
+    monkeypatch.setattr(contents, "HELPED_ROWS", 0)
+    monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
+    asked: list[str] = []
+    ask = Elsewhere.fetch_all
+
+    def fetch_all(elsewhere: Elsewhere, query: str, params: Sequence[Any]) -> list[Any]:
+        if fate == "it is killed":
+            elsewhere._process.kill()
+        asked.append(query)
+        return ask(elsewhere, query, params)
+
+    monkeypatch.setattr(Elsewhere, "fetch_all", fetch_all)
+    if fate == "it sees a later moment":
+        wait = Elsewhere.wait
+
+        def wait_and_write(elsewhere: Elsewhere) -> None:
+            wait(elsewhere)
+            with connections[pair.dest].copy().cursor() as cursor:
+                cursor.execute("UPDATE testapp_charvalue SET value = 'v30' WHERE id = 30")
+
+        for alias in pair:
+            execute(alias, "PRAGMA journal_mode = wal")
+        monkeypatch.setattr(Elsewhere, "wait", wait_and_write)
+    found = contents_of(compare(pair, CharValue, chunk_size=10))["testapp.CharValue"]
+    assert len(asked) == {"it answers": 4, "it is killed": 1, "it sees a later moment": 0}[fate]
+    assert named(found.differences) == {("changed", "30", "value")}
+
+
+def test_compares_files_with_texts_that_are_none(databases: FreshDatabases) -> None:
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    fill_both(pair, CharValue, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 40)])
+    for alias in pair:
+        sql(alias, "UPDATE {0} SET value = CAST(x'ff' || value AS TEXT) WHERE id IN (5, 25)", CharValue)
+    sql(pair.dest, "UPDATE {0} SET value = CAST(x'fe' AS TEXT) WHERE id = 25", CharValue)
+    found = contents_of(compare(pair, CharValue, chunk_size=10))["testapp.CharValue"]
+    assert named(found.differences) == {("changed", "25", "value")}
+    assert (found.method, found.checked) == ("checksum", 39)
 
 
 def test_compares_two_empty_tables(pair: Pair) -> None:

@@ -178,7 +178,8 @@ def test_a_process_does_not_answer_for_a_file_that_was_written_meanwhile(
 def test_a_process_ends_with_the_one_that_began_it(databases: FreshDatabases) -> None:
     """Also one that was killed at its work, which would else keep a lock on the file for as long as that takes."""
     databases.fresh("sqlite_a")
-    with closing(Elsewhere(str(connections["sqlite_a"].settings_dict["NAME"]))) as elsewhere:
+    name = str(connections["sqlite_a"].settings_dict["NAME"])
+    with closing(Elsewhere(name, keeps_snapshot=True)) as elsewhere:
         elsewhere.wait()
         process = elsewhere._process
         forever = "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n FROM n) SELECT COUNT(*) FROM n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,23 +9,27 @@ from typing import NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...tables import Column, StoredColumn
-from .session import Session
+from .session import Row, Session
 
-# In bytes. A longer text goes into a row's text as its own digest: what a statement may build is limited.
+# In characters. A longer text goes into a row's text as its own digest: what a statement may build is limited.
 LONGEST_TEXT = 1024
 
 
 class Checksum(NamedTuple):
-    """How many rows a range has, and the sums of two numbers of 60 bits from each row's digest.
+    """How many rows a range has, and the sum of the first 120 bits of each row's digest, as a number.
 
     A sum does not depend on the order of rows, and unlike an exclusive or it sees a pair of equal faults.
     """
 
     rows: int
-    first: int
-    second: int
-    # Rows of which the database could make no digest; their values are in neither sum.
+    sum: int
+    # Rows of which the database could make no digest; their values are not in the sum.
     undigested: int = 0
+
+    @classmethod
+    def of_halves(cls, rows: int, first: int | None, second: int | None, digested: int) -> Checksum:
+        """Put a sum together from those of the higher and of the lower 60 bits, which are ``None`` of no rows."""
+        return cls(rows, (int(first or 0) << 60) + int(second or 0), rows - digested)
 
     def proves(self, other: Checksum) -> bool:
         """Tell whether two ranges hold the same texts."""
@@ -60,7 +63,7 @@ class Digests(Session, ABC):
 
     @abstractmethod
     def framed(self, text: str) -> str:
-        """Give the SQL for any text with its size before it, and beyond :data:`LONGEST_TEXT` for its digest."""
+        """Give the SQL for any text with its length before it, and beyond :data:`LONGEST_TEXT` for its digest."""
 
     @abstractmethod
     def joined(self, texts: Sequence[str]) -> str:
@@ -71,8 +74,19 @@ class Digests(Session, ABC):
         """Give the SQL for the SHA-256 digest of a text, in hexadecimal."""
 
     @abstractmethod
-    def checksum(self, text: str, table: str, where: str, params: Sequence[object]) -> Checksum:
-        """Add up the digests of the rows' texts, and count the rows whose text turned out as NULL."""
+    def checksum_query(self, text: str, table: str, where: str) -> str:
+        """Build the query for the sum of the digests of rows' texts, and for how many texts turned out as NULL."""
+
+    def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
+        """Build the query for the sum of digests of rows as they are stored.
+
+        It compares with another database of this engine; ``None`` where there is no cheaper one than that of texts.
+        """
+        return None
+
+    @abstractmethod
+    def checksum(self, row: Row) -> Checksum:
+        """Read the one row of either query."""
 
     def column_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for a proven column's part of a row's text, or ``None`` where no such text is known."""
@@ -99,17 +113,6 @@ class Digests(Session, ABC):
     # NULL, which no other part of a row's text begins like: a number goes on after its sign.
     null = "'-;'"
     semicolon = "';'"
-
-
-def numbers_of(digest: bytes) -> tuple[int, int]:
-    """Return the two numbers of 60 bits that a digest begins with."""
-    digits = digest.hex()
-    return int(digits[:15], 16), int(digits[15:30], 16)
-
-
-def sha256(text: bytes) -> bytes:
-    """Return the digest of a row's text."""
-    return hashlib.sha256(text).digest()
 
 
 def local_times_agree(connection: BaseDatabaseWrapper, *, uses_time_zones: bool) -> bool:

@@ -81,6 +81,8 @@ class Engine(Session, ABC):
     lines_class: ClassVar[type[Lines]]
     # Foreign keys do not bind while rows are loaded, and an explicit check at the end finds what dangles.
     can_switch_off_foreign_keys: ClassVar[bool] = False
+    # Sums of digests are added up by this process, and by no server.
+    adds_up_here: ClassVar[bool] = False
     # Rows in the source can change under a run even though it reads in one transaction.
     snapshot_note: str | None = None
     # The tables of which that is so.
@@ -225,6 +227,13 @@ class Engine(Session, ABC):
         """Open another session here that only reads, and sees the very rows that this one sees.
 
         Where :attr:`has_later_twin` says so, it sees those of any later moment. ``None``: there can be none.
+        """
+        return None
+
+    def helper(self) -> Engine | None:
+        """Open another session, in a process of its own, that only reads, and sees the very rows that this one sees.
+
+        ``None`` where there can be none, where one is not worth it, and where a server does the work anyway.
         """
         return None
 

@@ -8,6 +8,9 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
+from ..base.session import Row
+
+ALL = 2**64 - 1  # rows: the largest LIMIT that there is
 
 
 class MySQLDigests(Digests):
@@ -17,6 +20,8 @@ class MySQLDigests(Digests):
         name = self.quote(column.name)
         match column.kind:
             case Kind.INTEGER | Kind.BOOLEAN | Kind.DURATION:
+                return f"CAST({name} AS CHAR)"
+            case Kind.FLOAT:
                 return f"CAST({name} AS CHAR)"
             case Kind.DECIMAL:
                 return _trimmed(f"CAST({name} AS CHAR)") if stored.scale else f"CAST({name} AS CHAR)"
@@ -43,7 +48,7 @@ class MySQLDigests(Digests):
 
     def framed(self, text: str) -> str:
         data = f"CAST(CONVERT({text} USING utf8mb4) AS BINARY)"
-        length = f"LENGTH({data})"
+        length = f"CHAR_LENGTH({text})"
         short, long = f"CONCAT({length}, ':', {data})", f"CONCAT('#', {self.digest(data)})"
         return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
 
@@ -53,13 +58,17 @@ class MySQLDigests(Digests):
     def digest(self, text: str) -> str:
         return f"SHA2({text}, 256)"
 
-    def checksum(self, text: str, table: str, where: str, params: Sequence[object]) -> Checksum:
-        digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where}"
+    def checksum_query(self, text: str, table: str, where: str) -> str:
+        # With LIMIT the digests are kept for the moment, where each sum would else have them made anew. Of a whole
+        # table, which may be large, they would take a place of their own on the server's disk.
+        kept = f" LIMIT {ALL}" if where else ""
+        digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where}{kept}"
         # CONV gives text, which SUM would turn into an inexact double.
         first, second = (f"SUM(CAST(CONV(SUBSTR(digest, {start}, 15), 16, 10) AS UNSIGNED))" for start in (1, 16))
-        sums = f"SELECT COUNT(*), {first}, {second}, COUNT(digest) FROM ({digests}) rows_"
-        rows, one, other, digested = self.fetch_all(sums, params)[0]
-        return Checksum(rows, int(one or 0), int(other or 0), rows - digested)
+        return f"SELECT COUNT(*), {first}, {second}, COUNT(digest) FROM ({digests}) rows_"
+
+    def checksum(self, row: Row) -> Checksum:
+        return Checksum.of_halves(*row)
 
 
 def _trimmed(number: str) -> str:

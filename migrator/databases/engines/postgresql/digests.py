@@ -8,6 +8,7 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import LONGEST_TEXT, Checksum, Digests
+from ..base.session import Row
 
 # Types whose text never holds a semicolon, so that it needs no length before it.
 HARMLESS = ("int2", "int4", "int8", "bool", "numeric", "float4", "float8", "date", "time", "timestamptz", "uuid")
@@ -24,7 +25,7 @@ class PostgreSQLDigests(Digests):
             case Kind.BOOLEAN:
                 return f"{name}::int::text"
             case Kind.FLOAT:
-                return f"encode(float8send({name}::float8), 'hex')"
+                return _fewest_digits(f"{name}::float8")
             case Kind.DECIMAL:
                 return f"trim_scale({name})::text"
             case Kind.UUID:
@@ -57,7 +58,7 @@ class PostgreSQLDigests(Digests):
         return super().raw_column_text(column, stored)
 
     def framed(self, text: str) -> str:
-        length = f"octet_length({text})"
+        length = f"length({text})"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
         return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
 
@@ -67,15 +68,26 @@ class PostgreSQLDigests(Digests):
     def digest(self, text: str) -> str:
         return f"encode(sha256(convert_to({text}, 'UTF8')), 'hex')"
 
-    def checksum(self, text: str, table: str, where: str, params: Sequence[object]) -> Checksum:
+    def checksum_query(self, text: str, table: str, where: str) -> str:
         # OFFSET keeps the planner from writing the digest into both sums, to be made twice.
         digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where} OFFSET 0"
         first, second = (f"sum(('x' || substr(digest, {start}, 15))::bit(60)::bigint)" for start in (1, 16))
-        sums = f"SELECT count(*), {first}, {second}, count(digest) FROM ({digests}) rows"
-        rows, one, other, digested = self.fetch_all(sums, params)[0]
-        return Checksum(rows, int(one or 0), int(other or 0), rows - digested)
+        return f"SELECT count(*), {first}, {second}, count(digest) FROM ({digests}) rows"
+
+    def checksum(self, row: Row) -> Checksum:
+        return Checksum.of_halves(*row)
 
 
 def _calendar(value: str, shown: str, form: str) -> str:
     """Spell a date; those outside of Python's years get a sign that no other engine's text has."""
     return f"to_char({shown}, '{form}') || CASE WHEN {value} >= '0001-01-01' AND isfinite({value}) THEN '' ELSE '?' END"
+
+
+def _fewest_digits(value: str) -> str:
+    """Spell a float in the fewest digits that give it back, in the form of MySQL's."""
+    text, size = f"{value}::text", f"abs({value})"
+    return (
+        f"CASE WHEN {size} = 0 OR ({size} >= 1e-4 AND {size} < 1e15) THEN {text} "
+        f"WHEN ({size} >= 1e-15 AND {size} < 1e-4) OR ({size} >= 1e15 AND {size} < 1e16 AND {size} <> trunc({size})) "
+        f"THEN {text}::numeric::text ELSE replace({text}, 'e+', 'e') END"
+    )

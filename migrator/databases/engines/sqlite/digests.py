@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import decimal
-import struct
 from collections.abc import Sequence
-from typing import Any
 
 from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
-from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree, numbers_of, sha256
-from .values import CLASSES, DIGITS
-
-ROUNDED = decimal.Context(prec=DIGITS)
+from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
+from ..base.session import Row
+from .functions import MOST_ARGUMENTS, register
+from .values import CLASSES
 
 
 class SQLiteDigests(Digests):
     """Checksums by Python's SHA-256; a value of a class that its column should not hold gets a text of its own."""
 
     def prepare(self) -> None:
-        own = self.connection.connection
-        own.create_function("migrator_float", 1, _float, deterministic=True)
-        own.create_function("migrator_decimal", 2, _decimal, deterministic=True)
-        own.create_function("migrator_digest", 1, _digest, deterministic=True)
-        own.create_aggregate("migrator_checksum", 1, _Sum)
+        register(self.connection.connection)
 
     def plain_text(self, column: Column, stored: StoredColumn) -> str | None:
-        text = self._plain(column, self.quote(column.name))
-        return None if text is None else self._if_of_its_class(column, text)
-
-    def _plain(self, column: Column, name: str) -> str | None:
+        name = self.quote(column.name)
         match column.kind:
             case Kind.INTEGER | Kind.BOOLEAN | Kind.DURATION:
                 return f"CAST({name} AS TEXT)"
@@ -51,21 +41,26 @@ class SQLiteDigests(Digests):
     def any_text(self, column: Column, stored: StoredColumn) -> str | None:
         name = self.quote(column.name)
         if column.kind is Kind.BINARY:
-            return self._if_of_its_class(column, f"lower(hex({name}))")
-        return self._if_of_its_class(column, name) if column.kind is Kind.TEXT else None
+            return f"lower(hex({name}))"
+        return name if column.kind is Kind.TEXT else None
 
     def raw_text(self, column: Column, stored: StoredColumn) -> str | None:
         name = self.quote(column.name)
         as_stored = f"WHEN 'blob' THEN hex({name}) WHEN 'real' THEN migrator_float({name}) ELSE {name}"
         return f"typeof({name}) || CASE typeof({name}) WHEN 'null' THEN NULL {as_stored} END"
 
-    def _if_of_its_class(self, column: Column, text: str) -> str:
+    def column_text(self, column: Column, stored: StoredColumn) -> str | None:
+        text = super().column_text(column, stored)
+        if text is None:
+            return None
+        # A value of another class gets a text that none has in another database.
         name = self.quote(column.name)
-        is_right = f"WHEN typeof({name}) IN ({CLASSES[column.kind]}) THEN {text}"
-        return f"CASE WHEN {name} IS NULL THEN NULL {is_right} ELSE '?' || quote({name}) END"
+        is_right = f"typeof({name}) IN ({CLASSES[column.kind]}, 'null')"
+        return f"CASE WHEN {is_right} THEN {text} ELSE '?' || quote({name}) || ';' END"
 
     def framed(self, text: str) -> str:
-        length = f"length(CAST({text} AS BLOB))"
+        # That it counts no further than to a NUL character makes no two rows' texts alike: no part begins with one.
+        length = f"length({text})"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
         return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
 
@@ -75,42 +70,17 @@ class SQLiteDigests(Digests):
     def digest(self, text: str) -> str:
         return f"migrator_digest(CAST({text} AS BLOB))"
 
-    def checksum(self, text: str, table: str, where: str, params: Sequence[object]) -> Checksum:
-        sql = f"SELECT migrator_checksum(CAST({text} AS BLOB)) FROM {self.quote(table)}{where}"
-        sums = self.fetch_value(sql, params)  # NULL where there is no row
-        return Checksum(*map(int, sums.split())) if sums else Checksum(0, 0, 0)
+    def checksum_query(self, text: str, table: str, where: str) -> str:
+        return f"SELECT migrator_checksum(CAST({text} AS BLOB)) FROM {self.quote(table)}{where}"
 
+    def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
+        if len(columns) > MOST_ARGUMENTS:
+            return None
+        names = ", ".join(self.quote(column.name) for column in columns)
+        return f"SELECT migrator_checksum_of_rows({names}) FROM {self.quote(table)}{where}"
 
-class _Sum:
-    def __init__(self) -> None:
-        self._rows = self._first = self._second = self._undigested = 0
-
-    def step(self, text: bytes | None) -> None:
-        self._rows += 1
-        if text is None:
-            self._undigested += 1
-            return
-        first, second = numbers_of(sha256(text))
-        self._first += first
-        self._second += second
-
-    def finalize(self) -> str:
-        return f"{self._rows} {self._first} {self._second} {self._undigested}"
-
-
-def _digest(text: bytes | None) -> str | None:
-    return None if text is None else sha256(text).hex()
-
-
-def _float(value: Any) -> str | None:
-    return struct.pack(">d", value).hex() if isinstance(value, float | int) else None
-
-
-def _decimal(value: Any, places: int) -> str | None:
-    if not isinstance(value, float | int):
-        return None
-    exact = ROUNDED.create_decimal_from_float(value)
-    return "0" if not exact else f"{exact.normalize(decimal.Context(prec=decimal.MAX_PREC)):f}"
+    def checksum(self, row: Row) -> Checksum:
+        return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL where there is no row
 
 
 def _to_microseconds(name: str, length: int) -> str:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ..base.session import Row
+from . import functions
 
 
 class Elsewhere:
     """The process, as the one that began it sees it. What it fails at is an error of any kind."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, keeps_snapshot: bool) -> None:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -35,10 +36,10 @@ class Elsewhere:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C is not for it
             )
-        self._pipe.send(path)
+        self._pipe.send((path, keeps_snapshot))
 
     def wait(self) -> None:
-        """Wait until it has taken its snapshot."""
+        """Wait until it has taken its snapshot, if it is to keep one."""
         self._pipe.recv()
 
     def fetch_all(self, sql: str, params: Sequence[Any]) -> list[Row]:
@@ -58,8 +59,8 @@ class Elsewhere:
 
 
 def serve(pipe: Connection[Any, Any]) -> None:
-    """Open the file that is named first, take a snapshot, and answer queries."""
-    connection = _open(pipe.recv())
+    """Open the file that is named first, take a snapshot if one is asked for, and answer queries."""
+    connection = _open(*pipe.recv())
     pipe.send("begun")
     queries: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, queries), daemon=True).start()
@@ -75,15 +76,17 @@ def _listen(pipe: Connection[Any, Any], queries: queue.SimpleQueue[tuple[str, tu
         os._exit(0)
 
 
-def _open(path: str) -> sqlite3.Connection:
+def _open(path: str, keeps_snapshot: bool) -> sqlite3.Connection:
     from django.db.backends.sqlite3._functions import register  # type: ignore[import-untyped]
 
     connection = sqlite3.connect(f"{Path(path).as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)
     register(connection)
+    functions.register(connection)
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()
     connection.create_function("migrator_reads", 2, partial(_reads, encoding), deterministic=True)
     connection.execute("PRAGMA query_only = ON")
-    connection.execute("BEGIN")
+    if keeps_snapshot:
+        connection.execute("BEGIN")
     connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     return connection
 

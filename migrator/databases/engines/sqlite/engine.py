@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ class SQLite(Engine):
     display_name = "SQLite"
     can_switch_off_foreign_keys = True
     connect_option = None
+    adds_up_here = True
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
     digests_class = SQLiteDigests
@@ -87,6 +89,7 @@ class SQLite(Engine):
         self._prepare_reading()
         if self._file is not None:
             self._watcher = SQLite(self.connection.copy())
+            self._watcher.connection.inc_thread_sharing()  # whoever needs a proof asks it
         self._begin()
 
     def _prepare_reading(self) -> None:
@@ -113,19 +116,32 @@ class SQLite(Engine):
 
         ``PRAGMA data_version`` tells a session of every commit of others since it asked before.
         """
-        twin, self._watcher = self._watcher, None
-        if twin is None:
+        if self._watcher is None:
             return None
+        if not self._has_own_memory():
+            return self.helper()
+        twin, self._watcher = self._watcher, None
         with contextlib.suppress(DatabaseError, OSError):
             twin.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
             twin._prepare_reading()
-            if self._has_own_memory():
-                twin._begin_reading()
-                if twin.fetch_value("PRAGMA data_version") == self._version:
-                    return twin
-            elif os.path.getsize(path := _path(self)) > WORTH_A_PROCESS:
-                return Distant(twin.connection, Elsewhere(path), self._version)
+            twin._begin_reading()
+            if twin.fetch_value("PRAGMA data_version") == self._version:
+                return twin
         twin.close()
+        return None
+
+    def helper(self) -> SQLite | None:
+        watcher, has_snapshot = self._watcher, self.connection.connection.in_transaction
+        # Python does not know its own program where another one has embedded it.
+        if self._file is None or not sys.executable or (has_snapshot and watcher is None):
+            return None
+        with contextlib.suppress(OSError):
+            path = _path(self)
+            if os.path.getsize(path) > WORTH_A_PROCESS:
+                elsewhere = Elsewhere(path, keeps_snapshot=has_snapshot)
+                helper = Distant(self.connection.copy(), elsewhere, watcher if has_snapshot else None, self._version)
+                helper.execute("PRAGMA query_only = ON")
+                return helper
         return None
 
     def _has_own_memory(self) -> bool:
@@ -263,20 +279,28 @@ class SQLite(Engine):
 
 
 class Distant(SQLite):
-    """A session whose queries another process runs; its own connection tells whether that one sees the same."""
+    """A session whose queries another process runs.
 
-    def __init__(self, connection: Any, elsewhere: Elsewhere, version: int | None) -> None:
+    If there is a ``watcher``, it proves that the other process sees the snapshot of this ``version``.
+    """
+
+    def __init__(self, connection: Any, elsewhere: Elsewhere, watcher: SQLite | None, version: int | None) -> None:
         super().__init__(connection)
-        self._elsewhere, self._expected = elsewhere, version
-        self._is_proven = False
+        self._elsewhere, self._prover, self._expected = elsewhere, watcher, version
+        self._has_begun = False
 
     def fetch_all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-        if not self._is_proven:
+        if not self._has_begun:
             self._elsewhere.wait()
-            self._is_proven = super().fetch_all("PRAGMA data_version") == [(self._expected,)]
-            if not self._is_proven:
-                raise DatabaseError("Somebody has written since the snapshot.")
+            if self._prover is not None:
+                self._prove(self._prover)
+            self._has_begun = True
         return self._elsewhere.fetch_all(sql, params)
+
+    def _prove(self, watcher: SQLite) -> None:
+        watcher.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
+        if watcher.fetch_value("PRAGMA data_version") != self._expected:
+            raise DatabaseError("Somebody has written since the snapshot.")
 
     def close(self) -> None:
         self._elsewhere.close()

@@ -26,9 +26,9 @@ from ..base.values import (
     integer_limit,
     microseconds,
 )
+from .functions import DIGITS
 from .notations import CONDITIONS, LOADERS, USUAL
 
-DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
 INTEGERS = ("integer", "bigint", "smallint", "integer unsigned", "bigint unsigned", "smallint unsigned", "int")
 STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: INTEGERS,
