@@ -40,7 +40,7 @@ class Figures:
         ours = next((line for line in lines if line["role"] == "ours"), None)
         for line in lines:
             measure = "seconds" if self._ways[line["way"]].has_start else "own_seconds"
-            is_other = ours is not None and line["role"] != "ours"
+            is_other = ours is not None and line["role"] not in ("ours", "check")
             line["ours_is_times_as_fast"] = ours["rows"] / ours[measure] / line["rate"] if is_other else None
         return lines
 

@@ -88,6 +88,15 @@ def ours(source: str, dest: str, *options: str, labels: tuple[str, ...] = ("shop
     return cost._replace(own_seconds=json.loads(out)["seconds"])
 
 
+def check(source: str, dest: str) -> Cost:
+    """Compare the values of all rows, which is an error where any differs."""
+    command = _manage("verify_counts", "shop", "--source", source, "--dest", dest, "--mode", "full")
+    return run([*command, "--format", "json", "--no-progress", "--verbosity", "0"])[0]
+
+
+CHECK = Way("verify_counts --mode full", "check", check)
+
+
 def _manage(*arguments: str) -> list[str]:
     return [sys.executable, "manage.py", *arguments]
 

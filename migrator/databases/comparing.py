@@ -60,13 +60,13 @@ class Side:
     def neutral(self, row: Row) -> Row:
         """Turn a row of the driver's values into neutral ones that are equal where they mean the same."""
         return tuple(
-            None if value is None else self._comparable(reading, value)
+            None if value is None else self.comparable(reading, value)
             for reading, value in zip(self.readings, row, strict=True)
         )
 
     def neutral_key(self, readings: Sequence[Reading], values: Sequence[Any]) -> Row:
         """Turn the driver's values of key columns into neutral ones."""
-        return tuple(self._comparable(reading, value) for reading, value in zip(readings, values, strict=True))
+        return tuple(self.comparable(reading, value) for reading, value in zip(readings, values, strict=True))
 
     def key_params(self, keys: Sequence[Row]) -> list[Any]:
         """Turn neutral keys into parameters for this database, one after the other."""
@@ -85,7 +85,8 @@ class Side:
         test = " AND ".join(f"{self.engine.quote(name)} = %s" for name in self.table.key)
         return f" WHERE {' OR '.join([f'({test})'] * count)}"
 
-    def _comparable(self, reading: Reading, value: Any) -> Any:
+    def comparable(self, reading: Reading, value: Any) -> Any:
+        """Turn one value of the driver's into a neutral one that is equal where it means the same."""
         if isinstance(value, Unreadable):
             return value
         try:
@@ -240,20 +241,33 @@ class Found:
 
 
 def hold_the_same_documents(source: Side, dest: Side, bounds: Bounds) -> bool:
-    """Tell whether a range of both tables holds the same documents of JSON, and nothing else but the key.
+    """Tell whether a range of both tables holds the same documents of JSON, read in the order of the keys.
 
-    They are read in the order of the keys, which are whole numbers. ``False`` proves nothing.
+    Both sides have the columns of their keys and of documents alone. ``False`` proves nothing: perhaps they only order
+    their keys otherwise.
     """
+    columns = [
+        (left, right, left.column.kind is Kind.JSON) for left, right in zip(source.readings, dest.readings, strict=True)
+    ]
+
+    def are_equal(row: Row, match: Row) -> bool:
+        for value, other, (left, right, is_document) in zip(row, match, columns, strict=True):
+            if value == other:
+                continue
+            if value is None or other is None:
+                return False
+            if is_document and type(value) is type(other) is str:
+                if not mean_the_same(value, other):
+                    return False
+            elif source.comparable(left, value) != dest.comparable(right, other):
+                return False
+        return True
+
     with closing(_read(source, bounds)) as left, closing(_read(dest, bounds)) as right:
-        rows = zip_longest(chain.from_iterable(left), chain.from_iterable(right), fillvalue=())
-        return all(one == other or _is_the_same(one, other) for one, other in rows)
-
-
-def _is_the_same(row: Row, match: Row) -> bool:
-    return len(row) == len(match) and all(
-        value == other or (type(value) is type(other) is str and mean_the_same(value, other))
-        for value, other in zip(row, match, strict=True)
-    )
+        rows = zip_longest(chain.from_iterable(left), chain.from_iterable(right))
+        return all(
+            one == other or (one is not None and other is not None and are_equal(one, other)) for one, other in rows
+        )
 
 
 def _read(side: Side, bounds: Bounds) -> Generator[list[Row]]:

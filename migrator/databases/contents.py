@@ -282,7 +282,7 @@ class _Comparison:
             are_documents = all(
                 column.kind is Kind.JSON and ways[column.name] is Way.PROVEN for column in texts.without
             )
-            if not (are_documents and self._has_numbers_for_keys):
+            if not (are_documents and pairing.table.key and self._has_keys_of(Kind.INTEGER, Kind.UUID)):
                 return None
         return texts
 
@@ -294,8 +294,10 @@ class _Comparison:
     @property
     def _has_numbers_for_keys(self) -> bool:
         """Whether both sides order the keys alike, as they do whole numbers, and nothing that has a collation."""
-        table = self._pairing.table
-        return bool(table.key) and all(table.column(name).kind is Kind.INTEGER for name in table.key)
+        return bool(self._pairing.table.key) and self._has_keys_of(Kind.INTEGER)
+
+    def _has_keys_of(self, *kinds: Kind) -> bool:
+        return all(self._pairing.table.column(name).kind in kinds for name in self._pairing.table.key)
 
     def _ranges(self, chunk_size: int) -> Iterator[Bounds]:
         """Cut the table where both sides order its keys alike."""

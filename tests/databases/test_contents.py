@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -43,6 +44,7 @@ from tests.testapp.models import (
     ReversedTextValue,
     TextKey,
     TextValue,
+    UUIDDocument,
     UUIDKey,
 )
 
@@ -201,24 +203,41 @@ def test_tells_values_apart_that_look_alike(pair: Pair) -> None:
     assert named(found["testapp.FloatValue"].differences) == {("changed", "1", "value")}
 
 
-@pytest.mark.parametrize("planted", [None, "label", "value"])
-def test_compares_documents_whose_keys_are_in_another_order(pair: Pair, planted: str | None) -> None:
+def documents(model: type[Model], numbers: Iterable[int], names: str) -> list[dict[str, Any]]:
+    """Make rows of documents that hold ``names`` in this order."""
+    values = {n: {"a": n, "b": [1.5, None, True, 10**20]} for n in numbers}
+    rows = [{"id": n, "label": str(n), "value": {name: value[name] for name in names}} for n, value in values.items()]
+    if model is UUIDDocument:
+        return [{"id": UUID(int=row["id"] << 120), "value": row["value"]} for row in rows]
+    return rows
+
+
+@pytest.mark.parametrize("planted", [False, True], ids=["equal", "planted"])
+@pytest.mark.parametrize("model", [JSONValue, UUIDDocument])
+def test_compares_documents_whose_keys_are_in_another_order(pair: Pair, model: type[Model], planted: bool) -> None:
     """They have no text in common, and are read beside the checksums of the other columns.
 
     From SQLite to SQLite their texts have to arrive as they are.
     """
-    numbers = [1.5, None, True, 10**20]
-    for alias, names in zip(pair, ("ab", "ab" if set(pair.engines) == {"sqlite"} else "ba"), strict=True):
-        values = ({"a": n, "b": numbers} for n in range(1, 40))
-        rows = ({name: value[name] for name in names} for value in values)
-        insert_rows(JSONValue, alias, [{"id": n, "label": str(n), "value": row} for n, row in enumerate(rows, 1)])
-    if planted == "label":
-        sql(pair.dest, "UPDATE {0} SET label = 'another' WHERE id = 7", JSONValue)
-    elif planted == "value":
-        JSONValue._base_manager.using(pair.dest).filter(id=7).update(value={"a": 7, "b": [1.5, None, 1, 10**20]})
-    found = contents_of(compare(pair, JSONValue, chunk_size=9))["testapp.JSONValue"]
-    assert named(found.differences) == ({("changed", "7", planted)} if planted else set())
-    assert (found.method, found.checked) == ("checksum", 39)
+    own, other = ("ab", "ab") if set(pair.engines) == {"sqlite"} else ("ab", "ba")
+    insert_rows(model, pair.source, documents(model, range(40), own))
+    insert_rows(model, pair.dest, documents(model, range(40), other))
+    key = documents(model, [7], own)[0]["id"]
+    if planted:
+        changed: Any = {"a": 7, "b": [1.5, None, 1, 10**20]}
+        QuerySet(model, using=pair.dest).filter(id=key).update(value=changed)
+    found = contents_of(compare(pair, model, chunk_size=9))[model._meta.label]
+    assert named(found.differences) == ({("changed", text_of([key]), "value")} if planted else set())
+    assert (found.method, found.checked) == ("checksum", 40)
+
+
+@pytest.mark.parametrize("model", [JSONValue, UUIDDocument])
+def test_finds_missing_and_extra_rows_beside_documents(pair: Pair, model: type[Model]) -> None:
+    insert_rows(model, pair.source, documents(model, range(1, 12), "ab"))
+    insert_rows(model, pair.dest, documents(model, range(11), "ab"))
+    first, last = (text_of([row["id"]]) for row in documents(model, [0, 11], "ab"))
+    found = contents_of(compare(pair, model, chunk_size=5))[model._meta.label]
+    assert named(found.differences) == {("extra", first, ""), ("missing", last, "")}
 
 
 def test_tells_large_numbers_in_documents_apart(databases: FreshDatabases) -> None:
@@ -257,7 +276,7 @@ def test_compares_two_files_with_the_help_of_a_process(
 
         def wait_and_write(elsewhere: Elsewhere) -> None:
             wait(elsewhere)
-            with connections[pair.dest].copy().cursor() as cursor:
+            with closing(connections[pair.dest].copy()) as other, other.cursor() as cursor:
                 cursor.execute("UPDATE testapp_charvalue SET value = 'v30' WHERE id = 30")
 
         for alias in pair:

@@ -53,6 +53,7 @@ from .models import (
     TextKey,
     TreeNode,
     UniqueCode,
+    UUIDDocument,
     UUIDKey,
 )
 
@@ -77,6 +78,7 @@ KEYS: list[tuple[type[models.Model], list[Row]]] = [
     (BigAutoKey, _labelled("id", -(2**63), -1, 0, 1, 2**31, 2**53 + 1, 2**63 - 1)),
     (IntegerKey, _labelled("number", -5, 0, 5)),
     (UUIDKey, _labelled("id", NIL, LOW, HIGH, MAX, uuid.UUID("0a0b0c0d-0000-4000-8000-00000000ffff"))),
+    (UUIDDocument, [{"id": LOW, "value": {"b": 1, "aa": [1.5, None, "é"]}}, {"id": HIGH, "value": None}]),
     (
         TextKey,
         _labelled("code", *WORDS),

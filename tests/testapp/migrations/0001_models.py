@@ -784,6 +784,13 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="UUIDDocument",
+            fields=[
+                ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
+                ("value", models.JSONField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="UUIDKey",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),

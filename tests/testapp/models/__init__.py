@@ -23,6 +23,7 @@ from .keys import (
     SmallAutoKey,
     TextKey,
     UniqueCode,
+    UUIDDocument,
     UUIDKey,
 )
 from .relations import (
@@ -165,6 +166,7 @@ __all__ = [
     "TimeValue",
     "TreeNode",
     "URLValue",
+    "UUIDDocument",
     "UUIDKey",
     "UUIDValue",
     "UniqueCode",

@@ -42,6 +42,13 @@ class UUIDKey(models.Model):
     label = models.CharField(max_length=80)
 
 
+class UUIDDocument(models.Model):
+    """A document under such a key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    value = models.JSONField(null=True)
+
+
 class TextKey(models.Model):
     """A key of text: collations order and compare it differently."""
 

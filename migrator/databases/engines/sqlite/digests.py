@@ -76,11 +76,16 @@ class SQLiteDigests(Digests):
     def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
         if len(columns) > MOST_ARGUMENTS:
             return None
-        names = ", ".join(self.quote(column.name) for column in columns)
-        return f"SELECT migrator_checksum_of_rows({names}) FROM {self.quote(table)}{where}"
+        values = ", ".join(_as_stored(self.quote(column.name)) for column in columns)
+        return f"SELECT migrator_checksum_of_rows({values}) FROM {self.quote(table)}{where}"
 
     def checksum(self, row: Row) -> Checksum:
         return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL where there is no row
+
+
+def _as_stored(name: str) -> str:
+    """Give a value to a function of ours: bytes are a text, for it may be none, and a text is the digits of bytes."""
+    return f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) WHEN 'blob' THEN hex({name}) ELSE {name} END"
 
 
 def _to_microseconds(name: str, length: int) -> str:
