@@ -27,7 +27,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-PAIRS = (("postgresql_a", "postgresql_b"), ("postgresql_a", "mysql_b"), ("mysql_a", "mysql_b"), ("sqlite_a", "mysql_b"))
+PAIRS = (
+    ("postgresql_a", "postgresql_b"),
+    ("postgresql_a", "mysql_b"),
+    ("mysql_a", "mysql_b"),
+    ("sqlite_a", "mysql_b"),
+    ("sqlite_a", "sqlite_b"),
+)
 LABEL, TABLE, COLUMNS = "testapp.Defaulted", "testapp_defaulted", ("number", "word", "at")
 PLANTED = 4
 

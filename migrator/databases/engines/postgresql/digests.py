@@ -70,8 +70,8 @@ class PostgreSQLDigests(Digests):
 
     def checksum_query(self, text: str, table: str, where: str) -> str:
         # OFFSET keeps the planner from writing the digest into both sums, to be made twice.
-        digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where} OFFSET 0"
-        first, second = (f"sum(('x' || substr(digest, {start}, 15))::bit(60)::bigint)" for start in (1, 16))
+        digests = f"SELECT ('x' || {self.digest(text)})::bit(120) AS digest FROM {self.quote(table)}{where} OFFSET 0"
+        first, second = (f"sum(substring(digest FROM {start} FOR 60)::bigint)" for start in (1, 61))
         return f"SELECT count(*), {first}, {second}, count(digest) FROM ({digests}) rows"
 
     def checksum(self, row: Row) -> Checksum:
