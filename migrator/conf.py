@@ -11,7 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .errors import UsageError
 
+# In rows. Where nobody has chosen, tables are copied in chunks from the first to the second size.
 DEFAULT_CHUNK_SIZE = 10_000
+LARGEST_CHUNK_SIZE = 50_000
 DEFAULT_RETRY_FOR = 300
 DEFAULT_LINK_TIMEOUT = 120
 

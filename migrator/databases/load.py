@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 from django.db import transaction
 
-from ..conf import DEFAULT_CHUNK_SIZE
+from ..conf import DEFAULT_CHUNK_SIZE, LARGEST_CHUNK_SIZE
 from ..progress import Progress
 from .ahead import ReadAhead
 from .chunks import find_bounds
@@ -20,6 +21,10 @@ from .plan import Plan, TablePlan
 from .rejects import Rejects
 from .retry import Retries, copy_with_retries
 from .route import Tally
+
+CHUNK_BYTES = 32 * 1024 * 1024
+# Of a table that several processes copy, so that none waits long for the last one.
+CHUNKS_FOR_EACH = 4
 
 Result = TypeVar("Result")
 
@@ -43,10 +48,18 @@ class Load:
         return self.retries.progress
 
     def rows_in_chunk(self, planned: TablePlan) -> int:
-        """Choose how many rows of a table are copied in one transaction, where nobody has chosen."""
+        """Choose how many rows of a table are copied in one transaction, where nobody has chosen.
+
+        Each costs a few round trips to the destination, whatever it holds; and one of wide rows is long enough.
+        """
         if self.chunk_size is not None:
             return self.chunk_size
-        return max(DEFAULT_CHUNK_SIZE, planned.route.rows_in_chunk(planned.source_rows))
+        rows, route = planned.source_rows, planned.route
+        if rows <= DEFAULT_CHUNK_SIZE:
+            return DEFAULT_CHUNK_SIZE
+        fitting = rows * CHUNK_BYTES // (route.source.catalogue.room(route.table.name) or sys.maxsize)
+        most = LARGEST_CHUNK_SIZE if self.ends.jobs == 1 else rows // (self.ends.jobs * CHUNKS_FOR_EACH)
+        return max(DEFAULT_CHUNK_SIZE, min(fitting, most, LARGEST_CHUNK_SIZE), route.rows_in_chunk(rows))
 
     def check(self) -> None:
         """Raise where the work shall end between two chunks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import secrets
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
+from migrator.databases import load
 from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, halves, order
 from migrator.databases.copy import batch_migrate
 from migrator.databases.engines.base.engine import Engine
@@ -22,7 +24,16 @@ from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Chunk
 from migrator.databases.tables import table_of
 from tests.servers.databases import PAIRS, Pair, engine_of
-from tests.testapp.models import AutoKey, BigAutoKey, CompositeKey, DateTimeKey, DecimalKey, TextKey, UUIDKey
+from tests.testapp.models import (
+    AutoKey,
+    BigAutoKey,
+    BinaryValue,
+    CompositeKey,
+    DateTimeKey,
+    DecimalKey,
+    TextKey,
+    UUIDKey,
+)
 
 from .snapshots import Row, differences, insert_rows, snapshot
 
@@ -251,6 +262,71 @@ def test_a_key_is_followed_in_a_table_that_nobody_analyzed(databases: FreshDatab
         assert engine.fetch_value(reads) == before
         engine.fetch_all("SELECT count(*) FROM testapp_tag")
         assert engine.fetch_value(reads) == before + 1  # whoever reads all of a table may do so again
+
+
+# -- how many rows, where nobody has chosen -------------------------------------------------------------------------
+
+ROWS, CHUNK_ROWS, CHUNK_BYTES = 200, (10, 50), 3_000
+
+
+@pytest.mark.parametrize(
+    ("room", "jobs", "chunks"),
+    [
+        (ROWS * 10, 1, 4),  # narrow rows: as many as there may be
+        (ROWS * 100, 1, 7),  # as many as fit
+        (ROWS * 5_000, 1, 20),  # wide rows: as few as there may be
+        (0, 1, 20),  # unknown
+        (ROWS * 10, 2, 8),  # four for each process
+    ],
+)
+@pytest.mark.parametrize("pair", [PAIRS[4]], ids=str, indirect=True)
+def test_chunks_of_narrow_rows_are_large(
+    pair: Pair, room: int, jobs: int, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in zip(("DEFAULT_CHUNK_SIZE", "LARGEST_CHUNK_SIZE"), CHUNK_ROWS, strict=True):
+        monkeypatch.setattr(load, name, size)
+    monkeypatch.setattr(load, "CHUNK_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr(type(engine_for(connections[pair.source]).catalogue), "room", lambda catalogue, table: room)
+    insert_rows(AutoKey, pair.source, labelled("id", range(1, ROWS + 1)))
+    outcome = batch_migrate(
+        source=pair.source, dest=pair.dest, labels=["testapp.AutoKey"], jobs=jobs, keep_journal=True
+    )
+    assert outcome.exit_code == 0
+    assert QuerySet(Chunk, using=pair.dest).filter(table="testapp_autokey").count() == chunks
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [
+        "sqlite_a",
+        pytest.param("postgresql_a", marks=pytest.mark.postgresql),
+        pytest.param("mysql_a", marks=pytest.mark.mysql),
+    ],
+)
+def test_knows_about_how_much_room_a_table_takes(alias: str, databases: FreshDatabases) -> None:
+    databases.fresh(alias)
+    size = 500 * 10_000
+    values = [secrets.token_bytes(10_000) for _ in range(500)]
+    insert_rows(BinaryValue, alias, [{"id": n, "label": str(n), "value": value} for n, value in enumerate(values)])
+    if engine_of(alias) == "mysql":
+        with connections[alias].cursor() as cursor:
+            cursor.execute("ANALYZE TABLE testapp_binaryvalue")
+    room = engine_for(connections[alias]).catalogue.room("testapp_binaryvalue")
+    assert size < room < 3 * size
+
+
+@pytest.mark.postgresql
+def test_a_partitioned_table_takes_the_room_of_its_partitions(databases: FreshDatabases) -> None:
+    databases.fresh("postgresql_a")
+    with connections["postgresql_a"].cursor() as cursor:
+        cursor.execute("CREATE TABLE parted (id int, x text) PARTITION BY RANGE (id)")
+        cursor.execute("CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100000)")
+        cursor.execute("INSERT INTO parted SELECT n, repeat('x', 100) FROM generate_series(1, 10000) n")
+        try:
+            assert engine_for(connections["postgresql_a"]).catalogue.room("parted") > 1_000_000
+            assert engine_for(connections["postgresql_a"]).catalogue.room("not there") == 0
+        finally:
+            cursor.execute("DROP TABLE parted")
 
 
 KEYS = [

@@ -31,6 +31,9 @@ class MySQLCatalogue(Catalogue):
     def stored_columns(self, table: str) -> dict[str, StoredColumn]:
         return {row[0]: _stored_column(row) for row in self.fetch_all(COLUMNS_SQL, (table,))}
 
+    def room(self, table: str) -> int:
+        return int(self._told_of(table, "data_length") or 0)
+
     def triggers(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
             "SELECT event_object_table, trigger_name FROM information_schema.triggers "
@@ -98,13 +101,18 @@ class MySQLCatalogue(Catalogue):
         return bool(self.fetch_all(sql, (item.table, item.name)))
 
     def counters(self, table: Table) -> list[Counter]:
+        value = self._told_of(table.name, "auto_increment")
+        return [] if value is None or len(table.key) != 1 else [Counter(table.name, table.key[0], int(value))]
+
+    def _told_of(self, table: str, what: str) -> int | None:
+        """Ask for what changes with a table's rows, and have MySQL look instead of remember."""
         if not self.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
             self.execute("SET SESSION information_schema_stats_expiry = 0")
-        value = self.fetch_value(
-            "SELECT auto_increment FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
-            (table.name,),
+        found: int | None = self.fetch_value(
+            f"SELECT {what} FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+            (table,),
         )
-        return [] if value is None or len(table.key) != 1 else [Counter(table.name, table.key[0], int(value))]
+        return found
 
 
 def _stored_column(row: Row) -> StoredColumn:

@@ -104,6 +104,14 @@ class PostgreSQLCatalogue(Catalogue):
         rows = self.fetch_all(COLUMNS_SQL, (self.identifier(table),))
         return {row[0]: _stored_column(row) for row in rows}
 
+    def room(self, table: str) -> int:
+        # Of a partitioned table all partitions: by itself it takes no room.
+        sql = (
+            "SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE oid = to_regclass(%s) "
+            "OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)))"
+        )
+        return int(self.fetch_value(sql, (self.identifier(table),) * 2))
+
     def triggers(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
             "SELECT t.tgrelid::regclass::text || '.' || t.tgname FROM pg_trigger t "

@@ -29,6 +29,10 @@ class SQLiteCatalogue(Catalogue):
             for _, name, declared, required, default, key, hidden in rows
         }
 
+    def room(self, table: str) -> int:
+        # That of the whole file: how it is shared out would have to be read from all its pages.
+        return int(self.fetch_value("PRAGMA page_count")) * int(self.fetch_value("PRAGMA page_size"))
+
     def triggers(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
         return [f"{table}.{name}" for table, name in rows if table in set(tables)]
