@@ -186,10 +186,7 @@ def row_texts(
     here, there, without = [], [], []
     for column in columns:
         own, other = source_stored[column.name], dest_stored[column.name]
-        one, another = (
-            _column_text(column, source, dest, own, other),
-            _column_text(column, dest, source, other, own),
-        )
+        one, another = _column_text(column, source, dest, own, other), _column_text(column, dest, source, other, own)
         if one is None or another is None:
             without.append(column)
         else:

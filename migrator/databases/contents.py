@@ -1,7 +1,8 @@
 """Whether two tables hold the same values: by checksums made in both databases, and row by row where those differ.
 
 Checksums that differ prove nothing yet, for one value may have two spellings: the rows of that range are then read from
-both sides and compared as values. Tables with a column of which no common spelling is known are compared so at once.
+both sides and compared as values. Tables with a column of which no common spelling is known are compared so at once,
+but for documents of JSON: they are read in the order of the keys, beside checksums of the other columns.
 """
 
 from __future__ import annotations
@@ -233,10 +234,7 @@ class _Comparison:
                 self._by_row(bounds, None, None, found, task)
             here, there = (
                 Restriction(engine.digests.chosen(text, sample.seed, sample.rows / self._pairing.rows), ())
-                for engine, text in (
-                    (self._pairing.source, texts.here),
-                    (self._pairing.dest, texts.there),
-                )
+                for engine, text in ((self._pairing.source, texts.here), (self._pairing.dest, texts.there))
             )
             self._by_row(Bounds(first.upper, last.lower), here, there, found, task)
         self._compare_longest(found)
