@@ -26,6 +26,7 @@ from migrator.databases.copy import batch_migrate
 from migrator.databases.counting import Comparison, verify_counts
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
+from migrator.databases.engines.sqlite.digests import SQLiteDigests
 from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.rows import batch_migrate_models
 from migrator.errors import UsageError
@@ -285,6 +286,19 @@ def test_compares_two_files_with_the_help_of_a_process(
     found = contents_of(compare(pair, CharValue, chunk_size=10))["testapp.CharValue"]
     assert len(asked) == {"it answers": 4, "it is killed": 1, "it sees a later moment": 0}[fate]
     assert named(found.differences) == {("changed", "30", "value")}
+
+
+def test_tells_texts_with_nul_apart_where_rows_go_by_their_texts(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite counts the characters before NUL alone, so that it does not know where such a text ends."""
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    monkeypatch.setattr(SQLiteDigests, "checksum_of_rows_query", lambda *arguments: None)
+    insert_rows(TextValue, pair.source, [{"id": 1, "label": "a\0b", "value": "z\0w5:textq"}])
+    insert_rows(TextValue, pair.dest, [{"id": 1, "label": "a\0b5:textz\0w", "value": "q"}])
+    found = contents_of(compare(pair, TextValue))["testapp.TextValue"]
+    assert named(found.differences) == {("changed", "1", "label value")}
 
 
 def test_compares_files_with_texts_that_are_none(databases: FreshDatabases) -> None:

@@ -10,7 +10,7 @@ from ...tables import Column, Kind, StoredColumn
 from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
 from ..base.session import Row
 from .functions import MOST_ARGUMENTS, register
-from .values import CLASSES
+from .values import CLASSES, nul_condition
 
 
 class SQLiteDigests(Digests):
@@ -59,10 +59,10 @@ class SQLiteDigests(Digests):
         return f"CASE WHEN {is_right} THEN {text} ELSE '?' || quote({name}) || ';' END"
 
     def framed(self, text: str) -> str:
-        # That it counts no further than to a NUL character makes no two rows' texts alike: no part begins with one.
+        # SQLite counts no further than to a NUL character, so that its length would not tell where such a text ends.
         length = f"length({text})"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
-        return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
+        return f"CASE WHEN {length} > {LONGEST_TEXT} OR {nul_condition(text)} THEN {long} ELSE {short} END"
 
     def joined(self, texts: Sequence[str]) -> str:
         return " || ".join(f"({text})" for text in texts)
