@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import decimal
-import json
-import math
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, zip_longest
@@ -17,6 +14,7 @@ from typing import Any
 from ..errors import MigratorError
 from .chunks import Bounds, Restriction, conditions, order
 from .columns import Reading, Stored, Way, readings
+from .documents import Document, mean_the_same
 from .engines.base.engine import Engine
 from .engines.base.session import Row
 from .engines.base.values import Unreadable, Unstorable
@@ -132,66 +130,6 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-class _Document:
-    """A document of JSON, equal to one that means the same."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Document) and mean_the_same(self._text, other._text)
-
-
-_read_json = json.JSONDecoder().decode
-_in_key_order = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True).encode
-
-
-def mean_the_same(one: str, other: str) -> bool:
-    """Tell whether two documents of JSON are equal, whatever order their keys are in and what is around them."""
-    if one == other:
-        return True
-    with suppress(ValueError):  # quick, and proves only that they are
-        if _in_key_order(_read_json(one)) == _in_key_order(_read_json(other)):
-            return True
-    try:
-        return bool(_parsed(one) == _parsed(other))
-    except ValueError:  # one of them is no JSON
-        return False
-
-
-def _parsed(text: str) -> Any:
-    return json.loads(text, parse_float=_Number, parse_int=_Number)
-
-
-class _Number:
-    """A number of JSON, equal to one that is the same in plain digits, or that Python reads as the same.
-
-    1e2 and 100 are such a pair to a database that stores numbers as numerics. 1 and 1.0 are not equal.
-    """
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, text: str) -> None:
-        self._read = json.loads(text)
-        sign, digits, exponent = decimal.Decimal(text).as_tuple()
-        spelled = "".join(map(str, digits)).lstrip("0")
-        significant = spelled.rstrip("0")
-        scale = max(0, -int(exponent))
-        zeros = len(spelled) - len(significant)
-        self._plain = (sign, significant, int(exponent) + zeros, scale) if significant else (0, "", 0, scale)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Number):
-            return False
-        is_same = type(self._read) is type(other._read) and self._read == other._read
-        return (is_same and math.isfinite(self._read)) or self._plain == other._plain
-
-
 def _comparable_instant(value: datetime.datetime) -> Any:
     """Give an instant as UTC, because Python never calls equal what falls into a repeated hour (PEP 495)."""
     if value.tzinfo is None:
@@ -214,7 +152,7 @@ COMPARABLE: Mapping[Kind, Callable[[Any], Any]] = {
     Kind.FLOAT: _equal_to_itself,
     Kind.DECIMAL: _equal_to_itself,
     Kind.OTHER: _equal_to_itself,
-    Kind.JSON: _Document,
+    Kind.JSON: Document,
     Kind.DATETIME: _comparable_instant,
 }
 

@@ -8,13 +8,11 @@ but for documents of JSON: they are read in the order of the keys, beside checks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError
-
 from ..progress import Progress, Task
+from .checksums import Checksums
 from .chunks import Bounds, Restriction, conditions, find_bounds, outer_bounds
 from .columns import RowTexts, Way, row_texts
 from .comparing import (
@@ -28,13 +26,11 @@ from .comparing import (
     differing_rows,
     digests,
     extra_rows,
-    hold_the_same_documents,
     longest,
     merged_rows,
     nulls,
     sides,
 )
-from .engines.base.digests import Checksum
 from .engines.base.engine import Engine
 from .tables import Kind, Table
 
@@ -46,14 +42,8 @@ NO_KEY = "it has no primary key to find its rows by"
 MOST_DIFFERENCES = 1_000
 # Rows of a range whose digests are held in memory.
 MOST_DIGESTS = 100_000
-# Smaller tables are compared before another process has begun.
-HELPED_ROWS = 50_000
 # Rows from either end of a table that go into every sample.
 OUTER_ROWS = 100
-
-
-# Builds the query for a checksum of one of both databases, with this WHERE clause.
-Query = Callable[[Engine, str], str]
 
 
 @dataclass(frozen=True)
@@ -181,10 +171,6 @@ class _Comparison:
         if not self._lacking:
             own, other = self._stored
             self._left, self._right = sides(table, source, dest, own, other, pairing.mappings)
-            self._is_as_stored = all(
-                reading.way is Way.RAW for side in (self._left, self._right) for reading in side.readings
-            ) and bool(source.digests.checksum_of_rows_query(table.columns, table.name, ""))
-        self._helper: Engine | None = None
         for engine in (source, dest):
             engine.digests.prepare()
 
@@ -193,27 +179,27 @@ class _Comparison:
         if self._lacking:
             return self._nothing(f"{'; '.join(self._lacking[:3])}")
         table = self._pairing.table
-        texts = self._row_texts()
-        if texts is None and not table.key:
+        checksums = self._row_checksums()
+        if checksums is None and not table.key:
             return self._nothing(NO_KEY)
-        found = self._begin(BY_CHECKSUM if texts else BY_ROW)
+        rows, found = self._pairing.rows, self._begin(BY_CHECKSUM if checksums else BY_ROW)
         with (
-            self._progress.task(f"{table.label} (compare by {found.method})", self._pairing.rows) as task,
-            self._helped(),
+            self._progress.task(f"{table.label} (compare by {found.method})", rows) as task,
+            checksums.helped(rows) if checksums else nullcontext(),
         ):
             for bounds in self._ranges(chunk_size):
-                self._compare(texts, bounds, found, task)
+                self._compare(checksums, bounds, found, task)
         return found
 
     def range_prover(self) -> Callable[[Bounds], int | None] | None:
         """Give what :func:`range_prover` promises."""
-        texts = None if self._lacking else self._row_texts()
-        if texts is None or not self._has_numbers_for_keys:
+        checksums = None if self._lacking else self._row_checksums()
+        if checksums is None or not self._has_numbers_for_keys:
             return None
 
         def rows_proven(bounds: Bounds) -> int | None:
-            here, there = self._checksums(texts, bounds)
-            return here.rows if self._is_proven(texts, bounds, here, there) else None
+            here, there = checksums.of(bounds)
+            return here.rows if checksums.prove(bounds, here, there) else None
 
         return rows_proven
 
@@ -266,8 +252,8 @@ class _Comparison:
     def _nothing(self, reason: str) -> Contents:
         return self._begin(NOT_COMPARED, reason)
 
-    def _row_texts(self) -> RowTexts | None:
-        """Give the SQL for the text of rows, where all rows of both sides can be compared by it.
+    def _row_checksums(self) -> Checksums | None:
+        """Give what makes checksums of rows, where all rows of both sides can be compared by their texts.
 
         Documents may be left out: they are read beside it, in the order of the keys.
         """
@@ -275,14 +261,16 @@ class _Comparison:
         if pairing.mappings or pairing.allows_extra or pairing.restriction:
             return None
         texts = self._texts([column.name for column in pairing.table.columns])
-        if texts is not None and texts.without:
+        if texts is None:
+            return None
+        if texts.without:
             ways = {reading.column.name: reading.way for side in (self._left, self._right) for reading in side.readings}
             are_documents = all(
                 column.kind is Kind.JSON and ways[column.name] is Way.PROVEN for column in texts.without
             )
             if not (are_documents and pairing.table.key and self._has_keys_of(Kind.INTEGER, Kind.UUID)):
                 return None
-        return texts
+        return Checksums(self._left, self._right, texts)
 
     def _texts(self, names: Sequence[str]) -> RowTexts | None:
         """Give the SQL for the text of these columns, on both sides."""
@@ -305,34 +293,25 @@ class _Comparison:
         else:
             yield Bounds()
 
-    def _compare(self, texts: RowTexts | None, bounds: Bounds, found: Contents, task: Task) -> None:
+    def _compare(self, checksums: Checksums | None, bounds: Bounds, found: Contents, task: Task) -> None:
         restriction = self._pairing.restriction
-        if texts is None:
+        if checksums is None:
             self._by_row(bounds, restriction, restriction, found, task)
             return
-        here, there = self._checksums(texts, bounds)
-        if self._is_proven(texts, bounds, here, there):
+        here, there = checksums.of(bounds)
+        if checksums.prove(bounds, here, there):
             found.checked += here.rows
             task.advance(here.rows)
         elif not self._pairing.table.key:
             found.missing, found.extra = max(here.rows - there.rows, 0), max(there.rows - here.rows, 0)
             found.changed = min(here.rows, there.rows)
             found.reason = f"{NO_KEY}: at most so many differ"
-        elif max(here.rows, there.rows) <= MOST_DIGESTS and not texts.without:
-            self._by_digest(texts, bounds, found)
+        elif max(here.rows, there.rows) <= MOST_DIGESTS and not checksums.texts.without:
+            self._by_digest(checksums.texts, bounds, found)
             found.checked += here.rows
             task.advance(here.rows)
         else:
             self._by_row(bounds, restriction, restriction, found, task)
-
-    def _is_proven(self, texts: RowTexts, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
-        """Tell whether a range with these checksums holds the same values on both sides, documents included."""
-        if not here.proves(there):
-            return False
-        names = {*self._pairing.table.key, *(column.name for column in texts.without)}
-        return not texts.without or hold_the_same_documents(
-            self._left.narrowed(names), self._right.narrowed(names), bounds
-        )
 
     def _by_digest(self, texts: RowTexts, bounds: Bounds, found: Contents) -> None:
         """Read the digests of a range's rows from both sides, and compare the rows whose digests differ."""
@@ -347,58 +326,6 @@ class _Comparison:
     def _note(self, found: Contents, difference: RowDifference) -> None:
         found.add(difference, self._most)
         self._each(difference)
-
-    @contextmanager
-    def _helped(self) -> Iterator[None]:
-        """Have another process add up the one side's digests, where this one would have to add up both sides'."""
-        is_worth_it = self._adds_up_both and self._pairing.rows > HELPED_ROWS
-        helper = self._helper = self._pairing.dest.helper() if is_worth_it else None
-        with nullcontext() if helper is None else closing(helper):
-            yield
-        self._helper = None
-
-    @property
-    def _adds_up_both(self) -> bool:
-        return self._pairing.source.adds_up_here and self._pairing.dest.adds_up_here
-
-    def _checksums(self, texts: RowTexts, bounds: Bounds) -> tuple[Checksum, Checksum]:
-        """Add up the digests of a range on both sides: of the rows as they are stored if that can be, else of texts."""
-        table, source = self._pairing.table, self._pairing.source
-
-        def of_rows(engine: Engine, where: str) -> str:
-            return engine.digests.checksum_of_rows_query(table.columns, table.name, where) or ""
-
-        def of_texts(engine: Engine, where: str) -> str:
-            text = texts.here if engine is source else texts.there
-            return engine.digests.checksum_query(text, table.name, where)
-
-        if self._is_as_stored:
-            try:
-                return self._ask_both(of_rows, bounds)
-            except DatabaseError:  # a row that cannot be read, such as one whose text is none
-                self._is_as_stored = False
-        return self._ask_both(of_texts, bounds)
-
-    def _ask_both(self, query: Query, bounds: Bounds) -> tuple[Checksum, Checksum]:
-        """Ask both databases, at the same time if that saves any."""
-        source, dest = self._pairing.source, self._pairing.dest
-        if self._adds_up_both and self._helper is None:
-            return self._ask(source, query, bounds), self._ask(dest, query, bounds)
-        with _lent(dest), ThreadPoolExecutor(1) as pool:
-            there = pool.submit(self._ask_dest, query, bounds)
-            return self._ask(source, query, bounds), there.result()
-
-    def _ask_dest(self, query: Query, bounds: Bounds) -> Checksum:
-        if self._helper is not None:
-            try:
-                return self._ask(self._helper, query, bounds)
-            except (DatabaseError, EOFError, OSError):  # what it fails at, the session itself is asked
-                self._helper = None
-        return self._ask(self._pairing.dest, query, bounds)
-
-    def _ask(self, engine: Engine, query: Query, bounds: Bounds) -> Checksum:
-        where, params = conditions(engine, self._pairing.table.key, bounds, None)
-        return engine.digests.checksum(engine.fetch_all(query(engine, where), params)[0])
 
     def _by_row(
         self, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Contents, task: Task
@@ -421,13 +348,3 @@ class _Comparison:
         if pairing.dest.fetch_value(f"SELECT COUNT(*) FROM {name}{where}", params) != count.there:
             for difference in extra_rows(self._left, self._right, bounds, there):
                 self._note(found, difference)
-
-
-@contextmanager
-def _lent(engine: Engine) -> Iterator[None]:
-    """Let another thread use a connection that this one made, while this one waits for it."""
-    engine.connection.inc_thread_sharing()
-    try:
-        yield
-    finally:
-        engine.connection.dec_thread_sharing()

@@ -19,7 +19,7 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import contents, move
+from migrator.databases import checksums, move
 from migrator.databases.comparing import RowDifference
 from migrator.databases.contents import Contents
 from migrator.databases.copy import batch_migrate
@@ -260,7 +260,7 @@ def test_compares_two_files_with_the_help_of_a_process(
     databases.fresh(*pair)
     fill_both(pair, CharValue, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 40)])
     sql(pair.dest, "UPDATE {0} SET value = 'w' WHERE id = 30", CharValue)
-    monkeypatch.setattr(contents, "HELPED_ROWS", 0)
+    monkeypatch.setattr(checksums, "HELPED_ROWS", 0)
     monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
     asked: list[str] = []
     ask = Elsewhere.fetch_all

@@ -1,0 +1,112 @@
+"""Checksums of a range of rows, made on both sides of a comparison at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+
+from django.db import DatabaseError
+
+from .chunks import Bounds, conditions
+from .columns import RowTexts, Way
+from .comparing import Side, hold_the_same_documents
+from .engines.base.digests import Checksum
+from .engines.base.engine import Engine
+
+# Smaller tables are compared before another process has begun.
+HELPED_ROWS = 50_000
+
+# Builds the query for a checksum of one of both databases, with this WHERE clause.
+Query = Callable[[Engine, str], str]
+
+
+class Checksums:
+    """The checksums of a table's rows on both sides: of the rows as they are stored if that can be, else of ``texts``.
+
+    The texts may lack documents, which are read beside them.
+    """
+
+    def __init__(self, source: Side, dest: Side, texts: RowTexts) -> None:
+        self.texts = texts
+        self._source, self._dest, self._table = source, dest, source.table
+        readings = (*source.readings, *dest.readings)
+        self._is_as_stored = all(reading.way is Way.RAW for reading in readings) and bool(
+            source.engine.digests.checksum_of_rows_query(self._table.columns, self._table.name, "")
+        )
+        # The destination's session in another process, if there is one.
+        self._helper: Engine | None = None
+
+    @contextmanager
+    def helped(self, rows: int) -> Iterator[None]:
+        """Have another process add up the one side's digests, where this one would have to add up both sides'.
+
+        It is worth that only where the table has many ``rows``.
+        """
+        is_worth_it = self._adds_up_both and rows > HELPED_ROWS
+        helper = self._helper = self._dest.engine.helper() if is_worth_it else None
+        with nullcontext() if helper is None else closing(helper):
+            yield
+        self._helper = None
+
+    def of(self, bounds: Bounds) -> tuple[Checksum, Checksum]:
+        """Add up the digests of a range on both sides."""
+        table, source = self._table, self._source.engine
+
+        def of_rows(engine: Engine, where: str) -> str:
+            return engine.digests.checksum_of_rows_query(table.columns, table.name, where) or ""
+
+        def of_texts(engine: Engine, where: str) -> str:
+            text = self.texts.here if engine is source else self.texts.there
+            return engine.digests.checksum_query(text, table.name, where)
+
+        if self._is_as_stored:
+            try:
+                return self._ask_both(of_rows, bounds)
+            except DatabaseError:  # a row that is too large to be read so
+                self._is_as_stored = False
+        return self._ask_both(of_texts, bounds)
+
+    def prove(self, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
+        """Tell whether a range with these checksums holds the same values on both sides, documents included."""
+        if not here.proves(there):
+            return False
+        if not self.texts.without:
+            return True
+        names = {*self._table.key, *(column.name for column in self.texts.without)}
+        return hold_the_same_documents(self._source.narrowed(names), self._dest.narrowed(names), bounds)
+
+    @property
+    def _adds_up_both(self) -> bool:
+        return self._source.engine.adds_up_here and self._dest.engine.adds_up_here
+
+    def _ask_both(self, query: Query, bounds: Bounds) -> tuple[Checksum, Checksum]:
+        """Ask both databases, at the same time if that saves any."""
+        source, dest = self._source.engine, self._dest.engine
+        if self._adds_up_both and self._helper is None:
+            return self._ask(source, query, bounds), self._ask(dest, query, bounds)
+        with _lent(dest), ThreadPoolExecutor(1) as pool:
+            there = pool.submit(self._ask_dest, query, bounds)
+            return self._ask(source, query, bounds), there.result()
+
+    def _ask_dest(self, query: Query, bounds: Bounds) -> Checksum:
+        if self._helper is not None:
+            try:
+                return self._ask(self._helper, query, bounds)
+            except (DatabaseError, EOFError, OSError):  # what it fails at, the session itself is asked
+                self._helper = None
+        return self._ask(self._dest.engine, query, bounds)
+
+    def _ask(self, engine: Engine, query: Query, bounds: Bounds) -> Checksum:
+        where, params = conditions(engine, self._table.key, bounds, None)
+        return engine.digests.checksum(engine.fetch_all(query(engine, where), params)[0])
+
+
+@contextmanager
+def _lent(engine: Engine) -> Iterator[None]:
+    """Let another thread use a connection that this one made, while this one waits for it."""
+    engine.connection.inc_thread_sharing()
+    try:
+        yield
+    finally:
+        engine.connection.dec_thread_sharing()

@@ -1,0 +1,69 @@
+"""Documents of JSON, which are equal where they mean the same, however each database spells them."""
+
+from __future__ import annotations
+
+import decimal
+import json
+import math
+from contextlib import suppress
+from typing import Any
+
+
+class Document:
+    """A document of JSON, equal to one that means the same."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Document) and mean_the_same(self._text, other._text)
+
+
+_read_json = json.JSONDecoder().decode
+_in_key_order = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True).encode
+
+
+def mean_the_same(one: str, other: str) -> bool:
+    """Tell whether two documents of JSON are equal, whatever order their keys are in and what is around them."""
+    if one == other:
+        return True
+    with suppress(ValueError):  # quick, and proves only that they are
+        if _in_key_order(_read_json(one)) == _in_key_order(_read_json(other)):
+            return True
+    try:
+        return bool(_parsed(one) == _parsed(other))
+    except ValueError:  # one of them is no JSON
+        return False
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, parse_float=_Number, parse_int=_Number)
+
+
+class _Number:
+    """A number of JSON, equal to one that is the same in plain digits, or that Python reads as the same.
+
+    1e2 and 100 are such a pair to a database that stores numbers as numerics. 1 and 1.0 are not equal.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, text: str) -> None:
+        self._read = json.loads(text)
+        sign, digits, exponent = decimal.Decimal(text).as_tuple()
+        spelled = "".join(map(str, digits)).lstrip("0")
+        significant = spelled.rstrip("0")
+        scale = max(0, -int(exponent))
+        zeros = len(spelled) - len(significant)
+        self._plain = (sign, significant, int(exponent) + zeros, scale) if significant else (0, "", 0, scale)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Number):
+            return False
+        is_same = type(self._read) is type(other._read) and self._read == other._read
+        return (is_same and math.isfinite(self._read)) or self._plain == other._plain
