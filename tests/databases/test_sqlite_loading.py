@@ -37,6 +37,24 @@ def test_every_row_arrives_once_and_in_order(databases: FreshDatabases, columns:
     assert engine.fetch_all("SELECT * FROM loaded ORDER BY rowid") == given
 
 
+@pytest.mark.parametrize("rows", [1, 50, 51])
+def test_signs_of_placeholders_in_names_and_fields_sql_are_no_placeholders(
+    databases: FreshDatabases, rows: int
+) -> None:
+    databases.fresh("sqlite_b")
+    engine = SQLite(connections["sqlite_b"])
+    engine.execute('CREATE TABLE "100%% or %%s?" ("so? %%s", "50 %%", "%%(x)s")')
+    targets = [
+        Target("so? %s", Kind.TEXT),
+        Target("50 %", Kind.OTHER, "%s || ' of 100 %%, or %%s?'"),
+        Target("%(x)s", Kind.TEXT),
+    ]
+    engine.writer("100% or %s?", targets).write([(f"{row}", "50", None) for row in range(rows)])
+    assert engine.fetch_all('SELECT * FROM "100%% or %%s?" ORDER BY rowid') == [
+        (f"{row}", "50 of 100 %, or %s?", None) for row in range(rows)
+    ]
+
+
 def test_one_refused_row_is_told_from_those_of_its_statement(databases: FreshDatabases, tmp_path: Path) -> None:
     databases.fresh("sqlite_a", "sqlite_b")
     rows = [{"id": n, "label": f"row {n}", "value": f"word {n}"} for n in range(1, 121)]
