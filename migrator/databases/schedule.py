@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import heapq
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
+from operator import attrgetter
 
 from .engines.base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, TakenOff
 from .load import is_bound_late, parents_of
@@ -117,7 +119,7 @@ class LoadSchedule(Schedule):
 
 
 class FinishSchedule(Schedule):
-    """What comes after a table's last row: unique keys, indexes, foreign keys, then statistics; large tables first.
+    """What comes after a table's last row: unique keys, indexes, statistics, foreign keys; what others wait for first.
 
     It begins when the table is complete, and with foreign keys when those that it refers to are complete as well.
     ``keys_wait``: foreign keys wait for :meth:`release`. ``touched`` names what two foreign keys that are put back at
@@ -135,8 +137,8 @@ class FinishSchedule(Schedule):
     ) -> None:
         self._incomplete = {planned.table.name for planned in tables}
         self._keys_wait = keys_wait
-        rows = {planned.table.name: planned.source_rows for planned in tables}
         targets = {planned.table.name: parents_of([planned]) for planned in tables}
+        places = _places(tables, targets)
         groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
         for item in items:
             rank = RANKS[item.kind]
@@ -145,11 +147,13 @@ class FinishSchedule(Schedule):
         for (rank, table, _), group in groups.items():
             needs = {table} | (targets.get(table, set()) if rank is _Rank.KEY else set())
             names = needs if rank is _Rank.INDEX else needs.union(*map(touched, group))
-            steps.append(_Step(rank, -rows.get(table, 0), PutBack(tuple(group)), needs, names))
+            place = (*places.get(table, LAST), rank)
+            steps.append(_Step(rank, place, PutBack(tuple(group)), needs, names))
+        rank = _Rank.STATISTICS
         steps += [
-            _Step(_Rank.STATISTICS, -count, RefreshStatistics(table), {table}, {table}) for table, count in rows.items()
+            _Step(rank, (*place, rank), RefreshStatistics(table), {table}, {table}) for table, place in places.items()
         ]
-        self._steps = {step.order: step for step in sorted(steps, key=_Step.place)}
+        self._steps = {step.order: step for step in sorted(steps, key=_place)}
         self._waiting = list(self._steps.values())
 
     def complete(self, tables: Iterable[str]) -> None:
@@ -174,7 +178,7 @@ class FinishSchedule(Schedule):
         if step.rank is _Rank.INDEX:
             return not any(other.names & step.names for other in running if other.rank is not _Rank.INDEX)
         if step.rank is not _Rank.UNIQUE and any(
-            other.needs & step.needs or other.names & step.names for other in self._waiting if other.rank < _Rank.KEY
+            other.needs & step.needs or other.names & step.names for other in self._waiting if other.rank <= _Rank.INDEX
         ):
             return False
         return not any(other.names & step.names for other in running)
@@ -182,7 +186,7 @@ class FinishSchedule(Schedule):
     def give_back(self, order: Order) -> None:
         if isinstance(order, Finish):
             self._waiting.append(self._steps[order])
-            self._waiting.sort(key=_Step.place)
+            self._waiting.sort(key=_place)
 
     def is_empty(self) -> bool:
         return not self._waiting
@@ -193,10 +197,13 @@ class FinishSchedule(Schedule):
 
 
 class _Rank(enum.IntEnum):
-    UNIQUE, INDEX, KEY, STATISTICS = range(4)
+    UNIQUE, INDEX, STATISTICS, KEY = range(4)
 
 
 RANKS = {UNIQUE_KEY: _Rank.UNIQUE, INDEX: _Rank.INDEX, FOREIGN_KEY: _Rank.KEY}
+LAST = (0, sys.maxsize)
+
+_place = attrgetter("place")
 
 
 @dataclass(frozen=True)
@@ -204,10 +211,16 @@ class _Step:
     """A part of the finish: the tables that it ``needs`` complete, and the ``names`` that no other may touch then."""
 
     rank: _Rank
-    size: int
+    place: tuple[int, int, _Rank]
     order: Finish
     needs: Set[str]
     names: Set[str]
 
-    def place(self) -> tuple[_Rank, int]:
-        return self.rank, self.size
+
+def _places(tables: Collection[TablePlan], targets: Mapping[str, Set[str]]) -> dict[str, tuple[int, int]]:
+    """Give each table its place by the largest that waits for it, itself among them; of equals, parents come first."""
+    largest = {planned.table.name: planned.source_rows for planned in tables}
+    for child in reversed(largest):
+        for parent in targets[child] & largest.keys():
+            largest[parent] = max(largest[parent], largest[child])
+    return {table: (-rows, position) for position, (table, rows) in enumerate(largest.items())}

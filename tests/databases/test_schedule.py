@@ -90,15 +90,40 @@ def finish(*items: TakenOff, by_table: bool = False, keys_wait: bool = False) ->
 INDEX = item("index", "large", "i")
 SMALL_INDEX = item("index", "small", "j")
 KEY = item("foreign key", "large", "k", "small")
-STATISTICS = [RefreshStatistics("large"), RefreshStatistics("small")]
+STATISTICS = [RefreshStatistics("small"), RefreshStatistics("large")]
 
 
-def test_indexes_come_before_foreign_keys_and_statistics_and_large_tables_before_small_ones() -> None:
+def test_of_each_table_indexes_come_first_then_statistics_then_foreign_keys() -> None:
     of = finish(KEY, SMALL_INDEX, INDEX)
     of.release()
     assert of.objects() == 3
-    assert drain(of) == [PutBack((INDEX,)), PutBack((SMALL_INDEX,)), PutBack((KEY,)), *STATISTICS]
+    small, large = STATISTICS
+    assert drain(of) == [PutBack((SMALL_INDEX,)), small, PutBack((INDEX,)), large, PutBack((KEY,))]
     assert of.is_empty()
+
+
+def test_what_the_largest_table_waits_for_comes_before_other_large_ones() -> None:
+    tables = (
+        planned("root", 2),
+        planned("middle", 300),
+        planned("parent", 20, "root", "parent"),
+        planned("child", 500, "parent", "elsewhere"),
+        planned("tiny", 1, "child"),
+    )
+    own = [item("index", table.table.name, "i") for table in tables]
+    beside = item("index", "outside", "i")
+    of = FinishSchedule((beside, *own), tables, by_table=False, touched=lambda item: frozenset())
+    of.release()
+    put_back = [order.table for order in drain(of) if isinstance(order, PutBack)]
+    assert put_back == ["root", "parent", "child", "middle", "tiny", "outside"]
+
+
+def test_tables_that_refer_to_each_other_have_their_places_too() -> None:
+    of = FinishSchedule(
+        (), (planned("hen", 5, "egg"), planned("egg", 50, "hen")), by_table=False, touched=lambda item: frozenset()
+    )
+    of.release()
+    assert drain(of) == [RefreshStatistics("hen"), RefreshStatistics("egg")]
 
 
 def test_the_finish_of_a_table_begins_when_it_is_complete_and_its_keys_with_those_that_they_refer_to() -> None:
@@ -107,7 +132,7 @@ def test_the_finish_of_a_table_begins_when_it_is_complete_and_its_keys_with_thos
     of.complete(["large"])
     assert drain(of) == [PutBack((INDEX,)), RefreshStatistics("large")]
     of.complete(["small"])
-    assert drain(of) == [PutBack((SMALL_INDEX,)), PutBack((KEY,)), RefreshStatistics("small")]
+    assert drain(of) == [PutBack((SMALL_INDEX,)), RefreshStatistics("small"), PutBack((KEY,))]
 
 
 def test_foreign_keys_wait_for_the_release_where_rows_may_still_go() -> None:
@@ -123,36 +148,39 @@ def test_what_touches_the_same_table_waits_but_for_indexes() -> None:
     of = finish(INDEX, other, KEY)
     of.release()
     running: list[Order] = [PutBack((INDEX,)), PutBack((other,))]
-    assert [of.next([]), of.next(running[:1])] == running
-    assert of.next(running) == RefreshStatistics("small")
-    of.give_back(RefreshStatistics("small"))
-    assert of.next([]) == PutBack((KEY,))
+    small, large = STATISTICS
+    assert [of.next([]), of.next([small]), of.next([small, *running[:1]])] == [small, *running]
+    assert of.next(running) is None
+    of.give_back(small)
     assert of.next([PutBack((KEY,))]) is None
-    assert drain(of) == STATISTICS
+    assert [of.next([]), of.next([small]), of.next([large])] == [small, large, None]
+    assert of.next([]) == PutBack((KEY,))
 
 
 def test_unique_keys_come_first_and_share_their_table_with_nothing() -> None:
     unique = item("unique key", "large", "u")
     of = finish(KEY, INDEX, SMALL_INDEX, unique)
     of.release()
+    assert [of.next([]), of.next([])] == [PutBack((SMALL_INDEX,)), RefreshStatistics("small")]
     assert of.next([]) == PutBack((unique,))
-    assert of.next([PutBack((unique,))]) == PutBack((SMALL_INDEX,))
-    assert of.next([PutBack((SMALL_INDEX,))]) == PutBack((INDEX,))
+    assert of.next([PutBack((unique,))]) is None
+    assert of.next([]) == PutBack((INDEX,))
     of.give_back(PutBack((unique,)))
-    assert of.next([PutBack((INDEX,))]) == RefreshStatistics("small")
-    assert drain(of) == [PutBack((unique,)), PutBack((KEY,)), RefreshStatistics("large")]
+    assert of.next([PutBack((INDEX,))]) is None
+    assert drain(of) == [PutBack((unique,)), RefreshStatistics("large"), PutBack((KEY,))]
 
 
 def test_a_foreign_key_waits_for_the_unique_key_of_a_table_that_no_model_connects_it_with() -> None:
     key, unique = item("foreign key", "small", "f", "other"), item("unique key", "other", "u")
     of = finish(key, unique)
     of.complete(["small"])
+    assert of.next([]) == RefreshStatistics("small")
     assert of.next([]) == PutBack((unique,))
-    assert of.next([PutBack((unique,))]) == RefreshStatistics("small")
+    assert of.next([PutBack((unique,))]) is None
     assert of.next([]) == PutBack((key,))
     again = finish(key, unique)
     again.complete(["small"])
-    assert again.next([]) == PutBack((unique,))
+    assert [again.next([]), again.next([])] == [RefreshStatistics("small"), PutBack((unique,))]
     again.give_back(PutBack((unique,)))
     assert again.next([]) == PutBack((unique,))
 
@@ -162,9 +190,10 @@ def test_foreign_keys_wait_for_each_other_where_they_share_a_table() -> None:
             item("foreign key", "third", "f", "else")]  # fmt: skip
     of = finish(*keys)
     of.release()
-    assert of.next([]) == PutBack((keys[0],))
-    assert of.next([PutBack((keys[0],))]) == PutBack((keys[2],))
-    assert of.next([PutBack((keys[0],)), PutBack((keys[2],))]) == RefreshStatistics("large")
+    small, large = STATISTICS
+    assert [of.next([]), of.next([])] == [small, PutBack((keys[0],))]
+    assert [of.next([PutBack((keys[0],))]), of.next([PutBack((keys[0],))])] == [large, PutBack((keys[2],))]
+    assert of.next([PutBack((keys[0],)), PutBack((keys[2],))]) is None
     assert of.objects() == 1
 
 
@@ -172,7 +201,8 @@ def test_indexes_of_a_table_stay_together_where_one_statement_restores_them() ->
     more = item("index", "large", "more")
     of = finish(INDEX, SMALL_INDEX, more, by_table=True)
     of.release()
-    assert drain(of) == [PutBack((INDEX, more)), PutBack((SMALL_INDEX,)), *STATISTICS]
+    small, large = STATISTICS
+    assert drain(of) == [PutBack((SMALL_INDEX,)), small, PutBack((INDEX, more)), large]
 
 
 def test_what_nobody_carried_out_is_left_in_its_place() -> None:
