@@ -97,7 +97,7 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     seconds: list[float] = []
     started = time.perf_counter()
     tables = [table_of(model) for model in shop_models()]
-    items = [item for table in tables for item in engine.catalogue.removable(table, indexes=True)]
+    items = engine.catalogue.removable(_tables(), _tables())
     for item in items:
         engine.catalogue.take_off(item)
     yield engine.connection, seconds

@@ -106,6 +106,12 @@ def pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
     return pair
 
 
+@pytest.fixture
+def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have indexes taken off tables of any size, so that a few rows stand for many."""
+    monkeypatch.setattr("migrator.databases.taking_off.FEWEST_INDEXED_ROWS", 0)
+
+
 @pytest.fixture(autouse=True)
 def _no_connection_outlives_its_test() -> Iterator[None]:
     yield

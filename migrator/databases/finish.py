@@ -61,6 +61,5 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
 
 def reset_counters(plan: Plan) -> None:
     """Set every copied table's counter so that the next key is one that is free."""
-    for planned in plan.tables:
-        for counter in planned.route.dest.catalogue.counters(planned.table):
-            planned.route.dest.catalogue.reset_counter(counter)
+    if plan.tables:
+        plan.tables[0].route.dest.catalogue.reset_counters([planned.table for planned in plan.tables])

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.apps.registry import Apps
@@ -261,6 +261,17 @@ class Journal:
         with transaction.atomic(using=self.alias):
             QuerySet(Chunk, using=self.alias).bulk_create(chunks, batch_size=MARK_BATCH)
         return self.chunks(table)
+
+    def add_whole(self, tables: Mapping[str, bool]) -> dict[str, list[Chunk]]:
+        """Record tables that are not cut yet as one chunk each, and return those; ``True`` is for one that is done."""
+        of_all: QuerySet[Chunk] = QuerySet(Chunk, using=self.alias)
+        known = set(of_all.values_list("table", flat=True).distinct())
+        added = [table for table in tables if table not in known]
+        chunks: list[Any] = [Chunk(table=table, number=0, state=DONE if tables[table] else PENDING) for table in added]
+        with transaction.atomic(using=self.alias):
+            of_all.bulk_create(chunks, batch_size=MARK_BATCH)
+        found = of_all.filter(number=0) if added else ()
+        return {chunk.table: [chunk] for chunk in found if chunk.table in set(added)}
 
     def is_done(self, chunk: Chunk) -> bool:
         """Ask the destination itself whether a chunk was committed: the answer after a lost link."""

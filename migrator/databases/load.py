@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from django.db import transaction
@@ -69,16 +70,29 @@ class Load:
         """Run an action, again where a fault passes."""
         return self.retries.run(action)
 
+    def cut_small(self) -> dict[str, list[Chunk]]:
+        """Record those tables at once that are one chunk, and return it by their names; an empty one is done."""
+        most, changing = self.chunk_size or DEFAULT_CHUNK_SIZE, self.ends.source.outside_snapshot
+        return self.journal.add_whole(
+            {
+                planned.table.name: planned.source_rows == 0 and planned.table.name not in changing
+                for planned in self.plan.tables
+                if planned.source_rows <= most
+            }
+        )
+
     def copy_all(
         self,
         tallies: dict[str, Tally],
         complete: Callable[[Mapping[str, int]], None] = lambda tables: None,
         *,
         but: Collection[str] = (),
+        cut: Mapping[str, list[Chunk]] = MappingProxyType({}),
     ) -> None:
         """Copy the tables one after the other, except those that are complete already: ``but`` names them.
 
-        ``complete`` is told the names and rows of those that have become so.
+        ``complete`` is told the names and rows of those that have become so; ``cut`` has chunks that were recorded
+        just now.
         """
         for group in largest_first(self.plan.groups):
             if all(planned.table.name in but for planned in group):
@@ -90,7 +104,7 @@ class Load:
             else:
                 for planned in group:
                     if planned.table.name not in but:
-                        self.copy_table(planned, tallies)
+                        self.copy_table(planned, tallies, cut.get(planned.table.name))
                         complete({planned.table.name: planned.source_rows})
         names = [planned.table.name for planned in self.plan.tables]
         if not self.again(lambda: self.journal.is_complete(names)):
@@ -102,9 +116,10 @@ class Load:
             for planned in group:
                 self.copy_table(planned, tallies)
 
-    def copy_table(self, planned: TablePlan, tallies: dict[str, Tally]) -> None:
-        """Copy what is not copied of a table yet."""
-        chunks = self.again(lambda: self.chunks_of(planned))
+    def copy_table(self, planned: TablePlan, tallies: dict[str, Tally], chunks: Sequence[Chunk] | None = None) -> None:
+        """Copy what is not copied of a table yet, of these ``chunks`` where they are known."""
+        if chunks is None:
+            chunks = self.again(lambda: self.chunks_of(planned))
         tally = tallies[planned.table.name] = done_before(chunks)
         pending = [chunk for chunk in chunks if chunk.state != DONE]
         with (

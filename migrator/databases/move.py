@@ -227,9 +227,9 @@ class Move:
         dest = self._ends.dest
         for item in run.items_taken_off():
             self._retries.run(partial(dest.catalogue.take_off, item))
-        if run.empties:
-            names = [table.table.name for table in reversed(plan.tables)]
-            self._retries.run(lambda: dest.empty(names))
+        filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
+        if run.empties and filled:
+            self._retries.run(lambda: dest.empty(filled))
         self._set_state(run, COPYING)
 
     def _set_state(self, run: Run, state: str) -> None:
@@ -276,11 +276,12 @@ class Move:
         load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
         self._ends.dest.expect_back(run.items_taken_off())
         schedule = self._finish_schedule(run, plan)
+        cut = self._retries.run(load.cut_small)
         with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
             if crew:
                 load.copy_all(self._tallies, but=crew.copy(self._tallies))
             else:
-                load.copy_all(self._tallies, finisher.begin)
+                load.copy_all(self._tallies, finisher.begin, cut=cut)
             finishing = time.perf_counter()
             self._set_state(run, FINISHING)
             if self._choices.on_error == "skip":

@@ -131,8 +131,8 @@ def stored_tables(ends: Ends, tables: Sequence[Table]) -> tuple[StoredTables, St
     """Describe the tables' columns as the source and the destination have them."""
     source, dest = ends.source.catalogue, ends.dest.catalogue
     return (
-        {table.name: source.stored_columns(table.name) for table in tables},
-        {table.name: dest.stored_columns(table.name) for table in tables},
+        source.stored_tables([table.name for table in tables]),
+        dest.stored_tables([table.name for table in tables]),
     )
 
 
@@ -148,18 +148,39 @@ def table_plans(
 ) -> tuple[tuple[TablePlan, ...], ...]:
     """Plan every table that both sides have, in groups and load order."""
     present = [table for table in selection.tables if _is_complete(table, source_has, dest_has)]
+    rows = _count(ends, present, restrictions)
     groups = []
     for group in load_order(present):
         binds_late = is_cycle(group) and adds_rows and not ends.dest.can_switch_off_foreign_keys
         groups.append(
             tuple(
                 _table_plan(
-                    ends, table, source_has, dest_has, mappings, restrictions.get(table.name), binds_late=binds_late
+                    ends,
+                    table,
+                    source_has,
+                    dest_has,
+                    mappings,
+                    restrictions.get(table.name),
+                    rows[table.name],
+                    binds_late=binds_late,
                 )
                 for table in group
             )
         )
     return tuple(groups)
+
+
+def _count(
+    ends: Ends, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
+) -> dict[str, tuple[int, int]]:
+    """Count the rows of tables, the chosen ones in the source and all in the destination."""
+    names = [table.name for table in tables]
+    chosen = {name: restriction for name in names if (restriction := restrictions.get(name)) is not None}
+    source_rows = ends.source.counts([name for name in names if name not in chosen])
+    for name, restriction in chosen.items():
+        source_rows[name] = ends.source.count(name, restriction.sql, restriction.params)
+    dest_rows = ends.dest.counts(names)
+    return {name: (source_rows[name], dest_rows[name]) for name in names}
 
 
 def _is_complete(table: Table, source_has: StoredTables, dest_has: StoredTables) -> bool:
@@ -173,6 +194,7 @@ def _table_plan(
     dest_has: StoredTables,
     mappings: Mappings,
     restriction: Restriction | None,
+    rows: tuple[int, int],
     *,
     binds_late: bool,
 ) -> TablePlan:
@@ -183,8 +205,7 @@ def _table_plan(
     if table.name not in ends.source.outside_snapshot:  # what is found in its values before can change under the run
         fields = line_fields(table, ends.source, ends.dest, ways, here, there)
         plain = trusted(ways, ends.source, ends.dest, here, there)
-    dest_rows = ends.dest.count(table.name)
-    where = (restriction.sql, restriction.params) if restriction else ("", ())
+    source_rows, dest_rows = rows
     return TablePlan(
         Route(
             table,
@@ -197,7 +218,7 @@ def _table_plan(
             plain,
             binds_late,
         ),
-        ends.source.count(table.name, *where),
+        source_rows,
         dest_rows,
         dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),
     )

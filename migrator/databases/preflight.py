@@ -164,6 +164,8 @@ def _look_at_contents(
         name = planned.table.name
 
         def look(engine: Engine) -> list[Finding]:
+            if not rows[name]:
+                return []
             return list(check_unique_text(replace(planned.route, source=engine), source_has[name], dest_has[name]))
 
         return sessions.ask(look, rows[name])
@@ -171,7 +173,8 @@ def _look_at_contents(
     with Twins(ends.source, max(rows.values(), default=0)) as source:
         values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
         texts = {t.table.name: ask_about_texts(source, t) for t in tables}
-        dangling = find_dangling(source, [t.table for t in tables] if with_references else [], rows)
+        referring = [t.table for t in tables if t.source_rows] if with_references else []
+        dangling = find_dangling(source, referring, rows)
         return _Contents(
             {name: answer() for name, answer in values.items()},
             {name: answer() for name, answer in texts.items()},

@@ -9,7 +9,7 @@ from ..progress import Progress
 from .choices import Choices
 from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
 from .ends import Ends
-from .engines.base.engine import Engine
+from .engines.base.engine import COUNTED_TOGETHER, Engine
 from .plan import Plan, TablePlan
 from .references import existing_keys, find_dangling
 from .twins import Twins
@@ -42,11 +42,19 @@ def _count(
         return lambda: tuple(
             _table_count(planned, planned.source_rows, _count_added(ends, planned), rejected) for planned in plan.tables
         )
-    asked = [dest.ask(partial(Engine.count, table=planned.table.name), planned.source_rows) for planned in plan.tables]
-    return lambda: tuple(
-        _table_count(planned, _count_source(ends.source, planned), dest_rows(), rejected)
-        for planned, dest_rows in zip(plan.tables, asked, strict=True)
-    )
+    rows = {planned.table.name: planned.source_rows for planned in plan.tables}
+    small = [name for name in rows if rows[name] <= COUNTED_TOGETHER]
+    questions = [[name] for name in rows if rows[name] > COUNTED_TOGETHER] + ([small] if small else [])
+    answers = [dest.ask(partial(Engine.counts, tables=names), max(map(rows.__getitem__, names))) for names in questions]
+
+    def counts() -> tuple[TableCount, ...]:
+        dest_rows = {name: count for answer in answers for name, count in answer().items()}
+        return tuple(
+            _table_count(planned, _count_source(ends.source, planned), dest_rows[planned.table.name], rejected)
+            for planned in plan.tables
+        )
+
+    return counts
 
 
 def _table_count(planned: TablePlan, source_rows: int, dest_rows: int, rejected: Mapping[str, int]) -> TableCount:

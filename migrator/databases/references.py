@@ -64,14 +64,15 @@ def find_dangling(
         rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)")))
         return Dangling(table, reference, rows, example_orphans(engine, table, reference)) if rows else None
 
-    enforces = sessions.engine.catalogue.enforces
+    references = [(table, reference) for table in tables for reference in constrained(table)]
+    if trusts_constraints:
+        enforced = sessions.engine.catalogue.enforced([(table.name, reference) for table, reference in references])
+        references = [asked for asked, is_enforced in zip(references, enforced, strict=True) if not is_enforced]
     answers = [
         sessions.ask(
             partial(find, table, reference), rows.get(table.name, 0), may_be_later=lambda dangling: dangling is None
         )
-        for table in tables
-        for reference in constrained(table)
-        if not (trusts_constraints and enforces(table.name, reference))
+        for table, reference in references
     ]
     return lambda: [dangling for answer in answers if (dangling := answer()) is not None]
 
@@ -120,7 +121,10 @@ def missing_parents(
     ``mappings`` tells of parents that the destination has under other ids.
     """
     found = []
+    whole = {name for name, chosen in selected.items() if chosen is None}
     for reference in constrained(table):
+        if reference.target_table in whole:
+            continue
         wanted = _wanted(source, table, reference, restriction, selected)
         if reference.target_table in mappings:
             absent = [value for value in wanted if value not in mappings[reference.target_table]]
@@ -146,10 +150,7 @@ def _wanted(
     if restriction:
         parts.append(restriction.sql)
         params += restriction.params
-    if reference.target_table in selected:
-        parent_restriction = selected[reference.target_table]
-        if parent_restriction is None:
-            return
+    if parent_restriction := selected.get(reference.target_table):
         parts.append(
             f"{column} NOT IN (SELECT {source.quote(reference.target_column)} "
             f"FROM {source.quote(reference.target_table)} WHERE {parent_restriction.sql})"

@@ -139,6 +139,7 @@ class FinishSchedule(Schedule):
         self._keys_wait = keys_wait
         targets = {planned.table.name: parents_of([planned]) for planned in tables}
         places = _places(tables, targets)
+        filled = {planned.table.name for planned in tables if planned.source_rows}
         groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
         for item in items:
             rank = RANKS[item.kind]
@@ -151,7 +152,9 @@ class FinishSchedule(Schedule):
             steps.append(_Step(rank, place, PutBack(tuple(group)), needs, names))
         rank = _Rank.STATISTICS
         steps += [
-            _Step(rank, (*place, rank), RefreshStatistics(table), {table}, {table}) for table, place in places.items()
+            _Step(rank, (*place, rank), RefreshStatistics(table), {table}, {table})
+            for table, place in places.items()
+            if table in filled
         ]
         self._steps = {step.order: step for step in sorted(steps, key=_place)}
         self._waiting = list(self._steps.values())

@@ -11,7 +11,8 @@ from .plan import TablePlan
 from .schema import StoredTables
 from .tables import Kind
 
-FEWEST_ROWS = 100_000  # of a table whose keys are taken off: what that saves is less than it costs below
+# Of a table whose indexes are taken off, and its keys: what that saves is less than it costs below.
+FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
 
 
 def to_take_off(
@@ -21,8 +22,9 @@ def to_take_off(
 
     ``keeps_indexes``: all but foreign keys stay; ``skips_rows``: so do keys, which find the rows to set aside.
     """
-    catalogue = ends.dest.catalogue
-    items = [item for table in tables for item in catalogue.removable(table.table, indexes=not keeps_indexes)]
+    names = [planned.table.name for planned in tables]
+    large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
+    items = ends.dest.catalogue.removable(names, large)
     if not (keeps_indexes or skips_rows):
         items += _keys(ends, tables, dest_has)
     return tuple(items)

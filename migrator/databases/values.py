@@ -110,6 +110,8 @@ def _count(
 ) -> Callable[[], Mapping[str, int]]:
     """Ask for how many rows each condition is true; of doubts that the first rows raise, no others are counted."""
     rough = {question.condition: question.rough for question in questions} | {doubt: doubt for doubt in doubts}
+    if not rows:
+        return lambda: dict.fromkeys(rough, 0)
     first = _select(route, [f"({condition})" for condition in rough], end=f" LIMIT {FIRST_ROWS}") if rough else []
     counts = {condition: sum(bool(row[n]) for row in first) for n, condition in enumerate(rough)}
     if len(first) < FIRST_ROWS:

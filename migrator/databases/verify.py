@@ -43,27 +43,11 @@ class TableCount:
 
 
 @dataclass(frozen=True)
-class LateCounter:
-    """A counter whose next key is taken already."""
-
-    counter: Counter
-    largest: int
-
-    def __str__(self) -> str:
-        if self.counter.problem:
-            return f"{self.counter.table}.{self.counter.column}: {self.counter.problem}"
-        return (
-            f"{self.counter.table}.{self.counter.column}: the next key would be {self.counter.next_value}, "
-            f"and {self.largest} is taken"
-        )
-
-
-@dataclass(frozen=True)
 class Verification:
     """What was compared, and what was found."""
 
     counts: tuple[TableCount, ...]
-    late_counters: tuple[LateCounter, ...]
+    late_counters: tuple[Counter, ...]
     dangling: tuple[Dangling, ...]
     contents: tuple[Contents, ...] = ()
 
@@ -88,31 +72,26 @@ class Verification:
         return not (self.differing or self.late_counters or self.dangling or self.differing_contents)
 
 
-def count_tables(source: Engine, dest: Engine, tables: Sequence[Table]) -> tuple[TableCount, ...]:
-    """Count each table on both sides, exactly and in one statement a table."""
-    return tuple(
-        TableCount(table.label, table.name, _rows(source, table.name), _rows(dest, table.name)) for table in tables
-    )
-
-
-def _rows(engine: Engine, table: str) -> int | None:
-    return engine.count(table) if engine.catalogue.stored_columns(table) else None
-
-
-def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[LateCounter, ...]:
+def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[Counter, ...]:
     """Find the counters that would give a key which is taken, and key columns that have lost theirs."""
-    found = []
-    for table in tables:
-        for counter in dest.catalogue.counters(table):
-            largest = dest.fetch_value(f"SELECT MAX({dest.quote(counter.column)}) FROM {dest.quote(counter.table)}")
-            is_late = counter.next_value is not None and largest is not None and counter.next_value <= largest
-            if counter.problem or is_late:
-                found.append(LateCounter(counter, largest or 0))
-    return tuple(found)
+    return tuple(counter for counter in dest.catalogue.counters(tables) if counter.is_late)
 
 
 def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verification:
     """Compare the counts of two databases, and look at the second one's counters and references."""
-    present = [table for table in tables if dest.catalogue.stored_columns(table.name)]
-    dangling = find_dangling(Twins(dest), present, {})
-    return Verification(count_tables(source, dest, tables), late_counters(dest, present), tuple(dangling()))
+    there = _present(dest, tables)
+    dangling = find_dangling(Twins(dest), there, {})
+    source_rows, dest_rows = source.counts(_names(_present(source, tables))), dest.counts(_names(there))
+    counts = tuple(
+        TableCount(table.label, table.name, source_rows.get(table.name), dest_rows.get(table.name)) for table in tables
+    )
+    return Verification(counts, late_counters(dest, there), tuple(dangling()))
+
+
+def _present(engine: Engine, tables: Sequence[Table]) -> list[Table]:
+    stored = engine.catalogue.stored_tables(_names(tables))
+    return [table for table in tables if stored[table.name]]
+
+
+def _names(tables: Sequence[Table]) -> list[str]:
+    return [table.name for table in tables]

@@ -25,7 +25,7 @@ from .snapshots import differences, insert_rows, snapshot
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.usefixtures("few_rows_are_many")]
 PAIR = Pair("sqlite_a", "sqlite_b")
 MODELS = (Tag, CharValue)
 ROWS = 40

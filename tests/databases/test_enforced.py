@@ -42,7 +42,8 @@ def constraint(alias: str) -> str:
 
 def enforces(alias: str) -> bool:
     (reference,) = table_of(TreeNode).references
-    return engine_for(connections[alias]).catalogue.enforces(TABLE, reference)
+    (is_enforced,) = engine_for(connections[alias]).catalogue.enforced([(TABLE, reference)])
+    return is_enforced
 
 
 @pytest.mark.parametrize("alias", ALIASES)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from migrator.databases.plan import TablePlan
     from tests.servers.databases import FreshDatabases
 
+pytestmark = pytest.mark.usefixtures("few_rows_are_many")
 
 to_servers = pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[4], PAIRS[5]], ids=str, indirect=True)
 
@@ -78,10 +79,10 @@ def before_empty_tables(monkeypatch: pytest.MonkeyPatch, action: Callable[[], An
     usual = Load.copy_table
     waiting = [action]
 
-    def copy_table(load: Load, planned: TablePlan, tallies: Any) -> None:
+    def copy_table(load: Load, planned: TablePlan, *rest: Any) -> None:
         if waiting and not planned.source_rows:
             waiting.pop()()
-        usual(load, planned, tallies)
+        usual(load, planned, *rest)
 
     monkeypatch.setattr(Load, "copy_table", copy_table)
 

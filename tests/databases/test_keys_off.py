@@ -29,6 +29,8 @@ from .test_taken_off import definitions, execute, seen_while_copying
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
+pytestmark = pytest.mark.usefixtures("few_rows_are_many")
+
 TO_POSTGRESQL = [PAIRS[1], PAIRS[4], PAIRS[7]]
 BETWEEN = PAIRS[4]
 MODELS = (Tag, Article, Article.tags.through, Constrained, TreeNode, TextValue)

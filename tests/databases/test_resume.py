@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from tests.manage import Finished
     from tests.servers.databases import FreshDatabases
 
+pytestmark = pytest.mark.usefixtures("few_rows_are_many")
+
 # Each engine once as source and once as destination.
 THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
 SQLITE = Pair("sqlite_a", "sqlite_b")

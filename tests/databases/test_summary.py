@@ -49,6 +49,7 @@ def moved(source: str, dest: str, databases: FreshDatabases) -> Outcome:
     return batch_migrate(source=source, dest=dest, labels=[model._meta.label for model in (Tag, Chapter, TreeNode)])
 
 
+@pytest.mark.usefixtures("few_rows_are_many")
 def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabases) -> None:
     tallies = moved(*pair, databases).tallies
     assert tallies["testapp_treenode"].indexing > 0

@@ -12,6 +12,11 @@ from tests.servers.databases import Pair
 from .oracle import Oracle, fill
 
 
+@pytest.fixture(autouse=True)
+def _few_rows_are_many(few_rows_are_many: None) -> None:
+    """Have as much to put back as after a large move."""
+
+
 @pytest.fixture
 def oracle(pair: Pair) -> Oracle:
     """Fill the source of `pair` and remember its destination."""

@@ -165,6 +165,7 @@ def test_a_dry_run_takes_no_lock_and_leaves_no_file(sqlite: Pair) -> None:
     assert set(directory.iterdir()) == before
 
 
+@pytest.mark.usefixtures("few_rows_are_many")
 def test_says_what_is_taken_off(pair_to_postgresql: Pair) -> None:
     off = move(pair_to_postgresql, "testapp.Constrained", "testapp.Chapter", "testapp.Tag", "--dry-run")
     assert re.search(r"^Taken off while rows are loaded and put back after: 5 indexes, 1 foreign key\.$", off.out, re.M)
@@ -826,7 +827,10 @@ def test_giving_up_looks_at_no_rows(pair: Pair) -> None:
     assert "The run is given up" in finished.out
     read = [sql for sql in said[pair.source] if re.search(r'FROM ["`]testapp_', sql)]
     assert read, "it counts them"
-    assert [sql for sql in read if not sql.startswith("SELECT COUNT(*) FROM ")] == []
+    counted = re.compile(
+        r"SELECT \d+, one\.\* FROM \(SELECT COUNT\(\*\) FROM \(SELECT 1 FROM \S+ LIMIT \d+\) few\) one"
+    )
+    assert [counted.sub("", sql).replace(" UNION ALL ", "") for sql in read] == [""]
     assert journal(pair.dest) == set()
 
 

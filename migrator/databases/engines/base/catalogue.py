@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -33,12 +33,25 @@ class TakenOff:
 
 @dataclass(frozen=True)
 class Counter:
-    """A table's generator of new keys, and the next value it will give."""
+    """A table's generator of new keys, the next value it will give, and the largest that is there."""
 
     table: str
     column: str
     next_value: int | None
+    largest: int | None
     problem: str | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it would give a key that is taken, or gives none any more."""
+        if self.next_value is None or self.largest is None:
+            return self.problem is not None
+        return self.next_value <= self.largest
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"{self.table}.{self.column}: {self.problem}"
+        return f"{self.table}.{self.column}: the next key would be {self.next_value}, and {self.largest} is taken"
 
 
 class Catalogue(Session):
@@ -48,8 +61,12 @@ class Catalogue(Session):
     restores_by_table: ClassVar[bool] = False
 
     @abstractmethod
+    def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
+        """Describe the columns of each of these tables from the catalogue; none where there is no such table."""
+
     def stored_columns(self, table: str) -> dict[str, StoredColumn]:
-        """Describe the table's columns from the catalogue; empty where there is no such table."""
+        """Describe one table's columns as :meth:`stored_tables` does."""
+        return self.stored_tables([table])[table]
 
     def table_names(self) -> list[str]:
         """List the database's tables, views left out."""
@@ -68,9 +85,12 @@ class Catalogue(Session):
         """Name the foreign keys that act on the rows pointing into these tables when a row is deleted under a run."""
         return []
 
-    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        """List the foreign keys and indexes that can be taken off a table, in the order in which they have to go."""
-        return []
+    @abstractmethod
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+        """List the foreign keys of tables, and the indexes of some, that can be taken off, in the order to do that in.
+
+        Foreign keys that do not bind while rows are loaded are given only where indexes are.
+        """
 
     @abstractmethod
     def unique_columns(self, table: str) -> list[Row]:
@@ -113,18 +133,23 @@ class Catalogue(Session):
         """Tell whether the index or constraint is there."""
         raise NotImplementedError
 
-    def enforces(self, table: str, reference: Reference) -> bool:
-        """Tell whether this database has held every row of a table against a foreign key, and does so with new ones."""
-        return False
+    def enforced(self, references: Sequence[tuple[str, Reference]]) -> list[bool]:
+        """Tell of foreign keys, each with its table, whether every row was held against them, and new ones will be."""
+        return [False] * len(references)
 
-    def counters(self, table: Table) -> list[Counter]:
-        """List the counters of a table; empty where it has none that a load leaves behind."""
-        return []
+    @abstractmethod
+    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+        """List the counters of tables, each with the largest key that is there."""
+
+    def largest(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Give the largest value of columns of whole numbers, each named with its table."""
+        queries = [(f"SELECT MAX({self.quote(column)}) FROM {self.quote(table)}", ()) for table, column in keys]
+        return [None if row[0] is None else int(row[0]) for row in self.fetch_each(queries)]
 
     def refresh_statistics(self, tables: Sequence[str]) -> None:
         """Let the query planner know what was loaded, where it would not soon find out by itself."""
         return
 
-    def reset_counter(self, counter: Counter) -> None:
-        """Set a counter so that the next key is one above the largest."""
+    def reset_counters(self, tables: Sequence[Table]) -> None:
+        """Set the counters that a load leaves behind so that the next key is one above the largest."""
         return

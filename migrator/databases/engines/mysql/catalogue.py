@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -13,11 +14,11 @@ from ..base.session import Row
 from .values import BLOBS, TEXTS
 
 COLUMNS_SQL = """
-SELECT column_name, data_type, column_type, is_nullable, column_default, extra, character_maximum_length,
+SELECT table_name, column_name, data_type, column_type, is_nullable, column_default, extra, character_maximum_length,
        character_octet_length, numeric_precision, numeric_scale, datetime_precision, collation_name,
        character_set_name, generation_expression
 FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = %s
+WHERE table_schema = DATABASE() AND table_name IN ({marks})
 ORDER BY ordinal_position
 """
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
@@ -28,11 +29,12 @@ class MySQLCatalogue(Catalogue):
 
     restores_by_table = True
 
-    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
-        return {row[0]: _stored_column(row) for row in self.fetch_all(COLUMNS_SQL, (table,))}
+    def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
+        rows = self._told_of_each(COLUMNS_SQL, tables)
+        return {table: {row[0]: _stored_column(row) for row in rows[table]} for table in tables}
 
     def room(self, table: str) -> int:
-        return int(self._told_of(table, "data_length") or 0)
+        return int(self._told_of("data_length", [table])[table] or 0)
 
     def triggers(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
@@ -41,18 +43,19 @@ class MySQLCatalogue(Catalogue):
         )
         return [f"{table}.{name}" for table, name in rows if table in set(tables)]
 
-    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        if not indexes:
-            return []
-        owner = self.identifier(table.name)
-        definition = self.fetch_all(f"SHOW CREATE TABLE {self.quote(table.name)}")[0][1]
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+        return [item for table in tables if table in with_indexes for item in self._removable(table)]
+
+    def _removable(self, table: str) -> list[TakenOff]:
+        owner = self.identifier(table)
+        definition = self.fetch_all(f"SHOW CREATE TABLE {self.quote(table)}")[0][1]
         found = [match for line in definition.split("\n") if (match := TABLE_LINE.match(line))]
         keys = [match for match in found if match["index"]]
         foreign = [match for match in found if match["what"].startswith("FOREIGN KEY")]
         # Put back in this order: a foreign key needs its index, and with checks off it is not looked at again.
         return [
             TakenOff(
-                table.name,
+                table,
                 FOREIGN_KEY,
                 match["name"].replace("``", "`"),
                 f"ALTER TABLE {owner} DROP FOREIGN KEY `{match['name']}`",
@@ -61,7 +64,7 @@ class MySQLCatalogue(Catalogue):
             for match in foreign
         ] + [
             TakenOff(
-                table.name,
+                table,
                 INDEX,
                 match["name"].replace("``", "`"),
                 f"ALTER TABLE {owner} DROP INDEX `{match['name']}`",
@@ -100,19 +103,38 @@ class MySQLCatalogue(Catalogue):
             )
         return bool(self.fetch_all(sql, (item.table, item.name)))
 
-    def counters(self, table: Table) -> list[Counter]:
-        value = self._told_of(table.name, "auto_increment")
-        return [] if value is None or len(table.key) != 1 else [Counter(table.name, table.key[0], int(value))]
+    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+        told = self._told_of("auto_increment", [table.name for table in tables])
+        keys = [(table.name, table.key[0]) for table in tables if told[table.name] is not None and len(table.key) == 1]
+        return [Counter(*key, told[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
 
-    def _told_of(self, table: str, what: str) -> int | None:
-        """Ask for what changes with a table's rows, and have MySQL look instead of remember."""
+    def _told_of(self, what: str, tables: Collection[str]) -> dict[str, int | None]:
+        """Ask for what changes with tables' rows, and have MySQL look instead of remember."""
         if not self.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
             self.execute("SET SESSION information_schema_stats_expiry = 0")
-        found: int | None = self.fetch_value(
-            f"SELECT {what} FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
-            (table,),
+        sql = (
+            f"SELECT table_name, {what} FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_name IN ({marks})"
         )
-        return found
+        rows = self._told_of_each(sql, tables)
+        values = {table: rows[table][0][0] if rows[table] else None for table in tables}
+        return {table: None if value is None else int(value) for table, value in values.items()}
+
+    def _told_of_each(self, sql: str, tables: Collection[str]) -> dict[str, list[Row]]:
+        """Put a query about tables by their names; it gives rows that begin with the name of their table."""
+        fold = str.lower if self.connection.features.ignores_table_name_case else str
+        found: defaultdict[str, list[Row]] = defaultdict(list)
+        for table, *row in self._told_by_name(sql, list(tables)) if tables else ():
+            found[fold(table)].append(tuple(row))
+        # MariaDB takes names in a list that differ in case for one, even where they are those of two tables.
+        for table in tables if len(tables) > 1 else ():
+            if fold(table) not in found:
+                rows = self._told_by_name(sql, [table])
+                found[fold(table)] = [row[1:] for row in rows if fold(row[0]) == fold(table)]
+        return {table: found[fold(table)] for table in tables}
+
+    def _told_by_name(self, sql: str, tables: Sequence[str]) -> list[Row]:
+        return self.fetch_all(sql.format(marks=", ".join(["%s"] * len(tables))), tables)
 
 
 def _stored_column(row: Row) -> StoredColumn:

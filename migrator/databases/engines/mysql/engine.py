@@ -229,7 +229,8 @@ class MySQL(Engine):
         self.fetch_value("SELECT RELEASE_LOCK(%s)", (self._lock_name(),))
 
     def workers(self) -> set[int]:
-        names = [f"{self._lock_name()}-{worker}" for worker in range(MOST_WORKERS)]
+        own = self._lock_name()
+        names = [f"{own}-{worker}" for worker in range(MOST_WORKERS)]
         (free,) = self.fetch_all(f"SELECT {', '.join(['IS_FREE_LOCK(%s)'] * len(names))}", names)
         return {worker for worker, is_free in enumerate(free) if not is_free}
 

@@ -8,6 +8,7 @@ import decimal
 import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from django.db import DatabaseError
@@ -30,10 +31,14 @@ class Inserts:
     """INSERT statements of many rows for one table, each as large as the server takes without effort."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
-        self._connection = engine.connection
+        self._engine, self._connection = engine, engine.connection
         names = ", ".join(engine.identifier(target.name) for target in targets)
         self._head = f"INSERT INTO {engine.identifier(table)} ({names}) VALUES\n".encode()
-        self.packet = int(engine.fetch_value("SELECT @@max_allowed_packet"))
+
+    @cached_property
+    def packet(self) -> int:
+        """The most bytes that the server takes in one statement."""
+        return int(self._engine.fetch_value("SELECT @@max_allowed_packet"))
 
     def send(self, *rows: bytes) -> tuple[int, int]:
         """Insert rows that are written as SQL, in pieces; return how many the server took, and their size."""

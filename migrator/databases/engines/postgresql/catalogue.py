@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from django.db.models import AutoField
 
-from ...tables import Column, Reference, StoredColumn, Table
+from ...tables import Reference, StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, Catalogue, Counter, TakenOff
 from ..base.session import Row
 
 COLUMNS_SQL = """
-SELECT a.attname, t.typname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+SELECT n.number, a.attname, t.typname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
        a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.atttypmod,
        t.typname = 'citext' OR COALESCE(NOT c.collisdeterministic, false)
-FROM pg_attribute a
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_attribute a ON a.attrelid = to_regclass(n.name)
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_collation c ON c.oid = a.attcollation
-WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
+WHERE a.attnum > 0 AND NOT a.attisdropped
+ORDER BY n.number, a.attnum
 """
 # Left on: whatever the catalogue's own definition would not bring back whole (a tablespace, a statistics target, …).
 FOREIGN_KEYS_SQL = """
-SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(c.oid), conname,
+SELECT n.number, conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(c.oid), conname,
        quote_literal(obj_description(c.oid, 'pg_constraint'))
-FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
-WHERE c.conrelid = to_regclass(%s) AND c.contype = 'f' AND c.conparentid = 0
-  AND pg_has_role(t.relowner, 'USAGE')
-ORDER BY conname
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_constraint c ON c.conrelid = to_regclass(n.name)
+JOIN pg_class t ON t.oid = c.conrelid
+WHERE c.contype = 'f' AND c.conparentid = 0 AND pg_has_role(t.relowner, 'USAGE')
+ORDER BY n.number, conname
 """
 INDEXES_SQL = """
-SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), x.relname,
+SELECT n.number, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), x.relname,
        quote_literal(obj_description(x.oid, 'pg_class'))
-FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
-WHERE i.indrelid = to_regclass(%s) AND t.relkind = 'r' AND i.indisvalid
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_index i ON i.indrelid = to_regclass(n.name)
+JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+WHERE t.relkind = 'r' AND i.indisvalid
   AND NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion AND NOT i.indisclustered
   AND NOT i.indisreplident AND x.reltablespace = 0 AND pg_has_role(t.relowner, 'USAGE')
   AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = i.indrelid)
   AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.oid AND a.attstattarget > 0)
   AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = x.oid)
-ORDER BY x.relname
+ORDER BY n.number, x.relname
 """
 # Left on: what anything else depends on (a view that groups by it, a foreign key that stays, …), what is published, and
 # what forbids more than other databases do.
@@ -78,20 +83,24 @@ SELECT EXISTS (
     SELECT 1 FROM pg_constraint c
     JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
     JOIN pg_attribute b ON b.attrelid = c.confrelid AND c.confkey = ARRAY[b.attnum]
-    WHERE c.contype = 'f' AND c.convalidated AND c.conrelid = to_regclass(%s) AND c.confrelid = to_regclass(%s)
-      AND a.attname = %s AND b.attname = %s
+    WHERE c.contype = 'f' AND c.convalidated
+      AND c.conrelid = to_regclass(n.name) AND c.confrelid = to_regclass(n.target)
+      AND a.attname = n.own AND b.attname = n.others
       AND NOT EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgconstraint = c.oid AND t.tgenabled <> 'O')
 )
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS n(name, target, own, others, number)
+ORDER BY n.number
 """
-SEQUENCE_SQL = """
+SEQUENCES_SQL = """
 SELECT COALESCE(
-    pg_get_serial_sequence(%s, %s),
+    pg_get_serial_sequence(n.name, n.keyed),
     (SELECT replace(substring(pg_get_expr(d.adbin, d.adrelid) FROM 'nextval\\(''(.*)''::regclass\\)'), '''''', '''')
      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-     WHERE a.attrelid = to_regclass(%s) AND a.attname = %s)
+     WHERE a.attrelid = to_regclass(n.name) AND a.attname = n.keyed)
 )
+FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS n(name, keyed, number)
+ORDER BY n.number
 """
-
 
 NAME = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
 TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({NAME}(?:\.{NAME})?)")
@@ -100,9 +109,15 @@ TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({NAME}(?:\.{NAME})?)")
 class PostgreSQLCatalogue(Catalogue):
     """The catalogue of PostgreSQL."""
 
-    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
-        rows = self.fetch_all(COLUMNS_SQL, (self.identifier(table),))
-        return {row[0]: _stored_column(row) for row in rows}
+    def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
+        names = list(tables)
+        found: dict[str, dict[str, StoredColumn]] = {name: {} for name in names}
+        for number, *row in self.fetch_all(COLUMNS_SQL, (self._identifiers(names),)):
+            found[names[number - 1]][row[0]] = _stored_column(row)
+        return found
+
+    def _identifiers(self, names: Iterable[str]) -> list[str]:
+        return [self.identifier(name) for name in names]
 
     def room(self, table: str) -> int:
         # Of a partitioned table all partitions: by itself it takes no room.
@@ -138,18 +153,20 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return [str(row[0]) for row in rows]
 
-    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        quoted = self.identifier(table.name)
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
         items = []
-        for owner, name, definition, plain, comment in self.fetch_all(FOREIGN_KEYS_SQL, (quoted,)):
-            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT {name}"
+        for number, owner, name, definition, plain, comment in self.fetch_all(
+            FOREIGN_KEYS_SQL, (self._identifiers(tables),)
+        ):
+            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
             put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
             if comment is not None:
                 put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
-            items.append(TakenOff(table.name, FOREIGN_KEY, plain, take_off, put_back))
-        for name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (quoted,)) if indexes else ():
+            items.append(TakenOff(tables[number - 1], FOREIGN_KEY, plain, take_off, put_back))
+        indexed = [table for table in tables if table in with_indexes]
+        for number, name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (self._identifiers(indexed),)):
             put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
-            items.append(TakenOff(table.name, INDEX, plain, f"DROP INDEX {name}", put_back))
+            items.append(TakenOff(indexed[number - 1], INDEX, plain, f"DROP INDEX IF EXISTS {name}", put_back))
         return items
 
     def unique_columns(self, table: str) -> list[Row]:
@@ -166,13 +183,17 @@ class PostgreSQLCatalogue(Catalogue):
                 put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
             if index_comment is not None:
                 put_back += f"; COMMENT ON INDEX {index} IS {index_comment}"
-            item = TakenOff(table.name, UNIQUE_KEY, plain, f"ALTER TABLE {owner} DROP CONSTRAINT {name}", put_back)
+            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
+            item = TakenOff(table.name, UNIQUE_KEY, plain, take_off, put_back)
             found[item] = frozenset(columns)
         return found
 
     def touched(self, item: TakenOff) -> frozenset[str]:
         # Each locks its own table and the one that it refers to.
         return frozenset(TOUCHED.findall(item.put_back))
+
+    def take_off(self, item: TakenOff) -> None:
+        self.execute(item.take_off.replace("%", "%%"))  # it says so itself: if it exists
 
     def exists(self, item: TakenOff) -> bool:
         table = self.identifier(item.table)
@@ -185,50 +206,69 @@ class PostgreSQLCatalogue(Catalogue):
             sql = "SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(%s) AND conname = %s)"
         return bool(self.fetch_value(sql, (table, item.name)))
 
-    def enforces(self, table: str, reference: Reference) -> bool:
-        names = (self.identifier(table), self.identifier(reference.target_table))
-        return bool(self.fetch_value(ENFORCED_SQL, (*names, reference.column, reference.target_column)))
+    def enforced(self, references: Sequence[tuple[str, Reference]]) -> list[bool]:
+        names = (
+            self._identifiers(table for table, _ in references),
+            self._identifiers(reference.target_table for _, reference in references),
+            [reference.column for _, reference in references],
+            [reference.target_column for _, reference in references],
+        )
+        return [bool(row[0]) for row in self.fetch_all(ENFORCED_SQL, names)]
 
-    def counters(self, table: Table) -> list[Counter]:
+    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+        keys, sequences = self._sequences(tables)
+        largest = self.largest(keys)
+        known = [sequence for sequence in sequences if sequence is not None]
+        select = "SELECT s.last_value, CASE WHEN s.is_called THEN p.seqincrement ELSE 0 END"
+        values = self.fetch_each(
+            [
+                (
+                    f"{select} FROM {sequence.replace('%', '%%')} s, pg_sequence p WHERE p.seqrelid = %s::regclass",
+                    [sequence],
+                )
+                for sequence in known
+            ]
+        )
+        next_values = {sequence: sum(row) for sequence, row in zip(known, values, strict=True)}
         return [
-            self._counter(table, column)
+            Counter(*key, next_values[sequence], last)
+            if sequence is not None
+            else Counter(*key, None, last, "no sequence belongs to the column")
+            for key, sequence, last in zip(keys, sequences, largest, strict=True)
+        ]
+
+    def _sequences(self, tables: Sequence[Table]) -> tuple[list[tuple[str, str]], list[str | None]]:
+        """Give the table and column of each generated key, and the names of their sequences as SQL has them."""
+        keys = [
+            (table.name, column.name)
+            for table in tables
             for column in table.columns
             if isinstance(column.field, AutoField)
             and column.name in table.key
             and not any(ref.column == column.name for ref in table.references)
         ]
+        names = [self.identifier(table) for table, _ in keys], [column for _, column in keys]
+        return keys, [row[0] for row in self.fetch_all(SEQUENCES_SQL, names)]
 
-    def _sequence(self, table: str, column: str) -> str | None:
-        quoted = self.identifier(table)
-        name = self.fetch_value(SEQUENCE_SQL, (quoted, column, quoted, column))
-        return None if name is None else str(name)
-
-    def _counter(self, table: Table, column: Column) -> Counter:
-        sequence = self._sequence(table.name, column.name)
-        if sequence is None:
-            return Counter(table.name, column.name, None, "no sequence belongs to the column")
-        value, called, step = self.fetch_all(
-            f"SELECT s.last_value, s.is_called, p.seqincrement FROM {sequence.replace('%', '%%')} s, pg_sequence p "
-            "WHERE p.seqrelid = %s::regclass",
-            (sequence,),
-        )[0]
-        return Counter(table.name, column.name, value + step if called else value)
+    def reset_counters(self, tables: Sequence[Table]) -> None:
+        # A sequence starts at 1: keys of zero and below never come from it.
+        set_value = "SELECT setval(%s, GREATEST(COALESCE(last, 1), 1), COALESCE(last, 0) >= 1)"
+        self.fetch_each(
+            [
+                (
+                    f"{set_value} FROM (SELECT max({self.quote(column)}) AS last FROM {self.quote(table)}) own",
+                    [sequence],
+                )
+                for (table, column), sequence in zip(*self._sequences(tables), strict=True)
+                if sequence is not None
+            ]
+        )
 
     def refresh_statistics(self, tables: Sequence[str]) -> None:
         self.execute(f"ANALYZE {', '.join(self.quote(table) for table in tables)}")
 
-    def reset_counter(self, counter: Counter) -> None:
-        if counter.problem:
-            return
-        sequence = self._sequence(counter.table, counter.column)
-        largest = f"(SELECT max({self.quote(counter.column)}) FROM {self.quote(counter.table)})"
-        # A sequence starts at 1: keys of zero and below never come from it.
-        self.fetch_value(
-            f"SELECT setval(%s, GREATEST(COALESCE({largest}, 1), 1), COALESCE({largest}, 0) >= 1)", (sequence,)
-        )
 
-
-def _stored_column(row: Row) -> StoredColumn:
+def _stored_column(row: Sequence[Any]) -> StoredColumn:
     name, type_name, declared, nullable, has_default, is_generated, modifier, ignores_case = row
     length = precision = scale = None
     if type_name in ("varchar", "bpchar") and modifier > 4:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...tables import StoredColumn, Table
 from ..base.catalogue import INDEX, Catalogue, Counter, TakenOff
@@ -15,7 +15,10 @@ SORTED_AT_ONCE = -2000
 class SQLiteCatalogue(Catalogue):
     """The catalogue of SQLite."""
 
-    def stored_columns(self, table: str) -> dict[str, StoredColumn]:
+    def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
+        return {table: self._stored_columns(table) for table in tables}
+
+    def _stored_columns(self, table: str) -> dict[str, StoredColumn]:
         rows = self.fetch_all(f"PRAGMA table_xinfo({self.quote(table)})")
         return {
             name: StoredColumn(
@@ -37,16 +40,17 @@ class SQLiteCatalogue(Catalogue):
         rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
         return [f"{table}.{name}" for table, name in rows if table in set(tables)]
 
-    def removable(self, table: Table, *, indexes: bool) -> list[TakenOff]:
-        if not indexes:
-            return []
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+        return [item for table in tables if table in with_indexes for item in self._removable(table)]
+
+    def _removable(self, table: str) -> list[TakenOff]:
         rows = self.fetch_all(
             "SELECT m.name, m.sql FROM sqlite_master m JOIN pragma_index_list(%s) l ON l.name = m.name "
             "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
-            (table.name,),
+            (table,),
         )
         drops = [(name, f"DROP INDEX {_quoted(name)}", sql) for name, sql in rows]
-        return [TakenOff(table.name, INDEX, *drop) for drop in drops]
+        return [TakenOff(table, INDEX, *drop) for drop in drops]
 
     def put_back(self, items: Sequence[TakenOff]) -> None:
         usual = self.fetch_value("PRAGMA cache_size")
@@ -67,11 +71,12 @@ class SQLiteCatalogue(Catalogue):
     def exists(self, item: TakenOff) -> bool:
         return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
 
-    def counters(self, table: Table) -> list[Counter]:
-        if len(table.key) != 1 or not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
+    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+        if not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
             return []
-        last = self.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = %s", (table.name,))
-        return [] if last is None else [Counter(table.name, table.key[0], last + 1)]
+        last: dict[str, int] = dict(self.fetch_all("SELECT name, seq FROM sqlite_sequence"))
+        keys = [(table.name, table.key[0]) for table in tables if table.name in last and len(table.key) == 1]
+        return [Counter(*key, last[key[0]] + 1, largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
 
 
 def _quoted(name: str) -> str:

@@ -1,0 +1,177 @@
+"""Many small tables cost few statements, for each takes a way to the server and back; what is asked stays exact."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.apps import apps
+from django.db import connections
+from django.db.models import QuerySet
+
+from migrator.databases.copy import batch_migrate
+from migrator.databases.engines.base import engine as base_engine
+from migrator.databases.engines.base import session
+from migrator.databases.engines.registry import engine_for
+from migrator.databases.journal import DONE, Journal
+from migrator.databases.tables import table_of
+from tests.servers.databases import PAIRS, Pair
+from tests.testapp.models import Article, AutoKey, CharValue, Empty, OddNames, SmallAutoKey, Tag, TreeNode
+
+from .snapshots import insert_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.servers.databases import FreshDatabases
+
+# Each engine once as source and once as destination, and PostgreSQL twice.
+FOUR_PAIRS = [PAIRS[1], PAIRS[4], PAIRS[5], PAIRS[6]]
+# For each of the tables of the test project, of which nearly all are empty. Foreign keys take most of them.
+MOST_STATEMENTS = 3
+
+
+class Statements:
+    """Counts and keeps what is executed over some connections."""
+
+    def __init__(self, *aliases: str) -> None:
+        self.texts: list[str] = []
+        self._aliases = aliases
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Statements:
+        for alias in self._aliases:
+            connections[alias].ensure_connection()
+            self._stack.enter_context(connections[alias].execute_wrapper(self._execute))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _execute(self, execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        self.texts.append(sql)
+        return execute(sql, *rest)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 7])
+def test_queries_that_go_together_give_their_own_rows_in_order(
+    alias: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ASKED_AT_ONCE", 3)
+    engine = engine_for(connections[alias])
+    asked: list[session.Query] = [
+        (f"SELECT '%%s {n}' AS a, %s AS b", (f"given {n}",)) if n % 2 else (f"SELECT '100 %% {n}' AS a, 'x' AS b", ())
+        for n in range(number)
+    ]
+    with Statements(alias) as statements:
+        found = engine.fetch_each(asked)
+    assert found == [(f"%s {n}", f"given {n}") if n % 2 else (f"100 % {n}", "x") for n in range(number)]
+    assert len(statements.texts) == (number + 2) // 3
+
+
+def test_tables_are_counted_exactly_whether_few_rows_or_many(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_engine, "COUNTED_TOGETHER", 5)
+    expected = {Tag: 4, Article: 5, CharValue: 6, AutoKey: 9, Empty: 0, OddNames: 0}
+    for model, rows in expected.items():
+        names = {"label": "x"} if model in (CharValue, AutoKey) else {"name": "x"}
+        insert_rows(model, alias, [{"id": n, **{k: f"{v} {n}" for k, v in names.items()}} for n in range(rows)])
+    engine = engine_for(connections[alias])
+    with Statements(alias) as statements:
+        assert engine.counts([model._meta.db_table for model in expected]) == {
+            model._meta.db_table: rows for model, rows in expected.items()
+        }
+    assert len(statements.texts) == 3  # all of them, and those with more than 5 rows
+    assert engine.counts([]) == {}
+
+
+def test_tables_that_are_not_there_have_no_columns_and_others_their_own(alias: str) -> None:
+    catalogue = engine_for(connections[alias]).catalogue
+    tables = [model._meta.db_table for model in (Tag, OddNames, OddNames.tags.through)]
+    found = catalogue.stored_tables([*tables, "not there", "odd % name", tables[0].upper() + "x"])
+    assert [list(found[table]) for table in tables] == [
+        [column.name for column in table_of(model).columns] for model in (Tag, OddNames, OddNames.tags.through)
+    ]
+    assert [found[name] for name in ("not there", "odd % name", tables[0].upper() + "x")] == [{}, {}, {}]
+    assert catalogue.stored_tables([]) == {}
+
+
+@pytest.mark.parametrize("ignores_case", [False, True])
+@pytest.mark.mysql
+def test_names_that_differ_in_case_are_those_of_two_tables_unless_the_server_takes_them_for_one(
+    databases: FreshDatabases, ignores_case: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.fresh("mysql_a")
+    connection = connections["mysql_a"]
+    monkeypatch.setitem(connection.features.__dict__, "ignores_table_name_case", ignores_case)
+    engine = engine_for(connection)
+    if not ignores_case:
+        engine.execute("CREATE TABLE tESTAPP_tag (other INT)")
+    found = engine.catalogue.stored_tables(["testapp_tag", "tESTAPP_tag", "TESTAPP_TAG"])
+    own = ["id", "name"]
+    assert [list(columns) for columns in found.values()] == ([own] * 3 if ignores_case else [own, ["other"], []])
+
+
+@pytest.mark.parametrize("pair", FOUR_PAIRS, ids=str, indirect=True)
+def test_empty_tables_cost_next_to_nothing(pair: Pair) -> None:
+    insert_rows(Tag, pair.source, [{"id": 1, "name": "a"}])
+    with Statements(pair.source, pair.dest) as statements:
+        outcome = batch_migrate(source=pair.source, dest=pair.dest, replace=pair.dest)
+    assert outcome.exit_code == 0
+    tables = len(outcome.plan.tables)
+    assert tables > 80
+    sent = [text for text in statements.texts if not text.startswith("PRAGMA")]  # which ask a file and no server
+    assert len(sent) < MOST_STATEMENTS * tables
+
+
+@pytest.mark.parametrize("pair", FOUR_PAIRS, ids=str, indirect=True)
+def test_an_empty_table_is_recorded_as_done_with_all_its_keys(pair: Pair) -> None:
+    insert_rows(Tag, pair.source, [{"id": 1, "name": "a"}])
+    labels = ["testapp.Tag", "testapp.AutoKey"]
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, keep_journal=True)
+    assert outcome.exit_code == 0
+    journal = Journal(pair.dest)
+    (chunk,) = journal.chunks(AutoKey._meta.db_table)
+    assert (chunk.state, chunk.rows_read, chunk.bounds().lower, chunk.bounds().upper) == (DONE, 0, None, None)
+    assert journal.is_complete([Tag._meta.db_table, AutoKey._meta.db_table])
+
+
+def test_tables_of_one_chunk_are_recorded_once_and_those_that_are_cut_stay_as_they_are(alias: str) -> None:
+    journal = Journal(alias)
+    journal.begin({}, [], empties=False)
+    first = journal.add_whole({"a": False, "b": True})
+    assert {name: [chunk.state for chunk in chunks] for name, chunks in first.items()} == {
+        "a": ["pending"],
+        "b": [DONE],
+    }
+    again = journal.add_whole({"a": True, "b": False, "c %s": False})
+    assert list(again) == ["c %s"]
+    assert [chunk.state for chunk in journal.chunks("a") + journal.chunks("b")] == ["pending", DONE]
+    assert [chunk.pk for chunk in journal.chunks("c %s")] == [chunk.pk for chunk in again["c %s"]]
+    journal.drop()
+
+
+@pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[4], PAIRS[6]], ids=str, indirect=True)
+def test_indexes_stay_on_where_few_rows_come(pair: Pair) -> None:
+    insert_rows(TreeNode, pair.source, [{"id": n, "name": "x", "parent_id": None} for n in range(1, 1_001)])
+    insert_rows(Tag, pair.source, [{"id": 1, "name": "x"}])
+    insert_rows(Article, pair.source, [{"id": n, "name": "x"} for n in range(1, 1_000)])
+    rows = [{"id": n, "article_id": n, "tag_id": 1} for n in range(1, 1_000)]
+    insert_rows(Article.tags.through, pair.source, rows)
+    plan = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True).plan
+    assert {item.table for item in plan.taken_off if item.kind == "index"} == {TreeNode._meta.db_table}
+
+
+def test_counters_of_many_tables_are_those_of_each(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ASKED_AT_ONCE", 2)
+    insert_rows(AutoKey, alias, [{"id": 7, "label": "x"}])
+    insert_rows(SmallAutoKey, alias, [{"id": 5, "label": "x"}])
+    tables = [table_of(model) for model in apps.get_app_config("testapp").get_models(include_auto_created=True)]
+    catalogue = engine_for(connections[alias]).catalogue
+    catalogue.reset_counters(tables)
+    together = catalogue.counters(tables)
+    assert together == [counter for table in tables for counter in catalogue.counters([table])]
+    found = {counter.table: (counter.next_value, counter.largest) for counter in together}
+    assert found[AutoKey._meta.db_table] == (8, 7)
+    assert found[SmallAutoKey._meta.db_table] == (6, 5)
+    assert QuerySet(AutoKey, using=alias).count() == 1
