@@ -7,7 +7,7 @@ but for documents of JSON: they are read in the order of the keys, beside checks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -32,7 +32,9 @@ from .comparing import (
     sides,
 )
 from .engines.base.engine import Engine
-from .tables import Kind, Table
+from .tables import Kind, StoredColumn, Table
+
+_Stored = Mapping[str, StoredColumn]
 
 BY_CHECKSUM, BY_ROW, SAMPLED, NOT_COMPARED = "checksum", "rows", "sample", "not compared"
 EQUAL, DIFFERENT, UNCHECKED = "equal", "different", "unchecked"
@@ -119,15 +121,15 @@ class Contents:
 
 
 def compare_contents(
-    pairings: Iterable[Pairing], *, sample: Sample | None, chunk_size: int, most: int, progress: Progress
+    pairings: Sequence[Pairing], *, sample: Sample | None, chunk_size: int, most: int, progress: Progress
 ) -> tuple[Contents, ...]:
     """Compare the rows of tables: all of them in chunks of ``chunk_size``, or a sample.
 
     Of each table ``most`` rows that differ are listed, and all are counted.
     """
     found = []
-    for pairing in pairings:
-        comparison = _Comparison(pairing, most, progress)
+    for pairing, stored in zip(pairings, _stored(pairings), strict=True):
+        comparison = _Comparison(pairing, most, progress, stored=stored)
         with pairing.source.reading_everything(), pairing.dest.reading_everything():
             found.append(comparison.sampled(sample) if sample else comparison.all_rows(chunk_size))
     return tuple(found)
@@ -149,6 +151,14 @@ def range_prover(pairing: Pairing) -> Callable[[Bounds], int | None] | None:
     return _Comparison(pairing, 0, Progress()).range_prover()
 
 
+def _stored(pairings: Sequence[Pairing]) -> Iterator[tuple[_Stored, _Stored]]:
+    """Describe the tables of pairings, which are of the same two databases, on both sides."""
+    if pairings:
+        names = [pairing.table.name for pairing in pairings]
+        here, there = (side.catalogue.stored_tables(names) for side in (pairings[0].source, pairings[0].dest))
+        yield from ((here[name], there[name]) for name in names)
+
+
 class _Comparison:
     """The comparison of one table."""
 
@@ -158,10 +168,12 @@ class _Comparison:
         most: int,
         progress: Progress,
         each: Callable[[RowDifference], None] = lambda difference: None,
+        *,
+        stored: tuple[_Stored, _Stored] | None = None,
     ) -> None:
         self._pairing, self._most, self._progress, self._each = pairing, most, progress, each
         source, dest, table = pairing.source, pairing.dest, pairing.table
-        self._stored = source.catalogue.stored_columns(table.name), dest.catalogue.stored_columns(table.name)
+        self._stored = stored or next(_stored([pairing]))
         self._lacking = [
             f"{engine.alias!r} lacks {column.name!r}"
             for engine, stored in zip((source, dest), self._stored, strict=True)

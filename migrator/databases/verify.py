@@ -80,8 +80,8 @@ def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[Counter, ...]:
 def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verification:
     """Compare the counts of two databases, and look at the second one's counters and references."""
     there = _present(dest, tables)
-    dangling = find_dangling(Twins(dest), there, {})
     source_rows, dest_rows = source.counts(_names(_present(source, tables))), dest.counts(_names(there))
+    dangling = find_dangling(Twins(dest), there, dest_rows)
     counts = tuple(
         TableCount(table.label, table.name, source_rows.get(table.name), dest_rows.get(table.name)) for table in tables
     )

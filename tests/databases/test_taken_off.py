@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.errors import MigratorError
 from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import Article, Constrained, TextValue, TreeNode
+from tests.testapp.models import Article, Constrained, Tag, TextValue, TreeNode
 
 from .snapshots import differences, insert_rows, snapshot
 
