@@ -162,6 +162,25 @@ def test_indexes_stay_on_where_few_rows_come(pair: Pair) -> None:
     assert {item.table for item in plan.taken_off if item.kind == "index"} == {TreeNode._meta.db_table}
 
 
+@pytest.mark.postgresql
+def test_a_sequence_of_two_tables_goes_on_above_the_keys_of_both(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "postgresql_b")
+    insert_rows(AutoKey, "sqlite_a", [{"id": 70, "label": "x"}])
+    insert_rows(Tag, "sqlite_a", [{"id": 5, "name": "x"}])
+    with connections["postgresql_b"].cursor() as cursor:
+        for model in (AutoKey, Tag):
+            table = model._meta.db_table
+            cursor.execute(f"ALTER TABLE {table} ALTER id DROP IDENTITY IF EXISTS")
+            cursor.execute("CREATE SEQUENCE IF NOT EXISTS common")
+            cursor.execute(f"ALTER TABLE {table} ALTER id SET DEFAULT nextval('common'::regclass)")
+    for labels in (["testapp.AutoKey", "testapp.Tag"], ["testapp.Tag", "testapp.AutoKey"]):
+        outcome = batch_migrate(source="sqlite_a", dest="postgresql_b", labels=labels, replace="postgresql_b")
+        assert outcome.exit_code == 0
+        with connections["postgresql_b"].cursor() as cursor:
+            cursor.execute("SELECT nextval('common')")
+            assert cursor.fetchone() == (71,)
+
+
 def test_counters_of_many_tables_are_those_of_each(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "ASKED_AT_ONCE", 2)
     insert_rows(AutoKey, alias, [{"id": 7, "label": "x"}])

@@ -28,6 +28,7 @@ CATALOGUE = {
 JOURNAL = {
     "the run is recorded": ("begin", 1),
     "the run is copying": ("set_state", 1),
+    "tables of one chunk are recorded": ("add_whole", 1),
     "a table's chunks are recorded": ("add_chunks", 4),
     "a chunk is recorded as done": ("save", 9),
     "the run is finishing": ("set_state", 2),

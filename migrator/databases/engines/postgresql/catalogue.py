@@ -251,16 +251,17 @@ class PostgreSQLCatalogue(Catalogue):
         return keys, [row[0] for row in self.fetch_all(SEQUENCES_SQL, names)]
 
     def reset_counters(self, tables: Sequence[Table]) -> None:
+        largest: dict[str, list[str]] = {}  # by sequence, for tables may have one in common
+        for (table, column), sequence in zip(*self._sequences(tables), strict=True):
+            if sequence is not None:
+                query = f"SELECT max({self.quote(column)})::bigint AS one FROM {self.quote(table)}"
+                largest.setdefault(sequence, []).append(query)
         # A sequence starts at 1: keys of zero and below never come from it.
-        set_value = "SELECT setval(%s, GREATEST(COALESCE(last, 1), 1), COALESCE(last, 0) >= 1)"
+        set_value = "SELECT setval(%s, GREATEST(COALESCE(max(one), 1), 1), COALESCE(max(one), 0) >= 1)"
         self.fetch_each(
             [
-                (
-                    f"{set_value} FROM (SELECT max({self.quote(column)}) AS last FROM {self.quote(table)}) own",
-                    [sequence],
-                )
-                for (table, column), sequence in zip(*self._sequences(tables), strict=True)
-                if sequence is not None
+                (f"{set_value} FROM ({' UNION ALL '.join(queries)}) each_one", [sequence])
+                for sequence, queries in largest.items()
             ]
         )
 
