@@ -43,12 +43,12 @@ def _count(
             _table_count(planned, planned.source_rows, _count_added(ends, planned), rejected) for planned in plan.tables
         )
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
-    small = [name for name in rows if rows[name] <= COUNTED_TOGETHER]
-    questions = [[name] for name in rows if rows[name] > COUNTED_TOGETHER] + ([small] if small else [])
-    answers = [dest.ask(partial(Engine.counts, tables=names), max(map(rows.__getitem__, names))) for names in questions]
+    large = {name for name in rows if rows[name] > COUNTED_TOGETHER}
+    each = {name: dest.ask(partial(Engine.count, table=name), rows[name]) for name in large}
+    together = dest.ask(partial(Engine.counts, tables=[name for name in rows if name not in large]))
 
     def counts() -> tuple[TableCount, ...]:
-        dest_rows = {name: count for answer in answers for name, count in answer().items()}
+        dest_rows = together() | {name: answer() for name, answer in each.items()}
         return tuple(
             _table_count(planned, _count_source(ends.source, planned), dest_rows[planned.table.name], rejected)
             for planned in plan.tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, AutoKey, CharValue, Empty, OddNames, SmallAutoKey, Tag, TreeNode
 
 from .snapshots import insert_rows
+from .test_resume import Trap, in_a_process_of_its_own, wait_until_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +136,26 @@ def test_an_empty_table_is_recorded_as_done_with_all_its_keys(pair: Pair) -> Non
     (chunk,) = journal.chunks(AutoKey._meta.db_table)
     assert (chunk.state, chunk.rows_read, chunk.bounds().lower, chunk.bounds().upper) == (DONE, 0, None, None)
     assert journal.is_complete([Tag._meta.db_table, AutoKey._meta.db_table])
+
+
+@pytest.mark.parametrize("model", [AutoKey, CharValue], ids=str)
+@pytest.mark.parametrize("pair", FOUR_PAIRS, ids=str, indirect=True)
+def test_rows_that_come_into_an_empty_table_before_the_run_goes_on_are_copied(pair: Pair, model: Any) -> None:
+    insert_rows(Tag, pair.source, [{"id": n, "name": f"x {n}"} for n in range(1, 10)])
+    arguments: dict[str, Any] = {"labels": ["testapp.Tag", model._meta.label], "chunk_size": 3}
+
+    def run() -> None:
+        with connections[pair.dest].execute_wrapper(Trap(2, "UPDATE .migrator_chunk")):
+            batch_migrate(source=pair.source, dest=pair.dest, **arguments)
+
+    assert in_a_process_of_its_own(run) == -signal.SIGKILL
+    wait_until_free(pair)
+    (chunk,) = Journal(pair.dest).chunks(model._meta.db_table)
+    assert chunk.state == DONE
+    insert_rows(model, pair.source, [{"id": n, "label": f"x {n}"} for n in range(1, 5)])
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, resume=True, **arguments)
+    assert outcome.exit_code == 0
+    assert QuerySet(model, using=pair.dest).count() == 4
 
 
 def test_tables_of_one_chunk_are_recorded_once_and_those_that_are_cut_stay_as_they_are(alias: str) -> None:

@@ -15,7 +15,7 @@ Query = tuple[str, Sequence[Any]]
 FIRST_FETCH = 1
 LARGEST_FETCH = 500
 FETCH_BYTES = 4 * 1024 * 1024
-ASKED_AT_ONCE = 100
+ASKED_AT_ONCE = 100  # short queries in one statement
 
 
 class Session:
