@@ -260,7 +260,8 @@ def test_a_key_is_followed_in_a_table_that_nobody_analyzed(databases: FreshDatab
         before = engine.fetch_value(reads)
         assert len(list(find_bounds(engine, "testapp_tag", ["id"], 20_000, 4_000, None))) == 5
         assert engine.fetch_value(reads) == before
-        engine.fetch_all("SELECT count(*) FROM testapp_tag")
+        # No index has both columns: where earlier rows have left much room in the table, a mere count reads an index.
+        engine.fetch_all("SELECT max(id + length(name)) FROM testapp_tag")
         assert engine.fetch_value(reads) == before + 1  # whoever reads all of a table may do so again
 
 
