@@ -148,6 +148,26 @@ def test_takes_fewer_rows_at_once_when_they_grow(source: PostgreSQL) -> None:
     assert max(len(rows) for rows in later) <= 4 * 1024 * 1024 // 200_000
 
 
+@pytest.mark.parametrize(("length", "kind"), [(1, ""), (1, "PARTITION BY RANGE (n)"), (1500, "")])
+def test_narrow_rows_are_read_many_at_once_from_the_first(source: PostgreSQL, length: int, kind: str) -> None:
+    other = connections[PAIR.source].copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE plain (n integer, t text) {kind}")
+            if kind:
+                cursor.execute("CREATE TABLE part PARTITION OF plain FOR VALUES FROM (0) TO (1000)")
+            cursor.execute("INSERT INTO plain SELECT n, repeat('x', %s) FROM generate_series(1, 700) AS n", [length])
+            cursor.execute("ANALYZE plain")
+            connections[PAIR.source].commit()  # a later snapshot
+            sizes = [len(rows) for rows in source.stream_table("plain", "SELECT * FROM plain ORDER BY n", [])]
+            connections[PAIR.source].commit()
+            cursor.execute("DROP TABLE plain")
+    finally:
+        other.close()
+    is_streamed = length == 1 and postgresql._can_stream_batches()
+    assert sizes == ([500, 200] if is_streamed else [1, 8, 64, 500, 127])
+
+
 def test_later_chunks_bring_what_the_first_brings(databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every edge value of every type of field is read the same way, whichever chunk it is in."""
     databases.fresh(*PAIR)

@@ -127,6 +127,16 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return int(self.fetch_value(sql, (self.identifier(table),) * 2))
 
+    def row_size(self, table: str) -> int | None:
+        """Tell about how many bytes a row takes, as far as the server keeps count of the rows."""
+        size: int | None = self.fetch_value(
+            "SELECT (sum(pg_table_size(oid)) / nullif(sum(greatest(reltuples, 0)), 0))::bigint FROM pg_class "
+            "WHERE relkind = 'r' AND (oid = to_regclass(%s) "
+            "OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s))))",
+            (self.identifier(table),) * 2,
+        )
+        return size
+
     def triggers(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
             "SELECT t.tgrelid::regclass::text || '.' || t.tgname FROM pg_trigger t "

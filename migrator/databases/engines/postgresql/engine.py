@@ -47,6 +47,8 @@ SESSION_SETTINGS = {
 # A pooler may answer a little before it can lend the session to the next who asks.
 POOLER_SECONDS = 0.05
 POOLER_ATTEMPTS = 4
+# Rows of no more bytes on average are read many at once from the first on; larger ones may be stored compressed.
+NARROW_BYTES = 500
 # Types whose binary form is the same in every version, and in every database.
 BINARY_TYPES = frozenset((
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
@@ -74,6 +76,7 @@ class PostgreSQL(Engine):
     catalogue_class = PostgreSQLCatalogue
     digests_class = PostgreSQLDigests
     lines_class = PostgreSQLLines
+    catalogue: PostgreSQLCatalogue
     can_be_filled_side_by_side = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -281,17 +284,22 @@ class PostgreSQL(Engine):
                 yield rows
 
     def stream_table(self, table: str, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
-        known = self._fitting.get(table)
-        if known is None or not _can_stream_batches():
-            batches = self.stream(sql, params)
-        else:
-            batches = self._stream_batches(sql, params, known)
+        known = self._known_fitting(table) if _can_stream_batches() else None
+        batches = self.stream(sql, params) if known is None else self._stream_batches(sql, params, known)
         fitting = known or LARGEST_FETCH
         with contextlib.closing(batches):
             for rows in batches:
                 fitting = min(fitting, next_fetch(rows, LARGEST_FETCH))
                 yield rows
         self._fitting[table] = fitting
+
+    def _known_fitting(self, table: str) -> int | None:
+        """Return how many rows of a table fit in a batch; ``None`` where that has to be found out by reading them."""
+        if table not in self._fitting:
+            size = self.catalogue.row_size(table)
+            if size is not None and size <= NARROW_BYTES:
+                self._fitting[table] = LARGEST_FETCH
+        return self._fitting.get(table)
 
     def _stream_batches(self, sql: str, params: Sequence[Any], size: int) -> Generator[list[Row]]:
         """Let the server go on with a query while its rows are worked with; a cursor waits to be asked for the next."""
