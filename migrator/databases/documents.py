@@ -24,8 +24,8 @@ class Document:
         return isinstance(other, Document) and mean_the_same(self._text, other._text)
 
 
-_read_json = json.JSONDecoder().decode
-_in_key_order = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True).encode
+# Reads numbers as bytes, which nothing else is read as: equal only to one that is spelled alike.
+_read_quickly = json.JSONDecoder(parse_float=str.encode, parse_int=str.encode).raw_decode
 
 
 def mean_the_same(one: str, other: str) -> bool:
@@ -33,7 +33,8 @@ def mean_the_same(one: str, other: str) -> bool:
     if one == other:
         return True
     with suppress(ValueError):  # quick, and proves only that they are
-        if _in_key_order(_read_json(one)) == _in_key_order(_read_json(other)):
+        (read, end), (other_read, other_end) = _read_quickly(one), _read_quickly(other)
+        if read == other_read and end == len(one) and other_end == len(other):
             return True
     try:
         return bool(_parsed(one) == _parsed(other))

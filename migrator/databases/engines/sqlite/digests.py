@@ -10,7 +10,7 @@ from ...tables import Column, Kind, StoredColumn
 from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
 from ..base.session import Row
 from .functions import MOST_ARGUMENTS, register
-from .values import CLASSES, nul_condition
+from .values import CLASSES, declared_digits, nul_condition, shortest_decimal
 
 
 class SQLiteDigests(Digests):
@@ -27,7 +27,7 @@ class SQLiteDigests(Digests):
             case Kind.FLOAT:
                 return f"migrator_float({name})"
             case Kind.DECIMAL:
-                return f"migrator_decimal({name}, {getattr(column.field, 'decimal_places', 0)})"
+                return _decimal(name, column)
             case Kind.UUID:
                 return f"lower(replace({name}, '-', ''))"
             case Kind.DATE | Kind.ADDRESS:
@@ -88,7 +88,18 @@ def _as_stored(name: str) -> str:
     return f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) WHEN 'blob' THEN hex({name}) ELSE {name} END"
 
 
+def _decimal(name: str, column: Column) -> str:
+    digits, places = declared_digits(column)
+    any_number = f"migrator_decimal({name}, {places})"
+    if (shortest := shortest_decimal(name, digits, places)) is None:
+        return any_number
+    text, is_right = shortest
+    return f"CASE WHEN {is_right} THEN {text} ELSE {any_number} END"
+
+
 def _to_microseconds(name: str, length: int) -> str:
     """Give a fraction of a second all its digits: without any it is stored when all are zero."""
+    whole = length - len(".000000")
     filled = f"substr({name} || CASE WHEN instr({name}, '.') THEN '' ELSE '.' END || '000000', 1, {length})"
-    return f"CASE WHEN length({name}) > {length} THEN {name} ELSE {filled} END"
+    most = f"WHEN {length} THEN {name} WHEN {whole} THEN {name} || '.000000'"
+    return f"CASE length({name}) {most} ELSE CASE WHEN length({name}) > {length} THEN {name} ELSE {filled} END END"

@@ -51,6 +51,8 @@ STORAGE: Mapping[str, str] = {
     "blob": "binary",
     **dict.fromkeys(INTEGERS, "integer"),
 }
+# A smaller number than this negative power of ten is printed with an exponent.
+MOST_ZEROS = 4
 SPELLED = (Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DECIMAL, Kind.DURATION, Kind.UUID)
 # What SQLite stores a value of each kind as (typeof()), and conditions for values that are none of the kind.
 CLASSES: Mapping[Kind, str] = {
@@ -241,14 +243,31 @@ def _exact_decimal(name: str, digits: int, places: int) -> str | None:
     A quotient of two whole numbers is the double that is next to it, and that is how a decimal is stored. No other one
     of so few digits is as close to it, and they are fewer than those that SQLite spells right.
     """
-    whole, power = min(digits, DIGITS - 1) - places, f"1e{places}"
+    whole, power = _whole_digits(digits, places), f"1e{places}"
     is_next = f"round({name} * {power}) / {power} = {name}"
     return None if whole < 0 else f"{name} BETWEEN -1e{whole} AND 1e{whole} AND {is_next}"
+
+
+def _whole_digits(digits: int, places: int) -> int:
+    return min(digits, DIGITS - 1) - places
 
 
 def spelled_decimal(name: str, places: int) -> str:
     """Give the SQL for a number with so many decimals."""
     return f"printf('%%.{places}f', {name})"
+
+
+def shortest_decimal(name: str, digits: int, places: int) -> tuple[str, str] | None:
+    """Give the SQL for a number in as few digits as there can be, and the condition for the numbers it is right for.
+
+    There is none where a field of so many digits has no such numbers.
+    """
+    condition = _exact_decimal(name, digits, places)
+    if condition is None:
+        return None
+    if places > MOST_ZEROS:
+        condition += f" AND ({name} = 0 OR abs({name}) >= 1e-{MOST_ZEROS})"
+    return f"printf('%%.{_whole_digits(digits, places) + places + 1}g', {name} + 0.0)", condition  # -0.0 + 0.0 is 0
 
 
 def nul_condition(column: str) -> str:
