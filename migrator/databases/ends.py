@@ -136,11 +136,18 @@ def _fewer(engine: Engine, jobs: int, reason: str) -> Finding:
 
 
 def _check_distinct(ends: Ends) -> None:
-    same_vendor = ends.source.vendor == ends.dest.vendor
-    if same_vendor and ends.source.is_same_database(ends.dest):
+    source, dest = ends.source, ends.dest
+    if source.vendor != dest.vendor:
+        return
+    if source.is_same_database(dest):
         raise Refused(
-            f"{ends.source.alias!r} and {ends.dest.alias!r} are the same database "
-            f"({ends.dest.describe().database!r}). Nothing was written. Correct DATABASES."
+            f"{source.alias!r} and {dest.alias!r} are the same database ({dest.describe().database!r}). "
+            "Nothing was written. Correct DATABASES."
+        )
+    if source.follows(dest):
+        raise Refused(
+            f"{source.alias!r} is a replica of {dest.alias!r}: what a run writes there comes here as well, so that it "
+            "would empty its own source. Nothing was written. Name another destination."
         )
 
 

@@ -253,6 +253,10 @@ class Engine(Session, ABC):
     def is_same_database(self, other: Engine) -> bool:
         """Probe whether two connections of this engine reach the same physical database."""
 
+    def follows(self, other: Engine) -> bool:
+        """Tell whether this is a replica of the other, a database of this engine: what is written there comes here."""
+        return False
+
     @abstractmethod
     def lock(self) -> bool:
         """Take the lock that keeps a second run off this destination; ``False`` where another run holds it.

@@ -16,6 +16,7 @@ from ....links import is_on_this_machine
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from . import replication
 from .catalogue import MySQLCatalogue
 from .digests import MySQLDigests
 from .lines import MySQLLines
@@ -211,6 +212,9 @@ class MySQL(Engine):
             return not other.fetch_value("SELECT IS_FREE_LOCK(%s)", (name,))
         finally:
             self.fetch_value("SELECT RELEASE_LOCK(%s)", (name,))
+
+    def follows(self, other: Engine) -> bool:
+        return replication.follows(self, other)
 
     def _lock_name(self) -> str:
         # Such locks are the whole server's, and their names hold 64 characters.

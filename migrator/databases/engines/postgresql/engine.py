@@ -20,6 +20,7 @@ from ...tables import StoredColumn
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
+from . import replication
 from .catalogue import PostgreSQLCatalogue
 from .digests import PostgreSQLDigests
 from .lines import PostgreSQLLines
@@ -237,6 +238,9 @@ class PostgreSQL(Engine):
             return True
         finally:
             self.fetch_value("SELECT pg_advisory_unlock(%s)", (number,))
+
+    def follows(self, other: Engine) -> bool:
+        return replication.follows(self, other)
 
     def _lock_key(self) -> int:
         return RUN_LOCK if self.worker is None else RUN_LOCK + 1 + self.worker

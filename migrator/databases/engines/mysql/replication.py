@@ -1,0 +1,52 @@
+"""MySQL and MariaDB: which server is a replica of which."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError
+
+from ..base.session import Session
+
+# By domain, the server and the number of the last transaction.
+Positions = dict[int, tuple[int, int]]
+
+
+def follows(session: Session, other: Session) -> bool:
+    """Tell whether one server repeats what is written to the other, as far as this may be asked."""
+    if session.fetch_value("SELECT DATABASE()") != other.fetch_value("SELECT DATABASE()"):
+        return False
+    if session.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
+        return _follows_mariadb(session, other)
+    try:
+        found = session.fetch_value(
+            "SELECT COUNT(*) FROM performance_schema.replication_connection_status "
+            "WHERE service_state = 'ON' AND source_uuid = %s",
+            (other.fetch_value("SELECT @@server_uuid"),),
+        )
+    except DatabaseError:  # this user may not read that, or the other is a MariaDB
+        return False
+    return bool(found)
+
+
+def _follows_mariadb(session: Session, other: Session) -> bool:
+    """Compare positions: a replica is where its primary was, and never ahead of it.
+
+    Servers that only happen to have the same number may be taken for such a pair.
+    """
+    running = session.fetch_all("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+    if not (running and int(running[0][1])):
+        return False
+    try:
+        written = _positions(str(other.fetch_value("SELECT @@gtid_binlog_pos")))
+    except DatabaseError:  # the other is a MySQL
+        return False
+    repeated = _positions(str(session.fetch_value("SELECT @@gtid_slave_pos")))
+    return any(
+        domain in written and written[domain][0] == server and number <= written[domain][1]
+        for domain, (server, number) in repeated.items()
+    )
+
+
+def _positions(text: str) -> Positions:
+    """Read a list like ``0-1-270,1-2-15`` (MariaDB manual, "Global Transaction ID")."""
+    parts = (tuple(map(int, gtid.split("-"))) for gtid in text.split(",") if gtid)
+    return {domain: (server, number) for domain, server, number in parts}
