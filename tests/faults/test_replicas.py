@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connections
 
 from settings.base import database_from_url
+from tests.databases.test_retry import At
 from tests.management.running import another_alias, nothing_changes, run
 from tests.servers.base import DATABASE_PREFIX, PASSWORD, USER, Server
 from tests.servers.databases import FreshDatabases, Pair
@@ -60,6 +61,13 @@ class StandbyPostgreSQL(PostgreSQL):
         run_program([program, "promote", "--wait", "-D", "data"], self.directory, self.user)
 
 
+class ImpatientPostgreSQL(StandbyPostgreSQL):
+    """Waits for nobody who keeps it from following its primary."""
+
+    def command(self) -> list[str | Path]:
+        return [*super().command(), "-c", "max_standby_streaming_delay=0"]
+
+
 class PrimaryMariaDB(MariaDB):
     """Lets the user of the tests follow it."""
 
@@ -104,16 +112,18 @@ class ReplicaMariaDB(PrimaryMariaDB):
 
 
 Replica = StandbyPostgreSQL | ReplicaMariaDB
-SERVERS: dict[str, tuple[type[Server], type[StandbyPostgreSQL] | type[ReplicaMariaDB]]] = {
+Servers = tuple[type[Server], type[StandbyPostgreSQL] | type[ReplicaMariaDB]]
+SERVERS: dict[str, Servers] = {
     "postgresql": (PrimaryPostgreSQL, StandbyPostgreSQL),
     "mysql": (PrimaryMariaDB, ReplicaMariaDB),
 }
+IMPATIENT: dict[str, Servers] = {"impatient": (PrimaryPostgreSQL, ImpatientPostgreSQL)}
 
 
 @pytest.fixture(params=SERVERS)
 def replica(request: pytest.FixtureRequest, databases: FreshDatabases) -> Iterator[Replica]:
     """Start a primary with rows, and its replica: databases by the names of `primary` and `replica`."""
-    of_primary, of_replica = SERVERS[request.param]
+    of_primary, of_replica = (SERVERS | IMPATIENT)[request.param]
     if of_primary.find() is None:
         pytest.skip(f"there is no {request.param} to start here")
     with started(of_primary(), "primary") as primary:
@@ -144,10 +154,19 @@ def make_tables(alias: str) -> None:
 
 def wait_until_it_follows() -> None:
     """Wait until the replica has all rows of its primary."""
+    wait_until(lambda: counts("primary") == counts("replica"))
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS_TO_FOLLOW
-    while counts("primary") != counts("replica"):
+    while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def is_any(cursor: Any, sql: str) -> bool:
+    cursor.execute(sql)
+    return bool(cursor.fetchone()[0])
 
 
 def counts(alias: str) -> list[int] | None:
@@ -173,6 +192,37 @@ def test_is_the_source_of_a_move(databases: FreshDatabases) -> None:
     oracle = Oracle(pair)
     assert_ended(run(*words(pair, "--jobs", "2", "--verify", "full")), 0)
     oracle.assert_complete()
+
+
+@pytest.mark.parametrize("replica", IMPATIENT, indirect=True)
+@pytest.mark.usefixtures("replica")
+def test_ends_a_run_that_keeps_it_from_following(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_b")
+    oracle = Oracle(Pair("replica", "sqlite_b"))
+
+    def make_a_conflict() -> None:
+        with connections["primary"].cursor() as cursor:
+            cursor.execute("UPDATE testapp_tag SET name = 'another ' || id")
+            cursor.execute("VACUUM FULL testapp_tag")
+            cursor.execute("SELECT pg_current_wal_lsn()")
+            written = cursor.fetchone()[0]
+        other = connections["replica"].copy()
+        try:
+            with other.cursor() as cursor:
+                wait_until(lambda: is_any(cursor, f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
+        finally:
+            other.close()
+
+    said = run(*words(oracle.pair, "--dry-run"))
+    assert_ended(said, 0)
+    assert "Note: replica: It is a standby: " in said.out
+    assert "it waits for 0 (max_standby_streaming_delay)" in " ".join(said.out.split())
+    with connections["sqlite_b"].execute_wrapper(At(5, "migrator_chunk", make_a_conflict)):
+        ended = run(*words(oracle.pair))
+    assert_ended(
+        ended, 1, "The link to the source 'replica' is lost, and its snapshot with it.", "--resume", "--cleanup"
+    )
+    oracle.assert_goes_on()
 
 
 @pytest.mark.usefixtures("replica")

@@ -134,7 +134,7 @@ class PostgreSQL(Engine):
 
     def open_source(self, readers: int = 0) -> None:
         self._begin_reading()
-        self.execute("SELECT 1")  # the first query is what takes the snapshot
+        self.snapshot_note = replication.patience_note(self)  # the first query is what takes the snapshot
         if readers:
             self._snapshot = self._export_snapshot()
             self.readers = readers

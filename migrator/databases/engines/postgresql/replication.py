@@ -24,6 +24,24 @@ def follows(session: Session, other: Session) -> bool:
     return lineage is not None and lineage == _lineage(other)
 
 
+def patience_note(session: Session) -> str | None:
+    """Say how long a standby lets a snapshot hold it up; ``None`` for a primary, or a standby that goes to no end.
+
+    PostgreSQL manual, "Handling Query Conflicts".
+    """
+    if not session.fetch_value("SELECT pg_is_in_recovery()"):
+        return None
+    ((patience, tells_primary),) = session.fetch_all(
+        "SELECT current_setting('max_standby_streaming_delay'), current_setting('hot_standby_feedback')"
+    )
+    if patience == "-1" or tells_primary == "on":
+        return None
+    return (
+        "It is a standby: once rows that this run still reads are vacuumed at its primary, it waits for "
+        f"{patience} (max_standby_streaming_delay), and then ends the run. Set hot_standby_feedback there to on."
+    )
+
+
 def _lineage(session: Session) -> Row | None:
     try:
         return session.fetch_all(LINEAGE)[0]
