@@ -175,7 +175,9 @@ NUMBERS: Mapping[type[Model], Sequence[Edge]] = {
     models.MoneyDecimalValue: _named(
         None, *map(Decimal, ("0.00", "0.01", "-0.01", "1.10", "1.50", "100.00", "9999999.99", "-9999999.99"))
     ),
-    models.WholeDecimalValue: _named(None, *map(Decimal, ("0", "1", "-1", "999999999999999", "-999999999999999"))),
+    models.WholeDecimalValue: _named(
+        None, *map(Decimal, ("0", "1", "-1", "100000000000000", "999999999999999", "-999999999999999"))
+    ),
     models.FractionDecimalValue: _named(
         None,
         *map(Decimal, ("0.000000000000000", "0.000000000000001", "0.123456789012345", "-0.999999999999999")),
