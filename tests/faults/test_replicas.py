@@ -19,12 +19,15 @@ from tests.servers.base import DATABASE_PREFIX, PASSWORD, USER, Server
 from tests.servers.databases import FreshDatabases, Pair
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
+from tests.servers.process import free_port
 from tests.servers.process import run as run_program
 
 from .oracle import MODELS, Oracle, assert_ended, count_rows, fill, words
 
 NAME = f"{DATABASE_PREFIX}followed"
 SECONDS_TO_FOLLOW = 30
+# Debian's MariaDB brings it along.
+GALERA = Path("/usr/lib/galera/libgalera_smm.so")
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -109,6 +112,30 @@ class ReplicaMariaDB(PrimaryMariaDB):
     def become_a_primary(self, connection: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute("STOP SLAVE")
+
+
+class NodeMariaDB(MariaDB):
+    """A node of a Galera cluster: the first, or one that joins another."""
+
+    def __init__(self, joins: NodeMariaDB | None = None) -> None:
+        super().__init__()
+        self._joins = joins
+        self.cluster_port, self._transfer_port, self._late_transfer_port = free_port(), free_port(), free_port()
+
+    def command(self) -> list[str | Path]:
+        own = f"127.0.0.1:{self.cluster_port}"
+        options = {
+            "wsrep-on": "ON",
+            "wsrep-provider": str(GALERA),
+            "wsrep-provider-options": f"base_host=127.0.0.1;base_port={self.cluster_port};gmcast.listen_addr=tcp://{own};"
+            f"ist.recv_addr=127.0.0.1:{self._late_transfer_port}",
+            "wsrep-cluster-address": f"gcomm://127.0.0.1:{self._joins.cluster_port}" if self._joins else "gcomm://",
+            "wsrep-node-address": "127.0.0.1",
+            "wsrep-node-incoming-address": f"127.0.0.1:{self.port}",
+            "wsrep-sst-receive-address": f"127.0.0.1:{self._transfer_port}",
+            "binlog-format": "ROW",
+        }
+        return [*super().command(), *(f"--{name}={value}" for name, value in options.items())]
 
 
 Replica = StandbyPostgreSQL | ReplicaMariaDB
@@ -249,3 +276,19 @@ def test_may_be_moved_to_what_it_followed_once(replica: Replica) -> None:
     call_command("flush", database="primary", interactive=False, verbosity=0)
     assert_ended(run(*words(oracle.pair)), 0)
     oracle.assert_complete()
+
+
+@pytest.mark.skipif(not GALERA.exists() or MariaDB.find() is None, reason="there is no MariaDB with Galera here")
+def test_a_cluster_is_one_database_whichever_node_is_asked(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a")
+    fill("sqlite_a")
+    with started(NodeMariaDB(), "node") as first:
+        make_tables("node")
+        with started(NodeMariaDB(first), "other_node"):
+            oracle = Oracle(Pair("sqlite_a", "node"))
+            assert_ended(run(*words(oracle.pair)), 0)
+            oracle.assert_complete()
+            wait_until(lambda: counts("node") == counts("other_node"))
+            with nothing_changes("node", "other_node"):
+                finished = run(*words(Pair("node", "other_node"), "--replace", "other_node"))
+                assert_ended(finished, 1, "'node' and 'other_node' are the same database", "Nothing was written.")

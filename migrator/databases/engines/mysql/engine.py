@@ -209,9 +209,10 @@ class MySQL(Engine):
         name = f"migrator-probe-{random.SystemRandom().getrandbits(64):x}"
         self.fetch_value("SELECT GET_LOCK(%s, 0)", (name,))
         try:
-            return not other.fetch_value("SELECT IS_FREE_LOCK(%s)", (name,))
+            is_one_server = not other.fetch_value("SELECT IS_FREE_LOCK(%s)", (name,))
         finally:
             self.fetch_value("SELECT RELEASE_LOCK(%s)", (name,))
+        return is_one_server or replication.share_cluster(self, other)
 
     def follows(self, other: Engine) -> bool:
         return replication.follows(self, other)

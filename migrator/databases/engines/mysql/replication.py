@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: which server is a replica of which."""
+"""MySQL and MariaDB: which server is a replica of which, and which are one cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from ..base.session import Session
 
 # By domain, the server and the number of the last transaction.
 Positions = dict[int, tuple[int, int]]
+
+
+def share_cluster(session: Session, other: Session) -> bool:
+    """Tell whether both are nodes of one Galera cluster, each of which has what is written to any."""
+    cluster = _cluster(session)
+    return cluster is not None and cluster == _cluster(other)
+
+
+def _cluster(session: Session) -> str | None:
+    names = "'wsrep_connected', 'wsrep_cluster_state_uuid'"
+    found: dict[str, str] = dict(session.fetch_all(f"SHOW GLOBAL STATUS WHERE Variable_name IN ({names})"))
+    return found["wsrep_cluster_state_uuid"] if found.get("wsrep_connected") == "ON" else None
 
 
 def follows(session: Session, other: Session) -> bool:
