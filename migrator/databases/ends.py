@@ -147,7 +147,7 @@ def _check_distinct(ends: Ends) -> None:
     if source.follows(dest):
         raise Refused(
             f"{source.alias!r} is a replica of {dest.alias!r}: what a run writes there comes here as well, so that it "
-            "would empty its own source. Nothing was written. Name another destination."
+            "would overwrite its own source. Nothing was written. Name another destination, or another source."
         )
 
 

@@ -12,6 +12,8 @@ from ...tables import Reference, StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, Catalogue, Counter, TakenOff
 from ..base.session import Row
 
+# Of a partitioned table all partitions, too: by itself it takes no room.
+WITH_PARTITIONS = "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s))))"
 COLUMNS_SQL = """
 SELECT n.number, a.attname, t.typname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
        a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.atttypmod,
@@ -120,19 +122,15 @@ class PostgreSQLCatalogue(Catalogue):
         return [self.identifier(name) for name in names]
 
     def room(self, table: str) -> int:
-        # Of a partitioned table all partitions: by itself it takes no room.
-        sql = (
-            "SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE oid = to_regclass(%s) "
-            "OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)))"
-        )
+        sql = f"SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE {WITH_PARTITIONS}"
         return int(self.fetch_value(sql, (self.identifier(table),) * 2))
 
     def row_size(self, table: str) -> int | None:
         """Tell about how many bytes a row takes, as far as the server keeps count of the rows."""
+        # A partitioned table counts the rows of its partitions once more.
         size: int | None = self.fetch_value(
             "SELECT (sum(pg_table_size(oid)) / nullif(sum(greatest(reltuples, 0)), 0))::bigint FROM pg_class "
-            "WHERE relkind = 'r' AND (oid = to_regclass(%s) "
-            "OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s))))",
+            f"WHERE relkind = 'r' AND {WITH_PARTITIONS}",
             (self.identifier(table),) * 2,
         )
         return size
