@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..progress import Progress, Task
 from .checksums import Checksums
@@ -125,8 +125,10 @@ def compare_contents(
 ) -> tuple[Contents, ...]:
     """Compare the rows of tables: all of them in chunks of ``chunk_size``, or a sample.
 
-    Of each table ``most`` rows that differ are listed, and all are counted.
+    Of each table ``most`` rows that differ are listed, and all are counted. Generated columns are compared, too: there
+    it shows where an expression means something else to the other database.
     """
+    pairings = [replace(pairing, table=pairing.table.with_generated()) for pairing in pairings]
     found = []
     for pairing, stored in zip(pairings, _stored(pairings), strict=True):
         comparison = _Comparison(pairing, most, progress, stored=stored)

@@ -94,11 +94,22 @@ def contents_lines(contents: Sequence[Contents], *, with_values: bool) -> list[s
             f"{found.label}.{name}: NULL in {plural(one, 'row')} of the source, and in {other:,} of the destination."
             for name, (one, other) in found.nulls.items()
         ]
+        lines += [
+            f"{found.label}.{name} is computed by each database for itself: its expression gives something else there."
+            for name in _drifting(found)
+        ]
         if found.reason:
             lines.append(f"{found.label}: {found.reason}.")
         if found.equivalent:
             lines.append(f"{found.label}: {plural(found.equivalent, 'row')} spelled otherwise, with equal values.")
     return lines
+
+
+def _drifting(found: Contents) -> list[str]:
+    """Name the generated columns in which rows differ that have nothing else that does."""
+    generated = [column.attname for column in found.table.generated]
+    alone = {name for each in found.differences if {*each.fields} <= {*generated} for name in each.fields}
+    return [name for name in generated if name in alone]
 
 
 def _told(found: Contents, position: int, with_values: bool) -> str:

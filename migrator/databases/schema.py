@@ -61,6 +61,7 @@ def check_columns(
             yield from _missing(table, engine, catalogue[table.name], is_dest=engine is dest)
         if source_has[table.name] and dest_has[table.name]:
             yield from _surplus(table, source, dest, source_has[table.name], dest_has[table.name])
+            yield from _left_empty(table, dest, dest_has[table.name])
 
 
 def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool) -> Iterator[Finding]:
@@ -72,7 +73,7 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
             f"{way_on}, or leave the model out with --exclude.",
         )
         return
-    absent = [column.name for column in table.columns if column.name not in stored]
+    absent = [column.name for column in table.with_generated().columns if column.name not in stored]
     if absent:
         yield Finding(
             table.label,
@@ -89,7 +90,7 @@ def _surplus(
     source_stored: Mapping[str, StoredColumn],
     dest_stored: Mapping[str, StoredColumn],
 ) -> Iterator[Finding]:
-    known = {column.name for column in table.columns}
+    known = {column.name for column in table.with_generated().columns}
     unknown = [name for name, stored in source_stored.items() if name not in known and not stored.is_generated]
     if unknown:
         yield Finding(
@@ -108,6 +109,17 @@ def _surplus(
             table.label,
             f"columns of {dest.alias!r} need a value that the model does not give: {shortened(demanded)}",
             "Give them a default in the destination, or remove them.",
+        )
+
+
+def _left_empty(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+    generated = [stored[column.name] for column in table.generated if column.name in stored]
+    plain = [column.name for column in generated if not column.is_generated]
+    if plain:
+        yield Finding(
+            table.label,
+            f"{dest.alias!r} does not compute what it should, and nobody would fill it: {shortened(plain)}",
+            "Apply the project's migrations there, or leave the model out with --exclude.",
         )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from django.db.models import Field, ForeignKey, Model
+from django.db.models import Field, ForeignKey, GeneratedField, Model
 
 
 class Kind(enum.StrEnum):
@@ -97,7 +97,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Table:
-    """One concrete table, read and written column by column."""
+    """One concrete table, read and written column by column.
+
+    Each database computes the ``generated`` columns for itself: they are compared, and never written.
+    """
 
     label: str
     name: str
@@ -105,6 +108,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     references: tuple[Reference, ...]
+    generated: tuple[Column, ...] = ()
 
     def column(self, name: str) -> Column:
         """Return the column of that name in the database."""
@@ -113,6 +117,10 @@ class Table:
     @property
     def refers_to_itself(self) -> bool:
         return any(reference.target_table == self.name for reference in self.references)
+
+    def with_generated(self) -> Table:
+        """Give the table with all that can be read of it as its columns."""
+        return replace(self, columns=(*self.columns, *self.generated))
 
 
 @dataclass(frozen=True)
@@ -135,9 +143,17 @@ class StoredColumn:
 
 
 def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:
-    """Follow foreign keys to the field whose type a column has (``ForeignKey.get_col`` does the same)."""
+    """Follow foreign keys to the field whose type a column has (``ForeignKey.get_col`` does the same).
+
+    Of a generated column that is its output field, which belongs to no model by itself.
+    """
     while isinstance(field, ForeignKey):
         field = field.target_field
+    if isinstance(field, GeneratedField):
+        output = cast("Field[Any, Any]", field.output_field).clone()
+        output.set_attributes_from_name(field.name)
+        output.model, output.column = field.model, field.column
+        return output
     return field
 
 
@@ -150,10 +166,10 @@ def kind_of(field: Field[Any, Any]) -> Kind:
     return KINDS.get(field.get_internal_type(), Kind.OTHER)
 
 
-def _columns(model: type[Model]) -> tuple[Column, ...]:
+def _columns(model: type[Model], *, generated: bool) -> tuple[Column, ...]:
     columns = []
     for field in model._meta.local_concrete_fields:
-        if getattr(field, "generated", False):
+        if field.generated is not generated:
             continue
         source = converting_field(field)
         columns.append(Column(str(field.column), field.attname, source, kind_of(source), nullable=bool(field.null)))
@@ -183,7 +199,8 @@ def table_of(model: type[Model]) -> Table:
         label=meta.label,
         name=meta.db_table,
         model=model,
-        columns=_columns(model),
+        columns=_columns(model, generated=False),
         key=key if set(key) <= names else (),
         references=_references(model),
+        generated=_columns(model, generated=True),
     )

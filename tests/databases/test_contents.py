@@ -36,6 +36,7 @@ from tests.testapp.models import (
     CharValue,
     Comment,
     CompositeKey,
+    Counted,
     DateTimeKey,
     DateTimeValue,
     DecimalKey,
@@ -313,6 +314,18 @@ def test_compares_files_with_texts_that_are_none(databases: FreshDatabases) -> N
     assert (found.method, found.checked) == ("checksum", 39)
 
 
+@pytest.mark.parametrize("mode", ["sample", "full"])
+def test_sees_where_a_generated_column_is_computed_otherwise(pair: Pair, mode: str) -> None:
+    fill_both(pair, Counted, [{"id": number, "width": number, "height": 2} for number in (1, 2, 3)])
+    (same,) = contents_of(compare(pair, Counted, mode=mode)).values()
+    assert (same.status, same.checked, same.equivalent) == ("equal", 3, 0)
+    stored = "STORED" if pair.dest.startswith("postgresql") else "VIRTUAL"
+    sql(pair.dest, "ALTER TABLE {0} DROP COLUMN area", Counted)
+    sql(pair.dest, f"ALTER TABLE {{0}} ADD COLUMN area bigint GENERATED ALWAYS AS (width + height) {stored}", Counted)
+    (found,) = contents_of(compare(pair, Counted, mode=mode)).values()
+    assert named(found.differences) == {("changed", "1", "area"), ("changed", "3", "area")}
+
+
 def test_compares_two_empty_tables(pair: Pair) -> None:
     result = compare(pair, IntegerValue, FloatValue)
     assert [(found.status, found.checked) for found in result.verification.contents] == [("equal", 0)] * 2
@@ -478,6 +491,18 @@ def test_writes_one_document_for_programs(sqlite: Pair) -> None:
             "diffs": [{"pk": "2", "kind": "changed", "fields": ["value"]}],
         }
     ]  # fmt: skip
+
+
+def test_says_that_a_database_computes_a_generated_column_for_itself(sqlite: Pair) -> None:
+    fill_both(sqlite, Counted, [{"id": number, "width": number, "height": 2} for number in (1, 2, 3)])
+    told = "testapp.Counted.area is computed by each database for itself: its expression gives something else there."
+    sql(sqlite.dest, "UPDATE {0} SET width = 7 WHERE id = 3", Counted)
+    finished = run(*words(sqlite, "testapp.Counted", "--mode", "full"))
+    assert "testapp.Counted 3: changed: width, area\n" in finished.out
+    assert told not in finished.out
+    sql(sqlite.dest, "ALTER TABLE {0} DROP COLUMN area", Counted)
+    sql(sqlite.dest, "ALTER TABLE {0} ADD COLUMN area bigint GENERATED ALWAYS AS (width) VIRTUAL", Counted)
+    assert told in run(*words(sqlite, "testapp.Counted", "--mode", "full")).out
 
 
 def test_shows_keys_of_sessions_as_digests(sqlite: Pair) -> None:

@@ -227,6 +227,22 @@ def test_computed_columns_are_no_columns_too_many(databases: FreshDatabases, eng
     assert not any("column" in note for note in notes(finished))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("is_there", [False, True], ids=["missing", "plain"])
+def test_refuses_a_destination_that_does_not_compute_a_column(
+    databases: FreshDatabases, engine: str, is_there: bool
+) -> None:
+    pair = Pair("sqlite_a", f"{engine}_b")
+    databases.fresh(*pair)
+    execute(pair.dest, "ALTER TABLE testapp_counted DROP COLUMN area")
+    if is_there:
+        execute(pair.dest, "ALTER TABLE testapp_counted ADD COLUMN area bigint")
+    (finding,) = refused(pair, "testapp.Counted")
+    missing = f"table 'testapp_counted' of {pair.dest!r} lacks the columns area. "
+    plain = f"{pair.dest!r} does not compute what it should, and nobody would fill it: area. "
+    assert finding.startswith(f"testapp.Counted: {plain if is_there else missing}")
+
+
 # -- what is left out -----------------------------------------------------------------------------------------------
 
 
