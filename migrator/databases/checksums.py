@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 from django.db import DatabaseError
 
 from .chunks import Bounds, conditions
 from .columns import RowTexts, Way
 from .comparing import Side, hold_the_same_documents
-from .engines.base.digests import Checksum
+from .engines.base.digests import Checksum, Digests
 from .engines.base.engine import Engine
+from .engines.base.session import Row
+from .parts import Parts
 
 # Smaller tables are compared before another process has begun.
 HELPED_ROWS = 50_000
 
-# Builds the query for a checksum of one of both databases, with this WHERE clause.
+T = TypeVar("T")
+# Builds the query for checksums of one of both databases, with this WHERE clause.
 Query = Callable[[Engine, str], str]
+# Reads what that query gives.
+Read = Callable[[Digests, Sequence[Row]], T]
 
 
 class Checksums:
@@ -62,10 +68,21 @@ class Checksums:
 
         if self._is_as_stored:
             try:
-                return self._ask_both(of_rows, bounds)
+                return self._ask_both(of_rows, _only_checksum, bounds)
             except DatabaseError:  # a row that is too large to be read so
                 self._is_as_stored = False
-        return self._ask_both(of_texts, bounds)
+        return self._ask_both(of_texts, _only_checksum, bounds)
+
+    def by_part(self, bounds: Bounds, parts: Parts) -> dict[Any, tuple[Checksum, Checksum]]:
+        """Add up the digests of a range on both sides, part by part."""
+        none, source = Checksum(0, 0), self._source.engine
+
+        def of_parts(engine: Engine, where: str) -> str:
+            text, part = (self.texts.here, parts.here) if engine is source else (self.texts.there, parts.there)
+            return engine.digests.checksum_query(text, self._table.name, where, part)
+
+        here, there = self._ask_both(of_parts, _by_part, bounds)
+        return {part: (here.get(part, none), there.get(part, none)) for part in here | there}
 
     def prove(self, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
         """Tell whether a range with these checksums holds the same values on both sides, documents included."""
@@ -80,26 +97,34 @@ class Checksums:
     def _adds_up_both(self) -> bool:
         return self._source.engine.adds_up_here and self._dest.engine.adds_up_here
 
-    def _ask_both(self, query: Query, bounds: Bounds) -> tuple[Checksum, Checksum]:
+    def _ask_both(self, query: Query, read: Read[T], bounds: Bounds) -> tuple[T, T]:
         """Ask both databases, at the same time if that saves any."""
         source, dest = self._source.engine, self._dest.engine
         if self._adds_up_both and self._helper is None:
-            return self._ask(source, query, bounds), self._ask(dest, query, bounds)
+            return self._ask(source, query, read, bounds), self._ask(dest, query, read, bounds)
         with _lent(dest), ThreadPoolExecutor(1) as pool:
-            there = pool.submit(self._ask_dest, query, bounds)
-            return self._ask(source, query, bounds), there.result()
+            there = pool.submit(self._ask_dest, query, read, bounds)
+            return self._ask(source, query, read, bounds), there.result()
 
-    def _ask_dest(self, query: Query, bounds: Bounds) -> Checksum:
+    def _ask_dest(self, query: Query, read: Read[T], bounds: Bounds) -> T:
         if self._helper is not None:
             try:
-                return self._ask(self._helper, query, bounds)
+                return self._ask(self._helper, query, read, bounds)
             except (DatabaseError, EOFError, OSError):  # what it fails at, the session itself is asked
                 self._helper = None
-        return self._ask(self._dest.engine, query, bounds)
+        return self._ask(self._dest.engine, query, read, bounds)
 
-    def _ask(self, engine: Engine, query: Query, bounds: Bounds) -> Checksum:
+    def _ask(self, engine: Engine, query: Query, read: Read[T], bounds: Bounds) -> T:
         where, params = conditions(engine, self._table.key, bounds, None)
-        return engine.digests.checksum(engine.fetch_all(query(engine, where), params)[0])
+        return read(engine.digests, engine.fetch_all(query(engine, where), params))
+
+
+def _only_checksum(digests: Digests, rows: Sequence[Row]) -> Checksum:
+    return digests.checksum(rows[0])
+
+
+def _by_part(digests: Digests, rows: Sequence[Row]) -> dict[Any, Checksum]:
+    return digests.checksums_by_part(rows)
 
 
 @contextmanager

@@ -285,11 +285,11 @@ def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowD
                 yield _changed(source, key, row, match)
 
 
-def digests(side: Side, text: str, bounds: Bounds) -> dict[Row, str | None]:
+def digests(side: Side, text: str, bounds: Bounds, restriction: Restriction | None) -> dict[Row, str | None]:
     """Read the digest of each row's text in a range, by its neutral key; None where the database can make none."""
     readings = [side.readings[position] for position in side.key_positions]
     columns = ", ".join([*(reading.expression for reading in readings), side.engine.digests.digest(text)])
-    where, params = conditions(side.engine, side.table.key, bounds, None)
+    where, params = conditions(side.engine, side.table.key, bounds, restriction)
     found = {}
     for batch in side.engine.stream(f"SELECT {columns} FROM {side.engine.quote(side.table.name)}{where}", params):
         for *key, digest in batch:

@@ -32,9 +32,11 @@ from .comparing import (
     sides,
 )
 from .engines.base.engine import Engine
+from .parts import FEWEST_ROWS, Parts, parts_of_numbers, parts_of_texts
 from .tables import Kind, StoredColumn, Table
 
 _Stored = Mapping[str, StoredColumn]
+_Restrictions = tuple[Restriction | None, Restriction | None]
 
 BY_CHECKSUM, BY_ROW, SAMPLED, NOT_COMPARED = "checksum", "rows", "sample", "not compared"
 EQUAL, DIFFERENT, UNCHECKED = "equal", "different", "unchecked"
@@ -187,6 +189,8 @@ class _Comparison:
             self._left, self._right = sides(table, source, dest, own, other, pairing.mappings)
         for engine in (source, dest):
             engine.digests.prepare()
+        # Until a range differs in most of its parts: to look for them costs as much as its checksum did.
+        self._differs_in_few = True
 
     def all_rows(self, chunk_size: int) -> Contents:
         """Compare every row."""
@@ -320,16 +324,43 @@ class _Comparison:
             found.missing, found.extra = max(here.rows - there.rows, 0), max(there.rows - here.rows, 0)
             found.changed = min(here.rows, there.rows)
             found.reason = f"{NO_KEY}: at most so many differ"
-        elif max(here.rows, there.rows) <= MOST_DIGESTS and not checksums.texts.without:
-            self._by_digest(checksums.texts, bounds, found)
+        elif suspects := self._suspects(checksums, bounds, max(here.rows, there.rows)):
+            self._by_digest(checksums.texts, bounds, *suspects, found)
             found.checked += here.rows
             task.advance(here.rows)
         else:
             self._by_row(bounds, restriction, restriction, found, task)
 
-    def _by_digest(self, texts: RowTexts, bounds: Bounds, found: Contents) -> None:
-        """Read the digests of a range's rows from both sides, and compare the rows whose digests differ."""
-        here, there = digests(self._left, texts.here, bounds), digests(self._right, texts.there, bounds)
+    def _suspects(self, checksums: Checksums, bounds: Bounds, rows: int) -> _Restrictions | None:
+        """Give conditions on both sides that all rows meet which differ in a range with so many ``rows``.
+
+        ``None`` where those would be too many rows to hold their digests in memory, or there are none of all columns.
+        """
+        if checksums.texts.without:
+            return None
+        if self._differs_in_few and rows >= FEWEST_ROWS and (parts := self._parts(bounds, rows)):
+            sums = checksums.by_part(bounds, parts)
+            differing = {part: both for part, both in sums.items() if not both[0].proves(both[1])}
+            suspects = sum(max(here.rows, there.rows) for here, there in differing.values())
+            self._differs_in_few = 2 * suspects <= rows
+            if self._differs_in_few and suspects <= MOST_DIGESTS and None not in differing:
+                return parts.chosen(differing)
+        return (None, None) if rows <= MOST_DIGESTS else None
+
+    def _parts(self, bounds: Bounds, rows: int) -> Parts | None:
+        """Cut a range into parts, if its keys allow it."""
+        source, dest, key = self._pairing.source, self._pairing.dest, self._pairing.table.key
+        if self._has_numbers_for_keys:
+            return parts_of_numbers(source, dest, key[0], bounds, rows) if len(key) == 1 else None
+        texts = self._texts(key)
+        return parts_of_texts(source, dest, texts, rows) if texts and not texts.without else None
+
+    def _by_digest(
+        self, texts: RowTexts, bounds: Bounds, one: Restriction | None, other: Restriction | None, found: Contents
+    ) -> None:
+        """Read the digests of rows in a range from both sides, and compare the rows whose digests differ."""
+        here = digests(self._left, texts.here, bounds, one)
+        there = digests(self._right, texts.there, bounds, other)
         suspects = [key for key, digest in here.items() if digest is None or there.get(key) != digest]
         suspects += [key for key in there if key not in here]
         before = found.differing

@@ -19,8 +19,8 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import checksums, move
-from migrator.databases.comparing import RowDifference
+from migrator.databases import checksums, contents, move
+from migrator.databases.comparing import RowDifference, digests
 from migrator.databases.contents import Contents
 from migrator.databases.copy import batch_migrate
 from migrator.databases.counting import Comparison, verify_counts
@@ -324,6 +324,52 @@ def test_sees_where_a_generated_column_is_computed_otherwise(pair: Pair, mode: s
     sql(pair.dest, f"ALTER TABLE {{0}} ADD COLUMN area bigint GENERATED ALWAYS AS (width + height) {stored}", Counted)
     (found,) = contents_of(compare(pair, Counted, mode=mode)).values()
     assert named(found.differences) == {("changed", "1", "area"), ("changed", "3", "area")}
+
+
+def indexed(model: type[Model], count: int) -> list[dict[str, Any]]:
+    """Rows of one of three kinds of keys: whole numbers with gaps on both sides of zero, UUIDs, and two columns."""
+    keys: dict[type[Model], list[dict[str, Any]]] = {
+        IntegerValue: [{"id": 3 * n - count, "value": n} for n in range(count)],
+        UUIDKey: [{"id": UUID(int=(n + 1) * 0x0123456789ABCDEF0123456789ABCD, version=4)} for n in range(count)],
+        TextKey: [{"code": f"c{n}"} for n in range(count)],
+        CompositeKey: [{"tenant": f"t{n % 7}", "number": n} for n in range(count)],
+    }
+    return [{**key, "label": f"row {n}"} for n, key in enumerate(keys[model])]
+
+
+@pytest.mark.parametrize("chunk_size", [1200, 10_000])
+@pytest.mark.parametrize("model", [IntegerValue, UUIDKey, TextKey, CompositeKey])
+def test_looks_only_at_the_parts_of_a_range_that_differ(
+    pair: Pair, model: type[Model], chunk_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = indexed(model, 2400)
+    keys = [text_of(value for name, value in row.items() if name not in ("label", "value")) for row in rows]
+    fill_both(pair, model, rows[:2] + rows[3:])
+    insert_rows(model, pair.source, [rows[2]])
+    sql(pair.dest, "UPDATE {0} SET label = 'changed' WHERE label = 'row 1100'", model)
+    sql(pair.source, "DELETE FROM {0} WHERE label = 'row 2399'", model)
+    read = []
+
+    def counted(*arguments: Any) -> Any:
+        found = digests(*arguments)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(contents, "digests", counted)
+    found = contents_of(compare(pair, model, chunk_size=chunk_size))[model._meta.label]
+    assert named(found.differences) == {
+        ("missing", keys[2], ""),
+        ("changed", keys[1100], "label"),
+        ("extra", keys[2399], ""),
+    }
+    assert sum(read) < len(rows)  # of both sides
+
+
+def test_goes_on_to_find_all_rows_where_most_parts_differ(pair: Pair) -> None:
+    many(pair, 2500)
+    sql(pair.dest, "UPDATE {0} SET value = -1 WHERE MOD(id, 10) = 0", IntegerValue)
+    found = contents_of(compare(pair, IntegerValue, chunk_size=1250))["testapp.IntegerValue"]
+    assert (found.changed, found.missing, found.extra, found.checked) == (250, 0, 0, 2500)
 
 
 def test_compares_two_empty_tables(pair: Pair) -> None:

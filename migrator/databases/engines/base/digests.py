@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -74,8 +74,11 @@ class Digests(Session, ABC):
         """Give the SQL for the SHA-256 digest of a text, in hexadecimal."""
 
     @abstractmethod
-    def checksum_query(self, text: str, table: str, where: str) -> str:
-        """Build the query for the sum of the digests of rows' texts, and for how many texts turned out as NULL."""
+    def checksum_query(self, text: str, table: str, where: str, part: str | None = None) -> str:
+        """Build the query for the sum of the digests of rows' texts, and for how many texts turned out as NULL.
+
+        With ``part``, an expression, for one such sum of each of its values: see :meth:`checksums_by_part`.
+        """
 
     def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
         """Build the query for the sum of digests of rows as they are stored.
@@ -87,6 +90,18 @@ class Digests(Session, ABC):
     @abstractmethod
     def checksum(self, row: Row) -> Checksum:
         """Read the one row of either query."""
+
+    def checksums_by_part(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
+        """Read all rows of a query by parts; an engine may give them otherwise than one by one, the part at the end."""
+        return {row[-1]: self.checksum(row[:-1]) for row in rows}
+
+    def part_of_number(self, name: str, width: int) -> str:
+        """Give the SQL for what ``width`` whole numbers next to each other have in common; around zero, more."""
+        return f"{self.quote(name)} - {self.quote(name)} %% {width}"
+
+    def part_of_text(self, text: str, digits: int) -> str:
+        """Give the SQL for one of 16 ** ``digits`` parts into which rows fall by a text."""
+        return f"substr({self.digest(text)}, 1, {digits})"
 
     def column_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for a proven column's part of a row's text, or ``None`` where no such text is known."""

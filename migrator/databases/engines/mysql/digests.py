@@ -58,14 +58,17 @@ class MySQLDigests(Digests):
     def digest(self, text: str) -> str:
         return f"SHA2({text}, 256)"
 
-    def checksum_query(self, text: str, table: str, where: str) -> str:
+    def checksum_query(self, text: str, table: str, where: str, part: str | None = None) -> str:
         # With LIMIT the digests are kept for the moment, where each sum would else have them made anew. Of a whole
         # table, which may be large, they would take a place of their own on the server's disk.
         kept = f" LIMIT {ALL}" if where else ""
-        digests = f"SELECT {self.digest(text)} AS digest FROM {self.quote(table)}{where}{kept}"
+        digest, rows = f"{self.digest(text)} AS digest", f"FROM {self.quote(table)}{where}{kept}"
         # CONV gives text, which SUM would turn into an inexact double.
         first, second = (f"SUM(CAST(CONV(SUBSTR(digest, {start}, 15), 16, 10) AS UNSIGNED))" for start in (1, 16))
-        return f"SELECT COUNT(*), {first}, {second}, COUNT(digest) FROM ({digests}) rows_"
+        sums = f"COUNT(*), {first}, {second}, COUNT(digest)"
+        if part is None:
+            return f"SELECT {sums} FROM (SELECT {digest} {rows}) rows_"
+        return f"SELECT {sums}, part FROM (SELECT {digest}, {part} AS part {rows}) rows_ GROUP BY part"
 
     def checksum(self, row: Row) -> Checksum:
         return Checksum.of_halves(*row)

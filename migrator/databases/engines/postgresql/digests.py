@@ -68,11 +68,14 @@ class PostgreSQLDigests(Digests):
     def digest(self, text: str) -> str:
         return f"encode(sha256(convert_to({text}, 'UTF8')), 'hex')"
 
-    def checksum_query(self, text: str, table: str, where: str) -> str:
+    def checksum_query(self, text: str, table: str, where: str, part: str | None = None) -> str:
         # OFFSET keeps the planner from writing the digest into both sums, to be made twice.
-        digests = f"SELECT ('x' || {self.digest(text)})::bit(120) AS digest FROM {self.quote(table)}{where} OFFSET 0"
+        digest, rows = f"('x' || {self.digest(text)})::bit(120) AS digest", f"FROM {self.quote(table)}{where} OFFSET 0"
         first, second = (f"sum(substring(digest FROM {start} FOR 60)::bigint)" for start in (1, 61))
-        return f"SELECT count(*), {first}, {second}, count(digest) FROM ({digests}) rows"
+        sums = f"count(*), {first}, {second}, count(digest)"
+        if part is None:
+            return f"SELECT {sums} FROM (SELECT {digest} {rows}) rows"
+        return f"SELECT {sums}, part FROM (SELECT {digest}, {part} AS part {rows}) rows GROUP BY part"
 
     def checksum(self, row: Row) -> Checksum:
         return Checksum.of_halves(*row)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 
@@ -70,8 +72,11 @@ class SQLiteDigests(Digests):
     def digest(self, text: str) -> str:
         return f"migrator_digest(CAST({text} AS BLOB))"
 
-    def checksum_query(self, text: str, table: str, where: str) -> str:
-        return f"SELECT migrator_checksum(CAST({text} AS BLOB)) FROM {self.quote(table)}{where}"
+    def checksum_query(self, text: str, table: str, where: str, part: str | None = None) -> str:
+        text = f"CAST({text} AS BLOB)"
+        # GROUP BY would sort the rows first.
+        added = f"migrator_checksum({text})" if part is None else f"migrator_checksums({part}, {text})"
+        return f"SELECT {added} FROM {self.quote(table)}{where}"
 
     def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
         if len(columns) > MOST_ARGUMENTS:
@@ -81,6 +86,10 @@ class SQLiteDigests(Digests):
 
     def checksum(self, row: Row) -> Checksum:
         return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL where there is no row
+
+    def checksums_by_part(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
+        ((text,),) = rows
+        return {part: self.checksum((checksum,)) for part, checksum in json.loads(text or "[]")}
 
 
 def _as_stored(name: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import decimal
+import json
 import marshal
 import math
 import sqlite3
+from collections import defaultdict
 from hashlib import sha256
 from typing import Any
 
@@ -22,6 +24,7 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function("migrator_decimal", 2, _decimal, deterministic=True)
     connection.create_function("migrator_digest", 1, _digest, deterministic=True)
     connection.create_aggregate("migrator_checksum", 1, _SumOfTexts)  # type: ignore[arg-type]
+    connection.create_aggregate("migrator_checksums", 2, _SumsByPart)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksum_of_rows", -1, _SumOfRows)  # type: ignore[arg-type]
 
 
@@ -40,6 +43,19 @@ class _SumOfTexts:
 
     def finalize(self) -> str:
         return f"{self._rows} {self._sum} {self._undigested}"
+
+
+class _SumsByPart:
+    """Adds up digests of texts by the part that each belongs to; gives JSON, a list of parts and their sums."""
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[Any, _SumOfTexts] = defaultdict(_SumOfTexts)
+
+    def step(self, part: Any, text: bytes | None) -> None:
+        self._sums[part].step(text)
+
+    def finalize(self) -> str:
+        return json.dumps([(part, added.finalize()) for part, added in self._sums.items()])
 
 
 class _SumOfRows:
