@@ -76,6 +76,6 @@ def batch_migrate(
             with open_ends(source, dest, settings):
                 pass  # tells whether they can be the ends of a move, before anything is created
             migrate_destination(dest, watcher)
-        with open_ends(source, dest, settings, jobs=choices.jobs_used, is_dry=dry_run) as ends:
+        with open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends:
             move = Move(ends, selection, choices, watcher, interrupts)
             return move.make(is_whole=not labels, will_migrate=migrate and dry_run)

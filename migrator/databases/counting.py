@@ -64,7 +64,7 @@ def verify_counts(
         raise UsageError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
     chosen = Sample(sample, secrets.randbelow(10**6) if seed is None else seed) if mode == "sample" else None
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
-    with open_for_reading(source, dest) as (left, right):
+    with open_for_reading(source, dest, selection.names) as (left, right):
         found = verify(left, right, selection.tables)
         if mode != "count":
             rows = {count.table: count.source_rows or 0 for count in found.counts}

@@ -73,8 +73,10 @@ def without_secrets(text: str, alias: str) -> str:
 
 
 @contextlib.contextmanager
-def open_ends(source: str, dest: str, settings: Settings, *, jobs: int = 1, is_dry: bool = False) -> Iterator[Ends]:
-    """Open both databases, the source read-only and in one snapshot, and close them whatever happens.
+def open_ends(
+    source: str, dest: str, settings: Settings, tables: Sequence[str] = (), *, jobs: int = 1, is_dry: bool = False
+) -> Iterator[Ends]:
+    """Open both databases, the source read-only and in one snapshot of ``tables``, and close them whatever happens.
 
     With ``jobs`` that many processes shall be able to read the snapshot; not so that anybody has to wait in a run that
     ``is_dry``. Raises :exc:`UsageError` or :exc:`Refused` where the two cannot be the ends of a move.
@@ -89,7 +91,7 @@ def open_ends(source: str, dest: str, settings: Settings, *, jobs: int = 1, is_d
         ends.dest.remember_session()
         _check_distinct(ends)
         fewer = _why_one_process(ends, is_dry=is_dry) if jobs > 1 else None
-        ends.source.open_source(readers=jobs if jobs > 1 and fewer is None else 0)
+        ends.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
         ends.dest.join(ends.source)
         ends.source.remember_session()
         possible = max(ends.source.readers, 1)
@@ -105,12 +107,20 @@ def open_ends(source: str, dest: str, settings: Settings, *, jobs: int = 1, is_d
 
 
 @contextlib.contextmanager
-def open_for_reading(*aliases: str) -> Iterator[list[Engine]]:
-    """Open databases that are only compared, each in a snapshot of its own."""
-    engines = [open_engine(alias) for alias in aliases]
+def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[list[Engine]]:
+    """Open two databases that are only compared, each in a snapshot of its own of these tables.
+
+    Raises :exc:`Refused` where both are the same one, which would equal itself whatever it holds.
+    """
+    engines = [open_engine(alias) for alias in (source, dest)]
     try:
+        if engines[0].vendor == engines[1].vendor and engines[0].is_same_database(engines[1]):
+            raise Refused(
+                f"{source!r} and {dest!r} are the same database ({engines[0].describe().database!r}), so a comparison "
+                "would prove nothing. Correct DATABASES."
+            )
         for engine in engines:
-            engine.open_source()
+            engine.open_source(tables)
         yield engines
     except Error as error:
         raise explained(error, engines) from error

@@ -74,7 +74,7 @@ def batch_migrate_models(
     lookups = dict(parse_filter(text) for text in filters)
     with (
         Interrupts() as interrupts,
-        open_ends(source, dest, settings, jobs=choices.jobs_used, is_dry=dry_run) as ends,
+        open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends,
     ):
         restrictions = restrictions_for(
             ends.source, [table.model for table in selection.tables], selection.named, lookups

@@ -30,6 +30,11 @@ class Selection:
     # The models that labels name, without those that come along with them.
     named: frozenset[type[Model]] = frozenset()
 
+    @property
+    def names(self) -> list[str]:
+        """The tables' names in the database."""
+        return [table.name for table in self.tables]
+
 
 def models_of(label: str) -> list[type[Model]]:
     """Find the models of ``app_label`` or ``app_label.Model``, automatic through models included.

@@ -6,7 +6,7 @@ import random
 import threading
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.models import QuerySet, Sum
 
 from tests.databases.test_retry import At, another_session, execute
@@ -72,4 +72,23 @@ def test_a_table_that_is_changed_after_the_snapshot_was_taken_stops_the_run_befo
     assert_ended(finished, 1, f"{oracle.pair.source!r}", "Table definition has changed")
     oracle.assert_untouched()
     assert run(*words(oracle.pair)).code == 0
+    oracle.assert_complete()
+
+
+@pytest.mark.parametrize("pair", [PAIRS[4]], ids=str, indirect=True)
+def test_a_table_that_is_about_to_be_emptied_is_copied_whole(oracle: Oracle) -> None:
+    """A snapshot of a moment before would see it empty, and call the copy of nothing complete."""
+    source, waited = oracle.pair.source, []
+
+    def empty() -> None:
+        with another_session(source) as other, other.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(OperationalError, match="lock timeout"):
+                cursor.execute("TRUNCATE testapp_rating")
+            waited.append(True)
+
+    # The snapshot is taken, and no table was looked at.
+    with connections[source].execute_wrapper(At(1, "pg_attribute", empty)):
+        assert move(oracle.pair).exit_code == 0
+    assert waited
     oracle.assert_complete()

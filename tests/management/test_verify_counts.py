@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished, run_manage
 from tests.servers.base import PASSWORD
-from tests.servers.databases import Pair
+from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import Article, Chapter, Empty, Hidden, Place, Restaurant, Tag
 
 from .running import another_alias, entry_of, error_in, execute, nothing_changes, run
@@ -345,3 +345,17 @@ def test_a_locked_file_is_told_in_one_line(sqlite: Pair) -> None:
             assert "database is locked" in finished.err
             assert finished.err.count("\n") == 1, finished.err
             assert finished.err.startswith("CommandError: ")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mode", ["count", "full"])
+def test_refuses_to_compare_a_database_with_itself(databases: FreshDatabases, engine: str, mode: str) -> None:
+    alias = f"{engine}_a"
+    databases.fresh(alias)
+    tags(alias, 3)
+    entry = entry_of(alias)
+    with another_alias("twin", **entry):
+        finished = compare(Pair(alias, "twin"), "--mode", mode)
+    assert finished.code == 1
+    assert f"'{alias}' and 'twin' are the same database (" in finished.err
+    assert finished.err.endswith("), so a comparison would prove nothing. Correct DATABASES.\n")

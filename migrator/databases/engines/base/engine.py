@@ -147,8 +147,8 @@ class Engine(Session, ABC):
         """Tell engine, version, database and host."""
 
     @abstractmethod
-    def open_source(self, readers: int = 0) -> None:
-        """Make the session read-only and begin the one snapshot that the run reads.
+    def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
+        """Make the session read-only and begin the one snapshot that the run reads, of these tables.
 
         So many ``readers`` in other processes shall be able to read that very snapshot.
         """

@@ -111,7 +111,7 @@ class MySQL(Engine):
     def has_later_twin(self) -> bool:
         return self._reads_snapshot  # no statement begins another snapshot of the same moment
 
-    def open_source(self, readers: int = 0) -> None:
+    def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         self._reads_snapshot = True
         self._open()
         if readers:

@@ -55,6 +55,12 @@ BINARY_TYPES = frozenset((
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
     "date", "time", "timestamp", "timestamptz", "interval", "uuid", "json", "jsonb", "inet",
 ))  # fmt: skip
+# Those of named tables that are there, as SQL has them, and that this role may lock against being rewritten.
+LOCKABLE = """
+    SELECT oid::regclass::text FROM pg_class
+    WHERE oid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n) AND relkind IN ('r', 'p')
+      AND has_table_privilege(oid, 'SELECT')
+"""
 # Every session that holds a lock on a table of the application in this database.
 BLOCKERS = """
     SELECT DISTINCT a.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'this machine'),
@@ -132,8 +138,8 @@ class PostgreSQL(Engine):
     def _process(self) -> int:
         return int(self.fetch_value("SELECT pg_backend_pid()"))
 
-    def open_source(self, readers: int = 0) -> None:
-        self._begin_reading()
+    def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
+        self._begin_reading(tables)
         self.snapshot_note = replication.patience_note(self)  # the first query is what takes the snapshot
         if readers:
             self._snapshot = self._export_snapshot()
@@ -156,12 +162,18 @@ class PostgreSQL(Engine):
             raise
         return other
 
-    def _begin_reading(self) -> None:
+    def _begin_reading(self, kept: Sequence[str] = ()) -> None:
+        """Begin a transaction that reads one snapshot, which its first query takes; nobody rewrites ``kept`` tables."""
         self._reads_snapshot = True
         self._open()
         self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        there = self.fetch_all(LOCKABLE, ([self.identifier(table) for table in kept],)) if kept else []
         self.connection.set_autocommit(False)
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if there:
+            # To a snapshot from before, a table that is emptied or rewritten looks empty (PostgreSQL's manual, 13.6).
+            names = ", ".join(name.replace("%", "%%") for (name,) in there)
+            self.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
 
     def can_join(self, reader: int) -> bool:
         return self._snapshot is not None

@@ -79,7 +79,7 @@ class SQLite(Engine):
         version = self.fetch_value("SELECT sqlite_version()")
         return Endpoint(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
 
-    def open_source(self, readers: int = 0) -> None:
+    def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         if readers:
             self.readers_note = f"{self.display_name} gives its snapshot to one session"
         if str(self.fetch_value("PRAGMA journal_mode")).lower() not in ("wal", "memory"):
