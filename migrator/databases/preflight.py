@@ -215,7 +215,7 @@ def _check_whole(
         yield Finding(
             ends.dest.alias,
             f"{outside} is not part of this run and points into tables that would be {fate}",
-            "Select it as well, or empty it yourself.",
+            "Select it as well, or empty it yourself: its rows would lose what they point at, or go with it.",
         )
 
 

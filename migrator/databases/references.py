@@ -86,11 +86,13 @@ def example_orphans(engine: Engine, table: Table, reference: Reference) -> tuple
 
 
 def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
-    """Name the tables outside of the selection whose rows point into it."""
+    """Name the tables outside of the selection whose rows point into it, also those that no model describes."""
     selected = {table.name for table in tables}
+    described: set[str] = set()
     found = []
     for model in apps.get_models(include_auto_created=True):
         table = table_of(model)
+        described.add(table.name)
         if table.name in selected or model._meta.proxy or model._meta.swapped:
             continue
         targets = sorted({ref.target_table for ref in constrained(table)} & selected)
@@ -102,6 +104,10 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         rows = dest.count(table.name, where)
         if rows:
             found.append(f"{table.label} ({plural(rows, 'row')} pointing into {', '.join(targets)})")
+    for owner, column, target in dest.catalogue.pointing_at(selected, but=described):
+        rows = dest.fetch_value(f"SELECT COUNT(*) FROM {owner} WHERE {column} IS NOT NULL")
+        if rows:
+            found.append(f"the table {owner} ({plural(rows, 'row')} pointing into {target})")
     return found
 
 

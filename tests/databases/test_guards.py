@@ -29,7 +29,7 @@ from migrator.databases.rows import batch_migrate_models
 from migrator.errors import MigratorError, Refused, UsageError
 from settings.base import ROOT
 from tests.manage import Finished
-from tests.management.running import another_alias, entry_of, error_in, nothing_changes, run
+from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.base import PASSWORD
 from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import Article, Chapter, Empty, OddNames, Place, Rating, Tag
@@ -523,8 +523,47 @@ def test_refuses_to_pull_the_ground_from_under_other_rows(pair: Pair) -> None:
     assert finished.code == 1
     assert "testapp.Chapter (1 row pointing into testapp_tag)" in finished.err.replace("1 rows", "1 row")
     assert "testapp.Rating (1 row pointing into testapp_tag)" in finished.err.replace("1 rows", "1 row")
-    assert "Select it as well, or empty it yourself." in finished.err
+    assert "Select it as well, or empty it yourself: " in finished.err
     assert error_in(finished).startswith("CommandError: Nothing was written.")
+
+
+@pytest.mark.parametrize("pair", TO_EACH_ENGINE, ids=str, indirect=True)
+@pytest.mark.parametrize("holds", [True, False], ids=["rows", "no rows"])
+def test_refuses_to_empty_what_a_table_without_a_model_points_at(pair: Pair, holds: bool) -> None:
+    """Its rows might go with those that they point at, and nobody would be told."""
+    tags(pair.source)
+    tags(pair.dest)
+    kind = "integer" if pair.dest.startswith("sqlite") else "bigint"
+    key = f"tag {kind} REFERENCES testapp_tag (id) ON DELETE CASCADE"
+    if pair.dest.startswith("mysql"):
+        key = f"tag {kind}, FOREIGN KEY (tag) REFERENCES testapp_tag (id) ON DELETE CASCADE"
+    execute(pair.dest, f"CREATE TABLE left_over ({key})")
+    execute(pair.dest, f"INSERT INTO left_over VALUES ({1 if holds else 'NULL'})")
+    finished = move(pair, "testapp.Tag", "--replace", pair.dest)
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM left_over")
+        assert cursor.fetchone()[0] == 1
+    if not holds:
+        assert finished.code == 0, finished.err
+        return
+    assert finished.code == 1
+    assert re.search(r"the table \W?left_over\W? \(1 row pointing into testapp_tag\) is not part of", finished.err)
+
+
+@pytest.mark.postgresql
+def test_refuses_to_empty_what_a_table_of_another_schema_points_at(databases: FreshDatabases) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    tags(pair.source)
+    tags(pair.dest)
+    execute(pair.dest, "CREATE SCHEMA theirs", "CREATE TABLE theirs.one (tag bigint REFERENCES testapp_tag (id))")
+    execute(pair.dest, "INSERT INTO theirs.one VALUES (1)")
+    try:
+        finished = move(pair, "testapp.Tag", "--replace", pair.dest)
+    finally:
+        execute(pair.dest, "DROP SCHEMA theirs CASCADE")
+    assert finished.code == 1
+    assert "the table theirs.one (1 row pointing into testapp_tag) is not part of this run" in finished.err
 
 
 def test_rows_of_the_selection_may_point_at_each_other(sqlite: Pair) -> None:

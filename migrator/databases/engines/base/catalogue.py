@@ -85,6 +85,21 @@ class Catalogue(Session):
         """Name the foreign keys that act on the rows pointing into these tables when a row is deleted under a run."""
         return []
 
+    def pointing_at(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
+        """Give the foreign keys that lead into these tables, except those of the tables ``but``.
+
+        Of each its table and column, as SQL has them, and the name of the table that it leads to.
+        """
+        found = []
+        names = sorted(set(self.table_names()).difference(but))
+        with self.connection.cursor() as cursor:
+            for name in names:
+                relations = self.connection.introspection.get_relations(cursor, name)
+                for column, (_, target, *_) in sorted(relations.items()):
+                    if target in tables:
+                        found.append((self.quote(name), self.quote(column), target))
+        return found
+
     @abstractmethod
     def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
         """List the foreign keys of tables, and the indexes of some, that can be taken off, in the order to do that in.

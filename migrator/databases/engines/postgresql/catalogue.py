@@ -25,6 +25,14 @@ LEFT JOIN pg_collation c ON c.oid = a.attcollation
 WHERE a.attnum > 0 AND NOT a.attisdropped
 ORDER BY n.number, a.attnum
 """
+POINTING_SQL = """
+SELECT n.number, c.conrelid::regclass::text, quote_ident(a.attname)
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_constraint c ON c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = to_regclass(n.name)
+JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+WHERE c.conrelid <> ALL(SELECT to_regclass(o) FROM unnest(%s::text[]) o WHERE to_regclass(o) IS NOT NULL)
+ORDER BY 2, 3
+"""
 # Left on: whatever the catalogue's own definition would not bring back whole (a tablespace, a statistics target, …).
 FOREIGN_KEYS_SQL = """
 SELECT n.number, conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(c.oid), conname,
@@ -160,6 +168,13 @@ class PostgreSQLCatalogue(Catalogue):
             ([self.identifier(table) for table in tables],),
         )
         return [str(row[0]) for row in rows]
+
+    def pointing_at(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
+        names = list(tables)
+        rows = self.fetch_all(POINTING_SQL, (self._identifiers(names), self._identifiers(but)))  # of all schemas
+        return [
+            (owner.replace("%", "%%"), column.replace("%", "%%"), names[number - 1]) for number, owner, column in rows
+        ]
 
     def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
         items = []
