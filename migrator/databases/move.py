@@ -27,12 +27,13 @@ from .load import Load
 from .outcome import Outcome
 from .plan import Plan, differences, stored_tables
 from .preflight import make_plan, refuse
-from .proving import prove
+from .proving import count_tables, prove
 from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
 from .retry import Retries
 from .route import Tally
 from .schedule import FinishSchedule
+from .schema import shortened
 from .selection import Selection
 from .update import apply_updates, find_updates
 from .verify import Verification
@@ -88,10 +89,15 @@ class Move:
     def _nothing_to_resume(self, finished: Run | None) -> Outcome:
         plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
         alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
-        remark = f"No unfinished run in {alias!r}: nothing to resume."
         if finished:
             remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
-        return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+            return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+        remark = f"No unfinished run in {alias!r}: nothing to resume."
+        # Perhaps there never was one, or its record is lost: whoever goes on after this has to know.
+        verification = Verification(count_tables(self._ends, plan), (), ())
+        if lacking := [count.label for count in verification.differing]:
+            remark += f" It is NOT a copy of the source: counts differ in {shortened(lacking)}. Call without --resume."
+        return Outcome(plan, {}, verification, 0.0, remark=remark)
 
     # -- before the first write -------------------------------------------------------------------------------
 

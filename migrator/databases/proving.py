@@ -32,6 +32,16 @@ def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int],
         return Verification(counts(), late_counters(ends.dest, tables), tuple(dangling()), contents)
 
 
+def count_tables(ends: Ends, plan: Plan) -> tuple[TableCount, ...]:
+    """Hold the counts of a plan against each other."""
+    return tuple(
+        _table_count(planned, planned.source_rows, _count_added(ends, planned), {})
+        if plan.adds_rows
+        else _table_count(planned, planned.source_rows, planned.dest_rows, {})
+        for planned in plan.tables
+    )
+
+
 def _count(
     ends: Ends, dest: Twins, plan: Plan, choices: Choices, rejected: Mapping[str, int]
 ) -> Callable[[], tuple[TableCount, ...]]:

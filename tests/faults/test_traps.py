@@ -131,7 +131,9 @@ def test_a_journal_without_a_run_does_not_stay(pair: Pair, oracle: Oracle, table
 
     assert in_a_process_of_its_own(run) == -signal.SIGKILL
     wait_until_unlocked(pair.dest)
-    assert str(move(pair, resume=True).remark).endswith("nothing to resume.")
+    nothing = move(pair, resume=True)
+    assert nothing.exit_code == 3
+    assert "nothing to resume" in str(nothing.remark)
     oracle.assert_untouched()
     assert move(pair).exit_code == 0
     oracle.assert_complete()

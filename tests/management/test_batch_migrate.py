@@ -475,15 +475,24 @@ def test_goes_on_where_nobody_reads_its_output(sqlite: Pair) -> None:
 # -- nothing to go on with ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("option", "purpose"), [("--resume", "resume"), ("--cleanup", "clean up")])
-def test_says_that_there_is_nothing_to_go_on_with(sqlite: Pair, option: str, purpose: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "remark", "code"),
+    [
+        (
+            "--resume",
+            "nothing to resume. It is NOT a copy of the source: counts differ in testapp.Tag. Call without --resume.",
+            3,
+        ),
+        ("--cleanup", "nothing to clean up.", 0),
+    ],
+)
+def test_says_that_there_is_nothing_to_go_on_with(sqlite: Pair, option: str, remark: str, code: int) -> None:
     tags(sqlite.source)
     with nothing_changes(*sqlite):
         finished = move(sqlite, "testapp.Tag", option)
-    assert (finished.code, error_in(finished)) == (0, "")
-    assert finished.out == (
-        f"Move from 'sqlite_a' to 'sqlite_b'\n\nNo unfinished run in 'sqlite_b': nothing to {purpose}.\n"
-    )
+    said = f"No unfinished run in 'sqlite_b': {remark}"
+    assert (finished.code, error_in(finished)) == (code, f"CommandError: {said}\n" if code else "")
+    assert finished.out == "Move from 'sqlite_a' to 'sqlite_b'\n" + ("" if code else f"\n{said}\n")
 
 
 @pytest.mark.parametrize("option", ["--resume", "--cleanup"])
