@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from django.db import transaction
 
 from .chunks import key_text
 from .engines.base.engine import Engine
+from .engines.base.values import BIGINT
 from .journal import Journal
 from .plan import Plan
 from .references import constrained
@@ -60,6 +63,25 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
 
 
 def reset_counters(plan: Plan) -> None:
-    """Set every copied table's counter so that the next key is one that is free."""
-    if plan.tables:
-        plan.tables[0].route.dest.catalogue.reset_counters([planned.table for planned in plan.tables])
+    """Set every copied table's counter so that the next key is one that is free.
+
+    Where the destination becomes what the source is, it goes on from where the source's counter is, which may be above
+    the largest key: else the key of a deleted row, to which something may still refer by its number, would come back.
+    """
+    if not plan.tables:
+        return
+    tables, route = [planned.table for planned in plan.tables], plan.tables[0].route
+    next_keys = {} if plan.adds_rows else route.source.catalogue.next_keys(tables)
+    held = {
+        table.name: next_keys[table.name]
+        for table in tables
+        if table.name in next_keys and next_keys[table.name] <= _largest_key(table, route.dest)
+    }
+    route.dest.catalogue.reset_counters(tables, held, may_lower=not (plan.adds_rows or plan.updates))
+
+
+def _largest_key(table: Table, dest: Engine) -> int:
+    largest: int | None = None
+    with contextlib.suppress(KeyError):  # raised for a field that Django has no range for
+        largest = dest.connection.ops.integer_field_range(table.column(table.key[0]).field.get_internal_type())[1]
+    return BIGINT[1] if largest is None else largest

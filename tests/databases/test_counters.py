@@ -10,6 +10,8 @@ from django.db.models import QuerySet
 
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.databases.counting import verify_counts
+from migrator.databases.rows import batch_migrate_models
+from tests.management.running import as_another_role
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, AutoKey, BigAutoKey, Constrained, Empty, OddNames, SmallAutoKey, Tag
 
@@ -64,6 +66,60 @@ def test_goes_on_above_the_largest_key(pair: Pair, model: Any, keys: tuple[int, 
 
 
 @pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def advance(alias: str, table: str, next_key: int) -> None:
+    """Have a table's counter stand where it does after rows that were deleted again."""
+    statements = {
+        "postgresql": f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {next_key - 1})",
+        "mysql": f"ALTER TABLE {table} AUTO_INCREMENT = {next_key}",
+        "sqlite": f"INSERT INTO sqlite_sequence (name, seq) VALUES ('{table}', {next_key - 1})",
+    }
+    if connections[alias].vendor == "sqlite":
+        execute(alias, f"DELETE FROM sqlite_sequence WHERE name = '{table}'")
+    execute(alias, statements[connections[alias].vendor])
+
+
+@pytest.mark.parametrize("keys", [(), (3,)], ids=["no row", "rows"])
+def test_gives_no_key_anew_that_the_source_has_given(pair: Pair, keys: tuple[int, ...]) -> None:
+    """Something may still name a deleted row by its number: a log, a generic relation, another system."""
+    insert_rows(AutoKey, pair.source, labelled(*keys))
+    advance(pair.source, "testapp_autokey", 500)
+    move(pair, "testapp.AutoKey")
+    assert new_key(AutoKey, pair.dest, label="new") == 500
+
+
+def test_takes_no_next_key_that_the_column_cannot_hold(pair: Pair) -> None:
+    insert_rows(AutoKey, pair.source, labelled(3))
+    if pair.source.startswith("postgresql"):
+        execute(pair.source, "ALTER SEQUENCE testapp_autokey_id_seq AS bigint MAXVALUE 9000000000000")
+    advance(pair.source, "testapp_autokey", 2**40)
+    move(pair, "testapp.AutoKey")
+    if pair.dest.startswith("sqlite"):  # whose keys all have 64 bits
+        return
+    assert new_key(AutoKey, pair.dest, label="new") == 4
+
+
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+@pytest.mark.parametrize("updates", [False, True], ids=["added", "updated"])
+def test_sets_no_counter_back_where_the_destination_keeps_its_rows(pair: Pair, updates: bool) -> None:
+    """Its application may just be about to commit a row with a key that was given already."""
+    insert_rows(AutoKey, pair.source, labelled(1, 2, 900))
+    advance(pair.dest, "testapp_autokey", 5000)
+    if updates:
+        move(pair, "testapp.AutoKey", update=True)
+    else:
+        assert batch_migrate_models(models=["testapp.AutoKey"], source=pair.source, dest=pair.dest).exit_code == 0
+    assert new_key(AutoKey, pair.dest, label="new") == 5000
+
+
+@pytest.mark.postgresql
+def test_moves_from_a_role_that_may_not_read_sequences(databases: FreshDatabases) -> None:
+    databases.fresh("postgresql_a", "sqlite_b")
+    insert_rows(AutoKey, "postgresql_a", labelled(1, 2, 900))
+    with as_another_role("postgresql_a", "SELECT ON ALL TABLES IN SCHEMA public") as reader:
+        move(Pair(reader, "sqlite_b"), "testapp.AutoKey")
+    assert new_key(AutoKey, "sqlite_b", label="new") == 901
+
+
 def test_goes_on_in_through_tables_and_odd_names(pair: Pair) -> None:
     insert_rows(Tag, pair.source, [{"id": 40, "name": "a"}])
     insert_rows(Article, pair.source, [{"id": 50, "name": "a"}])

@@ -47,6 +47,7 @@ from .running import (
     END_OF_INPUT,
     INTERRUPT,
     another_alias,
+    as_another_role,
     at_terminal,
     contents,
     entry_of,
@@ -862,19 +863,6 @@ def listening(*aliases: str) -> Iterator[dict[str, list[str]]]:
 
 
 # -- databases that do not let it -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def as_another_role(alias: str, *granted: str) -> Iterator[str]:
-    """Give an alias of a role that owns none of the tables: every server has it, and tests need not make one."""
-    entry = entry_of(alias)
-    execute(alias, *(f"GRANT {right} TO pg_database_owner" for right in granted))
-    with another_alias("loader", **{**entry, "OPTIONS": {**entry["OPTIONS"], "assume_role": "pg_database_owner"}}):
-        try:
-            yield "loader"
-        finally:
-            connections["loader"].close()
-            execute(alias, *(f"REVOKE {right} FROM pg_database_owner" for right in granted))
 
 
 FILLING = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -165,6 +165,13 @@ class Catalogue(Session):
         """Let the query planner know what was loaded, where it would not soon find out by itself."""
         return
 
-    def reset_counters(self, tables: Sequence[Table]) -> None:
-        """Set the counters that a load leaves behind so that the next key is one above the largest."""
-        return
+    @abstractmethod
+    def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
+        """Give the next key of each of these tables that has a counter, by its name, as far as that may be read."""
+
+    @abstractmethod
+    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+        """Set counters so that the next key is one above the largest, and not below that of ``next_keys``, by table.
+
+        A counter that is further already is set back only where it ``may_lower`` them.
+        """

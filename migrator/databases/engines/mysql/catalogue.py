@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -104,9 +104,20 @@ class MySQLCatalogue(Catalogue):
         return bool(self.fetch_all(sql, (item.table, item.name)))
 
     def counters(self, tables: Sequence[Table]) -> list[Counter]:
-        told = self._told_of("auto_increment", [table.name for table in tables])
-        keys = [(table.name, table.key[0]) for table in tables if told[table.name] is not None and len(table.key) == 1]
+        told = self.next_keys(tables)
+        keys = [(table.name, table.key[0]) for table in tables if table.name in told and len(table.key) == 1]
         return [Counter(*key, told[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
+
+    def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
+        told = self._told_of("auto_increment", [table.name for table in tables if len(table.key) == 1])
+        return {table: value for table, value in told.items() if value is not None}
+
+    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+        # Every key that is written has taken them along already.
+        told = self._told_of("auto_increment", list(next_keys))
+        for table, next_key in next_keys.items():
+            if next_key > (told[table] or next_key):
+                self.execute(f"ALTER TABLE {self.quote(table)} AUTO_INCREMENT = {next_key}")
 
     def _told_of(self, what: str, tables: Collection[str]) -> dict[str, int | None]:
         """Ask for what changes with tables' rows, and have MySQL look instead of remember."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import AutoField
@@ -112,6 +113,12 @@ FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS n(name, keyed, number)
 ORDER BY n.number
 """
 
+# Of a sequence that was never used, or that this role may not read, there is none.
+LAST_VALUE = (
+    "SELECT CASE WHEN has_sequence_privilege(seqrelid, 'SELECT, USAGE') THEN pg_sequence_last_value(seqrelid) END "
+    "FROM pg_sequence WHERE seqrelid = %s::regclass"
+)
+INCREMENT = "SELECT greatest(seqincrement, 1) FROM pg_sequence WHERE seqrelid = %s::regclass"
 NAME = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
 TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({NAME}(?:\.{NAME})?)")
 
@@ -273,20 +280,29 @@ class PostgreSQLCatalogue(Catalogue):
         names = [self.identifier(table) for table, _ in keys], [column for _, column in keys]
         return keys, [row[0] for row in self.fetch_all(SEQUENCES_SQL, names)]
 
-    def reset_counters(self, tables: Sequence[Table]) -> None:
-        largest: dict[str, list[str]] = {}  # by sequence, for tables may have one in common
+    def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
+        keys, sequences = self._sequences(tables)
+        known = [
+            (table, sequence) for (table, _), sequence in zip(keys, sequences, strict=True) if sequence is not None
+        ]
+        rows = self.fetch_each([(f"SELECT ({LAST_VALUE}) + ({INCREMENT})", [sequence] * 2) for _, sequence in known])
+        return {table: row[0] for (table, _), row in zip(known, rows, strict=True) if row[0] is not None}
+
+    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+        largest: defaultdict[str, list[str]] = defaultdict(list)  # by sequence, for tables may have one in common
         for (table, column), sequence in zip(*self._sequences(tables), strict=True):
             if sequence is not None:
-                query = f"SELECT max({self.quote(column)})::bigint AS one FROM {self.quote(table)}"
-                largest.setdefault(sequence, []).append(query)
+                largest[sequence].append(f"SELECT max({self.quote(column)})::bigint AS one FROM {self.quote(table)}")
+                if table in next_keys:
+                    largest[sequence].append(f"SELECT {next_keys[table] - 1}")
         # A sequence starts at 1: keys of zero and below never come from it.
         set_value = "SELECT setval(%s, GREATEST(COALESCE(max(one), 1), 1), COALESCE(max(one), 0) >= 1)"
-        self.fetch_each(
-            [
-                (f"{set_value} FROM ({' UNION ALL '.join(queries)}) each_one", [sequence])
-                for sequence, queries in largest.items()
-            ]
-        )
+        queries = []
+        for sequence, sources in largest.items():
+            own = [] if may_lower else [LAST_VALUE]
+            params = [sequence] * (1 + len(own))
+            queries.append((f"{set_value} FROM ({' UNION ALL '.join([*sources, *own])}) each_one", params))
+        self.fetch_each(queries)
 
     def refresh_statistics(self, tables: Sequence[str]) -> None:
         self.execute(f"ANALYZE {', '.join(self.quote(table) for table in tables)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ...tables import StoredColumn, Table
 from ..base.catalogue import INDEX, Catalogue, Counter, TakenOff
@@ -72,11 +72,29 @@ class SQLiteCatalogue(Catalogue):
         return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
 
     def counters(self, tables: Sequence[Table]) -> list[Counter]:
+        told = self.next_keys(tables)
+        keys = [(table.name, table.key[0]) for table in tables if table.name in told and len(table.key) == 1]
+        return [Counter(*key, told[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
+
+    def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
+        last = self._last_keys()
+        return {table.name: last[table.name] + 1 for table in tables if table.name in last and len(table.key) == 1}
+
+    def _last_keys(self) -> dict[str, int]:
         if not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
-            return []
-        last: dict[str, int] = dict(self.fetch_all("SELECT name, seq FROM sqlite_sequence"))
-        keys = [(table.name, table.key[0]) for table in tables if table.name in last and len(table.key) == 1]
-        return [Counter(*key, last[key[0]] + 1, largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
+            return {}
+        return dict(self.fetch_all("SELECT name, seq FROM sqlite_sequence"))
+
+    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+        # Every key that is written has taken them along already.
+        last = self._last_keys()
+        late = {table: key - 1 for table, key in next_keys.items() if last.get(table, 0) < key - 1}
+        counted = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%%AUTOINCREMENT%%'"
+        for (table,) in self.fetch_all(counted) if late else ():
+            if table in last and table in late:
+                self.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", (late[table], table))
+            elif table in late:
+                self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", (table, late[table]))
 
 
 def _quoted(name: str) -> str:
