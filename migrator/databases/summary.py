@@ -19,6 +19,7 @@ from .update import Update
 from .verify import EQUAL
 
 SHOWN_FINDINGS = 20
+UNPROVEN = "Not proven: that the rows hold the same values (--verify full)."
 MEASURABLE_SECONDS = 0.01  # below that, a rate would say nothing
 TOLD_SECONDS = 0.1
 SHOWN_TABLES = 10
@@ -88,8 +89,18 @@ def _plan_lines(plan: Plan) -> list[str]:
     if plan.created:
         lines.append("Values and foreign keys are checked when those tables are there.")
     lines += [f"To be rejected: {finding}" for finding in plan.set_aside]
-    lines += [f"Note: {finding}" for finding in plan.findings if not finding.stops][:SHOWN_FINDINGS]
+    lines += _note_lines(plan)
     return lines
+
+
+def _note_lines(plan: Plan) -> list[str]:
+    """Tell what stops nothing: what is about a whole database first, for a long list is cut."""
+    ends = (plan.source.alias, plan.dest.alias)
+    notes = [finding for finding in plan.findings if not finding.stops]
+    notes.sort(key=lambda finding: finding.subject not in ends)
+    lines = [f"Note: {finding}" for finding in notes[:SHOWN_FINDINGS]]
+    rest = len(notes[SHOWN_FINDINGS:])
+    return [*lines, f"Note: {plural(rest, 'more note')}, which --format json has all of."] if rest else lines
 
 
 def _with_rows(tables: Sequence[TablePlan]) -> str:
@@ -172,6 +183,7 @@ def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
     if outcome.verification:
         lines += verification_lines(outcome.verification)
         lines += proof_lines(outcome.verification.contents, None)
+        lines += [] if outcome.verification.contents else [UNPROVEN]
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
         if outcome.verification.contents:
             grids.append(contents_grid(outcome.verification.contents))
@@ -268,6 +280,9 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     if outcome.verification:
         lines += verification_lines(outcome.verification)
         lines += proof_lines(outcome.verification.contents, None)
+        lines += [] if outcome.verification.contents else [UNPROVEN]
+    left_out = len(outcome.plan.left_out) + len(outcome.plan.unknown_tables)
+    lines += [f"{plural(left_out, 'table was', 'tables were')} left out; the plan names them."] if left_out else []
     lines.append(
         f"{plural(outcome.rows_rejected, 'row')} rejected; the reject file holds them, and personal data with them."
         if outcome.rows_rejected

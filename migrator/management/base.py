@@ -95,7 +95,7 @@ class MigratorCommand(BaseCommand):
             self.show(replace(report, lines=tuple(lines)), options)
             raise CommandError(f"{verdict} {lost}".rstrip(), returncode=report.exit_code)
         self.show(report, options)
-        if not lost and options["format"] == "json":
+        if not lost and options["format"] in PROGRAM_FORMS:
             lost = self._unwritten()
         if lost:
             raise CommandError(lost)

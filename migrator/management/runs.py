@@ -83,11 +83,20 @@ class RunCommand(MigratorCommand):
 
     def run_arguments(self, options: dict[str, Any]) -> dict[str, Any]:
         """Pick the options that the functions behind these commands take by the same names."""
-        words = [word for word in sys.argv if word not in ("--resume", "--cleanup")]
-        again = shlex.join(words)
-        hint = f"Go on:   {again} --resume\nGive up: {again} --cleanup"
+        words = [word for word in _command_line() if word not in ("--resume", "--cleanup")]
+        given_up = [word for word in words if word != "--trust-done"]
+        hint = f"Go on:   {shlex.join(words)} --resume\nGive up: {shlex.join(given_up)} --cleanup"
         return {**{name: options[name] for name in ARGUMENTS}, "resume_hint": hint}
 
     def watcher(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Watcher:
         """Make who shows the plan, draws the progress and asks."""
         return Watcher(lambda plan: self.show(plan_report(plan), options), progress, prompter)
+
+
+def _command_line() -> list[str]:
+    """Give the words that this process was started with, as they are typed."""
+    program, *words = sys.argv
+    python = Path(sys.executable).name
+    if Path(program).name == "__main__.py":
+        return [python, "-m", "django", *words]
+    return [python, program, *words] if program.endswith(".py") else [program, *words]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.findings import Finding
 from migrator.databases.route import Tally
-from migrator.databases.summary import SHOWN_TABLES, outcome_report
+from migrator.databases.summary import SHOWN_FINDINGS, SHOWN_TABLES, outcome_report, plan_report
 from migrator.report import to_html, to_json, to_text
 from tests.testapp.models import Chapter, Tag, TreeNode
 
@@ -99,3 +100,14 @@ def test_the_page_has_the_same_times(outcome: Outcome) -> None:
     page = to_html(outcome_report(replace(outcome, tallies=TIMES)))
     assert "<h2>Where the time went, in seconds</h2>" in page
     assert '<td>testapp.Chapter</td><td class="number">0.5</td>' in page
+
+
+def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: Outcome) -> None:
+    notes = [Finding("testapp.Tag", f"note {number}", "", stops=False) for number in range(SHOWN_FINDINGS + 5)]
+    notes.append(Finding(outcome.plan.dest.alias, "triggers fire", "", stops=False))
+    told = [line for line in plan_report(replace(outcome.plan, findings=tuple(notes))).lines if line.startswith("Note")]
+    assert told == [
+        f"Note: {outcome.plan.dest.alias}: triggers fire.",
+        *(f"Note: testapp.Tag: note {number}." for number in range(SHOWN_FINDINGS - 1)),
+        "Note: 6 more notes, which --format json has all of.",
+    ]

@@ -47,8 +47,9 @@ def goes_on_as_told(pair: Pair, oracle: Oracle, said: str) -> None:
     [line] = [line for line in said.splitlines() if line.startswith(("Go on: ", "CommandError: Go on: "))]
     wait_until_unlocked(pair.dest)
     assert journal_tables(pair.dest)
-    command = shlex.split(line.partition("Go on: ")[2])
-    finished = run_manage(*command[command.index("batch_migrate") :])
+    python, program, *arguments = shlex.split(line.partition("Go on: ")[2])
+    assert (python, program, arguments[-1]) == (Path(sys.executable).name, "manage.py", "--resume")
+    finished = run_manage(*arguments)
     assert finished.code == 0, finished.err
     oracle.assert_complete()
 

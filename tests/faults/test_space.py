@@ -126,11 +126,12 @@ def test_a_report_or_rejected_rows_that_can_have_no_file_stop_the_run_before_it_
 
 
 @pytest.mark.parametrize("pair", TO_POSTGRESQL, ids=str, indirect=True)
-def test_a_document_that_does_not_fit_on_standard_output_is_no_success(oracle: Oracle) -> None:
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_a_document_that_does_not_fit_on_standard_output_is_no_success(oracle: Oracle, form: str) -> None:
     """A program that reads it would otherwise believe half of it."""
     connections.close_all()
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-W", "error", "manage.py", *words(oracle.pair, "--format", "json")]
+        command = [sys.executable, "-W", "error", "manage.py", *words(oracle.pair, "--format", form)]
         finished = subprocess.run(
             command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False
         )

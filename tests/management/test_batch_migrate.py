@@ -203,16 +203,44 @@ def test_tells_what_was_copied_and_that_nothing_went_wrong(pair: Pair) -> None:
         ["testapp.Tag", "3", "3", "0", "equal"],
         ["total", "4", "4", "0"],
     ]
-    first, *rest = outcome.strip().splitlines()[-4:]
+    first, *rest = outcome.strip().splitlines()[-5:]
     assert re.fullmatch(
         r"4 rows in 2 tables written in \d+\.\d s, of which \d+\.\d s for indexes, foreign keys and counters\.", first
     )
     assert rest == [
         "Counts agree in 2 tables.",
         "Counters are above the largest keys, and every foreign key leads to a row.",
+        "Not proven: that the rows hold the same values (--verify full).",
         "0 errors, 0 rows rejected.",
     ]
     assert journal(pair.dest) == set()
+
+
+def test_says_at_the_end_what_was_compared_and_what_was_left_out(sqlite: Pair) -> None:
+    tags(sqlite.source)
+    execute(sqlite.source, "CREATE TABLE nobodys (id integer)")
+    finished = run(*words(sqlite, "--verify", "full", "-e", "testapp", "--no-input"))
+    assert finished.code == 0, finished.err
+    *_, compared, left_out, verdict = finished.out.strip().splitlines()
+    assert compared.startswith("Compared: the values of all ")
+    assert re.fullmatch(r"\d+ tables were left out; the plan names them\.", left_out)
+    assert verdict == "0 errors, 0 rows rejected."
+    assert "Not proven" not in finished.out
+
+
+def test_gives_up_by_the_words_that_it_names(sqlite: Pair) -> None:
+    """Also where it went on before by an option that only goes with going on."""
+    twins(sqlite)
+    assert move(sqlite, *MODELS, "--chunk-size", "2").code == 1
+    again = words(sqlite, *MODELS, "--chunk-size", "2", "--resume", "--trust-done", "--no-input")
+    stopped = run_manage(*map(str, again))
+    assert stopped.code == 1
+    (line,) = re.findall(r"^Give up: (.*)$", stopped.err, re.MULTILINE)
+    python, program, *arguments = shlex.split(line)
+    assert (python, program) == (Path(sys.executable).name, "manage.py")
+    given_up = run_manage(*arguments)
+    assert given_up.code == 0, given_up.err
+    assert journal(sqlite.dest) == set()
 
 
 def test_says_that_nothing_was_verified(sqlite: Pair) -> None:

@@ -39,7 +39,7 @@ class MySQLCatalogue(Catalogue):
     def triggers(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
             "SELECT event_object_table, trigger_name FROM information_schema.triggers "
-            "WHERE trigger_schema = DATABASE() AND event_manipulation = 'INSERT' ORDER BY 1, 2"
+            "WHERE trigger_schema = DATABASE() AND event_manipulation IN ('INSERT', 'DELETE') ORDER BY 1, 2"
         )
         return [f"{table}.{name}" for table, name in rows if table in set(tables)]
 
