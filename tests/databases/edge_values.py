@@ -428,6 +428,10 @@ DIRT: Mapping[str, Sequence[Dirt]] = {
         Dirt("empty-text-in-decimal", models.MoneyDecimalValue, "''"),
         Dirt("third-place-in-decimal", models.MoneyDecimalValue, "1.005"),
         Dirt("tenth-digit-in-decimal", models.MoneyDecimalValue, "123456789.25"),
+        Dirt("19-digits-in-decimal", models.LongDecimalValue, "1234567890123456789"),
+        Dirt("16-digits-in-decimal", models.LongDecimalValue, "-1234567890123456"),
+        Dirt("least-integer-in-decimal", models.LongDecimalValue, "-9223372036854775808"),
+        Dirt("least-integer-in-money", models.MoneyDecimalValue, "-9223372036854775808"),
         Dirt("infinity-in-decimal", models.MoneyDecimalValue, "9e999"),
         Dirt("text-in-binary", models.BinaryValue, "'text'"),
     ),
@@ -473,4 +477,5 @@ LENIENT = (
     Dirt("json-with-spaces", models.JSONValue, "' {\"a\" :  1 } '"),
     Dirt("whole-real-in-integer", models.IntegerValue, "2.0"),
     Dirt("integer-in-float", models.FloatValue, "3"),
+    Dirt("round-integer-in-decimal", models.LongDecimalValue, "-1234567890123450000"),
 )

@@ -43,6 +43,7 @@ from tests.testapp.models import (
     FloatValue,
     IntegerValue,
     JSONValue,
+    LongDecimalValue,
     ReversedTextValue,
     TextKey,
     TextValue,
@@ -413,6 +414,17 @@ def test_calls_what_its_field_cannot_mean_different(databases: FreshDatabases, m
     fill_both(pair, model, [{"id": 1, "label": "", "value": {CharValue: "aa"}.get(model)}])
     sql(pair.dest, f"UPDATE {{0}} SET value = {dirt}", model)
     assert contents_of(compare(pair, model))[model._meta.label].changed == 1
+
+
+@pytest.mark.parametrize("there", ["1234567890123460000", "1234567890123456789"], ids=["rounded", "exact"])
+def test_calls_an_integer_that_is_no_decimal_of_sqlite_different(databases: FreshDatabases, there: str) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    fill_both(pair, LongDecimalValue, [{"id": n, "label": str(n), "value": Decimal(there)} for n in (1, 2)])
+    sql(pair.source, "UPDATE {0} SET value = CASE id WHEN 1 THEN 1234567890123456789 ELSE 1e18 END", LongDecimalValue)
+    sql(pair.dest, "UPDATE {0} SET value = 1e18 WHERE id = 2", LongDecimalValue)
+    found = contents_of(compare(pair, LongDecimalValue))["testapp.LongDecimalValue"]
+    assert named(found.differences) == {("changed", "1", "value")}
 
 
 def test_compares_by_value_what_a_database_can_make_no_digest_of(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

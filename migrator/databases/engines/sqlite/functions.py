@@ -102,4 +102,6 @@ def _decimal(value: Any, places: int) -> str | None:
     if len(text) <= DIGITS and "e" not in text and "n" not in text:  # so few digits are exactly these
         return text.removesuffix(".0") if value else "0"
     exact = ROUNDED.create_decimal_from_float(value)
+    if isinstance(value, int) and exact != value:  # an integer of more digits, which Django would read rounded
+        return None
     return "0" if not exact else f"{exact.normalize(EXACT):f}"

@@ -54,6 +54,8 @@ STORAGE: Mapping[str, str] = {
 # A smaller number than this negative power of ten is printed with an exponent.
 MOST_ZEROS = 4
 SPELLED = (Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DECIMAL, Kind.DURATION, Kind.UUID)
+# A double has 15 to 17 of them, and is meant to be rounded; a whole number may be stored with all of its own.
+MORE_DIGITS = f"a whole number of more than {DIGITS} significant digits"
 # What SQLite stores a value of each kind as (typeof()), and conditions for values that are none of the kind.
 CLASSES: Mapping[Kind, str] = {
     Kind.INTEGER: "'integer'",
@@ -191,7 +193,8 @@ class SQLiteValues(Values):
             case LimitName.INFINITE:
                 return f"typeof({column}) = 'real' AND abs({column}) > 1.7976931348623157e308"
             case LimitName.MORE_WHOLE_DIGITS_THAN:
-                return f"abs({column}) >= 1e{arguments[0]} AND typeof({column}) IN ('real', 'integer')"
+                is_beyond = f"({column} >= 1e{arguments[0]} OR {column} <= -1e{arguments[0]})"
+                return f"{is_beyond} AND typeof({column}) IN ('real', 'integer')"
             case LimitName.FRACTIONAL_SECONDS:
                 fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
                 return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
@@ -218,9 +221,18 @@ class SQLiteValues(Values):
             _, places = declared_digits(column)
             found.append(
                 Suspicion(
-                    f"abs({name} - round({name}, {places})) > abs({name}) * 1e-14",
+                    # As a double, for abs() fails at the least integer.
+                    f"abs({name} - round({name}, {places})) > abs({name} + 0.0) * 1e-14",
                     f"more than the field's {places} decimals, which Django would read rounded",
                     f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
+                    rough,
+                )
+            )
+            found.append(
+                Suspicion(
+                    f"typeof({name}) = 'integer' AND length(rtrim(ltrim({name}, '-'), '0')) > {DIGITS}",
+                    f"{MORE_DIGITS}, which Django would read rounded",
+                    f"Round them to {DIGITS} significant digits in the source.",
                     rough,
                 )
             )
@@ -312,6 +324,8 @@ def decimal_loader(digits: int, places: int) -> Convert:
         if not isinstance(value, float | int):
             raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
         exact = create(value)
+        if type(value) is int and exact != value:
+            raise Unstorable("number", MORE_DIGITS, f"Round it to {DIGITS} significant digits.")
         try:
             quantized = exact.quantize(step, context=context)
         except decimal.InvalidOperation:
