@@ -120,6 +120,7 @@ NO_SIGN = "the column is unsigned"
 NO_BEYOND_64 = "the column has 64 bits with a sign"
 NO_INFINITIES = "a double is a number there, and finite"
 NO_LONG_SPAN = "a span is a 64-bit count of microseconds"
+NO_HIGH_VERSION = "the type uuid takes no such version with such a variant"
 FIFTEEN_DIGITS = "keeps 15 significant digits of a decimal"
 
 
@@ -360,6 +361,13 @@ OTHERS: Mapping[type[Model], Sequence[Edge]] = {
         edge("v4", uuid.UUID("16fd2706-8baf-433b-82eb-8c7fada847da")),
         edge("v7", uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")),
         edge("leading-zeros", uuid.UUID(int=1)),
+        edge("v7-first", uuid.UUID("00000000-0000-7fff-8000-000000000000")),
+        edge("v7-of-another-variant", uuid.UUID("ffffffff-ffff-7fff-7fff-ffffffffffff")),
+        edge("v8", uuid.UUID("ffffffff-ffff-8fff-8100-ffffffffffff")),
+        edge("v8-first", uuid.UUID("00000000-0000-8000-8000-000000000000"), mysql=NO_HIGH_VERSION),
+        edge("v8-of-variant-0", uuid.UUID("00000000-0000-8000-00ff-ffffffffffff")),
+        edge("v8-of-variant-01", uuid.UUID("00000000-0000-8000-0100-000000000000"), mysql=NO_HIGH_VERSION),
+        edge("v15-of-variant-7f", uuid.UUID("ffffffff-ffff-ffff-7fff-ffffffffffff"), mysql=NO_HIGH_VERSION),
     ),
 }
 

@@ -389,7 +389,7 @@ OLD_UUID = "ALTER TABLE testapp_uuidvalue MODIFY value char(32) NULL"
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
 def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: str) -> None:
     databases.fresh("mysql_a", dest)
-    edges = EDGES[models.UUIDValue]
+    edges = [edge for edge in EDGES[models.UUIDValue] if held_exactly(edge, engine_of(dest))]
     execute("mysql_a", OLD_UUID)
     for key, edge in enumerate(edges, start=1):
         value = "NULL" if edge.value is None else f"'{edge.value.hex}'"
@@ -403,10 +403,40 @@ def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: s
 def test_writes_uuids_to_old_mariadb_columns(databases: FreshDatabases, source: str) -> None:
     databases.fresh(source, "mysql_b")
     execute("mysql_b", OLD_UUID)
-    insert_rows(models.UUIDValue, source, labelled(EDGES[models.UUIDValue]))
+    edges = [edge for edge in EDGES[models.UUIDValue] if held_exactly(edge, engine_of(source))]
+    insert_rows(models.UUIDValue, source, labelled(edges))
     move(Pair(source, "mysql_b"), models.UUIDValue)
     before = snapshot(source, [models.UUIDValue])
     assert differences(before, snapshot("mysql_b", [models.UUIDValue])) == []
+
+
+BEYOND_MARIADB = ("00000000-0000-8000-8000-000000000000", "FFFFFFFF-FFFF-AFFF-0AFF-FFFFFFFFFFFF")
+NOTATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "sqlite": [("{}", "-"), ("{}", ""), ("{{{}}}", "-"), ("urn:uuid:{}", "-")],
+    "mysql": [("{}", "")],
+    "postgresql": [("{}", "-")],
+}
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("text", BEYOND_MARIADB)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sees_uuids_that_mariadb_does_not_take_before_the_first_write(
+    databases: FreshDatabases, engine: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(f"{engine}_a", "mysql_b")
+    databases.fresh(*pair)
+    if engine == "mysql":
+        execute(pair.source, OLD_UUID)
+    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    good = "'16fd27068baf433b82eb8c7fada847da'"
+    execute(pair.source, f"INSERT INTO testapp_uuidvalue (id, label, value) VALUES (1, 'good', {good})")
+    for form, dash in NOTATIONS[engine]:
+        for spelled in (text, text.lower()):
+            execute(pair.source, f"DELETE FROM testapp_uuidvalue WHERE id = {BAD_KEY}")
+            insert_dirt(pair.source, Dirt("bad", models.UUIDValue, f"'{form.format(spelled.replace('-', dash))}'"))
+            with pytest.raises(Refused, match=rf"UUIDValue\.value: 1 value: MariaDB's uuid .*primary key {BAD_KEY}\)"):
+                move(pair, models.UUIDValue)
 
 
 # Types that only PostgreSQL has ----------------------------------------------------------------------------

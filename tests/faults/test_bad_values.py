@@ -72,6 +72,7 @@ FAULTS = [
     *fault("third-place", FROM_SQLITE, models.MoneyDecimalValue, "1.005", "2 decimals"),
     *fault("exact-integer", FROM_SQLITE, models.LongDecimalValue, "1234567890123456789", "15 significant digits"),
     *fault("sixteen-digits", "postgresql-sqlite mysql-sqlite", models.LongDecimalValue, "123456.7890123456", "15"),
+    *fault("high-version", "postgresql-mysql sqlite-mysql", models.UUIDValue, f"'{'8' * 16}01{'8' * 14}'", "7th byte"),
     *fault("json-not-a-number", "sqlite-postgresql", models.JSONValue, "'{\"a\": NaN}'", "JSON"),
     *fault("four-bytes", "postgresql-mysql sqlite-mysql", models.TextValue, "'😀'", "four bytes", prepare=THREE_BYTES),
     *fault(

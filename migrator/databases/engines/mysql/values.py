@@ -132,6 +132,9 @@ class MySQLValues(Values):
             limits.append(plain_limit(LimitName.NOT_A_NUMBER, f"{name} has no NaN"))
             if column.kind is Kind.FLOAT:
                 limits.append(plain_limit(LimitName.INFINITE, f"{name} has no infinity"))
+        elif stored.type == "uuid":
+            reason = f"{name}'s uuid takes none whose 7th byte is 80 or above and whose 9th is from 01 to 80"
+            limits.append(plain_limit(LimitName.HIGH_VERSION, reason))
         elif stored.is_three_byte_utf8:
             reason = "a character of four bytes, and the column's character set has three"
             advice = "Convert the table to utf8mb4 in the destination."
@@ -172,7 +175,10 @@ class MySQLValues(Values):
                 return f"{column} <> ROUND({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"MICROSECOND({column}) %% {10 ** (6 - arguments[0])} <> 0"
-        return None  # neither NaN nor infinity exists here
+            case LimitName.HIGH_VERSION if stored.type != "uuid":
+                digits = f"REPLACE({column}, '-', '')"
+                return f"SUBSTR({digits}, 13, 1) >= '8' AND SUBSTR({digits}, 17, 2) BETWEEN '01' AND '80'"
+        return None  # neither NaN nor infinity exists here, nor a UUID that a column of that type does not take
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
         name = self.quote(column.name)

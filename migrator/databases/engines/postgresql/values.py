@@ -136,6 +136,9 @@ class PostgreSQLValues(Values):
                 return f"{column} <> 'NaN' AND {column} <> round({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"{column} <> {column}::{stored.type}({arguments[0]})"
+            case LimitName.HIGH_VERSION:
+                digits = f'{column}::text COLLATE "C"'
+                return f"substr({digits}, 15, 1) >= '8' AND substr({digits}, 20, 2) BETWEEN '01' AND '80'"
         return None  # text in PostgreSQL never holds the NUL character
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:

@@ -198,6 +198,10 @@ class SQLiteValues(Values):
             case LimitName.FRACTIONAL_SECONDS:
                 fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
                 return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
+            case LimitName.HIGH_VERSION:
+                # From the end, for other programs may have written something before the digits.
+                digits = f"rtrim(replace({column}, '-', ''), '{{}}')"
+                return f"substr({digits}, -20, 1) >= '8' AND substr({digits}, -16, 2) BETWEEN '01' AND '80'"
         return None
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
