@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from ..errors import MigratorError
-from .chunks import Bounds, Key, key_text
+from .chunks import Bounds, Key, equality, key_text
 from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
@@ -73,25 +73,31 @@ class _CarefulCopy:
         readable: list[Row] = []
         names_of_key = [source.quote(name) for name in table.key]
         keys, params = self._route.query(bounds, names_of_key)
-        for key in source.fetch_all(f"{keys} LIMIT {LARGEST_FETCH}", params):
-            where = " AND ".join(f"{name} = %s" for name in names_of_key)
+        with source.reading_everything():
+            found = source.fetch_all(f"{keys} LIMIT {LARGEST_FETCH}", params)
+        for key in found:
+            where, values = equality(source, table.key, key)
             one = f"FROM {source.quote(table.name)} WHERE {where}"
             try:
-                readable += source.fetch_all(f"SELECT {', '.join(self._expressions)} {one}", key)
-            except Exception:
-                self._reject_unreadable(one, key)
+                readable += source.fetch_all(f"SELECT {', '.join(self._expressions)} {one}", values)
+            except Exception as refusal:
+                if source.severity(refusal) is not Severity.DATA:
+                    raise
+                self._reject_unreadable(one, values, key)
                 return readable, Bounds(tuple(key), bounds.upper)
         raise error  # every row can be read by itself, so the cause is not in one of them
 
-    def _reject_unreadable(self, one: str, key: Row) -> None:
+    def _reject_unreadable(self, one: str, params: Sequence[Any], key: Row) -> None:
+        """Reject a row with all of its values, of which those that cannot be read are its bytes."""
         source = self._route.source
         row: dict[str, Any] = {}
         found: list[tuple[str, Exception]] = []
         for conversion in self._route.conversions:
             try:
-                row[conversion.column.name] = source.fetch_value(f"SELECT {conversion.expression} {one}", key)
+                row[conversion.column.name] = source.fetch_value(f"SELECT {conversion.expression} {one}", params)
             except Exception as error:
-                row[conversion.column.name] = None
+                stored = source.values.stored_bytes(conversion.expression)
+                row[conversion.column.name] = source.fetch_value(f"SELECT {stored} {one}", params)
                 found.append((conversion.column.attname, error))
         self._tally.rows_read += 1
         fields = ", ".join(name for name, _ in found) or None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .engines.base.engine import Engine
+from .engines.base.values import Unreadable
 from .tables import Table
 
 Key = tuple[Any, ...]
@@ -39,17 +40,25 @@ class Bounds:
 def comparison(engine: Engine, key: Sequence[str], operator: str, bound: Key) -> tuple[str, list[Any]]:
     """Compare a key with a bound by ``>`` or ``<=``, column after column, in a form that every index can follow."""
     names = [f"{engine.quote(name)}" for name in key]
+    marks, values = zip(*map(engine.bound, bound), strict=True)
     strict = operator[0]
     if len(names) == 1:
-        return f"{names[0]} {operator} %s", [bound[0]]
-    branches, params = [], [bound[0]]
+        return f"{names[0]} {operator} {marks[0]}", [*values]
+    branches, params = [], [values[0]]
     for position in range(len(names)):
         last = position == len(names) - 1
-        equal = [f"{name} = %s" for name in names[:position]]
-        branches.append(" AND ".join([*equal, f"{names[position]} {operator if last else strict} %s"]))
-        params += bound[: position + 1]
-    first = f"{names[0]} {strict}= %s"  # implied by the rest; it is what the optimizer takes the range from
+        equal = [f"{name} = {mark}" for name, mark in zip(names[:position], marks[:position], strict=True)]
+        branches.append(" AND ".join([*equal, f"{names[position]} {operator if last else strict} {marks[position]}"]))
+        params += values[: position + 1]
+    first = f"{names[0]} {strict}= {marks[0]}"  # implied by the rest; it is what the optimizer takes the range from
     return f"{first} AND ({' OR '.join(f'({branch})' for branch in branches)})", params
+
+
+def equality(engine: Engine, key: Sequence[str], values: Key) -> tuple[str, list[Any]]:
+    """Compare a key with the one of a row."""
+    bound = [engine.bound(value) for value in values]
+    test = " AND ".join(f"{engine.quote(name)} = {mark}" for name, (mark, _) in zip(key, bound, strict=True))
+    return test, [param for _, param in bound]
 
 
 def conditions(
@@ -130,7 +139,8 @@ def _whole_ends(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, in
         return None
     first = f"SELECT {engine.quote(key[0])} FROM {engine.quote(table)}"
     ends = (f"({first}{order(engine, key, direction)} LIMIT 1)" for direction in ("", " DESC"))
-    least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
+    with engine.reading_everything():
+        least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
     return (least, largest) if type(least) is int and type(largest) is int else None
 
 
@@ -140,7 +150,8 @@ def _upper_bound(
     names = ", ".join(engine.quote(name) for name in key)
     where, params = conditions(engine, key, bounds, restriction)
     page = f"SELECT {names} FROM {engine.quote(table)}{where}{order(engine, key)} LIMIT {size}"
-    rows = engine.fetch_all(f"SELECT {names} FROM ({page}) page{order(engine, key, ' DESC')} LIMIT 1", params)
+    with engine.reading_everything():
+        rows = engine.fetch_all(f"SELECT {names} FROM ({page}) page{order(engine, key, ' DESC')} LIMIT 1", params)
     return tuple(rows[0]) if rows else None
 
 
@@ -171,6 +182,7 @@ ENCODERS: Mapping[type, Callable[[Any], Any]] = {
     datetime.date: datetime.date.isoformat,
     datetime.time: datetime.time.isoformat,
     datetime.timedelta: lambda value: [value.days, value.seconds, value.microseconds],
+    Unreadable: lambda value: [value.reason, base64.b64encode(value.stored).decode()],
 }
 DECODERS: Mapping[str, Callable[[Any], Any]] = {
     "int": int,
@@ -184,6 +196,7 @@ DECODERS: Mapping[str, Callable[[Any], Any]] = {
     "date": datetime.date.fromisoformat,
     "time": datetime.time.fromisoformat,
     "timedelta": lambda value: datetime.timedelta(*value),
+    "Unreadable": lambda value: Unreadable(value[0], base64.b64decode(value[1])),
 }
 
 
@@ -209,8 +222,17 @@ def decode_key(text: str | None) -> Key | None:
 
 
 def key_text(table: Table, key: Sequence[Any]) -> str:
-    """Write a row's key for people; that of a session, which is as good as a password, as a digest of it."""
+    """Write a row's key for people; that of a session, which is as good as a password, as a digest of it.
+
+    Of what cannot be read the bytes are shown, as SQL writes them.
+    """
     if any(table.column(name).attname == "session_key" for name in table.key):
-        return f"sha256:{hashlib.sha256(str(key[0]).encode()).hexdigest()[:16]}"
-    texts = [value.hex() if isinstance(value, bytes | memoryview) else str(value) for value in key]
+        return f"sha256:{hashlib.sha256(_text(key[0]).encode()).hexdigest()[:16]}"
+    texts = [_text(value) for value in key]
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Unreadable) and value.stored is not None:
+        return f"x'{value.stored.hex()}'"
+    return value.hex() if isinstance(value, bytes | memoryview) else str(value)

@@ -12,7 +12,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from ..errors import MigratorError
-from .chunks import Bounds, Restriction, conditions, order
+from .chunks import Bounds, Restriction, conditions, equality, order
 from .columns import Reading, Stored, Way, readings
 from .documents import Document, mean_the_same
 from .engines.base.engine import Engine
@@ -66,10 +66,18 @@ class Side:
         """Turn the driver's values of key columns into neutral ones."""
         return tuple(self.comparable(reading, value) for reading, value in zip(readings, values, strict=True))
 
-    def key_params(self, keys: Sequence[Row]) -> list[Any]:
-        """Turn neutral keys into parameters for this database, one after the other."""
+    def key_test(self, keys: Sequence[Row]) -> tuple[str, list[Any]]:
+        """Build the WHERE clause, keyword included, for the rows with these neutral keys, and its parameters."""
         dumps = [self._dump(self.readings[position]) for position in self.key_positions]
-        return [dump(value) for key in self._own(keys) for dump, value in zip(dumps, key, strict=True)]
+        tests, params = [], []
+        for key in self._own(keys):
+            dumped = tuple(
+                value if isinstance(value, Unreadable) else dump(value) for dump, value in zip(dumps, key, strict=True)
+            )
+            test, values = equality(self.engine, self.table.key, dumped)
+            tests.append(f"({test})")
+            params += values
+        return f" WHERE {' OR '.join(tests)}", params
 
     def _own(self, keys: Sequence[Row]) -> Sequence[Row]:
         """Put this side's own values into keys in which the other's stand in their place."""
@@ -77,11 +85,6 @@ class Side:
         if not any(back):
             return keys
         return [tuple(own.get(value, value) for own, value in zip(back, key, strict=True)) for key in keys]
-
-    def key_test(self, count: int) -> str:
-        """Build the WHERE clause that ``count`` keys meet, keyword included."""
-        test = " AND ".join(f"{self.engine.quote(name)} = %s" for name in self.table.key)
-        return f" WHERE {' OR '.join([f'({test})'] * count)}"
 
     def comparable(self, reading: Reading, value: Any) -> Any:
         """Turn one value of the driver's into a neutral one that is equal where it means the same."""
@@ -279,10 +282,15 @@ def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowD
             row, match = here.get(key), there.get(key)
             if row is None and match is not None:
                 yield RowDifference(EXTRA, key)
-            elif row is not None and match is None:
+            elif match is None and (row is not None or _is_unreadable(key)):
                 yield RowDifference(MISSING, key)
             elif row is not None and match is not None and row != match:
                 yield _changed(source, key, row, match)
+
+
+def _is_unreadable(key: Row) -> bool:
+    """Tell whether a key is one that was there, and that no database can be asked for."""
+    return any(isinstance(value, Unreadable) for value in key)
 
 
 def digests(side: Side, text: str, bounds: Bounds, restriction: Restriction | None) -> dict[Row, str | None]:
@@ -346,5 +354,6 @@ def by_key(side: Side, rows: Sequence[Row]) -> dict[Row, Row]:
 
 def look_up(side: Side, keys: Sequence[Row]) -> dict[Row, Row]:
     """Read the rows that have these neutral keys."""
-    rows = side.engine.fetch_all(side.query(side.key_test(len(keys))), side.key_params(keys))
+    where, params = side.key_test(keys)
+    rows = side.engine.fetch_all(side.query(where), params)
     return by_key(side, [side.neutral(row) for row in rows])

@@ -45,11 +45,8 @@ class Change:
         route, dest = self.table.route, self.dest
         with route.source.reading_everything(), transaction.atomic(using=route.dest.alias):
             for page in pages(self.source, chunk.bounds(), route.restriction):
-                keys = list(by_key(self.source, page))
-                route.dest.execute(
-                    f"DELETE FROM {route.dest.quote(self.table.table.name)}{dest.key_test(len(keys))}",
-                    dest.key_params(keys),
-                )
+                where, params = dest.key_test(list(by_key(self.source, page)))
+                route.dest.execute(f"DELETE FROM {route.dest.quote(self.table.table.name)}{where}", params)
             chunk.state = PENDING
             journal.save(chunk)
 

@@ -142,7 +142,8 @@ def _delete(ends: Ends, difference: Difference, check: Callable[[], None]) -> No
     name = ends.dest.quote(difference.planned.table.name)
     for page in difference.going():
         check()
-        ends.dest.execute(f"DELETE FROM {name}{dest.key_test(len(page))}", dest.key_params(page))
+        where, params = dest.key_test(page)
+        ends.dest.execute(f"DELETE FROM {name}{where}", params)
     difference.update.seconds += time.perf_counter() - started
 
 
@@ -151,7 +152,8 @@ def _insert(ends: Ends, difference: Difference, check: Callable[[], None]) -> No
     source, _ = _sides(difference.planned)
     for page in difference.coming():
         check()
-        chosen = Restriction(source.key_test(len(page)).removeprefix(" WHERE "), tuple(source.key_params(page)))
+        where, params = source.key_test(page)
+        chosen = Restriction(where.removeprefix(" WHERE "), tuple(params))
         copy_rows(dataclasses.replace(difference.planned.route, restriction=chosen), Bounds(), Rejects())
     difference.update.seconds += time.perf_counter() - started
 

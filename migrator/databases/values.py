@@ -155,7 +155,8 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     params = restriction.params if restriction else ()
     keys = ", ".join(source.quote(name) for name in table.key) or "1"
     sql = f"SELECT {keys} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
-    examples = ", ".join(key_text(table, row) for row in source.fetch_all(sql, params))
+    with source.reading_everything():
+        examples = ", ".join(key_text(table, row) for row in source.fetch_all(sql, params))
     text = f"{plural(count, 'value')}: {question.reason} (for example primary key {examples})"
     return Finding(
         f"{table.label}.{question.column.attname}",
@@ -190,7 +191,8 @@ def check_unique_text(
         )
         example = source.values.as_text(table.key[0]) if table.key else "'(none)'"
         is_any = source.fetch_all(f"SELECT 1 {twice} 1", params)
-        rows = source.fetch_all(f"SELECT MIN({example}) {twice} {EXAMPLES}", params) if is_any else []
+        with source.reading_everything():
+            rows = source.fetch_all(f"SELECT MIN({example}) {twice} {EXAMPLES}", params) if is_any else []
         if rows:
             yield Finding(
                 f"{table.label}.{', '.join(column.attname for column in columns)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -18,7 +19,18 @@ from migrator.databases.copy import Outcome, batch_migrate
 from migrator.errors import DataRejected, MigratorError, UsageError
 from tests.management.running import error_in, nothing_changes, run
 from tests.servers.databases import Pair
-from tests.testapp.models import Article, Chapter, CharValue, IntegerValue, Tag, TextValue, TreeNode, UniqueCode
+from tests.testapp.models import (
+    Article,
+    Chapter,
+    CharValue,
+    DateValue,
+    IntegerValue,
+    Tag,
+    TextKey,
+    TextValue,
+    TreeNode,
+    UniqueCode,
+)
 
 from .snapshots import insert_rows, snapshot
 
@@ -177,6 +189,60 @@ def test_text_with_the_nul_character_is_rejected_by_postgresql_alone(databases: 
     assert move(pair, path, labels=["testapp.TextValue"]).exit_code == 4
     assert rejected(path) == [("testapp.TextValue", "2", "value")]
     assert lines_of(path)[0]["row"]["value"] == texts[1]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("chunk_size", [1, 2, 100])
+@pytest.mark.parametrize(
+    "text", ["41ff42", "64ff", "ff", "eda080"], ids=["first", "middle", "last", "half a character"]
+)
+@pytest.mark.parametrize("dest", ["postgresql_b", "mysql_b"])
+def test_a_row_whose_key_is_no_text_is_set_aside_with_its_bytes(
+    databases: FreshDatabases, dest: str, text: str, chunk_size: int, tmp_path: Path
+) -> None:
+    pair, path = Pair("sqlite_a", dest), tmp_path / "rejects.jsonl"
+    databases.fresh(*pair)
+    insert_rows(TextKey, pair.source, [{"code": code, "label": code} for code in "bcdef"])
+    row = f"CAST(x'{text}' AS TEXT), CAST(x'42ff' AS TEXT)"
+    execute(pair.source, f"INSERT INTO testapp_textkey (code, label) VALUES ({row})")
+    with pytest.raises(DataRejected, match=rf"testapp\.TextKey with primary key x'{text}', field code, label: "):
+        move(pair, None, labels=["testapp.TextKey"], on_error="stop", chunk_size=chunk_size)
+    outcome = move(pair, path, labels=["testapp.TextKey"], resume=True, chunk_size=chunk_size, verify="full")
+    assert outcome.exit_code == 4
+    assert sorted(QuerySet(TextKey, using=dest).values_list("code", flat=True)) == [*"bcdef"]
+    assert rejected(path) == [("testapp.TextKey", f"x'{text}'", "code, label")]
+    code, label = (base64.b64encode(bytes.fromhex(stored)).decode() for stored in (text, "42ff"))
+    assert lines_of(path)[0]["row"] == {"code": {"base64": code}, "label": {"base64": label}}
+    assert outcome.verification is not None
+    assert [(found.missing, found.status) for found in outcome.verification.contents] == [(1, "equal")]
+
+
+@pytest.mark.sqlite
+def test_a_row_whose_key_its_field_cannot_mean_is_told_of_by_the_comparison(
+    databases: FreshDatabases, tmp_path: Path
+) -> None:
+    pair, path = Pair("sqlite_a", "postgresql_b"), tmp_path / "rejects.jsonl"
+    databases.fresh(*pair)
+    execute(pair.source, "INSERT INTO testapp_datetimekey VALUES ('soon', 'bad'), ('2026-01-01 12:00:00', 'good')")
+    outcome = move(pair, path, labels=["testapp.DateTimeKey"], verify="full")
+    assert rejected(path) == [("testapp.DateTimeKey", "soon", "at")]
+    assert outcome.verification is not None
+    assert [(found.missing, found.status) for found in outcome.verification.contents] == [(1, "equal")]
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("dest", ["sqlite_b", "mysql_b"])
+def test_what_the_driver_makes_nothing_of_is_kept_as_its_bytes(
+    databases: FreshDatabases, dest: str, tmp_path: Path
+) -> None:
+    pair, path = Pair("postgresql_a", dest), tmp_path / "rejects.jsonl"
+    databases.fresh(*pair)
+    values = "(1, 'good', '2026-01-01'), (2, 'bad', '0044-03-15 BC'), (3, 'worse', '10000-01-01')"
+    execute(pair.source, f"INSERT INTO testapp_datevalue (id, label, value) VALUES {values}")
+    assert move(pair, path, labels=["testapp.DateValue"]).exit_code == 4
+    stored = [base64.b64encode(text).decode() for text in (b"0044-03-15 BC", b"10000-01-01")]
+    assert [line["row"]["value"] for line in lines_of(path)] == [{"base64": text} for text in stored]
+    assert [row.pk for row in QuerySet(DateValue, using=dest)] == [1]
 
 
 def execute(alias: str, *statements: str) -> None:

@@ -20,7 +20,7 @@ from .lines import Lines
 from .link import watch
 from .loading import Target, TextWriter, Writer
 from .session import Row, Session, cause_of
-from .values import Values
+from .values import Unreadable, Values
 
 # Most processes that can share a run: each has a lock of its own in the destination.
 MOST_WORKERS = 64
@@ -309,6 +309,13 @@ class Engine(Session, ABC):
         What is learned of the size of its rows serves later queries over the same table.
         """
         return self.stream(sql, params)
+
+    def bound(self, value: Any) -> tuple[str, Any]:
+        """Give the SQL that stands for a key's value in a statement, and its parameter.
+
+        What is :class:`Unreadable` is in no row of a database that gives no such value.
+        """
+        return "%s", None if isinstance(value, Unreadable) else value
 
     @contextmanager
     def reading_everything(self) -> Iterator[None]:

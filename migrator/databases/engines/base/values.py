@@ -35,10 +35,18 @@ class Unstorable(ValueError):
 
 
 class Unreadable:
-    """A stored value that its column cannot mean; it equals nothing, not even another one."""
+    """A stored value that its column cannot mean; it equals nothing but the same bytes, where those are known."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, reason: str, stored: bytes | None = None) -> None:
+        self.reason, self.stored = reason, stored
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Unreadable) and self.stored is not None and self.stored == other.stored
+        )
+
+    def __hash__(self) -> int:
+        return id(self) if self.stored is None else hash(self.stored)
 
     def __repr__(self) -> str:
         return f"<{self.reason}>"
@@ -123,6 +131,10 @@ class Values(Session):
     def as_text(self, name: str) -> str:
         """Give the SQL for a column as text, for functions that take nothing else."""
         return f"CAST({self.quote(name)} AS TEXT)"
+
+    def stored_bytes(self, expression: str) -> str:
+        """Give the SQL for the bytes of a value that the driver can make nothing of."""
+        return f"CAST({expression} AS BLOB)"
 
     def folded(self, name: str) -> str:
         """Give the SQL for a text without its case and the spaces at its end, to find what is the same then."""

@@ -91,6 +91,9 @@ class MySQLValues(Values):
     def as_text(self, name: str) -> str:
         return f"CAST({self.quote(name)} AS CHAR)"
 
+    def stored_bytes(self, expression: str) -> str:
+        return f"CAST({expression} AS BINARY)"
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         match column.kind:
             case Kind.BOOLEAN:

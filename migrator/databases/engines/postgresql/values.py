@@ -82,6 +82,9 @@ class PostgreSQLValues(Values):
                 return f"replace({name}::text, '-', '')"
         return None
 
+    def stored_bytes(self, expression: str) -> str:
+        return f"convert_to({expression}::text, getdatabaseencoding())"
+
     def folded(self, name: str) -> str:
         return f'{super().folded(name)} COLLATE "C"'  # what is equal is so by its bytes, which are compared soonest
 

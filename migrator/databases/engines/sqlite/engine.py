@@ -244,6 +244,15 @@ class SQLite(Engine):
                 size = next_fetch(rows, size)
                 yield rows
 
+    def bound(self, value: Any) -> tuple[str, Any]:
+        if not isinstance(value, Unreadable) or value.stored is None:
+            return super().bound(value)
+        encoding = self.fetch_value("PRAGMA encoding")
+        if encoding == "UTF-8":
+            return "CAST(%s AS TEXT)", value.stored
+        # Python is given UTF-8 in any case, with the halves of pairs by themselves.
+        return "CAST(%s AS TEXT)", value.stored.decode(errors="surrogatepass").encode(encoding, "surrogatepass")
+
     @contextlib.contextmanager
     def reading_everything(self) -> Iterator[None]:
         self.connection.ensure_connection()
@@ -311,7 +320,7 @@ def _text(data: bytes) -> str | Unreadable:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return Unreadable(NO_UTF_8)
+        return Unreadable(NO_UTF_8, data)
 
 
 def _path(engine: Engine) -> str:
