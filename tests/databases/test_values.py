@@ -381,6 +381,45 @@ def test_refuses_local_times_that_postgresql_would_shift(databases: FreshDatabas
         assert_refused(Pair(source, "postgresql_b"), models.DateTimeValue)
 
 
+# Columns that keep fewer digits of a second ----------------------------------------------------------------
+
+FINE, COARSE = {0: 100_000, 3: 123_400}, {0: 0, 3: 123_000}  # in microseconds
+
+
+def keep_digits(alias: str, model: type[Model], digits: int) -> None:
+    """Let a column keep so many digits of a second."""
+    table, is_time = model._meta.db_table, model is models.TimeValue
+    if engine_of(alias) == "postgresql":
+        kind = "time" if is_time else "timestamptz"
+        execute(alias, f"ALTER TABLE {table} ALTER COLUMN value TYPE {kind}({digits})")
+    else:
+        execute(alias, f"ALTER TABLE {table} MODIFY value {'time' if is_time else 'datetime'}({digits}) NULL")
+
+
+def moment(model: type[Model], microsecond: int) -> Any:
+    found = datetime(2026, 1, 2, 23, 59, 59, microsecond, tzinfo=UTC)
+    return found.time() if model is models.TimeValue else found
+
+
+@pytest.mark.parametrize("digits", FINE)
+@pytest.mark.parametrize("model", [models.DateTimeValue, models.TimeValue], ids=name_of)
+@pytest.mark.parametrize("pair", [pair for pair in EVERY_PAIR if pair.engines[1] != "sqlite"], ids=str, indirect=True)
+def test_refuses_a_fraction_of_a_second_that_the_column_would_round(
+    pair: Pair, model: type[Model], digits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    keep_digits(pair.dest, model, digits)
+    kept, finer = (moment(model, by_digits[digits]) for by_digits in (COARSE, FINE))
+    rows_of = [{"id": 1, "label": "kept", "value": kept}, {"id": BAD_KEY, "label": "finer", "value": finer}]
+    insert_rows(model, pair.source, rows_of)
+    with pytest.raises(Refused, match=rf"\.value: 1 value: has a finer fraction .*primary key {BAD_KEY}\)"):
+        move(pair, model)
+    assert QuerySet(model, using=pair.dest).count() == 0
+    QuerySet(model, using=pair.source).filter(id=BAD_KEY).update(value=kept)
+    move(pair, model)
+    assert differences(snapshot(pair.source, [model]), snapshot(pair.dest, [model])) == []
+
+
 # Tables from before MariaDB had a type for UUIDs ----------------------------------------------------------
 
 OLD_UUID = "ALTER TABLE testapp_uuidvalue MODIFY value char(32) NULL"
