@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections
@@ -24,6 +24,7 @@ from django.db.models.signals import (
 from django.test import override_settings
 
 from migrator.databases.copy import Outcome, batch_migrate
+from migrator.errors import DataRejected, Refused
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import models, rows
 
@@ -105,9 +106,51 @@ def test_points_generic_relations_at_the_ids_of_the_destination(pair: Pair) -> N
     assert not ids[0] & ids[1]
 
 
+GRANTED = ("add_tag", "change_article", "view_permission")
+
+
+def grant(alias: str, *codenames: str) -> None:
+    """Give one user, and one group, permissions."""
+    insert_rows(Group, alias, [{"id": 4, "name": "staff"}])
+    insert_rows(User, alias, [user(9, "someone")])
+    ids = [rows_of(Permission, alias).get(codename=codename).pk for codename in codenames]
+    insert_rows(Group.permissions.through, alias, [{"id": n, "group_id": 4, "permission_id": n} for n in ids])
+    insert_rows(User.user_permissions.through, alias, [{"id": n, "user_id": 9, "permission_id": n} for n in ids[1:]])
+
+
+def granted(alias: str) -> list[tuple[Any, ...]]:
+    names = ("permission__content_type__app_label", "permission__content_type__model", "permission__codename")
+    of_groups = rows_of(Group.permissions.through, alias).order_by("id").values_list("id", "group__name", *names)
+    of_users = rows_of(User.user_permissions.through, alias).order_by("id").values_list("id", "user__username", *names)
+    return [*of_groups, *of_users]
+
+
+@pytest.mark.parametrize("has_other_types", [True, False], ids=["with other types", "with the same types"])
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_points_at_permissions_by_the_ids_of_the_destination(pair: Pair, has_other_types: bool) -> None:
+    if has_other_types:
+        shift_content_types(pair.dest, 500)
+        call_command("migrate", database=pair.dest, verbosity=0)
+    rows_of(Permission, pair.dest).update(id=F("id") * -1)  # so that their order is another one, too
+    grant(pair.source, *GRANTED)
+    before = snapshot(pair.dest, [ContentType, Permission])
+    move(pair, "auth.Group", "auth.User", verify="full")
+    assert granted(pair.dest) == granted(pair.source)
+    assert sorted(codename for *_, codename in granted(pair.dest)) == sorted([*GRANTED, *GRANTED[1:]])
+    assert differences(before, snapshot(pair.dest, [ContentType, Permission])) == []
+
+
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_refuses_to_grant_a_permission_that_the_destination_has_not(pair: Pair) -> None:
+    grant(pair.source, *GRANTED)
+    rows_of(Permission, pair.dest).filter(codename=GRANTED[-1])._raw_delete(pair.dest)
+    with pytest.raises((Refused, DataRejected), match=r"permission_id|auth\.Permission"):
+        move(pair, "auth.Group", "auth.User")
+    assert granted(pair.dest) == []
+
+
 def shift_content_types(alias: str, by: int) -> None:
     """Give the content types of a fresh database other ids, and its permissions with them."""
-    Permission: Any = models.Comment._meta.apps.get_model("auth.Permission")  # noqa: N806
     with connections[alias].constraint_checks_disabled():
         rows_of(Permission, alias)._raw_delete(alias)
     rows_of(ContentType, alias).update(id=F("id") + by)
