@@ -21,7 +21,7 @@ from django.db.models.query import QuerySet
 
 from .engines.base.engine import Engine
 from .engines.base.loading import Target
-from .engines.base.values import Convert, Limit, LimitName, Unstorable
+from .engines.base.values import Convert, FilledUp, Limit, LimitName, Unstorable
 from .tables import Column, Kind, StoredColumn, Table
 
 Stored = Mapping[str, StoredColumn]
@@ -159,7 +159,10 @@ def readings(
         if way is Way.RAW:
             found.append(Reading(typed, way, engine.values.raw_expression(column), None))
         elif way is Way.FIELD:
-            found.append(Reading(column, way, *_field_reading(table, column, engine)))
+            expression, load = _field_reading(table, column, engine)
+            is_filled_up = stored[column.name].is_filled_up or other_stored[column.name].is_filled_up
+            text = FilledUp if is_filled_up and column.kind is Kind.TEXT else None
+            found.append(Reading(column, way, expression, chain(load, text)))
         else:
             own = stored[column.name]
             load = engine.values.loader(typed, own)

@@ -17,7 +17,7 @@ from .columns import Reading, Stored, Way, readings
 from .documents import Document, mean_the_same
 from .engines.base.engine import Engine
 from .engines.base.session import Row
-from .engines.base.values import Unreadable, Unstorable
+from .engines.base.values import FilledUp, Unreadable, Unstorable
 from .tables import Kind, Table
 
 LOOKUP = 250
@@ -70,7 +70,7 @@ class Side:
         """Build the WHERE clause, keyword included, for the rows with these neutral keys, and its parameters."""
         dumps = [self._dump(self.readings[position]) for position in self.key_positions]
         tests, params = [], []
-        for key in self._own(keys):
+        for key in chain.from_iterable(map(_spellings, self._own(keys))):
             dumped = tuple(
                 value if isinstance(value, Unreadable) else dump(value) for dump, value in zip(dumps, key, strict=True)
             )
@@ -286,6 +286,14 @@ def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowD
                 yield RowDifference(MISSING, key)
             elif row is not None and match is not None and row != match:
                 yield _changed(source, key, row, match)
+
+
+def _spellings(key: Row) -> Sequence[Row]:
+    """Give a key as it is, and without the spaces that may only fill it up: it may be stored in either way."""
+    if not any(isinstance(value, FilledUp) for value in key):
+        return (key,)
+    stripped = tuple(value.rstrip(" ") if isinstance(value, FilledUp) else value for value in key)
+    return tuple(str(value) if isinstance(value, FilledUp) else value for value in key), stripped
 
 
 def _is_unreadable(key: Row) -> bool:

@@ -140,6 +140,8 @@ class StoredColumn:
     is_unsigned: bool = False
     ignores_case: bool = False
     is_three_byte_utf8: bool = False
+    # The database itself adds spaces to the end of a text, and lets none there mean anything.
+    is_filled_up: bool = False
 
 
 def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:

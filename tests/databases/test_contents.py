@@ -43,6 +43,7 @@ from tests.testapp.models import (
     FloatValue,
     IntegerValue,
     JSONValue,
+    Legacy,
     LongDecimalValue,
     ReversedTextValue,
     TextKey,
@@ -436,6 +437,77 @@ def test_compares_by_value_what_a_database_can_make_no_digest_of(pair: Pair, mon
     found = contents_of(compare(pair, CharValue))["testapp.CharValue"]
     assert named(found.differences) == {("changed", "3", "value")}
     assert (found.checked, found.equivalent) == (5, 4)
+
+
+# -- columns that are filled up with spaces -----------------------------------------------------------------------
+
+FILLED_UP = {
+    "postgresql": "ALTER TABLE {table} ALTER COLUMN {column} TYPE char({size})",
+    "mysql": "ALTER TABLE {table} MODIFY {column} char({size}) NOT NULL",
+}
+WITH_POSTGRESQL = pytest.mark.parametrize(
+    "pair", [pair for pair in PAIRS if "postgresql" in pair.engines], ids=str, indirect=True
+)
+
+
+def fill_up(pair: Pair, model: type[Model], column: str, *engines: str) -> None:
+    """Fill a column of text up with spaces, in two PostgreSQL databases to other lengths."""
+    for alias, engine, size in zip(pair, pair.engines, (20, 21 if len({*pair.engines}) == 1 else 20), strict=True):
+        if engine in engines:
+            execute(alias, FILLED_UP[engine].format(table=model._meta.db_table, column=column, size=size))
+
+
+@WITH_POSTGRESQL
+@pytest.mark.parametrize("others", ["as they are", "filled up"])
+def test_calls_texts_equal_that_only_fill_up_a_column_of_postgresql(pair: Pair, others: str) -> None:
+    texts = ["", "a", " a", "a b", "a\t", "é", "x" * 20]
+    for alias in pair:
+        is_filled_up = others == "filled up" and not alias.startswith("postgresql")
+        values = [text.ljust(20) if is_filled_up else text for text in texts]
+        rows = [{"id": n, "label": f"l{n}", "value": value} for n, value in enumerate(values, 1)]
+        insert_rows(CharValue, alias, [*rows, {"id": 99, "label": "l99", "value": None}])
+    fill_up(pair, CharValue, "value", "postgresql")
+    for one, other in (pair, reversed(pair)):
+        (found,) = contents_of(compare(Pair(one, other), CharValue, chunk_size=3)).values()
+        assert (named(found.differences), found.checked) == (set(), 8)
+    sql(pair.dest, "UPDATE {0} SET value = 'a' WHERE id IN (3, 5)", CharValue)
+    sql(pair.dest, "UPDATE {0} SET value = '' WHERE id = 99", CharValue)
+    sql(pair.dest, "UPDATE {0} SET label = 'l2 ' WHERE id = 2", CharValue)
+    (found,) = contents_of(compare(pair, CharValue, chunk_size=3)).values()
+    changed = {("changed", "2", "label"), *(("changed", key, "value") for key in ("3", "5", "99"))}
+    assert named(found.differences) == changed
+
+
+@WITH_POSTGRESQL
+@pytest.mark.parametrize("others", ["as they are", "filled up"])
+def test_finds_rows_by_keys_that_fill_up_a_column_of_postgresql(pair: Pair, others: str) -> None:
+    for alias in pair:
+        is_filled_up = others == "filled up" and not alias.startswith("postgresql")
+        keys = [*"abcd", "e" if alias == pair.source else "f"]
+        insert_rows(Legacy, alias, [{"code": key.ljust(20) if is_filled_up else key, "amount": 0} for key in keys])
+    fill_up(pair, Legacy, "code", "postgresql")
+    sql(pair.dest, "UPDATE {0} SET amount = 1 WHERE TRIM(code) = 'b'", Legacy)
+    (found,) = contents_of(compare(pair, Legacy)).values()
+    assert {(kind, key.strip(), fields) for kind, key, fields in named(found.differences)} == {
+        ("changed", "b", "amount"), ("missing", "e", ""), ("extra", "f", ""),
+    }  # fmt: skip
+
+
+@WITH_POSTGRESQL
+@pytest.mark.parametrize("is_filled_up", [False, True], ids=["varchar", "char"])
+def test_moves_what_fills_up_a_column_of_postgresql_as_django_reads_it(pair: Pair, is_filled_up: bool) -> None:
+    insert_rows(
+        Legacy, pair.source, [{"code": code, "amount": n} for n, code in enumerate(("", "a", " b", "c d", "é"))]
+    )
+    fill_up(pair, Legacy, "code", "postgresql", *(["mysql"] if is_filled_up else []))
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Legacy"], verify="full", chunk_size=2)
+    assert outcome.exit_code == 0, outcome.verification
+    here, there = (sorted(QuerySet(Legacy, using=alias).values_list("code", "amount")) for alias in pair)
+    if pair.source.startswith("postgresql") and not (is_filled_up or pair.dest.startswith("postgresql")):
+        assert there == here
+    assert [(code.rstrip(" "), amount) for code, amount in there] == [
+        (code.rstrip(" "), amount) for code, amount in here
+    ]
 
 
 # -- samples ------------------------------------------------------------------------------------------------------

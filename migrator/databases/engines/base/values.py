@@ -52,6 +52,21 @@ class Unreadable:
         return f"<{self.reason}>"
 
 
+class FilledUp(str):
+    """A text of which nobody knows whether the spaces at its end are its own; it equals the same one without them."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.rstrip(" ") == other.rstrip(" ")
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.rstrip(" "))
+
+
 class LimitName(enum.Enum):
     """What can be too much for a column; the arguments that go with each are in brackets."""
 

@@ -329,4 +329,5 @@ def _stored_column(row: Sequence[Any]) -> StoredColumn:
         precision,
         scale,
         ignores_case=ignores_case,
+        is_filled_up=type_name == "bpchar",
     )
