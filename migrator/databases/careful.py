@@ -96,7 +96,7 @@ class _CarefulCopy:
             try:
                 row[conversion.column.name] = source.fetch_value(f"SELECT {conversion.expression} {one}", params)
             except Exception as error:
-                stored = source.values.stored_bytes(conversion.expression)
+                stored = source.values.stored_bytes(source.quote(conversion.column.name))
                 row[conversion.column.name] = source.fetch_value(f"SELECT {stored} {one}", params)
                 found.append((conversion.column.attname, error))
         self._tally.rows_read += 1

@@ -23,6 +23,7 @@ from tests.testapp.models import (
     Article,
     Chapter,
     CharValue,
+    DateTimeValue,
     DateValue,
     IntegerValue,
     Tag,
@@ -231,18 +232,21 @@ def test_a_row_whose_key_its_field_cannot_mean_is_told_of_by_the_comparison(
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("model", [DateValue, DateTimeValue])
 @pytest.mark.parametrize("dest", ["sqlite_b", "mysql_b"])
 def test_what_the_driver_makes_nothing_of_is_kept_as_its_bytes(
-    databases: FreshDatabases, dest: str, tmp_path: Path
+    databases: FreshDatabases, dest: str, model: Any, tmp_path: Path
 ) -> None:
     pair, path = Pair("postgresql_a", dest), tmp_path / "rejects.jsonl"
     databases.fresh(*pair)
-    values = "(1, 'good', '2026-01-01'), (2, 'bad', '0044-03-15 BC'), (3, 'worse', '10000-01-01')"
-    execute(pair.source, f"INSERT INTO testapp_datevalue (id, label, value) VALUES {values}")
-    assert move(pair, path, labels=["testapp.DateValue"]).exit_code == 4
-    stored = [base64.b64encode(text).decode() for text in (b"0044-03-15 BC", b"10000-01-01")]
+    table, time = model._meta.db_table, " 00:00:00+00" if model is DateTimeValue else ""
+    days = (f"2026-01-01{time}", f"0044-03-15{time} BC", f"10000-01-01{time}", "infinity", "-infinity")
+    values = ", ".join(f"({n}, 'row {n}', '{day}')" for n, day in enumerate(days, 1))
+    execute(pair.source, f"INSERT INTO {table} (id, label, value) VALUES {values}")
+    assert move(pair, path, labels=[model._meta.label]).exit_code == 4
+    stored = [base64.b64encode(day.encode()).decode() for day in days[1:]]
     assert [line["row"]["value"] for line in lines_of(path)] == [{"base64": text} for text in stored]
-    assert [row.pk for row in QuerySet(DateValue, using=dest)] == [1]
+    assert [row.pk for row in QuerySet(model, using=dest)] == [1]
 
 
 def execute(alias: str, *statements: str) -> None:

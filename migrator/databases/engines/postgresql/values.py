@@ -8,6 +8,7 @@ import zoneinfo
 from collections.abc import Mapping
 
 from django.conf import settings
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.values import (
@@ -62,6 +63,13 @@ class PostgreSQLValues(Values):
 
     def storage(self, stored: StoredColumn) -> str:
         return STORAGE.get(stored.type, stored.declared)
+
+    def read_expression(self, column: Column, stored: StoredColumn) -> str:
+        name = self.quote(column.name)
+        if column.kind in (Kind.DATE, Kind.DATETIME) and not is_psycopg3:
+            # psycopg2 takes the infinite for the ends of Python's calendar, and fails at what is beyond these.
+            return f"CASE WHEN NOT isfinite({name}) THEN '10000-01-01' ELSE {name} END"
+        return name
 
     def raw_expression(self, column: Column) -> str:
         return f"{self.quote(column.name)}::text"
