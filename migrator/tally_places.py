@@ -19,6 +19,7 @@ from django.db import DatabaseError, IntegrityError, connections, models
 from django.utils.functional import cached_property
 
 from .phases import Phase
+from .silence import heard
 
 EVENTS = ("hit_old", "hit_new", "fallback", "promoted", "miss", "shadow_error", "repaired")
 
@@ -102,7 +103,8 @@ class CachePlace(Place):
     def _cache(self) -> Any:
         """The cache with a client of its own: some clients must not be used by two threads."""
         if self._own is None:
-            self._own = copy.copy(self._given)
+            # Counts that a silent cache does not take would be lost.
+            self._own = copy.copy(heard(self._given))
             if isinstance(getattr(type(self._own), "_cache", None), cached_property):
                 vars(self._own).pop("_cache", None)
         return self._own

@@ -21,7 +21,7 @@ FLOORS: list[tuple[str, str]] = [
     ("errors and records", r"errors|databases\.(tables|findings)"),
     (
         "settings, progress, prompts, reports",
-        r"conf|checks|progress|prompts|report|files|streams|links|outages|interrupts|stopping|phases|tally(_places)?|workers",
+        r"conf|checks|progress|prompts|report|files|streams|links|outages|interrupts|stopping|phases|silence|tally(_places)?|workers",
     ),
     (
         "the base of all engines",

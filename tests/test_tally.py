@@ -17,6 +17,7 @@ from django.core.cache.backends.redis import RedisCache
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import override_settings
+from django.utils.module_loading import import_string
 
 from migrator.phases import Phase
 from migrator.tally import Tally, tally_for_cache, tally_for_database
@@ -337,6 +338,18 @@ def test_the_cache_is_asked_by_a_client_of_its_own() -> None:
 
     assert own is not given
     assert own._cache is not given._cache
+
+
+@pytest.mark.parametrize("backend", ["django_redis.cache.RedisCache", "django_valkey.cache.ValkeyCache"])
+def test_a_cache_that_hides_its_failures_costs_no_count(backend: str) -> None:
+    given = import_string(backend)("redis://127.0.0.1:1", {"OPTIONS": {"IGNORE_EXCEPTIONS": True}})
+    sums = Sums({(OLD, "miss"): 1})
+
+    with pytest.raises(Exception, match="refused"):
+        CachePlace(given).add("site", sums)
+
+    assert sums == {(OLD, "miss"): 1}
+    assert given.get("anything") is None
 
 
 @pytest.mark.redis

@@ -17,6 +17,7 @@ from ..caches.keys import key_space
 from ..caches.stores import REFUSALS, STORES
 from ..errors import Refused
 from ..phases import Phase, percentage_reader, phase_reader
+from ..silence import is_silent
 from .engines import cache_prefix
 from .tallying import place_of_tally
 from .transition.configuration import one_place
@@ -117,9 +118,27 @@ def _check_cache(side: Side) -> Iterator[CheckMessage]:
             hint=f"The change can go between {', '.join(sorted(STORES))}.",
             id="migrator.E036",
         )
-    elif not side.keeps_rows:
+        return
+    yield from _check_silence(side, alias, cache)
+    if not side.keeps_rows:
         yield from _check_listing(side, alias, cache, names)
         yield from _check_room(side, alias, cache)
+
+
+def _check_silence(side: Side, alias: str, cache: Any) -> Iterator[CheckMessage]:
+    if is_silent(cache):
+        yield Warning(
+            f"The cache {alias!r} of {side.name} has IGNORE_EXCEPTIONS, and sessions that cannot be ended there are "
+            "errors all the same.",
+            hint="Take it out for the change, so that all failures of the side are heard.",
+            id="migrator.W034",
+        )
+    elif getattr(cache, "_options", {}).get("ignore_exc"):
+        yield Error(
+            f"The cache {alias!r} of {side.name} has ignore_exc, which hides sessions that could not be ended.",
+            hint="Take it out of its OPTIONS for the change: such sessions would be back in the next phase.",
+            id="migrator.E040",
+        )
 
 
 def _check_listing(side: Side, alias: str, cache: Any, names: list[str]) -> Iterator[CheckMessage]:

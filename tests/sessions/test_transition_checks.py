@@ -63,12 +63,21 @@ def test_finds_nothing_wrong() -> None:
         ({"old": {**CACHE, "CACHE": "files"}, "new": ROWS}, ["W031"]),
         ({"old": {**CACHE, "CACHE": "hashed"}, "new": ROWS}, ["W031"]),
         ({"new": {**CACHE, "CACHE": "small_table"}}, ["W032"]),
+        ({"new": {**CACHE, "CACHE": "silent"}}, ["W034"]),
+        ({"new": {"ENGINE": f"{B}.cached_db", "DATABASE": "sqlite_a", "CACHE": "silent"}}, ["W034"]),
         ({"PHASE": "dual_new", "ROLLOUT": 10}, ["W033"]),
     ],
     ids=str,
 )
 def test_finds(given: dict[str, Any], expected: list[str]) -> None:
     assert found(**given) == expected
+
+
+def test_finds_a_memcached_that_hides_its_failures() -> None:
+    backend = "django.core.cache.backends.memcached.PyMemcacheCache"
+    entry = {"BACKEND": backend, "LOCATION": "127.0.0.1:1", "OPTIONS": {"ignore_exc": True}}
+    with override_settings(CACHES={**caches.settings, "memcached": entry}):
+        assert found(new={**CACHE, "CACHE": "memcached"}) == ["E040"]
 
 
 def test_finds_an_engine_without_its_stores() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from ...silence import heard, is_silent
 from ..keys import KeySpace
 from ..pickles import SAFE_GLOBALS, safe_loads_with
 from .base import MICROSECONDS, Item, KeyStore, Rejected, Value
@@ -65,7 +66,7 @@ class ClientRedisStore(RedisStore):
         return f"{dotted_name(self._serializer)} + {dotted_name(self.cache.client._compressor)}{herd}"
 
     def refusal(self) -> str | None:
-        if getattr(self.cache, "_ignore_exceptions", False):
+        if is_silent(self.cache):
             return (
                 "its IGNORE_EXCEPTIONS turns writes that fail into silence; define the same server once more without it"
             )
@@ -80,6 +81,9 @@ class ClientRedisStore(RedisStore):
 
     def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
         return set(self.fetch(space, keys)) if self._herd else super().present(space, keys)
+
+    def delete(self, space: KeySpace, keys: Sequence[str]) -> None:
+        heard(self.cache).delete_many([space.prefix + key for key in keys])
 
     def _inner(self, item: Item) -> Item:
         """Give an item the expiry that the herd's tuple holds; the server's is a minute later."""

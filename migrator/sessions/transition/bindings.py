@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, Sus
 from django.db import DatabaseError, IntegrityError, models, router, transaction
 from django.utils import timezone
 
+from ...silence import heard
 from ..engines import cache_prefix, keeps_rows
 
 Data = dict[str, Any]
@@ -75,6 +76,9 @@ class Tied(SessionBase):
         super().__init__(*args, **kwargs)
         if self.tied_cache is not None:
             self._cache = caches[self.tied_cache]
+        if hasattr(self, "_cache") and not keeps_rows(type(self)):
+            # Before rows it may fail unheard, as it may in Django's own engine: what the row says can be asked.
+            self._cache = heard(self._cache)
 
     def encode(self, session_dict: Data) -> str:
         self.text = super().encode(session_dict)

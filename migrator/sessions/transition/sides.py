@@ -21,6 +21,7 @@ from ...caches.stores.base import MICROSECONDS, now
 from ...caches.tables.reading import EPOCH, MICROSECOND
 from ...conf import SessionSide
 from ...errors import MigratorError
+from ...silence import heard
 from ..codec import Data, Unreadable
 from ..engines import cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
 from ..layouts import session_layout
@@ -178,8 +179,11 @@ class Side:
             return bool(self.store.present([key]))
 
     def delete(self, key: str) -> None:
-        """End a session, whatever it holds."""
-        self.engine().delete(key)
+        """End a session, whatever it holds; raise where that fails, whatever IGNORE_EXCEPTIONS says."""
+        engine = self.engine()
+        if hasattr(engine, "_cache"):
+            engine._cache = heard(engine._cache)
+        engine.delete(key)
 
     def insert(self, engine: Any) -> bool:
         """Write a new session; tell whether its key was free."""

@@ -22,7 +22,9 @@ pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.skipif(SERVER is None, reason="no redis-server and no valkey-server to stop"),
 ]
-PRIVATE = Named("private", {"ENGINE": "django.contrib.sessions.backends.cache", "CACHE": "private"})
+ENGINES = "django.contrib.sessions.backends"
+PRIVATE = Named("private", {"ENGINE": f"{ENGINES}.cache", "CACHE": "private"})
+BEFORE_ROWS = Named("before rows", {"ENGINE": f"{ENGINES}.cached_db", "CACHE": "private", "DATABASE": "sqlite_a"})
 
 
 class PrivateRedis:
@@ -50,11 +52,28 @@ class PrivateRedis:
             self._process = None
 
 
-@pytest.fixture
-def server() -> Iterator[PrivateRedis]:
+SILENT = {"OPTIONS": {"IGNORE_EXCEPTIONS": True}}
+BACKENDS: dict[str, Any] = {
+    "django": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:{port}/0"},
+    "silent django_redis": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "redis://127.0.0.1:{port}/0",
+        **SILENT,
+    },
+    "silent django_valkey": {
+        "BACKEND": "django_valkey.cache.ValkeyCache",
+        "LOCATION": "valkey://127.0.0.1:{port}/0",
+        **SILENT,
+    },
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def server(request: pytest.FixtureRequest) -> Iterator[PrivateRedis]:
     server = PrivateRedis()
     server.start()
-    entry = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"redis://127.0.0.1:{server.port}/0"}
+    entry = BACKENDS[request.param]
+    entry = {**entry, "LOCATION": entry["LOCATION"].format(port=server.port)}
     with override_settings(CACHES={**caches.settings, "private": entry}):
         yield server
         caches.close_all()
@@ -94,6 +113,33 @@ def test_the_site_goes_on_without_the_shadow(
     session["cart"] = [2]
     session.save()
     assert [data["cart"] for data in site.both(key)] == [[2], [2]]
+
+
+def test_an_end_that_misses_the_shadow_is_told(
+    site: Site, server: PrivateRedis, user: Any, counts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = _saved(user)
+    server.stop()
+    with caplog.at_level(logging.WARNING, logger="migrator.sessions.transition"):
+        SessionStore(key).delete()
+    assert counts["shadow_error"] == 1
+    assert digest(key) in caplog.text
+
+
+def test_what_the_cache_before_rows_has_missed_is_told(
+    server: PrivateRedis, fresh: Callable[..., None], user: Any, counts: Any
+) -> None:
+    with site_of(POSTGRESQL, BEFORE_ROWS, fresh=fresh) as site:
+        site.phase = Phase.DUAL_OLD
+        key = _saved(user)
+        server.stop()
+        session = SessionStore(key)
+        session["cart"] = [1]
+        session.save()
+        assert counts["shadow_error"] == 1
+        SessionStore(key).delete()
+        assert counts["shadow_error"] == 2
+        site.change.close()
 
 
 def test_expired_sessions_are_cleared_without_the_shadow(site: Site, server: PrivateRedis) -> None:
