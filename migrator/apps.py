@@ -10,5 +10,5 @@ class MigratorConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers the system checks)
         from .caches import checks as cache_checks  # noqa: F401  (likewise)
+        from .sessions import apart, jumps  # noqa: F401  (likewise)
         from .sessions import checks as session_checks  # noqa: F401  (likewise)
-        from .sessions import jumps  # noqa: F401  (likewise)

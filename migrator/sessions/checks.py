@@ -20,7 +20,7 @@ from ..phases import Phase, percentage_reader, phase_reader
 from ..silence import is_silent
 from .engines import cache_prefix
 from .tallying import place_of_tally
-from .transition.configuration import one_place
+from .transition.places import one_place
 from .transition.sides import Side
 
 ENGINE = "migrator.sessions.transition"

@@ -18,6 +18,7 @@ from ..phases import Phase, percentage_reader
 from ..progress import Progress
 from ..report import plural
 from ..tally_places import Record
+from .apart import one_place
 from .comparison import Comparison, VerifyOptions
 from .ends import open_end
 from .records import CopyOptions
@@ -94,14 +95,15 @@ def session_transition(
     share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
     record, tally_error = _record()
     sides = (_found(change.old), _found(change.new))
+    apart = None if any(side.error for side in sides) else _are_apart(change)
     comparison = None
-    if verify and not any(side.error for side in sides):
+    if verify and apart and apart.is_met:
         options = VerifyOptions(mode=verify, trust_pickle=trust_pickle)
         ends = {"source": change.old.end, "dest": change.new.end}
         comparison = verify_sessions(**ends, options=options, progress=progress).comparison
     if reset and tally_error is None:
         tally_for_sessions().reset()
-    asked = _Asked(phase, record, sides, comparison, verify, quiet_for)
+    asked = _Asked(phase, record, sides, apart, comparison, verify, quiet_for)
     return Standing(
         phase=phase,
         rollout=share if phase is Phase.DUAL_OLD else 0.0,
@@ -148,6 +150,16 @@ def _found(side: Side) -> SideFound:
         return SideFound(side.name, side.setting.ENGINE, None, f"it does not answer ({type(error).__name__})")
 
 
+def _are_apart(change: Transition) -> Condition:
+    """Ask the servers whether the sides are two places: from one no step leads anywhere."""
+    text = "OLD and NEW are two places"
+    try:
+        problem = one_place(change)
+    except Exception as error:
+        return Condition(text, False, f"{UNKNOWN} ({type(error).__name__})")
+    return Condition(text, problem is None, problem or "as their servers tell")
+
+
 def moment_text(moment: int | None) -> str:
     """Render a moment for people."""
     return UNKNOWN if moment is None else f"{EPOCH + moment * MICROSECOND:%Y-%m-%d %H:%M:%S} UTC"
@@ -165,6 +177,8 @@ class _Asked:
     phase: Phase
     record: Record
     sides: tuple[SideFound, SideFound]
+    # None where a side does not answer.
+    apart: Condition | None
     comparison: Comparison | None
     mode: str | None
     quiet_for: int
@@ -173,6 +187,8 @@ class _Asked:
         """Ask what the step from this phase needs."""
         for side in self.sides:
             yield Condition(f"{side.name} answers", side.error is None, side.error or side.label)
+        if self.apart:
+            yield self.apart
         yield self._is_no_jump()
         yield from _IN_PHASE[self.phase](self)
 

@@ -28,10 +28,13 @@ class PostgreSQLTable(KeyedTable):
     """Batches are of one transaction each, so that a pooler in transaction mode may sit between."""
 
     def identity(self) -> str:
-        # Both hold for any user, through any address and through a pooler.
-        sql = "SELECT pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database())"
-        started, database = self._rows(sql, [])[0]
-        return f"{self.connection.vendor}:{started}:{database}:{self.layout.table}"
+        # All hold for any user, through any address and through a pooler; aliases may look in different schemas.
+        sql = (
+            "SELECT pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()),"
+            " (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass(%s))"
+        )
+        started, database, schema = self._rows(sql, [self.table])[0]
+        return f"{self.connection.vendor}:{started}:{database}:{schema}.{self.layout.table}"
 
     def _expiry_read(self) -> str:
         # A moment takes the driver longer to make than all else in the row.

@@ -20,6 +20,8 @@ KEYS = ("BACKEND", "OLD", "NEW", "PHASE", "OPTIONS", *DEFAULTS)
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
 # The options, what each may be, and its default first.
 OPTIONS: Mapping[str, tuple[Any, ...]] = {"OLD_DOWN": ("miss", "raise"), "CLEAR_OLD": (False, True)}
+# Options of backends with which one LOCATION may be another place.
+_LEAD_ELSEWHERE = ("db", "CONNECTION_POOL_KWARGS", "SENTINELS")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     old, new = side_setting(entry, "OLD"), side_setting(entry, "NEW")
-    if _kept_at(old) == _kept_at(new):
+    if kept_at(old) == kept_at(new):
         yield Fault(
             "migrator.E024",
             f"{place} has one place for OLD and for NEW.",
@@ -144,15 +146,17 @@ def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
                 )
 
 
-def _kept_at(setting: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Say where a cache keeps the key ``probe``, as far as its setting tells."""
+def kept_at(setting: Mapping[str, Any], key: str = "probe") -> tuple[Any, ...]:
+    """Say where a cache keeps a key, as far as its setting tells."""
     backend = import_string(setting["BACKEND"])
     reader = next((READERS[name] for name in dotted_names(backend) if name in READERS), None)
     kind = (reader.family if reader else "") or setting["BACKEND"]
     location = setting.get("LOCATION", "")
     key_function = get_key_func(setting.get("KEY_FUNCTION"))
-    key = key_function("probe", setting.get("KEY_PREFIX", ""), setting.get("VERSION", 1))
-    return kind, str(location).replace("valkey://", "redis://"), key
+    raw = key_function(key, setting.get("KEY_PREFIX", ""), setting.get("VERSION", 1))
+    options = setting.get("OPTIONS") or {}
+    led = {name: options[name] for name in _LEAD_ELSEWHERE if name in options}
+    return kind, str(location).replace("valkey://", "redis://"), str(led), raw
 
 
 def side_setting(entry: Mapping[str, Any], side: str) -> Any:

@@ -14,9 +14,9 @@ from django.core.signals import setting_changed
 from ... import conf
 from ...caches.stores.base import digest
 from ...phases import Phase, is_rolled_out, percentage_reader, phase_reader
-from ..engines import cache_prefix
 from ..tallying import tally_for_sessions
 from .following import Follower
+from .places import one_place
 from .sides import Side
 
 logger = logging.getLogger("migrator.sessions.transition")
@@ -72,22 +72,6 @@ class Transition:
             self.count("shadow_error", phase=phase)
             # The message of an error may hold the key, or what the session holds.
             logger.warning("%s failed for session %s: %s", side.name, digest(key), type(error).__name__)
-
-
-def one_place(old: Side, new: Side) -> str | None:
-    """Say why two sides are, or may be, one and the same place as far as the settings tell; None where they are two."""
-    if old.model is not None and old.model is new.model:
-        if None in (old.setting.DATABASE, new.setting.DATABASE):
-            return (
-                f"Both sides of MIGRATOR['SESSIONS'] keep {old.model._meta.label}. "
-                "Say with DATABASE, for each of them, in which database."
-            )
-        is_one = old.setting.DATABASE == new.setting.DATABASE
-    elif old.keeps_rows or new.keeps_rows:
-        is_one = False
-    else:
-        is_one = (old.cache, cache_prefix(old.engine)) == (new.cache, cache_prefix(new.engine))
-    return "Both sides of MIGRATOR['SESSIONS'] are one place." if is_one else None
 
 
 @functools.cache

@@ -100,6 +100,7 @@ def test_settings_that_would_do_nothing() -> None:
 def test_is_content_with_a_right_setting() -> None:
     assert messages(RIGHT) == []
     assert messages({**RIGHT, "NEW": {**REDIS, "KEY_PREFIX": "new"}, "PHASE": lambda: "old"}) == []
+    assert messages({**RIGHT, "NEW": {**REDIS, "OPTIONS": {"db": 5}}}) == []
     assert messages({**RIGHT, "OPTIONS": {"OLD_DOWN": "raise", "CLEAR_OLD": True}, "TIMEOUT": 5}) == []
 
 

@@ -314,7 +314,9 @@ def test_refuses_a_protected_database(rows: Site) -> None:
 
 def test_refuses_one_place_under_two_names(rows: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
-        both = {**connections.settings, "same": connections.settings["postgresql_a"]}
+        # So that the server alone can tell.
+        same = {**connections.settings["postgresql_a"], "OPTIONS": {"application_name": "same"}}
+        both = {**connections.settings, "same": same}
         monkeypatch.setattr(connections, "_settings", both, raising=False)
         monkeypatch.setattr(connections, "settings", both, raising=False)
         stack.callback(lambda: connections["same"].close())
