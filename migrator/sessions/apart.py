@@ -1,4 +1,4 @@
-"""Whether the two sides of a transition are two places, as their servers tell; asked by ``check --deploy``, too."""
+"""Whether the sides of a transition are two places, as their servers tell; asked by ``check --deploy``, too."""
 
 from __future__ import annotations
 
@@ -11,15 +11,28 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
 from ..errors import MigratorError
+from .stores.base import Store
+from .stores.cache import CacheStore
+from .stores.table import TableStore
 from .transition.configuration import Transition, transition
 
 
 def one_place(change: Transition) -> str | None:
-    """Say why the servers take both sides for one place, None where they are two; raise what asking them raises."""
+    """Say what the servers take for one place of both sides, None for nothing; raise what asking them raises."""
     old, new = change.old.store, change.new.store
     if old.identities() & new.identities():
         return f"both are {new.label()}"
+    one, other = _cache_of(old), _cache_of(new)
+    if one and other and one.identities() & other.identities():
+        return f"both keep sessions in {other.label()}"
     return None
+
+
+def _cache_of(store: Store) -> CacheStore | None:
+    """Return the cache that a place is, or has before its rows."""
+    if isinstance(store, TableStore):
+        return store.before
+    return store if isinstance(store, CacheStore) else None
 
 
 @register("migrator", deploy=True)
@@ -46,7 +59,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         return []
     return [
         Error(
-            f"OLD and NEW of MIGRATOR['SESSIONS'] are the same place: {problem}.",
+            f"OLD and NEW of MIGRATOR['SESSIONS'] are not two places: {problem}.",
             hint="Give NEW a database, or a cache, of its own; of a cache another KEY_PREFIX will do.",
             id="migrator.E051",
         )

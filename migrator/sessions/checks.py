@@ -20,7 +20,7 @@ from ..phases import Phase, percentage_reader, phase_reader
 from ..silence import is_silent
 from .engines import cache_prefix
 from .tallying import place_of_tally
-from .transition.places import one_place
+from .transition.places import one_place, shared_cache
 from .transition.sides import Side
 
 ENGINE = "migrator.sessions.transition"
@@ -96,8 +96,20 @@ def _check_sides(setting: conf.Sessions) -> Iterator[CheckMessage]:
             continue
         sides.append(side)
         yield from _check_cache(side)
-    if len(sides) == 2 and (problem := one_place(sides[0], sides[1])):
+    if len(sides) == 2:
+        yield from _check_pair(*sides)
+
+
+def _check_pair(old: Side, new: Side) -> Iterator[CheckMessage]:
+    if problem := one_place(old, new):
         yield Error(problem, hint="Nothing can be changed from a place to itself.", id="migrator.E035")
+    elif problem := shared_cache(old, new):
+        yield Error(
+            problem,
+            hint="Give one side a CACHE of its own, if only one with another KEY_PREFIX: else sessions that are in OLD "
+            "alone look as if NEW had them, until the cache drops them.",
+            id="migrator.E041",
+        )
 
 
 def _check_cache(side: Side) -> Iterator[CheckMessage]:

@@ -44,6 +44,7 @@ def _redis_caches(address: str) -> dict[str, Any]:
     return {
         "redis": {"BACKEND": django, "LOCATION": f"{address}/3"},
         "redis_other": {"BACKEND": django, "LOCATION": f"{address}/4"},
+        "redis_prefixed": {"BACKEND": django, "LOCATION": f"{address}/4", "KEY_PREFIX": "new"},
         "colon": {"BACKEND": django, "LOCATION": f"{address}/5", "KEY_PREFIX": "my:app"},
         "glob": {"BACKEND": django, "LOCATION": f"{address}/5", "KEY_PREFIX": "app[1]*?\\", "VERSION": 7},
         "suffix": {

@@ -1,4 +1,7 @@
-"""Whether the two sides of a transition are two places, as far as the settings tell. No server is asked."""
+"""Whether the sides of a transition, and their caches, are two places, as far as the settings tell.
+
+No server is asked.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,17 @@ def one_place(old: Side, new: Side) -> str | None:
     if old.keeps_rows or new.keeps_rows:
         return None
     return _told(_keys(old), _keys(new), "caches", old.cache, new.cache)
+
+
+def shared_cache(old: Side, new: Side) -> str | None:
+    """Say that a cache before rows is also the other side's, None where it is not.
+
+    What one side puts there, the other finds, and takes for a session of its own.
+    """
+    if not (old.keeps_rows or new.keeps_rows) or _keys(old) is None or _keys(old) != _keys(new):
+        return None
+    caches_named = " and ".join(dict.fromkeys(repr(side.cache) for side in (old, new)))
+    return f"{_BOTH} keep a session under one key of the cache {caches_named}."
 
 
 def _told(one: Any, other: Any, kind: str, alias: str | None, other_alias: str | None) -> str | None:

@@ -72,6 +72,8 @@ CACHE_TABLE = _cache("cache_table", "table", "")
 POSTGRESQL, POSTGRESQL_B = _rows("postgresql_a"), _rows("postgresql_b")
 MYSQL, SQLITE, SQLITE_B = _rows("mysql_a"), _rows("sqlite_a"), _rows("sqlite_b")
 CACHED_SQLITE = _rows("sqlite_a", f"{BACKENDS}.cached_db", CACHE="redis_other")
+# Its cache has the server of the one before.
+CACHED_SQLITE_B = _rows("sqlite_b", f"{BACKENDS}.cached_db", CACHE="redis_prefixed")
 CACHED_MYSQL = _rows("mysql_a", f"{BACKENDS}.cached_db", CACHE="redis_other")
 FILES = Named("files", {"ENGINE": f"{BACKENDS}.file"})
 USER_SESSIONS = _rows("default", "user_sessions.backends.db", "user_sessions")
@@ -91,6 +93,7 @@ PAIRS = [
     (USER_SESSIONS, REDIS),
     (REDIS, QSESSIONS),
     (QSESSIONS_CACHED, SQLITE_B),
+    (CACHED_SQLITE, CACHED_SQLITE_B),
 ]
 
 

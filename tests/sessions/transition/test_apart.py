@@ -15,7 +15,7 @@ from migrator.phases import Phase
 from migrator.sessions.standing import session_transition
 from migrator.sessions.transition import SessionStore
 from tests.servers.databases import FreshDatabases
-from tests.sessions.transition.pairs import BACKENDS, POSTGRESQL, REDIS, SQLITE, Named, site_of
+from tests.sessions.transition.pairs import BACKENDS, CACHED_SQLITE, POSTGRESQL, REDIS, SQLITE, Named, site_of
 
 TEXT = "OLD and NEW are two places"
 
@@ -104,6 +104,33 @@ def test_databases_in_memory_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
         assert told("E035", deploy=False) == []
 
 
+@pytest.mark.redis
+def test_one_cache_before_two_tables_is_refused() -> None:
+    cached = {"ENGINE": f"{BACKENDS}.cached_db", "CACHE": "redis_other"}
+    given = {"OLD": {**cached, "DATABASE": "sqlite_a"}, "NEW": {**cached, "DATABASE": "sqlite_b"}}
+    for setting, problem in {
+        "redis_other": "Both sides of MIGRATOR['SESSIONS'] keep a session under one key of the cache 'redis_other'.",
+        "redis": None,
+        "redis_prefixed": None,
+    }.items():
+        new = {**given["NEW"], "CACHE": setting}
+        with override_settings(MIGRATOR={"SESSIONS": {**given, "NEW": new}}):
+            assert told("E041", deploy=False) == ([problem] if problem else [])
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(("key_function", "number"), [(None, 0), ("tests.sessions.transition.test_apart.bare_key", 1)])
+def test_a_cache_and_one_before_rows_may_share_keys(key_function: str | None, number: int) -> None:
+    entry = {**caches.settings["redis"], "KEY_FUNCTION": key_function}
+    given = {"OLD": cache("redis").setting, "NEW": {**CACHED_SQLITE.setting, "CACHE": "redis"}}
+    with override_settings(CACHES={**caches.settings, "redis": entry}, MIGRATOR={"SESSIONS": given}):
+        assert len(told("E041", deploy=False)) == number
+
+
+def bare_key(key: str, prefix: str, version: int) -> str:
+    return key.removeprefix("django.contrib.sessions.").removeprefix("cached_db").removeprefix("cache")
+
+
 # -- by the servers ---------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +141,7 @@ def test_a_cache_of_two_addresses_is_told(fresh: Callable[..., None], alias: str
     with site_of(REDIS, cache(alias), fresh=fresh):
         assert told("E035") == []
         (problem,) = told("E051")
-        assert problem.startswith("OLD and NEW of MIGRATOR['SESSIONS'] are the same place: both are cache ")
+        assert problem.startswith("OLD and NEW of MIGRATOR['SESSIONS'] are not two places: both are cache ")
         is_met, figure = judged()[TEXT]
         assert not is_met
         assert f"both are cache {alias!r}" in figure
@@ -131,6 +158,20 @@ def test_two_places_are_two(fresh: Callable[..., None], alias: str) -> None:
         session["a"] = 1
         session.save()
         assert [data["a"] for data in site.both(str(session.session_key))] == [1, 1]
+
+
+@pytest.mark.redis
+@pytest.mark.usefixtures("more_caches")
+def test_a_cache_of_two_addresses_before_two_tables_is_told(fresh: Callable[..., None]) -> None:
+    engine = f"{BACKENDS}.cached_db"
+    old = Named("old", {"ENGINE": engine, "DATABASE": "sqlite_a", "CACHE": "redis"})
+    new = Named("new", {"ENGINE": engine, "DATABASE": "sqlite_b", "CACHE": "by another address"})
+    with site_of(old, new, fresh=fresh):
+        assert told("E041") == []
+        assert len(told("E051")) == 1
+        is_met, figure = judged()[TEXT]
+        assert not is_met
+        assert figure.startswith("both keep sessions in cache 'by another address'")
 
 
 @pytest.mark.postgresql

@@ -17,6 +17,7 @@ from migrator.sessions.verify import verify_sessions
 from tests.sessions.transition.pairs import (
     CACHED_MYSQL,
     CACHED_SQLITE,
+    CACHED_SQLITE_B,
     FILES,
     MEMCACHED,
     MYSQL,
@@ -38,6 +39,7 @@ PAIRS = [
     param(POSTGRESQL, POSTGRESQL_B),
     param(REDIS, CACHED_SQLITE),
     param(CACHED_MYSQL, REDIS),
+    param(CACHED_SQLITE, CACHED_SQLITE_B),
     param(MYSQL, MEMCACHED),
     param(FILES, SQLITE),
     param(USER_SESSIONS, REDIS),
@@ -101,7 +103,7 @@ def test_who_logs_out_stays_out_in_every_phase(site: Site, user: Any, client: Cl
         assert thief.get("/who").json()["user"] == "", later
 
 
-@pytest.mark.parametrize("pair", [param(POSTGRESQL, REDIS)])
+@pytest.mark.parametrize("pair", [param(POSTGRESQL, REDIS), param(CACHED_SQLITE, CACHED_SQLITE_B)])
 def test_a_session_that_nobody_copied_is_moved_when_it_is_seen(
     site: Site, user: Any, client: Client, counts: Any
 ) -> None:
