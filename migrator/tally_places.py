@@ -21,7 +21,7 @@ from django.utils.functional import cached_property
 from .phases import Phase
 from .silence import heard
 
-EVENTS = ("hit_old", "hit_new", "fallback", "promoted", "miss", "shadow_error", "repaired")
+EVENTS = ("hit_old", "hit_new", "fallback", "promoted", "miss", "shadow_error", "repaired", "changed")
 
 Sums = Counter[tuple[Phase, str]]
 

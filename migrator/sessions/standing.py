@@ -66,6 +66,7 @@ class Standing:
     comparison: Comparison | None
     mode: str | None
     conditions: tuple[Condition, ...]
+    notes: tuple[str, ...] = ()
     was_reset: bool = False
 
     @property
@@ -115,6 +116,7 @@ def session_transition(
         comparison=comparison,
         mode=verify,
         conditions=tuple(asked.conditions()),
+        notes=tuple(_notes(record)),
         was_reset=reset and tally_error is None,
     )
 
@@ -158,6 +160,17 @@ def _are_apart(change: Transition) -> Condition:
     except Exception as error:
         return Condition(text, False, f"{UNKNOWN} ({type(error).__name__})")
     return Condition(text, problem is None, problem or "as their servers tell")
+
+
+def _notes(record: Record) -> Iterator[str]:
+    """Say what no step depends on, and people should know before one."""
+    found = [count for (_, event), count in record.counts.items() if event == "changed" and count.number]
+    if found:
+        last = max(count.last or count.since for count in found)
+        yield (
+            f"JSON has changed {plural(sum(count.number for count in found), 'write')} to the store that follows, the "
+            f"last {moment_text(last)}: numbers as keys become texts, tuples lists. The workers' logs name the kinds."
+        )
 
 
 def moment_text(moment: int | None) -> str:
@@ -261,6 +274,9 @@ class _Asked:
             return Condition(
                 text, not found.found and not found.unreadable, f"{figure}, {found.data_differs:,} with other data"
             )
+        changed = self.record.counts.get((self.phase, "changed"))
+        if changed and changed.number:
+            return Condition(text, False, f"{figure}; JSON has changed sessions: --verify full compares the data")
         errors = self.record.counts.get((self.phase, "shadow_error"))
         if errors is None or errors.number:
             return Condition(text, False, f"{figure}; NEW has failed at times: --verify full compares the data")

@@ -28,6 +28,7 @@ EVENT_WORDS = {
     "miss": "found nowhere",
     "shadow_error": "errors of the store that only follows",
     "repaired": "brought into line again",
+    "changed": "changed by JSON in the store that only follows",
 }
 
 
@@ -79,7 +80,7 @@ def _step(found: Standing) -> str:
 
 
 def _lines(found: Standing) -> list[str]:
-    lines = []
+    lines = [f"Note: {note}" for note in found.notes]
     if found.tally_error:
         lines.append(f"What the workers counted could not be read from {found.place}: {found.tally_error}.")
     if found.was_reset:
@@ -147,6 +148,7 @@ def _document(found: Standing, code: int) -> dict[str, Any]:
         "comparison": counts(found.comparison) if found.comparison else None,
         "following": found.phase.following,
         "conditions": [asdict(item) for item in found.conditions],
+        "notes": list(found.notes),
         "is_safe": code == 0,
     }
 

@@ -31,8 +31,9 @@ class Transition:
             raise ImproperlyConfigured(problem)
         self._read_phase = phase_reader(setting.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")
         self._read_share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
-        self._forth = Follower(self.old, self.new)
-        self._back = Follower(self.new, self.old, gives_way=True)
+        self._forth = Follower(self.old, self.new, tell_change=self._tell_change)
+        self._back = Follower(self.new, self.old, tell_change=self._tell_change, gives_way=True)
+        self._changes_told: set[tuple[str, str]] = set()
         self.count = tally_for_sessions().count
 
     def phase(self, key: str | None = None) -> Phase:
@@ -72,6 +73,13 @@ class Transition:
             self.count("shadow_error", phase=phase)
             # The message of an error may hold the key, or what the session holds.
             logger.warning("%s failed for session %s: %s", side.name, digest(key), type(error).__name__)
+
+    def _tell_change(self, side: Side, key: str, what: str) -> None:
+        """Count that a side gets a session otherwise than it was saved; log the first of each kind."""
+        self.count("changed", phase=self.phase(key))
+        if (side.name, what) not in self._changes_told:
+            self._changes_told.add((side.name, what))
+            logger.warning("%s gets session %s %s. Others like it are only counted.", side.name, digest(key), what)
 
 
 @functools.cache

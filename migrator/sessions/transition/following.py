@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from ...caches.stores.base import now
 from ..convert import Converter, Expired
@@ -29,10 +30,16 @@ def pause() -> None:
 
 
 class Follower:
-    """Keeps ``shadow`` at what ``authority`` holds. Where ``gives_way``, workers of another phase repair first."""
+    """Keeps ``shadow`` at what ``authority`` holds. Where ``gives_way``, workers of another phase repair first.
 
-    def __init__(self, authority: Side, shadow: Side, *, gives_way: bool = False) -> None:
+    ``tell_change`` is called with a key and what becomes of its session, where the shadow does not give it back equal.
+    """
+
+    def __init__(
+        self, authority: Side, shadow: Side, *, tell_change: Callable[[Side, str, str], None], gives_way: bool = False
+    ) -> None:
         self.authority, self.shadow = authority, shadow
+        self._tell_change = tell_change
         self._gives_way = gives_way
         self._made = threading.local()
 
@@ -42,10 +49,14 @@ class Follower:
         if getattr(self._made, "stores", None) != stores:
             self._made.converter, self._made.stores = Converter(*stores, _OPTIONS), stores
         converter: Converter = self._made.converter
+        tally = Tally()
         try:
-            return converter.convert(held, Tally(), now())
+            new = converter.convert(held, tally, now())
         except Expired:
             return None
+        if tally.changed_by_json:
+            self._tell_change(self.shadow, held.key, "; ".join(what for _, what in tally.problems))
+        return new
 
     def write(self, held: Session) -> int:
         """Bring the shadow to what the authority was seen to hold; return how often that took a repair."""

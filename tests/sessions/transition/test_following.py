@@ -1,6 +1,7 @@
 """What reaches the other side, and when: data, expiry, columns, ends; in and out of transactions; in a roll-out."""
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.db import connections, transaction
 from django.utils import timezone
 
+from migrator.caches.stores.base import digest
 from migrator.phases import Phase, is_rolled_out
 from migrator.sessions.records import Session
 from migrator.sessions.transition import SessionStore
@@ -156,6 +158,43 @@ def test_counts_what_was_repaired(site: Site, counts: Any, monkeypatch: pytest.M
     session.save()
     assert [data["a"] for data in site.both(key)] == [3, 3]
     assert counts["repaired"] == 1
+
+
+@DUAL
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL), param(POSTGRESQL, REDIS)])
+@pytest.mark.parametrize(
+    ("data", "kinds"),
+    [
+        ({"by number": {1: "one"}}, "a key of type int"),
+        ({"point": (1, 2), "again": {2: ()}}, "a tuple, a key of type int"),
+        ({"list": [1, {"a": None}]}, None),
+    ],
+    ids=str,
+)
+def test_tells_what_json_changes_on_the_way(
+    site: Site, phase: Phase, data: Any, kinds: str | None, counts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_changed = kinds is not None and site.change.shadow(phase).keeps_rows
+    with caplog.at_level(logging.WARNING, logger="migrator.sessions.transition"):
+        keys = [saved(site, phase, **data) for _ in range(3)]
+    assert counts["changed"] == (3 if is_changed else 0)
+    assert counts["shadow_error"] == 0
+    told = [record.getMessage() for record in caplog.records]
+    name = site.change.shadow(phase).name
+    message = f"{name} gets session {digest(keys[0])} changed by JSON: {kinds}. Others like it are only counted."
+    assert told == ([message] if is_changed else [])
+
+
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])
+def test_tells_what_json_changes_of_a_moved_session(site: Site, counts: Any, caplog: pytest.LogCaptureFixture) -> None:
+    key = saved(site, Phase.OLD, point=(1, 2))
+    assert (counts["changed"], caplog.text) == (0, "")
+    with caplog.at_level(logging.WARNING, logger="migrator.sessions.transition"):
+        assert site.session(key, Phase.DUAL_NEW).get("point") == (1, 2)
+    assert site.session(key).get("point") == [1, 2]
+    assert counts["changed"] == 1
+    assert "changed by JSON: a tuple" in caplog.text
+    assert key not in caplog.text
 
 
 # A roll-out

@@ -153,6 +153,27 @@ def test_what_new_missed_while_it_was_down_holds_the_step_up(quiet_site: Site, s
     assert figure.startswith("0 of 1 session equal, 0 missing, 1 only in NEW, ")
 
 
+@pytest.mark.redis
+def test_what_json_changes_on_the_way_is_told(site_of_rows: Site, seen: Callable[..., None]) -> None:
+    add(DUAL_OLD, site_of_rows, point=(1, 2))
+    tally_for_sessions().reset()
+    seen(DUAL_OLD, ago=900)
+    assert (unmet(session_transition(verify="quick")), session_transition().notes) == ({}, ())
+    seen(DUAL_OLD, ago=800, event="changed", number=3)
+
+    (note,) = session_transition().notes
+    assert note.startswith("JSON has changed 3 writes to the store that follows, the last 2")
+    (figure,) = unmet(session_transition(verify="quick")).values()
+    assert figure.endswith("; JSON has changed sessions: --verify full compares the data")
+    (figure,) = unmet(session_transition(verify="full")).values()
+    assert figure.endswith(", 1 with other data")
+    code, out, _ = run()
+    assert code == 3
+    assert f"Note: {note}" in out
+    assert "changed by JSON in the store that only follows" in out
+    assert json.loads(run("--format", "json")[1])["notes"] == [note]
+
+
 def test_a_late_error_of_new_holds_the_step_up(quiet_site: Site, seen: Callable[..., None]) -> None:
     quiet_site.phase = DUAL_OLD
     seen(DUAL_OLD, ago=900)
