@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from .errors import Declined
 
@@ -13,6 +13,8 @@ class Prompter:
 
     It goes on where nothing is at stake and never decides that something may be destroyed.
     """
+
+    can_ask: ClassVar[bool] = False
 
     def proceed(self, question: str) -> bool:
         """Answer a question whose yes destroys nothing."""
@@ -35,6 +37,8 @@ class NobodyToAsk(Prompter):
 
 class TerminalPrompter(Prompter):
     """Ask the person at the terminal; the default answer is no, and so is the end of input."""
+
+    can_ask = True
 
     def __init__(self, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
         self._stdin = stdin or sys.stdin

@@ -73,9 +73,10 @@ def batch_migrate(
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
     with Interrupts() as interrupts:
         if migrate and not dry_run:
-            with open_ends(source, dest, settings):
-                pass  # tells whether they can be the ends of a move, before anything is created
-            migrate_destination(dest, watcher)
+            with open_ends(source, dest, settings, selection.names) as ends:
+                may_lack = Move(ends, selection, choices, watcher, interrupts).lacks_tables(is_whole=not labels)
+            if may_lack:
+                migrate_destination(dest, watcher)
         with open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends:
             move = Move(ends, selection, choices, watcher, interrupts)
             return move.make(is_whole=not labels, will_migrate=migrate and dry_run)

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..errors import Declined, Interrupted, MigratorError
+from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import telling_plainly
 from ..report import plural
 from .choices import Watcher
@@ -44,11 +44,13 @@ def migrate_destination(dest: str, watcher: Watcher) -> None:
         raise Declined("Nothing was written.")
     watcher.progress.message(f"Applying {plural(len(names), 'migration')} to {dest!r} …")
     try:
-        with telling_plainly(), _only_writable(dest):
+        with telling_plainly(), _only_writable(dest), _locked(dest):
             call_command("migrate", database=dest, interactive=False, verbosity=0)
     except Interrupted as error:
         text = f"Stopped while {dest!r} was migrated, {_place(names, connection)}. Nothing was copied."
         raise Interrupted(text, error.exit_code - 128) from None
+    except Refused:
+        raise
     except WroteElsewhere as error:
         raise MigratorError(f"Migrating {dest!r} failed {_place(names, connection)}: {error}") from error
     except Exception as error:
@@ -72,6 +74,23 @@ def _reason(error: Exception, dest: str) -> str:
         return str(explained(error, [engine_for(connections[dest])])).rstrip(".")
     text = str(error).splitlines()[0] if str(error) else ""
     return f"{type(error).__name__}: {text}".rstrip(".: ")
+
+
+@contextlib.contextmanager
+def _locked(dest: str) -> Iterator[None]:
+    """Keep other runs off the destination, by a session that does nothing else."""
+    engine = engine_for(connections[dest].copy())
+    engine.connect()
+    try:
+        if not engine.lock():
+            raise Refused(f"Another run is writing to {dest!r}. Wait for it, or stop it.")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(Error):
+                engine.unlock()
+    finally:
+        engine.close()
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from .resume import find_change
 from .retry import Retries
 from .route import Tally
 from .schedule import FinishSchedule
-from .schema import shortened
+from .schema import shortened, unapplied_migrations
 from .selection import Selection
 from .update import apply_updates, find_updates
 from .verify import Verification
@@ -60,6 +60,22 @@ class Move:
         self._retries = Retries(ends, watcher.progress, interrupts.check)
         self._tallies: dict[str, Tally] = {}
         self._started = time.perf_counter()
+
+    def lacks_tables(self, *, is_whole: bool) -> bool:
+        """Tell whether migrations have to be applied to the destination, after refusing what can be refused before.
+
+        A run that is unfinished has its tables.
+        """
+        with ExitStack() as stack:
+            self._lock()
+            stack.callback(self._unlock)
+            if self._journal.current() is not None or not unapplied_migrations(self._ends.dest.connection):
+                return False
+            plan = self._plan(is_whole=is_whole, is_resumed=False, will_migrate=True)
+            refuse(plan)
+            if plan.destroyed and self._choices.replace is None and not self._watcher.prompter.can_ask:
+                raise Refused(_refusal_to_destroy(plan))
+            return True
 
     def make(self, *, is_whole: bool, will_migrate: bool = False) -> Outcome:
         """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
@@ -149,13 +165,8 @@ class Move:
     def _confirm(self, plan: Plan) -> None:
         dest = plan.dest
         if plan.destroyed and self._choices.replace is None:
-            tables = ", ".join(f"{table.table.label} ({table.dest_rows:,})" for table in plan.destroyed)
-            warning = f"{dest} holds rows that will be LOST: {tables}."
-            if not self._watcher.prompter.type_to_destroy(warning, dest.alias):
-                raise Refused(
-                    f"{warning} Nothing was written. Pass --replace {dest.alias} if they may be, or choose an empty "
-                    "destination."
-                )
+            if not self._watcher.prompter.type_to_destroy(_loss(plan), dest.alias):
+                raise Refused(_refusal_to_destroy(plan))
             return
         rows = sum(table.source_rows for table in plan.tables)
         what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
@@ -357,3 +368,13 @@ class Move:
         self._journal.drop()
         remark = f"The run is given up: {objects} put back in {alias!r}, and the copied rows stay."
         return Outcome(plan, {}, None, time.perf_counter() - self._started, remark=remark)
+
+
+def _loss(plan: Plan) -> str:
+    tables = ", ".join(f"{table.table.label} ({table.dest_rows:,})" for table in plan.destroyed)
+    return f"{plan.dest} holds rows that will be LOST: {tables}."
+
+
+def _refusal_to_destroy(plan: Plan) -> str:
+    way_on = f"Pass --replace {plan.dest.alias} if they may be, or choose an empty destination."
+    return f"{_loss(plan)} Nothing was written. {way_on}"

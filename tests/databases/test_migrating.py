@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connections
 
+from migrator.databases.engines.registry import engine_for
 from settings.base import ROOT
 from tests.manage import Finished, run_manage
 from tests.management.running import error_in, nothing_changes
@@ -321,3 +322,71 @@ def test_a_dry_run_applies_none(databases: FreshDatabases, make_project: Callabl
     assert finished.code == 0, finished.err
     assert "3 migrations will be applied first: shelf.0001_initial, shelf.0002_fill, shelf.0003_last" in finished.out
     assert "shelf_book" not in tables(SQLITE.dest)
+
+
+# -- nothing is migrated for a run that is refused --------------------------------------------------------------------
+
+
+def assert_not_migrated(finished: Finished, dest: str, told: str) -> None:
+    """Assert that a run was refused, and that the destination has but the one migration that it had."""
+    assert finished.code == 1, finished
+    assert told in finished.err
+    with connections[dest].cursor() as cursor:
+        cursor.execute("SELECT name FROM django_migrations WHERE app = 'shelf'")
+        assert list(cursor.fetchall()) == [("0001_initial",)]
+    connections[dest].close()
+
+
+@pytest.fixture(params=FROM_EACH_ENGINE, ids=str)
+def begun(
+    request: pytest.FixtureRequest, databases: FreshDatabases, make_project: Callable[[str], Project]
+) -> tuple[Pair, Project]:
+    """Give two databases, and a project that has the one for `default` and lacks two migrations in the other."""
+    pair: Pair = request.param
+    databases.fresh(*pair)
+    project = make_project(pair.source)
+    assert project.manage("migrate", "shelf", "0001", "--database", pair.dest, "-v", "0").code == 0
+    return pair, project
+
+
+def test_not_while_another_run_writes_there(begun: tuple[Pair, Project]) -> None:
+    pair, project = begun
+    other = engine_for(connections[pair.dest].copy())
+    other.connect()
+    assert other.lock()
+    try:
+        finished = project.migrate_and_move(pair.dest)
+    finally:
+        other.unlock()
+        other.close()
+    assert_not_migrated(finished, pair.dest, f"Another run is writing to '{pair.dest}'")
+
+
+def test_not_where_rows_would_be_lost(begun: tuple[Pair, Project]) -> None:
+    pair, project = begun
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("INSERT INTO shelf_book (id, name) VALUES (7, 'mine')")
+    finished = project.migrate_and_move(pair.dest)
+    assert_not_migrated(finished, pair.dest, f"Pass --replace {pair.dest} if they may be")
+    assert books(pair.dest) == ["mine"]
+    assert project.migrate_and_move(pair.dest, "--replace", pair.dest).code == 0
+    assert books(pair.dest) == ["first"]
+
+
+def test_not_where_the_ends_look_swapped(begun: tuple[Pair, Project]) -> None:
+    pair, project = begun
+    with connections[pair.source].cursor() as cursor:
+        cursor.execute("DELETE FROM shelf_book")
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("INSERT INTO shelf_book (id, name) VALUES (7, 'mine')")
+    finished = project.migrate_and_move(pair.dest, "--replace", pair.dest)
+    assert_not_migrated(finished, pair.dest, "Did you swap --source and --dest?")
+
+
+def test_not_where_the_source_lacks_one(begun: tuple[Pair, Project]) -> None:
+    pair, project = begun
+    with connections[pair.source].cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'shelf' AND name = '0003_last'")
+    connections[pair.source].close()
+    finished = project.migrate_and_move(pair.dest)
+    assert_not_migrated(finished, pair.dest, "default: 1 migrations are not applied: shelf.0003_last.")
