@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.models import Model, QuerySet
 
 from migrator.databases import checksums, contents, move
@@ -24,6 +24,7 @@ from migrator.databases.comparing import RowDifference, digests
 from migrator.databases.contents import Contents
 from migrator.databases.copy import batch_migrate
 from migrator.databases.counting import Comparison, verify_counts
+from migrator.databases.engines.base.values import Unreadable
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
@@ -39,6 +40,7 @@ from tests.testapp.models import (
     Counted,
     DateTimeKey,
     DateTimeValue,
+    DateValue,
     DecimalKey,
     FloatValue,
     IntegerValue,
@@ -48,6 +50,7 @@ from tests.testapp.models import (
     ReversedTextValue,
     TextKey,
     TextValue,
+    TimeValue,
     UUIDDocument,
     UUIDKey,
 )
@@ -415,6 +418,39 @@ def test_calls_what_its_field_cannot_mean_different(databases: FreshDatabases, m
     fill_both(pair, model, [{"id": 1, "label": "", "value": {CharValue: "aa"}.get(model)}])
     sql(pair.dest, f"UPDATE {{0}} SET value = {dirt}", model)
     assert contents_of(compare(pair, model))[model._meta.label].changed == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    ("model", "dirt"),
+    [
+        (DateValue, "'infinity'"),
+        (DateValue, "'-infinity'"),
+        (DateValue, "'0044-03-15 BC'"),
+        (DateTimeValue, "'infinity'"),
+        (DateTimeValue, "'20000-01-01 00:00:00+00'"),
+        (TimeValue, "'24:00:00'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+@pytest.mark.parametrize("dest", ["sqlite_b", "mysql_b", "postgresql_b"])
+def test_goes_on_past_what_pythons_calendar_does_not_hold(
+    databases: FreshDatabases, dest: str, model: type[Model], dirt: str
+) -> None:
+    pair = Pair("postgresql_a", dest)
+    databases.fresh(*pair)
+    fill_both(pair, model, [{"id": number, "label": str(number), "value": None} for number in range(1, 6)])
+    sql(pair.source, f"UPDATE {{0}} SET value = {dirt} WHERE id = 3", model)
+    sql(pair.dest, "DELETE FROM {0} WHERE id = 5", model)
+    found = contents_of(compare(pair, model))[model._meta.label]
+    assert named(found.differences) == {("changed", "3", "value"), ("missing", "5", "")}
+    assert found.checked == 5
+    # Otherwise such a value is an error, as before.
+    engine = engine_for(connections[pair.source])
+    with engine.reading_everything():
+        assert isinstance(engine.fetch_value("SELECT '20000-01-01'::date"), Unreadable)
+    with pytest.raises((DatabaseError, ValueError)):
+        engine.fetch_value("SELECT '20000-01-01'::date")
 
 
 @pytest.mark.parametrize("there", ["1234567890123460000", "1234567890123456789"], ids=["rounded", "exact"])

@@ -20,7 +20,7 @@ from ...tables import StoredColumn
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
-from . import replication
+from . import moments, replication
 from .catalogue import PostgreSQLCatalogue
 from .digests import PostgreSQLDigests
 from .lines import PostgreSQLLines
@@ -328,6 +328,12 @@ class PostgreSQL(Engine):
                 # Closing it early would cancel the query, and with that end the snapshot.
                 for _ in found:
                     pass
+
+    @contextlib.contextmanager
+    def reading_everything(self) -> Iterator[None]:
+        self.connection.ensure_connection()
+        with moments.reading_all(self.connection.connection):
+            yield
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         return CopyWriter(self, table, targets)
