@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import models
+from django.db.models.expressions import Col
 
 from ..caches.tables.layout import Column, Layout
 from ..errors import Refused, UsageError
@@ -27,13 +28,34 @@ ROLES = {
 
 @dataclass(frozen=True)
 class ModelColumn:
-    """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, its default."""
+    """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, its default, its field.
+
+    Without a field, values are read and written as they are.
+    """
 
     role: str
     column: Column
     max_length: int | None = None
     takes_null: bool = True
     default: Callable[[], Any] | None = None
+    field: Any = None
+
+    def at(self, connection: Any) -> Column:
+        """Return the column of one database, whose values are read and written as its field would."""
+        if self.field is None or self.column.is_moment:
+            return self.column
+        field, spelled = self.field, Col(self.column.name, self.field)
+        converters = [*connection.ops.get_db_converters(spelled), *field.get_db_converters(connection)]
+
+        def load(value: Any) -> Any:
+            for convert in converters:
+                value = convert(value, spelled, connection)
+            return value
+
+        def dump(value: Any) -> Any:
+            return field.get_db_prep_save(value, connection)
+
+        return replace(self.column, load=load if converters else None, dump=dump)
 
 
 @dataclass(frozen=True)
@@ -51,11 +73,21 @@ class SessionLayout:
 
 
 def _user_column(name: str) -> ModelColumn:
-    key = get_user_model()._meta.pk
-    return ModelColumn("user", Column(name, load=key.to_python))
+    return ModelColumn("user", Column(name), field=_key_of(get_user_model()._meta.pk))
 
 
-def _text(role: str, name: str, max_length: int | None = None) -> ModelColumn:
+def _key_of(field: Any) -> Any:
+    """Return the field that a foreign key's values are of, at the end of a chain of such keys."""
+    while field.is_relation:
+        field = field.target_field
+    return field
+
+
+def _address_column(name: str) -> ModelColumn:
+    return ModelColumn("ip", Column(name), field=models.GenericIPAddressField())
+
+
+def _text(role: str, name: str, max_length: int) -> ModelColumn:
     return ModelColumn(role, Column(name), max_length)
 
 
@@ -72,7 +104,7 @@ UNINSTALLED: dict[str, Callable[[], tuple[str, tuple[ModelColumn, ...]]]] = {
             _user_column("user_id"),
             _text("user_agent", "user_agent", 200),
             _moment("updated", "last_activity", takes_null=False),
-            _text("ip", "ip"),
+            _address_column("ip"),
         ),
     ),
     "qsessions.Session": lambda: (
@@ -82,7 +114,7 @@ UNINSTALLED: dict[str, Callable[[], tuple[str, tuple[ModelColumn, ...]]]] = {
             _text("user_agent", "user_agent", 300),
             _moment("created", "created_at", takes_null=True),
             _moment("updated", "updated_at", takes_null=False),
-            _text("ip", "ip"),
+            _address_column("ip"),
         ),
     ),
 }
@@ -138,11 +170,6 @@ def _installed(name: str, model: type[models.Model]) -> SessionLayout:
 def _model_column(field: Any) -> ModelColumn:
     name = str(field.column)
     role = ROLES.get(field.attname, f"column {name}")
-    if isinstance(field, models.DateTimeField):
-        column = Column(name, is_moment=True)
-    elif field.is_relation:
-        column = Column(name, load=field.target_field.to_python)
-    else:
-        column = Column(name, load=field.to_python)
+    column = Column(name, is_moment=isinstance(field, models.DateTimeField))
     default = field.get_default if field.has_default() else None
-    return ModelColumn(role, column, field.max_length, field.null, default)
+    return ModelColumn(role, column, field.max_length, field.null, default, _key_of(field))

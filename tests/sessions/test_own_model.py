@@ -8,39 +8,76 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.test.utils import isolate_apps
+from django.utils import timezone
 
 from migrator.sessions import layouts
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.records import End
-from tests.sessions.places import ROWS, held, put
+from tests.sessions.places import ROWS, Place, held, opened, put
 
 ENGINE = "tests.sessions.engines.accounts"
 
 
-@pytest.fixture
-def own_model(ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    ready(ROWS)
+class OwnPlace(Place):
+    """The table of that model in one database."""
+
+    @property
+    def end(self) -> End:
+        return End("db", self.alias, ENGINE, "testapp.AccountSession")
+
+
+@pytest.fixture(params=["postgresql_a", "mysql_a", "sqlite_a"])
+def own(request: pytest.FixtureRequest, ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Give the table of a model of one's own."""
+    place = OwnPlace("db", request.param, "accounts")
+    ready(Place("db", place.alias, "db"), ROWS)
     with isolate_apps("tests.testapp") as registry:
         model = importlib.import_module(ENGINE).AccountSession
         monkeypatch.setattr(layouts, "apps", registry)
-        with connections["sqlite_a"].schema_editor() as editor:
+        with connections[place.alias].schema_editor() as editor:
             editor.create_model(model)
-        yield model
-        with connections["sqlite_a"].schema_editor() as editor:
+        yield place
+        with connections[place.alias].schema_editor() as editor:
             editor.delete_model(model)
     del sys.modules[ENGINE]
 
 
-def test_fills_the_columns_of_a_model_of_ones_own(own_model: Any) -> None:
+def rows_of(place: Place, *names: str) -> dict[str, list[Any]]:
+    """Read rows through the model, as the site does."""
+    rows = importlib.import_module(ENGINE).AccountSession._base_manager.using(place.alias)
+    return {key: found for key, *found in rows.values_list("session_key", *names)}
+
+
+def test_fills_the_columns_of_a_model_of_ones_own(own: Place) -> None:
     somebody, nobody = put(ROWS, {"_auth_user_id": "7"}), put(ROWS, {})
 
-    own = End("db", "sqlite_a", ENGINE, "testapp.AccountSession")
-    result = copy_sessions(source=ROWS.end, dest=own)
+    result = copy_sessions(source=ROWS.end, dest=own.end)
 
     assert result.total.written == 2
-    rows = own_model._base_manager.using("sqlite_a").values_list("session_key", "account_id", "origin")
-    assert sorted(rows) == sorted([(somebody, 7, "web"), (nobody, None, "web")])
+    assert rows_of(own, "account_id", "origin") == {somebody: [7, "web"], nobody: [None, "web"]}
     before = held(ROWS)[somebody]
     ROWS.clear()
-    copy_sessions(source=own, dest=ROWS.end)
+    copy_sessions(source=own.end, dest=ROWS.end)
     assert held(ROWS)[somebody].payload == before.payload
+
+
+def test_writes_and_reads_its_columns_as_its_fields_do(own: Place) -> None:
+    data = [{"address": "", "cart": ["ä\\", 1]}, {"address": "2001:DB8:0::1", "cart": {"sku": None}}, {"address": None}]
+    keys = [put(ROWS, one) for one in data]
+
+    copy_sessions(source=ROWS.end, dest=own.end)
+
+    expected = {
+        keys[0]: [None, {"cart": ["ä\\", 1]}],
+        keys[1]: ["2001:db8::1", {"cart": {"sku": None}}],
+        keys[2]: [None, {"cart": None}],
+    }
+    assert rows_of(own, "address", "notes") == expected
+    began = [moment for (moment,) in rows_of(own, "began").values()]
+    assert all(abs((moment - timezone.now()).total_seconds()) < 60 for moment in began)
+    seen = held(own)
+    with opened(own) as store:
+        changed = {key: seen[key]._replace(more={**(seen[key].more or {}), "column address": ""}) for key in keys}
+        assert store.replace([(seen[key], changed[key]) for key in keys]) == set(keys)
+    assert rows_of(own, "notes") == {key: found[1:] for key, found in expected.items()}
+    assert rows_of(own, "address") == {key: [None] for key in keys}

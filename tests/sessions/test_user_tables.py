@@ -14,15 +14,16 @@ from tests.sessions.places import CACHE, HOUR, Place, data_of, held, new_key, op
 
 ALIASES = ["postgresql_a", "mysql_a", "sqlite_a"]
 MOMENT = {"postgresql": "timestamptz", "mysql": "datetime(6)", "sqlite": "datetime"}
+ADDRESS = {"postgresql": "inet", "mysql": "char(39)", "sqlite": "char(39)"}
 NAMES = ("user_sessions.Session", "qsessions.Session")
 
 
 def create(alias: str) -> None:
     """Create both packages' tables as their migrations do; the apps cannot be installed together."""
-    moment = MOMENT[connections[alias].vendor]
+    moment, address = (kinds[connections[alias].vendor] for kinds in (MOMENT, ADDRESS))
     common = (
         f"session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, expire_date {moment} NOT NULL,"
-        " user_id integer NULL REFERENCES auth_user (id), ip varchar(45) NULL"
+        f" user_id integer NULL REFERENCES auth_user (id), ip {address} NULL"
     )
     with connections[alias].cursor() as cursor:
         for table, columns in {
@@ -108,6 +109,38 @@ def test_fills_in_what_the_data_tells(tables: str, dest: str) -> None:
     assert [rows[key].more["user"] for key in (nobody, unknown)] == [None, None]  # type: ignore[index]
     assert dict(result.total.losses) == {NO_USER: 1}
     assert (result.total.written, result.total.failures) == (3, 0)
+
+
+@pytest.mark.parametrize("dest", NAMES)
+def test_leaves_an_empty_address_empty_as_the_packages_do(tables: str, dest: str) -> None:
+    """Behind a Unix socket there is no address, and REMOTE_ADDR is an empty text."""
+    stock, other = Place("db", tables, "db"), place(tables, dest)
+    nowhere = {put(stock, {"_qsessions_ip": ""}) for _ in range(3)}
+    somewhere = put(stock, {"_qsessions_ip": "10.0.0.1"})
+    put(other, {"_qsessions_ip": ""}, key=min(nowhere))  # so that rows are also written where some are there
+
+    result = copy_sessions(source=stock.end, dest=other.end)
+
+    assert (result.total.written, result.total.failures) == (3, 0)
+    found = {key: (session.more or {})["ip"] for key, session in held(other).items()}
+    assert found == dict.fromkeys(nowhere) | {somewhere: "10.0.0.1"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_writes_over_an_address_as_the_packages_do(tables: str, name: str) -> None:
+    other = place(tables, name)
+    keys = [put(other, {"_qsessions_ip": "10.0.0.1"}) for _ in range(3)]
+    seen = held(other)
+    pairs = [(seen[key], seen[key]._replace(more={**(seen[key].more or {}), "ip": ""})) for key in keys]
+
+    with opened(other) as store:
+        assert store.update(pairs[0][1])
+        assert store.replace(pairs[:1]) == set(keys[:1])
+        assert store.replace(pairs[1:]) == set(keys[1:])
+
+    assert [session.more["ip"] for session in held(other).values()] == [None, None, None]  # type: ignore[index]
+    with opened(other) as store:
+        assert store.discard(list(held(other).values())) == set(keys)
 
 
 @pytest.mark.redis

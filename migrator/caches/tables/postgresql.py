@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -22,6 +25,10 @@ _ROWS_PER_INSERT = 1000
 _FIRST_DAY = dt.date(1970, 1, 1).toordinal()
 _TEMPORARY = "migrator_keyed_rows"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+# What COPY reads as Python spells it; of anything else the driver knows how.
+_PLAIN = frozenset(
+    {str, int, float, bool, Decimal, UUID, dt.datetime, dt.date, dt.time, IPv4Address, IPv6Address, type(None)}
+)
 
 
 class PostgreSQLTable(KeyedTable):
@@ -48,26 +55,29 @@ class PostgreSQLTable(KeyedTable):
         return f"{self.key} = ANY(string_to_array(%s, '{_SEPARATOR}'))", [joined]
 
     def _insert(self, rows: Sequence[Row]) -> None:
-        if len(rows) == 1:
-            marks = ", ".join(["%s"] * len(self.layout.names()))
-            self._execute(f"INSERT INTO {self.table} ({self.columns}) VALUES ({marks})", self._cells(rows[0]))
+        text = self._text(rows) if len(rows) > 1 else None
+        if text is None:
+            for sql, cells in self._inserts(rows):
+                self._execute(sql, cells)
             return
         with self.connection.cursor() as cursor:
-            self._copy(cursor, f"COPY {self.table} ({self.columns}) FROM STDIN", self._text(rows))
+            self._copy(cursor, f"COPY {self.table} ({self.columns}) FROM STDIN", text)
+
+    def _inserts(self, rows: Sequence[Row], and_then: str = "") -> Iterator[tuple[str, list[Any]]]:
+        """Give statements that insert some rows each, with their parameters."""
+        line = f"({', '.join(['%s'] * len(self.layout.names()))})"
+        for start in range(0, len(rows), _ROWS_PER_INSERT):
+            group = rows[start : start + _ROWS_PER_INSERT]
+            sql = f"INSERT INTO {self.table} AS kept ({self.columns}) VALUES {', '.join([line] * len(group))}{and_then}"
+            yield sql, [*chain.from_iterable(map(self._cells, group))]
 
     def _add(self, rows: Sequence[Row]) -> set[str]:
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         taken = ", ".join(f"{name} = EXCLUDED.{name}" for name in names)
-        line = f"({', '.join(['%s'] * len(self.layout.names()))})"
+        over_expired = f" ON CONFLICT ({self.key}) DO UPDATE SET {taken} WHERE kept.{self.expires} <= %s"
         written: set[str] = set()
-        for start in range(0, len(rows), _ROWS_PER_INSERT):
-            group = rows[start : start + _ROWS_PER_INSERT]
-            found = self._rows(
-                f"INSERT INTO {self.table} AS kept ({self.columns}) VALUES {', '.join([line] * len(group))} "
-                f"ON CONFLICT ({self.key}) DO UPDATE SET {taken} WHERE kept.{self.expires} <= %s RETURNING {self.key}",
-                [*chain.from_iterable(map(self._cells, group)), self.moment(now())],
-            )
-            written.update(key for (key,) in found)
+        for sql, cells in self._inserts(rows, f"{over_expired} RETURNING {self.key}"):
+            written.update(key for (key,) in self._rows(sql, [*cells, self.moment(now())]))
         return written
 
     @cached_property
@@ -81,12 +91,19 @@ class PostgreSQLTable(KeyedTable):
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         taken = ", ".join(f"{name} = wanted.{name}" for name in names)
         lines = [[*self._cells(new), seen.value, self.moment(seen.expires)] for seen, new in pairs]
+        if not _are_plain(lines):
+            return super().replace(pairs)
         return self._compared(f"UPDATE {self.table} AS kept SET {taken} FROM", lines)
 
     def discard(self, rows: Sequence[Row]) -> set[str]:
         if len(rows) == 1 or not self._can_make_temporary_tables:
             return super().discard(rows)
-        lines = [[*self._cells(seen), seen.value, self.moment(seen.expires)] for seen in rows]
+        # Of what is deleted no column beside is looked at.
+        beside = [None] * len(self.layout.more)
+        lines = [
+            [seen.key, seen.value, self.moment(seen.expires), *beside, seen.value, self.moment(seen.expires)]
+            for seen in rows
+        ]
         return self._compared(f"DELETE FROM {self.table} AS kept USING", lines)
 
     def _compared(self, action: str, lines: Sequence[Sequence[Any]]) -> set[str]:
@@ -111,10 +128,12 @@ class PostgreSQLTable(KeyedTable):
             cursor.execute(f"DROP TABLE {temporary}")
         return changed
 
-    def _text(self, rows: Sequence[Row]) -> str:
+    def _text(self, rows: Sequence[Row]) -> str | None:
+        """Spell rows for COPY; None where only the driver can."""
         cells_of = self._cells
         if self.layout.more or not settings.USE_TZ:
-            return "".join(["\t".join(map(_spelled, cells_of(row))) + "\n" for row in rows])
+            lines = [cells_of(row) for row in rows]
+            return "".join(["\t".join(map(_spelled, line)) + "\n" for line in lines]) if _are_plain(lines) else None
         day_of = _Days().text
         text = "".join([f"{key}\t{value}\t{day_of(expires)}\n" for key, value, expires, _ in rows])
         # Signed text and keys hold nothing to escape, and to look once is many times as fast.
@@ -143,6 +162,10 @@ class _Days(dict[int, str]):
         seconds, part = divmod(moment, 1_000_000)
         day, second = divmod(seconds, 86_400)
         return f"{self[day]} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{part:06}+00"
+
+
+def _are_plain(lines: Sequence[Sequence[Any]]) -> bool:
+    return all(_PLAIN.issuperset(map(type, line)) for line in lines)
 
 
 def _spelled(cell: Any) -> str:

@@ -5,6 +5,7 @@ Rows are read and written by column: no model's save() runs, so that what it wou
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,18 +63,7 @@ class TableStore(Store):
         self._shadow = shadow
         self._table = open_table(alias=alias, layout=described.layout, is_there=is_there)
         self.alias = self._table.alias
-        self._with_user_dump()
-
-    def _with_user_dump(self) -> None:
-        """Have user keys written as the database at this end spells them."""
-        key = get_user_model()._meta.pk
-
-        def dump(value: Any) -> Any:
-            return key.get_db_prep_value(value, self._table.connection)
-
-        more = tuple(
-            replace(column.column, dump=dump) if column.role == "user" else column.column for column in self._columns
-        )
+        more = tuple(column.at(self._table.connection) for column in self._columns)
         self._table.layout = replace(self._table.layout, more=more)
 
     @property
@@ -190,6 +180,8 @@ class TableStore(Store):
         return Row(session.key, str(session.payload), session.expires or 0, more)
 
     def _cell(self, column: ModelColumn, value: Any) -> Any:
+        if isinstance(value, dt.datetime) and column.column.is_moment:  # an engine or a default gave it
+            return self._table.microseconds(value)
         if isinstance(value, str) and column.max_length and len(value) > column.max_length:
             self.losses[SHORTENED] += 1
             return value[: column.max_length]
