@@ -27,7 +27,7 @@ def plan_report(plan: CachePlan) -> Report:
         ("from", plan.source, "as given" if plan.in_source is None else plan.in_source),
         ("to", plan.dest, None),
     )
-    lines = [f"Values go {plan.encoding}.", *(f"Note: {note}" for note in plan.notes)]
+    lines = [f"Values go {plan.encoding}.", *(f"Note: {note}." for note in plan.notes)]
     return Report("Copy a cache", (Grid("", ("", "place", "keys"), rows),), tuple(lines))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..errors import UsageError
 from .keys import KeySpace
 from .records import CacheOptions, CacheTally
-from .stores.base import NO_VALUE, WHOLE, Item, KeyStore, Rejected, Share, now
+from .stores.base import WHOLE, Item, KeyStore, Rejected, Share, now, reason_against
 
 ROUNDS = 5
 
@@ -63,7 +63,7 @@ class PageCopier:
 
     def copy(self, keys: list[str]) -> None:
         """Copy one page, and count."""
-        found = self._source.fetch(self._ours, keys)
+        found = self._source.read(self._ours, keys)
         self.tally.read += len(keys)
         self.tally.expired += len(keys) - len(found)
         pairs: dict[str, tuple[Item, Item]] = {}
@@ -78,14 +78,15 @@ class PageCopier:
         self._look_again(wrote)
 
     def _converted(self, item: Item) -> Item | None:
+        if reason := reason_against(item.raw):
+            self.tally.note(item.key, reason)
+            return None
         if item.expires is None:
             self.tally.no_ttl += 1
         elif (self._dest.rounded(item.expires) or 0) <= now():
             self.tally.expired += 1
             return None
         try:
-            if item.raw is NO_VALUE:
-                raise Rejected("it is no value but a structure of the server's own")
             raw = item.raw if self._verbatim else self._dest.wrap(self._source.unwrap(item.raw))
             new = item._replace(raw=raw)
             if problem := self._dest.fits(new):

@@ -33,7 +33,11 @@ class Converter:
 
         ``moment`` is about the present; what expires until it is written is left to the writing.
         """
-        data = None if self._blind and session.expires is not None else self._load(session)
+        data = None
+        if self._blind and session.expires is not None:
+            self._source.check(session)
+        else:
+            data = self._load(session)
         expires = session.expires
         if expires is None:
             tally.no_ttl += 1

@@ -168,7 +168,7 @@ class _Comparer:
     def _settle(self, keys: list[str]) -> None:
         """Read what differed once more, after whoever was saving it has finished."""
         time.sleep(SETTLE_SECONDS)
-        source, dest = self._source.fetch(keys), self._dest.fetch(keys)
+        source, dest = self._source.read(keys), self._dest.fetch(keys)
         for key in keys:
             if key not in source:
                 continue  # ended or expired meanwhile; the look through the destination finds what was left there

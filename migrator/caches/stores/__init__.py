@@ -25,8 +25,10 @@ REFUSALS = {
     "written is lost",
     "django.core.cache.backends.locmem.LocMemCache": "LocMemCache lives inside each process: this command sees "
     "another one than the web workers do",
-    "django.core.cache.backends.memcached.PyLibMCCache": "values of pylibmc cannot be moved unread; define the same "
-    "servers once more with PyMemcacheCache",
+    "django.core.cache.backends.memcached.PyLibMCCache": "values of pylibmc cannot be moved unread. Define each "
+    "of its servers as a cache of its own with PyMemcacheCache, and copy from one after the other; into several "
+    "servers copy only when the site itself uses PyMemcacheCache, which looks for a key on another of them than "
+    "pylibmc does",
     "migrator.caches.transition.cache.TransitionCache": "it is two caches; name one of them by an alias, "
     "which its OLD and NEW may be",
 }

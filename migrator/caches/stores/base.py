@@ -26,8 +26,19 @@ class Item(NamedTuple):
     expires: int | None
 
 
-# Stands in an item for what is no value at all, such as a list of the Redis kind.
+# Stand in an item for what is no value at all, such as a list of the Redis kind, and for one out of reach. These very
+# objects are meant, for somebody may store the same bytes.
 NO_VALUE = b"(not a value)"
+ELSEWHERE = b"(on another server)"
+
+
+def reason_against(raw: bytes) -> str | None:
+    """Say why what stands for a value is none, None where it is one."""
+    if raw is NO_VALUE:
+        return "it is no value but a structure of the server's own"
+    if raw is ELSEWHERE:
+        return "another client put it on another server than this cache looks for it on"
+    return None
 
 
 # The longest pickle that may be a number: 8 bytes and what frames them.
@@ -194,6 +205,10 @@ class KeyStore:
     def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
         """Read those of ``keys`` that exist and have not expired, from where they are written."""
         raise NotImplementedError
+
+    def read(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        """Read keys that were listed or given; what the backend does not find where it is comes without a value."""
+        return self.fetch(space, keys)
 
     def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
         """Tell quickly that all items still are as they were read; False also says that this takes a fetch."""

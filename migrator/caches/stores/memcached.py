@@ -1,5 +1,8 @@
 """memcached through Django's ``PyMemcacheCache``. Which server holds a key is the client's decision, never ours.
 
+What lies on another server may be another client's, or be left from a day on which a server was down, and have ended
+since: it is told, and not read.
+
 Keys are listed by the servers' crawler, best effort: a key that moves in memory meanwhile may be missed, so that a
 second pass and a verification belong to each copy. Expiry is in whole seconds.
 """
@@ -11,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..keys import KeySpace
-from .base import MICROSECONDS, WHOLE, Item, KeyStore, Share, Value, now
+from .base import ELSEWHERE, MICROSECONDS, WHOLE, Item, KeyStore, Share, Value, now
 from .memcached_line import Address, Line
 
 _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
@@ -83,7 +86,14 @@ class MemcachedStore(KeyStore):
         return f"{type(self._serde).__module__}.{type(self._serde).__qualname__} with flags"
 
     def notes(self) -> list[str]:
-        return [f"{self.alias!r} is memcached: its keys are listed as well as it can, so run a second pass and verify."]
+        notes = [f"{self.alias!r} is memcached: its keys are listed as well as it can, so run a second pass and verify"]
+        if len(self._servers()) > 1:
+            notes.append(
+                f"{self.alias!r} is several servers, of which pylibmc and others choose another one for a key than "
+                "pymemcache does: copy what they wrote from a cache for each server alone, and copy nothing here that "
+                "they are to read"
+            )
+        return notes
 
     def evictions(self) -> int:
         return sum(int(line.statistics().get("evictions", 0)) for line in self._all_lines())
@@ -117,17 +127,25 @@ class MemcachedStore(KeyStore):
                 listing.close()
                 self._listed.clear()
 
-    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
-        found = {}
-        for line, group in self._by_server(space, keys):
-            moment = now()
-            for (key, raw), stored in zip(group, line.get([raw for _, raw in group]), strict=True):
-                if stored is None:
-                    continue
-                expires = self._expiry(raw, stored.left, moment)
-                if expires is None or expires > moment:
-                    found[key] = Item(key, b"%d:%b" % (stored.flags, stored.data), expires)
+    def read(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        found = self.fetch(space, keys)
+        for line, group in self._by_server(space, [key for key in keys if key not in found]):
+            for other in self._all_lines():
+                if other is not line:
+                    found |= {item.key: item._replace(raw=ELSEWHERE) for item in self._got(other, group)}
         return found
+
+    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        return {item.key: item for line, group in self._by_server(space, keys) for item in self._got(line, group)}
+
+    def _got(self, line: Line, group: Sequence[tuple[str, bytes]]) -> Iterator[Item]:
+        moment = now()
+        for (key, raw), stored in zip(group, line.get([raw for _, raw in group]), strict=True):
+            if stored is None:
+                continue
+            expires = self._expiry(raw, stored.left, moment)
+            if expires is None or expires > moment:
+                yield Item(key, b"%d:%b" % (stored.flags, stored.data), expires)
 
     def _expiry(self, raw: bytes, left: int | None, moment: int) -> int | None:
         """Return the expiry that the listing told, where the time left agrees; else never later than the truth."""

@@ -109,7 +109,7 @@ class RedisStore(KeyStore):
         if limit and policy not in (None, "noeviction"):
             found.append(
                 f"{self.alias!r} drops keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
-                "what it drops during the copy is counted."
+                "what it drops during the copy is counted"
             )
         if any(map(has_open_link, self._clients())):
             found.append(

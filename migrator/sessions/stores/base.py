@@ -96,6 +96,10 @@ class Store:
         """Read those of ``keys`` that exist and have not expired."""
         raise NotImplementedError
 
+    def read(self, keys: Sequence[str]) -> dict[str, Session]:
+        """Read sessions that were listed or given; what the site does not find where it is comes without payload."""
+        return self.fetch(keys)
+
     def are_as_seen(self, sessions: Sequence[Session]) -> bool:
         """Tell quickly that all sessions still are as they were read; False also says that this takes a fetch."""
         return False
@@ -128,6 +132,9 @@ class Store:
         return 0
 
     # Payloads
+
+    def check(self, session: Session) -> None:
+        """Raise :exc:`migrator.sessions.records.Problem` for what was listed and is no payload at all."""
 
     def load(self, session: Session) -> Data:
         """Read a payload; raise :exc:`migrator.sessions.codec.Unreadable` and its like where it cannot be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from django.core.cache import caches
 from ...caches.keys import SESSION_KEY, KeySpace, key_space, unlisted_key_space
 from ...caches.pickles import UnsafePickle
 from ...caches.stores import open_store
-from ...caches.stores.base import NO_VALUE, WHOLE, Item, Share
+from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Share, reason_against
 from ..codec import Data, Unreadable, checked
 from ..records import Problem, Session
 from .base import Store
@@ -108,11 +108,13 @@ class CacheStore(Store):
 
     def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
         for page in self.keys(size, share):
-            yield list(self.fetch(page).values())
+            yield list(self.read(page).values())
+
+    def read(self, keys: Sequence[str]) -> dict[str, Session]:
+        return _sessions(self.cache.read(self._space, keys))
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
-        found = self.cache.fetch(self._space, keys)
-        return {key: Session(key, item.raw, item.expires) for key, item in found.items()}
+        return _sessions(self.cache.fetch(self._space, keys))
 
     def are_as_seen(self, sessions: Sequence[Session]) -> bool:
         return self.cache.are_as_seen(self._space, [_item(session) for session in sessions])
@@ -138,10 +140,14 @@ class CacheStore(Store):
 
     # Payloads
 
-    def load(self, session: Session) -> Data:
+    def check(self, session: Session) -> None:
         raw = _bytes(session.payload)
-        if raw is NO_VALUE:
-            raise Problem("foreign", "it is no value but a structure of the server's own")
+        if reason := reason_against(raw):
+            raise Problem("unreadable" if raw is ELSEWHERE else "foreign", reason)
+
+    def load(self, session: Session) -> Data:
+        self.check(session)
+        raw = _bytes(session.payload)
         try:
             value = self.cache.decode(raw)
         except UnsafePickle as error:
@@ -168,6 +174,10 @@ class CacheStore(Store):
 
     def same_expiry(self, one: int | None, other: int | None) -> bool:
         return self.cache.same_expiry(one, other)
+
+
+def _sessions(items: Mapping[str, Item]) -> dict[str, Session]:
+    return {key: Session(key, item.raw, item.expires) for key, item in items.items()}
 
 
 def _bytes(payload: str | bytes) -> bytes:
