@@ -54,7 +54,7 @@ class KeySpace:
         """Return what follows the prefix in those of many raw keys that are ours, each once."""
         head, tail, prefix, make_key, stem = self.head, self.tail, self.prefix, self.make_key, self._stem
         begin, end = len(head), -len(tail) or None
-        is_candidate = self.candidate.fullmatch if self.candidate else bool
+        is_candidate = self.candidate.fullmatch if self.candidate else _is_any
         if stem is not None and stem == head and not tail:
             found = [raw[begin:] for raw in raws if raw.startswith(head)]
             return list(dict.fromkeys(filter(is_candidate, found)))
@@ -65,6 +65,10 @@ class KeySpace:
                 if is_candidate(key) and make_key(prefix + key) == raw:
                     found.append(key)
         return list(dict.fromkeys(found))
+
+
+def _is_any(key: str) -> bool:
+    return True  # of a key that is the prefix alone nothing is left
 
 
 def key_space(

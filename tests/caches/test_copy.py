@@ -94,10 +94,10 @@ def test_says_when_one_process_copies_all_the_same() -> None:
 
 
 def test_copies_what_begins_so() -> None:
-    caches["redis"].set_many({"page:1": 1, "page:2": 2, "other": 3, "pages": 4})
+    caches["redis"].set_many({"page:": 0, "page:1": 1, "page:2": 2, "other": 3, "pages": 4})
 
-    assert copy_cache(source="redis", dest="redis_other", options=CacheOptions(match="page:")).tally.written == 2
-    assert caches["redis_other"].get_many(["page:1", "page:2", "other"]) == {"page:1": 1, "page:2": 2}
+    assert copy_cache(source="redis", dest="redis_other", options=CacheOptions(match="page:")).tally.written == 3
+    assert caches["redis_other"].get_many(["page:", "page:1", "other"]) == {"page:": 0, "page:1": 1}
 
 
 def test_leaves_what_is_there_unless_told_otherwise() -> None:
