@@ -11,6 +11,7 @@ from ..errors import Declined, Refused
 from ..outages import telling_of_outages
 from ..progress import Progress
 from ..prompts import Prompter
+from ..report import plural
 from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .keys import KeySpace, key_space, unlisted_key_space
@@ -108,12 +109,7 @@ def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace,
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to the cache {dest.alias!r}: {reason}.")
     in_source = None if options.keys_from else sum(map(len, source.list_keys(ours, 10_000)))
-    capacity = dest.capacity()
-    if capacity is not None and in_source is not None and in_source > capacity:
-        raise Refused(
-            f"The cache {dest.alias!r} keeps {capacity:,} entries (MAX_ENTRIES) and drops others, and {in_source:,} "
-            "keys are to be copied. Raise MAX_ENTRIES in its OPTIONS above that, for good."
-        )
+    _check_room(source, dest, ours, theirs, options)
     encoding = _check_encoding(source, dest, ours, options)
     notes = [*source.notes(), *dest.notes()]
     if options.jobs > _shares(source, options):
@@ -126,6 +122,21 @@ def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace,
         tuple(notes),
         options,
     )
+
+
+def _check_room(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace, options: CacheOptions) -> None:
+    """Refuse a destination that would drop keys, be they others' or those that come."""
+    capacity = dest.capacity()
+    if capacity is None:
+        return
+    held, coming = dest.held(), 0
+    for page in pages_of(source, ours, options):
+        coming += len(set(page) - (dest.present(theirs, page) if held else set()))
+    if held + coming > capacity:
+        raise Refused(
+            f"The cache {dest.alias!r} keeps {capacity:,} entries (MAX_ENTRIES) and drops others. It holds {held:,}, "
+            f"and {plural(coming, 'key')} would be added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
+        )
 
 
 def _check_apart(source: KeyStore, ours: KeySpace, theirs: KeySpace) -> None:

@@ -17,7 +17,7 @@ from ..prompts import Prompter
 from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .ends import open_end
-from .guards import check_counts, check_options, check_places, check_sample
+from .guards import check_counts, check_options, check_places, check_room, check_sample
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
 from .records import CopyOptions, End, Tally
@@ -98,6 +98,7 @@ def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
     check_places(source, dest)
     in_source, in_dest = source.count(), dest.count()
     check_counts(source, dest, in_source, in_dest)
+    check_room(source, dest, options)
     check_sample(source, options)
     notes = [*source.notes(), *dest.notes(), *_notes(source, dest, options)]
     return Plan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options)

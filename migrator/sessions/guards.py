@@ -47,18 +47,28 @@ def check_places(source: Store, dest: Store) -> None:
 
 
 def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None) -> None:
-    """Raise :exc:`Refused` for ends that look swapped and for a destination that would drop sessions."""
+    """Raise :exc:`Refused` for ends that look swapped."""
     if in_source == 0 and in_dest:
         raise Refused(
             f"The source has no sessions and the destination has {in_dest:,}: are the two ends swapped? "
             f"Source: {source.label()}. Destination: {dest.label()}."
         )
+
+
+def check_room(source: Store, dest: Store, options: CopyOptions) -> None:
+    """Raise :exc:`Refused` for a destination that would drop entries, be they others' or those that come."""
     capacity = dest.capacity()
-    if capacity is not None and (in_source or 0) + (in_dest or 0) > capacity:
+    if capacity is None:
+        return
+    held, coming = dest.held(), 0
+    for page in source.keys(options.chunk_size):
+        there = dest.present(page) if held else set()
+        coming += len({key for key in page if key.startswith(options.match)} - there)
+    coming = coming if options.limit is None else min(coming, options.limit)
+    if held + coming > capacity:
         raise Refused(
-            f"The destination keeps {capacity:,} entries (MAX_ENTRIES) and drops others, and "
-            f"{plural((in_source or 0) + (in_dest or 0), 'session')} are to be in it. "
-            "Raise MAX_ENTRIES in its OPTIONS above that, for good."
+            f"The destination keeps {capacity:,} entries (MAX_ENTRIES) and drops others. It holds {held:,}, and "
+            f"{plural(coming, 'session')} would be added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
         )
 
 

@@ -2,12 +2,14 @@
 
 import pickle
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.core.management import call_command
+from django.db import connection
 from django.test import override_settings
 
 from migrator.caches.copy import copy_cache
@@ -168,12 +170,62 @@ def test_refuses_a_copy_that_would_find_its_own_keys() -> None:
         copy_cache(source="redis", dest="inner")
 
 
-def test_refuses_a_cache_that_would_drop_keys() -> None:
-    caches["redis"].set_many({str(n): n for n in range(301)})
-    call_command("createcachetable", "small_cache_rows", verbosity=0)
+@pytest.fixture(params=["small_table", "small_files"])
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give a cache that keeps 300 entries."""
+    files = {**caches.settings["files"], "LOCATION": str(tmp_path / "small"), "OPTIONS": {"MAX_ENTRIES": 301}}
+    with override_settings(CACHES={**caches.settings, "small_files": files}):
+        caches[request.param].clear()
+        yield request.param
 
-    with pytest.raises(Refused, match=r"keeps 300 entries \(MAX_ENTRIES\) and drops others, and 301 keys"):
-        copy_cache(source="redis", dest="small_table")
+
+def test_refuses_a_cache_that_would_drop_keys(small: str, tmp_path: Path) -> None:
+    caches["redis"].set_many({str(n): n for n in range(301)})
+    (tmp_path / "keys").write_text("".join(f"{n}\n" for n in range(301)))
+
+    for options in (CacheOptions(), CacheOptions(keys_from=tmp_path / "keys", chunk_size=100)):
+        with pytest.raises(Refused) as refused:
+            copy_cache(source="redis", dest=small, options=options)
+        assert str(refused.value) == (
+            f"The cache {small!r} keeps 300 entries (MAX_ENTRIES) and drops others. It holds 0, and 301 keys would be "
+            "added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
+        )
+    assert copy_cache(source="redis", dest=small, options=CacheOptions(limit=300)).tally.written == 300
+
+
+def test_counts_what_others_keep_there_as_well(small: str) -> None:
+    """The next key that the site sets would have a third of all keys dropped."""
+    others = {f"other{n}": n for n in range(250)}
+    twin = {**caches.settings[small], "KEY_PREFIX": "others"}
+    with override_settings(CACHES={**caches.settings, "twin": twin}):
+        caches["twin"].set_many(others, 600)
+        caches["redis"].set_many({f"key{n}": n for n in range(51)})
+
+        with pytest.raises(Refused, match="It holds 250, and 51 keys would be added"):
+            copy_cache(source="redis", dest=small)
+        assert copy_cache(source="redis", dest=small, options=CacheOptions(match="key1")).tally.written == 11
+        with pytest.raises(Refused, match="It holds 261, and 40 keys would be added"):
+            copy_cache(source="redis", dest=small)
+        caches["redis"].delete("key50")
+
+        assert copy_cache(source="redis", dest=small).tally.written == 39
+        assert copy_cache(source="redis", dest=small).tally.present == 50
+        caches[small].set("one-more", 1)
+        assert len(caches["twin"].get_many(others)) == 250
+
+
+def test_counts_rows_that_have_expired_where_they_alone_empty_the_table() -> None:
+    caches["small_table"].clear()
+    culled = {**caches.settings["small_table"], "OPTIONS": {"CULL_FREQUENCY": 0}}
+    caches["small_table"].set_many({f"old{n}": n for n in range(290)}, 600)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE small_cache_rows SET expires = '2020-01-01'")
+    caches["redis"].set_many({f"key{n}": n for n in range(11)})
+
+    with override_settings(CACHES={**caches.settings, "culled": culled}):
+        with pytest.raises(Refused, match="It holds 290, and 11 keys would be added"):
+            copy_cache(source="redis", dest="culled")
+        assert copy_cache(source="redis", dest="small_table").tally.written == 11
 
 
 def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:

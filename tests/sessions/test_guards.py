@@ -40,11 +40,30 @@ def test_refuses_a_cache_that_would_drop_sessions(ready: Callable[..., None]) ->
     ready(ROWS)
     put(ROWS, {})
     small = {**caches.settings["small_table"], "OPTIONS": {"MAX_ENTRIES": 0}}
+    caches["small_table"].clear()
     with override_settings(CACHES={**caches.settings, "small_table": small}):
         assert refusal(ROWS.end, End("cache", "small_table")) == (
-            "The destination keeps 0 entries (MAX_ENTRIES) and drops others, and 1 session are to be in it. "
-            "Raise MAX_ENTRIES in its OPTIONS above that, for good."
+            "The destination keeps 0 entries (MAX_ENTRIES) and drops others. It holds 0, and 1 session would be added. "
+            "Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
         )
+
+
+def test_counts_what_a_cache_holds_beside_sessions(ready: Callable[..., None]) -> None:
+    ready(ROWS)
+    keys = [put(ROWS, {}) for _ in range(5)]
+    small = {**caches.settings["small_table"], "OPTIONS": {"MAX_ENTRIES": 10}}
+    dest = End("cache", "small_table", "cache")
+    caches["small_table"].clear()
+    with override_settings(CACHES={**caches.settings, "small_table": small}):
+        caches["small_table"].set_many({f"page{number}": number for number in range(6)})
+        assert "It holds 6, and 5 sessions would be added." in refusal(ROWS.end, dest)
+        assert "It holds 6, and 5 sessions would be added." in refusal(ROWS.end, dest, limit=9)
+        copy_sessions(source=ROWS.end, dest=dest, options=CopyOptions(limit=4))
+        assert "It holds 10, and 1 session would be added." in refusal(ROWS.end, dest)
+        caches["small_table"].delete("page0")
+
+        assert copy_sessions(source=ROWS.end, dest=dest).total.written == 1
+        assert copy_sessions(source=ROWS.end, dest=dest).total.present == len(keys)
 
 
 def test_refuses_a_cache_that_is_silent_about_failures(ready: Callable[..., None]) -> None:

@@ -184,6 +184,10 @@ class KeyStore:
         """Return how many keys fit in before the store drops others, None where it does not count them."""
         return None
 
+    def held(self) -> int:
+        """Return how many keys are held against the capacity, whoever's they are."""
+        return 0
+
     def refusal(self) -> str | None:
         """Say why nothing may be written here, None where it may."""
         return None

@@ -69,8 +69,10 @@ class ReadTable:
         """Name the physical table: two aliases of one database give the same name."""
         raise NotImplementedError
 
-    def count(self, *, like: str | None = None) -> int:
-        """Count the rows that have not expired."""
+    def count(self, *, like: str | None = None, with_expired: bool = False) -> int:
+        """Count the rows that have not expired, or all."""
+        if with_expired:
+            return int(self._rows(f"SELECT COUNT(*) FROM {self.table}", [])[0][0])
         where, parameters = self._where_like(like)
         sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.expires} > %s{where}"
         return int(self._rows(sql, [self.moment(now()), *parameters])[0][0])

@@ -67,8 +67,12 @@ class Store:
         return None
 
     def capacity(self) -> int | None:
-        """Return how many sessions fit in before the place drops others, None where it does not count."""
+        """Return how many entries fit in before the place drops others, None where it does not count."""
         return None
+
+    def held(self) -> int:
+        """Return how many entries are held against the capacity, sessions or not."""
+        return 0
 
     def refusal(self) -> str | None:
         """Say why nothing may be written here, None where it may."""

@@ -83,6 +83,9 @@ class CacheStore(Store):
     def capacity(self) -> int | None:
         return self.cache.capacity()
 
+    def held(self) -> int:
+        return self.cache.held()
+
     def refusal(self) -> str | None:
         return self.cache.refusal()
 
