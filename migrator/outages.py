@@ -13,10 +13,11 @@ CLIENTS = ("redis", "valkey", "pymemcache", "pylibmc", "django_redis", "django_v
 
 
 def words_of(error: Exception) -> str:
-    """Tell an error by its class, and by its first line unless that may quote a row."""
+    """Tell an error by its class, and by its first line unless that may quote a row or a key."""
     name, lines = type(error).__name__, str(error).splitlines()
     quotes_rows = isinstance(error, Error) and not isinstance(error, OperationalError | InterfaceError)
-    return name if quotes_rows or not lines else f"{name}: {lines[0]}"
+    quotes_key = name in ("MemcacheIllegalInputError", "MemcacheClientError")
+    return name if quotes_rows or quotes_key or not lines else f"{name}: {lines[0]}"
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class PageCopier:
         try:
             raw = item.raw if self._verbatim else self._dest.wrap(self._source.unwrap(item.raw))
             new = item._replace(raw=raw)
-            if problem := self._dest.fits(new):
+            if problem := self._dest.fits(self._theirs, new):
                 raise Rejected(problem)
         except Rejected as error:
             self.tally.note(item.key, str(error))

@@ -60,12 +60,13 @@ class ModelColumn:
 
 @dataclass(frozen=True)
 class SessionLayout:
-    """A session table: ``model`` is None where its app is not installed."""
+    """A session table: ``model`` is None where its app is not installed, ``longest_key`` where any length will do."""
 
     name: str
     layout: Layout
     columns: tuple[ModelColumn, ...]
     model: type[models.Model] | None
+    longest_key: int | None = 40
 
     @property
     def roles(self) -> frozenset[str]:
@@ -164,7 +165,7 @@ def _installed(name: str, model: type[models.Model]) -> SessionLayout:
         tuple(column.column for column in columns),
         missing_hint=f"Run migrate {app} for it first, with --database",
     )
-    return SessionLayout(model._meta.label, layout, columns, model)
+    return SessionLayout(model._meta.label, layout, columns, model, getattr(base[0], "max_length", None))
 
 
 def _model_column(field: Any) -> ModelColumn:

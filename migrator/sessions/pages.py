@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from django.db import DataError, IntegrityError
 
 from ..caches.stores.base import now
 from .codec import saved_at
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 # How often a session is followed that changes each time it is looked at; a later pass sees it again.
 ROUNDS = 5
 Pairs = dict[str, tuple[Session, Session]]
+Given = TypeVar("Given")
+Write = Callable[[Sequence[Given]], set[str]]
 
 
 class Prepared(NamedTuple):
@@ -125,12 +129,12 @@ class PageCopier:
     def _add(self, pairs: Pairs) -> Pairs:
         if not pairs:
             return {}
-        written = self._dest.add([value for _, value in pairs.values()])
+        written, refused = self._written(self._dest.add, [(key, value) for key, (_, value) in pairs.items()])
         self._tally.written += len(written)
         if len(written) < len(pairs):
             moment = now()
             for key, (_, value) in pairs.items():
-                if key in written:
+                if key in written or key in refused:
                     continue
                 expires = self._dest.rounded(value.expires)
                 if expires is not None and expires <= moment:
@@ -141,9 +145,28 @@ class PageCopier:
 
     def _replace(self, seen: Mapping[str, Session], pairs: Pairs) -> Pairs:
         """Write over what is still as seen."""
-        changed = self._dest.replace([(seen[key], value) for key, (_, value) in pairs.items()]) if pairs else set()
+        changed, _ = self._written(self._dest.replace, [(key, (seen[key], value)) for key, (_, value) in pairs.items()])
         self._tally.refreshed += len(changed)
         return {key: pair for key, pair in pairs.items() if key in changed}
+
+    def _written(self, write: Write[Given], given: Sequence[tuple[str, Given]]) -> tuple[set[str], set[str]]:
+        """Write what is given by key; return the keys written, and those whose rows the place refuses, which are noted.
+
+        A page with such a row is refused as a whole, and its sessions are then written one by one.
+        """
+        if not given:
+            return set(), set()
+        losses = self._dest.losses.copy()
+        try:
+            return write([value for _, value in given]), set()
+        except (DataError, IntegrityError, ValueError) as error:
+            self._dest.losses = losses
+            if len(given) == 1:
+                key = given[0][0]
+                self._tally.note(key, Problem("unfit", f"the table refuses its row ({type(error).__name__})"))
+                return set(), {key}
+        parts = [self._written(write, [one]) for one in given]
+        return set().union(*(written for written, _ in parts)), set().union(*(refused for _, refused in parts))
 
     def look_again(self, wrote: Pairs) -> None:
         """Take back what the source has ended since it was read, and follow what it has changed.

@@ -17,7 +17,7 @@ from migrator.caches.outcome import copy_report
 from migrator.caches.pages import PageCopier
 from migrator.caches.records import CacheOptions
 from migrator.caches.stores.base import digest, now
-from migrator.errors import Interrupted, Refused
+from migrator.errors import Interrupted, MigratorError, Refused
 
 pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("databases")]
 
@@ -121,6 +121,58 @@ def test_counts_what_is_no_value() -> None:
 
     assert result.tally.problems == [(digest("queue"), "it is no value but a structure of the server's own")]
     assert copy_report(result).exit_code == 4
+
+
+@pytest.mark.memcached
+def test_counts_keys_that_memcached_does_not_take() -> None:
+    bad = ["a b", "line\nfeed", "l" * 248]
+    for key in (*bad, "good", "é"):
+        redis("redis").set(f":1:{key}", b"1")
+
+    result = copy_cache(source="redis", dest="memcached")
+
+    why = "memcached takes keys of at most 250 characters, without spaces and control characters"
+    assert (result.tally.written, sorted(result.tally.problems)) == (2, sorted((digest(key), why) for key in bad))
+    assert caches["memcached"].get_many(["good", "é"]) == {"good": 1, "é": 1}
+
+
+@pytest.mark.memcached
+def test_does_not_tell_a_key_that_cannot_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret key\n")
+
+    with pytest.raises(MigratorError) as failed:
+        copy_cache(source="memcached", dest="redis", options=CacheOptions(keys_from=tmp_path / "keys"))
+
+    assert str(failed.value).startswith("A server stopped the work (MemcacheIllegalInputError).")
+
+
+@pytest.mark.parametrize("alias", ["postgresql_a", "mysql_a", "default"])
+def test_counts_keys_that_are_too_long_for_the_table(alias: str, databases: Any) -> None:
+    databases.fresh(alias)
+    long = ["l" * 252, "l" * 253]  # with what is put before them, 255 and 256 characters
+    for key in (*long, "good"):
+        redis("redis").set(f":1:{key}", b"1")
+    with override_settings(DATABASE_ROUTERS=[OneDatabase(alias)]):
+        call_command("createcachetable", database=alias, verbosity=0)
+        tally = copy_cache(source="redis", dest="table").tally
+
+    if alias == "default":  # SQLite holds texts of any length
+        assert (tally.written, tally.unfit) == (3, 0)
+        return
+    assert (tally.written, tally.unfit) == (2, 1)
+    assert tally.problems == [(digest(long[1]), "its key is longer than the table's keys may be (255 characters)")]
+
+
+class OneDatabase:
+    """Sends everything to one database."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return self.alias
+
+    db_for_write = db_for_read
 
 
 def test_follows_what_changes_while_a_page_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:

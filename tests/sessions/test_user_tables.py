@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from migrator.caches.stores.base import now
+from migrator.caches.stores.base import digest, now
 from migrator.sessions.copy import copy_sessions
+from migrator.sessions.outcome import copy_report
 from migrator.sessions.records import End, Session
 from migrator.sessions.stores.table import NO_USER, SHORTENED
 from tests.sessions.places import CACHE, HOUR, Place, data_of, held, new_key, opened, put
@@ -141,6 +142,46 @@ def test_writes_over_an_address_as_the_packages_do(tables: str, name: str) -> No
     assert [session.more["ip"] for session in held(other).values()] == [None, None, None]  # type: ignore[index]
     with opened(other) as store:
         assert store.discard(list(held(other).values())) == set(keys)
+
+
+@pytest.mark.parametrize("dest", NAMES)
+def test_lists_sessions_whose_address_is_none(tables: str, dest: str) -> None:
+    """PostgreSQL alone looks at addresses."""
+    stock, other = Place("db", tables, "db"), place(tables, dest)
+    good = {put(stock, {"_qsessions_ip": address}) for address in ("10.0.0.1", "2001:db8::1", "") for _ in range(9)}
+    bad = {put(stock, {"_qsessions_ip": address}) for address in ("unix:", "10.0.0.1:5432", "fe80::1%eth0")}
+
+    result = copy_sessions(source=stock.end, dest=other.end)
+
+    if connections[tables].vendor != "postgresql":
+        assert (result.total.written, result.total.failures) == (30, 0)
+        return
+    assert (result.total.written, result.total.unfit) == (27, 3)
+    assert sorted(result.total.problems) == sorted((digest(key), "its ip is no address") for key in bad)
+    assert set(held(other)) == good
+    assert copy_report(result).exit_code == 4
+
+
+@pytest.mark.parametrize("column", ["user_agent", "ip"])
+def test_lists_sessions_that_the_table_refuses_for_a_reason_of_its_own(tables: str, column: str) -> None:
+    stock, other = Place("db", tables, "db"), place(tables, NAMES[1])
+    if column == "ip" and connections[tables].vendor == "sqlite":
+        pytest.skip("the test adds a constraint to a table, which SQLite does not")
+    with connections[tables].cursor() as cursor:
+        if column == "ip":
+            cursor.execute("ALTER TABLE qsessions_session ADD CONSTRAINT no_robots CHECK (user_agent <> 'Robot')")
+        else:
+            cursor.execute("CREATE UNIQUE INDEX once ON qsessions_session (user_agent)")
+    good = {put(stock, {"_qsessions_user_agent": f"Browser/{number}"}) for number in range(20)}
+    bad = {put(stock, {"_qsessions_user_agent": "Robot"}) for _ in range(2 if column == "user_agent" else 1)}
+
+    result = copy_sessions(source=stock.end, dest=other.end)
+
+    assert (result.total.written, result.total.unfit, result.total.present) == (len(held(other)), 1, 0)
+    ((key, why),) = result.total.problems
+    assert key in {digest(key) for key in bad}
+    assert why == "the table refuses its row (IntegrityError)"
+    assert good <= set(held(other))
 
 
 @pytest.mark.redis

@@ -234,6 +234,48 @@ def test_counts_what_json_does_not_hold(ready: Callable[..., None]) -> None:
     assert list(held(ROWS)) == [good]
 
 
+@pytest.mark.parametrize("alias", ["postgresql_a", "mysql_a", "sqlite_a"])
+def test_counts_keys_that_are_too_long_for_the_table(alias: str, ready: Callable[..., None]) -> None:
+    rows = Place("db", alias, "db")
+    ready(CACHE, rows)
+    keys = {put(CACHE, {}), put(CACHE, {}, key="a" * 40)}
+    longer = put(CACHE, {}, key="b" * 41)
+
+    total = copy_sessions(source=CACHE.end, dest=rows.end, options=CopyOptions(key_regex="[a-z0-9]{32,64}")).total
+
+    if alias == "sqlite_a":  # which holds texts of any length
+        assert (total.written, set(held_long(rows))) == (3, keys | {longer})
+        return
+    assert (total.written, total.unfit, set(held_long(rows))) == (2, 1, keys)
+    assert total.problems == [(digest(longer), "its key is longer than the table's keys may be (40 characters)")]
+
+
+def held_long(place: Place) -> dict[str, Session]:
+    with opened(place, key_regex="[a-z0-9]{32,64}") as store:
+        return {session.key: session for page in store.pages(1000) for session in page}
+
+
+def test_counts_what_the_table_refuses_when_it_has_changed_in_the_source(ready: Callable[..., None]) -> None:
+    from django.db import connections
+
+    rows = Place("db", "postgresql_a", "db")
+    ready(CACHE, rows)
+    keys = [put(CACHE, {"a": 1}, expires=now() + 2 * HOUR) for _ in range(8)]
+    for key in keys:
+        put(rows, {"a": 0}, key=key)
+    with connections["postgresql_a"].cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE django_session ADD CONSTRAINT not_late"
+            f" CHECK (session_key <> '{keys[3]}' OR expire_date < now() + interval '90 minutes')"
+        )
+
+    total = copy_sessions(source=CACHE.end, dest=rows.end, options=CopyOptions(overwrite_older=True)).total
+
+    assert (total.refreshed, total.unfit) == (7, 1)
+    assert total.problems == [(digest(keys[3]), "the table refuses its row (IntegrityError)")]
+    assert sorted(data_of(rows)[key]["a"] for key in keys) == [0, *[1] * 7]
+
+
 def test_counts_what_is_too_large_for_memcached(ready: Callable[..., None]) -> None:
     dest = Place("cache", "memcached", "cache")
     ready(ROWS, dest)

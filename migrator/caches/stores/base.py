@@ -153,7 +153,7 @@ class KeyStore:
     can_change_threads = False
     # The finest step of time to live that the store keeps, in microseconds; expiry is rounded down to it.
     expiry_step = MICROSECONDS
-    # Whether it refuses some items for their size.
+    # Whether it refuses some items for their size, or that of their keys.
     has_size_limit = False
     # How far two answers about the same expiry may be apart, in microseconds.
     expiry_slack = 0
@@ -245,7 +245,7 @@ class KeyStore:
         """Delete keys, whatever they hold."""
         self.cache.delete_many([space.prefix + key for key in keys])
 
-    def fits(self, item: Item) -> str | None:
+    def fits(self, space: KeySpace, item: Item) -> str | None:
         """Say why an item cannot be held, None where it can."""
         return None
 

@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from django.core.cache.backends.base import memcache_key_warnings
+
 from ..keys import KeySpace
 from .base import ELSEWHERE, MICROSECONDS, WHOLE, Item, KeyStore, Share, Value, now
 from .memcached_line import Address, Line
@@ -20,6 +22,7 @@ from .memcached_line import Address, Line
 _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
 # Its clock ticks once a second, not when ours does, and later where the machine is busy.
 _CLOCK_ERROR = 2
+_LONGEST_KEY = 250
 # What an item needs beside its key and its value, at most.
 _ITEM_OVERHEAD = 64
 
@@ -98,7 +101,10 @@ class MemcachedStore(KeyStore):
     def evictions(self) -> int:
         return sum(int(line.statistics().get("evictions", 0)) for line in self._all_lines())
 
-    def fits(self, item: Item) -> str | None:
+    def fits(self, space: KeySpace, item: Item) -> str | None:
+        raw = space.raw(item.key)
+        if len(raw.encode("utf-8", "surrogateescape")) > _LONGEST_KEY or next(memcache_key_warnings(raw), None):
+            return f"memcached takes keys of at most {_LONGEST_KEY} characters, without spaces and control characters"
         size = len(item.raw) + len(item.key) + _ITEM_OVERHEAD
         if size > self._limit:
             return f"it is larger than memcached's items may be ({self._limit:,} bytes)"

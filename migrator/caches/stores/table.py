@@ -16,6 +16,8 @@ from ..tables.layout import Layout, Row
 from ..tables.reading import EPOCH, MICROSECOND
 from .base import WHOLE, Item, KeyStore, Share, Value, now
 
+# As createcachetable makes the column.
+LONGEST_KEY = 255
 # What the backend writes for a key without expiry, to the second.
 NEVER = (dt.datetime.max.replace(tzinfo=dt.UTC, microsecond=0) - EPOCH) // MICROSECOND
 # Anything later than the year 9990 was meant as never, whatever the time zone did to it.
@@ -26,6 +28,7 @@ class TableStore(KeyStore):
     """The table of a cache. Reads and writes go where the backend's router sends writes."""
 
     can_list_keys = True
+    has_size_limit = True
 
     def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
@@ -48,6 +51,11 @@ class TableStore(KeyStore):
     def held(self) -> int:
         # With CULL_FREQUENCY 0 the backend empties a table that is too large by what has expired alone.
         return self._table.count(with_expired=self.cache._cull_frequency == 0)
+
+    def fits(self, space: KeySpace, item: Item) -> str | None:
+        if self._table.limits_lengths and len(space.raw(item.key)) > LONGEST_KEY:
+            return f"its key is longer than the table's keys may be ({LONGEST_KEY} characters)"
+        return None
 
     def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         for page in self._table.pages(size, like=space.head):

@@ -19,6 +19,13 @@ ATTEMPTS = 5
 class KeyedTable(ReadTable):
     """One table of one database. Every write is a transaction of its own and may be repeated."""
 
+    # Whether texts longer than their column are refused, or cut where the server is lax.
+    limits_lengths = True
+
+    def takes_address(self, text: str) -> bool:
+        """Tell whether a column of addresses takes a text that is not empty."""
+        return True
+
     def __init__(self, alias: str, connection: Any, layout: Layout) -> None:
         super().__init__(alias, connection, layout)
         # Whether the last rows to be added found none of theirs there.

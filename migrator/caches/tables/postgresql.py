@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,13 @@ _PLAIN = frozenset(
 
 class PostgreSQLTable(KeyedTable):
     """Batches are of one transaction each, so that a pooler in transaction mode may sit between."""
+
+    def takes_address(self, text: str) -> bool:
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return False
+        return getattr(address, "scope_id", None) is None
 
     def identity(self) -> str:
         # All hold for any user, through any address and through a pooler; aliases may look in different schemas.

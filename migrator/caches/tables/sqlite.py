@@ -14,6 +14,8 @@ from .layout import Row
 class SQLiteTable(KeyedTable):
     """A page takes the write lock before it reads, so that it never has to give up half way."""
 
+    limits_lengths = False
+
     @property
     def can_open_again(self) -> bool:
         name = str(self.connection.settings_dict["NAME"])

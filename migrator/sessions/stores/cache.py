@@ -170,7 +170,7 @@ class CacheStore(Store):
         return isinstance(other, CacheStore) and self.cache.takes_verbatim(other.cache)
 
     def fits(self, session: Session) -> str | None:
-        return self.cache.fits(_item(session))
+        return self.cache.fits(self._space, _item(session))
 
     def rounded(self, expires: int | None) -> int | None:
         return self.cache.rounded(expires)

@@ -15,11 +15,11 @@ from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, router
+from django.db import DatabaseError, IntegrityError, models, router
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
-from ...caches.tables.layout import Row
+from ...caches.tables.layout import Convert, Row
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
@@ -43,6 +43,8 @@ class TableStore(Store):
 
     A table that ``is_there`` is not looked for.
     """
+
+    has_size_limit = True
 
     def __init__(
         self,
@@ -180,11 +182,12 @@ class TableStore(Store):
         return Row(session.key, str(session.payload), session.expires or 0, more)
 
     def _cell(self, column: ModelColumn, value: Any) -> Any:
+        longest = column.max_length if column.role == "user_agent" else None
+        if longest and isinstance(value, str) and len(value) > longest:
+            self.losses[SHORTENED] += 1
+            return value[:longest]
         if isinstance(value, dt.datetime) and column.column.is_moment:  # an engine or a default gave it
             return self._table.microseconds(value)
-        if isinstance(value, str) and column.max_length and len(value) > column.max_length:
-            self.losses[SHORTENED] += 1
-            return value[: column.max_length]
         return value
 
     def _with_users(self, sessions: Sequence[Session]) -> Sequence[Session]:
@@ -257,6 +260,31 @@ class TableStore(Store):
         if unknown and not self._engine_fills:
             return f"its columns {', '.join(unknown)} take no NULL and have no default, and nothing tells what to write"
         return None
+
+    def fits(self, session: Session) -> str | None:
+        longest = self.described.longest_key
+        if longest and self._table.limits_lengths and len(session.key) > longest:
+            return f"its key is longer than the table's keys may be ({longest} characters)"
+        known = session.more or {}
+        for column, spelled in zip(self._columns, self._table.layout.more, strict=True):
+            if misfit := self._misfit(column, known.get(column.role), spelled.dump):
+                return misfit
+        return None
+
+    def _misfit(self, column: ModelColumn, value: Any, dump: Convert | None) -> str | None:
+        """Say why a column cannot hold a value, without telling the value."""
+        name, field = column.column.name, column.field
+        if isinstance(field, models.GenericIPAddressField) and value and not self._table.takes_address(str(value)):
+            return f"its {name} is no address"
+        is_limited = isinstance(field, models.CharField) and column.role != "user_agent"
+        limit = column.max_length if is_limited and self._table.limits_lengths else None
+        if limit and len(str(value or "")) > limit:
+            return f"its {name} is longer than the column holds ({limit} characters)"
+        try:
+            cell = dump(value) if dump and value is not None else value
+        except (TypeError, ValueError, OverflowError, ValidationError) as error:
+            return f"its {name} is nothing that the column holds ({type(error).__name__})"
+        return f"its {name} is empty, and the column takes no NULL" if cell is None and not column.takes_null else None
 
     def takes_verbatim(self, other: Store) -> bool:
         return other.keeps_text and same_text(self.engine, other.engine)

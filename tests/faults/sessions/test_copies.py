@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.core.cache import caches
+from django.db import connections
 from django.test import override_settings
 
 from migrator.caches.stores.base import digest, now
@@ -146,6 +147,30 @@ def test_a_pickle_that_would_run_code_is_moved_between_caches_unread(ready: Call
     assert_ended(run("copy_cache", "--source", "redis", "--dest", "client", "--no-input"), 0)
     assert not hasattr(builtins, "migrator_test_exploded")
     assert caches["client"].client.get_client().get(":1:thing") == given  # type: ignore[attr-defined]
+
+
+@pytest.mark.postgresql
+def test_a_session_that_the_table_refuses_keeps_no_other_back(ready: Callable[..., None]) -> None:
+    rows = Place("db", "postgresql_a", "db")
+    ready(CACHE, rows)
+    keys = {put(CACHE, {"n": n}) for n in range(5)}
+    refused, longer = put(CACHE, {"canary": 1}), put(CACHE, {"canary": 2}, key="a" * 41)
+    with connections["postgresql_a"].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE django_session ADD CONSTRAINT odd CHECK (session_key <> '{refused}')")
+    words = ("copy_sessions_cache_to_db", "--source", "redis", "--dest", "postgresql_a", "--no-input")
+    for times in range(2):
+        finished = run(*words, "--key-regex", "[a-z0-9]{32,64}", "--format", "json")
+        assert_ended(finished, 4)
+        found = json.loads(finished.out)
+        assert (found["total"]["written"], found["total"]["unfit"]) == (0 if times else 5, 2)
+        assert sorted(map(tuple, (problem.values() for problem in found["problems"]))) == sorted(
+            [
+                (digest(refused), "the table refuses its row (IntegrityError)"),
+                (digest(longer), "its key is longer than the table's keys may be (40 characters)"),
+            ]
+        )
+        assert not any(secret in finished.out + finished.err for secret in (refused, longer, "canary"))
+    assert set(held(rows)) == keys
 
 
 def test_sessions_end_when_they_would_have_ended(ready: Callable[..., None]) -> None:
