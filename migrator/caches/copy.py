@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 
+from .. import conf
 from ..errors import Declined, Refused
 from ..outages import telling_of_outages
 from ..progress import Progress
@@ -106,6 +107,11 @@ def _plain_space(store: KeyStore, options: CacheOptions) -> KeySpace:
 def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace, options: CacheOptions) -> CachePlan:
     if source.identities() & dest.identities():
         _check_apart(source, ours, theirs)
+    if dest.database in conf.load().PROTECTED:
+        raise Refused(
+            f"MIGRATOR['PROTECTED'] names the database {dest.database!r}, which holds the cache {dest.alias!r}; "
+            "it may never be a destination."
+        )
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to the cache {dest.alias!r}: {reason}.")
     in_source = None if options.keys_from else sum(map(len, source.list_keys(ours, 10_000)))

@@ -161,11 +161,11 @@ def check_apart(old: Store, new: Store) -> None:
     if old.identities() & new.identities():
         raise Refused(f"OLD and NEW are the same place: {new.label()}. Nothing was deleted.")
     if isinstance(old, TableStore):
-        if old.alias in conf.load().PROTECTED:
-            raise Refused(f"MIGRATOR['PROTECTED'] names the database {old.alias!r}; nothing in it may be deleted.")
         old.spare_shadow_of(new)
         if isinstance(new, TableStore) and new.before:
             old.spare_shadow_of(new.before)
+    for alias in sorted(old.databases() & set(conf.load().PROTECTED)):
+        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; nothing in it may be deleted.")
     if not old.can_list_keys:
         raise Refused(f"The sessions of {old.label()} cannot be listed; they end there by themselves.")
 

@@ -39,9 +39,9 @@ def check_places(source: Store, dest: Store) -> None:
     if source.identities() & dest.identities():
         raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
     if isinstance(dest, TableStore):
-        if dest.alias in conf.load().PROTECTED:
-            raise Refused(f"MIGRATOR['PROTECTED'] names the database {dest.alias!r}; it may never be a destination.")
         dest.spare_shadow_of(source)
+    for alias in sorted(dest.databases() & set(conf.load().PROTECTED)):
+        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; it may never be a destination.")
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
 

@@ -163,6 +163,23 @@ def test_counts_keys_that_are_too_long_for_the_table(alias: str, databases: Any)
     assert tally.problems == [(digest(long[1]), "its key is longer than the table's keys may be (255 characters)")]
 
 
+def test_refuses_a_table_in_a_protected_database(databases: Any) -> None:
+    databases.fresh("sqlite_b")
+    caches["redis"].set("a", 1)
+    with override_settings(DATABASE_ROUTERS=[OneDatabase("sqlite_b")], MIGRATOR={"PROTECTED": ["sqlite_b"]}):
+        call_command("createcachetable", database="sqlite_b", verbosity=0)
+        with pytest.raises(Refused) as refused:
+            copy_cache(source="redis", dest="table")
+        assert caches["table"].get("a") is None
+    assert str(refused.value) == (
+        "MIGRATOR['PROTECTED'] names the database 'sqlite_b', which holds the cache 'table'; "
+        "it may never be a destination."
+    )
+    with override_settings(MIGRATOR={"PROTECTED": ["sqlite_b"]}):
+        assert copy_cache(source="redis", dest="table").tally.written == 1
+        assert copy_cache(source="table", dest="redis_other").tally.written == 1
+
+
 class OneDatabase:
     """Sends everything to one database."""
 

@@ -9,9 +9,10 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from migrator.errors import Refused, UsageError
+from migrator.sessions.clearing import check_apart
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.records import CopyOptions, End
-from tests.sessions.places import CACHE, ROWS, Place, held, put
+from tests.sessions.places import CACHE, ROWS, Place, held, opened, put
 
 pytestmark = pytest.mark.redis
 OTHER_ROWS = Place("db", "sqlite_b", "db")
@@ -147,6 +148,33 @@ def test_refuses_a_protected_database(ready: Callable[..., None]) -> None:
     ready(CACHE, ROWS)
     with override_settings(MIGRATOR={"PROTECTED": ["sqlite_a"]}):
         assert refusal(CACHE.end, ROWS.end).startswith("MIGRATOR['PROTECTED'] names the database 'sqlite_a'")
+
+
+def test_refuses_a_cache_in_a_protected_database(ready: Callable[..., None]) -> None:
+    cached = Place("cache", "table", "cache")
+    ready(CACHE, ROWS, cached)
+    put(CACHE, {})
+    message = "MIGRATOR['PROTECTED'] names the database 'default'; it may never be a destination."
+    with override_settings(MIGRATOR={"PROTECTED": ["default"]}):
+        assert refusal(CACHE.end, cached.end) == message
+        assert refusal(CACHE.end, End("db", "sqlite_a", "cached_db", cache="table")) == message
+        assert (held(cached), held(ROWS)) == ({}, {})
+        assert copy_sessions(source=CACHE.end, dest=ROWS.end).total.written == 1
+        ROWS.clear()
+        # Whose keys are what is copied, so that nothing is deleted there.
+        copy_sessions(source=End("cache", "table", "cached_db"), dest=End("db", "sqlite_a", "cached_db", cache="table"))
+
+
+def test_empties_no_cache_in_a_protected_database(ready: Callable[..., None]) -> None:
+    cached = Place("cache", "table", "cache")
+    ready(ROWS, cached)
+    with opened(cached) as old, opened(ROWS) as new:
+        check_apart(old, new)
+        with (
+            override_settings(MIGRATOR={"PROTECTED": ["default"]}),
+            pytest.raises(Refused, match=r"names the database 'default'; nothing in it may be deleted\."),
+        ):
+            check_apart(old, new)
 
 
 def test_refuses_sessions_that_live_in_browsers() -> None:

@@ -176,6 +176,11 @@ class KeyStore:
         """Name the physical place; two stores that share a name are the same one."""
         raise NotImplementedError
 
+    @property
+    def database(self) -> str | None:
+        """The alias of the database that it is a table of, None for any other place."""
+        return None
+
     def encoding(self) -> str:
         """Name how values are spelled; stores of equal encoding exchange raw values."""
         raise NotImplementedError

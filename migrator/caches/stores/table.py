@@ -42,6 +42,10 @@ class TableStore(KeyStore):
     def identities(self) -> frozenset[str]:
         return frozenset({self._table.identity()})
 
+    @property
+    def database(self) -> str | None:
+        return self._table.alias
+
     def encoding(self) -> str:
         return "pickle in base64"
 

@@ -62,6 +62,10 @@ class Store:
         """Name the physical place with all that keeps its sessions apart from others' there."""
         raise NotImplementedError
 
+    def databases(self) -> frozenset[str]:
+        """Name the databases that are written to where sessions are written here, by alias."""
+        return frozenset()
+
     def count(self) -> int | None:
         """Count the sessions that have not expired; None where that is not known beforehand."""
         return None

@@ -80,6 +80,10 @@ class CacheStore(Store):
         raw = self._space.raw("probe")
         return frozenset(f"{place} {raw}" for place in self.cache.identities())
 
+    def databases(self) -> frozenset[str]:
+        database = self.cache.database
+        return frozenset() if database is None else frozenset({database})
+
     def capacity(self) -> int | None:
         return self.cache.capacity()
 

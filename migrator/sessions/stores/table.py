@@ -85,6 +85,9 @@ class TableStore(Store):
     def identities(self) -> frozenset[str]:
         return frozenset({self._table.identity()})
 
+    def databases(self) -> frozenset[str]:
+        return frozenset({self.alias}) | (self._shadow.databases() if self._shadow else frozenset())
+
     @property
     def before(self) -> CacheStore | None:
         """The cache before the table, None where there is none or it is spared."""
