@@ -68,6 +68,11 @@ def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Render parts as one: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
 def _is_numeric(grid: Grid, column: int) -> bool:
     values = [row[column] for row in grid.rows if row[column] is not None]
     return bool(values) and all(isinstance(value, int | float) for value in values)

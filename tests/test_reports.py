@@ -17,6 +17,7 @@ from migrator.report import (
     byte_text,
     cell_text,
     grid_text,
+    listed,
     plural,
     to_html,
     to_json,
@@ -84,6 +85,10 @@ def test_bytes_are_written_in_a_fitting_unit(count: int, text: str) -> None:
 def test_a_noun_agrees_with_its_number() -> None:
     assert [plural(n, "row") for n in (0, 1, 2, 2000)] == ["0 rows", "1 row", "2 rows", "2,000 rows"]
     assert plural(2, "index", "indexes") == "2 indexes"
+
+
+def test_parts_are_listed_as_people_do() -> None:
+    assert [listed("abc"[:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_json_is_the_document_and_the_exit_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ..report import Cell, Grid, Report, plural
+from ..report import Cell, Grid, Report, listed, plural
 from .records import CachePlan, CacheResult, tally_counts
 
 WORDS = {
@@ -50,15 +50,25 @@ def copy_report(result: CacheResult) -> Report:
 
 
 def _lines(result: CacheResult) -> list[str]:
-    lines = []
+    options, lines = result.plan.options, []
+    if options.keys_from is not None:
+        lines.append("Keys that were not given were not looked for.")
+    if options.match:
+        lines.append("Keys that begin otherwise than --match says were not copied.")
+    if options.limit is not None and result.tally.read >= options.limit:
+        lines.append(f"--limit let {plural(options.limit, 'key')} be read, and no more.")
     if result.evicted:
         lines.append(
             f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
             "give it more memory, and copy again."
         )
+    moved = listed(["was read", "had not expired", *(["was not dropped meanwhile"] if result.tally.removed else [])])
     if result.tally.unfit:
-        lines.append(f"{plural(result.tally.unfit, 'key')} could not be moved; the others are in the destination.")
-    return lines or ["Every key that had not expired is in the destination."]
+        others = "" if result.evicted else f"; each other one that {moved} is in the destination"
+        lines.append(f"{plural(result.tally.unfit, 'key')} could not be moved{others}.")
+    elif not result.evicted:
+        lines.append(f"Every key that {moved} is in the destination.")
+    return lines
 
 
 def _document(result: CacheResult) -> dict[str, object]:

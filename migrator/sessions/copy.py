@@ -36,6 +36,7 @@ class Plan:
     in_dest: int | None
     notes: tuple[str, ...]
     options: CopyOptions
+    has_given_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
     check_room(source, dest, options)
     check_sample(source, options)
     notes = [*source.notes(), *dest.notes(), *_notes(source, dest, options)]
-    return Plan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options)
+    return Plan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options, source.has_given_keys)
 
 
 def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:

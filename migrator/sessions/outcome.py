@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from ..report import Cell, Grid, Report, plural
+from ..report import Cell, Grid, Report, listed, plural
 from .comparison import VerifyResult, counts
 from .copy import CopyResult, Plan
 from .records import MAX_PROBLEMS_LISTED, Tally
@@ -74,18 +74,44 @@ def _lines(result: CopyResult, code: int) -> list[str]:
     if len(result.passes) > 1:
         changes = ", ".join(f"{tally.changes:,}" for tally in result.passes)
         lines.append(f"Changes made by each pass: {changes}.")
+    lines += _limits(result)
     if result.evicted:
         lines.append(
             f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
             "give it more memory, and copy again."
         )
     if code == 0:
-        lines.append("Every session that could be read and had not expired is in the destination.")
+        lines.append(f"Every session that {_conditions(result.total)} is in the destination.")
     elif result.total.failures:
+        others = "" if result.evicted else f"; each other one that {_conditions(result.total)} is in the destination"
+        lines.append(f"{plural(result.total.failures, 'session')} could not be moved{others}.")
+    return lines
+
+
+def _limits(result: CopyResult) -> list[str]:
+    """Say of which sessions nothing can be said."""
+    options, lines = result.plan.options, []
+    if result.plan.has_given_keys:
+        lines.append("Sessions whose keys were not given were not looked for.")
+    if options.match:
+        lines.append("Sessions whose keys begin otherwise than --match says were not copied.")
+    if options.limit is not None and any(tally.read >= options.limit for tally in result.passes):
+        lines.append(f"--limit let {plural(options.limit, 'session')} be read, and no more.")
+    if options.catch_up and result.passes and result.passes[-1].changes:
         lines.append(
-            f"{plural(result.total.failures, 'session')} could not be moved; the others are in the destination."
+            f"The last pass still made {plural(result.passes[-1].changes, 'change')}, so that more may have changed "
+            "since: run it again, or raise --catch-up."
         )
     return lines
+
+
+def _conditions(total: Tally) -> str:
+    """Say which sessions are in the destination."""
+    found = ["was read", "had not expired"]
+    found += ["had time to live"] if total.skipped else []
+    found += ["was not ended meanwhile"] if total.removed else []
+    found += ["was not ended there since the switch"] if total.ended else []
+    return listed(found)
 
 
 def _document(result: CopyResult) -> dict[str, Any]:

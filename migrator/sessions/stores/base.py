@@ -45,6 +45,11 @@ class Store:
         return self._codec
 
     @property
+    def has_given_keys(self) -> bool:
+        """Whether only the sessions of ``--keys-from`` are read."""
+        return self._keys_from is not None
+
+    @property
     def can_open_again(self) -> bool:
         """Whether the place can be opened a second time, in another thread."""
         return True
