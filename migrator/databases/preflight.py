@@ -21,7 +21,7 @@ from .selection import Selection
 from .tables import Table
 from .taking_off import to_take_off
 from .twins import Twins
-from .values import Answer, check_unique_text, check_values
+from .values import Answer, check_unique_text, check_values, told_apart_by_case
 
 
 def make_plan(
@@ -53,7 +53,7 @@ def make_plan(
     groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
     tables = [table for group in groups for table in group]
     if checks_contents and not any(finding.stops for finding in findings):
-        findings += _check_surroundings(ends, tables)
+        findings += _check_surroundings(ends, tables, source_has, dest_has)
         is_whole_copied = not (is_resumed or adds_rows)
         contents = _look_at_contents(ends, tables, source_has, dest_has, with_references=is_whole_copied)
         groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
@@ -126,16 +126,28 @@ def _check_schema(
     yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has)
 
 
-def _check_surroundings(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+def _check_surroundings(
+    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
+) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
     if ends.dest.loading_note:
         yield Finding(ends.dest.alias, ends.dest.loading_note, "", stops=False)
-    if triggers := ends.dest.catalogue.triggers([table.table.name for table in tables]):
+    names = [table.table.name for table in tables]
+    if triggers := ends.dest.catalogue.triggers(names):
         yield Finding(
             ends.dest.alias,
             f"triggers there fire for every row that is loaded: {shortened(triggers)}",
             "Disable them during the run if they change rows or write others.",
+            stops=False,
+        )
+    apart = [told_apart_by_case(t.table, source_has[n], dest_has[n]) for t, n in zip(tables, names, strict=True)]
+    if told := [name for of_table in apart for name in of_table]:
+        yield Finding(
+            ends.dest.alias,
+            f"it tells texts apart by their case, which {ends.source.alias!r} does not: {shortened(told)}",
+            "A login that is typed otherwise is found no more, and one like it can be added. Look such fields up by "
+            "iexact, or give them a db_collation that ignores case.",
             stops=False,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from .engines.base.engine import Engine
@@ -27,9 +28,21 @@ def shortened(names: Sequence[str], shown: int = SHOWN) -> str:
 
 def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:
     """List the migrations that the project has and the database has not."""
-    executor = MigrationExecutor(connection)
+    return _unapplied(MigrationExecutor(connection))
+
+
+def _unapplied(executor: MigrationExecutor) -> list[str]:
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _newer(loader: MigrationLoader) -> list[str]:
+    """List the applied migrations that come after all that the project has of their app: its code is an older one."""
+    last: dict[str, str] = {}
+    for app_label, name in loader.disk_migrations or ():
+        last[app_label] = max(name, last.get(app_label, ""))
+    applied = sorted(loader.applied_migrations or ())
+    return [f"{app_label}.{name}" for app_label, name in applied if name > last.get(app_label, name)]
 
 
 def check_migrations(engine: Engine, labels: set[str], *, is_dest: bool) -> Iterator[Finding]:
@@ -43,7 +56,15 @@ def check_migrations(engine: Engine, labels: set[str], *, is_dest: bool) -> Iter
             stops=False,
         )
         return
-    missing = [name for name in unapplied_migrations(engine.connection) if name.partition(".")[0] in labels]
+    executor = MigrationExecutor(engine.connection)
+    if newer := [name for name in _newer(executor.loader) if name.partition(".")[0] in labels]:
+        yield Finding(
+            engine.alias,
+            f"migrations were applied there that this code does not have yet: {shortened(newer)}",
+            "Columns and tables that they made are not copied. Check out the code that fits that database.",
+            stops=False,
+        )
+    missing = [name for name in _unapplied(executor) if name.partition(".")[0] in labels]
     if missing:
         yield Finding(
             engine.alias,

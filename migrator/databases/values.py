@@ -25,6 +25,8 @@ from .route import Route
 from .tables import Column, Kind, StoredColumn, Table
 from .twins import Twins
 
+_Stored = Mapping[str, StoredColumn]
+
 EXAMPLES = 3
 FIRST_ROWS = 500
 
@@ -47,7 +49,7 @@ class Answer:
     fields: tuple[LineField, ...] | None = None
 
 
-def check_values(sessions: Twins, route: Route, stored: Mapping[str, StoredColumn], rows: int) -> Callable[[], Answer]:
+def check_values(sessions: Twins, route: Route, stored: _Stored, rows: int) -> Callable[[], Answer]:
     """Ask for the values of a table that its destination cannot hold or its source cannot give faithfully.
 
     ``rows``: how many the table has. What this returns gives the answer.
@@ -78,7 +80,7 @@ def _cheapest(field: LineField, raised: Collection[LineField]) -> LineField | No
     return next((way for way in (field.cheaper, field) if way is not None and way not in raised), None)
 
 
-def _questions(route: Route, stored: Mapping[str, StoredColumn]) -> Iterator[_Question]:
+def _questions(route: Route, stored: _Stored) -> Iterator[_Question]:
     for conversion in route.conversions:
         if conversion.way is not Way.PROVEN:
             continue
@@ -98,7 +100,7 @@ def _of_values(route: Route, own: StoredColumn, condition: str) -> str:
     return f"{route.source.quote(own.name)} IS NOT NULL AND ({condition})" if own.nullable else condition
 
 
-def _doubts(route: Route, stored: Mapping[str, StoredColumn]) -> Iterator[tuple[LineField, str]]:
+def _doubts(route: Route, stored: _Stored) -> Iterator[tuple[LineField, str]]:
     for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
         for way in (field, field.cheaper):
             if way is not None and way.doubt is not None:
@@ -166,9 +168,7 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     )
 
 
-def check_unique_text(
-    route: Route, source_stored: Mapping[str, StoredColumn], dest_stored: Mapping[str, StoredColumn]
-) -> Iterator[Finding]:
+def check_unique_text(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[Finding]:
     """Find texts that are different in the source and the same for a destination that ignores case."""
     table, source = route.table, route.source
     for columns in _unique_sets(table):
@@ -201,6 +201,17 @@ def check_unique_text(
                 "Give the field a db_collation that tells them apart (utf8mb4_bin), or change the texts.",
                 is_about_rows=True,
             )
+
+
+def told_apart_by_case(table: Table, source_stored: _Stored, dest_stored: _Stored) -> list[str]:
+    """Name the unique texts that are the same in the source whatever their case, and not so in the destination."""
+    names = [
+        column.attname
+        for columns in _unique_sets(table)
+        for column in columns
+        if source_stored[column.name].ignores_case and not dest_stored[column.name].ignores_case
+    ]
+    return [f"{table.label}.{name}" for name in dict.fromkeys(names)]
 
 
 def _unique_sets(table: Table) -> Iterator[Sequence[Column]]:

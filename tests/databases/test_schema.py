@@ -78,6 +78,22 @@ def test_refuses_unapplied_migrations(faulty: tuple[Pair, str]) -> None:
     assert f"manage.py migrate --database {alias}" in finding
 
 
+@pytest.mark.parametrize("side", ["source", "dest"])
+def test_notes_that_a_database_is_ahead_of_the_code(sqlite: Pair, side: str) -> None:
+    """An older name is one that was squashed, and says nothing."""
+    alias = getattr(sqlite, side)
+    for name in ("0000_squashed_since", "9999_of_tomorrow"):
+        execute(alias, f"INSERT INTO django_migrations (app, name, applied) VALUES ('testapp', '{name}', '2026-01-01')")
+    insert_rows(Empty, sqlite.source, [{"name": "one"}])
+    finished = move(sqlite, "testapp.Empty")
+    assert finished.code == 0, finished.err
+    (note,) = [note for note in notes(finished) if "migrations" in note]
+    assert note == (
+        f"{alias}: migrations were applied there that this code does not have yet: testapp.9999_of_tomorrow. "
+        "Columns and tables that they made are not copied. Check out the code that fits that database."
+    )
+
+
 def test_tells_of_both_sides_at_once(sqlite: Pair) -> None:
     for alias in sqlite:
         execute(alias, "DELETE FROM django_migrations WHERE app = 'testapp' AND name = '0002_legacy'")
@@ -295,6 +311,22 @@ def test_copies_an_unmanaged_table_that_is_named(sqlite: Pair) -> None:
     insert_rows(Legacy, sqlite.source, [{"code": "a", "amount": 3}])
     assert move(sqlite, "testapp.Legacy").code == 0
     assert QuerySet(Legacy, using=sqlite.dest).values_list("code", "amount").get() == ("a", 3)
+
+
+@pytest.mark.parametrize("dest", ["sqlite_b", "postgresql_b", "mysql_b"])
+def test_notes_unique_texts_that_the_destination_tells_apart_by_their_case(
+    databases: FreshDatabases, dest: str
+) -> None:
+    """People log in with their name in any case as long as MySQL compares it."""
+    pair = Pair("mysql_a", dest)
+    databases.fresh(*pair)
+    execute(pair.source, "ALTER TABLE auth_user MODIFY username varchar(150) COLLATE utf8mb4_general_ci NOT NULL")
+    told = f"Note: {dest}: it tells texts apart by their case, which 'mysql_a' does not: auth.User.username. "
+    if dest == "mysql_b":
+        execute(pair.dest, "ALTER TABLE auth_user MODIFY username varchar(150) COLLATE utf8mb4_general_ci NOT NULL")
+    finished = run("batch_migrate", "--source", pair.source, "--dest", dest, "--dry-run", "auth.User")
+    assert finished.code == 0, finished.err
+    assert (told in finished.out) is (dest != "mysql_b")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
