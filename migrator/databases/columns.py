@@ -319,6 +319,7 @@ BEYOND: Mapping[LimitName, Callable[..., bool]] = {
     LimitName.MORE_WHOLE_DIGITS_THAN: lambda value, most: abs(value) >= 10**most,
     LimitName.MORE_DECIMALS_THAN: lambda value, most: _decimals(value) > most,
     LimitName.FRACTIONAL_SECONDS: lambda value, digits: bool(value.microsecond % 10 ** (6 - digits)),
+    LimitName.SPACE_AT_END: lambda value: value.endswith(" "),
     LimitName.HIGH_VERSION: lambda value: value.hex[12] >= "8" and "01" <= value.hex[16:18] <= "80",
 }
 

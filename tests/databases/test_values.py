@@ -478,6 +478,24 @@ def test_sees_uuids_that_mariadb_does_not_take_before_the_first_write(
                 move(pair, models.UUIDValue)
 
 
+@pytest.mark.parametrize("source", [f"{engine}_a" for engine in ENGINES])
+@pytest.mark.parametrize("first_rows", [1, 500], ids=["far", "near"])
+def test_refuses_spaces_that_a_column_of_mysql_would_lose(
+    databases: FreshDatabases, source: str, first_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CHAR(n) gives a text back without the spaces at its end; VARCHAR(n), which Django makes, keeps them."""
+    databases.fresh(source, "mysql_b")
+    execute("mysql_b", "ALTER TABLE testapp_charvalue MODIFY value char(20) NULL")
+    monkeypatch.setattr(values, "FIRST_ROWS", first_rows)
+    insert_rows(models.CharValue, source, [{"id": 1, "label": "good", "value": " a b"}])
+    insert_rows(models.CharValue, source, [{"id": BAD_KEY, "label": "bad", "value": "a  "}])
+    with pytest.raises(Refused, match=rf"CharValue\.value: 1 value: ends with spaces, .*primary key {BAD_KEY}\)"):
+        move(Pair(source, "mysql_b"), models.CharValue)
+    QuerySet(models.CharValue, using=source).filter(pk=BAD_KEY).delete()
+    move(Pair(source, "mysql_b"), models.CharValue)
+    assert QuerySet(models.CharValue, using="mysql_b").get().value == " a b"
+
+
 # Types that only PostgreSQL has ----------------------------------------------------------------------------
 
 NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)

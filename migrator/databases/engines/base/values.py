@@ -82,6 +82,7 @@ class LimitName(enum.Enum):
     MORE_WHOLE_DIGITS_THAN = "more digits before the decimal point than (digits)"
     MORE_DECIMALS_THAN = "more digits behind the decimal point than (digits)"
     FRACTIONAL_SECONDS = "has fractions of a second finer than (digits)"
+    SPACE_AT_END = "ends with a space"
     HIGH_VERSION = "has a seventh byte of 80 or above and a ninth from 01 to 80, in a UUID"
 
 

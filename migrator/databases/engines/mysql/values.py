@@ -138,7 +138,11 @@ class MySQLValues(Values):
         elif stored.type == "uuid":
             reason = f"{name}'s uuid takes none whose 7th byte is 80 or above and whose 9th is from 01 to 80"
             limits.append(plain_limit(LimitName.HIGH_VERSION, reason))
-        elif stored.is_three_byte_utf8:
+        elif column.kind is Kind.TEXT and stored.type == "char":
+            reason = f"ends with spaces, of which {stored.declared} keeps none"
+            advice = "Take them away in the source, or make the column a varchar in the destination."
+            limits.append(Limit(LimitName.SPACE_AT_END, (), reason, advice))
+        if stored.is_three_byte_utf8:
             reason = "a character of four bytes, and the column's character set has three"
             advice = "Convert the table to utf8mb4 in the destination."
             limits.append(Limit(LimitName.FOUR_BYTE_CHARACTER, (), reason, advice))
@@ -178,6 +182,8 @@ class MySQLValues(Values):
                 return f"{column} <> ROUND({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"MICROSECOND({column}) %% {10 ** (6 - arguments[0])} <> 0"
+            case LimitName.SPACE_AT_END if stored.type != "char":
+                return f"{column} LIKE '%% '"
             case LimitName.HIGH_VERSION if stored.type != "uuid":
                 digits = f"REPLACE({column}, '-', '')"
                 return f"SUBSTR({digits}, 13, 1) >= '8' AND SUBSTR({digits}, 17, 2) BETWEEN '01' AND '80'"

@@ -147,6 +147,8 @@ class PostgreSQLValues(Values):
                 return f"{column} <> 'NaN' AND {column} <> round({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"{column} <> {column}::{stored.type}({arguments[0]})"
+            case LimitName.SPACE_AT_END:
+                return f"{column} LIKE '%% '"
             case LimitName.HIGH_VERSION:
                 digits = f'{column}::text COLLATE "C"'
                 return f"substr({digits}, 15, 1) >= '8' AND substr({digits}, 20, 2) BETWEEN '01' AND '80'"

@@ -198,6 +198,8 @@ class SQLiteValues(Values):
             case LimitName.FRACTIONAL_SECONDS:
                 fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
                 return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
+            case LimitName.SPACE_AT_END:
+                return f"{column} LIKE '%% '"
             case LimitName.HIGH_VERSION:
                 # From the end, for other programs may have written something before the digits.
                 digits = f"rtrim(replace({column}, '-', ''), '{{}}')"
