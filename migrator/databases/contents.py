@@ -32,7 +32,7 @@ from .comparing import (
     sides,
 )
 from .engines.base.engine import Engine
-from .parts import FEWEST_ROWS, Parts, parts_of_numbers, parts_of_texts
+from .parts import FEWEST_ROWS, MOST_PARTS, Parts, parts_of_numbers, parts_of_texts
 from .tables import Kind, StoredColumn, Table
 
 _Stored = Mapping[str, StoredColumn]
@@ -342,7 +342,7 @@ class _Comparison:
             sums = checksums.by_part(bounds, parts)
             differing = {part: both for part, both in sums.items() if not both[0].proves(both[1])}
             suspects = sum(max(here.rows, there.rows) for here, there in differing.values())
-            self._differs_in_few = 2 * suspects <= rows
+            self._differs_in_few = 2 * suspects <= rows and len(differing) <= MOST_PARTS
             if self._differs_in_few and suspects <= MOST_DIGESTS and None not in differing:
                 return parts.chosen(differing)
         return (None, None) if rows <= MOST_DIGESTS else None
