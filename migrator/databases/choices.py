@@ -33,6 +33,7 @@ class Choices:
     trust_done: bool = False
     cleanup: bool = False
     keep_indexes: bool = False
+    keep_triggers: bool = False
     verify: str = "count"
     on_error: str = "stop"
     rejects: Path | None = None
@@ -99,6 +100,7 @@ def _check_update(choices: Choices) -> None:
         "--cleanup": choices.cleanup,
         "--on-error skip": choices.on_error == "skip",
         "--keep-indexes": choices.keep_indexes,
+        "--keep-triggers": choices.keep_triggers,
         "--jobs": choices.jobs > 1,
     }
     for name, is_given in others.items():

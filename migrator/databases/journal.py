@@ -182,7 +182,7 @@ class Journal:
     def _damaged(self, what: str) -> DamagedJournal:
         return DamagedJournal(
             f"The journal of the unfinished run in {self.alias!r} is damaged: {what}. What was copied cannot be told "
-            f"from it. Drop the tables {' and '.join(TABLES)} there, compare the indexes and keys with the "
+            f"from it. Drop the tables {' and '.join(TABLES)} there, compare the indexes, keys and triggers with the "
             f"migrations, and start anew with --replace {self.alias}."
         )
 

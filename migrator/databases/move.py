@@ -18,7 +18,7 @@ from .choices import Choices, Watcher
 from .chunks import Restriction
 from .crew import Crew
 from .ends import Ends, explained
-from .engines.base.catalogue import UNIQUE_KEY
+from .engines.base.catalogue import UNIQUE_KEY, kinds_text
 from .finish import reject_orphans, reset_counters
 from .finisher import Finisher
 from .identity import clear_caches
@@ -125,6 +125,7 @@ class Move:
             self._ends,
             self._selection,
             keeps_indexes=self._choices.keep_indexes,
+            keeps_triggers=self._choices.keep_triggers,
             adds_rows=self._adds_rows,
             restrictions=self._restrictions,
             is_whole=is_whole,
@@ -224,8 +225,7 @@ class Move:
         rows = sum(tally.rows_written for tally in self._tallies.values())
         text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
         if items := run.items_taken_off():
-            objects = plural(len(items), "index or key", "indexes and keys")
-            text += f" Taken off there until then: {objects}."
+            text += f" Taken off there until then: {kinds_text(items)}."
         return text
 
     def _open_rejects(self) -> Rejects:
@@ -359,7 +359,7 @@ class Move:
         if run is None:
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
         items = run.items_taken_off()
-        objects = plural(len(items), "index or key", "indexes and keys")
+        objects = kinds_text(items)
         if not self._watcher.prompter.proceed(f"Put back {objects} in {alias!r} and forget the run?"):
             raise Declined("Nothing was written.")
         schedule = self._finish_schedule(run, plan)

@@ -10,6 +10,7 @@ from django.apps import apps
 from ..errors import Refused
 from .chunks import Restriction
 from .ends import Ends
+from .engines.base.catalogue import TRIGGER, TakenOff
 from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
@@ -29,6 +30,7 @@ def make_plan(
     selection: Selection,
     *,
     keeps_indexes: bool = False,
+    keeps_triggers: bool = False,
     adds_rows: bool = False,
     restrictions: Mapping[str, Restriction | None] | None = None,
     is_whole: bool = True,
@@ -40,10 +42,10 @@ def make_plan(
 ) -> Plan:
     """Look at both databases and describe what a run would do and what stands in its way.
 
-    ``adds_rows``: the destination keeps its rows; ``restrictions``: the chosen rows, by table; ``is_resumed``: the
-    rows in the destination are the run's own; ``will_migrate``: the destination's tables will be created first;
-    ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows are looked at;
-    ``updates``: only what differs will be written.
+    ``keeps_triggers``: triggers fire; ``adds_rows``: the destination keeps its rows; ``restrictions``: the chosen rows,
+    by table; ``is_resumed``: the rows in the destination are the run's own; ``will_migrate``: the destination's tables
+    will be created first; ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows
+    are looked at; ``updates``: only what differs will be written.
     """
     restrictions = restrictions or {}
     source_has, dest_has = stored_tables(ends, selection.tables)
@@ -68,8 +70,17 @@ def make_plan(
     taken_off = (
         ()
         if adds_rows or updates
-        else to_take_off(ends, tables, dest_has, keeps_indexes=keeps_indexes, skips_rows=skips_rows)
+        else to_take_off(
+            ends,
+            tables,
+            dest_has,
+            keeps_indexes=keeps_indexes,
+            keeps_triggers=keeps_triggers,
+            skips_rows=skips_rows,
+        )
     )
+    if checks_contents:
+        findings += _check_triggers(ends, tables, taken_off)
     return Plan(
         ends.source.describe(),
         ends.dest.describe(),
@@ -134,13 +145,6 @@ def _check_surroundings(
     if ends.dest.loading_note:
         yield Finding(ends.dest.alias, ends.dest.loading_note, "", stops=False)
     names = [table.table.name for table in tables]
-    if triggers := ends.dest.catalogue.triggers(names):
-        yield Finding(
-            ends.dest.alias,
-            f"triggers there fire for every row that is loaded: {shortened(triggers)}",
-            "Disable them during the run if they change rows or write others.",
-            stops=False,
-        )
     apart = [told_apart_by_case(t.table, source_has[n], dest_has[n]) for t, n in zip(tables, names, strict=True)]
     if told := [name for of_table in apart for name in of_table]:
         yield Finding(
@@ -148,6 +152,26 @@ def _check_surroundings(
             f"it tells texts apart by their case, which {ends.source.alias!r} does not: {shortened(told)}",
             "A login that is typed otherwise is found no more, and one like it can be added. Look such fields up by "
             "iexact, or give them a db_collation that ignores case.",
+            stops=False,
+        )
+
+
+def _check_triggers(ends: Ends, tables: list[TablePlan], taken_off: Sequence[TakenOff]) -> Iterator[Finding]:
+    off = [(item.table, item.name) for item in taken_off if item.kind == TRIGGER]
+    if off:
+        yield Finding(
+            ends.dest.alias,
+            "triggers there are off while rows are loaded, so that what they write elsewhere is not written: "
+            f"{shortened([f'{table}.{name}' for table, name in off])}",
+            "Pass --keep-triggers if tables that are not copied depend on them.",
+            stops=False,
+        )
+    fired = ends.dest.catalogue.triggers([table.table.name for table in tables])
+    if firing := [f"{table}.{name}" for table, name in fired if (table, name) not in off]:
+        yield Finding(
+            ends.dest.alias,
+            f"triggers there fire for every row that is loaded: {shortened(firing)}",
+            "Disable them during the run if they change rows or write others.",
             stops=False,
         )
 

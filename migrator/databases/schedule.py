@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from operator import attrgetter
 
-from .engines.base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, TakenOff
+from .engines.base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, TakenOff
 from .load import is_bound_late, parents_of
 from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Finish, Order, PutBack, RefreshStatistics
 from .plan import Plan, TablePlan
@@ -119,11 +119,11 @@ class LoadSchedule(Schedule):
 
 
 class FinishSchedule(Schedule):
-    """What comes after a table's last row: unique keys, indexes, statistics, foreign keys; what others wait for first.
+    """What comes after a table's last row: unique keys, indexes, statistics, foreign keys, triggers.
 
-    It begins when the table is complete, and with foreign keys when those that it refers to are complete as well.
-    ``keys_wait``: foreign keys wait for :meth:`release`. ``touched`` names what two foreign keys that are put back at
-    once may not share.
+    What others wait for comes first. It begins when the table is complete, and with foreign keys when those that it
+    refers to are complete as well. ``keys_wait``: foreign keys and triggers wait for :meth:`release`. ``touched`` names
+    what two of these that are put back at once may not share.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class FinishSchedule(Schedule):
         return None
 
     def _is_ready(self, step: _Step, running: Sequence[_Step]) -> bool:
-        if step.needs & self._incomplete or (step.rank is _Rank.KEY and self._keys_wait):
+        if step.needs & self._incomplete or (step.rank >= _Rank.KEY and self._keys_wait):
             return False
         if step.rank is _Rank.INDEX:
             return not any(other.names & step.names for other in running if other.rank is not _Rank.INDEX)
@@ -200,10 +200,10 @@ class FinishSchedule(Schedule):
 
 
 class _Rank(enum.IntEnum):
-    UNIQUE, INDEX, STATISTICS, KEY = range(4)
+    UNIQUE, INDEX, STATISTICS, KEY, TRIGGER = range(5)
 
 
-RANKS = {UNIQUE_KEY: _Rank.UNIQUE, INDEX: _Rank.INDEX, FOREIGN_KEY: _Rank.KEY}
+RANKS = {UNIQUE_KEY: _Rank.UNIQUE, INDEX: _Rank.INDEX, FOREIGN_KEY: _Rank.KEY, TRIGGER: _Rank.TRIGGER}
 LAST = (0, sys.maxsize)
 
 _place = attrgetter("place")

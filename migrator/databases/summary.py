@@ -7,7 +7,7 @@ from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
 from .counting import Comparison
-from .engines.base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY
+from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Endpoint
 from .evidence import contents_grid, count_grid, proof_lines, verification_document, verification_lines
 from .load import largest_first
@@ -72,14 +72,7 @@ def _plan_lines(plan: Plan) -> list[str]:
     if plan.adds_rows:
         lines.append("Rows that the destination already has stay as they are.")
     if plan.taken_off:
-        kinds = [item.kind for item in plan.taken_off]
-        objects = [
-            plural(kinds.count(INDEX), "index", "indexes"),
-            plural(kinds.count(FOREIGN_KEY), "foreign key"),
-        ]
-        if keys := kinds.count(UNIQUE_KEY):
-            objects.append(plural(keys, "primary or unique key", "primary and unique keys"))
-        lines.append(f"Taken off while rows are loaded and put back after: {', '.join(objects)}.")
+        lines.append(f"Taken off while rows are loaded and put back after: {kinds_text(plan.taken_off)}.")
     if plan.jobs > 1:
         lines.append(f"{plan.jobs} processes copy side by side, all of them from one snapshot of the source.")
     for left_out in plan.left_out:

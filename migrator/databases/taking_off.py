@@ -1,4 +1,4 @@
-"""What is off while rows are loaded: foreign keys, indexes, and the keys that the source has enforced in its rows."""
+"""What is off while rows are loaded: triggers, foreign keys, indexes, keys that the source has enforced in its rows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,23 @@ FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
 
 
 def to_take_off(
-    ends: Ends, tables: Sequence[TablePlan], dest_has: StoredTables, *, keeps_indexes: bool, skips_rows: bool
+    ends: Ends,
+    tables: Sequence[TablePlan],
+    dest_has: StoredTables,
+    *,
+    keeps_indexes: bool,
+    keeps_triggers: bool,
+    skips_rows: bool,
 ) -> tuple[TakenOff, ...]:
     """Choose what goes off tables that a run fills, in the order in which it has to go.
 
-    ``keeps_indexes``: all but foreign keys stay; ``skips_rows``: so do keys, which find the rows to set aside.
+    ``keeps_indexes``: all indexes stay; ``keeps_triggers``: triggers fire; ``skips_rows``: keys stay, which find the
+    rows to set aside.
     """
     names = [planned.table.name for planned in tables]
     large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
-    items = ends.dest.catalogue.removable(names, large)
+    items = [] if keeps_triggers else ends.dest.catalogue.removable_triggers(names)
+    items += ends.dest.catalogue.removable(names, large)
     if not (keeps_indexes or skips_rows):
         items += _keys(ends, tables, dest_has)
     return tuple(items)

@@ -53,7 +53,7 @@ class RunCommand(MigratorCommand):
         parser.add_argument(
             "--cleanup",
             action="store_true",
-            help="Give up a run that was cut off: put back the indexes and keys it took off.",
+            help="Give up a run that was cut off: put back the indexes, keys and triggers it took off.",
         )
         parser.add_argument(
             "--verify",

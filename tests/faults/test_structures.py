@@ -79,7 +79,10 @@ def test_triggers_of_the_destination_are_told_of_before_they_fire(pair: Pair) ->
         insert_rows(models.Tag, pair.source, [{"id": 1, "name": "one"}])
         finished = move(pair, "testapp.Tag")
         assert_ended(finished, 0)
-        assert f"Note: {pair.dest}: triggers there fire for every row that is loaded: testapp_tag.own." in finished.out
+        is_off = pair.engines[1] == "postgresql"
+        told = "are off while rows are loaded, so" if is_off else "fire for every row that is loaded: testapp_tag.own."
+        assert f"Note: {pair.dest}: triggers there {told} " in finished.out
+        assert rows_of(models.Empty, pair.dest).exists() is not is_off
         assert list(rows_of(models.Tag, pair.dest).values_list("id", "name")) == [(1, "one")]
     finally:
         execute(pair.dest, *NO_TRIGGERS[pair.engines[1]])

@@ -8,17 +8,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from ....report import plural
 from ...tables import Reference, StoredColumn, Table
 from .session import Row, Session
 
-INDEX, FOREIGN_KEY, UNIQUE_KEY = "index", "foreign key", "unique key"
+INDEX, FOREIGN_KEY, UNIQUE_KEY, TRIGGER = "index", "foreign key", "unique key", "trigger"
 
 
 @dataclass(frozen=True)
 class TakenOff:
-    """An index or constraint that is off while rows are loaded, and the statements that take and restore it.
+    """What is off a table while rows are loaded, and the statements that take and restore it.
 
-    ``kind`` is ``INDEX``, ``FOREIGN_KEY`` or ``UNIQUE_KEY``; a primary key is one of the last.
+    ``kind`` is ``INDEX``, ``FOREIGN_KEY``, ``UNIQUE_KEY``, which a primary key is as well, or ``TRIGGER``.
     """
 
     table: str
@@ -29,6 +30,17 @@ class TakenOff:
 
     def as_json(self) -> dict[str, str]:
         return asdict(self)
+
+
+def kinds_text(items: Sequence[TakenOff]) -> str:
+    """Count what is off, for people, by kind."""
+    kinds = [item.kind for item in items]
+    objects = [plural(kinds.count(INDEX), "index", "indexes"), plural(kinds.count(FOREIGN_KEY), "foreign key")]
+    if keys := kinds.count(UNIQUE_KEY):
+        objects.append(plural(keys, "primary or unique key", "primary and unique keys"))
+    if triggers := kinds.count(TRIGGER):
+        objects.append(plural(triggers, "trigger"))
+    return ", ".join(objects)
 
 
 @dataclass(frozen=True)
@@ -77,8 +89,12 @@ class Catalogue(Session):
         """Tell about how many bytes a table takes, or takes at most; 0 where that is not known without reading it."""
         return 0
 
-    def triggers(self, tables: Sequence[str]) -> list[str]:
-        """Name the users' triggers that would fire while these tables are loaded."""
+    def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
+        """Give the users' triggers that fire while these tables are loaded, each after its table."""
+        return []
+
+    def removable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+        """List those of them that can be off until the rows are there, and then be as they were."""
         return []
 
     def cascading(self, tables: Sequence[str]) -> list[str]:

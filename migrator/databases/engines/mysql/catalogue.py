@@ -36,12 +36,12 @@ class MySQLCatalogue(Catalogue):
     def room(self, table: str) -> int:
         return int(self._told_of("data_length", [table])[table] or 0)
 
-    def triggers(self, tables: Sequence[str]) -> list[str]:
+    def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         rows = self.fetch_all(
             "SELECT event_object_table, trigger_name FROM information_schema.triggers "
             "WHERE trigger_schema = DATABASE() AND event_manipulation IN ('INSERT', 'DELETE') ORDER BY 1, 2"
         )
-        return [f"{table}.{name}" for table, name in rows if table in set(tables)]
+        return [(table, name) for table, name in rows if table in set(tables)]
 
     def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
         return [item for table in tables if table in with_indexes for item in self._removable(table)]

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import AutoField
 
 from ...tables import Reference, StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, UNIQUE_KEY, Catalogue, Counter, TakenOff
+from ..base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, Counter, TakenOff
 from ..base.session import Row
 
 # Of a partitioned table all partitions, too: by itself it takes no room.
@@ -83,6 +83,15 @@ WHERE c.conrelid = to_regclass(%s) AND c.contype IN ('p', 'u') AND t.relkind = '
   )
 ORDER BY c.contype, c.conname
 """
+# Left on: those of partitioned tables, which partitions have once more.
+TRIGGERS_SQL = """
+SELECT n.number, t.tgrelid::regclass::text, t.tgname, quote_ident(t.tgname), t.tgenabled = 'A',
+       c.relkind = 'r' AND t.tgparentid = 0 AND pg_has_role(c.relowner, 'USAGE')
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_trigger t ON t.tgrelid = to_regclass(n.name) JOIN pg_class c ON c.oid = t.tgrelid
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+ORDER BY n.number, t.tgname
+"""
 UNIQUE_SQL = """
 SELECT i.indexrelid, a.attname
 FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
@@ -150,14 +159,24 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return size
 
-    def triggers(self, tables: Sequence[str]) -> list[str]:
-        rows = self.fetch_all(
-            "SELECT t.tgrelid::regclass::text || '.' || t.tgname FROM pg_trigger t "
-            "WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgrelid = ANY(SELECT to_regclass(n) "
-            "FROM unnest(%s::text[]) n) ORDER BY 1",
-            ([self.identifier(table) for table in tables],),
-        )
-        return [str(row[0]) for row in rows]
+    def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
+        rows = self.fetch_all(TRIGGERS_SQL, (self._identifiers(tables),))
+        return [(tables[number - 1], plain) for number, _, plain, *_ in rows]
+
+    def removable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+        return [
+            TakenOff(
+                tables[number - 1],
+                TRIGGER,
+                plain,
+                f"ALTER TABLE {owner} DISABLE TRIGGER {name}",
+                f"ALTER TABLE {owner} ENABLE {'ALWAYS ' if is_always else ''}TRIGGER {name}",
+            )
+            for number, owner, plain, name, is_always, can_be in self.fetch_all(
+                TRIGGERS_SQL, (self._identifiers(tables),)
+            )
+            if can_be
+        ]
 
     def tables_of_others(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
@@ -227,7 +246,12 @@ class PostgreSQLCatalogue(Catalogue):
 
     def exists(self, item: TakenOff) -> bool:
         table = self.identifier(item.table)
-        if item.kind == INDEX:
+        if item.kind == TRIGGER:  # one that was dropped meanwhile is off for ever
+            sql = (
+                "SELECT NOT EXISTS (SELECT 1 FROM pg_trigger "
+                "WHERE tgrelid = to_regclass(%s) AND tgname = %s AND tgenabled = 'D')"
+            )
+        elif item.kind == INDEX:
             sql = (
                 "SELECT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
                 "WHERE i.indrelid = to_regclass(%s) AND x.relname = %s)"

@@ -36,9 +36,9 @@ class SQLiteCatalogue(Catalogue):
         # That of the whole file: how it is shared out would have to be read from all its pages.
         return int(self.fetch_value("PRAGMA page_count")) * int(self.fetch_value("PRAGMA page_size"))
 
-    def triggers(self, tables: Sequence[str]) -> list[str]:
+    def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
-        return [f"{table}.{name}" for table, name in rows if table in set(tables)]
+        return [(table, name) for table, name in rows if table in set(tables)]
 
     def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
         return [item for table in tables if table in with_indexes for item in self._removable(table)]
