@@ -17,7 +17,7 @@ from .tables import Reference, Table, converting_field, table_of
 from .twins import Twins
 
 EXAMPLES = 3
-LOOKUP = 500
+LOOKUP = 500  # values in a statement; older releases of SQLite take 999
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,11 @@ def _absent(source: Engine, dest: Engine, table: Table, reference: Reference, va
         yield from (value for param, value in by_param.items() if param not in present)
 
 
-def _pages(values: Iterator[Any]) -> Iterator[list[Any]]:
+def _pages(values: Iterator[Any], size: int = LOOKUP) -> Iterator[list[Any]]:
     page: list[Any] = []
     for value in values:
         page.append(value)
-        if len(page) == LOOKUP:
+        if len(page) == size:
             yield page
             page = []
     if page:
@@ -238,7 +238,7 @@ def existing_keys(
         for batch in source.stream(f"SELECT {names} FROM {source.quote(table.name)}{where}", params)
         for row in batch
     )
-    for page in _pages(rows):
+    for page in _pages(rows, LOOKUP // len(table.key)):
         wanted = []
         for row in page:
             neutral = [load(value) if load else value for load, value in zip(loads, row, strict=True)]
