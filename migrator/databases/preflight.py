@@ -210,7 +210,14 @@ def _look_at_contents(
         values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
         texts = {t.table.name: ask_about_texts(source, t) for t in tables}
         referring = [t.table for t in tables if t.source_rows] if with_references else []
-        dangling = find_dangling(source, referring, rows)
+        exactly = {
+            (table.name, reference.column)
+            for table in referring
+            for reference in table.references
+            if source_has[table.name][reference.column].ignores_case
+            and not dest_has[table.name][reference.column].ignores_case
+        }
+        dangling = find_dangling(source, referring, rows, exactly=exactly)
         return _Contents(
             {name: answer() for name, answer in values.items()},
             {name: answer() for name, answer in texts.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,12 +22,16 @@ LOOKUP = 500  # values in a statement; older releases of SQLite take 999
 
 @dataclass(frozen=True)
 class Dangling:
-    """Rows of one table whose reference leads nowhere; ``keys`` are examples."""
+    """Rows of one table whose reference leads nowhere; ``keys`` are examples.
+
+    ``has_other_case``: a row is there that the source takes for the right one, and the destination does not.
+    """
 
     table: Table
     reference: Reference
     rows: int
     keys: tuple[str, ...]
+    has_other_case: bool = False
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
@@ -35,7 +39,7 @@ class Dangling:
         target = label_of(self.reference.target_table)
         return (
             f"{plural(self.rows, 'row')} {point} by {attname} at a row of {target} that is missing "
-            f"(for example primary key {', '.join(self.keys)})"
+            f"{'in that spelling ' if self.has_other_case else ''}(for example primary key {', '.join(self.keys)})"
         )
 
 
@@ -51,18 +55,27 @@ def constrained(table: Table) -> Iterator[Reference]:
 
 
 def find_dangling(
-    sessions: Twins, tables: Sequence[Table], rows: Mapping[str, int], *, trusts_constraints: bool = False
+    sessions: Twins,
+    tables: Sequence[Table],
+    rows: Mapping[str, int],
+    *,
+    trusts_constraints: bool = False,
+    exactly: Collection[tuple[str, str]] = (),
 ) -> Callable[[], list[Dangling]]:
     """Ask for the orphans within one database, by an anti-join per reference; what this returns gives them.
 
     That there are none may be told of a later moment, for the destination's are looked up, too, when all is copied.
     ``rows``: about how many each table has, as far as that is known. ``trusts_constraints``: those that the database
-    enforces were made after the rows, and held against them all.
+    enforces were made after the rows, and held against them all. ``exactly`` names columns, each after its table, whose
+    texts have to be those that they point at.
     """
 
     def find(table: Table, reference: Reference, engine: Engine) -> Dangling | None:
-        rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)")))
-        return Dangling(table, reference, rows, example_orphans(engine, table, reference)) if rows else None
+        is_exact = (table.name, reference.column) in exactly
+        rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)", exactly=is_exact)))
+        if not rows:
+            return None
+        return Dangling(table, reference, rows, example_orphans(engine, table, reference, is_exact), is_exact)
 
     references = [(table, reference) for table in tables for reference in constrained(table)]
     if trusts_constraints:
@@ -77,10 +90,10 @@ def find_dangling(
     return lambda: [dangling for answer in answers if (dangling := answer()) is not None]
 
 
-def example_orphans(engine: Engine, table: Table, reference: Reference) -> tuple[str, ...]:
+def example_orphans(engine: Engine, table: Table, reference: Reference, exactly: bool) -> tuple[str, ...]:
     """Name a few of the rows that a reference leaves dangling."""
     names = ", ".join(f"child.{engine.quote(name)}" for name in table.key) or "1"
-    query = engine.orphan_query(table.name, reference, names)
+    query = engine.orphan_query(table.name, reference, names, exactly=exactly)
     ordering = f" ORDER BY {names}" if table.key else ""
     return tuple(key_text(table, row) for row in engine.fetch_all(f"{query}{ordering} LIMIT {EXAMPLES}"))
 

@@ -92,7 +92,7 @@ def test_a_run_looks_up_a_key_that_is_put_back_unvalidated(databases: FreshDatab
         "CREATE FUNCTION astray() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.parent_id = 77; RETURN NEW; END'",
         f"CREATE TRIGGER astray BEFORE INSERT ON {TABLE} FOR EACH ROW WHEN (NEW.id = 3) EXECUTE FUNCTION astray()",
     )
-    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.TreeNode"])
+    outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.TreeNode"], keep_triggers=True)
     assert outcome.verification is not None
     assert [(found.table.name, found.rows, found.keys) for found in outcome.verification.dangling] == [
         (TABLE, 1, ("3",))

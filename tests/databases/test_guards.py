@@ -32,7 +32,7 @@ from tests.manage import Finished
 from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.base import PASSWORD
 from tests.servers.databases import ENGINES, Pair
-from tests.testapp.models import Article, Chapter, Empty, OddNames, Place, Rating, Tag
+from tests.testapp.models import Article, Chapter, Empty, OddNames, Place, Pointer, Rating, Tag, TextKey
 
 from .snapshots import insert_rows
 
@@ -585,6 +585,39 @@ def test_refuses_rows_whose_parents_are_neither_selected_nor_there(pair: Pair) -
     assert error_in(finished).startswith("CommandError: Nothing was written.")
     assert "testapp.Chapter" in finished.err
     assert "tag_id" in finished.err
+
+
+@pytest.mark.parametrize("dest", ["postgresql_b", "sqlite_b", "mysql_b"])
+def test_refuses_references_that_only_the_source_follows(databases: FreshDatabases, dest: str) -> None:
+    """Its collation ignores case, and the destination would miss the parent when all rows are there."""
+    pair = Pair("mysql_a", dest)
+    databases.fresh(*pair)
+    for alias in pair if dest == "mysql_b" else pair[:1]:
+        ignoring = "varchar(60) COLLATE utf8mb4_general_ci"
+        execute(
+            alias,
+            "SET FOREIGN_KEY_CHECKS = 0",
+            f"ALTER TABLE testapp_textkey MODIFY code {ignoring} NOT NULL",
+            f"ALTER TABLE testapp_pointer MODIFY to_text_id {ignoring}",
+        )
+    insert_rows(TextKey, pair.source, [{"code": "abc", "label": "parent"}])
+    insert_rows(Pointer, pair.source, [{"id": 1, "to_text_id": "abc"}, {"id": 2, "to_text_id": "ABC"}])
+    finished = move(
+        pair,
+        "testapp.TextKey",
+        "testapp.Pointer",
+        "testapp.AutoKey",
+        "testapp.BigAutoKey",
+        "testapp.UUIDKey",
+        "testapp.UniqueCode",
+    )
+    if dest == "mysql_b":
+        assert finished.code == 0, finished.err
+        return
+    assert finished.code == 1
+    told = "1 row points by to_text_id at a row of testapp.TextKey that is missing in that spelling (for example"
+    assert f"{told} primary key 2)" in finished.err
+    assert not rows_of(Pointer, dest).exists()
 
 
 @pytest.mark.parametrize("pair", TO_EACH_ENGINE, ids=str, indirect=True)

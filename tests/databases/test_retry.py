@@ -298,12 +298,12 @@ def test_a_fault_that_needs_a_person_ends_the_run_at_once(filled: Pair) -> None:
     execute(filled.dest, *FULL_DISK[filled.engines[1]])
     started = time.monotonic()
     with pytest.raises(MigratorError) as caught:
-        move(filled)
+        move(filled, keep_triggers=True)
     assert time.monotonic() - started < 5
     assert "disk is full" in str(caught.value)
     assert_says_how_to_go_on(str(caught.value))
     execute(filled.dest, *SPACE_AGAIN[filled.engines[1]])
-    assert move(filled, resume=True).exit_code == 0
+    assert move(filled, resume=True, keep_triggers=True).exit_code == 0
     assert_complete(filled, before)
 
 

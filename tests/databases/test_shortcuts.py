@@ -66,8 +66,10 @@ def never_carefully(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "copy_carefully", fail)
 
 
-def move(pair: Pair, labels: list[str]) -> Outcome:
-    return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, replace=pair.dest)
+def move(pair: Pair, labels: list[str], *, keep_triggers: bool = False) -> Outcome:
+    return batch_migrate(
+        source=pair.source, dest=pair.dest, labels=labels, replace=pair.dest, keep_triggers=keep_triggers
+    )
 
 
 def methods(outcome: Outcome) -> dict[str, str]:
@@ -225,7 +227,7 @@ def test_stops_where_a_trigger_drops_rows(databases: FreshDatabases) -> None:
         "EXECUTE FUNCTION dropped()",
     )
     with pytest.raises(MigratorError, match=r"testapp\.IntegerValue: 10 rows were read and 9 were loaded.*trigger"):
-        move(pair, ["testapp.IntegerValue"])
+        move(pair, ["testapp.IntegerValue"], keep_triggers=True)
     assert QuerySet(models.IntegerValue, using=pair.dest).count() == 0
 
 

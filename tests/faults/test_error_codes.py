@@ -93,7 +93,8 @@ def provoke(pair: Pair, number: int, code: object, *, once: bool) -> None:
 
 
 def move(pair: Pair, heard: Heard, **options: Any) -> int:
-    arguments = {"labels": ["testapp.Tag"], "chunk_size": 5, "watcher": Watcher(progress=heard)} | options
+    usual = {"labels": ["testapp.Tag"], "chunk_size": 5, "keep_triggers": True, "watcher": Watcher(progress=heard)}
+    arguments = usual | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments).exit_code
 
 

@@ -49,7 +49,8 @@ class Killer:
 
     def _words(self, *more: str) -> list[str]:
         ends = ("--source", self.pair.source, "--dest", self.pair.dest)
-        return ["batch_migrate", *ends, "--no-input", "--chunk-size", "4", *more, *LABELS]
+        kept = ("--keep-triggers",)  # which count what is committed
+        return ["batch_migrate", *ends, "--no-input", "--chunk-size", "4", *kept, *more, *LABELS]
 
     def _comes_to_its_end(self, *words: str) -> bool:
         with start_manage(*words) as process:

@@ -386,14 +386,24 @@ class Engine(Session, ABC):
         """Make deferred constraints speak now, while the rows that break them are known."""
         return
 
-    def orphan_query(self, table: str, reference: Reference, select: str) -> str:
-        """Build the query for rows whose reference leads nowhere; ``child`` names the table in it."""
-        quote = self.quote
+    def orphan_query(self, table: str, reference: Reference, select: str, *, exactly: bool = False) -> str:
+        """Build the query for rows whose reference leads nowhere; ``child`` names the table in it.
+
+        ``exactly``: a text leads nowhere, too, where only its collation takes another one for it.
+        """
+        own = f"child.{self.quote(reference.column)}"
+        other = f"parent.{self.quote(reference.target_column)}"
+        equal = f"{own} = {other}"
+        if exactly:
+            equal += f" AND {self.exact(own)} = {self.exact(other)}"
         return (
-            f"SELECT {select} FROM {quote(table)} child LEFT JOIN {quote(reference.target_table)} parent "
-            f"ON child.{quote(reference.column)} = parent.{quote(reference.target_column)} "
-            f"WHERE child.{quote(reference.column)} IS NOT NULL AND parent.{quote(reference.target_column)} IS NULL"
+            f"SELECT {select} FROM {self.quote(table)} child LEFT JOIN {self.quote(reference.target_table)} parent "
+            f"ON {equal} WHERE {own} IS NOT NULL AND {other} IS NULL"
         )
+
+    def exact(self, text: str) -> str:
+        """Give the SQL for a text that equals none but itself."""
+        return text
 
     def owns(self, error: BaseException) -> bool:
         """Tell whether an error came from this engine's driver."""

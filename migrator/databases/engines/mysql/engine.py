@@ -223,6 +223,9 @@ class MySQL(Engine):
         name = f"migrator-{hashlib.sha256(database.encode()).hexdigest()[:48]}"
         return name if self.worker is None else f"{name}-{self.worker}"
 
+    def exact(self, text: str) -> str:
+        return f"CAST({text} AS BINARY)"
+
     def lock(self) -> bool:
         return bool(self.fetch_value("SELECT GET_LOCK(%s, 0)", (self._lock_name(),)) == 1)
 

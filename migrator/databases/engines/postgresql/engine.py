@@ -254,6 +254,9 @@ class PostgreSQL(Engine):
     def follows(self, other: Engine) -> bool:
         return replication.follows(self, other)
 
+    def exact(self, text: str) -> str:
+        return f'{text}::text COLLATE "C"'
+
     def _lock_key(self) -> int:
         return RUN_LOCK if self.worker is None else RUN_LOCK + 1 + self.worker
 
