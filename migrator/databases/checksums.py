@@ -57,32 +57,33 @@ class Checksums:
 
     def of(self, bounds: Bounds) -> tuple[Checksum, Checksum]:
         """Add up the digests of a range on both sides."""
-        table, source = self._table, self._source.engine
-
-        def of_rows(engine: Engine, where: str) -> str:
-            return engine.digests.checksum_of_rows_query(table.columns, table.name, where) or ""
-
-        def of_texts(engine: Engine, where: str) -> str:
-            text = self.texts.here if engine is source else self.texts.there
-            return engine.digests.checksum_query(text, table.name, where)
-
-        if self._is_as_stored:
-            try:
-                return self._ask_both(of_rows, _only_checksum, bounds)
-            except DatabaseError:  # a row that is too large to be read so
-                self._is_as_stored = False
-        return self._ask_both(of_texts, _only_checksum, bounds)
+        return self._added(bounds, None, _only_checksum)
 
     def by_part(self, bounds: Bounds, parts: Parts) -> dict[Any, tuple[Checksum, Checksum]]:
         """Add up the digests of a range on both sides, part by part."""
-        none, source = Checksum(0, 0), self._source.engine
-
-        def of_parts(engine: Engine, where: str) -> str:
-            text, part = (self.texts.here, parts.here) if engine is source else (self.texts.there, parts.there)
-            return engine.digests.checksum_query(text, self._table.name, where, part)
-
-        here, there = self._ask_both(of_parts, _by_part, bounds)
+        none = Checksum(0, 0)
+        here, there = self._added(bounds, parts, _by_part)
         return {part: (here.get(part, none), there.get(part, none)) for part in here | there}
+
+    def _added(self, bounds: Bounds, parts: Parts | None, read: Read[T]) -> tuple[T, T]:
+        table, source = self._table, self._source.engine
+
+        def part_of(engine: Engine) -> str | None:
+            return None if parts is None else parts.here if engine is source else parts.there
+
+        def of_rows(engine: Engine, where: str) -> str:
+            return engine.digests.checksum_of_rows_query(table.columns, table.name, where, part_of(engine)) or ""
+
+        def of_texts(engine: Engine, where: str) -> str:
+            text = self.texts.here if engine is source else self.texts.there
+            return engine.digests.checksum_query(text, table.name, where, part_of(engine))
+
+        if self._is_as_stored:
+            try:
+                return self._ask_both(of_rows, read, bounds)
+            except DatabaseError:  # a row that is too large to be read so
+                self._is_as_stored = False
+        return self._ask_both(of_texts, read, bounds)
 
     def prove(self, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
         """Tell whether a range with these checksums holds the same values on both sides, documents included."""

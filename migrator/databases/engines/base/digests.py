@@ -80,7 +80,9 @@ class Digests(Session, ABC):
         With ``part``, an expression, for one such sum of each of its values: see :meth:`checksums_by_part`.
         """
 
-    def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
+    def checksum_of_rows_query(
+        self, columns: Sequence[Column], table: str, where: str, part: str | None = None
+    ) -> str | None:
         """Build the query for the sum of digests of rows as they are stored.
 
         It compares with another database of this engine; ``None`` where there is no cheaper one than that of texts.

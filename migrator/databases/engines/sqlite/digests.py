@@ -78,11 +78,14 @@ class SQLiteDigests(Digests):
         added = f"migrator_checksum({text})" if part is None else f"migrator_checksums({part}, {text})"
         return f"SELECT {added} FROM {self.quote(table)}{where}"
 
-    def checksum_of_rows_query(self, columns: Sequence[Column], table: str, where: str) -> str | None:
-        if len(columns) > MOST_ARGUMENTS:
+    def checksum_of_rows_query(
+        self, columns: Sequence[Column], table: str, where: str, part: str | None = None
+    ) -> str | None:
+        if len(columns) >= MOST_ARGUMENTS:
             return None
         values = ", ".join(_as_stored(self.quote(column.name)) for column in columns)
-        return f"SELECT migrator_checksum_of_rows({values}) FROM {self.quote(table)}{where}"
+        added = f"checksum_of_rows({values})" if part is None else f"checksums_of_rows({part}, {values})"
+        return f"SELECT migrator_{added} FROM {self.quote(table)}{where}"
 
     def checksum(self, row: Row) -> Checksum:
         return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL where there is no row

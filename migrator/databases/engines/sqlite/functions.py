@@ -8,8 +8,9 @@ import marshal
 import math
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
 ROUNDED = decimal.Context(prec=DIGITS)
@@ -26,6 +27,7 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_aggregate("migrator_checksum", 1, _SumOfTexts)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksums", 2, _SumsByPart)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksum_of_rows", -1, _SumOfRows)  # type: ignore[arg-type]
+    connection.create_aggregate("migrator_checksums_of_rows", -1, _SumsOfRowsByPart)  # type: ignore[arg-type]
 
 
 class _SumOfTexts:
@@ -45,19 +47,6 @@ class _SumOfTexts:
         return f"{self._rows} {self._sum} {self._undigested}"
 
 
-class _SumsByPart:
-    """Adds up digests of texts by the part that each belongs to; gives JSON, a list of parts and their sums."""
-
-    def __init__(self) -> None:
-        self._sums: defaultdict[Any, _SumOfTexts] = defaultdict(_SumOfTexts)
-
-    def step(self, part: Any, text: bytes | None) -> None:
-        self._sums[part].step(text)
-
-    def finalize(self) -> str:
-        return json.dumps([(part, added.finalize()) for part, added in self._sums.items()])
-
-
 class _SumOfRows:
     """Adds up digests of the values of rows, each in the class that it is stored in.
 
@@ -74,6 +63,27 @@ class _SumOfRows:
 
     def finalize(self) -> str:
         return f"{self._rows} {self._sum} 0"
+
+
+class _SumsByPart:
+    """Adds up digests of texts by the part that each belongs to; gives JSON, a list of parts and their sums."""
+
+    make_sum: ClassVar[Callable[[], Any]] = _SumOfTexts
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[Any, Any] = defaultdict(type(self).make_sum)
+
+    def step(self, part: Any, *values: Any) -> None:
+        self._sums[part].step(*values)
+
+    def finalize(self) -> str:
+        return json.dumps([(part, added.finalize()) for part, added in self._sums.items()])
+
+
+class _SumsOfRowsByPart(_SumsByPart):
+    """Adds up digests of the values of rows in the same way."""
+
+    make_sum = _SumOfRows
 
 
 def _digest(text: bytes | None) -> str | None:
