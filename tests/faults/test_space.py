@@ -57,8 +57,8 @@ def test_a_full_destination_ends_the_run_at_once_and_it_goes_on_later(
 ) -> None:
     insert_rows(Tag, oracle.pair.source, [{"id": number, "name": "x" * 80} for number in range(1000, 2500)])
     with full_disk(oracle.pair.dest, monkeypatch) as said:
-        finished = run(*words(oracle.pair))
-        again = run(*words(oracle.pair, "--resume"))
+        finished = run(*words(oracle.pair, "--keep-triggers"))
+        again = run(*words(oracle.pair, "--keep-triggers", "--resume"))
     for ended in (finished, again):
         assert_ended(ended, 1, said, "rows are committed in", "--resume", "--cleanup")
         assert "trying again" not in ended.err
