@@ -342,6 +342,7 @@ def indexed(model: type[Model], count: int) -> list[dict[str, Any]]:
     return [{**key, "label": f"row {n}"} for n, key in enumerate(keys[model])]
 
 
+@three_pairs
 @pytest.mark.parametrize("chunk_size", [1200, 10_000])
 @pytest.mark.parametrize("model", [IntegerValue, UUIDKey, TextKey, CompositeKey])
 def test_looks_only_at_the_parts_of_a_range_that_differ(
