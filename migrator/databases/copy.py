@@ -76,8 +76,8 @@ def batch_migrate(
     with Interrupts() as interrupts:
         if migrate and not dry_run:
             with open_ends(source, dest, settings, selection.names) as ends:
-                may_lack = Move(ends, selection, choices, watcher, interrupts).lacks_tables(is_whole=not labels)
-            if may_lack:
+                is_needed = Move(ends, selection, choices, watcher, interrupts).needs_migrations(is_whole=not labels)
+            if is_needed:
                 migrate_destination(dest, watcher)
         with open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends:
             move = Move(ends, selection, choices, watcher, interrupts)

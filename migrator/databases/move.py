@@ -61,7 +61,7 @@ class Move:
         self._tallies: dict[str, Tally] = {}
         self._started = time.perf_counter()
 
-    def lacks_tables(self, *, is_whole: bool) -> bool:
+    def needs_migrations(self, *, is_whole: bool) -> bool:
         """Tell whether migrations have to be applied to the destination, after refusing what can be refused before.
 
         A run that is unfinished has its tables.
@@ -108,6 +108,7 @@ class Move:
         if finished:
             remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
             return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+        refuse(plan)  # it may even lack tables
         remark = f"No unfinished run in {alias!r}: nothing to resume."
         # Perhaps there never was one, or its record is lost: whoever goes on after this has to know.
         verification = Verification(count_tables(self._ends, plan), (), ())

@@ -14,7 +14,7 @@ from .engines.base.engine import Engine
 PARTS = 64
 # Else a part has about so many rows, if that takes no more hexadecimal digits.
 PART_ROWS, MOST_DIGITS = 1_000, 4
-# That a statement names; older releases of SQLite take no more than 999 parameters.
+# That a statement names; some databases take no more than 999 parameters.
 MOST_PARTS = 500
 # To look at all rows of a smaller range is cheaper.
 FEWEST_ROWS = 1_000

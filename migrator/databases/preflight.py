@@ -22,7 +22,7 @@ from .selection import Selection
 from .tables import Table
 from .taking_off import to_take_off
 from .twins import Twins
-from .values import Answer, check_unique_text, check_values, told_apart_by_case
+from .values import Answer, check_unique_text, check_values, is_told_apart_by_case, told_apart_by_case
 
 
 def make_plan(
@@ -214,8 +214,7 @@ def _look_at_contents(
             (table.name, reference.column)
             for table in referring
             for reference in table.references
-            if source_has[table.name][reference.column].ignores_case
-            and not dest_has[table.name][reference.column].ignores_case
+            if is_told_apart_by_case(table.column(reference.column), source_has[table.name], dest_has[table.name])
         }
         dangling = find_dangling(source, referring, rows, exactly=exactly)
         return _Contents(

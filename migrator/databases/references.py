@@ -17,7 +17,7 @@ from .tables import Reference, Table, converting_field, table_of
 from .twins import Twins
 
 EXAMPLES = 3
-LOOKUP = 500  # values in a statement; older releases of SQLite take 999
+LOOKUP = 500  # values in a statement, of which some databases take no more than 999
 
 
 @dataclass(frozen=True)

@@ -203,13 +203,19 @@ def check_unique_text(route: Route, source_stored: _Stored, dest_stored: _Stored
             )
 
 
+def is_told_apart_by_case(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
+    """Tell whether texts of a column are the same in the source whatever their case, and not so in the destination."""
+    ignores_case = source_stored[column.name].ignores_case and not dest_stored[column.name].ignores_case
+    return column.kind is Kind.TEXT and ignores_case
+
+
 def told_apart_by_case(table: Table, source_stored: _Stored, dest_stored: _Stored) -> list[str]:
-    """Name the unique texts that are the same in the source whatever their case, and not so in the destination."""
+    """Name the unique texts of a table for which that is so."""
     names = [
         column.attname
         for columns in _unique_sets(table)
         for column in columns
-        if source_stored[column.name].ignores_case and not dest_stored[column.name].ignores_case
+        if is_told_apart_by_case(column, source_stored, dest_stored)
     ]
     return [f"{table.label}.{name}" for name in dict.fromkeys(names)]
 

@@ -620,6 +620,33 @@ def test_refuses_references_that_only_the_source_follows(databases: FreshDatabas
     assert not rows_of(Pointer, dest).exists()
 
 
+@pytest.mark.parametrize("dest", ["postgresql_b", "sqlite_b"])
+def test_follows_references_of_digits_in_any_case(databases: FreshDatabases, dest: str) -> None:
+    """A UUID is the same in capitals, and MariaDB had no type for it once."""
+    pair = Pair("mysql_a", dest)
+    databases.fresh(*pair)
+    with connections[pair.source].cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, constraint_name FROM information_schema.key_column_usage "
+            "WHERE table_schema = DATABASE() AND referenced_table_name = 'testapp_uuidkey'"
+        )
+        keys = cursor.fetchall()
+    execute(
+        pair.source,
+        *(f"ALTER TABLE {table} DROP FOREIGN KEY {name}" for table, name in keys),
+        "ALTER TABLE testapp_uuidkey MODIFY id char(32) COLLATE utf8mb4_general_ci NOT NULL",
+        "ALTER TABLE testapp_pointer MODIFY to_uuid_id char(32) COLLATE utf8mb4_general_ci",
+    )
+    key = "16fd27068baf433b82eb8c7fada847da"
+    execute(pair.source, f"INSERT INTO testapp_uuidkey (id, label) VALUES ('{key}', 'parent')")
+    execute(pair.source, f"INSERT INTO testapp_pointer (id, to_uuid_id) VALUES (1, '{key.upper()}')")
+    labels = [f"testapp.{name}" for name in ("Pointer", "UUIDKey", "TextKey", "AutoKey", "BigAutoKey", "UniqueCode")]
+    finished = move(pair, *labels)
+    assert finished.code == 0, finished.err
+    assert "testapp.UUIDKey.id" not in finished.out
+    assert rows_of(Pointer, dest).get().to_uuid.label == "parent"
+
+
 @pytest.mark.parametrize("pair", TO_EACH_ENGINE, ids=str, indirect=True)
 def test_takes_rows_whose_parents_are_there_already(pair: Pair) -> None:
     tags(pair.source)

@@ -144,6 +144,12 @@ def test_a_new_destination_without_tables_is_refused_with_the_way_on(sqlite: Pai
     assert connections[bare].introspection.table_names() == []
 
 
+def test_a_new_destination_without_tables_is_no_copy_that_needs_no_resuming(sqlite: Pair, bare: str) -> None:
+    finished = move(Pair(sqlite.source, bare), "--resume")
+    assert finished.code == 1
+    assert "Pass --migrate to create it" in finished.err
+
+
 def test_a_dry_run_that_would_migrate_writes_nothing(sqlite: Pair, bare: str) -> None:
     finished = move(Pair(sqlite.source, bare), "--migrate", "--dry-run")
     assert (finished.code, error_in(finished)) == (0, "")

@@ -20,6 +20,7 @@ from tests.testapp.models import Chapter, Empty, Tag
 
 from .snapshots import insert_rows
 from .test_resume import Trap, in_a_process_of_its_own
+from .test_retry import At
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
@@ -134,32 +135,16 @@ def test_a_killed_run_leaves_them_off_until_somebody_goes_on(way_on: str) -> Non
 
 
 def test_one_that_is_gone_by_then_does_not_matter() -> None:
-    def drop(plan: Any) -> None:
+    def drop() -> None:
         execute(PAIR.dest, "DROP TRIGGER writing ON testapp_tag")
 
-    with triggers(WRITING), connections[PAIR.dest].execute_wrapper(_Once("DISABLE TRIGGER", drop)):
+    with triggers(WRITING), connections[PAIR.dest].execute_wrapper(At(1, "DISABLE TRIGGER", drop, is_after=True)):
         assert move().exit_code == 0
-
-
-class _Once:
-    """Do something right after the first statement with these words."""
-
-    def __init__(self, words: str, action: Any) -> None:
-        self._words, self._action, self._is_done = words, action, False
-
-    def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        result = execute(sql, params, many, context)
-        if self._words in str(sql) and not self._is_done:
-            self._is_done = True
-            self._action(None)
-        return result
 
 
 def test_they_fire_where_they_are_kept() -> None:
     with triggers(CHANGING, WRITING):
-        finished = run(
-            "batch_migrate", "--source", *PAIR[:1], "--dest", PAIR.dest, "--no-input", "--keep-triggers", "testapp.Tag"
-        )
+        finished = run(*WORDS, "--no-input", "--keep-triggers", "testapp.Tag")
         assert finished.code == 0, finished.err
         assert names()[0] == "TAG 1"
         assert QuerySet(Empty, using=PAIR.dest).count() == 7
