@@ -148,7 +148,7 @@ class PostgreSQLValues(Values):
             case LimitName.FRACTIONAL_SECONDS:
                 return f"{column} <> {column}::{stored.type}({arguments[0]})"
             case LimitName.SPACE_AT_END:
-                return f"{column} LIKE '%% '"
+                return f"right({column}::text, 1) COLLATE \"C\" = ' '"
             case LimitName.HIGH_VERSION:
                 digits = f'{column}::text COLLATE "C"'
                 return f"substr({digits}, 15, 1) >= '8' AND substr({digits}, 20, 2) BETWEEN '01' AND '80'"
