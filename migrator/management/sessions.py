@@ -59,9 +59,8 @@ def add_reading_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--key-regex",
         type=regular_expression,
-        default=CopyOptions.key_regex,
         metavar="REGEX",
-        help="What a session key looks like, as a whole (default: %(default)s, as Django makes them).",
+        help="What a session key looks like, as a whole (default: as the engines of both ends make them).",
     )
     parser.add_argument(
         "--trust-pickle",

@@ -21,7 +21,7 @@ class VerifyOptions:
     ttl_tolerance: float | None = None
     sample: int | None = None
     trust_pickle: bool = False
-    key_regex: str = CopyOptions.key_regex
+    key_regex: str | None = None
     chunk_size: int = CopyOptions.chunk_size
     jobs: int = 1
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..caches.stores.base import WHOLE, Share
@@ -16,7 +16,7 @@ from ..progress import Progress
 from ..prompts import Prompter
 from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
-from .ends import open_end
+from .ends import key_regex_of, open_end
 from .guards import check_counts, check_options, check_places, check_room, check_sample
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
@@ -70,6 +70,7 @@ def copy_sessions(
     """
     # 1. open both ends  2. ask what could go wrong  3. show the plan  4. ask the person  5. pass after pass
     options, progress, prompter = options or CopyOptions(), progress or Progress(), prompter or Prompter()
+    options = replace(options, key_regex=options.key_regex or key_regex_of(source, dest))
     with ExitStack() as stack:
         opened, target = (stack.enter_context(closing(open_end(end, options))) for end in (source, dest))
         plan = _planned(opened, target, options)

@@ -17,6 +17,7 @@ from .engines import (
     instance,
     keeps_files,
     keeps_rows,
+    key_shape,
     table_engine,
 )
 from .layouts import STOCK_MODEL, session_layout
@@ -42,6 +43,19 @@ def open_end(end: End, options: CopyOptions) -> Store:
     return OPENERS[kind](end, options)
 
 
+def key_regex_of(*ends: End) -> str:
+    """Return what session keys look like at any of ``ends``: in time, each holds what all their engines make."""
+    return key_shape(*(_engine_at(end) for end in ends))
+
+
+def _engine_at(end: End) -> Any:
+    if end.kind == "file" or (end.engine and keeps_files(engine_class(end.engine))):
+        return engine_class(end.engine or "file")
+    if end.kind == "cache":
+        return cache_engine(end.engine)
+    return table_engine(end.engine, session_layout(end.model or _model_name(end.engine)).model)
+
+
 def _open_cache(end: End, options: CopyOptions) -> Store:
     engine = cache_engine(end.engine)
     return CacheStore(
@@ -49,7 +63,7 @@ def _open_cache(end: End, options: CopyOptions) -> Store:
         engine=instance(engine),
         prefix=cache_prefix(engine) or "",
         keys_from=end.keys_from,
-        key_regex=options.key_regex,
+        key_regex=options.key_regex or key_shape(engine),
         trust_pickle=options.trust_pickle,
     )
 
@@ -63,7 +77,7 @@ def _open_table(end: End, options: CopyOptions) -> Store:
             alias=end.cache or settings.SESSION_CACHE_ALIAS,
             engine=instance(engine),
             prefix=cache_prefix(engine) or "",
-            key_regex=options.key_regex,
+            key_regex=options.key_regex or key_shape(engine),
             trust_pickle=options.trust_pickle,
         )
     return TableStore(
@@ -82,7 +96,8 @@ def _model_name(engine_name: str | None) -> str:
 
 def _open_files(end: End, options: CopyOptions) -> Store:
     engine = engine_class(end.engine or "file")
-    return FileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=options.key_regex)
+    key_regex = options.key_regex or key_shape(engine)
+    return FileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)
 
 
 OPENERS |= {"cache": _open_cache, "db": _open_table, "file": _open_files}

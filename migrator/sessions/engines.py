@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -10,9 +11,17 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.contrib.sessions.backends.file import SessionStore as FileEngine
 
+from ..caches.keys import SESSION_KEY
 from ..errors import Refused, UsageError
 
+# Every key that a cookie can bring and Django would load.
+LONGEST_KEY = 128
+ANY_KEY = rf"[!-~]{{8,{LONGEST_KEY}}}"
+# So many keys of an engine show which characters it uses.
+_SAMPLE = 64
+_CLASSES = ("a-z", "A-Z", "0-9")
 STOCK = {name: f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file")}
+_PACKAGES = ("qsessions.backends.cached_db",)
 
 
 def engine_class(name: str) -> Any:
@@ -46,6 +55,47 @@ def cache_prefix(engine: Any) -> str | None:
     """Return what the engine puts before a session key in its cache, None where it uses none."""
     prefix = getattr(engine, "cache_key_prefix", None)
     return prefix if isinstance(prefix, str) else None
+
+
+def key_shape(*engines: Any) -> str:
+    """Return a regular expression for the session keys of ``engines``, matched as a whole.
+
+    Django's own ``[a-z0-9]{32}``, unless an engine makes its keys by a ``_get_new_session_key`` of its own: then what
+    that method returns is described by its characters. No store is asked.
+    """
+    return "|".join(dict.fromkeys(_key_shape(engine) for engine in engines)) or SESSION_KEY
+
+
+def _key_shape(engine: Any) -> str:
+    if engine._get_new_session_key is SessionBase._get_new_session_key:  # type: ignore[attr-defined]
+        return SESSION_KEY
+    alone = type(engine.__name__, (engine,), {"exists": lambda self, session_key: False})
+    try:
+        keys = [str(alone(None)._get_new_session_key()) for _ in range(_SAMPLE)]
+    except Exception:  # it needs a request, or a store, to make one
+        return ANY_KEY
+    characters = set("".join(keys))
+    used = [kind for kind in _CLASSES if any(re.match(f"[{kind}]", character) for character in characters)]
+    others = sorted(re.escape(character) for character in characters if not re.match("[a-zA-Z0-9]", character))
+    # Not by its length: a key may hold that of a user, whom a sample does not have.
+    return f"[{''.join([*used, *others])}]{{8,{LONGEST_KEY}}}"
+
+
+def others_beginning_with(prefix: str) -> tuple[str, ...]:
+    """Return how the keys of other known engines go on after ``prefix``, where theirs begins with it.
+
+    ``django.contrib.sessions.cache`` is how the keys of ``cached_db`` begin, too.
+    """
+    known = [cache_prefix(_found(name)) for name in (*STOCK.values(), settings.SESSION_ENGINE, *_PACKAGES)]
+    longer = {other for other in known if other and other != prefix and other.startswith(prefix)}
+    return tuple(sorted(other.removeprefix(prefix) for other in longer))
+
+
+def _found(path: str) -> Any:
+    try:
+        return import_module(path).SessionStore
+    except (ImportError, AttributeError, RuntimeError, ValueError):  # not installed, so not in use
+        return None
 
 
 def cache_engine(name: str | None) -> Any:

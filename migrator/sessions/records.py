@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..caches.keys import SESSION_KEY
 from ..caches.stores.base import digest
 
 MAX_PROBLEMS_LISTED = 1000
@@ -58,6 +57,7 @@ class CopyOptions:
     ``no_ttl``: what a key without time to live becomes: ``expiry-from-data``, ``skip``, ``keep`` or ``error``.
     ``catch_up``: how many more passes at most, until one finds nothing to do.
     ``manifest``: where to remember what was written, for later passes and for the one after the switch.
+    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both ends make.
     ``rate``: sessions read in a second at most.
     """
 
@@ -66,7 +66,7 @@ class CopyOptions:
     strict: bool = False
     allow_unreadable: bool = False
     trust_pickle: bool = False
-    key_regex: str = SESSION_KEY
+    key_regex: str | None = None
     match: str = ""
     limit: int | None = None
     chunk_size: int = DEFAULT_CHUNK_SIZE

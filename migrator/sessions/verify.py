@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from ..workers import Work, can_fork, run_side_by_side
 from .ahead import read_ahead
 from .codec import Unreadable
 from .comparison import Comparison, VerifyOptions, VerifyResult
-from .ends import open_end
+from .ends import key_regex_of, open_end
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
 
@@ -40,6 +41,7 @@ def verify_sessions(
     Raises what opening the ends raises, and :exc:`Refused` for one place given twice.
     """
     options, progress = options or VerifyOptions(), progress or Progress()
+    options = replace(options, key_regex=options.key_regex or key_regex_of(source, dest))
     with ExitStack() as stack:
         opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in (source, dest))
         if opened.identities() & target.identities():

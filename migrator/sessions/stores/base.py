@@ -36,6 +36,8 @@ class Store:
         self._codec: Codec | None = None
         # What the place cannot hold of a session that it otherwise takes, counted by sentence.
         self.losses: Counter[str] = Counter()
+        # Keys that were listed and left out: they begin as this engine's sessions do, and do not look like one.
+        self.hidden: set[str] = set()
 
     @property
     def codec(self) -> Codec:

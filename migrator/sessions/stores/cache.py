@@ -15,6 +15,7 @@ from ...caches.pickles import UnsafePickle
 from ...caches.stores import open_store
 from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Share, reason_against
 from ..codec import Data, Unreadable, checked
+from ..engines import others_beginning_with
 from ..records import Problem, Session
 from .base import Store
 
@@ -50,13 +51,19 @@ class CacheStore(Store):
         self.can_list_keys = self.cache.can_list_keys
         self.has_size_limit = self.cache.has_size_limit
         self.can_share = self.cache.can_share
-        self._space = self._key_space(prefix, key_regex, is_listed)
+        self._space = self._key_space(prefix, is_listed)
+        # Without a prefix every key of the cache would look like a hidden session.
+        self._others = others_beginning_with(prefix) if prefix else ("",)
+        # Whether the pattern alone does not tell this engine's keys from those that go on with another one's prefix.
+        self._may_be_others = bool(prefix) and any(
+            self._pattern.fullmatch(f"{other}{'0' * 32}") for other in self._others
+        )
 
-    def _key_space(self, prefix: str, key_regex: str, is_listed: bool) -> KeySpace:
+    def _key_space(self, prefix: str, is_listed: bool) -> KeySpace:
         make_key = self.cache.cache.make_key
         if is_listed and self.can_list_keys and self._keys_from is None:
-            return key_space(make_key, alias=self.alias, prefix=prefix, candidate=key_regex)
-        return unlisted_key_space(make_key, prefix=prefix, candidate=key_regex)
+            return key_space(make_key, alias=self.alias, prefix=prefix)
+        return unlisted_key_space(make_key, prefix=prefix)
 
     def close(self) -> None:
         self.cache.close()
@@ -108,10 +115,20 @@ class CacheStore(Store):
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         if self._keys_from is None and self.can_list_keys:
-            yield from self.cache.list_keys(self._space, size, share)
+            for page in self.cache.list_keys(self._space, size, share):
+                if found := self._sessions_among(page):
+                    yield found
             return
         for page in self.given_keys(size, share):
             yield [key for key in page if self._pattern.fullmatch(key)]
+
+    def _sessions_among(self, listed: Sequence[str]) -> list[str]:
+        """Return the listed keys that are a session's; remember those that only begin as one does."""
+        found = list(filter(self._pattern.fullmatch, listed))
+        if len(found) < len(listed):
+            left = set(listed).difference(found)
+            self.hidden.update(key for key in left if not key.startswith(self._others))
+        return [key for key in found if not key.startswith(self._others)] if self._may_be_others else found
 
     def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
         for page in self.keys(size, share):

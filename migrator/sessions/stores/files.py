@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
 SECOND = 1_000_000
+# What a save in progress leaves behind goes on so after the cookie's name.
+_IN_PROGRESS = "_out_"
 
 
 class FileStore(Store):
@@ -63,9 +65,12 @@ class FileStore(Store):
         with os.scandir(self._directory) as entries:
             for entry in entries:
                 key = entry.name.removeprefix(self._prefix)
-                # What a save in progress leaves behind has signs that a key never has.
-                if entry.name.startswith(self._prefix) and self._pattern.fullmatch(key) and share.holds(key):
+                if not entry.name.startswith(self._prefix) or not share.holds(key):
+                    continue
+                if self._pattern.fullmatch(key):
                     yield key
+                elif not key.startswith(_IN_PROGRESS):
+                    self.hidden.add(key)
 
     def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
         for page in self.keys(size, share):
