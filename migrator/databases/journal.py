@@ -6,17 +6,19 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.apps.registry import Apps
 from django.db import DatabaseError, connections, models, transaction
+from django.db.models.base import ModelState
 from django.db.models.query import QuerySet
 from django.utils import timezone
 
 from ..errors import MigratorError
 from .chunks import Bounds, decode_key, encode_key
 from .engines.base.catalogue import TakenOff
+from .engines.registry import engine_for
 from .route import Tally
 
 PREPARING, COPYING, FINISHING = "preparing", "copying", "finishing"
@@ -31,7 +33,32 @@ class DamagedJournal(MigratorError):
     """The journal does not tell what an unfinished run has done."""
 
 
-class Run(models.Model):
+class _Name(models.CharField):  # type: ignore[type-arg]
+    """The name of a table, which is another one where only its case differs, whatever the database's collation."""
+
+    def db_parameters(self, connection: Any) -> Any:
+        return {**super().db_parameters(connection), "collation": engine_for(connection).names_collation}
+
+
+class _Record(models.Model):
+    """A row of the journal, made without the signals of Django's models.
+
+    Receivers for all senders belong to the project. Its code would run in the middle of a run, and might write rows of
+    its own into the destination.
+    """
+
+    def __init__(self, *values: Any, **by_name: Any) -> None:
+        self._state = ModelState()
+        names = [field.attname for field in self._meta.concrete_fields]
+        given = dict(zip(names, values, strict=False)) | by_name
+        for field in self._meta.concrete_fields:
+            setattr(self, field.attname, given[field.attname] if field.attname in given else field.get_default())
+
+    class Meta:
+        abstract = True
+
+
+class Run(_Record):
     """One run: what was planned, how far it is, and what has to be put back."""
 
     id = models.BigAutoField(primary_key=True)
@@ -65,11 +92,11 @@ class Run(models.Model):
         return f"process {self.pid} on {self.host}, started {times[0]} UTC, last seen {times[1]} UTC"
 
 
-class Chunk(models.Model):
+class Chunk(_Record):
     """One range of one table: copied or not."""
 
     id = models.BigAutoField(primary_key=True)
-    table = models.CharField(max_length=255)
+    table = _Name(max_length=191)  # four bytes each: as many as an index of any row format takes whole
     number = models.IntegerField()
     lower = models.TextField(null=True)
     upper = models.TextField(null=True)
@@ -83,6 +110,7 @@ class Chunk(models.Model):
         apps = Run._meta.apps
         app_label = "migrator"
         db_table = "migrator_chunk"
+        constraints = (models.UniqueConstraint(fields=["table", "number"], name="migrator_chunk_once"),)
 
     def bounds(self) -> Bounds:
         """Return the keys that this chunk covers."""
@@ -112,15 +140,35 @@ class Journal:
         """Create the journal's tables, whole or not at all where the engine can.
 
         The statements are Django's own, but run without its schema editor, which on SQLite checks every foreign key
-        of the database and changes the session.
+        of the database and changes the session. A table of chunks that an older version has left is made again.
         """
         present = self._present()
         editor = self._connection.schema_editor()
         with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
+            if Chunk._meta.db_table in present and not self._numbers_chunks_once(cursor):
+                cursor.execute(f"DROP TABLE {self._quoted(Chunk)}")
+                present.remove(Chunk._meta.db_table)
             for model in (Chunk, Run):
                 if model._meta.db_table not in present:
                     sql, params = editor.table_sql(model)
                     cursor.execute(sql, params)
+
+    def _quoted(self, model: type[_Record]) -> str:
+        return self._connection.ops.quote_name(model._meta.db_table)
+
+    def _numbers_chunks_once(self, cursor: Any) -> bool:
+        found = self._connection.introspection.get_constraints(cursor, Chunk._meta.db_table)
+        return any(one["unique"] and set(one["columns"]) == {"table", "number"} for one in found.values())
+
+    def _delete(self, model: type[_Record], condition: str = "", params: Sequence[Any] = ()) -> None:
+        # Not QuerySet.delete(), which sends a signal for each row where the project has receivers for all senders.
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {self._quoted(model)}{condition}", params)
+
+    def _update(self, record: Run | Chunk, *names: str) -> None:
+        values = {name: getattr(record, name) for name in names}
+        if not QuerySet(type(record), using=self.alias).filter(pk=record.pk).update(**values):
+            raise self._damaged(f"a record in {record._meta.db_table} is gone")
 
     def drop(self) -> None:
         """Remove the journal's tables; the run's own goes last, so that a crash in between is understood."""
@@ -128,7 +176,7 @@ class Journal:
         with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
             for model in (Chunk, Run):
                 if model._meta.db_table in present:
-                    cursor.execute(f"DROP TABLE {self._connection.ops.quote_name(model._meta.db_table)}")
+                    cursor.execute(f"DROP TABLE {self._quoted(model)}")
 
     def current(self) -> Run | None:
         """Return the run that is not finished, or ``None`` where there is none.
@@ -191,9 +239,9 @@ class Journal:
         self.create()
         now = timezone.now()
         with transaction.atomic(using=self.alias):
-            QuerySet(Chunk, using=self.alias).all().delete()
-            QuerySet(Run, using=self.alias).all().delete()
-            return QuerySet(Run, using=self.alias).create(
+            self._delete(Chunk)
+            self._delete(Run)
+            run: Any = Run(
                 identity=json.dumps(identity, sort_keys=True),
                 state=PREPARING,
                 empties=empties,
@@ -203,16 +251,18 @@ class Journal:
                 started=now,
                 heartbeat=now,
             )
+            QuerySet(Run, using=self.alias).bulk_create([run])
+            return QuerySet(Run, using=self.alias).get()  # with its key, which not every engine gives back
 
     def set_state(self, run: Run, state: str) -> None:
         """Move the run to its next stage."""
         run.state = state
-        run.save(using=self.alias, update_fields=["state"])
+        self._update(run, "state")
 
     def end(self, run: Run, *, rows_rejected: int, is_kept: bool) -> None:
         """Close a run that is through: its journal goes, unless it shall be kept."""
         run.state, run.rows_rejected = KEPT if is_kept else FINISHED, rows_rejected
-        run.save(using=self.alias, update_fields=["state", "rows_rejected"])
+        self._update(run, "state", "rows_rejected")
         if not is_kept:
             self.drop()
 
@@ -237,7 +287,7 @@ class Journal:
     def take_over(self, run: Run) -> None:
         """Record this process as the one that runs it now."""
         run.host, run.pid, run.heartbeat = socket.gethostname(), os.getpid(), timezone.now()
-        run.save(using=self.alias, update_fields=["host", "pid", "heartbeat"])
+        self._update(run, "host", "pid", "heartbeat")
 
     def is_run_by(self, run: Run) -> bool:
         """Tell whether the run is still in the hands of whom this record names."""
@@ -296,13 +346,20 @@ class Journal:
 
     def save(self, chunk: Chunk) -> None:
         """Record what became of a chunk."""
-        chunk.save(using=self.alias, force_update=True)
+        self._update(chunk, "state", "rows_read", "rows_written", "rows_rejected", "bytes_written")
 
     def take_back(self, table: str, rows: int) -> None:
         """Record that rows of a table were rejected after all its chunks were done."""
-        chunk = Chunk(table=table, number=AFTERWARDS, state=DONE, rows_written=-rows, rows_rejected=rows)
-        chunk.save(using=self.alias)
+        of_all: QuerySet[Chunk] = QuerySet(Chunk, using=self.alias)
+        found = of_all.filter(table=table, number=AFTERWARDS).first() or Chunk(table=table, number=AFTERWARDS)
+        found.state = DONE
+        found.rows_written -= rows
+        found.rows_rejected += rows
+        if found.pk is None:
+            of_all.bulk_create([found])
+        else:
+            self.save(found)
 
     def forget(self, table: str) -> None:
         """Let every chunk of a table be copied again."""
-        QuerySet(Chunk, using=self.alias).filter(table=table).delete()
+        self._delete(Chunk, f" WHERE {self._connection.ops.quote_name('table')} = %s", [table])

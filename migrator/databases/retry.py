@@ -137,8 +137,7 @@ def copy_with_retries(
 
     def attempt() -> Tally:
         if attempts and journal.is_done(chunk):  # the link was lost after the commit and before its answer
-            chunk.refresh_from_db(using=route.dest.alias)
-            return chunk.tally()
+            return journal.chunk(chunk.pk).tally()
         attempts.append(1)
         return copy_chunk(route, chunk, journal, rejects, ahead)
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
 
 from migrator.databases.chunks import Bounds
 from migrator.databases.copy import batch_migrate
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import COPYING, DONE, PREPARING, Chunk, Journal, Run
+from migrator.databases.journal import AFTERWARDS, COPYING, DONE, PREPARING, Chunk, DamagedJournal, Journal, Run
 from migrator.errors import MigratorError, Refused
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Tag
@@ -83,6 +83,43 @@ def test_takes_more_chunks_than_fit_into_one_statement(alias: str) -> None:
     journal, _ = begun(alias)
     many = [Bounds((n,), (n + 1,)) for n in range(1_234)]
     assert [chunk.bounds() for chunk in journal.add_chunks("t", many)] == many
+
+
+def test_holds_a_chunk_of_a_table_once(alias: str) -> None:
+    journal, _ = begun(alias)
+    journal.add_chunks("t", BOUNDS)
+    with pytest.raises(IntegrityError), transaction.atomic(using=alias):
+        journal.add_chunks("t", BOUNDS[:1])
+    journal.add_chunks("T", BOUNDS)  # another table, whatever the database's collation takes for the same
+    assert [chunk.bounds() for chunk in journal.chunks("t")] == BOUNDS
+    journal.forget("T")
+    assert len(journal.chunks("t")) == 3
+
+
+def test_adds_up_what_was_rejected_after_the_last_chunk(alias: str) -> None:
+    journal, _ = begun(alias)
+    for rows in (2, 3):
+        journal.take_back("t", rows)
+    (chunk,) = journal.chunks("t")
+    assert (chunk.number, chunk.state, chunk.rows_written, chunk.rows_rejected) == (AFTERWARDS, DONE, -5, 5)
+
+
+def test_what_happened_to_a_chunk_whose_record_is_gone_is_not_committed(alias: str) -> None:
+    journal, _ = begun(alias)
+    chunk = journal.add_chunks("t", BOUNDS)[0]
+    journal.forget("t")
+    with pytest.raises(DamagedJournal, match="a record in migrator_chunk is gone"):
+        journal.save(chunk)
+
+
+def test_a_table_of_chunks_that_an_older_version_kept_is_made_again(alias: str) -> None:
+    journal, run = begun(alias)
+    journal.end(run, rows_rejected=0, is_kept=True)
+    with connections[alias].cursor() as cursor:
+        cursor.execute("CREATE TABLE old_chunks AS SELECT * FROM migrator_chunk")
+        cursor.execute("DROP TABLE migrator_chunk")
+        cursor.execute("ALTER TABLE old_chunks RENAME TO migrator_chunk")
+    test_holds_a_chunk_of_a_table_once(alias)
 
 
 def test_records_no_chunk_where_cutting_fails(alias: str) -> None:

@@ -96,6 +96,8 @@ class Engine(Session, ABC):
     link_timeout: int = DEFAULT_LINK_TIMEOUT
     # Rows are loaded in a way that the plan should tell of.
     loading_note: str | None = None
+    # The collation that tells names apart by their case, where that of the database may not.
+    names_collation: ClassVar[str | None] = None
     # Several sessions can fill tables side by side.
     can_be_filled_side_by_side: ClassVar[bool] = False
     # Before readers can begin at one moment, whoever writes to the source has to wait for that moment.

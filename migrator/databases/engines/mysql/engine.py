@@ -65,6 +65,7 @@ class MySQL(Engine):
     _loads_files = False
     lines_class = MySQLLines
     can_be_filled_side_by_side = True
+    names_collation = "utf8mb4_bin"
     readers_hold_writers_up = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
