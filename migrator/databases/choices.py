@@ -100,7 +100,6 @@ def _check_update(choices: Choices) -> None:
         "--cleanup": choices.cleanup,
         "--on-error skip": choices.on_error == "skip",
         "--keep-indexes": choices.keep_indexes,
-        "--keep-triggers": choices.keep_triggers,
         "--jobs": choices.jobs > 1,
     }
     for name, is_given in others.items():

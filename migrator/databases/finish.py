@@ -10,10 +10,11 @@ from .chunks import key_text
 from .engines.base.engine import Engine
 from .engines.base.values import BIGINT
 from .journal import Journal
-from .plan import Plan
+from .plan import Plan, TablePlan
 from .references import constrained
 from .rejects import Problem, Rejects, row_of
 from .tables import Reference, Table
+from .triggers import without_triggers
 
 BATCH = 500
 ORPHAN_ADVICE = "Copy or correct the row that it points at, then this one."
@@ -24,20 +25,20 @@ def reject_orphans(plan: Plan, rejects: Rejects, journal: Journal) -> dict[str, 
 
     Returns the number of such rows by table name.
     """
-    dest = plan.tables[0].route.dest if plan.tables else None
     removed: dict[str, int] = {}
     found = True
-    while found and dest is not None:
+    while found:
         found = False
         for planned in plan.tables:
             for reference in constrained(planned.table):
-                while count := _reject_batch(dest, planned.table, reference, rejects, journal):
+                while count := _reject_batch(planned, reference, rejects, journal):
                     removed[planned.table.name] = removed.get(planned.table.name, 0) + count
                     found = True
     return removed
 
 
-def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rejects, journal: Journal) -> int:
+def _reject_batch(planned: TablePlan, reference: Reference, rejects: Rejects, journal: Journal) -> int:
+    table, dest = planned.table, planned.route.dest
     names = [column.name for column in table.columns]
     select = ", ".join(f"child.{dest.quote(name)}" for name in names)
     rows = dest.fetch_all(f"{dest.orphan_query(table.name, reference, select)} LIMIT {BATCH}")
@@ -45,7 +46,8 @@ def _reject_batch(dest: Engine, table: Table, reference: Reference, rejects: Rej
         return 0
     key = table.key or (reference.column,)
     test = " AND ".join(f"{dest.quote(name)} = %s" for name in key)
-    with transaction.atomic(using=dest.alias):
+    silenced = [table.name] if planned.route.silences_triggers else []
+    with transaction.atomic(using=dest.alias), without_triggers(dest, silenced):
         for row in rows:
             values = row_of(names, row)
             attname = table.column(reference.column).attname

@@ -22,6 +22,7 @@ from .plan import Plan, TablePlan
 from .rejects import Rejects
 from .retry import Retries, copy_with_retries
 from .route import Tally
+from .triggers import without_triggers
 
 CHUNK_BYTES = 32 * 1024 * 1024
 # Of a table that several processes copy, so that none waits long for the last one.
@@ -112,7 +113,8 @@ class Load:
 
     def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, Tally]) -> None:
         """Copy a cycle of tables in one transaction: its rows are only right together."""
-        with transaction.atomic(using=self.ends.dest.alias):
+        silenced = [planned.table.name for planned in group if planned.route.silences_triggers]
+        with transaction.atomic(using=self.ends.dest.alias), without_triggers(self.ends.dest, silenced):
             for planned in group:
                 self.copy_table(planned, tallies)
 

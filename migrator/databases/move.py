@@ -342,7 +342,14 @@ class Move:
                 return Outcome(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
             # From the commit on it would no longer be true that nothing was written.
             again = "The update is complete. Call again with --update to have it verified."
-            apply_updates(self._ends, found, progress, check, lambda: self._interrupts.defer(again))
+            apply_updates(
+                self._ends,
+                found,
+                progress,
+                check,
+                lambda: self._interrupts.defer(again),
+                keeps_triggers=self._choices.keep_triggers,
+            )
         finishing = time.perf_counter()
         reset_counters(plan)
         if (number := self._interrupts.received) is not None:

@@ -67,6 +67,8 @@ class Plan:
     updates: bool = False
     # Processes that copy side by side.
     jobs: int = 1
+    # Tables on which triggers fire that nobody asked to keep: their rows may differ from the source's in the end.
+    with_triggers: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:
@@ -145,6 +147,7 @@ def table_plans(
     mappings: Mappings,
     *,
     adds_rows: bool,
+    silences_triggers: bool,
 ) -> tuple[tuple[TablePlan, ...], ...]:
     """Plan every table that both sides have, in groups and load order."""
     present = [table for table in selection.tables if _is_complete(table, source_has, dest_has)]
@@ -163,6 +166,7 @@ def table_plans(
                     restrictions.get(table.name),
                     rows[table.name],
                     binds_late=binds_late,
+                    silences_triggers=silences_triggers,
                 )
                 for table in group
             )
@@ -197,6 +201,7 @@ def _table_plan(
     rows: tuple[int, int],
     *,
     binds_late: bool,
+    silences_triggers: bool,
 ) -> TablePlan:
     of_columns = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
     here, there = source_has[table.name], dest_has[table.name]
@@ -217,6 +222,7 @@ def _table_plan(
             is_binary(fields, ways, ends.source, ends.dest, here),
             plain,
             binds_late,
+            silences_triggers,
         ),
         source_rows,
         dest_rows,

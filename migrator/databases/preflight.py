@@ -10,7 +10,6 @@ from django.apps import apps
 from ..errors import Refused
 from .chunks import Restriction
 from .ends import Ends
-from .engines.base.catalogue import TRIGGER, TakenOff
 from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
@@ -21,6 +20,7 @@ from .schema import StoredTables, check_columns, check_migrations, shortened, ta
 from .selection import Selection
 from .tables import Table
 from .taking_off import to_take_off
+from .triggers import Triggers, look_at_triggers
 from .twins import Twins
 from .values import Answer, check_unique_text, check_values, is_told_apart_by_case, told_apart_by_case
 
@@ -52,7 +52,16 @@ def make_plan(
     findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
     findings += [ends.fewer_jobs] if ends.fewer_jobs else []
     mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
-    groups = table_plans(ends, selection, source_has, dest_has, restrictions, mappings, adds_rows=adds_rows)
+    groups = table_plans(
+        ends,
+        selection,
+        source_has,
+        dest_has,
+        restrictions,
+        mappings,
+        adds_rows=adds_rows,
+        silences_triggers=adds_rows and not keeps_triggers,
+    )
     tables = [table for group in groups for table in group]
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables, source_has, dest_has)
@@ -79,8 +88,12 @@ def make_plan(
             skips_rows=skips_rows,
         )
     )
+    triggers = Triggers()
     if checks_contents:
-        findings += _check_triggers(ends, tables, taken_off)
+        names = [table.table.name for table in tables]
+        silences = (adds_rows or updates) and not keeps_triggers
+        triggers = look_at_triggers(ends.dest, names, taken_off, silences=silences, keeps=keeps_triggers)
+        findings += triggers.findings
     return Plan(
         ends.source.describe(),
         ends.dest.describe(),
@@ -96,6 +109,7 @@ def make_plan(
         skips_rows,
         updates,
         ends.jobs,
+        triggers.firing,
     )
 
 
@@ -152,26 +166,6 @@ def _check_surroundings(
             f"it tells texts apart by their case, which {ends.source.alias!r} does not: {shortened(told)}",
             "A login that is typed otherwise is found no more, and one like it can be added. Look such fields up by "
             "iexact, or give them a db_collation that ignores case.",
-            stops=False,
-        )
-
-
-def _check_triggers(ends: Ends, tables: list[TablePlan], taken_off: Sequence[TakenOff]) -> Iterator[Finding]:
-    off = [(item.table, item.name) for item in taken_off if item.kind == TRIGGER]
-    if off:
-        yield Finding(
-            ends.dest.alias,
-            "triggers there are off while rows are loaded, so that what they write elsewhere is not written: "
-            f"{shortened([f'{table}.{name}' for table, name in off])}",
-            "Pass --keep-triggers if tables that are not copied depend on them.",
-            stops=False,
-        )
-    fired = ends.dest.catalogue.triggers([table.table.name for table in tables])
-    if firing := [f"{table}.{name}" for table, name in fired if (table, name) not in off]:
-        yield Finding(
-            ends.dest.alias,
-            f"triggers there fire for every row that is loaded: {shortened(firing)}",
-            "Disable them during the run if they change rows or write others.",
             stops=False,
         )
 

@@ -60,6 +60,8 @@ class Route:
     trusted: tuple[Conversion, ...] | None = None
     # References are only right once a whole group of tables is there.
     binds_late: bool = False
+    # Each transaction keeps the table's triggers from firing for its rows.
+    silences_triggers: bool = False
 
     @property
     def is_within(self) -> bool:

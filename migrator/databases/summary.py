@@ -176,7 +176,7 @@ def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
     if outcome.verification:
         lines += verification_lines(outcome.verification)
         lines += proof_lines(outcome.verification.contents, None)
-        lines += [] if outcome.verification.contents else [UNPROVEN]
+        lines += _unproven(outcome)
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
         if outcome.verification.contents:
             grids.append(contents_grid(outcome.verification.contents))
@@ -194,6 +194,15 @@ def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
         "verification": verification_document(outcome.verification) if outcome.verification else None,
     }
     return Report(heading, tuple(grids), tuple(lines), document, outcome.exit_code, plan_report(outcome.plan))
+
+
+def _unproven(outcome: Outcome) -> list[str]:
+    """Say that values were not compared; those of tables with triggers are in any case."""
+    compared = len(outcome.verification.contents) if outcome.verification else 0
+    if not compared:
+        return [UNPROVEN]
+    others = len(outcome.plan.tables) - compared
+    return [f"Not proven: the same of the other {plural(others, 'table')} (--verify full)."] if others else []
 
 
 def _update_grid(plan: Plan, updates: Mapping[str, Update]) -> Grid:
@@ -273,7 +282,7 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     if outcome.verification:
         lines += verification_lines(outcome.verification)
         lines += proof_lines(outcome.verification.contents, None)
-        lines += [] if outcome.verification.contents else [UNPROVEN]
+        lines += _unproven(outcome)
     left_out = len(outcome.plan.left_out) + len(outcome.plan.unknown_tables)
     lines += [f"{plural(left_out, 'table was', 'tables were')} left out; the plan names them."] if left_out else []
     lines.append(

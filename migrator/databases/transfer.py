@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -25,6 +25,7 @@ from .engines.base.session import Row
 from .journal import DONE, Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally, severity_of
+from .triggers import without_triggers
 
 Batch = TypeVar("Batch", Block, list[Row])
 
@@ -71,7 +72,8 @@ def copy_rows(
         with ahead.stopped_on_error() if ahead else nullcontext(), transaction.atomic(using=route.dest.alias):
             if (done := claim()) is not None:
                 return done
-            tally = _copy_fast(route, bounds, ahead)
+            with _silenced(route):
+                tally = _copy_fast(route, bounds, ahead)
             record(tally)
     except MigratorError:
         raise
@@ -81,12 +83,20 @@ def copy_rows(
         with transaction.atomic(using=route.dest.alias):
             if (done := claim()) is not None:
                 return done
-            tally = copy_carefully(route, bounds, number, rejects)
+            with _silenced(route):
+                tally = copy_carefully(route, bounds, number, rejects)
             record(tally)
     finally:
         route.dest.connection.queries_log.clear()
         route.source.connection.queries_log.clear()
     return tally
+
+
+def _silenced(route: Route) -> AbstractContextManager[None]:
+    """Keep triggers off the rows of one chunk; those of tables that are bound together are off for all of them."""
+    if route.silences_triggers and not route.binds_late:
+        return without_triggers(route.dest, [route.table.name])
+    return nullcontext()
 
 
 # -- the fast way -------------------------------------------------------------------------------------------------

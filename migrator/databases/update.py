@@ -28,6 +28,7 @@ from .plan import Plan, TablePlan
 from .rejects import Rejects
 from .retry import Retries
 from .transfer import copy_rows
+from .triggers import without_triggers
 
 
 @dataclass
@@ -114,17 +115,26 @@ def apply_updates(
     progress: Progress,
     check: Callable[[], None],
     before_commit: Callable[[], None],
+    *,
+    keeps_triggers: bool = False,
 ) -> None:
     """Make the destination equal to the source, in one transaction; ``check`` is called between its steps.
+
+    Triggers of the tables that change do not fire, unless ``keeps_triggers`` is set or the engine has no way to.
 
     Raises :exc:`~migrator.errors.DataRejected` for a row that the destination cannot hold; then nothing was written.
     """
     total = sum(difference.update.changes for difference in differences)
     if not total:
         return
+    changing = [difference.planned.table.name for difference in differences if difference.update.changes]
 
     def attempt() -> None:
-        with progress.task("rewriting", total) as task, transaction.atomic(using=ends.dest.alias):
+        with (
+            progress.task("rewriting", total) as task,
+            transaction.atomic(using=ends.dest.alias),
+            without_triggers(ends.dest, [] if keeps_triggers else changing),
+        ):
             for difference in reversed(differences):
                 _delete(ends, difference, check)
             for difference in differences:

@@ -23,6 +23,7 @@ ARGUMENTS = (
     "resume",
     "trust_done",
     "cleanup",
+    "keep_triggers",
     "verify",
     "on_error",
     "rejects",
@@ -55,6 +56,7 @@ class RunCommand(MigratorCommand):
             action="store_true",
             help="Give up a run that was cut off: put back the indexes, keys and triggers it took off.",
         )
+        parser.add_argument("--keep-triggers", action="store_true", help="Let triggers fire for the rows of this run.")
         parser.add_argument(
             "--verify",
             choices=VERIFY,

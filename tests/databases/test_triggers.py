@@ -12,7 +12,6 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.copy import Outcome, batch_migrate
-from migrator.databases.rows import batch_migrate_models
 from tests.faults.oracle import wait_until_unlocked
 from tests.management.running import execute, run
 from tests.servers.databases import Pair
@@ -163,9 +162,3 @@ def test_the_plan_names_them() -> None:
         "written: testapp_tag.100% odd, testapp_tag.writing. Pass --keep-triggers if tables that are not copied "
         "depend on them.\n"
     ) in finished.out
-
-
-def test_they_fire_for_rows_that_are_added_to_a_database_in_use() -> None:
-    with triggers(WRITING):
-        assert batch_migrate_models(models=["testapp.Tag"], source=PAIR.source, dest=PAIR.dest).exit_code == 0
-        assert QuerySet(Empty, using=PAIR.dest).count() == 7

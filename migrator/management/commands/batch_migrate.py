@@ -42,11 +42,10 @@ class Command(RunCommand):
         )
         parser.add_argument("--migrate", action="store_true", help="Create the destination's tables first.")
         parser.add_argument("--keep-indexes", action="store_true", help="Leave indexes on while rows are loaded.")
-        parser.add_argument("--keep-triggers", action="store_true", help="Let triggers fire while rows are loaded.")
         super().add_options(parser)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        own = ("labels", "exclude", "replace", "update", "migrate", "keep_indexes", "keep_triggers")
+        own = ("labels", "exclude", "replace", "update", "migrate", "keep_indexes")
         outcome = batch_migrate(
             **{name: options[name] for name in own},
             **self.run_arguments(options),

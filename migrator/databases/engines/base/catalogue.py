@@ -71,6 +71,8 @@ class Catalogue(Session):
 
     # A table's indexes go back in one statement, so that the table is read once for all of them.
     restores_by_table: ClassVar[bool] = False
+    # A transaction can keep triggers from firing for what it writes, as far as it owns their tables.
+    can_silence_triggers: ClassVar[bool] = False
 
     @abstractmethod
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
@@ -95,6 +97,10 @@ class Catalogue(Session):
 
     def removable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
         """List those of them that can be off until the rows are there, and then be as they were."""
+        return []
+
+    def silenceable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+        """List the triggers of tables and their partitions that one transaction can switch off for itself alone."""
         return []
 
     def cascading(self, tables: Sequence[str]) -> list[str]:

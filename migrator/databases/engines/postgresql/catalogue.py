@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import AutoField
@@ -83,15 +84,21 @@ WHERE c.conrelid = to_regclass(%s) AND c.contype IN ('p', 'u') AND t.relkind = '
   )
 ORDER BY c.contype, c.conname
 """
-# Left on: those of partitioned tables, which partitions have once more.
+# Of a partitioned table those of its partitions, too; its own first, for a change to those reaches their copies.
 TRIGGERS_SQL = """
-SELECT n.number, t.tgrelid::regclass::text, t.tgname, quote_ident(t.tgname), t.tgenabled = 'A',
-       c.relkind = 'r' AND t.tgparentid = 0 AND pg_has_role(c.relowner, 'USAGE')
+SELECT n.number, t.tgrelid::regclass::text, t.tgname, quote_ident(t.tgname), t.tgenabled::text,
+       c.oid = to_regclass(n.name), t.tgparentid <> 0, c.relkind = 'p', pg_has_role(c.relowner, 'USAGE')
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
-JOIN pg_trigger t ON t.tgrelid = to_regclass(n.name) JOIN pg_class c ON c.oid = t.tgrelid
-WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
-ORDER BY n.number, t.tgname
+CROSS JOIN LATERAL (
+    SELECT to_regclass(n.name)::oid AS relid UNION SELECT relid::oid FROM pg_partition_tree(to_regclass(n.name))
+) r
+JOIN pg_class c ON c.oid = r.relid JOIN pg_trigger t ON t.tgrelid = c.oid
+WHERE NOT t.tgisinternal
+ORDER BY n.number, c.oid <> to_regclass(n.name), t.tgname, 2
 """
+# By their state in the catalogue; replica ones fire for rows that replication writes, and for no others.
+ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
+FIRING = ("O", "A")
 UNIQUE_SQL = """
 SELECT i.indexrelid, a.attname
 FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
@@ -132,8 +139,32 @@ NAME = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
 TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({NAME}(?:\.{NAME})?)")
 
 
+@dataclass(frozen=True)
+class _Trigger:
+    """A trigger of a table, or of one of its partitions: then ``owner`` is that partition."""
+
+    table: str
+    owner: str
+    name: str
+    quoted: str
+    state: str
+    is_on_table: bool
+    # Made by PostgreSQL for a partition, after one of its parent.
+    is_copy: bool
+    is_on_partitioned: bool
+    may_be_switched: bool
+
+    def switched(self) -> TakenOff:
+        """Return the statements that disable the trigger and give it back the state it has now."""
+        disable = f"ALTER TABLE {self.owner} DISABLE TRIGGER {self.quoted}"
+        enable = f"ALTER TABLE {self.owner} {ENABLE[self.state]} TRIGGER {self.quoted}"
+        return TakenOff(self.table, TRIGGER, self.name, disable, enable)
+
+
 class PostgreSQLCatalogue(Catalogue):
     """The catalogue of PostgreSQL."""
+
+    can_silence_triggers = True
 
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
         names = list(tables)
@@ -160,23 +191,34 @@ class PostgreSQLCatalogue(Catalogue):
         return size
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
-        rows = self.fetch_all(TRIGGERS_SQL, (self._identifiers(tables),))
-        return [(tables[number - 1], plain) for number, _, plain, *_ in rows]
+        return [
+            (trigger.table, trigger.name)
+            for trigger in self._triggers(tables)
+            if trigger.state in FIRING and (trigger.is_on_table or not trigger.is_copy)
+        ]
 
     def removable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+        # Left on: those of partitioned tables, which partitions have once more.
         return [
-            TakenOff(
-                tables[number - 1],
-                TRIGGER,
-                plain,
-                f"ALTER TABLE {owner} DISABLE TRIGGER {name}",
-                f"ALTER TABLE {owner} ENABLE {'ALWAYS ' if is_always else ''}TRIGGER {name}",
-            )
-            for number, owner, plain, name, is_always, can_be in self.fetch_all(
-                TRIGGERS_SQL, (self._identifiers(tables),)
-            )
-            if can_be
+            trigger.switched()
+            for trigger in self._triggers(tables)
+            if trigger.state in FIRING
+            and trigger.is_on_table
+            and not (trigger.is_copy or trigger.is_on_partitioned)
+            and trigger.may_be_switched
         ]
+
+    def silenceable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+        # A copy in a partition has a state of its own, and loses it when that of its parent changes.
+        return [
+            trigger.switched()
+            for trigger in self._triggers(tables)
+            if trigger.may_be_switched and (trigger.state in FIRING or trigger.is_copy)
+        ]
+
+    def _triggers(self, tables: Sequence[str]) -> list[_Trigger]:
+        rows = self.fetch_all(TRIGGERS_SQL, (self._identifiers(tables),))
+        return [_Trigger(tables[number - 1], *row) for number, *row in rows]
 
     def tables_of_others(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
