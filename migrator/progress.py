@@ -10,6 +10,8 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from .terminal import visible
+
 LINE_EVERY_SECONDS = 30.0
 
 
@@ -45,7 +47,7 @@ class LineProgress(Progress):
         self.every = every
 
     def message(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
+        self._stream.write(f"{visible(text)}\n")
         self._stream.flush()
 
     @contextmanager
@@ -90,7 +92,7 @@ class BarProgress(Progress):
         self._stream = stream or sys.stderr
 
     def message(self, text: str) -> None:
-        tqdm.write(text, file=self._stream)
+        tqdm.write(visible(text), file=self._stream)
 
     @contextmanager
     def task(self, label: str, total: int | None, *, done: int = 0, unit: str = "rows") -> Iterator[Task]:

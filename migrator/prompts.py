@@ -6,6 +6,7 @@ import sys
 from typing import ClassVar, TextIO
 
 from .errors import Declined
+from .terminal import visible_lines
 
 
 class Prompter:
@@ -45,7 +46,7 @@ class TerminalPrompter(Prompter):
         self._stdout = stdout or sys.stderr
 
     def _ask(self, text: str) -> str:
-        self._stdout.write(text)
+        self._stdout.write(visible_lines(text))
         self._stdout.flush()
         return self._stdin.readline().strip()
 

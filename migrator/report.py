@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import replace_private
+from .terminal import visible, visible_lines
 
 Cell = str | int | float | None
 
@@ -49,7 +50,7 @@ def cell_text(value: Cell) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool | str):
-        return str(value)
+        return visible(str(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
@@ -93,7 +94,7 @@ def grid_text(grid: Grid) -> str:
         return ("  " + "  ".join(parts)).rstrip()
 
     rule = "  " + "  ".join("-" * width for width in widths)
-    lines = [grid.title] if grid.title else []
+    lines = [visible(grid.title)] if grid.title else []
     lines += [line(grid.headers), rule, *(line(row) for row in texts[: len(grid.rows)])]
     if grid.footer:
         lines += [rule, line(texts[-1])]
@@ -102,9 +103,9 @@ def grid_text(grid: Grid) -> str:
 
 def to_text(report: Report) -> str:
     """Render the report for a terminal."""
-    blocks = [report.heading, *(grid_text(grid) for grid in report.grids)]
+    blocks = [visible_lines(report.heading), *(grid_text(grid) for grid in report.grids)]
     if report.lines:
-        blocks.append("\n".join(report.lines))
+        blocks.append("\n".join(map(visible, report.lines)))
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -137,7 +138,7 @@ def to_full_text(report: Report) -> str:
 
 def to_html(report: Report) -> str:
     """Render the report, with its preface, as one HTML page that needs no other file."""
-    title = html.escape(report.heading.splitlines()[0])
+    title = html.escape(visible(report.heading.split("\n")[0]))
     parts = [part for shown in (report.preface, report) if shown for part in _html_parts(shown)]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -154,7 +155,7 @@ def _html_parts(report: Report) -> list[str]:
             for value in row
         )
 
-    title, *rest = map(html.escape, report.heading.splitlines())
+    title, *rest = map(html.escape, visible_lines(report.heading).split("\n"))
     parts = [f"<h1>{title}</h1>", *(f"<p>{line}</p>" for line in rest if line.strip())]
     for grid in report.grids:
         heads = "".join(f"<th>{html.escape(head)}</th>" for head in grid.headers)
@@ -162,7 +163,7 @@ def _html_parts(report: Report) -> list[str]:
         foot = f"<tfoot><tr>{cells(grid.footer)}</tr></tfoot>" if grid.footer else ""
         parts.append(f"<h2>{html.escape(grid.title)}</h2><table><thead><tr>{heads}</tr></thead>")
         parts.append(f"<tbody>{rows}</tbody>{foot}</table>")
-    parts += [f"<p>{html.escape(line)}</p>" for line in report.lines]
+    parts += [f"<p>{html.escape(visible(line))}</p>" for line in report.lines]
     return parts
 
 

@@ -106,3 +106,49 @@ def test_keeps_the_old_file_where_the_new_one_cannot_be_finished(
         replace_private(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+SPECIAL = {
+    "device": lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3)),
+    "FIFO": os.mkfifo,
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o666),
+}
+
+
+@pytest.mark.parametrize("write", [check_target, *[way.values[0] for way in WAYS]])
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_leaves_what_is_not_a_plain_file_as_it_is(tmp_path: Path, kind: str, write: Callable[..., None]) -> None:
+    path = tmp_path / "null"
+    try:
+        SPECIAL[kind](path)
+    except PermissionError:  # only root makes devices
+        path = Path(os.devnull)
+    before = path.stat()
+    with pytest.raises(UsageError) as raised:
+        write(path, *([] if write is check_target else ["text"]))
+    assert str(raised.value) == f"{str(path)!r} is a {kind}, not a plain file; name another file."
+    after = path.stat()
+    assert (after.st_ino, after.st_mode, after.st_rdev) == (before.st_ino, before.st_mode, before.st_rdev)
+
+
+@pytest.mark.parametrize("write", [check_target, *[way.values[0] for way in WAYS]])
+def test_leaves_a_file_with_another_name_as_it_is(tmp_path: Path, write: Callable[..., None]) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "report.txt"
+    victim.write_text("precious")
+    victim.chmod(0o644)
+    path.hardlink_to(victim)
+    with pytest.raises(UsageError, match=r"report\.txt' has other names \(hard links\)"):
+        write(path, *([] if write is check_target else ["text"]))
+    assert (victim.read_text(), mode(victim)) == ("precious", 0o644)
+
+
+def test_does_not_wait_for_the_reader_of_a_fifo_that_has_come_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rejects"
+    os.mkfifo(path)
+    monkeypatch.setattr(files, "check_target", lambda path: None)
+    with pytest.raises(MigratorError, match=r"rejects' cannot be written"):
+        append_private(path)
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK)), pytest.raises(UsageError, match="is a FIFO"):
+        append_private(path)

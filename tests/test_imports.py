@@ -18,7 +18,7 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 
 # What a floor may import: its own and those below. The first pattern that fits a module's name says which floor it is.
 FLOORS: list[tuple[str, str]] = [
-    ("errors and records", r"errors|databases\.(tables|findings)"),
+    ("errors and records", r"errors|terminal|databases\.(tables|findings)"),
     (
         "settings, progress, prompts, reports",
         r"conf|checks|progress|prompts|report|files|streams|links|outages|interrupts|stopping|phases|silence|tally(_places)?|workers",

@@ -1,60 +1,245 @@
-"""Pickles read with an allow-list: a value that could run code of somebody else's choice is refused."""
+"""Pickles read with an allow-list: a value that could run code of others, or that costs too much, is refused.
+
+Three things are bounded. *What is called*: only names of the allow-list, and in their place stand-ins that build plain
+values and that no pickle can change (the opcode BUILD sets attributes on whatever lies on the stack, classes of this
+process among them). *What a call costs*: arguments are those that pickles of such values hold, so that 55 bytes do not
+ask for a number of a hundred million digits. *What the opcodes cost*: the place for a memo is allocated up to the
+largest index that is named, and a few references to references are a value that nobody could walk through.
+"""
 
 from __future__ import annotations
 
+import collections
+import datetime as dt
 import io
 import pickle
-from collections.abc import Callable
+import pickletools
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-_BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
-# Each builds a plain value and does nothing else when it is called with any arguments.
-SAFE_GLOBALS = frozenset(
-    {
-        *(("builtins", name) for name in _BUILTINS),
-        *(("__builtin__", name) for name in (*_BUILTINS, "xrange")),  # as protocols 0 to 2 spell them
-        *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
-        *(("collections", name) for name in ("OrderedDict", "deque")),
-        ("_codecs", "encode"),  # how protocols 0 to 2 spell bytes
-        ("decimal", "Decimal"),
-        ("fractions", "Fraction"),
-        ("uuid", "UUID"),
-        ("uuid", "SafeUUID"),
-        ("django.utils.safestring", "SafeString"),
-    }
-)
+from django.utils.safestring import SafeString
 
 Loads = Callable[[bytes], Any]
+Name = tuple[str, str]
+
+MOST_DIGITS = 4300  # as Python's own limit for numbers in texts
+MOST_PARTS = 1_000_000  # of a value whose parts refer to each other
+_FEW_REFERENCES = 20  # they cannot make more than some thousand parts out of one
+_FRACTION = re.compile(rf"[-+]?[0-9]{{1,{MOST_DIGITS}}}(/[0-9]{{1,{MOST_DIGITS}}})?")
+_LATIN = ("latin1", "latin-1", "iso-8859-1")
 
 
 class UnsafePickle(Exception):
-    """A pickle names something outside the allow-list; ``name`` says what."""
+    """A pickle asks for more than a plain value; the message says what."""
 
-    def __init__(self, module: str, name: str) -> None:
-        super().__init__(f"its pickle needs {module}.{name}")
-        self.name = f"{module}.{name}"
+
+class _Fixed(type):
+    """A class that no pickle can change."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise UnsafePickle("its pickle changes a class")
+
+
+def _stand_in(name: str, build: Callable[..., Any]) -> type:
+    """Return a class that a pickle calls or instantiates in place of ``name``, and that gives what ``build`` gives."""
+
+    def __new__(cls: type, *arguments: Any) -> Any:  # noqa: N807
+        return build(*arguments)
+
+    return _Fixed(name, (), {"__slots__": (), "__new__": __new__})
+
+
+def fixed_class(name: str) -> type:
+    """Return a class without any behaviour, whose instances stand for those of a marker class."""
+    return _Fixed(name, (), {"__slots__": ()})
+
+
+def _collection(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """Build a collection of what the pickle itself holds, and not of what an iterator would go on giving."""
+
+    def build(*arguments: Any) -> Any:
+        if arguments and type(arguments[0]) not in (list, tuple):
+            raise UnsafePickle(f"its pickle makes a {getattr(kind, '__name__', 'collection')} of something else")
+        return kind(*arguments)
+
+    return build
+
+
+def _byte_array(*arguments: Any) -> bytearray:
+    if arguments and type(arguments[0]) not in (bytes, str):
+        raise UnsafePickle("its pickle makes a bytearray of something else")
+    return bytearray(*arguments)
+
+
+def _encoded(text: str, encoding: str = "utf-8") -> bytes:
+    """Return bytes as protocols 0 to 2 write them: a text of so many characters, and Latin-1."""
+    if encoding not in _LATIN:
+        raise UnsafePickle("its pickle encodes a text otherwise than pickles do")
+    return text.encode("latin-1")
+
+
+def _decimal(text: str) -> Decimal:
+    if type(text) is not str:
+        raise UnsafePickle("its pickle makes a Decimal of something else")
+    return Decimal(text)
+
+
+def _fraction(*arguments: Any) -> Fraction:
+    kinds = [type(argument) for argument in arguments]
+    is_text = kinds == [str] and _FRACTION.fullmatch(arguments[0]) is not None
+    is_pair = kinds == [int, int] and all(number.bit_length() <= 4 * MOST_DIGITS for number in arguments)
+    if not (is_text or is_pair):
+        raise UnsafePickle("its pickle makes a Fraction of something else, or of very long numbers")
+    return Fraction(*arguments)
+
+
+def _uuid(*arguments: Any) -> uuid.UUID:
+    """Return an empty UUID, which the next opcode fills."""
+    if arguments:
+        raise UnsafePickle("its pickle makes a UUID otherwise than pickles do")
+    return object.__new__(uuid.UUID)
+
+
+def _safe_string(text: str = "") -> SafeString:
+    if type(text) is not str:
+        raise UnsafePickle("its pickle makes a SafeString of something else")
+    return SafeString(text)
+
+
+_BUILTINS: dict[str, Callable[..., Any]] = {
+    "bytearray": _byte_array,
+    "complex": complex,
+    "frozenset": _collection(frozenset),
+    "range": range,
+    "set": _collection(set),
+    "slice": slice,
+}
+_BUILDERS: dict[Name, Callable[..., Any]] = {
+    **{("builtins", name): build for name, build in _BUILTINS.items()},
+    # As protocols 0 to 2 spell them.
+    **{("__builtin__", name): build for name, build in _BUILTINS.items()},
+    ("__builtin__", "xrange"): range,
+    ("datetime", "date"): dt.date,
+    ("datetime", "datetime"): dt.datetime,
+    ("datetime", "time"): dt.time,
+    ("datetime", "timedelta"): dt.timedelta,
+    ("datetime", "timezone"): dt.timezone,
+    ("collections", "OrderedDict"): _collection(collections.OrderedDict),
+    ("collections", "deque"): _collection(collections.deque),
+    ("_codecs", "encode"): _encoded,
+    ("decimal", "Decimal"): _decimal,
+    ("fractions", "Fraction"): _fraction,
+    ("uuid", "UUID"): _uuid,
+    ("django.utils.safestring", "SafeString"): _safe_string,
+}
+_STAND_INS: dict[Name, type] = {name: _stand_in(name[1], build) for name, build in _BUILDERS.items()}
 
 
 class _SafeUnpickler(pickle.Unpickler):
-    allowed = SAFE_GLOBALS
+    stand_ins: Mapping[Name, type] = _STAND_INS
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self.allowed:
-            return super().find_class(module, name)
-        raise UnsafePickle(module, name)
+        found = self.stand_ins.get((module, name))
+        if found is None:
+            raise UnsafePickle(f"its pickle needs {f'{module}.{name}'[:100]}")
+        return found
 
 
 def loads_safely(data: bytes) -> Any:
-    """Unpickle plain values; raise :exc:`UnsafePickle` before anything else is imported or called."""
-    return _SafeUnpickler(io.BytesIO(data)).load()
+    """Unpickle plain values; raise :exc:`UnsafePickle` before anything else is imported, called or allocated."""
+    return _load(_SafeUnpickler, data)
 
 
-def safe_loads_with(allowed: frozenset[tuple[str, str]]) -> Loads:
-    """Return a reader with another allow-list."""
-    reader = type("Unpickler", (_SafeUnpickler,), {"allowed": allowed})
-    return lambda data: reader(io.BytesIO(data)).load()
+def safe_loads_with(more: Mapping[Name, type]) -> Loads:
+    """Return a reader that also knows these names, and what stands for each."""
+    reader = type("Unpickler", (_SafeUnpickler,), {"stand_ins": {**_STAND_INS, **more}})
+    return lambda data: _load(reader, data)
 
 
 def loader(*, trusted: bool) -> Loads:
     """Choose how pickles are read: with the allow-list, or as the pickle says."""
     return pickle.loads if trusted else loads_safely
+
+
+def _load(reader: type[pickle.Unpickler], data: bytes) -> Any:
+    references = _count_references(data)
+    value = reader(io.BytesIO(data)).load()
+    if references > _FEW_REFERENCES:
+        _check_parts(value)
+    return value
+
+
+# -- opcodes ----------------------------------------------------------------------------------------------------------
+
+# By opcode: the bytes of its argument, or how that says where it ends (a negative number, as in pickletools).
+_SIZES: dict[int, int] = {ord(op.code): op.arg.n if op.arg else 0 for op in pickletools.opcodes}
+_LENGTH_BYTES = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_TWO_LINES = frozenset(ord(op.code) for op in pickletools.opcodes if op.arg and op.arg.name == "stringnl_noescape_pair")
+_STOP, _PUT, _LONG_PUT = b".pr"
+_REFERENCES = frozenset(b"ghj2")  # GET, BINGET, LONG_BINGET, DUP
+
+
+def _count_references(data: bytes) -> int:
+    """Walk through the opcodes and count those that put a part in once more; check where memos are put.
+
+    Python allocates the memo up to the largest index (``_Unpickler_MemoPut`` in Modules/_pickle.c). What is damaged is
+    left to the unpickler, which stops at the same place.
+    """
+    at, end, references = 0, len(data), 0
+    try:
+        while (code := data[at]) != _STOP:
+            size = _SIZES[code]
+            start = at + 1
+            if size >= 0:
+                at = start + size
+            elif size == pickletools.UP_TO_NEWLINE:
+                at = data.index(b"\n", start) + 1
+                if code in _TWO_LINES:
+                    at = data.index(b"\n", at) + 1
+            else:
+                length = _LENGTH_BYTES[size]
+                at = start + length + int.from_bytes(data[start : start + length], "little")
+            if code in (_LONG_PUT, _PUT):
+                index = int.from_bytes(data[start:at], "little") if code == _LONG_PUT else int(data[start : at - 1])
+                if index > end:
+                    raise UnsafePickle("its pickle asks for more memory than it is long")
+            elif code in _REFERENCES:
+                references += 1
+    except (IndexError, KeyError, ValueError):
+        pass
+    return references
+
+
+def _check_parts(value: Any) -> None:
+    """Refuse a value with more parts, each counted as often as it is referred to, than could be walked through."""
+    counts: dict[int, int] = {}
+
+    def count(part: Any) -> int:
+        kind = type(part)
+        if kind in (dict, collections.OrderedDict):
+            inner = [*part.keys(), *part.values()]
+        elif kind in (list, tuple, set, frozenset, collections.deque):
+            inner = part
+        else:
+            return 1
+        known = counts.get(id(part))
+        if known is None:
+            counts[id(part)] = 0  # of a part that holds itself, which other checks meet
+            known = counts[id(part)] = 1 + sum(map(count, inner))
+        return known
+
+    try:
+        parts = count(value)
+    except RecursionError:
+        raise UnsafePickle("its pickle is nested too deeply") from None
+    if parts > MOST_PARTS:
+        raise UnsafePickle(f"its pickle unfolds into {parts:,} parts" if parts < 10**15 else "its pickle unfolds")

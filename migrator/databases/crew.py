@@ -14,6 +14,7 @@ from ..conf import DEFAULT_CHUNK_SIZE
 from ..errors import Interrupted, MigratorError
 from ..progress import Progress, Task
 from ..report import plural
+from ..terminal import visible
 from ..workers import DONE, FAILED, GONE, READY, TOLD, Event, Pool
 from .chunks import key_text
 from .engines.base.engine import SnapshotLost
@@ -220,7 +221,7 @@ class Crew:
     def _range(self, table: str, number: int) -> str:
         bounds = self._load.again(lambda: self._load.journal.chunk(number)).bounds()
         planned = next(planned for planned in self._load.plan.tables if planned.table.name == table)
-        lower, upper = (key and key_text(planned.table, key) for key in (bounds.lower, bounds.upper))
+        lower, upper = (key and visible(key_text(planned.table, key)) for key in (bounds.lower, bounds.upper))
         return f"primary keys {f'above {lower}' if lower else 'from the first'} {f'up to {upper}' if upper else 'on'}"
 
 

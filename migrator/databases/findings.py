@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..terminal import visible
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -19,4 +21,4 @@ class Finding:
     is_about_rows: bool = False
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.text.rstrip('.')}. {self.advice}".strip()
+        return visible(f"{self.subject}: {self.text.rstrip('.')}. {self.advice}".strip())

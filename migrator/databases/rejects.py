@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from ..errors import DataRejected
 from ..files import append_private, replace_private, told
+from ..terminal import visible
 
 NO_KEY = "(none)"
 
@@ -34,7 +35,7 @@ class Problem:
         place = f"{self.label} with primary key {self.key}"
         if self.field:
             place += f", field {self.field}"
-        return f"{place}: {self.kind}: {self.reason} [{self.code}]. {self.advice}"
+        return visible(f"{place}: {self.kind}: {self.reason} [{self.code}]. {self.advice}")
 
 
 def json_value(value: Any) -> Any:

@@ -17,6 +17,7 @@ from ..progress import Progress, progress_for
 from ..prompts import Prompter, prompter_for
 from ..report import Report, to_json, to_json_lines, to_text, write_report
 from ..streams import unheard
+from ..terminal import visible, visible_lines
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
 
@@ -87,13 +88,13 @@ class MigratorCommand(BaseCommand):
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
             self._tell_programs(Report("", (), (), {"error": str(error)}, error.exit_code), options)
-            raise CommandError(str(error), returncode=error.exit_code) from error
+            raise CommandError(visible_lines(str(error)), returncode=error.exit_code) from error
         lost = self._keep(report, options["report"])
         self._tell_programs(report, options)
         if report.exit_code:
             *lines, verdict = report.lines
             self.show(replace(report, lines=tuple(lines)), options)
-            raise CommandError(f"{verdict} {lost}".rstrip(), returncode=report.exit_code)
+            raise CommandError(visible(f"{verdict} {lost}".rstrip()), returncode=report.exit_code)
         self.show(report, options)
         if not lost and options["format"] in PROGRAM_FORMS:
             lost = self._unwritten()

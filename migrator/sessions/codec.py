@@ -24,6 +24,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
 from django.utils.encoding import force_bytes
 
+from ..caches.stores.compression import TooLarge, unpacked
 from ..errors import Refused
 
 Data = dict[str, Any]
@@ -156,8 +157,10 @@ class FastCodec:
         try:
             packed = body[: body.rindex(b":")]
             compressed = packed[:1] == b"."
-            plain = zlib.decompress(_from_base64(packed[1:])) if compressed else _from_base64(packed)
+            plain = unpacked(_from_base64(packed[1:])) if compressed else _from_base64(packed)
             data = self._from_json(plain.decode("latin-1"))
+        except TooLarge as error:
+            raise Unreadable(str(error)) from None
         except Exception as error:
             raise Unreadable(f"it is signed, but no JSON ({type(error).__name__})") from None
         return checked(data)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Refused, UsageError
-from ..files import append_private
+from ..files import append_private, check_target
 from .records import Session
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class Manifest:
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path = path
-        if not path.exists():
+        if path.exists():
+            check_target(path)
+        else:
             append_private(path).close()  # with its mode before anything is in it
         try:
             self._database = sqlite3.connect(path, timeout=60, isolation_level=None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrator.caches.stores.redis_answers import Answers
+from migrator.caches.stores.redis_answers import Answers, Malformed
 
 WHOLE = (
     b"$5\r\na\r\nbc\r\n:-7\r\n$-1\r\n_\r\n+OK\r\n-WRONGTYPE it is a list\r\n*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n:2\r\n"
@@ -46,3 +46,35 @@ def test_tells_whether_answers_are_as_expected(piece: int) -> None:
 def test_says_that_the_connection_was_closed(text: bytes) -> None:
     with pytest.raises(ConnectionError):
         answers(text, 100).read(1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"$abc\r\n",
+        b"$-7\r\nabc\r\n",
+        b"$99999999999\r\nabc",
+        b"*x\r\n",
+        b":twelve\r\n",
+        b":" + b"1" * 10_000 + b"\r\n",
+        b"*1\r\n" * 200_000,
+        b"+" + b"x" * 1_000_000,
+    ],
+    ids=lambda text: repr(text[:16]),
+)
+def test_believes_nothing_that_is_no_answer(text: bytes) -> None:
+    with pytest.raises(Malformed, match="does not answer as Redis does"):
+        answers(text, 4096).read(1)
+
+
+def test_asks_the_network_for_no_more_than_it_could_give() -> None:
+    asked = []
+
+    def receive(size: int) -> bytes:
+        asked.append(size)
+        return b"$4000000000\r\nabc" if len(asked) == 1 else b""
+
+    with pytest.raises(ConnectionError):
+        Answers(receive, RuntimeError).read(1)
+    assert max(asked) <= 16 * 1024 * 1024

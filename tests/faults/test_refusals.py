@@ -40,6 +40,24 @@ def test_one_database_under_two_names(engine: str, databases: Any, tmp_path: Pat
             for more in (["--dry-run"], ["--replace", "twin"]):
                 finished = run(*words(Pair(alias, "twin"), *more))
                 assert_ended(finished, 1, f"'{alias}' and 'twin' are the same database (")
+    (tmp_path / "hard").unlink(missing_ok=True)
+
+
+def test_a_file_with_two_names_is_not_written_to(databases: Any, tmp_path: Path) -> None:
+    """Two runs could each have the lock of a name of its own, and SQLite itself damages such a file."""
+    pair = PAIRS[0]
+    databases.fresh(*pair)
+    fill(pair.source)
+    other = tmp_path / "other"
+    os.link(connections[pair.dest].settings_dict["NAME"], other)
+    try:
+        with nothing_changes(*pair):
+            for more in ([], ["--dry-run"], ["--cleanup"]):
+                finished = run(*words(pair, *more))
+                assert_ended(finished, 1, "its file has 2 names (hard links)", "Nothing was written.")
+    finally:
+        other.unlink()
+    assert_ended(run(*words(pair)), 0)
 
 
 @to_each_engine

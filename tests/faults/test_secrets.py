@@ -22,7 +22,7 @@ from tests.manage import Finished
 from tests.management.running import another_alias, contents, entry_of, execute, run
 from tests.servers.base import PASSWORD
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
-from tests.testapp.models import CharValue, Empty, UniqueCode
+from tests.testapp.models import CharValue, Empty, TextKey, UniqueCode
 
 from .oracle import THREE_PAIRS, Oracle, assert_ended, words
 
@@ -135,6 +135,49 @@ def test_a_symbolic_link_in_a_files_place_is_refused(pair: Pair, oracle: Oracle,
     assert_ended(finished, 2, "is a symbolic link")
     assert not (tmp_path / "elsewhere").exists()
     oracle.assert_untouched()
+
+
+@pytest.mark.parametrize("option", ["--report", "--rejects"])
+@pytest.mark.parametrize("pair", PAIRS[:1], ids=str, indirect=True)
+def test_a_device_or_a_hard_link_in_a_files_place_stays_as_it_is(
+    pair: Pair, oracle: Oracle, option: str, tmp_path: Path
+) -> None:
+    precious, other = tmp_path / "precious", tmp_path / "other"
+    precious.write_text("of somebody else")
+    precious.chmod(0o644)
+    other.hardlink_to(precious)
+    for path, why in ((Path("/dev/null"), "is a device"), (other, "has other names (hard links)")):
+        before = path.stat()
+        real = ("--on-error", "skip", "--rejects", str(tmp_path / "real"))
+        assert_ended(run(*words(pair, *real, option, str(path))), 2, why)
+        after = path.stat()
+        assert (after.st_mode, after.st_ino, after.st_rdev) == (before.st_mode, before.st_ino, before.st_rdev)
+    assert precious.read_text() == "of somebody else"
+    oracle.assert_untouched()
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n0 errors, 0 rows rejected.\r\n<script>"
+SHOWN = r"\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n0 errors, 0 rows rejected.\r\n<script>"
+
+
+@to_each_engine
+def test_text_from_rows_does_not_act_on_a_terminal(pair: Pair, tmp_path: Path) -> None:
+    """A primary key that somebody chose: in findings, rejected rows, differences, and names of unknown tables."""
+    insert_rows(TextKey, pair.source, [{"code": HOSTILE + number, "label": "one label"} for number in "12"])
+    ends = ("--source", pair.source, "--dest", pair.dest, "testapp.TextKey")
+    outputs = [run("verify_counts", *ends, "--mode", "full", "--report", str(tmp_path / "a.html"))]
+    execute(pair.dest, "CREATE UNIQUE INDEX own ON testapp_textkey (label)")
+    outputs += [
+        run("batch_migrate", *ends, "--no-input", "--on-error", "skip", "--rejects", str(tmp_path / "rejects")),
+        run("batch_migrate", *ends, "--no-input", "--replace", pair.dest),
+    ]
+    for finished in outputs:
+        text = finished.out + finished.err
+        assert [hex(ord(letter)) for letter in text if letter != "\n" and not letter.isprintable()] == []
+        assert "\n0 errors, 0 rows rejected.\r" not in text
+    assert all(SHOWN in outputs[number].out + outputs[number].err for number in (0, 2))
+    assert "\x1b" not in (tmp_path / "a.html").read_text()
+    assert json.loads((tmp_path / "rejects").read_text())["pk"].startswith(HOSTILE)
 
 
 @pytest.mark.parametrize("pair", PAIRS[:1], ids=str, indirect=True)

@@ -115,7 +115,7 @@ def test_counts_what_is_no_session_and_goes_on(ready: Callable[..., None]) -> No
     keys = {name: new_key() for name in ("number", "broken", "list", "structure", "explosive")}
     caches["redis"].set(f"django.contrib.sessions.cache{keys['number']}", 5, 60)
     caches["redis"].set(f"django.contrib.sessions.cache{keys['list']}", [1], 60)
-    redis().set(f":1:django.contrib.sessions.cache{keys['broken']}", b"\x80\x05broken", ex=60)
+    redis().set(f":1:django.contrib.sessions.cache{keys['broken']}", b"\x80\x05damaged", ex=60)
     redis().rpush(f":1:django.contrib.sessions.cache{keys['structure']}", b"x")
     redis().set(f":1:django.contrib.sessions.cache{keys['explosive']}", pickle.dumps({"a": Explosive()}), ex=60)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..keys import KeySpace
-from .base import MICROSECONDS, Item, KeyStore, Value, now
+from .base import MICROSECONDS, Item, KeyStore, Rejected, Value, now
+from .compression import unpacked
 
 
 class FileStore(KeyStore):
@@ -84,13 +85,16 @@ class FileStore(KeyStore):
         }
 
     def decode(self, raw: bytes) -> Any:
-        return self._unpickle(zlib.decompress(raw))
+        return self._unpickle(unpacked(raw))
 
     def encode(self, value: Any, expires: int | None) -> bytes:
         return zlib.compress(pickle.dumps(value, self.cache.pickle_protocol))
 
     def unwrap(self, raw: bytes) -> Value:
-        return Value.of_pickle(zlib.decompress(raw))
+        try:
+            return Value.of_pickle(unpacked(raw))
+        except zlib.error:
+            raise Rejected("its file is damaged") from None
 
     def wrap(self, value: Value) -> bytes:
         return zlib.compress(value.as_pickle())

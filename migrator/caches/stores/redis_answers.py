@@ -8,13 +8,27 @@ from typing import Any
 from .base import NO_VALUE
 
 _PIECE = 256 * 1024
+_LARGEST_PIECE = 16 * 1024 * 1024
+# No server of that kind answers with more: a value has 512 MiB at most unless proto-max-bulk-len is raised, a line is a
+# status or a number, and what commands of ours answer with is nested twice.
+_LARGEST_STRING = 4 * 1024**3
+_LONGEST_LINE = 64 * 1024
+_DEEPEST = 32
 _STRING, _INTEGER, _NULL, _SIMPLE, _ERROR = b"$:_+-"
 _BLOB_ERROR, _VERBATIM, _PUSH, _MAP = b"!=>%"
 _LISTS = b"*~>%"
+_OTHERS = b"_+$*~>%,#("  # nothing, a status, and what RESP3 has besides: doubles, booleans and large numbers
 
 _NEVER = -1
 
 Receive = Callable[[int], bytes]
+
+
+class Malformed(ConnectionError):
+    """What a server sent is no answer in the protocol of Redis, so nothing that it says is believed."""
+
+    def __init__(self) -> None:
+        super().__init__("this server does not answer as Redis does; look at the address and at what is on the way")
 
 
 class _Short(Exception):
@@ -36,19 +50,15 @@ class Answers:
         self._held, self._at = b"", 0
 
     def read(self, count: int) -> list[Any]:
-        """Read so many answers: strings as bytes, numbers as integers, lists as lists."""
+        """Read so many answers: strings as bytes, numbers as integers, lists as lists. Raises :exc:`Malformed`."""
         found: list[Any] = []
         held, at = self._held, self._at
         while len(found) < count:
             try:
-                end = held.index(b"\r\n", at)
+                end = _line_end(held, at)
                 if held[at] == _STRING and held[at + 1 : end] != b"-1":
-                    start = end + 2
-                    at_end = start + int(held[at + 1 : end])
-                    if at_end + 2 > len(held):
-                        raise _Short(at_end + 2 - len(held))
-                    found.append(held[start:at_end])
-                    at = at_end + 2
+                    at = _string_end(held, end + 2, held[at + 1 : end])
+                    found.append(held[end + 2 : at - 2])
                 elif held[at] == _INTEGER:
                     found.append(int(held[at + 1 : end]))
                     at = end + 2
@@ -57,8 +67,8 @@ class Answers:
                     answer, at = self._answer(held, at)
                     if not is_push:
                         found.append(answer)
-            except ValueError:
-                held, at = self._more(held, at, 0), 0
+            except ValueError:  # a length or a number that is none
+                raise Malformed from None
             except _Short as short:
                 held, at = self._more(held, at, short.wanted), 0
         self._held, self._at = held, at
@@ -79,7 +89,7 @@ class Answers:
     def _more(self, held: bytes, at: int, wanted: int) -> bytes:
         pieces = [held[at:]]
         while True:
-            piece = self._receive(max(wanted, _PIECE))
+            piece = self._receive(min(max(wanted, _PIECE), _LARGEST_PIECE))
             if not piece:
                 raise ConnectionError("the server closed the connection")
             pieces.append(piece)
@@ -87,35 +97,55 @@ class Answers:
             if wanted <= 0:
                 return b"".join(pieces)
 
-    def _answer(self, held: bytes, at: int) -> tuple[Any, int]:
+    def _answer(self, held: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
         """Read one answer of any kind; return it with where it ends."""
-        end = held.find(b"\r\n", at)
-        if end < 0:
-            raise _Short
+        end = _line_end(held, at)
         kind, line, after = held[at], held[at + 1 : end], end + 2
         if kind in (_STRING, _BLOB_ERROR, _VERBATIM) and line != b"-1":
-            stop = after + int(line)
-            if stop + 2 > len(held):
-                raise _Short(stop + 2 - len(held))
-            text = held[after:stop]
-            return (self._error(text) if kind == _BLOB_ERROR else text), stop + 2
+            stop = _string_end(held, after, line)
+            text = held[after : stop - 2]
+            return (self._error(text) if kind == _BLOB_ERROR else text), stop
         if kind in _LISTS and line != b"-1":
-            return self._list(held, after, int(line) * (2 if kind == _MAP else 1))
+            if depth == _DEEPEST:
+                raise Malformed
+            return self._list(held, after, int(line) * (2 if kind == _MAP else 1), depth + 1)
         if kind == _INTEGER:
             return int(line), after
         if kind == _ERROR:
             return self._error(line), after
+        if kind not in _OTHERS:
+            raise Malformed
         return (None if kind in (_NULL, _STRING, *_LISTS) else line), after
 
-    def _list(self, held: bytes, at: int, count: int) -> tuple[list[Any], int]:
+    def _list(self, held: bytes, at: int, count: int, depth: int) -> tuple[list[Any], int]:
         found: list[Any] = []
         for _ in range(count):
-            answer, at = self._answer(held, at)
+            answer, at = self._answer(held, at, depth)
             found.append(answer)
         return found, at
 
     def _error(self, text: bytes) -> Exception:
         return self._error_of(text.decode("utf-8", "replace"))
+
+
+def _line_end(held: bytes, at: int) -> int:
+    end = held.find(b"\r\n", at)
+    if end >= 0:
+        return end
+    if len(held) - at > _LONGEST_LINE:
+        raise Malformed
+    raise _Short
+
+
+def _string_end(held: bytes, start: int, length: bytes) -> int:
+    """Return where a string of so many bytes, and the line's end after it, end."""
+    size = int(length)
+    if not 0 <= size <= _LARGEST_STRING:
+        raise Malformed
+    end = start + size + 2
+    if end > len(held):
+        raise _Short(end - len(held))
+    return end
 
 
 def answer_of(raw: bytes, expires: int | None) -> bytes:
@@ -131,4 +161,8 @@ def as_bytes(value: Any) -> bytes:
         return NO_VALUE  # a list or a set of the server's own kinds
     if isinstance(value, bytes):
         return value
-    return str(value).encode() if isinstance(value, int | str) else bytes(value)
+    if isinstance(value, int | str):
+        return str(value).encode()
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise Malformed

@@ -8,8 +8,9 @@ from typing import Any
 
 from ...silence import heard, is_silent
 from ..keys import KeySpace
-from ..pickles import SAFE_GLOBALS, safe_loads_with
+from ..pickles import fixed_class, safe_loads_with
 from .base import MICROSECONDS, Item, KeyStore, Rejected, Value
+from .compression import TooLarge, unpacked_by
 from .redis import RedisStore, dotted_name
 from .redis_answers import as_bytes
 from .redis_pipe import Command
@@ -27,7 +28,7 @@ class ClientRedisStore(RedisStore):
             self.expiry_step = MICROSECONDS  # the tuple holds whole seconds
         if self._herd and not trust_pickle:
             marker = next(base for base in type(cache.client).__mro__ if base.__name__ == "HerdClient").__module__
-            self._unpickle = safe_loads_with(SAFE_GLOBALS | {(marker, "Marker")})
+            self._unpickle = safe_loads_with({(marker, "Marker"): fixed_class("Marker")})
 
     def close(self) -> None:
         """Leave the pools open: all threads share them."""
@@ -57,7 +58,9 @@ class ClientRedisStore(RedisStore):
 
     def _decompressed(self, data: bytes) -> bytes:
         try:
-            return as_bytes(self.cache.client._compressor.decompress(data))
+            return unpacked_by(self.cache.client._compressor, data)
+        except TooLarge:
+            raise
         except Exception:  # short values are kept uncompressed, and only the attempt tells
             return data
 
@@ -96,6 +99,7 @@ class ClientRedisStore(RedisStore):
     def _plain(self, raw: bytes) -> Any:
         if self._pickles:
             return super().decode(raw)
+        self._decompressed(raw)  # with a bound, which the client's own way has not
         return self.cache.client.decode(raw)
 
     def decode(self, raw: bytes) -> Any:

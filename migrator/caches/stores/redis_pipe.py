@@ -11,7 +11,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
-from .redis_answers import Answers
+from .redis_answers import Answers, Malformed
 
 Command = tuple[bytes, ...]
 Found = TypeVar("Found")
@@ -51,21 +51,29 @@ class Runner:
         self._response_error: type[Exception] = library.ResponseError
         self._connection_error: type[Exception] = library.ConnectionError
         self._timeout_error: type[Exception] = library.TimeoutError
+        self._invalid_response: type[Exception] = library.InvalidResponse
 
     def scan(self, pattern: bytes, size: int) -> Iterator[list[bytes]]:
         """List the keys that match, some ``size`` at a time; a key may come more than once."""
         cursor, page = b"0", list[bytes]()
         while True:
             (answer,) = self.run([(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % max(size, 1000))])
-            if isinstance(answer, Exception):
-                raise answer
-            cursor, more = answer
+            cursor, more = self._listed(answer)
             page += more
             while len(page) >= size or (page and cursor == b"0"):
                 yield page[:size]
                 page = page[size:]
             if cursor == b"0":
                 return
+
+    def _listed(self, answer: Any) -> tuple[bytes, list[bytes]]:
+        """Return the cursor and the keys that SCAN answers with."""
+        if isinstance(answer, Exception):
+            raise answer
+        match answer:
+            case [bytes() as cursor, list() as keys] if all(type(key) is bytes for key in keys):
+                return cursor, keys
+        raise self._invalid_response(str(Malformed()))
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands, and return an answer for each."""
@@ -102,6 +110,9 @@ class Runner:
         try:
             connection.send_packed_command([buffer])
             return read(Answers(connection._sock.recv, self._error_maker(connection)))
+        except Malformed as error:
+            connection.disconnect()
+            raise self._invalid_response(str(error)) from error
         except TimeoutError as error:
             connection.disconnect()
             raise self._timeout_error(f"The server did not answer in time ({error})") from error

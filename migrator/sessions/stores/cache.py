@@ -13,7 +13,7 @@ from django.core.cache import caches
 from ...caches.keys import SESSION_KEY, KeySpace, key_space, unlisted_key_space
 from ...caches.pickles import UnsafePickle
 from ...caches.stores import open_store
-from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Share, reason_against
+from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Rejected, Share, reason_against
 from ..codec import Data, Unreadable, checked
 from ..engines import others_beginning_with
 from ..records import Problem, Session
@@ -174,7 +174,7 @@ class CacheStore(Store):
         raw = _bytes(session.payload)
         try:
             value = self.cache.decode(raw)
-        except UnsafePickle as error:
+        except (UnsafePickle, Rejected) as error:
             raise Problem("unsafe", str(error)) from None
         except Exception as error:
             raise Unreadable(f"the cache's serializer fails on it ({type(error).__name__})") from None

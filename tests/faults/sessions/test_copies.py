@@ -7,8 +7,12 @@ import json
 import os
 import pickle
 import random
+import socketserver
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +142,67 @@ def test_a_pickle_that_would_run_code_is_not_run(ready: Callable[..., None], tmp
     told = finished.out + finished.err + report.read_text()
     assert good not in told
     assert bad not in told
+
+
+def test_a_value_that_costs_more_than_its_length_keeps_no_other_back(ready: Callable[..., None]) -> None:
+    """Fifty bytes that ask for a number of a hundred million digits, a memo of gigabytes, a text of 100 MiB packed."""
+    packed = Place("cache", "client_zlib", "cache")
+    ready(CACHE, packed, ROWS)
+    good = {put(CACHE, {"good": n}) for n in range(5)}
+    client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
+    number = b"\x80\x04\x8c\x09fractions\x8c\x08Fraction\x93\x8c\x0b1e100000000\x85R."
+    for value in (number, b"\x80\x04Nr\xff\xff\xff\xff."):
+        client.set(f":1:{redis_key(new_key())}", value, ex=600)
+    finished = run(*TO_ROWS, "--format", "json")
+    assert_ended(finished, 4)
+    assert {problem["what"].split(" ", 2)[0] for problem in json.loads(finished.out)["problems"]} == {"its"}
+    good |= {put(packed, {"good": n}) for n in range(5)}
+    zeros = zlib.compress(pickle.dumps({"zeros": "0" * 100 * 1024**2}))
+    caches["client_zlib"].client.get_client().set(f":1:{redis_key(new_key())}", zeros, ex=600)  # type: ignore[attr-defined]
+    finished = run(*TO_ROWS[:2], "client_zlib", *TO_ROWS[3:], "--format", "json")
+    assert_ended(finished, 4)
+    assert [problem["what"] for problem in json.loads(finished.out)["problems"]] == [
+        "it would unpack into more than 64 MiB"
+    ]
+    assert set(held(ROWS)) == good
+
+
+@contextmanager
+def impostor(answers: dict[bytes, bytes]) -> Iterator[int]:
+    """Listen like a Redis that answers some commands otherwise; give the port."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while line := self.rfile.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    words.append(self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2])
+                self.wfile.write(answers.get(words[0].upper(), b"+OK\r\n"))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "scan",
+    [b"$-1\r\n", b"*2\r\n:0\r\n*0\r\n", b"$99999999999\r\nx", b"*1\r\n" * 200_000, b"HTTP/1.1 400\r\n\r\n"],
+    ids=["nothing", "number", "huge", "nested", "http"],
+)
+def test_a_server_that_does_not_answer_as_redis_does_stops_the_copy(scan: bytes, ready: Callable[..., None]) -> None:
+    ready(CACHE, ROWS)
+    put(ROWS, {"kept": True})
+    info = b"redis_version:7.0.0\r\nrole:master\r\n"
+    with impostor({b"INFO": b"$%d\r\n%b\r\n" % (len(info), info), b"SCAN": scan}) as port:
+        entry = {**caches.settings["redis"], "LOCATION": f"redis://127.0.0.1:{port}"}
+        with override_settings(CACHES={**caches.settings, "odd": entry}):
+            finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
+    assert_ended(finished, 1, "A server stopped the work (InvalidResponse: this server does not answer as Redis does")
+    assert len(held(ROWS)) == 1
 
 
 def test_a_pickle_that_would_run_code_is_moved_between_caches_unread(ready: Callable[..., None]) -> None:

@@ -163,7 +163,7 @@ class SQLite(Engine):
             return "this user may not write to the file"
         if path and not os.access(os.path.dirname(path), os.W_OK):
             return "this user may not write to its directory, where SQLite keeps a journal"
-        return None
+        return _why_shared(path)
 
     def join(self, source: Engine) -> None:
         # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
@@ -214,6 +214,8 @@ class SQLite(Engine):
         path = _path(self)
         if not path:
             return True
+        if reason := _why_shared(path):  # another run could have the lock of another name
+            raise Refused(f"{self.alias!r}: {reason}. Nothing was written. Remove the other names, or copy the file.")
         lock_path = f"{path}.migrator-lock"
         try:
             file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
@@ -321,6 +323,14 @@ def _text(data: bytes) -> str | Unreadable:
         return data.decode()
     except UnicodeDecodeError:
         return Unreadable(NO_UTF_8, data)
+
+
+def _why_shared(path: str) -> str | None:
+    """Say why nothing may be written to a file with several names (sqlite.org/howtocorrupt.html, 2.5)."""
+    names = os.stat(path).st_nlink if path else 1
+    if names < 2:
+        return None
+    return f"its file has {names} names (hard links), and SQLite keeps locks and journals by name"
 
 
 def _path(engine: Engine) -> str:

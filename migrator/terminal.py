@@ -1,0 +1,29 @@
+"""Text on its way to a terminal or a log: nothing that came out of a row acts on it.
+
+Keys, names of tables and servers' messages may hold whatever somebody once stored: an escape sequence that clears the
+screen or sets the window's title, a line break that forges a line of a report, a mark that turns the order of a line
+around. They are shown as escapes. Unicode Standard Annex 9 lists the marks for bidirectional text.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Controls of all kinds, ends of lines, marks of direction, and halves of characters that no stream can write.
+_ACTS = "\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_IN_A_LINE = re.compile(f"[\n{_ACTS}]")
+_IN_LINES = re.compile(f"[{_ACTS}]")
+
+
+def visible(text: str) -> str:
+    """Return text as one line, with every character that a terminal acts on escaped as Python writes it."""
+    return _IN_A_LINE.sub(_escape, text)
+
+
+def visible_lines(text: str) -> str:
+    """Return text of our own that may have several lines, with every other such character escaped."""
+    return _IN_LINES.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
