@@ -28,6 +28,8 @@ class KeySpace:
     tail: str
     make_key: Callable[[str], str]
     candidate: re.Pattern[str] | None = None
+    # What every raw key holds somewhere, where head and tail do not say enough.
+    within: str = ""
 
     def raw(self, key: str) -> str:
         """Spell the raw key of what follows the prefix."""
@@ -38,13 +40,17 @@ class KeySpace:
         stem, prefix, make_key = self._stem, self.prefix, self.make_key
         return [make_key(prefix + key) for key in keys] if stem is None else [stem + key for key in keys]
 
+    @property
+    def is_stock(self) -> bool:
+        """Whether Django's own key function spells the keys: prefix and version before each, and nothing else."""
+        cache = getattr(self.make_key, "__self__", None)
+        is_stock = type(cache).make_key is BaseCache.make_key if isinstance(cache, BaseCache) else False
+        return is_stock and getattr(cache, "key_func", None) is default_key_func
+
     @cached_property
     def _stem(self) -> str | None:
         """What Django's own key function puts before each key; None where another function spells them."""
-        cache = getattr(self.make_key, "__self__", None)
-        is_stock = type(cache).make_key is BaseCache.make_key if isinstance(cache, BaseCache) else False
-        is_plain = is_stock and getattr(cache, "key_func", None) is default_key_func
-        return self.make_key(self.prefix) if is_plain else None
+        return self.make_key(self.prefix) if self.is_stock else None
 
     def key(self, raw: str) -> str | None:
         """Return what follows the prefix in a raw key, None where the raw key is not one of ours."""
@@ -91,6 +97,26 @@ def key_space(
 def unlisted_key_space(make_key: Callable[[str], str], *, prefix: str = "", candidate: str | None = None) -> KeySpace:
     """Spell raw keys from given ones, for a cache whose own keys are never listed."""
     return KeySpace(prefix, "", "", make_key, re.compile(candidate) if candidate else None)
+
+
+class _Elsewhere(KeySpace):
+    """Raw keys that look like those of another space and are not of it; they stay raw."""
+
+    def keys(self, raws: Iterable[str]) -> list[str]:
+        return [raw for raw in raws if self._is_one(raw)]
+
+    def _is_one(self, raw: str) -> bool:
+        begin, end = raw.rfind(self.within) + len(self.within), len(raw) - len(self.tail)
+        if self.within not in raw or not raw.endswith(self.tail):
+            return False
+        key = raw[begin:end]
+        is_candidate = self.candidate is None or bool(self.candidate.fullmatch(key))
+        return is_candidate and self.make_key(self.within + key) != raw
+
+
+def elsewhere(space: KeySpace, candidate: re.Pattern[str]) -> KeySpace:
+    """Describe raw keys that hold the prefix of ``space`` under another head: of another version, prefix or tenant."""
+    return _Elsewhere("", "", space.tail, space.make_key, candidate, space.prefix)
 
 
 def escaped_glob(text: str) -> str:

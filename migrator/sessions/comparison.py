@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..caches.stores.base import digest
-from .records import MAX_PROBLEMS_LISTED, CopyOptions
+from .records import MAX_PROBLEMS_LISTED, CopyOptions, Hidden
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class VerifyResult:
     dest: str
     options: VerifyOptions
     comparison: Comparison
+    hidden: tuple[Hidden, ...] = ()
+    # What is to be said if the source turns out to have no session at all.
+    nothing_found: str = ""
 
 
 def counts(comparison: Comparison) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from ..progress import Progress
 from ..prompts import Prompter
 from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
-from .ends import key_regex_of, open_end
+from .ends import key_regex_of, open_end, settled
 from .guards import check_counts, check_options, check_places, check_room, check_sample
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
-from .records import CopyOptions, End, Tally
+from .records import CopyOptions, End, Hidden, Tally
 from .stores.base import Store
+from .unseen import hidden_in, is_site_place, nothing_found, site_place
 
 Show = Callable[["Plan"], object]
 
@@ -37,6 +38,9 @@ class Plan:
     notes: tuple[str, ...]
     options: CopyOptions
     has_given_keys: bool = False
+    hidden: tuple[Hidden, ...] = ()
+    # What is to be said if the source turns out to have no session at all.
+    nothing_found: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,14 @@ def copy_sessions(
     """
     # 1. open both ends  2. ask what could go wrong  3. show the plan  4. ask the person  5. pass after pass
     options, progress, prompter = options or CopyOptions(), progress or Progress(), prompter or Prompter()
+    source, dest = settled(source, dest)
     options = replace(options, key_regex=options.key_regex or key_regex_of(source, dest))
     with ExitStack() as stack:
         opened, target = (stack.enter_context(closing(open_end(end, options))) for end in (source, dest))
         plan = _planned(opened, target, options)
+        if not (is_site_place(source) or is_site_place(dest)):
+            kept = f"SESSION_ENGINE keeps the site's sessions {site_place()}, which is neither end of this copy"
+            plan = replace(plan, notes=(*plan.notes, kept))
         if show:
             show(plan)
         if options.dry_run:
@@ -99,11 +107,15 @@ def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
     check_options(options, dest)
     check_places(source, dest)
     in_source, in_dest = source.count(), dest.count()
-    check_counts(source, dest, in_source, in_dest)
+    hidden = hidden_in(source)
+    missing = "" if in_source else nothing_found(source)
+    if not hidden:
+        check_counts(source, dest, in_source, in_dest, missing)
     check_room(source, dest, options)
     check_sample(source, options)
     notes = [*source.notes(), *dest.notes(), *_notes(source, dest, options)]
-    return Plan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options, source.has_given_keys)
+    given = source.has_given_keys
+    return Plan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options, given, hidden, missing)
 
 
 def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:

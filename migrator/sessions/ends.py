@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.db import router
 
+from .. import conf
 from ..errors import UsageError
 from .engines import (
     cache_engine,
@@ -41,6 +44,46 @@ def open_end(end: End, options: CopyOptions) -> Store:
     if kind not in OPENERS:
         raise UsageError(f"{kind!r} is no kind of place: there are {', '.join(OPENERS)}.")
     return OPENERS[kind](end, options)
+
+
+def settled(source: End, dest: End) -> tuple[End, End]:
+    """Complete two ends from the settings.
+
+    A side of ``MIGRATOR["SESSIONS"]`` that an end names gives its engine and the cache before its table. Of two caches
+    the site's own engine has the sessions, ``cached_db`` included.
+    """
+    source, dest = _as_its_side(source), _as_its_side(dest)
+    if source.kind == dest.kind == "cache" and source.engine is None and dest.engine is None:
+        engine = settings.SESSION_ENGINE
+        if cache_prefix(engine_class(engine)) is not None:
+            return replace(source, engine=engine), replace(dest, engine=engine)
+    return source, dest
+
+
+def _as_its_side(end: End) -> End:
+    """Complete an end that one of the sides of ``MIGRATOR["SESSIONS"]`` is, and not the other as well."""
+    sessions = conf.load().SESSIONS
+    sides = [side for side in (sessions.OLD, sessions.NEW) if _is_side(end, side)] if sessions else []
+    if len(sides) != 1:
+        return end
+    return replace(end, engine=end.engine or sides[0].ENGINE, cache=end.cache or sides[0].CACHE)
+
+
+def _is_side(end: End, side: conf.SessionSide) -> bool:
+    engine = engine_class(side.ENGINE)
+    if end.engine is not None and engine_class(end.engine) is not engine:
+        return False
+    if end.kind == "cache":
+        is_cache = cache_prefix(engine) is not None and not keeps_rows(engine)
+        default = settings.SESSION_CACHE_ALIAS
+        return is_cache and (side.CACHE or default) == (end.alias or default)
+    if end.kind != "db" or not keeps_rows(engine):
+        return False
+    model = engine_model(engine)
+    if end.model is not None and end.model.lower() != model._meta.label_lower:
+        return False
+    default = router.db_for_write(model)
+    return (side.DATABASE or default) == (end.alias or default)
 
 
 def key_regex_of(*ends: End) -> str:

@@ -28,6 +28,11 @@ def check_options(options: CopyOptions, dest: Store) -> None:
     """Raise :exc:`UsageError` for options that cannot be right together."""
     if options.no_ttl == "keep" and not dest.keeps_forever:
         raise UsageError("--no-ttl keep needs a cache as destination: every row and every file has an expiry.")
+    if (options.manifest or options.catch_up) and not dest.can_list_keys:
+        raise Refused(
+            f"The keys of {dest.label()} cannot be listed, so that no pass could end there what the source has ended. "
+            "Copy without --manifest and --catch-up. Nothing was written."
+        )
     if options.after_switch and not options.manifest:
         raise UsageError(
             "--after-switch needs the --manifest FILE of the passes before: it tells whose sessions are whose."
@@ -46,12 +51,12 @@ def check_places(source: Store, dest: Store) -> None:
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
 
 
-def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None) -> None:
-    """Raise :exc:`Refused` for ends that look swapped."""
+def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None, missing: str) -> None:
+    """Raise :exc:`Refused` for ends that look swapped; ``missing`` says what was looked for in an empty source."""
     if in_source == 0 and in_dest:
         raise Refused(
             f"The source has no sessions and the destination has {in_dest:,}: are the two ends swapped? "
-            f"Source: {source.label()}. Destination: {dest.label()}."
+            f"Source: {source.label()}. Destination: {dest.label()}. {missing} Nothing was written."
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from ..report import Cell, Grid, Report, listed, plural
 from .comparison import VerifyResult, counts
 from .copy import CopyResult, Plan
-from .records import MAX_PROBLEMS_LISTED, Tally
+from .records import MAX_PROBLEMS_LISTED, Hidden, Tally
 
 WORDS = {
     "read": "read from the source",
@@ -47,10 +48,10 @@ def _counted(count: int | None) -> Cell:
 
 def copy_report(result: CopyResult) -> Report:
     """Tell what a copy did, or what it would do. Exit code 4 where a session was not moved that should have been."""
+    plan, total = result.plan, result.total
     if result.is_dry_run:
-        return Report("Dry run: nothing was written.", (), (), {**_document(result), "dry_run": True})
-    total = result.total
-    code = 4 if total.failures or result.evicted else 0
+        return _dry_run_report(result)
+    code = 4 if total.failures or result.evicted or plan.hidden else 3 if not total.read else 0
     rate = total.read / result.seconds if result.seconds else 0.0
     heading = f"Copied {plural(total.written, 'session')} in {result.seconds:.1f} s ({rate:,.0f} read in a second)"
     grids = [Grid("", ("sessions", "count"), tuple(_rows(total)))]
@@ -60,7 +61,29 @@ def copy_report(result: CopyResult) -> Report:
         if len(rows) == MAX_PROBLEMS_LISTED:
             title += f"; the first {MAX_PROBLEMS_LISTED:,}"
         grids.append(Grid(title, ("digest", "what"), rows))
+    grids += _unseen_grids(plan.hidden)
     return Report(heading, tuple(grids), tuple(_lines(result, code)), _document(result), code)
+
+
+def _dry_run_report(result: CopyResult) -> Report:
+    plan, done = result.plan, "Dry run: nothing was written."
+    document = {**_document(result), "dry_run": True}
+    if plan.hidden:
+        count = sum(found.count for found in plan.hidden)
+        lines = (done, *_unseen_lines(plan.hidden), f"{plural(count, 'session')} would be left out.")
+        return Report("", tuple(_unseen_grids(plan.hidden)), lines, document, 4)
+    if plan.in_source == 0:
+        return Report("", (), (done, plan.nothing_found), document, 3)
+    return Report(done, (), (), document)
+
+
+def _unseen_lines(hidden: Sequence[Hidden]) -> list[str]:
+    return [f"{found.reason}." for found in hidden]
+
+
+def _unseen_grids(hidden: Sequence[Hidden]) -> list[Grid]:
+    rows = tuple((key, "left out") for found in hidden for key in found.digests)[:MAX_PROBLEMS_LISTED]
+    return [Grid("Left out, by the digest of the key", ("digest", "what"), rows)] if rows else []
 
 
 def _rows(total: Tally) -> list[tuple[Cell, ...]]:
@@ -80,11 +103,15 @@ def _lines(result: CopyResult, code: int) -> list[str]:
             f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
             "give it more memory, and copy again."
         )
-    if code == 0:
+    lines += _unseen_lines(result.plan.hidden)
+    if code == 3:
+        limits = " Its keys would have to begin as --match says." if result.plan.options.match else ""
+        lines.append(result.plan.nothing_found or f"No session was read.{limits}")
+    elif code == 0:
         lines.append(f"Every session that {_conditions(result.total)} is in the destination.")
-    elif result.total.failures:
+    elif missed := result.total.failures + sum(found.count for found in result.plan.hidden):
         others = "" if result.evicted else f"; each other one that {_conditions(result.total)} is in the destination"
-        lines.append(f"{plural(result.total.failures, 'session')} could not be moved{others}.")
+        lines.append(f"{plural(missed, 'session')} could not be moved{others}.")
     return lines
 
 
@@ -131,15 +158,21 @@ def _document(result: CopyResult) -> dict[str, Any]:
         "evicted": result.evicted,
         "total": counts(result.total),
         "losses": dict(result.total.losses),
+        "hidden": _hidden_document(result.plan.hidden),
         "passes": [counts(tally) for tally in result.passes],
         "problems": [{"digest": key, "what": why} for key, why in result.total.problems],
     }
 
 
+def _hidden_document(hidden: Sequence[Hidden]) -> list[dict[str, Any]]:
+    return [{"sessions": found.count, "why": found.reason, "digests": list(found.digests)} for found in hidden]
+
+
 def comparison_report(result: VerifyResult) -> Report:
     """Tell what a comparison found: exit code 3 for differences, 4 where something could not be compared."""
     found, options = result.comparison, result.options
-    code = 3 if found.found else 4 if found.unreadable else 0
+    nothing = not (found.compared or found.found or found.unreadable or result.hidden)
+    code = 3 if found.found or nothing else 4 if found.unreadable or result.hidden else 0
     rows: list[tuple[Cell, ...]] = [
         ("in the source", found.in_source),
         ("in the destination", found.in_dest),
@@ -156,6 +189,7 @@ def comparison_report(result: VerifyResult) -> Report:
     if found.differences:
         title = "Sessions by the digest of their key (SHA-256, 16 digits)"
         grids.append(Grid(title, ("digest", "what"), tuple(found.differences)))
+    grids += _unseen_grids(result.hidden)
     heading = f"Compared {plural(found.compared, 'session')} in {found.seconds:.1f} s\n{result.source}\n{result.dest}"
     return Report(heading, tuple(grids), tuple(_verdict(result, code)), _comparison_document(result), code)
 
@@ -167,10 +201,14 @@ def _verdict(result: VerifyResult, code: int) -> list[str]:
         lines.append("A sample was compared: a single difference outside of it is not seen.")
     if options.mode == "quick":
         lines.append("Existence and expiry were compared, not the data: --mode full does.")
-    if code == 3:
+    lines += _unseen_lines(result.hidden)
+    if code == 3 and not found.found:
+        lines.append(f"Nothing was compared. {result.nothing_found}")
+    elif code == 3:
         lines.append(f"{plural(found.found, 'session')} differ." if found.found > 1 else "1 session differs.")
     elif code == 4:
-        lines.append(f"{plural(found.unreadable, 'session')} could not be compared; nothing else differs.")
+        count = found.unreadable + sum(part.count for part in result.hidden)
+        lines.append(f"{plural(count, 'session')} could not be compared; nothing else differs.")
     else:
         lines.append("No difference was found.")
     return lines
@@ -184,4 +222,5 @@ def _comparison_document(result: VerifyResult) -> dict[str, Any]:
         "options": asdict(result.options),
         "counts": counts(result.comparison),
         "differences": [{"digest": key, "what": what} for key, what in result.comparison.differences],
+        "hidden": _hidden_document(result.hidden),
     }

@@ -16,6 +16,7 @@ from .guards import check_places
 from .manifest import Manifest
 from .pages import PageCopier
 from .records import CopyOptions, End, Session, Tally
+from .stores.base import pages_of
 from .writer import WriterThread
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def copy_share_afresh(
 def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifest, check: Check) -> Tally:
     """End in the destination what this copy wrote there, nobody has changed since, and the source has ended."""
     tally = Tally()
-    for keys in dest.keys(options.chunk_size):
+    for keys in _all_keys(dest, options.chunk_size):
         noted = manifest.lookup(keys)
         still = source.present(list(noted))
         gone = [key for key in noted if key not in still]
@@ -159,6 +160,12 @@ def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifes
         manifest.forget(gone)
         check()
     return tally
+
+
+def _all_keys(store: Store, size: int) -> Iterator[list[str]]:
+    """List the keys of a place, then those that do not look like its engine's: a table may have brought such."""
+    yield from store.keys(size)
+    yield from pages_of(sorted(store.hidden), size)
 
 
 def identity_of(source: Store, dest: Store) -> str:

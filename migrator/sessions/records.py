@@ -36,6 +36,15 @@ class Problem(Exception):
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """Sessions that a place holds and does not list: how many, why with the way out, and digests of some keys."""
+
+    count: int
+    reason: str
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class End:
     """One end of a copy: a kind (``cache``, ``db`` or ``file``), an alias, and how sessions are kept there.
 

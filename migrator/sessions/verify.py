@@ -18,9 +18,10 @@ from ..workers import Work, can_fork, run_side_by_side
 from .ahead import read_ahead
 from .codec import Unreadable
 from .comparison import Comparison, VerifyOptions, VerifyResult
-from .ends import key_regex_of, open_end
+from .ends import key_regex_of, open_end, settled
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
+from .unseen import hidden_in, nothing_found
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -41,6 +42,7 @@ def verify_sessions(
     Raises what opening the ends raises, and :exc:`Refused` for one place given twice.
     """
     options, progress = options or VerifyOptions(), progress or Progress()
+    source, dest = settled(source, dest)
     options = replace(options, key_regex=options.key_regex or key_regex_of(source, dest))
     with ExitStack() as stack:
         opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in (source, dest))
@@ -54,7 +56,9 @@ def verify_sessions(
         for part in _parts(source, dest, opened, target, options, comparison.in_source, task.advance, check):
             comparison.add(part)
         comparison.seconds = time.monotonic() - started
-        return VerifyResult(opened.label(), target.label(), options, comparison)
+        hidden = (*hidden_in(opened), *hidden_in(target))
+        missing = "" if comparison.in_source else nothing_found(opened)
+        return VerifyResult(opened.label(), target.label(), options, comparison, hidden, missing)
 
 
 def _parts(

@@ -51,9 +51,9 @@ def lines(*passes: Tally, evicted: int = 0, given: bool = False, **options: Any)
                 "is in the destination."
             ],
         ),
-        (lines(Tally(written=5), Tally(), catch_up=3), ["Changes made by each pass: 5, 0.", ALL]),
+        (lines(Tally(read=5, written=5), Tally(), catch_up=3), ["Changes made by each pass: 5, 0.", ALL]),
         (
-            lines(Tally(written=5), Tally(refreshed=2), catch_up=1),
+            lines(Tally(read=5, written=5), Tally(refreshed=2), catch_up=1),
             [
                 "Changes made by each pass: 5, 2.",
                 "The last pass still made 2 changes, so that more may have changed since: run it again, or raise "

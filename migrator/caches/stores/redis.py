@@ -133,7 +133,8 @@ class RedisStore(KeyStore):
         pattern = escaped_glob(space.head)
         if first := share.beginning():
             pattern += f"[{first}]"
-        pattern += "*" + escaped_glob(space.tail)
+        pattern += f"*{escaped_glob(space.within)}*" if space.within else "*"
+        pattern += escaped_glob(space.tail)
         for client in self._clients():
             for batch in runner(client).scan(pattern.encode("utf-8", "surrogateescape"), size):
                 keys = space.keys([raw.decode("utf-8", "surrogateescape") for raw in batch])

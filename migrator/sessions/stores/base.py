@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...caches.stores.base import WHOLE, Share
 from ...errors import Refused, UsageError
-from ..codec import Codec, Data, codec_for
-from ..records import Session
+from ..codec import Codec, Data, Unreadable, codec_for
+from ..records import Problem, Session
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -162,6 +162,20 @@ class Store:
     def remember(self, data: Data, session: Session, saved_at: int) -> dict[str, Any] | None:
         """Return what this place wants to know beside the data, from a session of another place."""
         return None
+
+    def may_be_session(self, session: Session) -> bool:
+        """Whether something under a key of another shape is a session all the same."""
+        try:
+            self.load(session)
+        except Unreadable:
+            return not self.keeps_text  # whatever lies beside files of sessions is not signed
+        except Problem as problem:
+            return problem.count != "foreign"
+        return True
+
+    def pattern_text(self) -> str:
+        """Say what keys have to look like to be listed here, after the word key; nothing if any will do."""
+        return ""
 
     def takes_verbatim(self, other: Store) -> bool:
         """Tell whether payloads of another place can be written here as they are."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.core.cache import caches
 
-from ...caches.keys import SESSION_KEY, KeySpace, key_space, unlisted_key_space
+from ...caches.keys import SESSION_KEY, KeySpace, elsewhere, key_space, unlisted_key_space
 from ...caches.pickles import UnsafePickle
 from ...caches.stores import open_store
 from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Rejected, Share, reason_against
+from ...errors import Refused
 from ..codec import Data, Unreadable, checked
 from ..engines import others_beginning_with
 from ..records import Problem, Session
@@ -48,6 +49,8 @@ class CacheStore(Store):
         self._trust_pickle = trust_pickle
         self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
         self._pattern = re.compile(key_regex)
+        self._prefix = prefix
+        self._unlisted: Refused | None = None
         self.can_list_keys = self.cache.can_list_keys
         self.has_size_limit = self.cache.has_size_limit
         self.can_share = self.cache.can_share
@@ -62,7 +65,10 @@ class CacheStore(Store):
     def _key_space(self, prefix: str, is_listed: bool) -> KeySpace:
         make_key = self.cache.cache.make_key
         if is_listed and self.can_list_keys and self._keys_from is None:
-            return key_space(make_key, alias=self.alias, prefix=prefix)
+            try:
+                return key_space(make_key, alias=self.alias, prefix=prefix)
+            except Refused as error:  # it still takes sessions, and reads those whose keys are given
+                self._unlisted, self.can_list_keys = error, False
         return unlisted_key_space(make_key, prefix=prefix)
 
     def close(self) -> None:
@@ -109,7 +115,8 @@ class CacheStore(Store):
     def count(self) -> int | None:
         if not self.can_list_keys and self._keys_from is None:
             return None
-        return sum(len(page) for page in self.keys(10_000))
+        pages = self.keys(10_000)
+        return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
 
     # Sessions
 
@@ -119,8 +126,10 @@ class CacheStore(Store):
                 if found := self._sessions_among(page):
                     yield found
             return
+        if self._unlisted:
+            raise self._unlisted
         for page in self.given_keys(size, share):
-            yield [key for key in page if self._pattern.fullmatch(key)]
+            yield self._sessions_among(page)
 
     def _sessions_among(self, listed: Sequence[str]) -> list[str]:
         """Return the listed keys that are a session's; remember those that only begin as one does."""
@@ -129,6 +138,41 @@ class CacheStore(Store):
             left = set(listed).difference(found)
             self.hidden.update(key for key in left if not key.startswith(self._others))
         return [key for key in found if not key.startswith(self._others)] if self._may_be_others else found
+
+    def pattern_text(self) -> str:
+        return f" that ends like {self._pattern.pattern}"
+
+    @property
+    def has_own_key_function(self) -> bool:
+        """Whether raw keys may depend on more than KEY_PREFIX and VERSION, such as a tenant."""
+        return not self._space.is_stock
+
+    def under_other_heads(self) -> set[str]:
+        """List raw keys like those of this engine's sessions that the cache's key function does not give here.
+
+        Those of other caches of CACHES are left out. A cache whose keys are not listed gives none.
+        """
+        if not self.can_list_keys or self._keys_from is not None or not self._prefix:
+            return set()
+        space = elsewhere(self._space, self._pattern)
+        found = {raw for page in self.cache.list_keys(space, 10_000) for raw in page}
+        return found.difference(*(self._raws_of(alias, found) for alias in caches.settings if alias != self.alias))
+
+    def _raws_of(self, alias: str, raws: Iterable[str]) -> set[str]:
+        """Return those of ``raws`` that are keys of the cache ``alias``."""
+        try:
+            make_key = caches[alias].make_key
+            return {raw for raw in raws if make_key(self._prefix + self._key_in(raw)) == raw}
+        except Exception:  # an alias of its own mistakes, which are not the subject here
+            return set()
+
+    def _key_in(self, raw: str) -> str:
+        end = len(raw) - len(self._space.tail)
+        return raw[raw.rindex(self._prefix) + len(self._prefix) : end]
+
+    def head_of(self, raw: str) -> str:
+        """Return a raw key without the key of its session, which is secret."""
+        return raw[: raw.rindex(self._prefix) + len(self._prefix)]
 
     def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
         for page in self.keys(size, share):

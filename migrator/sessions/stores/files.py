@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 
 from ...caches.keys import SESSION_KEY
 from ...caches.stores.base import WHOLE, Share, now
@@ -51,6 +52,9 @@ class FileStore(Store):
     def refusal(self) -> str | None:
         return None if os.access(self._directory, os.W_OK) else "it cannot be written"
 
+    def pattern_text(self) -> str:
+        return f" that ends like {self._pattern.pattern}"
+
     def _path(self, key: str) -> Path:
         return self._directory / f"{self._prefix}{key}"
 
@@ -69,8 +73,16 @@ class FileStore(Store):
                     continue
                 if self._pattern.fullmatch(key):
                     yield key
-                elif not key.startswith(_IN_PROGRESS):
+                elif not key.startswith(_IN_PROGRESS) and self._is_taken(key):
                     self.hidden.add(key)
+
+    def _is_taken(self, key: str) -> bool:
+        """Whether the engine would read such a key at all; others are another site's, or no sessions."""
+        try:
+            self.engine._key_to_file(key)  # type: ignore[attr-defined]
+        except SuspiciousOperation:
+            return False
+        return True
 
     def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
         for page in self.keys(size, share):
@@ -86,7 +98,7 @@ class FileStore(Store):
         return found
 
     def _read(self, key: str) -> Session | None:
-        if not self._pattern.fullmatch(key):
+        if not self._pattern.fullmatch(key) and key not in self.hidden:
             return None
         try:
             with self._path(key).open(encoding="ascii", errors="replace") as file:
