@@ -12,3 +12,6 @@ class MigratorConfig(AppConfig):
         from .caches import checks as cache_checks  # noqa: F401  (likewise)
         from .sessions import apart, jumps  # noqa: F401  (likewise)
         from .sessions import checks as session_checks  # noqa: F401  (likewise)
+        from .sessions.transition.model_ends import listen
+
+        listen()

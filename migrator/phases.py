@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import logging
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+logger = logging.getLogger("migrator.phases")
+
 # The finest share of a roll-out: a hundredth of one per cent.
 _BUCKETS = 10_000
+# How often it is logged that a setting gives no value.
+_COMPLAIN_SECONDS = 60.0
+T = TypeVar("T")
 
 
 class Phase(enum.StrEnum):
@@ -88,6 +95,53 @@ def percentage_reader(setting: object, *, name: str) -> Callable[[], float]:
     return read
 
 
+def steady_phase_reader(setting: object, *, name: str) -> Callable[[], Phase]:
+    """Return a function that tells the phase as :func:`phase_reader` does, for use by requests.
+
+    Where a callable or a dotted path fails or gives nonsense, it keeps the last good value of this process and logs
+    that. Where there was none yet, the function raises :exc:`ImproperlyConfigured`: no phase would be safe.
+    """
+    return _steady(phase_reader(setting, name=name), setting, name)
+
+
+def steady_percentage_reader(setting: object, *, name: str) -> Callable[[], float]:
+    """Return a function that tells the share of a roll-out as :func:`percentage_reader` does, for use by requests.
+
+    Where a callable or a dotted path fails or gives nonsense, it keeps the last good value of this process and logs
+    that. Where there was none yet, the share is 0, which other workers may be ahead of.
+    """
+    return _steady(percentage_reader(setting, name=name), setting, name, 0.0)
+
+
+_last_good: dict[tuple[str, Any], Any] = {}
+_complained: dict[str, float] = {}
+
+
+def _steady(read: Callable[[], T], setting: Any, name: str, otherwise: T | None = None) -> Callable[[], T]:
+    if not callable(setting) and not (isinstance(setting, str) and "." in setting):
+        return read  # a constant: what is wrong with it is wrong for good
+
+    def read_or_keep() -> T:
+        try:
+            found = read()
+        except ImproperlyConfigured as error:
+            kept: T | None = _last_good.get((name, setting), otherwise)
+            if kept is None:
+                raise
+            _complain(name, f"{error} The last good value is kept: {kept}.")
+            return kept
+        _last_good[name, setting] = found
+        return found
+
+    return read_or_keep
+
+
+def _complain(name: str, text: str) -> None:
+    if time.monotonic() - _complained.get(name, -_COMPLAIN_SECONDS) >= _COMPLAIN_SECONDS:
+        _complained[name] = time.monotonic()
+        logger.error("%s", text)
+
+
 def is_rolled_out(key: str, percentage: float) -> bool:
     """Tell whether a key is among the first ``percentage`` per cent; every worker gives the same answer.
 
@@ -104,4 +158,10 @@ def _present(setting: object, *, constants: frozenset[str], name: str) -> Any:
             setting = import_string(setting)
         except ImportError as error:
             raise ImproperlyConfigured(f"{name} is {setting!r}, which cannot be imported: {error}.") from error
-    return setting() if callable(setting) else setting
+    if not callable(setting):
+        return setting
+    try:
+        return setting()
+    except Exception as error:
+        # The message of an error may tell how a store of flags is reached.
+        raise ImproperlyConfigured(f"{name} fails with {type(error).__name__} when it is called.") from error

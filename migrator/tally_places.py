@@ -21,7 +21,7 @@ from django.utils.functional import cached_property
 from .phases import Phase
 from .silence import heard
 
-EVENTS = ("hit_old", "hit_new", "fallback", "promoted", "miss", "shadow_error", "repaired", "changed")
+EVENTS = ("hit_old", "hit_new", "fallback", "promoted", "miss", "shadow_error", "repaired", "changed", "unreadable")
 
 Sums = Counter[tuple[Phase, str]]
 

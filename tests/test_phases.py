@@ -8,7 +8,15 @@ from types import ModuleType
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from migrator.phases import Phase, is_rolled_out, percentage_reader, phase_reader
+from migrator import phases
+from migrator.phases import (
+    Phase,
+    is_rolled_out,
+    percentage_reader,
+    phase_reader,
+    steady_percentage_reader,
+    steady_phase_reader,
+)
 
 
 @pytest.fixture
@@ -81,3 +89,46 @@ def test_rolls_out_to_about_the_share_asked_for_and_never_takes_a_key_back() -> 
     assert len(rolled_out[-1]) == len(keys)
     # Every process, on every machine, and after every restart.
     assert [is_rolled_out("0123456789abcdefghijklmnopqrstuv", share) for share in (21, 22)] == [False, True]
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "_last_good", {})
+    monkeypatch.setattr(phases, "_complained", {})
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("nonsense", ["7", 101, -1, None, True, "newer", ConnectionError("redis://:secret@host")])
+def test_keeps_the_last_good_value_while_a_flag_gives_none(
+    nonsense: object, flags: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flag() -> object:
+        if isinstance(flags.value, Exception):
+            raise flags.value
+        return flags.value
+
+    for reader, good, name in (
+        (steady_phase_reader, "dual_old", "PHASE"),
+        (steady_percentage_reader, 12.5, "ROLLOUT"),
+    ):
+        caplog.clear()
+        flags.value = good  # type: ignore[attr-defined]
+        reader(flag, name=name)()
+        flags.value = nonsense  # type: ignore[attr-defined]
+
+        assert [reader(flag, name=name)() for _ in range(3)] == [good] * 3
+        (record,) = caplog.records
+        assert record.getMessage().startswith(name)
+        assert record.getMessage().endswith(f"The last good value is kept: {good}.")
+        assert "secret" not in caplog.text
+        flags.value = good  # type: ignore[attr-defined]
+        assert reader(flag, name=name)() == good
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_without_a_last_good_value_nothing_is_rolled_out_and_no_phase_is_guessed() -> None:
+    assert steady_percentage_reader(lambda: "7", name="ROLLOUT")() == 0
+    with pytest.raises(ImproperlyConfigured):
+        steady_phase_reader(lambda: "newer", name="PHASE")()
+    with pytest.raises(ImproperlyConfigured):
+        steady_percentage_reader(101, name="ROLLOUT")()

@@ -18,12 +18,12 @@ from ..caches.stores import REFUSALS, STORES
 from ..errors import Refused
 from ..phases import Phase, percentage_reader, phase_reader
 from ..silence import is_silent
+from .engines import TRANSITION as ENGINE
 from .engines import cache_prefix
 from .tallying import place_of_tally
 from .transition.places import one_place, shared_cache
 from .transition.sides import Side
 
-ENGINE = "migrator.sessions.transition"
 _PHASE, _ROLLOUT = "MIGRATOR['SESSIONS']['PHASE']", "MIGRATOR['SESSIONS']['ROLLOUT']"
 _FILES = "django.core.cache.backends.filebased.FileBasedCache"
 
@@ -95,6 +95,13 @@ def _check_sides(setting: conf.Sessions) -> Iterator[CheckMessage]:
             yield Error(str(error), hint="Any engine with a store on the server will do.", id="migrator.E034")
             continue
         sides.append(side)
+        if side.is_elsewhere:
+            yield Warning(
+                f"{given.ENGINE} keeps the sessions of OLD in no cache of CACHES, no table and no files: they cannot "
+                "be listed, and so not copied.",
+                hint="Stay in dual_new until all sessions have been seen or have expired.",
+                id="migrator.W031",
+            )
         yield from _check_cache(side)
     if len(sides) == 2:
         yield from _check_pair(*sides)

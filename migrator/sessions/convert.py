@@ -83,7 +83,7 @@ class Converter:
 
     def _dump(self, session: Session, data: Data, expires: int | None, saved: int, tally: Tally) -> str | bytes:
         try:
-            payload, survives = self._dest.dump(data, expires, saved)
+            payload, survives = self._dest.dump(data, expires, saved, key=session.key)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise Problem("unfit", f"the destination's serializer does not hold it: {_without_values(error)}") from None
         except Unreadable:

@@ -27,6 +27,7 @@ from .layouts import STOCK_MODEL, session_layout
 from .records import CopyOptions, End
 from .stores.base import Store
 from .stores.cache import CacheStore
+from .stores.engine import EngineStore
 from .stores.files import FileStore
 from .stores.table import TableStore
 
@@ -34,7 +35,7 @@ OPENERS: dict[str, Callable[[End, CopyOptions], Store]] = {}
 
 
 def open_end(end: End, options: CopyOptions) -> Store:
-    """Open an end: a cache, a table, or files where its engine keeps files.
+    """Open an end: a cache, a table, files where its engine keeps files, or what only its engine knows.
 
     Raises :exc:`UsageError` for names that do not exist, :exc:`Refused` for places that cannot be copied.
     """
@@ -94,6 +95,8 @@ def key_regex_of(*ends: End) -> str:
 def _engine_at(end: End) -> Any:
     if end.kind == "file" or (end.engine and keeps_files(engine_class(end.engine))):
         return engine_class(end.engine or "file")
+    if end.kind == "engine":
+        return engine_class(end.engine or settings.SESSION_ENGINE)
     if end.kind == "cache":
         return cache_engine(end.engine)
     return table_engine(end.engine, session_layout(end.model or _model_name(end.engine)).model)
@@ -143,4 +146,8 @@ def _open_files(end: End, options: CopyOptions) -> Store:
     return FileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)
 
 
-OPENERS |= {"cache": _open_cache, "db": _open_table, "file": _open_files}
+def _open_engine(end: End, options: CopyOptions) -> Store:
+    return EngineStore(engine=instance(engine_class(end.engine or settings.SESSION_ENGINE)), keys_from=end.keys_from)
+
+
+OPENERS |= {"cache": _open_cache, "db": _open_table, "file": _open_files, "engine": _open_engine}

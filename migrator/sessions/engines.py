@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.contrib.sessions.backends.file import SessionStore as FileEngine
+from django.db.models import Model
 
 from ..caches.keys import SESSION_KEY
 from ..errors import Refused, UsageError
@@ -17,6 +18,8 @@ from ..errors import Refused, UsageError
 # Every key that a cookie can bring and Django would load.
 LONGEST_KEY = 128
 ANY_KEY = rf"[!-~]{{8,{LONGEST_KEY}}}"
+# The engine that keeps the two sides of a transition, and is neither.
+TRANSITION = "migrator.sessions.transition"
 # So many keys of an engine show which characters it uses.
 _SAMPLE = 64
 _CLASSES = ("a-z", "A-Z", "0-9")
@@ -48,7 +51,26 @@ def keeps_files(engine: Any) -> bool:
 
 def keeps_rows(engine: Any) -> bool:
     """Tell whether an engine keeps its sessions in a table, with a cache before it or not."""
-    return issubclass(engine, DatabaseEngine) or not (keeps_files(engine) or cache_prefix(engine))
+    if issubclass(engine, DatabaseEngine):
+        return True
+    if keeps_files(engine) or cache_prefix(engine) is not None:
+        return False
+    model = engine_model(engine)
+    return isinstance(model, type) and issubclass(model, Model)
+
+
+def keeps_elsewhere(engine: Any) -> bool:
+    """Tell whether an engine keeps its sessions in no cache of CACHES, no table and no files, so that only it knows."""
+    return not (keeps_rows(engine) or keeps_files(engine) or cache_prefix(engine) is not None)
+
+
+def _refuse_elsewhere(name: str, engine: Any) -> None:
+    if keeps_elsewhere(engine):
+        raise Refused(
+            f"The engine {name!r} keeps its sessions in no cache of CACHES, no table and no files, so they cannot be "
+            "listed and copied. Name it as OLD in MIGRATOR['SESSIONS']: in the phase dual_new each session is moved by "
+            "the engine when somebody comes back with it."
+        )
 
 
 def cache_prefix(engine: Any) -> str | None:
@@ -66,8 +88,14 @@ def key_shape(*engines: Any) -> str:
     return "|".join(dict.fromkeys(_key_shape(engine) for engine in engines)) or SESSION_KEY
 
 
+def makes_stock_keys(engine: Any) -> bool:
+    """Tell whether an engine makes its session keys as Django does."""
+    stock: Any = SessionBase
+    return bool(engine._get_new_session_key is stock._get_new_session_key)
+
+
 def _key_shape(engine: Any) -> str:
-    if engine._get_new_session_key is SessionBase._get_new_session_key:  # type: ignore[attr-defined]
+    if makes_stock_keys(engine):
         return SESSION_KEY
     alone = type(engine.__name__, (engine,), {"exists": lambda self, session_key: False})
     try:
@@ -105,6 +133,7 @@ def cache_engine(name: str | None) -> Any:
         if cache_prefix(engine_class(name)) is None or keeps_rows(engine_class(name)):
             name = "cache"
     engine = engine_class(name)
+    _refuse_elsewhere(name, engine)
     if cache_prefix(engine) is None:
         raise UsageError(f"The engine {name!r} keeps no sessions in a cache.")
     return engine
@@ -117,6 +146,7 @@ def table_engine(name: str | None, model: Any) -> Any:
     """
     if name is not None:
         engine = engine_class(name)
+        _refuse_elsewhere(name, engine)
         if not keeps_rows(engine):
             raise UsageError(f"The engine {name!r} keeps no sessions in a table.")
         return engine

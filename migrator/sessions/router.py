@@ -10,7 +10,7 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, router
 
 from .. import conf
-from ..phases import Phase, phase_reader
+from ..phases import Phase, steady_phase_reader
 from .engines import engine_class, engine_model, keeps_rows
 
 
@@ -62,7 +62,7 @@ def _database(model: Any) -> str | None:
 
 
 def _phase(change: conf.Sessions) -> Phase:
-    return phase_reader(change.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")()
+    return steady_phase_reader(change.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")()
 
 
 @functools.cache

@@ -29,6 +29,7 @@ EVENT_WORDS = {
     "shadow_error": "errors of the store that only follows",
     "repaired": "brought into line again",
     "changed": "changed by JSON in the store that only follows",
+    "unreadable": "not readable as a session",
 }
 
 

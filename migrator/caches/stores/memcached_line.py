@@ -45,7 +45,7 @@ class Line:
             else:
                 self._socket = socket.create_connection(address, timeout=TIMEOUT)
         except OSError as error:
-            raise Refused(f"memcached at {self.name} does not answer ({error.strerror or error}).") from None
+            raise Refused(f"memcached at {self.name} does not answer ({error.strerror or error}).") from error
         self._reader = self._socket.makefile("rb", buffering=1 << 18)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
         if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
             raise Refused(
                 f"The cache {alias!r} does not answer ({type(error).__name__}); look at its LOCATION and at the server."
-            ) from None
+            ) from error
         return {}  # INFO is forbidden to some users; everything older servers know works then
     if "redis_version" in info:
         return dict(info)

@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from ...phases import Phase, phase_reader
+from ...phases import Phase, steady_phase_reader
 from ...tally import Tally, tally_for_cache
 from . import configuration
 from .dual_new import DualNew
@@ -230,7 +230,7 @@ class TransitionCache(BaseCache):
 
 def _phase_of(setting: Any, name: str) -> Any:
     """Return what tells the phase; a constant is read once."""
-    read = phase_reader(setting, name=f"CACHES[{name!r}]['PHASE']")
+    read = steady_phase_reader(setting, name=f"CACHES[{name!r}]['PHASE']")
     if isinstance(setting, str) and setting in list(Phase):
         phase = read()
         return lambda: phase

@@ -155,8 +155,11 @@ class Store:
         """Read a payload; raise :exc:`migrator.sessions.codec.Unreadable` and its like where it cannot be."""
         return self.codec.decode(str(session.payload))
 
-    def dump(self, data: Data, expires: int | None, saved_at: int) -> tuple[str | bytes, bool]:
-        """Spell data for this place; tell whether it will be read back equal."""
+    def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
+        """Spell data for this place; tell whether it will be read back equal.
+
+        ``key`` is the session's, which some engines put into what they keep.
+        """
         return self.codec.encode_checked(data, saved_at)
 
     def remember(self, data: Data, session: Session, saved_at: int) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from ..codec import Data, Unreadable, checked
 from ..engines import others_beginning_with
 from ..records import Problem, Session
 from .base import Store
+from .own_values import PROBE_KEY, own_values
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -48,6 +49,7 @@ class CacheStore(Store):
         self.alias = alias
         self._trust_pickle = trust_pickle
         self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
+        self._own = own_values(type(engine))
         self._pattern = re.compile(key_regex)
         self._prefix = prefix
         self._unlisted: Refused | None = None
@@ -222,17 +224,24 @@ class CacheStore(Store):
             raise Problem("unsafe", str(error)) from None
         except Exception as error:
             raise Unreadable(f"the cache's serializer fails on it ({type(error).__name__})") from None
+        if self._own:
+            return self._own.read(session.key, value)
         try:
             return checked(value)
         except Unreadable as error:
             raise Problem("foreign", str(error)) from None
 
-    def dump(self, data: Data, expires: int | None, saved_at: int) -> tuple[str | bytes, bool]:
+    def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
+        if self._own:
+            raw = self.cache.encode(self._own.value(key or PROBE_KEY, data), expires)
+            return raw, self._own.read(key or PROBE_KEY, self.cache.decode(raw)) == data
         raw = self.cache.encode(data, expires)
         return raw, self.cache.has_exact_values or self.cache.decode(raw) == data
 
     def takes_verbatim(self, other: Store) -> bool:
-        return isinstance(other, CacheStore) and self.cache.takes_verbatim(other.cache)
+        if not isinstance(other, CacheStore) or not self.cache.takes_verbatim(other.cache):
+            return False
+        return self._own == other._own
 
     def fits(self, session: Session) -> str | None:
         return self.cache.fits(self._space, _item(session))

@@ -22,6 +22,7 @@ from ...silence import heard
 from ..engines import cache_prefix, keeps_rows
 
 Data = dict[str, Any]
+PAGE = 1000
 _PLAIN_TABLE = "user_sessions.backends.db"
 
 
@@ -134,7 +135,10 @@ class Rows(SessionBase):
 
     @classmethod
     def clear_expired(cls) -> None:
-        cls._tied_rows().filter(expire_date__lt=timezone.now()).delete()
+        expired = cls._tied_rows().filter(expire_date__lt=timezone.now())
+        # In pages: as deletions are listened to, Django reads each row first.
+        while keys := list(expired.values_list("pk", flat=True)[:PAGE]):
+            expired.filter(pk__in=keys).delete()
 
     @classmethod
     async def aclear_expired(cls) -> None:

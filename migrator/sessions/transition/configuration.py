@@ -13,7 +13,7 @@ from django.core.signals import setting_changed
 
 from ... import conf
 from ...caches.stores.base import digest
-from ...phases import Phase, is_rolled_out, percentage_reader, phase_reader
+from ...phases import Phase, is_rolled_out, steady_percentage_reader, steady_phase_reader
 from ..tallying import tally_for_sessions
 from .following import Follower
 from .places import one_place
@@ -29,8 +29,8 @@ class Transition:
         self.old, self.new = Side("OLD", setting.OLD), Side("NEW", setting.NEW)
         if problem := one_place(self.old, self.new):
             raise ImproperlyConfigured(problem)
-        self._read_phase = phase_reader(setting.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")
-        self._read_share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
+        self._read_phase = steady_phase_reader(setting.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")
+        self._read_share = steady_percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
         self._forth = Follower(self.old, self.new, tell_change=self._tell_change)
         self._back = Follower(self.new, self.old, tell_change=self._tell_change, gives_way=True)
         self._changes_told: set[tuple[str, str]] = set()
@@ -73,6 +73,11 @@ class Transition:
             self.count("shadow_error", phase=phase)
             # The message of an error may hold the key, or what the session holds.
             logger.warning("%s failed for session %s: %s", side.name, digest(key), type(error).__name__)
+
+    def count_unreadable(self, side: Side, key: str, phase: Phase, error: Exception) -> None:
+        """Log and count what a side holds under a session's key and cannot read as one."""
+        self.count("unreadable", phase=phase)
+        logger.warning("%s holds no readable session under the key of session %s: %s", side.name, digest(key), error)
 
     def _tell_change(self, side: Side, key: str, what: str) -> None:
         """Count that a side gets a session otherwise than it was saved; log the first of each kind."""

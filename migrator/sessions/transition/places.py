@@ -25,7 +25,7 @@ def one_place(old: Side, new: Side) -> str | None:
         if None in (old.setting.DATABASE, new.setting.DATABASE):
             return f"{_BOTH} keep {old.model._meta.label}. Say with DATABASE, for each of them, in which database."
         return _told(_database(old.database), _database(new.database), "databases", old.database, new.database)
-    if old.keeps_rows or new.keeps_rows:
+    if old.keeps_rows or new.keeps_rows or old.is_elsewhere:
         return None
     return _told(_keys(old), _keys(new), "caches", old.cache, new.cache)
 

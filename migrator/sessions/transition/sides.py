@@ -20,14 +20,25 @@ from django.utils import timezone
 from ...caches.stores.base import MICROSECONDS, now
 from ...caches.tables.reading import EPOCH, MICROSECOND
 from ...conf import SessionSide
-from ...errors import MigratorError
+from ...errors import MigratorError, Refused
 from ...silence import heard
-from ..codec import Data, Unreadable
-from ..engines import cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
+from ..codec import Data, Unreadable, checked
+from ..engines import (
+    TRANSITION,
+    cache_prefix,
+    engine_class,
+    engine_model,
+    keeps_elsewhere,
+    keeps_files,
+    keeps_rows,
+    makes_stock_keys,
+)
 from ..layouts import session_layout
-from ..records import End, Session
+from ..records import End, Problem, Session
 from ..stores.cache import CacheStore
+from ..stores.engine import EngineStore
 from ..stores.files import FileStore
+from ..stores.own_values import own_values
 from ..stores.table import TableStore
 from .bindings import tied_engine
 
@@ -35,21 +46,35 @@ if TYPE_CHECKING:
     from ..stores.base import Store
 
 
+_at_work = threading.local()
+
+
 class Side:
     """OLD or NEW. Where engine and place can both do a thing, the engine does what its own code may add to."""
 
     def __init__(self, name: str, setting: SessionSide) -> None:
         self.name, self.setting = name, setting
+        if setting.ENGINE == TRANSITION:
+            raise ImproperlyConfigured(f"MIGRATOR['SESSIONS']['{name}']['ENGINE'] is the engine that keeps both sides.")
         try:
             engine = engine_class(setting.ENGINE)
             self.engine = tied_engine(engine, database=setting.DATABASE, cache=setting.CACHE)
+            self._own = own_values(engine)
         except (MigratorError, ImproperlyConfigured) as error:
             raise ImproperlyConfigured(f"MIGRATOR['SESSIONS']['{name}']: {error}") from error
         self._takes = [name for name in ("user_agent", "ip") if name in inspect.signature(engine.__init__).parameters]
         self.keeps_rows = keeps_rows(engine)
         self._keeps_files = keeps_files(engine)
+        # Whether only the engine knows where its sessions are.
+        self.is_elsewhere = keeps_elsewhere(engine)
+        if self.is_elsewhere and name == "NEW":
+            raise ImproperlyConfigured(
+                f"MIGRATOR['SESSIONS']['NEW']: {setting.ENGINE} keeps its sessions in no cache of CACHES, no table and "
+                "no files, so sessions cannot be moved there with the time that they have left. It can only be OLD."
+            )
         # Django's own save() writes over a key in two steps, between which the session may end.
-        self._is_plain_cache = engine.save is CacheEngine.save if not self.keeps_rows else False
+        self._is_plain_cache = not self.keeps_rows and engine.save is CacheEngine.save
+        self.makes_stock_keys = makes_stock_keys(engine)
         self._opened = threading.local()
         self._first: Store | None = None
 
@@ -80,7 +105,8 @@ class Side:
         if self.keeps_rows:
             label = self.model._meta.label
             return End("db", self.database, self.setting.ENGINE, label, cache=self.cache)
-        return End("file" if self._keeps_files else "cache", self.cache, self.setting.ENGINE)
+        kind = "file" if self._keeps_files else "engine" if self.is_elsewhere else "cache"
+        return End(kind, self.cache, self.setting.ENGINE)
 
     @property
     def is_in_transaction(self) -> bool:
@@ -97,9 +123,18 @@ class Side:
         """Its place, opened once in each thread."""
         opened = self._opened
         if getattr(opened, "process", None) != os.getpid():
-            opened.store, opened.process = self._open(), os.getpid()
+            opened.store, opened.process = self._opened_place(), os.getpid()
         store: Store = opened.store
         return store
+
+    def _opened_place(self) -> Store:
+        """Open the place; where its server does not answer, raise what its client raised: sites know that error."""
+        try:
+            return self._open()
+        except Refused as error:
+            if isinstance(error.__cause__, Exception):
+                raise error.__cause__ from None
+            raise
 
     def close(self) -> None:
         """Give up this thread's connections; the next use opens them again, so that broken ones heal."""
@@ -122,9 +157,13 @@ class Side:
         first = self._first
         if isinstance(first, CacheStore):
             return first.in_this_thread()
-        found = self._open_table(first) if self.keeps_rows else (self._open_cache() or FileStore(engine=self.engine()))
-        self._first = found
+        self._first = found = self._open_table(first) if self.keeps_rows else self._open_without_rows()
         return found
+
+    def _open_without_rows(self) -> Store:
+        if self._keeps_files:
+            return FileStore(engine=self.engine())
+        return self._open_cache() or EngineStore(engine=self.engine())
 
     def _open_cache(self) -> CacheStore | None:
         prefix, alias = cache_prefix(self.engine), self.cache
@@ -150,22 +189,49 @@ class Side:
         return self.engine(key, **{name: known[name] for name in self._takes})
 
     def read(self, engine: Any) -> Data | None:
-        """Return the data of an engine's session, None where there is none; raise where the store does not answer."""
+        """Return the data of an engine's session, None where there is none; raise where the store does not answer.
+
+        Raises :exc:`Problem` or :exc:`Unreadable` where something is there that is no session to the engine.
+        """
         if self.keeps_rows:
             data: Data = engine.load()
             return None if engine.session_key is None else data
         if self._keeps_files:  # whose load() begins a session in place of one that has expired
             session = self.fetch(engine.session_key)
             return None if session is None else self.data_of(session)
-        # Its load() holds a cache that fails for one without the session.
-        found: Data | None = engine._cache.get(engine.cache_key_prefix + engine.session_key)
-        return found
+        if self.is_elsewhere:  # for some of these engines load() does not tell
+            return self._engine_loads(engine) if engine.exists(engine.session_key) else None
+        return self._read_cache(engine)
+
+    def _engine_loads(self, engine: Any) -> Data | None:
+        data: Data = engine.load()
+        return None if engine.session_key is None else data
+
+    def _read_cache(self, engine: Any) -> Data | None:
+        """Read a value as the engine would. Its load() holds a cache that fails for one without the session."""
+        key: str = engine.session_key
+        try:
+            value = engine._cache.get(engine.cache_key_prefix + key)
+        except Exception:
+            session = self.fetch(key)
+            if session is None:
+                raise
+            self.store.load(session)  # which raises Problem or Unreadable if it is the value that fails
+            raise
+        if value is None:
+            return None
+        return self._own.read(key, value, into=engine) if self._own else checked(value)
 
     def data_of(self, session: Session) -> Data:
-        """Read a payload; what cannot be read is an empty session, as it is to the engines."""
+        """Read a payload; text that cannot be read is an empty session, as it is to the engines.
+
+        Raises :exc:`Problem` for what is no session.
+        """
         try:
             return self.store.load(session)
-        except Unreadable:
+        except Unreadable as error:
+            if not self.store.keeps_text:
+                raise Problem("unreadable", str(error)) from None
             return {}
 
     def fetch(self, key: str) -> Session | None:
@@ -180,10 +246,11 @@ class Side:
 
     def delete(self, key: str) -> None:
         """End a session, whatever it holds; raise where that fails, whatever IGNORE_EXCEPTIONS says."""
-        engine = self.engine()
+        engine = self.engine(key)
         if hasattr(engine, "_cache"):
             engine._cache = heard(engine._cache)
-        engine.delete(key)
+        with _deleting():
+            engine.delete(key)
 
     def insert(self, engine: Any) -> bool:
         """Write a new session; tell whether its key was free."""
@@ -206,6 +273,8 @@ class Side:
                     return self.store.update(session)
                 engine.delete()
                 return True
+        if self.is_elsewhere and not engine.exists(engine.session_key):
+            return False  # not all of these look before they save
         try:
             engine.save()
         except UpdateError:
@@ -227,6 +296,20 @@ class Side:
         payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS)
         engine.spelled = Session(engine.session_key, payload, expires)
         return engine.spelled  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _deleting() -> Iterator[None]:
+    before, _at_work.deletes = is_deleted_by_a_side(), True
+    try:
+        yield
+    finally:
+        _at_work.deletes = before
+
+
+def is_deleted_by_a_side() -> bool:
+    """Tell whether what this thread deletes at the moment is deleted by :meth:`Side.delete`."""
+    return getattr(_at_work, "deletes", False)
 
 
 def _expiry(engine: SessionBase) -> int:

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from ...phases import Phase
-from ..codec import Data
-from ..records import Session
+from ..codec import Data, Unreadable
+from ..records import Problem, Session
 from .configuration import Transition, transition
 from .postponing import after_transactions
 from .sides import Side
@@ -76,7 +76,7 @@ class SessionStore(SessionBase):
         engine = self._engine(side)
         data: Data | None
         if phase.is_dual:
-            data = side.read(engine)
+            data = self._read(change, phase, side, engine)
             self.modified = self.modified or engine.modified
         else:
             data = self._loaded(engine, engine.load())
@@ -86,6 +86,14 @@ class SessionStore(SessionBase):
             return self._missed(change, phase)
         change.count("hit_new" if phase.new_decides else "hit_old", phase=phase)
         return data
+
+    def _read(self, change: Transition, phase: Phase, side: Side, engine: Any) -> Data | None:
+        """Read a side's session; what the side cannot decode is counted, and is none."""
+        try:
+            return side.read(engine)
+        except (Problem, Unreadable) as error:
+            change.count_unreadable(side, str(self.session_key), phase, error)
+            return None
 
     def _loaded(self, engine: Any, data: Data) -> Data | None:
         """Return what an engine loaded, None for no session; some begin another in place of one that has expired."""
@@ -131,9 +139,9 @@ class SessionStore(SessionBase):
             if new is None:
                 return None
         if new is None:  # it does not fit into NEW
-            return change.old.data_of(found)
+            return self._data_of_old(change, phase, found)
         if not change.new.store.add([new]):
-            return change.new.read(self._engine(change.new))
+            return self._what_new_has(change, phase, found)
         change.count("promoted", phase=phase)
         held: Session | None = found
 
@@ -146,7 +154,21 @@ class SessionStore(SessionBase):
         look_again()
         if change.new.is_in_transaction:
             after_transactions(look_again, change.new)
-        return None if held is None else change.old.data_of(held)
+        return None if held is None else self._data_of_old(change, phase, held)
+
+    def _data_of_old(self, change: Transition, phase: Phase, found: Session) -> Data | None:
+        try:
+            return change.old.data_of(found)
+        except Problem as error:
+            change.count_unreadable(change.old, found.key, phase, error)
+            return None
+
+    def _what_new_has(self, change: Transition, phase: Phase, found: Session) -> Data | None:
+        """Read what NEW has under a key; where it cannot decode that, what OLD has, until a save writes over it."""
+        try:
+            return change.new.read(self._engine(change.new))
+        except (Problem, Unreadable):
+            return self._data_of_old(change, phase, found)
 
     # Save
 
@@ -158,7 +180,7 @@ class SessionStore(SessionBase):
             self._adopt(engine)
             return
         for _ in range(_ATTEMPTS_AT_A_KEY):
-            self._session_key = get_random_string(32, VALID_KEY_CHARS)
+            self._session_key = self._new_key(phase)
             try:
                 self.save(must_create=True)
             except CreateError:
@@ -166,6 +188,13 @@ class SessionStore(SessionBase):
             self.modified = True
             return
         raise RuntimeError("Unable to create a new session key. It is likely that the store is unavailable.")
+
+    def _new_key(self, phase: Phase) -> str:
+        """Return a key as the engine of the side that decides makes them; the save finds out if it is taken."""
+        side = transition().authority(phase)
+        if side.makes_stock_keys:
+            return get_random_string(32, VALID_KEY_CHARS)
+        return str(self._engine(side)._get_new_session_key())
 
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:

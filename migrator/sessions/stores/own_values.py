@@ -1,0 +1,118 @@
+"""What an engine of a project's own keeps in its cache in place of the session: encrypted, packed, or inside of more.
+
+Its ``load()`` and ``save()`` are called over a cache that holds this one value, so that neither a server is asked nor
+anything else is read or written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
+
+from ...errors import Refused
+from ..codec import Data, Unreadable, checked
+from ..engines import cache_prefix, keeps_rows
+
+_METHODS = ("load", "save")
+PROBE_KEY = "0probe0probe0probe0probe0probe00"
+_PROBE: Data = {"migrator": "probe", "of": [1, {"two": None}]}
+
+
+class OneValue:
+    """A cache of what was put there, for an engine to read from and write to."""
+
+    def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self.values = dict(values or {})
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any, timeout: Any = None, version: int | None = None) -> None:
+        self.values[key] = value
+
+    def add(self, key: str, value: Any, timeout: Any = None, version: int | None = None) -> bool:
+        return self.values.setdefault(key, value) is value
+
+    def has_key(self, key: str, version: int | None = None) -> bool:
+        return key in self.values
+
+    __contains__ = has_key
+
+    def touch(self, key: str, timeout: Any = None, version: int | None = None) -> bool:
+        return key in self.values
+
+    def delete(self, key: str, version: int | None = None) -> bool:
+        return self.values.pop(key, None) is not None
+
+
+class OwnValues:
+    """Reads and writes the values of one engine."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._prefix = cache_prefix(engine) or ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnValues) and _name(other._engine) == _name(self._engine)
+
+    def __hash__(self) -> int:
+        return hash(_name(self._engine))
+
+    def read(self, key: str, value: Any, *, into: Any = None) -> Data:
+        """Return the session that ``value`` is; ``into`` is the engine's session to load it with, if there is one.
+
+        Raises :exc:`Unreadable` where the engine finds none in it.
+        """
+        made = self._engine(key) if into is None else into
+        cache, made._cache = made._cache, OneValue({self._prefix + key: value})
+        try:
+            data = made.load()
+        except Exception as error:
+            raise Unreadable(f"the engine's load() fails on it ({type(error).__name__})") from None
+        finally:
+            made._cache = cache
+        if made.session_key != key:
+            made._session_key = key
+            raise Unreadable("the engine's load() finds no session in it")
+        return checked(data)
+
+    def value(self, key: str, data: Data) -> Any:
+        """Return what the engine keeps for a session; raise whatever its ``save()`` raises."""
+        made, kept = self._engine(key), OneValue()
+        made._cache, made._session_cache = kept, data
+        made.save(must_create=True)
+        return kept.values[self._prefix + key]
+
+
+def own_values(engine: Any) -> OwnValues | None:
+    """Return what reads and writes the values of an engine with a cache, None where they are the sessions themselves.
+
+    Raises :exc:`Refused` where the engine does not keep a session as one value under its prefix and the key, or does
+    not read back what it saves.
+    """
+    if keeps_rows(engine) or cache_prefix(engine) is None:
+        return None
+    if all(getattr(engine, name) is getattr(CacheEngine, name) for name in _METHODS):
+        if any(getattr(engine, f"a{name}") is not getattr(CacheEngine, f"a{name}") for name in _METHODS):
+            raise Refused(f"{_name(engine)} has an asynchronous load or save of its own, and no other one.")
+        return None
+    found = OwnValues(engine)
+    try:
+        value = found.value(PROBE_KEY, dict(_PROBE))
+        if value == _PROBE:
+            return None
+        is_read_back = found.read(PROBE_KEY, value) == _PROBE
+    except Exception as error:
+        raise Refused(
+            f"{_name(engine)} has a load() and a save() of its own, and they do not keep a session as one value of its "
+            f"_cache under cache_key_prefix and the key ({type(error).__name__})."
+        ) from error
+    if not is_read_back:
+        raise Refused(f"{_name(engine)} does not read back by load() what its save() keeps.")
+    return found
+
+
+def _name(engine: type[SessionBase]) -> str:
+    return f"{engine.__module__}.{engine.__qualname__}"

@@ -1,0 +1,206 @@
+"""Engines of a project's own as sides: what they keep in a cache, sessions that only they can reach, and their keys."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from migrator.phases import Phase
+from migrator.sessions.transition import SessionStore
+from migrator.sessions.transition.configuration import transition
+from tests.sessions.engines import elsewhere, sealed, uuids
+from tests.sessions.places import new_key
+from tests.sessions.transition.conftest import Counts
+from tests.sessions.transition.pairs import REDIS, REDIS_OTHER, SQLITE, Named, Site, param, site_of
+
+OLD, DUAL_OLD, DUAL_NEW, NEW = Phase
+ENGINES = "tests.sessions.engines"
+SEALED = Named("sealed", {"ENGINE": f"{ENGINES}.sealed", "CACHE": "redis"}, marks=("redis",))
+SEALED_NEW = Named("sealed_new", {"ENGINE": f"{ENGINES}.sealed", "CACHE": "client"}, marks=("redis",))
+UUIDS = Named("uuids", {"ENGINE": f"{ENGINES}.uuids", "CACHE": "redis"}, marks=("redis",))
+
+
+class _Elsewhere(Named):
+    def clear(self) -> None:
+        elsewhere.server().flushdb()
+
+
+ELSEWHERE = _Elsewhere("elsewhere", {"ENGINE": f"{ENGINES}.elsewhere"}, marks=("redis",))
+
+
+each_pair = pytest.mark.parametrize(
+    "pair",
+    [
+        param(SEALED, SQLITE),
+        param(REDIS_OTHER, SEALED),
+        param(SEALED, SEALED_NEW),
+        param(UUIDS, SQLITE),
+        param(ELSEWHERE, SQLITE),
+        param(ELSEWHERE, REDIS_OTHER),
+    ],
+)
+
+
+@each_pair
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["called", "awaited"])
+def test_a_session_lives_and_ends_in_every_phase_forth_and_back(pair: Any, site: Site, is_awaited: bool) -> None:
+    def save(session: SessionStore) -> None:
+        asyncio.run(session.asave()) if is_awaited else session.save()  # type: ignore[func-returns-value]
+
+    def data(key: str) -> Any:
+        session = SessionStore(key)
+        return asyncio.run(session.aload()) if is_awaited else session.load()
+
+    first = site.session(phase=OLD)
+    first["cart"] = 0
+    save(first)
+    key = str(first.session_key)
+    for step, phase in enumerate([OLD, DUAL_OLD, DUAL_NEW, DUAL_OLD, OLD, DUAL_OLD, DUAL_NEW, NEW], start=1):
+        session = site.session(key, phase)
+        assert data(key) == {"cart": step - 1}
+        session["cart"] = step
+        save(session)
+        assert data(key) == {"cart": step}
+        ended = site.session()
+        ended["cart"] = 0
+        save(ended)
+        ended_key = str(ended.session_key)
+        ended.flush()
+        assert site.both(ended_key) == (None, None)
+
+
+@each_pair
+def test_what_is_followed_is_what_the_other_engine_reads(pair: Any, site: Site) -> None:
+    session = site.session(phase=DUAL_OLD)
+    session["cart"] = 1
+    session.save()
+    key = str(session.session_key)
+
+    assert site.both(key) == ({"cart": 1}, {"cart": 1})
+    for side in (site.change.old, site.change.new):
+        assert side.engine(key).load() == {"cart": 1}
+    session["cart"] = 2
+    session.save()
+    assert site.both(key) == ({"cart": 2}, {"cart": 2})
+    session.flush()
+    assert site.both(key) == (None, None)
+
+
+@each_pair
+def test_a_session_that_only_old_has_is_moved(pair: Any, site: Site, counts: Counts) -> None:
+    made = site.change.old.engine()
+    made["cart"] = 5
+    made.save()
+
+    assert site.session(made.session_key, DUAL_NEW)["cart"] == 5
+    assert counts["promoted"] == 1
+    assert site.change.new.engine(made.session_key).load() == {"cart": 5}
+
+
+@pytest.fixture
+def sealed_site(fresh: Callable[..., None]) -> Iterator[Site]:
+    with site_of(SEALED, SQLITE, fresh=fresh) as site:
+        yield site
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("value", ["not sealed", 5, ["a"], b"\x80"])
+@pytest.mark.parametrize("phase", [DUAL_OLD, DUAL_NEW])
+def test_what_a_side_cannot_decode_is_no_session_and_is_counted(
+    value: Any, phase: Phase, sealed_site: Site, counts: Counts
+) -> None:
+    key = new_key()
+    caches["redis"].set(f"shop.sealed:{key}", value, 60)
+
+    session = sealed_site.session(key, phase)
+
+    assert session.get("cart") is None
+    assert counts["unreadable"] == 1
+    assert session.session_key is None, "the next save makes a key of its own"
+
+
+@pytest.mark.redis
+def test_a_value_that_the_caches_serializer_cannot_read_is_no_session(fresh: Callable[..., None]) -> None:
+    with site_of(REDIS, SQLITE, fresh=fresh) as site:
+        key = new_key()
+        raw = caches["redis"].make_key(f"django.contrib.sessions.cache{key}")
+        caches["redis"]._cache.get_client(None, write=True).set(raw, b"\x80\x05broken", ex=60)
+
+        assert site.session(key, DUAL_OLD).get("cart") is None
+        assert site.session(key, DUAL_NEW).get("cart") is None
+
+
+@pytest.mark.redis
+def test_what_new_cannot_decode_is_served_from_old_and_written_over(fresh: Callable[..., None]) -> None:
+    with site_of(REDIS, SEALED, fresh=fresh) as site:
+        session = site.session(phase=OLD)
+        session["cart"] = 1
+        session.save()
+        key = str(session.session_key)
+        caches["redis"].set(f"shop.sealed:{key}", "not sealed", 60)
+
+        session = site.session(key, DUAL_NEW)
+        assert session["cart"] == 1
+        session["cart"] = 2
+        session.save()
+        assert site.both(key) == ({"cart": 2}, {"cart": 2})
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("phase", Phase)
+def test_keys_are_made_as_the_engine_that_decides_makes_them(phase: Phase, fresh: Callable[..., None]) -> None:
+    with site_of(UUIDS, SQLITE, fresh=fresh) as site:
+        session = site.session(phase=phase)
+        session["cart"] = 1
+        session.save()
+        before = session.session_key
+        session.cycle_key()
+
+        for key in (before, session.session_key):
+            assert bool(re.fullmatch("[0-9a-f-]{36}", str(key))) is (phase in (OLD, DUAL_OLD))
+
+
+def found_by_check(**sessions: Any) -> dict[str, str]:
+    with override_settings(MIGRATOR={"SESSIONS": sessions}, SESSION_ENGINE="migrator.sessions.transition"):
+        return {message.id: message.msg for message in run_checks(tags=["migrator"])}
+
+
+def test_check_says_that_an_engines_own_place_can_only_be_waited_for() -> None:
+    found = found_by_check(OLD=ELSEWHERE.setting, NEW=SQLITE.setting)
+
+    assert list(found) == ["migrator.W031"]
+    assert "keeps the sessions of OLD in no cache of CACHES" in found["migrator.W031"]
+
+
+def test_check_refuses_an_engines_own_place_as_new() -> None:
+    assert "It can only be OLD" in found_by_check(OLD=SQLITE.setting, NEW=ELSEWHERE.setting)["migrator.E034"]
+
+
+@pytest.mark.redis
+def test_check_refuses_an_engine_whose_value_is_not_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed.SessionStore, "cache_key", property(lambda self: f"elsewhere {self.session_key}"))
+
+    found = found_by_check(OLD=SEALED.setting, NEW=SQLITE.setting)
+
+    assert "do not keep a session as one value of its _cache" in found["migrator.E034"]
+    setting = {"SESSIONS": {"OLD": SEALED.setting, "NEW": SQLITE.setting}}
+    with (
+        override_settings(MIGRATOR=setting),
+        pytest.raises(ImproperlyConfigured, match="do not keep a session as one value"),
+    ):
+        transition()
+
+
+def test_check_refuses_an_engine_that_loads_only_asynchronously(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def aload(self: Any) -> Any:
+        return {}
+
+    monkeypatch.setattr(uuids.SessionStore, "aload", aload)
+
+    assert "asynchronous load" in found_by_check(OLD=UUIDS.setting, NEW=SQLITE.setting)["migrator.E034"]
