@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from django.apps import apps
 
 from ..errors import Refused
 from .chunks import Restriction
 from .ends import Ends
-from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .ordering import load_order
 from .plan import Plan, TablePlan, stored_tables, table_plans
 from .references import Dangling, existing_keys, find_dangling, label_of, missing_parents, outside_references
+from .refused import ask_about_constraints
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
 from .taking_off import to_take_off
 from .triggers import Triggers, look_at_triggers
 from .twins import Twins
-from .values import Answer, check_unique_text, check_values, is_told_apart_by_case, told_apart_by_case
+from .values import Answer, check_values, is_told_apart_by_case, told_apart_by_case
 
 
 def make_plan(
@@ -175,13 +175,13 @@ class _Contents:
     """What the source's rows told, by table name in the order of the plan."""
 
     values: Mapping[str, Answer]
-    unique_texts: Mapping[str, Sequence[Finding]]
+    constraints: Mapping[str, Sequence[Finding]]
     dangling: Sequence[Dangling]
 
     def findings(self) -> Iterator[Finding]:
         for table, answer in self.values.items():
             yield from answer.findings
-            yield from self.unique_texts[table]
+            yield from self.constraints.get(table, ())
 
 
 def _look_at_contents(
@@ -190,19 +190,9 @@ def _look_at_contents(
     """Look at the rows of the source, in two sessions where that can be."""
     rows = {planned.table.name: planned.source_rows for planned in tables}
 
-    def ask_about_texts(sessions: Twins, planned: TablePlan) -> Callable[[], list[Finding]]:
-        name = planned.table.name
-
-        def look(engine: Engine) -> list[Finding]:
-            if not rows[name]:
-                return []
-            return list(check_unique_text(replace(planned.route, source=engine), source_has[name], dest_has[name]))
-
-        return sessions.ask(look, rows[name])
-
     with Twins(ends.source, max(rows.values(), default=0)) as source:
         values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
-        texts = {t.table.name: ask_about_texts(source, t) for t in tables}
+        constraints = ask_about_constraints(source, ends, tables, source_has, dest_has)
         referring = [t.table for t in tables if t.source_rows] if with_references else []
         exactly = {
             (table.name, reference.column)
@@ -213,7 +203,7 @@ def _look_at_contents(
         dangling = find_dangling(source, referring, rows, exactly=exactly)
         return _Contents(
             {name: answer() for name, answer in values.items()},
-            {name: answer() for name, answer in texts.items()},
+            {name: answer() for name, answer in constraints.items()},
             dangling(),
         )
 

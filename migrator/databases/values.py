@@ -168,41 +168,6 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     )
 
 
-def check_unique_text(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[Finding]:
-    """Find texts that are different in the source and the same for a destination that ignores case."""
-    table, source = route.table, route.source
-    for columns in _unique_sets(table):
-        folded = [
-            column.name
-            for column in columns
-            if column.kind is Kind.TEXT
-            and dest_stored[column.name].ignores_case
-            and not source_stored[column.name].ignores_case
-        ]
-        if not folded:
-            continue
-        groups = [source.values.folded(c.name) if c.name in folded else source.quote(c.name) for c in columns]
-        present = " AND ".join(f"{source.quote(column.name)} IS NOT NULL" for column in columns)
-        restriction = f" AND {route.restriction.sql}" if route.restriction else ""
-        params = route.restriction.params if route.restriction else ()
-        twice = (
-            f"FROM {source.quote(table.name)} WHERE {present}{restriction} "
-            f"GROUP BY {', '.join(groups)} HAVING COUNT(*) > 1 LIMIT"
-        )
-        example = source.values.as_text(table.key[0]) if table.key else "'(none)'"
-        is_any = source.fetch_all(f"SELECT 1 {twice} 1", params)
-        with source.reading_everything():
-            rows = source.fetch_all(f"SELECT MIN({example}) {twice} {EXAMPLES}", params) if is_any else []
-        if rows:
-            yield Finding(
-                f"{table.label}.{', '.join(column.attname for column in columns)}",
-                "unique texts differ only in case or in spaces at the end, which the destination's collation ignores "
-                f"(for example primary key {', '.join(str(row[0]) for row in rows)})",
-                "Give the field a db_collation that tells them apart (utf8mb4_bin), or change the texts.",
-                is_about_rows=True,
-            )
-
-
 def is_told_apart_by_case(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
     """Tell whether texts of a column are the same in the source whatever their case, and not so in the destination."""
     ignores_case = source_stored[column.name].ignores_case and not dest_stored[column.name].ignores_case

@@ -23,7 +23,7 @@ from migrator.databases.preflight import make_plan
 from migrator.databases.selection import select
 from migrator.databases.twins import Twins
 from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import Chapter, Tag
+from tests.testapp.models import Chapter, Tag, TreeNode
 
 from .side_by_side import fill, move, until
 from .snapshots import insert_rows
@@ -364,6 +364,8 @@ def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkey
     labels = [model._meta.label for model in insert_all_dirt(pair.source)] + ["testapp.Chapter", "testapp.Tag"]
     with foreign_keys_off(pair.source):
         insert_rows(Chapter, pair.source, [{"id": 7, "title": "lost", "tag_id": 404, "_order": 0}])
+    insert_rows(TreeNode, pair.source, [{"id": 7, "name": "root", "parent_id": None}])  # one more question
+    labels.append("testapp.TreeNode")
     asked: list[str] = []
     usual = Engine.fetch_all
 

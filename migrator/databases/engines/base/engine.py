@@ -15,6 +15,7 @@ from ....conf import DEFAULT_LINK_TIMEOUT
 from ....errors import MigratorError
 from ...tables import Reference, StoredColumn
 from .catalogue import Catalogue, TakenOff
+from .constraints import Constraints
 from .digests import Digests
 from .lines import Lines
 from .link import watch
@@ -80,6 +81,7 @@ class Engine(Session, ABC):
     display_name: ClassVar[str]
     values_class: ClassVar[type[Values]]
     catalogue_class: ClassVar[type[Catalogue]]
+    constraints_class: ClassVar[type[Constraints]]
     digests_class: ClassVar[type[Digests]]
     lines_class: ClassVar[type[Lines]]
     # Foreign keys do not bind while rows are loaded, and an explicit check at the end finds what dangles.
@@ -114,6 +116,7 @@ class Engine(Session, ABC):
         self._ticket: Row | None = None
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
+        self.constraints = self.constraints_class(connection)
         self.digests = self.digests_class(connection)
         self.lines = self.lines_class(connection)
 
@@ -318,6 +321,11 @@ class Engine(Session, ABC):
         What is :class:`Unreadable` is in no row of a database that gives no such value.
         """
         return "%s", None if isinstance(value, Unreadable) else value
+
+    @contextmanager
+    def tentatively(self) -> Iterator[None]:
+        """Let a query fail in here without an end of the transaction that the session reads in."""
+        yield
 
     @contextmanager
     def reading_everything(self) -> Iterator[None]:

@@ -156,6 +156,10 @@ class Values(Session):
         """Give the SQL for a text without its case and the spaces at its end, to find what is the same then."""
         return f"LOWER(RTRIM({self.as_text(name)}))"
 
+    def told_apart(self, name: str, stored: StoredColumn) -> str:
+        """Return the SQL for a text that equals none but itself, and is a text to functions all the same."""
+        return self.quote(name)
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         """Give what turns a driver's value into the neutral one, or ``None`` where it is neutral already."""
         return None

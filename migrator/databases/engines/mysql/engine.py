@@ -18,6 +18,7 @@ from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from . import replication
 from .catalogue import MySQLCatalogue
+from .constraints import MySQLConstraints
 from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, LineInserter, Warned
@@ -61,6 +62,7 @@ class MySQL(Engine):
     can_switch_off_foreign_keys = True
     values_class = MySQLValues
     catalogue_class = MySQLCatalogue
+    constraints_class = MySQLConstraints
     digests_class = MySQLDigests
     _loads_files = False
     lines_class = MySQLLines

@@ -91,6 +91,12 @@ class MySQLValues(Values):
     def as_text(self, name: str) -> str:
         return f"CAST({self.quote(name)} AS CHAR)"
 
+    def told_apart(self, name: str, stored: StoredColumn) -> str:
+        # Other binary collations ignore spaces at the end.
+        is_mariadb = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
+        collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+        return f"CONVERT({self.quote(name)} USING utf8mb4) COLLATE {collation}"
+
     def stored_bytes(self, expression: str) -> str:
         return f"CAST({expression} AS BINARY)"
 

@@ -22,6 +22,7 @@ from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
 from . import moments, replication
 from .catalogue import PostgreSQLCatalogue
+from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
 from .lines import PostgreSQLLines
 from .loading import CopyTextWriter, CopyWriter
@@ -81,6 +82,7 @@ class PostgreSQL(Engine):
     display_name = "PostgreSQL"
     values_class = PostgreSQLValues
     catalogue_class = PostgreSQLCatalogue
+    constraints_class = PostgreSQLConstraints
     digests_class = PostgreSQLDigests
     lines_class = PostgreSQLLines
     catalogue: PostgreSQLCatalogue
@@ -331,6 +333,21 @@ class PostgreSQL(Engine):
                 # Closing it early would cancel the query, and with that end the snapshot.
                 for _ in found:
                     pass
+
+    @contextlib.contextmanager
+    def tentatively(self) -> Iterator[None]:
+        if self.connection.get_autocommit():
+            yield
+            return
+        self.execute("SAVEPOINT tentatively")
+        try:
+            yield
+        except DatabaseError:
+            self.execute("ROLLBACK TO SAVEPOINT tentatively")
+            raise
+        finally:
+            with contextlib.suppress(DatabaseError):
+                self.execute("RELEASE SAVEPOINT tentatively")
 
     @contextlib.contextmanager
     def reading_everything(self) -> Iterator[None]:

@@ -96,6 +96,10 @@ class PostgreSQLValues(Values):
     def folded(self, name: str) -> str:
         return f'{super().folded(name)} COLLATE "C"'  # what is equal is so by its bytes, which are compared soonest
 
+    def told_apart(self, name: str, stored: StoredColumn) -> str:
+        own = self.quote(name)
+        return f'{own}::text COLLATE "default"' if stored.ignores_case else own  # a database's own is deterministic
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
             return column.field.get_prep_value  # inet has notations of its own; this gives Django's

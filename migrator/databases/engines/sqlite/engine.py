@@ -22,6 +22,7 @@ from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
 from .attached import Attached, File, attached, file_at
 from .catalogue import SQLiteCatalogue
+from .constraints import SQLiteConstraints
 from .digests import SQLiteDigests
 from .elsewhere import Elsewhere
 from .lines import SQLiteLines
@@ -49,6 +50,7 @@ class SQLite(Engine):
     adds_up_here = True
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
+    constraints_class = SQLiteConstraints
     digests_class = SQLiteDigests
     lines_class = SQLiteLines
 

@@ -91,6 +91,9 @@ class SQLiteValues(Values):
             return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)
         return column.kind in SPELLED
 
+    def told_apart(self, name: str, stored: StoredColumn) -> str:
+        return f"{self.quote(name)} COLLATE BINARY"
+
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         match column.kind:
             case Kind.INTEGER:

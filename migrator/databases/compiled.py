@@ -1,0 +1,120 @@
+"""What models say of their constraints, as SQL of one database: no manager and no instance has a part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FieldError, FullResultSet
+from django.db import NotSupportedError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BaseConstraint, F, Model, Q
+from django.db.models.expressions import OrderBy
+from django.db.models.functions import Collate
+from django.db.models.indexes import IndexExpression
+from django.db.models.sql import Query
+
+
+@dataclass(frozen=True)
+class Sql:
+    """A piece of SQL with its parameters."""
+
+    text: str
+    params: tuple[Any, ...] = ()
+
+
+class Uncompilable(Exception):
+    """A database has no SQL for what a model says."""
+
+
+# What compiling for a database raises that lacks a function, a lookup or a type.
+FAILURES = (
+    NotSupportedError,
+    FieldError,
+    FieldDoesNotExist,
+    NotImplementedError,
+    AttributeError,
+    TypeError,
+    ValueError,
+)
+
+
+def constraints_of(model: type[Model]) -> dict[str, BaseConstraint]:
+    """Return a model's named constraints by their names, which are those in the database."""
+    return {constraint.name: constraint for constraint in model._meta.constraints}
+
+
+def condition_sql(model: type[Model], condition: Any, connection: BaseDatabaseWrapper) -> Sql | None:
+    """Compile a condition over a model's own columns, named without their table.
+
+    Returns ``None`` for one that is true of every row. Raises :exc:`Uncompilable`.
+    """
+    _refuse_marks(model)
+    query = Query(model=model, alias_cols=False)
+    try:
+        where = query.build_where(condition)
+        text, params = query.get_compiler(connection=connection).compile(where)
+    except FullResultSet:
+        return None
+    except EmptyResultSet:
+        return Sql("1 = 0")
+    except FAILURES as error:
+        raise Uncompilable(str(error)) from error
+    return Sql(text, tuple(params))
+
+
+def expression_sql(model: type[Model], expression: Any, connection: BaseDatabaseWrapper) -> Sql:
+    """Compile an expression over a model's own columns, without an index's ordering and operator classes.
+
+    Raises :exc:`Uncompilable`.
+    """
+    registered: tuple[Any, ...] = IndexExpression.wrapper_classes or ()
+    wrappers = tuple(cls for cls in (OrderBy, *registered) if cls is not Collate)
+    if isinstance(expression, str):
+        expression = F(expression)
+    while isinstance(expression, wrappers):
+        expression = expression.get_source_expressions()[0]
+    _refuse_marks(model)
+    query = Query(model=model, alias_cols=False)
+    try:
+        resolved = expression.resolve_expression(query, allow_joins=False)
+        text, params = query.get_compiler(connection=connection).compile(resolved)
+    except FAILURES as error:
+        raise Uncompilable(str(error)) from error
+    return Sql(f"({text})", tuple(params))
+
+
+def _refuse_marks(model: type[Model]) -> None:
+    """Refuse names with a mark of parameters in them, which Django leaves as they are."""
+    if any("%" in str(field.column) for field in model._meta.local_concrete_fields):
+        raise Uncompilable("a column's name holds the mark of a parameter")
+
+
+def fields_of(model: type[Model], constraint: BaseConstraint) -> list[str]:
+    """Return the attribute names of the fields that a constraint is about, each once, in its order.
+
+    Those that only say for which rows it holds are none of them.
+    """
+    names: list[str] = list(getattr(constraint, "fields", ()))
+    for expression in getattr(constraint, "expressions", ()):
+        names += _referenced(model, expression[0] if isinstance(expression, list | tuple) else expression)
+    return _attnames(model, names or list(_referenced(model, getattr(constraint, "condition", Q()))))
+
+
+def fields_in(model: type[Model], condition: Any) -> list[str]:
+    """Return the attribute names of the fields in a condition."""
+    return _attnames(model, list(_referenced(model, condition)))
+
+
+def _attnames(model: type[Model], names: list[str]) -> list[str]:
+    fields: dict[str, Any] = {field.name: field for field in model._meta.get_fields()}
+    return list(dict.fromkeys(getattr(fields.get(name), "attname", name) for name in names))
+
+
+def _referenced(model: type[Model], expression: Any) -> Iterator[str]:
+    if isinstance(expression, str):
+        yield expression
+        return
+    for name, *_ in model._get_expr_references(expression):  # type: ignore[attr-defined]
+        yield model._meta.pk.name if name == "pk" and model._meta.pk is not None else name

@@ -1,0 +1,58 @@
+"""A database's own description of what its tables refuse: unique indexes, checks, exclusion constraints, partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .session import Session
+
+
+@dataclass(frozen=True)
+class UniqueIndex:
+    """A unique index or key of a table; its name is empty if nobody gave it one.
+
+    ``columns`` are its parts in order, ``None`` for an expression; ``condition`` is the predicate of a partial one, as
+    SQL of its own engine; ``definition`` is what two indexes of one engine are compared by.
+    """
+
+    name: str
+    columns: tuple[str | None, ...]
+    condition: str | None = None
+    nulls_distinct: bool = True
+    definition: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its parts are columns, and it holds for all rows."""
+        return self.condition is None and None not in self.columns
+
+
+@dataclass(frozen=True)
+class Check:
+    """A CHECK constraint: ``expression`` is SQL of its own engine, ``columns`` those that it reads, if known.
+
+    ``is_validated``: no row that is there can break it.
+    """
+
+    name: str
+    expression: str
+    columns: tuple[str, ...] = ()
+    is_validated: bool = False
+
+
+class Constraints(Session):
+    """What one database refuses, by table, as its catalogue says. Every answer has each table that was asked for."""
+
+    # The function that counts a text's characters, and all of this engine's that do, in capitals.
+    character_length: ClassVar[str] = "LENGTH"
+    character_lengths: ClassVar[frozenset[str]] = frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH", "LENGTH"))
+
+    def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
+        """Return the unique indexes of each table, primary keys included."""
+        raise NotImplementedError
+
+    def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
+        """Return the CHECK constraints of each table that are enforced for new rows, those of its domains included."""
+        raise NotImplementedError

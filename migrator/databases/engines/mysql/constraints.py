@@ -1,0 +1,71 @@
+"""MySQL and MariaDB: their own description of what tables refuse."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from ..base.constraints import Check, Constraints, UniqueIndex
+from ..base.session import Row
+
+# Of an expression, which only MySQL has in indexes, there is no name. All tables are asked about at once: MariaDB takes
+# names in a list that differ in case for one.
+UNIQUE_SQL = """
+SELECT table_name, index_name, column_name FROM information_schema.statistics
+WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index
+"""
+MARIADB_CHECKS_SQL = """
+SELECT table_name, constraint_name, check_clause FROM information_schema.check_constraints
+WHERE constraint_schema = DATABASE() ORDER BY table_name, constraint_name
+"""
+MYSQL_CHECKS_SQL = """
+SELECT t.table_name, t.constraint_name, c.check_clause
+FROM information_schema.table_constraints t
+JOIN information_schema.check_constraints c
+  ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name
+WHERE t.table_schema = DATABASE() AND t.constraint_type = 'CHECK' AND t.enforced = 'YES'
+ORDER BY t.table_name, t.constraint_name
+"""
+FIRST_WITH_CHECKS = (8, 0, 16)
+
+
+class MySQLConstraints(Constraints):
+    """What tables of MySQL and MariaDB refuse."""
+
+    # LENGTH counts bytes here.
+    character_length = "CHAR_LENGTH"
+    character_lengths = frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH"))
+
+    def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
+        found: dict[str, list[UniqueIndex]] = {}
+        for table, rows in self._by_table(UNIQUE_SQL, tables).items():
+            parts: defaultdict[str, list[str | None]] = defaultdict(list)
+            for index, column in rows:
+                parts[index].append(column)
+            found[table] = [UniqueIndex(name, tuple(columns)) for name, columns in parts.items()]
+        return found
+
+    def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
+        connection = self.connection
+        is_mariadb, version = connection.mysql_is_mariadb, connection.mysql_version  # type: ignore[attr-defined]
+        if not is_mariadb and version < FIRST_WITH_CHECKS:
+            return {table: [] for table in tables}
+        rows = self._by_table(MARIADB_CHECKS_SQL if is_mariadb else MYSQL_CHECKS_SQL, tables)
+        # MySQL can't be kept from checking a row but MariaDB can: SET check_constraint_checks = 0.
+        return {
+            table: [Check(name, _unescaped(clause), is_validated=not is_mariadb) for name, clause in of_table]
+            for table, of_table in rows.items()
+        }
+
+    def _by_table(self, sql: str, tables: Collection[str]) -> dict[str, list[Row]]:
+        """Return the rows of a query by the table that each begins with, without that."""
+        fold = str.lower if self.connection.features.ignores_table_name_case else str
+        found: defaultdict[str, list[Row]] = defaultdict(list)
+        for table, *row in self.fetch_all(sql) if tables else ():
+            found[fold(table)].append(tuple(row))
+        return {table: found[fold(table)] for table in tables}
+
+
+def _unescaped(clause: str) -> str:
+    r"""Return a clause as it was written: MySQL keeps its quotes as ``\'``, MariaDB as they are."""
+    return clause.replace("\\'", "'")

@@ -1,0 +1,43 @@
+"""What the destination's constraints will refuse of the source's rows, asked of the source before the first write.
+
+Only what the destination really has, and what the source's own catalogue doesn't prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from .ends import Ends
+from .engines.base.engine import Engine
+from .findings import Finding
+from .plan import TablePlan
+from .row_checks import check_rows, check_rules
+from .schema import StoredTables
+from .twins import Twins
+from .uniqueness import check_unique, unique_rules
+
+
+def ask_about_constraints(
+    sessions: Twins, ends: Ends, tables: Sequence[TablePlan], source_has: StoredTables, dest_has: StoredTables
+) -> Mapping[str, Callable[[], list[Finding]]]:
+    """Ask for rows that constraints of the destination refuse; what this returns gives the findings, by table."""
+    filled = [planned.table.name for planned in tables if planned.source_rows]
+    own, others = ends.source.constraints, ends.dest.constraints
+    unique = own.unique_indexes(filled), others.unique_indexes(filled)
+    checks = own.checks(filled), others.checks(filled)
+
+    def asked(planned: TablePlan) -> Callable[[], list[Finding]]:
+        route, name = planned.route, planned.table.name
+        has = source_has[name], dest_has[name]
+        rules = list(unique_rules(route, *has, unique[0][name], unique[1][name])) if planned.source_rows > 1 else []
+        conditions = list(check_rules(route, *has, checks[0][name], checks[1][name]))
+        if not (rules or conditions):
+            return list
+
+        def look(engine: Engine) -> list[Finding]:
+            found = list(check_unique(route, engine, rules, *has))
+            return found + list(check_rows(route, engine, conditions, *has))
+
+        return sessions.ask(look, planned.source_rows)
+
+    return {planned.table.name: asked(planned) for planned in tables if planned.source_rows}

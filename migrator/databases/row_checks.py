@@ -1,0 +1,141 @@
+"""Rows of the source that a CHECK constraint of the destination refuses, asked for before the first write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from django.db import DatabaseError
+from django.db.models import CheckConstraint
+
+from ..report import plural
+from .chunks import key_text
+from .compiled import Sql, Uncompilable, condition_sql, constraints_of, fields_of
+from .engines.base.constraints import Check
+from .engines.base.engine import Engine
+from .findings import Finding
+from .portable import translate
+from .route import Route
+from .tables import Column, StoredColumn
+from .view import View, is_folded, view_of
+
+_Stored = Mapping[str, StoredColumn]
+
+EXAMPLES = 3
+INSIGNIFICANT = re.compile(r"""[\s"`()\[\]]""")
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A condition that each row has to meet in the destination; it may be unknown, as with NULL."""
+
+    name: str
+    what: str
+    fields: tuple[str, ...]
+    columns: tuple[Column, ...]
+    condition: Sql
+
+
+def check_rules(
+    route: Route, source_stored: _Stored, dest_stored: _Stored, own: Sequence[Check], others: Sequence[Check]
+) -> Iterator[RowRule | str]:
+    """Yield the destination's checks (``others``) that the source's ``own`` don't prove, or the name of one that can't
+    be asked about.
+    """
+    columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
+    proven = {check.name for check in own if check.is_validated and check.name}
+    of_fields = _checks_of_fields(route)
+    for check in others:
+        if check.name in proven or _bare(check.expression) in of_fields:
+            continue
+        yield _rule(route, columns, source_stored, dest_stored, check) or check.name or "without a name"
+
+
+def _checks_of_fields(route: Route) -> set[str]:
+    """Return the checks that Django makes of fields by itself, which the fields' own limits stand for."""
+    fields = route.table.model._meta.local_concrete_fields
+    return {_bare(check) for field in fields if (check := field.db_check(route.dest.connection))}
+
+
+def _bare(expression: str) -> str:
+    return INSIGNIFICANT.sub("", expression).lower()
+
+
+def _rule(
+    route: Route, columns: Mapping[str, Column], source_stored: _Stored, dest_stored: _Stored, check: Check
+) -> RowRule | None:
+    model = route.table.model
+    constraint = constraints_of(model).get(check.name)
+    if isinstance(constraint, CheckConstraint):
+        try:
+            condition = condition_sql(model, constraint.condition, route.source.connection)
+        except Uncompilable:
+            return None
+        fields = tuple(fields_of(model, constraint))
+        used = tuple(column for column in columns.values() if column.attname in fields)
+    else:
+        text = translate(
+            check.expression,
+            columns,
+            route.source.quote,
+            length=route.source.constraints.character_length,
+            lengths=route.dest.constraints.character_lengths,
+        )
+        condition = None if text is None else Sql(text)
+        used = tuple(c for c in columns.values() if text is not None and route.source.quote(c.name) in text.split())
+        fields = tuple(column.attname for column in used)
+    # To a destination that ignores case, more texts are equal than to the source.
+    if condition is None or any(is_folded(column, source_stored, dest_stored) for column in used):
+        return None
+    return RowRule(check.name, "check constraint", fields, used, condition)
+
+
+def check_rows(
+    route: Route, engine: Engine, rules: Sequence[RowRule | str], source_stored: _Stored, dest_stored: _Stored
+) -> Iterator[Finding]:
+    """Find rows that break rules, by queries in a session of the source; what it can't evaluate is noted."""
+    asked = replace(route, source=engine)
+    for rule in rules:
+        name = rule if isinstance(rule, str) else rule.name
+        try:
+            found = None if isinstance(rule, str) else _find(asked, engine, rule, source_stored, dest_stored)
+        except DatabaseError:
+            rule, found = name, None
+        if isinstance(rule, str):
+            yield Finding(
+                route.table.label,
+                f"whether rows break the check constraint {name} of {route.dest.alias!r} can't be asked of "
+                f"{route.source.alias!r}",
+                "Each row is checked while it is loaded.",
+                stops=False,
+            )
+        elif found is not None:
+            yield found
+
+
+def _find(route: Route, engine: Engine, rule: RowRule, source_stored: _Stored, dest_stored: _Stored) -> Finding | None:
+    view = view_of(route, engine, rule.columns, source_stored, dest_stored)
+    where, params = f" WHERE NOT ({rule.condition.text})", (*view.params, *rule.condition.params)
+    with engine.tentatively():
+        if not engine.fetch_all(f"SELECT 1 FROM {view.sql}{where} LIMIT 1", params):
+            return None
+        rows = int(engine.fetch_value(f"SELECT COUNT(*) FROM {view.sql}{where}", params))
+        keys = _keys(route, engine, view, where, params)
+    examples = f" (for example primary key {', '.join(keys)})" if keys else ""
+    breaks = "breaks" if rows == 1 else "break"
+    return Finding(
+        f"{route.table.label}.{', '.join(rule.fields)}" if rule.fields else route.table.label,
+        f"{plural(rows, 'row')} {breaks} the {rule.what} {rule.name} of {route.dest.alias!r}{examples}",
+        "Correct or delete these rows in the source.",
+        is_about_rows=True,
+    )
+
+
+def _keys(route: Route, engine: Engine, view: View, where: str, params: Sequence[object]) -> list[str]:
+    if not view.key:
+        return []
+    names = ", ".join(view.key)
+    with engine.reading_everything():
+        rows = engine.fetch_all(f"SELECT {names} FROM {view.sql}{where} ORDER BY {names} LIMIT {EXAMPLES}", params)
+    return [key_text(route.table, row) for row in rows]
