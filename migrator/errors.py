@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# No error: a dry run of an update found rows that the update would write.
+WORK_TO_DO = 5
+
 
 class MigratorError(Exception):
     """Something stopped the work; the message says what was found, why it stops and what to do next."""

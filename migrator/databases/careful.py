@@ -16,6 +16,7 @@ from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unstorable
 from .rejects import NO_KEY, Problem, Rejects, row_of
+from .rivals import rival_of
 from .route import Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
@@ -169,10 +170,15 @@ class _CarefulCopy:
             self._reject(raw, conversion.column.attname, kind, reason, "value", CAREFUL_ADVICE)
             return
         fault = self._route.dest.fault(error, self._route.table.name)
-        field = names(self._route.table, fault.column.split(", ")) if fault.column else None
+        known = {column.name for column in self._route.table.with_generated().columns}
+        columns = [name for name in (fault.column or "").split(", ") if name in known]  # not those of a constraint
+        field = names(self._route.table, columns) if columns else None
         kinds = row_of(self._names, raw)
         kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
-        self._reject(raw, field, kind, fault.message, fault.code, CAREFUL_ADVICE)
+        reason = fault.message
+        if columns and (rival := rival_of(self._route, converted, columns)):
+            reason += f"; the row with primary key {rival} has that already"
+        self._reject(raw, field, kind, reason, fault.code, CAREFUL_ADVICE)
 
     def _refused_column(self, converted: Row, error: Exception) -> int | None:
         """Find the value that cannot even be encoded, as only the driver's own classes of error tell of it."""

@@ -155,6 +155,11 @@ class Move:
             self._ends.dest.unlock()
 
     def _unfinished_text(self, run: Run) -> str:
+        if self._choices.update:
+            return (
+                f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Nothing was written. Give the "
+                "command of that run with --resume to complete it, or with --cleanup to give it up; then update."
+            )
         return (
             f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Pass --resume to go on with it, or "
             "--cleanup to give it up: that puts back what it took off, and leaves the copied rows."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..errors import WORK_TO_DO
 from .plan import Plan
 from .route import Tally
 from .update import Update
@@ -31,8 +32,20 @@ class Outcome:
         return self.rejected_before + sum(tally.rows_rejected for tally in self.tallies.values())
 
     @property
+    def changes(self) -> int:
+        """How many rows an update has changed, or would change."""
+        return sum(update.changes for update in (self.updates or {}).values())
+
+    @property
+    def would_change(self) -> bool:
+        """Whether this was the dry run of an update that would write something."""
+        return self.verification is None and self.changes > 0
+
+    @property
     def exit_code(self) -> int:
-        """0 all well, 3 differences found, 4 rows rejected or not everything checked."""
+        """0 all well, 3 differences found, 4 rows rejected or not everything checked, 5 rows that would be written."""
+        if self.would_change:
+            return WORK_TO_DO
         if self.verification and not self.verification.is_clean:
             return 3
         unchecked = self.verification and self.verification.unchecked

@@ -299,5 +299,7 @@ def refuse(plan: Plan) -> None:
     hint = ""
     if any(finding.is_about_rows for finding in stopping):
         hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
+        if plan.updates:
+            hint = "\n--update stores every row or none. Or leave these models out with --exclude."
     count = "1 finding stops" if len(stopping) == 1 else f"{len(stopping)} findings stop"
     raise Refused(f"Nothing was written. {count} the run:\n{lines}{hint}")

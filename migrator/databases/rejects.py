@@ -47,15 +47,21 @@ def json_value(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else str(value)
 
 
+SKIP_INSTEAD = "Or pass --on-error skip --rejects FILE to copy all other rows."
+
+
 class Rejects:
-    """Stop at the first row that cannot be stored."""
+    """Stop at the first row that cannot be stored; ``way_on`` says what to do then."""
+
+    def __init__(self, way_on: str = SKIP_INSTEAD) -> None:
+        self._way_on = way_on
 
     def begin(self) -> None:
         """Forget what was noted of a chunk whose transaction was rolled back."""
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
         """Take note of a row. Raises :exc:`DataRejected` unless rows are skipped."""
-        raise DataRejected(f"{problem} Or pass --on-error skip --rejects FILE to copy all other rows.")
+        raise DataRejected(f"{problem} {self._way_on}")
 
     def commit(self) -> None:
         """Make sure that what was noted outlives a crash, before the chunk is committed."""
@@ -75,6 +81,7 @@ class RejectFile(Rejects):
     """Write the rows that cannot be stored to a file that only its owner can read, and go on."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._file: TextIO = append_private(path)
         self._lines: list[tuple[tuple[str, str], bytes]] = []

@@ -67,7 +67,8 @@ def _plan_lines(plan: Plan) -> list[str]:
         lines.append(f"Replaced, as Django's migrate made them: {_with_rows(made)}.")
     if plan.updates:
         lines.append(
-            "Only what differs is written: rows are rewritten, added, and deleted where the source has them not."
+            "Only differences are written: changed rows are rewritten, new rows inserted, and rows missing from the "
+            "source deleted."
         )
     if plan.adds_rows:
         lines.append("Rows that the destination already has stay as they are.")
@@ -165,13 +166,15 @@ def outcome_report(outcome: Outcome) -> Report:
 
 def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
     heading = f"Update of {outcome.plan.dest.alias!r} from {outcome.plan.source.alias!r}"
-    grids = [_update_grid(outcome.plan, updates)]
-    changes = sum(update.changes for update in updates.values())
-    rows = sum(update.compared for update in updates.values())
-    lines = [f"{plural(rows, 'row')} compared, {plural(changes, 'row')} to change."]
-    if not outcome.remark:
-        lines = [f"{plural(rows, 'row')} compared, {plural(changes, 'row')} changed in {outcome.seconds:.1f} s."]
-        if not changes:
+    is_dry = outcome.verification is None
+    grids = [_update_grid(outcome.plan, updates, is_dry=is_dry)]
+    rows = plural(sum(update.compared for update in updates.values()), "row")
+    if is_dry:
+        heading += ", dry run"
+        lines = [f"{rows} compared.", _forecast(updates)]
+    else:
+        lines = [f"{rows} compared, {plural(outcome.changes, 'row')} changed in {outcome.seconds:.1f} s."]
+        if not outcome.changes:
             lines.append("The destination was equal to the source already: no row was written.")
     if outcome.verification:
         lines += verification_lines(outcome.verification)
@@ -180,20 +183,42 @@ def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
         if outcome.verification.contents:
             grids.append(contents_grid(outcome.verification.contents))
-    lines += [outcome.remark] if outcome.remark else []
     if outcome.exit_code == 3:
         lines.append("The destination is NOT a copy of the source: see above.")
     document = {
         "plan": plan_document(outcome.plan),
         "remark": outcome.remark,
+        "dry_run": is_dry,
         "updates": [
-            {"label": planned.table.label, "table": planned.table.name, **vars(updates[planned.table.name])}
-            for planned in outcome.plan.tables
+            _update_document(planned, updates[planned.table.name], is_dry=is_dry) for planned in outcome.plan.tables
         ],
         "seconds": round(outcome.seconds, 3),
         "verification": verification_document(outcome.verification) if outcome.verification else None,
     }
     return Report(heading, tuple(grids), tuple(lines), document, outcome.exit_code, plan_report(outcome.plan))
+
+
+def _forecast(updates: Mapping[str, Update]) -> str:
+    """Say what an update would write."""
+    kinds = ("inserted", "rewritten", "deleted")
+    counts = {kind: sum(getattr(update, kind) for update in updates.values()) for kind in kinds}
+    if not any(counts.values()):
+        return "Nothing was written, and nothing would be: the destination equals the source."
+    would = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"Nothing was written. {plural(sum(counts.values()), 'row')} would change: {would}."
+
+
+def _update_document(planned: TablePlan, update: Update, *, is_dry: bool) -> dict[str, Any]:
+    """Describe what was done to a table for programs, or would be: then the names begin with ``to_be_``."""
+    done = {"inserted": update.inserted, "rewritten": update.rewritten, "deleted": update.deleted}
+    named = {f"to_be_{name}" if is_dry else name: count for name, count in done.items()}
+    return {
+        "label": planned.table.label,
+        "table": planned.table.name,
+        "compared": update.compared,
+        **named,
+        "seconds": update.seconds,
+    }
 
 
 def _unproven(outcome: Outcome) -> list[str]:
@@ -205,7 +230,7 @@ def _unproven(outcome: Outcome) -> list[str]:
     return [f"Not proven: the same of the other {plural(others, 'table')} (--verify full)."] if others else []
 
 
-def _update_grid(plan: Plan, updates: Mapping[str, Update]) -> Grid:
+def _update_grid(plan: Plan, updates: Mapping[str, Update], *, is_dry: bool) -> Grid:
     total = Update()
     rows: list[tuple[Cell, ...]] = []
     for planned in plan.tables:
@@ -214,7 +239,10 @@ def _update_grid(plan: Plan, updates: Mapping[str, Update]) -> Grid:
         for name, value in vars(update).items():
             setattr(total, name, getattr(total, name) + value)
     headers = ("model", "compared", "inserted", "rewritten", "deleted", "seconds")
-    return Grid("Updated", headers, tuple(rows), ("total", *vars(total).values()))
+    if is_dry:
+        headers = ("model", "compared", "to insert", "to rewrite", "to delete", "seconds")
+    title = "What an update would write" if is_dry else "Updated"
+    return Grid(title, headers, tuple(rows), ("total", *vars(total).values()))
 
 
 def _tally_grid(outcome: Outcome) -> Grid:

@@ -19,6 +19,7 @@ from typing import IO
 from django.db import transaction
 
 from ..progress import Progress
+from .blame import UNWRITTEN, blaming, delete_rows
 from .chunks import Bounds, Restriction
 from .comparing import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference, Side, sides
 from .contents import Pairing, find_differences
@@ -140,7 +141,8 @@ def apply_updates(
             for difference in differences:
                 _insert(ends, difference, check)
                 task.advance(difference.update.changes)
-            ends.dest.bind_now()
+            with blaming(ends.dest):
+                ends.dest.bind_now()
             before_commit()
 
     Retries(ends, progress, check).run(attempt)
@@ -148,23 +150,23 @@ def apply_updates(
 
 def _delete(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
-    _, dest = _sides(difference.planned)
-    name = ends.dest.quote(difference.planned.table.name)
     for page in difference.going():
         check()
-        where, params = dest.key_test(page)
-        ends.dest.execute(f"DELETE FROM {name}{where}", params)
+        delete_rows(ends.dest, difference.planned.table, _sides(difference.planned)[1], page)
     difference.update.seconds += time.perf_counter() - started
 
 
 def _insert(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
     source, _ = _sides(difference.planned)
+    # What other rows still lack is not held against these: foreign keys are checked when all are there.
+    route = dataclasses.replace(difference.planned.route, binds_late=True)
     for page in difference.coming():
         check()
         where, params = source.key_test(page)
         chosen = Restriction(where.removeprefix(" WHERE "), tuple(params))
-        copy_rows(dataclasses.replace(difference.planned.route, restriction=chosen), Bounds(), Rejects())
+        with blaming(ends.dest, difference.planned.table):
+            copy_rows(dataclasses.replace(route, restriction=chosen), Bounds(), Rejects(UNWRITTEN))
     difference.update.seconds += time.perf_counter() - started
 
 

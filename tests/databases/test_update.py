@@ -286,11 +286,12 @@ def test_a_trial_shows_what_would_change_and_writes_nothing(databases: FreshData
     finished = run(
         "batch_migrate", "--source", "sqlite_a", "--dest", "sqlite_b", "testapp.Tag", "--update", "--dry-run"
     )
-    assert finished.code == 0, finished
+    assert finished.code == 5, finished
     assert [line.split()[:5] for line in finished.out.splitlines() if line.startswith("  testapp.Tag")] == [
         ["testapp.Tag", "5", "2", "2", "2"]
     ]
-    assert "5 rows compared, 6 rows to change." in finished.out
+    assert "5 rows compared.\n" in finished.out
+    assert finished.err.endswith("Nothing was written. 6 rows would change: 2 inserted, 2 rewritten, 2 deleted.\n")
     assert contents("sqlite_b") == before
 
 
