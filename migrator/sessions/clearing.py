@@ -1,58 +1,39 @@
-"""Empty the store that a transition has left behind, once nobody can need it any more."""
+"""Empty the store that a transition has left behind, or the one that only follows, to have it copied to again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .. import conf
-from ..caches.stores.base import MICROSECONDS, digest, now
 from ..errors import Declined, MigratorError, Refused, UsageError
 from ..outages import telling_of_outages
-from ..phases import Phase
+from ..phases import Phase, percentage_reader
 from ..progress import Progress
 from ..prompts import Prompter
 from ..report import plural
 from ..stopping import stopping_between_pages
-from .codec import Unreadable, saved_at
-from .ends import open_end
-from .expiry import from_data
+from ..tally_places import Record
+from .conditions import QUIET_SECONDS, decided_long_enough, no_worker_in
+from .ends import key_regex_of, open_end
+from .leftovers import Leftovers, look_up_leftovers
 from .passes import Check, Pace
-from .records import DEFAULT_CHUNK_SIZE, MAX_PROBLEMS_LISTED, CopyOptions, End, Problem, Session
-from .standing import QUIET_SECONDS, configured, decided_long_enough, no_worker_in
+from .records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Hidden
+from .standing import configured, quiet_enough
 from .stores.base import Store
 from .stores.table import TableStore
 from .tallying import tally_for_sessions
-from .verify import SETTLE_SECONDS
-
-# Workers add to their counts some seconds later, and their clocks differ a little.
-MARGIN = 120 * MICROSECONDS
-# An age is counted from the last save and is less than this; a date is more.
-_YEARS = 20 * 365 * 86_400 * MICROSECONDS
-
-
-@dataclass
-class Leftovers:
-    """What the old store still holds. ``lost`` are sessions that NEW lacks and nothing tells why."""
-
-    live: int = 0
-    in_new: int = 0
-    ended: int = 0
-    lost: int = 0
-    listed: list[tuple[str, str]] = field(default_factory=list)
-
-    def lose(self, key: str, why: str) -> None:
-        """Count a session that NEW lacks, and list it by digest."""
-        self.lost += 1
-        if len(self.listed) < MAX_PROBLEMS_LISTED:
-            self.listed.append((digest(key), why))
+from .unseen import hidden_in
 
 
 @dataclass(frozen=True)
 class ClearPlan:
-    """What would be emptied, and what it holds; shown before anything is deleted."""
+    """What would be emptied, and what it holds; shown before anything is deleted.
+
+    ``old`` and ``new`` name the two stores; ``in_new`` counts the live sessions of the one that stays.
+    """
 
     place: str
     old: str
@@ -60,6 +41,27 @@ class ClearPlan:
     in_new: int | None
     leftovers: Leftovers
     reasons: tuple[str, ...]
+    # OLD or NEW.
+    emptied: str = "OLD"
+    notes: tuple[str, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    # Whether workers write to it meanwhile, as they do to a store that follows.
+    is_followed: bool = False
+
+    @property
+    def stays(self) -> str:
+        """The store that is not emptied."""
+        return "OLD" if self.emptied == "NEW" else "NEW"
+
+    @property
+    def label(self) -> str:
+        """What would be emptied, for people."""
+        return self.new if self.emptied == "NEW" else self.old
+
+    @property
+    def label_of_stays(self) -> str:
+        """What stays, for people."""
+        return self.old if self.emptied == "NEW" else self.new
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,11 @@ class Cleared:
 @telling_of_outages()
 def clear_old_sessions(
     *,
+    side: str | None = None,
     clear: str | None = None,
     after: float | None = None,
     discard_missing: bool = False,
+    key_regex: str | None = None,
     quiet_for: int = QUIET_SECONDS,
     rate: int | None = None,
     chunk_size: int = DEFAULT_CHUNK_SIZE,
@@ -89,32 +93,48 @@ def clear_old_sessions(
     prompter: Prompter | None = None,
     show: Callable[[ClearPlan], object] | None = None,
 ) -> Cleared:
-    """Delete every session of OLD, and none of NEW. It may be called again at any time.
+    """Delete every session of OLD and none of NEW, or the other way round. It may be called again at any time.
 
+    ``side``: ``old`` or ``new``, to empty the store that only follows in this phase and is to be copied to again: NEW
+    in ``old`` and ``dual_old``, OLD in ``dual_new``. None empties OLD in ``new``, once nobody can need it.
     ``clear``: the place that is emptied, as ``cache:ALIAS``, ``db:ALIAS`` or ``file``, where there is nobody to ask.
     ``after``: how many days NEW must have decided, in place of SESSION_COOKIE_AGE; with 0 no record is needed.
-    ``discard_missing``: delete also what NEW lacks without anything telling why.
+    ``discard_missing``: delete also what the other store lacks without anything telling why.
+    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both sides make.
 
     Raises :exc:`Refused` before the first deletion, :exc:`Declined`, and :exc:`migrator.errors.Interrupted`.
     """
     # 1. ask the phase and the record  2. open both  3. compare  4. show the plan  5. ask the person  6. delete
     progress, prompter = progress or Progress(), prompter or Prompter()
-    change, _ = configured()
-    if change.phase() is not Phase.NEW:
-        raise Refused(f"The phase is {change.phase()}: OLD is in use. It can be emptied once the phase is new.")
-    old, new = change.old.end, change.new.end
-    place = _name(old)
+    change, setting = configured()
+    phase, share = change.phase(), percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
+    target = _target(phase, side, share)
+    ends = (change.new.end, change.old.end) if target.emptied == "NEW" else (change.old.end, change.new.end)
+    place = _name(ends[0])
     if clear is not None and clear != place:
         raise UsageError(f"--clear names {clear!r}, and what would be emptied is {place!r}. Nothing was deleted.")
-    decided_since, reasons = _ask_record(after, quiet_for)
+    decided_since, reasons, notes = _ask_record(target, after, quiet_for)
+    options = CopyOptions(trust_pickle=False, key_regex=key_regex or key_regex_of(*ends))
     with ExitStack() as stack:
-        left, live = (stack.enter_context(closing(_opened(end))) for end in (old, new))
+        left, live = (stack.enter_context(closing(open_end(end, options))) for end in ends)
         check_apart(left, live)
         check = stack.enter_context(stopping_between_pages())
-        leftovers = _compare(left, live, decided_since, chunk_size, progress, check)
+        leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
         if leftovers.lost and not discard_missing:
-            reasons.append(_lost_text(leftovers))
-        plan = ClearPlan(place, left.label(), live.label(), live.count(), leftovers, tuple(reasons))
+            reasons.append(_lost_text(leftovers, target))
+        old, new = (live, left) if target.emptied == "NEW" else (left, live)
+        plan = ClearPlan(
+            place,
+            old.label(),
+            new.label(),
+            live.count(),
+            leftovers,
+            tuple(reasons),
+            target.emptied,
+            tuple(notes),
+            hidden_in(left),
+            target.is_followed,
+        )
         if show:
             show(plan)
         if dry_run:
@@ -128,16 +148,47 @@ def clear_old_sessions(
         return Cleared(plan, removed, expired, left.count(), live.count(), time.monotonic() - started)
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Which side is emptied, in which phases a worker would need it, and whether workers write to it meanwhile."""
+
+    emptied: str
+    unwanted: tuple[Phase, ...]
+    is_followed: bool
+
+    @property
+    def stays(self) -> str:
+        return "OLD" if self.emptied == "NEW" else "NEW"
+
+
+def _target(phase: Phase, side: str | None, share: float) -> _Target:
+    """Return what is to be emptied; raise :exc:`Refused` for the side that decides, or may still be asked."""
+    if phase is Phase.NEW and side in (None, "old"):
+        return _Target("OLD", (Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW), is_followed=False)
+    if phase is Phase.DUAL_NEW and side == "old":
+        return _Target("OLD", (Phase.OLD, Phase.DUAL_OLD), is_followed=True)
+    if phase in (Phase.OLD, Phase.DUAL_OLD) and side == "new":
+        if share and phase is Phase.DUAL_OLD:
+            raise Refused(f"ROLLOUT is {share:g}: NEW decides for these keys. Set it to 0 first. Nothing was deleted.")
+        return _Target("NEW", (Phase.DUAL_NEW, Phase.NEW), is_followed=phase is Phase.DUAL_OLD)
+    if side == "new":
+        raise Refused(f"The phase is {phase}: NEW decides, and cannot be emptied. Nothing was deleted.")
+    follower = "--side old" if phase is Phase.DUAL_NEW else "--side new"
+    raise Refused(
+        f"The phase is {phase}: OLD is in use. It can be emptied once the phase is new. To empty the store that only "
+        f"follows in {phase}, before it is copied to again: {follower}. Nothing was deleted."
+    )
+
+
 def _name(end: End) -> str:
     return end.kind if end.alias is None else f"{end.kind}:{end.alias}"
 
 
-def _opened(end: End) -> Store:
-    return open_end(end, CopyOptions(trust_pickle=False))
+def _ask_record(target: _Target, after: float | None, quiet_for: int) -> tuple[int | None, list[str], list[str]]:
+    """Ask what the workers counted.
 
-
-def _ask_record(after: float | None, quiet_for: int) -> tuple[int | None, list[str]]:
-    """Ask what the workers counted; return since when NEW decides, and what speaks against emptying OLD."""
+    Returns since when the side that stays decides, what speaks against emptying the other, and notes.
+    """
     try:
         tally = tally_for_sessions()
         tally.flush()
@@ -146,14 +197,22 @@ def _ask_record(after: float | None, quiet_for: int) -> tuple[int | None, list[s
         raise
     except Exception as error:
         if after == 0:
-            return None, []
-        return None, [f"What the workers counted cannot be read ({type(error).__name__}); --after 0 goes on without."]
-    asked = [no_worker_in(record, quiet_for, Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW)]
-    if after != 0:
+            return None, [], []
+        kind = type(error).__name__
+        return None, [f"What the workers counted cannot be read ({kind}); --after 0 goes on without."], []
+    quiet, notes = quiet_enough(quiet_for)
+    asked = [no_worker_in(record, quiet, *target.unwanted)]
+    if after != 0 and not target.is_followed and target.emptied == "OLD":
         asked.append(decided_long_enough(record, after))
-    return record.new_decides_since, [
-        f"It is not so that {item.text} ({item.figure})." for item in asked if not item.is_met
-    ]
+    since = record.new_decides_since if target.emptied == "OLD" else _old_decides_since(record)
+    return since, [f"It is not so that {item.text} ({item.figure})." for item in asked if not item.is_met], notes
+
+
+def _old_decides_since(record: Record) -> int | None:
+    """Return when NEW was last seen to decide, 0 where it never did although something was counted, None if unknown."""
+    if not record.counts:
+        return None
+    return max((record.last_seen(phase) or 0 for phase in Phase if phase.new_decides), default=0)
 
 
 def check_apart(old: Store, new: Store) -> None:
@@ -170,61 +229,10 @@ def check_apart(old: Store, new: Store) -> None:
         raise Refused(f"The sessions of {old.label()} cannot be listed; they end there by themselves.")
 
 
-def _compare(
-    old: Store, new: Store, decided_since: int | None, size: int, progress: Progress, check: Check
-) -> Leftovers:
-    """Look every live session of OLD up in NEW; what is missing is looked at again after a while."""
-    found = Leftovers()
-    with progress.task("compared", old.count(), unit="sessions") as task:
-        for page in old.pages(size):
-            found.live += len(page)
-            there = new.present([session.key for session in page])
-            absent = [session for session in page if session.key not in there]
-            found.in_new += len(page) - len(absent)
-            if absent:
-                time.sleep(SETTLE_SECONDS)
-                there, moment = new.present([session.key for session in absent]), now()
-                for session in absent:
-                    _sort_out(session, session.key in there, old, decided_since, moment, found)
-            task.advance(len(page))
-            check()
-    return found
-
-
-def _sort_out(
-    session: Session, is_in_new: bool, old: Store, decided_since: int | None, moment: int, found: Leftovers
-) -> None:
-    if is_in_new:
-        found.in_new += 1
-        return
-    if session.expires is not None and session.expires <= moment:
-        found.live -= 1
-        return
-    saved = _saved(session, old)
-    # Whoever saved it after NEW began to decide has saved it in NEW as well: there it has ended since.
-    if saved is not None and decided_since is not None and saved > decided_since + MARGIN:
-        found.ended += 1
-        return
-    found.lose(session.key, "NEW does not have it, and nothing tells whether it ever had")
-
-
-def _saved(session: Session, store: Store) -> int | None:
-    """Return when a session was last saved, to the second below; None where nothing tells."""
-    if store.keeps_text:
-        second = saved_at(str(session.payload))
-        return None if second is None else second * MICROSECONDS
-    if session.expires is None:
-        return None
-    try:
-        age = from_data(store.load(session), store.engine, 0)
-    except (Unreadable, Problem):
-        return None
-    return session.expires - age if age < _YEARS else None
-
-
-def _lost_text(found: Leftovers) -> str:
+def _lost_text(found: Leftovers, target: _Target) -> str:
+    verb = "is" if found.lost == 1 else "are"
     return (
-        f"{plural(found.lost, 'live session')} of OLD {'is' if found.lost == 1 else 'are'} not in NEW, and nothing "
+        f"{plural(found.lost, 'live session')} of {target.emptied} {verb} not in {target.stays}, and nothing "
         "tells that they were ended there. Copy them, or delete them with --discard-missing if they were."
     )
 
@@ -232,9 +240,9 @@ def _lost_text(found: Leftovers) -> str:
 def _warning(plan: ClearPlan) -> str:
     found = plan.leftovers
     return (
-        f"All sessions of {plan.old} will be deleted: {found.live:,} live ones, of which {found.in_new:,} are in NEW "
-        f"as well, {found.ended:,} have ended there, and {found.lost:,} are nowhere else. "
-        f"NEW stays as it is: {plan.new}."
+        f"All sessions of {plan.label} will be deleted: {found.live:,} live ones, of which {found.in_new:,} are in "
+        f"{plan.stays} as well, {found.ended:,} have ended there, and {found.lost:,} are nowhere else. "
+        f"{plan.stays} stays as it is: {plan.label_of_stays}."
     )
 
 

@@ -1,9 +1,8 @@
-"""How far a transition of the sessions is, and whether its next step is safe."""
+"""How far a transition of the sessions is, and whether its next step, or the step back, is safe."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
-from ..caches.stores.base import MICROSECONDS, now
-from ..caches.tables.reading import EPOCH, MICROSECOND
 from ..errors import MigratorError, UsageError
 from ..phases import Phase, percentage_reader
 from ..progress import Progress
@@ -20,35 +17,16 @@ from ..report import plural
 from ..tally_places import Record
 from .apart import one_place
 from .comparison import Comparison, VerifyOptions
-from .ends import open_end
+from .conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text
+from .ends import key_regex_of, open_end
+from .engines import TRANSITION
 from .records import CopyOptions
+from .served import stale_before_rows
 from .tallying import place_of_tally, tally_for_sessions
 from .transition.configuration import Transition, transition
 from .transition.sides import Side
+from .unseen import hidden_in
 from .verify import verify_sessions
-
-QUIET_SECONDS = 300
-UNKNOWN = "not known"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What the next step asks for, whether that is so, and the figure behind the answer."""
-
-    text: str
-    is_met: bool
-    figure: str
-
-
-@dataclass(frozen=True)
-class SideFound:
-    """One of the two stores: what it is, and how many live sessions it holds, None where that cannot be told."""
-
-    name: str
-    label: str
-    sessions: int | None
-    # Why it could not be asked, None where it could.
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,25 +46,32 @@ class Standing:
     conditions: tuple[Condition, ...]
     notes: tuple[str, ...] = ()
     was_reset: bool = False
+    # Whether the conditions are those of the step back.
+    is_back: bool = False
 
     @property
     def is_safe(self) -> bool:
-        """Whether the next step forward is safe."""
+        """Whether the step that was asked for is safe."""
         return all(condition.is_met for condition in self.conditions)
 
 
 def session_transition(
     *,
     verify: str | None = None,
+    back: bool = False,
     quiet_for: int = QUIET_SECONDS,
+    key_regex: str | None = None,
     reset: bool = False,
     trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Standing:
-    """Tell how far the transition of ``MIGRATOR["SESSIONS"]`` is, and whether its next step is safe.
+    """Tell how far the transition of ``MIGRATOR["SESSIONS"]`` is, and whether a step from its phase is safe.
 
     ``verify``: compare the two stores as well, ``quick`` (existence and expiry) or ``full`` (the data also).
-    ``quiet_for``: for how many seconds nothing that speaks against the step may have been counted.
+    ``back``: judge the step back in place of the next one.
+    ``quiet_for``: for how many seconds nothing that speaks against the step may have been counted; at least twice as
+    long as workers take to add to their counts.
+    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both sides make.
     ``reset``: forget what was counted, after it has been told.
 
     Raises :exc:`UsageError` where the settings describe no transition.
@@ -94,20 +79,24 @@ def session_transition(
     change, setting = configured()
     phase = change.phase()
     share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
-    record, tally_error = _record()
-    sides = (_found(change.old), _found(change.new))
+    record, tally_error = read_record()
+    keys = key_regex or key_regex_of(change.old.end, change.new.end)
+    sides = (_found(change.old, keys), _found(change.new, keys))
     apart = None if any(side.error for side in sides) else _are_apart(change)
-    comparison = None
+    comparison, stale = None, None
     if verify and apart and apart.is_met:
-        options = VerifyOptions(mode=verify, trust_pickle=trust_pickle)
-        ends = {"source": change.old.end, "dest": change.new.end}
-        comparison = verify_sessions(**ends, options=options, progress=progress).comparison
+        options = VerifyOptions(mode=verify, trust_pickle=trust_pickle, key_regex=keys)
+        comparison, stale = _compared(change, phase, back, sides, options, progress)
+    quiet, notes = quiet_enough(quiet_for)
     if reset and tally_error is None:
         tally_for_sessions().reset()
-    asked = _Asked(phase, record, sides, apart, comparison, verify, quiet_for)
+    rollout = share if phase is Phase.DUAL_OLD else 0.0
+    asked = Asked(
+        phase, record, sides, apart, comparison, verify, quiet, rollout, stale, has_own_regex=key_regex is not None
+    )
     return Standing(
         phase=phase,
-        rollout=share if phase is Phase.DUAL_OLD else 0.0,
+        rollout=rollout,
         setting=setting,
         sides=sides,
         record=record,
@@ -115,10 +104,46 @@ def session_transition(
         tally_error=tally_error,
         comparison=comparison,
         mode=verify,
-        conditions=tuple(asked.conditions()),
-        notes=tuple(_notes(record)),
+        conditions=tuple(asked.conditions(back=back)),
+        notes=(*notes, *_notes(record)),
         was_reset=reset and tally_error is None,
+        is_back=back,
     )
+
+
+def _compared(
+    change: Transition,
+    phase: Phase,
+    back: bool,
+    sides: tuple[SideFound, SideFound],
+    options: VerifyOptions,
+    progress: Progress | None,
+) -> tuple[Comparison, int | None]:
+    """Compare the side that decides with the other; return also how many sessions a cache before rows has otherwise.
+
+    Where the sessions of OLD cannot be listed, each one of NEW is looked up there.
+    """
+    ends = [change.old.end, change.new.end]
+    is_turned = phase is Phase.DUAL_NEW and back
+    if is_turned or not sides[0].is_listed:
+        ends.reverse()
+    found = verify_sessions(source=ends[0], dest=ends[1], options=options, progress=progress).comparison
+    next_to_decide = change.old if is_turned else change.new if phase is Phase.DUAL_OLD and not back else None
+    if next_to_decide is None:
+        return found, None
+    return found, stale_before_rows(next_to_decide.end, trust_pickle=options.trust_pickle)
+
+
+def quiet_enough(quiet_for: int) -> tuple[int, list[str]]:
+    """Return for how many seconds nothing may have been counted, and what to say where that is longer than asked."""
+    interval = tally_for_sessions().place.interval
+    least = int(2 * interval)
+    if quiet_for >= least:
+        return quiet_for, []
+    return least, [
+        f"--quiet-for {quiet_for} is too short: workers add to their counts in {place_of_tally()} every {interval:g} "
+        f"seconds, so twice that, {least} seconds, was used."
+    ]
 
 
 def configured() -> tuple[Transition, conf.Sessions]:
@@ -132,7 +157,8 @@ def configured() -> tuple[Transition, conf.Sessions]:
     return change, setting
 
 
-def _record() -> tuple[Record, str | None]:
+def read_record() -> tuple[Record, str | None]:
+    """Return what the workers counted, and the kind of error where that cannot be read."""
     try:
         tally = tally_for_sessions()
         tally.flush()
@@ -142,10 +168,12 @@ def _record() -> tuple[Record, str | None]:
         return Record({}, None), type(error).__name__
 
 
-def _found(side: Side) -> SideFound:
+def _found(side: Side, key_regex: str) -> SideFound:
     try:
-        with closing(open_end(side.end, CopyOptions())) as store:
-            return SideFound(side.name, store.label(), store.count())
+        with closing(open_end(side.end, CopyOptions(key_regex=key_regex))) as store:
+            count = store.count()
+            hidden = sum(found.count for found in hidden_in(store))
+            return SideFound(side.name, store.label(), count, None, hidden, store.can_list_keys)
     except MigratorError as error:
         return SideFound(side.name, side.setting.ENGINE, None, str(error))
     except Exception as error:
@@ -164,6 +192,8 @@ def _are_apart(change: Transition) -> Condition:
 
 def _notes(record: Record) -> Iterator[str]:
     """Say what no step depends on, and people should know before one."""
+    if settings.SESSION_ENGINE != TRANSITION:
+        yield f"SESSION_ENGINE is {settings.SESSION_ENGINE!r} in these settings: no worker with them is in any phase."
     found = [count for (_, event), count in record.counts.items() if event == "changed" and count.number]
     if found:
         last = max(count.last or count.since for count in found)
@@ -171,156 +201,3 @@ def _notes(record: Record) -> Iterator[str]:
             f"JSON has changed {plural(sum(count.number for count in found), 'write')} to the store that follows, the "
             f"last {moment_text(last)}: numbers as keys become texts, tuples lists. The workers' logs name the kinds."
         )
-
-
-def moment_text(moment: int | None) -> str:
-    """Render a moment for people."""
-    return UNKNOWN if moment is None else f"{EPOCH + moment * MICROSECOND:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def span_text(microseconds: int) -> str:
-    """Render a span of time for people, in whole seconds."""
-    return str(dt.timedelta(seconds=microseconds // MICROSECONDS)).removesuffix(", 0:00:00")
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the conditions of the next step are asked of."""
-
-    phase: Phase
-    record: Record
-    sides: tuple[SideFound, SideFound]
-    # None where a side does not answer.
-    apart: Condition | None
-    comparison: Comparison | None
-    mode: str | None
-    quiet_for: int
-
-    def conditions(self) -> Iterator[Condition]:
-        """Ask what the step from this phase needs."""
-        for side in self.sides:
-            yield Condition(f"{side.name} answers", side.error is None, side.error or side.label)
-        if self.apart:
-            yield self.apart
-        yield self._is_no_jump()
-        yield from _IN_PHASE[self.phase](self)
-
-    def from_old(self) -> Iterator[Condition]:
-        """To write both needs no worker that already lets NEW decide."""
-        yield self._no_worker_in(Phase.DUAL_NEW, Phase.NEW)
-
-    def from_dual_old(self) -> Iterator[Condition]:
-        """To let NEW decide needs it to be what OLD is."""
-        yield self._is_counted()
-        yield self._no_worker_in(Phase.OLD, Phase.NEW)
-        yield self._none_lately("shadow_error", "no error of NEW")
-        yield self._is_equal()
-
-    def from_dual_new(self) -> Iterator[Condition]:
-        """To leave OLD needs nothing to be in OLD alone."""
-        yield self._is_counted()
-        yield self._no_worker_in(Phase.OLD, Phase.DUAL_OLD)
-        yield self._none_lately("fallback", "no session was found in OLD alone")
-        yield self._none_is_missing()
-
-    def from_new(self) -> Iterator[Condition]:
-        """To empty OLD needs everybody to have left it."""
-        yield self._is_counted()
-        yield self._no_worker_in(Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW)
-        yield decided_long_enough(self.record)
-
-    @property
-    def _since(self) -> int:
-        return now() - self.quiet_for * MICROSECONDS
-
-    def _is_no_jump(self) -> Condition:
-        """Ask that workers came here from a phase next to this one: else sessions were left behind on the way."""
-        text = f"workers came to {self.phase} from a phase next to it"
-        before = phase_before(self.record, self.phase)
-        if before is None:
-            return Condition(text, True, "none was seen in another phase")
-        figure = f"{before} last {moment_text(self.record.last_seen(before))}"
-        return Condition(text, before.may_become(self.phase), figure)
-
-    def _is_counted(self) -> Condition:
-        last = self.record.last_seen(self.phase)
-        return Condition(f"workers were seen in {self.phase}", last is not None, f"last {moment_text(last)}")
-
-    def _no_worker_in(self, *phases: Phase) -> Condition:
-        return no_worker_in(self.record, self.quiet_for, *phases)
-
-    def _none_lately(self, event: str, text: str) -> Condition:
-        """Ask that an event has not been counted lately in this phase, and that it would have been."""
-        text = f"{text} for {span_text(self.quiet_for * MICROSECONDS)}"
-        count = self.record.counts.get((self.phase, event))
-        if count is None:
-            return Condition(text, False, UNKNOWN)
-        if count.since > self._since:
-            return Condition(text, False, f"counted only since {moment_text(count.since)}")
-        if count.last is None:
-            return Condition(text, True, f"none since {moment_text(count.since)}")
-        return Condition(text, count.last <= self._since, f"{count.number:,}, the last {moment_text(count.last)}")
-
-    def _is_equal(self) -> Condition:
-        text = "every live session of OLD is in NEW, with the same expiry and data"
-        found = self.comparison
-        if found is None:
-            return Condition(text, False, "not compared: --verify full, or quick, does")
-        figure = (
-            f"{found.equal:,} of {plural(found.compared, 'session')} equal, {found.missing:,} missing, "
-            f"{found.extra:,} only in NEW, {found.expiry_differs:,} with other expiry"
-        )
-        if self.mode == "full":
-            return Condition(
-                text, not found.found and not found.unreadable, f"{figure}, {found.data_differs:,} with other data"
-            )
-        changed = self.record.counts.get((self.phase, "changed"))
-        if changed and changed.number:
-            return Condition(text, False, f"{figure}; JSON has changed sessions: --verify full compares the data")
-        errors = self.record.counts.get((self.phase, "shadow_error"))
-        if errors is None or errors.number:
-            return Condition(text, False, f"{figure}; NEW has failed at times: --verify full compares the data")
-        return Condition(text, not found.found, f"{figure}; the data was not compared")
-
-    def _none_is_missing(self) -> Condition:
-        text = "every live session of OLD is in NEW"
-        found = self.comparison
-        if found is None:
-            return Condition(text, False, "not compared: --verify quick does")
-        return Condition(text, not found.missing, f"{found.missing:,} of {plural(found.compared, 'session')} missing")
-
-
-_IN_PHASE: dict[Phase, Callable[[_Asked], Iterator[Condition]]] = {
-    Phase.OLD: _Asked.from_old,
-    Phase.DUAL_OLD: _Asked.from_dual_old,
-    Phase.DUAL_NEW: _Asked.from_dual_new,
-    Phase.NEW: _Asked.from_new,
-}
-
-
-def phase_before(record: Record, phase: Phase) -> Phase | None:
-    """Return the other phase that workers were seen in last, None where none was or it is not known."""
-    last = {other: record.last_seen(other) or 0 for other in Phase if other is not phase}
-    before = max(last, key=lambda other: last[other])
-    return before if last[before] else None
-
-
-def no_worker_in(record: Record, quiet_for: int, *phases: Phase) -> Condition:
-    """Ask that no worker has been seen in these phases lately."""
-    last = {phase: record.last_seen(phase) for phase in phases}
-    lately = {phase: moment for phase, moment in last.items() if moment and moment > now() - quiet_for * MICROSECONDS}
-    *others, final = phases
-    named = f"{', '.join(others)} or {final}"
-    text = f"no worker was in {named} for {span_text(quiet_for * MICROSECONDS)}"
-    figure = ", ".join(f"{phase} last {moment_text(moment)}" for phase, moment in last.items() if moment) or "none seen"
-    return Condition(text, not lately, figure)
-
-
-def decided_long_enough(record: Record, days: float | None = None) -> Condition:
-    """Ask that NEW has decided for a session's whole lifetime, or for ``days``."""
-    needed = int((settings.SESSION_COOKIE_AGE if days is None else days * 86_400) * MICROSECONDS)
-    text = f"NEW has decided, without a break, for {span_text(needed)}"
-    since = record.new_decides_since
-    if since is None:
-        return Condition(text, False, f"since when is {UNKNOWN}")
-    return Condition(text, now() - since >= needed, f"for {span_text(now() - since)}, since {moment_text(since)}")

@@ -12,7 +12,8 @@ from ..report import Cell, Grid, Report, plural
 from ..tally_places import EVENTS
 from .clearing import Cleared, ClearPlan
 from .comparison import counts
-from .standing import UNKNOWN, Standing, moment_text
+from .conditions import UNKNOWN, moment_text
+from .standing import Standing
 
 MEANING = {
     Phase.OLD: "OLD alone is used.",
@@ -34,7 +35,7 @@ EVENT_WORDS = {
 
 
 def standing_report(found: Standing) -> Report:
-    """Tell how far a transition is. Exit code 3 where the next step is not safe."""
+    """Tell how far a transition is. Exit code 3 where the step that was asked for is not safe."""
     rollout = f", for {found.rollout:g} % of the keys already dual_new" if found.rollout else ""
     heading = f"Phase {found.phase}{rollout}: {MEANING[found.phase]}"
     conditions: tuple[tuple[Cell, ...], ...] = tuple(
@@ -46,7 +47,7 @@ def standing_report(found: Standing) -> Report:
             f"Counted by all workers, kept in {found.place}", ("phase", "what", "count", "last"), tuple(_counted(found))
         ),
         Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
-        Grid(f"The next step, {_step(found)}", ("", "needs", "found"), conditions),
+        Grid(f"{_which(found)}, {_step(found)}", ("", "needs", "found"), conditions),
     )
     code = 0 if found.is_safe else 3
     return Report(heading, grids, tuple(_lines(found)), _document(found, code), code)
@@ -75,7 +76,13 @@ def _seen(found: Standing) -> list[tuple[Cell, ...]]:
     ] or [(None, UNKNOWN, UNKNOWN)]
 
 
+def _which(found: Standing) -> str:
+    return "The step back" if found.is_back else "The next step"
+
+
 def _step(found: Standing) -> str:
+    if found.is_back:
+        return f"to {found.phase.previous or found.setting.OLD.ENGINE}"
     following = found.phase.following
     return "clear_old_sessions" if following is None else f"to {following}"
 
@@ -93,11 +100,14 @@ def _lines(found: Standing) -> list[str]:
         lines.append(f"Next:     {_setting(found, following)}")
     if previous:
         lines.append(f"Way back: {_setting(found, previous)}")
+    if previous and not found.is_back:
+        lines.append("          session_transition --back judges it.")
+    lines += [item.advice for item in found.conditions if item.advice and not item.is_met]
     if found.is_safe:
-        lines.append(f"The next step is safe: {_step(found)}.")
+        lines.append(f"{_which(found)} is safe: {_step(found)}.")
     else:
         unmet = sum(not item.is_met for item in found.conditions)
-        lines.append(f"The next step, {_step(found)}, is not safe: {plural(unmet, 'condition')} not met.")
+        lines.append(f"{_which(found)}, {_step(found)}, is not safe: {plural(unmet, 'condition')} not met.")
     return lines
 
 
@@ -148,6 +158,7 @@ def _document(found: Standing, code: int) -> dict[str, Any]:
         "new_decides_since": _iso(record.new_decides_since),
         "comparison": counts(found.comparison) if found.comparison else None,
         "following": found.phase.following,
+        "step": "back" if found.is_back else "next",
         "conditions": [asdict(item) for item in found.conditions],
         "notes": list(found.notes),
         "is_safe": code == 0,
@@ -156,45 +167,75 @@ def _document(found: Standing, code: int) -> dict[str, Any]:
 
 def clear_plan_report(plan: ClearPlan) -> Report:
     """Tell what would be emptied, before anything is."""
-    found = plan.leftovers
+    found, emptied, stays = plan.leftovers, plan.emptied, plan.stays
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("live in OLD", found.live),
-        ("of these in NEW as well", found.in_new),
-        ("of these ended in NEW since", found.ended),
+        (f"live in {emptied}", found.live),
+        (f"of these in {stays} as well", found.in_new),
+        (f"of these ended in {stays} since", found.ended),
         ("of these nowhere else", found.lost),
-        ("live in NEW, which stays", plan.in_new),
+        (f"live in {stays}, which stays", plan.in_new),
     )
     grids = [Grid("", ("sessions", "count"), rows)]
     if found.listed:
         title = "Sessions by the digest of their key (SHA-256, 16 digits)"
         grids.append(Grid(title, ("digest", "what"), tuple(found.listed)))
-    return Report(f"Empty {plan.old}\nNEW is {plan.new}", tuple(grids), tuple(f"Note: {why}" for why in plan.reasons))
+    grids += _left_out(plan)
+    lines = (f"Note: {text}" for text in (*plan.notes, *plan.reasons))
+    return Report(f"Empty {plan.label}\n{stays} is {plan.label_of_stays}", tuple(grids), tuple(lines))
+
+
+def _left_out(plan: ClearPlan) -> list[Grid]:
+    rows = tuple((key, "left out") for found in plan.hidden for key in found.digests)
+    return [Grid("Left out, by the digest of the key", ("digest", "what"), rows)] if rows else []
 
 
 def cleared_report(result: Cleared) -> Report:
-    """Tell what was deleted. Exit code 4 where live sessions remain, 3 where a dry run found reasons against it."""
+    """Tell what was deleted.
+
+    Exit code 4 where sessions remain: live ones, or such that the key pattern leaves out; 3 where a dry run found
+    reasons against it.
+    """
     plan = result.plan
+    left_out = [f"{found.reason}." for found in plan.hidden]
     if result.is_dry_run:
-        lines = ("Nothing may be deleted yet." if plan.reasons else "Everything there may be deleted.",)
-        code = 3 if plan.reasons else 0
+        code = 3 if plan.reasons else 4 if left_out else 0
+        verdict = "Nothing may be deleted yet." if plan.reasons else "Everything there may be deleted."
+        if code == 4:
+            verdict = "Everything else there may be deleted."
+        lines = (*left_out, verdict)
         return Report("Dry run: nothing was deleted.", (), lines, _clear_document(result, code), code)
+    emptied, stays = plan.emptied, plan.stays
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("live in OLD before", plan.leftovers.live),
+        (f"live in {emptied} before", plan.leftovers.live),
         ("deleted", result.removed),
         ("expired, deleted", result.expired),
-        ("live in OLD now", result.remaining),
-        ("live in NEW before", plan.in_new),
-        ("live in NEW now", result.in_new),
+        (f"live in {emptied} now", result.remaining),
+        (f"live in {stays} before", plan.in_new),
+        (f"live in {stays} now", result.in_new),
     )
     heading = f"Deleted {plural(result.removed + result.expired, 'session')} in {result.seconds:.1f} s"
-    code = 4 if result.remaining else 0
-    verdict = "OLD is empty."
-    if code:
-        verdict = (
-            f"{plural(result.remaining or 0, 'session')} in OLD changed or came while it was emptied: "
+    remaining = 0 if plan.is_followed else result.remaining or 0
+    code = 4 if remaining or left_out else 0
+    lines = (*left_out, _verdict(result, remaining))
+    return Report(heading, (Grid("", ("sessions", "count"), rows),), lines, _clear_document(result, code), code)
+
+
+def _verdict(result: Cleared, remaining: int) -> str:
+    emptied = result.plan.emptied
+    if remaining:
+        return (
+            f"{plural(remaining, 'session')} in {emptied} changed or came while it was emptied: "
             "something still writes there. Find it, and run the command again."
         )
-    return Report(heading, (Grid("", ("sessions", "count"), rows),), (verdict,), _clear_document(result, code), code)
+    if hidden := sum(found.count for found in result.plan.hidden):
+        return f"{emptied} is not empty: {plural(hidden, 'session')} with keys of another shape {_stay(hidden)} there."
+    if result.remaining:
+        return f"{emptied} was emptied; workers have saved {plural(result.remaining, 'session')} there meanwhile."
+    return f"{emptied} is empty."
+
+
+def _stay(count: int) -> str:
+    return "stays" if count == 1 else "stay"
 
 
 def _clear_document(result: Cleared, code: int) -> dict[str, Any]:
@@ -202,10 +243,14 @@ def _clear_document(result: Cleared, code: int) -> dict[str, Any]:
     return {
         "schema": "migrator/clear-old-sessions@1",
         "dry_run": result.is_dry_run,
+        "side": plan.emptied.lower(),
         "place": plan.place,
         "old": plan.old,
         "new": plan.new,
         "reasons": list(plan.reasons),
+        "hidden": [
+            {"sessions": found.count, "why": found.reason, "digests": list(found.digests)} for found in plan.hidden
+        ],
         "leftovers": {name: getattr(plan.leftovers, name) for name in ("live", "in_new", "ended", "lost")},
         "listed": [{"digest": key, "what": why} for key, why in plan.leftovers.listed],
         "removed": result.removed,

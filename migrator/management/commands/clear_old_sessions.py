@@ -11,12 +11,13 @@ from ...progress import Progress
 from ...prompts import Prompter
 from ...report import Report
 from ...sessions.clearing import clear_old_sessions
+from ...sessions.conditions import QUIET_SECONDS
 from ...sessions.records import DEFAULT_CHUNK_SIZE
-from ...sessions.standing import QUIET_SECONDS
 from ...sessions.transition_outcome import clear_plan_report, cleared_report
 from ..base import MigratorCommand, positive_integer
+from ..sessions import regular_expression
 
-OPTIONS = ("clear", "after", "discard_missing", "quiet_for", "rate", "chunk_size", "dry_run")
+OPTIONS = ("side", "clear", "after", "discard_missing", "quiet_for", "key_regex", "rate", "chunk_size", "dry_run")
 
 
 def days(text: str) -> float:
@@ -31,9 +32,18 @@ def days(text: str) -> float:
 
 
 class Command(MigratorCommand):
-    help = "Delete every session of OLD in MIGRATOR['SESSIONS'], once nobody can need them, and none of NEW."
+    help = (
+        "Delete every session of OLD in MIGRATOR['SESSIONS'], once nobody can need them, and none of NEW; "
+        "or empty the store that only follows, before it is copied to again."
+    )
 
     def add_options(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--side",
+            choices=("old", "new"),
+            help="Empty the store that only follows, to copy to it again: new in the phases old and dual_old, old in "
+            "dual_new (default: OLD in the phase new).",
+        )
         parser.add_argument(
             "--clear",
             metavar="PLACE",
@@ -48,14 +58,21 @@ class Command(MigratorCommand):
         parser.add_argument(
             "--discard-missing",
             action="store_true",
-            help="Delete also live sessions that NEW lacks without anything telling that they ended there.",
+            help="Delete also live sessions that the other store lacks without anything telling that they ended there.",
         )
         parser.add_argument(
             "--quiet-for",
             type=positive_integer,
             default=QUIET_SECONDS,
             metavar="SECONDS",
-            help="For how long no worker may have been seen in another phase than new (default: %(default)s).",
+            help="For how long no worker may have been seen in a phase that needs what is emptied, at least twice the "
+            "interval of the workers' counts (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--key-regex",
+            type=regular_expression,
+            metavar="REGEX",
+            help="What a session key looks like, as a whole (default: as the engines of both sides make them).",
         )
         parser.add_argument("--dry-run", action="store_true", help="Compare, show the plan and stop.")
         parser.add_argument("--rate", type=positive_integer, metavar="N", help="Delete at most so many in a second.")

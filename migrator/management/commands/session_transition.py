@@ -9,9 +9,11 @@ from django.core.management.base import CommandParser
 from ...progress import Progress
 from ...prompts import Prompter
 from ...report import Report
-from ...sessions.standing import QUIET_SECONDS, session_transition
+from ...sessions.conditions import QUIET_SECONDS
+from ...sessions.standing import session_transition
 from ...sessions.transition_outcome import standing_report
 from ..base import MigratorCommand, positive_integer
+from ..sessions import regular_expression
 
 
 class Command(MigratorCommand):
@@ -23,12 +25,20 @@ class Command(MigratorCommand):
             choices=("quick", "full"),
             help="Compare the two stores as well: existence and expiry, or the data also (default: not).",
         )
+        parser.add_argument("--back", action="store_true", help="Judge the step back in place of the next one.")
         parser.add_argument(
             "--quiet-for",
             type=positive_integer,
             default=QUIET_SECONDS,
             metavar="SECONDS",
-            help="For how long nothing that speaks against the next step may have been counted (default: %(default)s).",
+            help="For how long nothing that speaks against the step may have been counted, at least twice the interval "
+            "of the workers' counts (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--key-regex",
+            type=regular_expression,
+            metavar="REGEX",
+            help="What a session key looks like, as a whole (default: as the engines of both sides make them).",
         )
         parser.add_argument(
             "--trust-pickle",
@@ -40,7 +50,9 @@ class Command(MigratorCommand):
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         found = session_transition(
             verify=options["verify"],
+            back=options["back"],
             quiet_for=options["quiet_for"],
+            key_regex=options["key_regex"],
             reset=options["reset"],
             trust_pickle=options["trust_pickle"],
             progress=progress,

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from ... import conf
 from ...caches.stores.base import digest
 from ...phases import Phase, is_rolled_out, steady_percentage_reader, steady_phase_reader
+from ..engines import TRANSITION
 from ..tallying import tally_for_sessions
 from .following import Follower
 from .places import one_place
@@ -91,10 +93,16 @@ class Transition:
 def transition() -> Transition:
     """Return the transition of the settings; raise :exc:`ImproperlyConfigured` where they describe none."""
     setting = conf.load().SESSIONS
+    example = "MIGRATOR = {'SESSIONS': {'OLD': {...}, 'NEW': {...}, 'PHASE': 'old'}}"
+    if setting is None and settings.SESSION_ENGINE != TRANSITION:
+        raise ImproperlyConfigured(
+            f"There is no transition of sessions: SESSION_ENGINE is {settings.SESSION_ENGINE!r}, and "
+            f"MIGRATOR['SESSIONS'] is not set. To begin one, write SESSION_ENGINE = {TRANSITION!r} and {example}."
+        )
     if setting is None:
         raise ImproperlyConfigured(
             "SESSION_ENGINE is 'migrator.sessions.transition', and MIGRATOR['SESSIONS'] does not say "
-            "which stores it keeps. Write MIGRATOR = {'SESSIONS': {'OLD': {...}, 'NEW': {...}, 'PHASE': 'old'}}."
+            f"which stores it keeps. Write {example}."
         )
     return Transition(setting)
 
