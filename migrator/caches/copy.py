@@ -15,7 +15,7 @@ from ..prompts import Prompter
 from ..report import plural
 from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
-from .keys import KeySpace, key_space, unlisted_key_space
+from .keys import KeySpace, is_bookkeeping, key_space, unlisted_key_space
 from .pages import PageCopier, pages_of
 from .records import CacheOptions, CachePlan, CacheResult, CacheTally
 from .stores import open_store
@@ -96,7 +96,10 @@ def _space(store: KeyStore, options: CacheOptions) -> KeySpace:
     if options.keys_from is not None:
         return unlisted_key_space(store.cache.make_key, prefix=options.match)
     if not store.can_list_keys:
-        raise Refused(f"The keys of the cache {store.alias!r} cannot be listed. Give them with --keys-from FILE.")
+        raise Refused(
+            f"The keys of the cache {store.alias!r} cannot be listed: {store.why_unlisted()}. "
+            "Give them with --keys-from FILE."
+        )
     return key_space(store.cache.make_key, alias=store.alias, prefix=options.match)
 
 
@@ -112,9 +115,12 @@ def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace,
             f"MIGRATOR['PROTECTED'] names the database {dest.database!r}, which holds the cache {dest.alias!r}; "
             "it may never be a destination."
         )
-    if reason := dest.refusal():
+    for store, space in ((source, ours), (dest, theirs)):
+        if reason := store.blind_spot(space):
+            raise Refused(f"The cache {store.alias!r} cannot be copied: {reason}. Nothing was written.")
+    if reason := dest.refusal(theirs):
         raise Refused(f"Nothing can be written to the cache {dest.alias!r}: {reason}.")
-    in_source = None if options.keys_from else sum(map(len, source.list_keys(ours, 10_000)))
+    in_source, own = _counted(source, ours, options)
     _check_room(source, dest, ours, theirs, options)
     encoding = _check_encoding(source, dest, ours, options)
     notes = [*source.notes(), *dest.notes()]
@@ -127,7 +133,19 @@ def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace,
         encoding,
         tuple(notes),
         options,
+        own,
     )
+
+
+def _counted(source: KeyStore, ours: KeySpace, options: CacheOptions) -> tuple[int | None, int]:
+    """Count the keys of the source, None for given ones, and those that migrator keeps there for itself."""
+    if options.keys_from:
+        return None, 0
+    count = own = 0
+    for page in source.list_keys(ours, 10_000):
+        kept = sum(is_bookkeeping(options.match + key) for key in page)
+        count, own = count + len(page) - kept, own + kept
+    return count, own
 
 
 def _check_room(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace, options: CacheOptions) -> None:
@@ -167,7 +185,8 @@ def _check_encoding(source: KeyStore, dest: KeyStore, ours: KeySpace, options: C
             except Rejected as error:
                 raise Refused(
                     f"Values of {source.alias!r} ({source.encoding()}) cannot go to {dest.alias!r} ({dest.encoding()}) "
-                    f"unread: {error}. Give both caches the same serializer and compressor for the move."
+                    f"unread: {error}. Give both caches the same serializer for the move, or change from one to the "
+                    "other with a TransitionCache, which reads and writes values by both backends."
                 ) from None
         break
     return f"from {source.encoding()} to {dest.encoding()}, the pickles within unread"

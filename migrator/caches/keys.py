@@ -73,6 +73,16 @@ class KeySpace:
         return list(dict.fromkeys(found))
 
 
+# What migrator itself keeps in caches: marks of a transition, and counters. To a KEY_FUNCTION that adds nothing, the
+# keys of caches with another prefix are its own as well, and end so.
+_BOOKKEEPING = re.compile(r"(?:^|\W)migrator\.(?:transition\.(?:fence|[0-9a-f]{40})|tally\.\S+)$")
+
+
+def is_bookkeeping(key: str) -> bool:
+    """Whether a key of the application is one that migrator keeps for itself: it belongs to its own cache alone."""
+    return "migrator." in key and bool(_BOOKKEEPING.search(key))
+
+
 def _is_any(key: str) -> bool:
     return True  # of a key that is the prefix alone nothing is left
 

@@ -33,10 +33,13 @@ def plan_report(plan: CachePlan) -> Report:
 
 def copy_report(result: CacheResult) -> Report:
     """Tell what a copy did. Exit code 4 where a key was not moved that should have been."""
+    tally, is_empty = result.tally, result.plan.in_source == 0
     if result.is_dry_run:
-        return Report("Dry run: nothing was written.", (), (), _document(result))
-    tally = result.tally
-    code = 4 if tally.unfit or result.evicted else 0
+        done = "Dry run: nothing was written."
+        if is_empty:
+            return Report("", (), (done, _nothing_found(result.plan)), _document(result), 3)
+        return Report(done, (), (), _document(result))
+    code = 4 if tally.unfit or result.evicted else 3 if not tally.read else 0
     counts = tally_counts(tally)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (WORDS[name], count) for name, count in counts.items() if count or name in ALWAYS
@@ -51,6 +54,8 @@ def copy_report(result: CacheResult) -> Report:
 
 def _lines(result: CacheResult) -> list[str]:
     options, lines = result.plan.options, []
+    if result.plan.own:
+        lines.append(f"{plural(result.plan.own, 'key')} that migrator keeps in the source for itself stayed there.")
     if options.keys_from is not None:
         lines.append("Keys that were not given were not looked for.")
     if options.match:
@@ -66,9 +71,21 @@ def _lines(result: CacheResult) -> list[str]:
     if result.tally.unfit:
         others = "" if result.evicted else f"; each other one that {moved} is in the destination"
         lines.append(f"{plural(result.tally.unfit, 'key')} could not be moved{others}.")
+    elif not result.evicted and not result.tally.read:
+        lines.append(_nothing_found(result.plan))
     elif not result.evicted:
         lines.append(f"Every key that {moved} is in the destination.")
     return lines
+
+
+def _nothing_found(plan: CachePlan) -> str:
+    """Say which pattern found nothing."""
+    if plan.options.keys_from is not None:
+        return f"No key was read: the file of keys names none that begins as --match says. Source: {plan.source}."
+    return (
+        f"No key was found in {plan.source}. If it holds any, check KEY_PREFIX, VERSION and KEY_FUNCTION of the alias"
+        f"{', and --match' if plan.options.match else ''}."
+    )
 
 
 def _document(result: CacheResult) -> dict[str, object]:

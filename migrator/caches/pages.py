@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from ..errors import UsageError
-from .keys import KeySpace
+from .keys import KeySpace, is_bookkeeping
 from .records import CacheOptions, CacheTally
 from .stores.base import WHOLE, Item, KeyStore, Rejected, Share, now, reason_against
 
@@ -18,6 +18,7 @@ def pages_of(store: KeyStore, space: KeySpace, options: CacheOptions, share: Sha
     left = options.limit
     pages = _given(options, share) if options.keys_from else store.list_keys(space, options.chunk_size, share)
     for page in pages:
+        page = [key for key in page if not is_bookkeeping(options.match + key)]
         if left is not None:
             page = page[:left]
             left -= len(page)

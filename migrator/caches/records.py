@@ -34,6 +34,8 @@ class CachePlan:
     encoding: str
     notes: tuple[str, ...]
     options: CacheOptions
+    # How many keys of migrator's own are left out.
+    own: int = 0
 
 
 @dataclass

@@ -43,12 +43,20 @@ def check_places(source: Store, dest: Store) -> None:
     """Raise :exc:`Refused` where the two ends are one place, or where nothing may be written."""
     if source.identities() & dest.identities():
         raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
+    check_sight(source, dest)
     if isinstance(dest, TableStore):
         dest.spare_shadow_of(source)
     for alias in sorted(dest.databases() & set(conf.load().PROTECTED)):
         raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; it may never be a destination.")
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
+
+
+def check_sight(*stores: Store) -> None:
+    """Raise :exc:`Refused` for a place that shows only a part of its sessions."""
+    for store in stores:
+        if reason := store.blind_spot():
+            raise Refused(f"Not all sessions of {store.label()} can be seen: {reason}. Nothing was written.")
 
 
 def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None, missing: str) -> None:

@@ -19,6 +19,7 @@ from .ahead import read_ahead
 from .codec import Unreadable
 from .comparison import Comparison, VerifyOptions, VerifyResult
 from .ends import key_regex_of, open_end, settled
+from .guards import check_sight
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
 from .unseen import hidden_in, nothing_found
@@ -48,6 +49,7 @@ def verify_sessions(
         opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in (source, dest))
         if opened.identities() & target.identities():
             raise Refused(f"Source and destination are the same place: {target.label()}.")
+        check_sight(opened, target)
         comparison = Comparison(opened.count(), target.count())
         started = time.monotonic()
         total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)

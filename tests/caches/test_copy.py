@@ -218,7 +218,11 @@ def test_follows_what_changes_while_a_page_is_copied(monkeypatch: pytest.MonkeyP
         ("redis", "redis", "Source and destination are the same place"),
         ("redis", "dummy", "DummyCache keeps nothing"),
         ("default", "redis", "LocMemCache lives inside each process"),
-        ("files", "redis", "cannot be listed. Give them with --keys-from FILE"),
+        (
+            "files",
+            "redis",
+            "cannot be listed: this kind of cache keeps no list of its keys. Give them with --keys-from FILE",
+        ),
         ("redis", "silent", "IGNORE_EXCEPTIONS"),
         ("redis", "client_json", "unread: the cache 'client_json' has no way to hold a pickle value"),
         ("hashed", "redis", "cannot be reversed"),

@@ -157,9 +157,16 @@ class Unwrappable:
 
 
 @pytest.mark.redis
-class TestClientWithJSON(Unwrappable, StoreSuite):
+class TestClientWithJSON(StoreSuite):
     alias = "client_json"
     tells_quickly = True
+
+    def test_takes_values_apart_and_puts_them_together(self, store: KeyStore) -> None:
+        for given in ({"a": "x" * 900}, -1, True):
+            raw = store.encode(given, None)
+            assert store.wrap(store.unwrap(raw)) == raw
+        with pytest.raises(Rejected):
+            store.wrap(Value("pickle", b"."))
 
 
 @pytest.mark.redis

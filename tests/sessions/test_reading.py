@@ -81,7 +81,7 @@ def test_reads_keys_from_a_file_where_they_cannot_be_listed(ready: Callable[...,
 
 
 def test_refuses_a_cache_of_files_without_keys() -> None:
-    with pytest.raises(Refused, match=r"cannot be listed\. Give them with --keys-from FILE"):
+    with pytest.raises(Refused, match=r"cannot be listed: .+\. Give them with --keys-from FILE"):
         copy_sessions(source=End("cache", "files", "cache"), dest=ROWS.end)
 
 

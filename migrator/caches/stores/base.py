@@ -193,9 +193,17 @@ class KeyStore:
         """Return how many keys are held against the capacity, whoever's they are."""
         return 0
 
-    def refusal(self) -> str | None:
-        """Say why nothing may be written here, None where it may."""
+    def refusal(self, space: KeySpace) -> str | None:
+        """Return why keys of ``space`` cannot be written here, None if they can. Nothing is changed by the question."""
         return None
+
+    def blind_spot(self, space: KeySpace) -> str | None:
+        """Return why not every key of ``space`` can be read here, and what to do; None if all can."""
+        return None
+
+    def why_unlisted(self) -> str:
+        """Return why keys cannot be listed, for the middle of a sentence."""
+        return "this kind of cache keeps no list of its keys"
 
     def notes(self) -> list[str]:
         """Say what people should know of this store before a copy."""

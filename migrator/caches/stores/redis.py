@@ -13,6 +13,16 @@ from ..keys import KeySpace, escaped_glob
 from .base import WHOLE, Item, KeyStore, Share, Value, now
 from .redis_answers import answer_of, as_bytes
 from .redis_pipe import Command, Server, runner
+from .redis_rights import (
+    PART_OF_CLUSTER,
+    is_denied,
+    is_part_of_cluster,
+    may_scan,
+    missing_rights,
+    probe_key,
+    user_of,
+    what_to_grant,
+)
 from .redis_server import count_of, has_open_link, identities, place, server_info
 
 MILLISECOND = 1000
@@ -33,7 +43,6 @@ return 1
 class RedisStore(KeyStore):
     """Django's own ``RedisCache``; what other backends do otherwise is in the methods that subclasses replace."""
 
-    can_list_keys = True
     can_change_threads = True
     expiry_step = MILLISECOND
 
@@ -81,16 +90,34 @@ class RedisStore(KeyStore):
     def encoding(self) -> str:
         return dotted_name(self._serializer)
 
-    def refusal(self) -> str | None:
+    @cached_property
+    def can_list_keys(self) -> bool:  # type: ignore[override]
+        """Whether the server's user may run SCAN."""
+        return all(may_scan(client) for client in self._clients())
+
+    def why_unlisted(self) -> str:
+        return f"its user may not run SCAN (ACL SETUSER {user_of(self._clients()[0])} +scan grants it)"
+
+    def refusal(self, space: KeySpace) -> str | None:
         if self._info.get("role") == "slave":
             primary = f"{self._info.get('master_host')}:{self._info.get('master_port')}"
             return f"it is a replica; name its primary, {primary}, as the first LOCATION"
+        if denied := missing_rights(self._clients(), space, (*self._question, b"EXISTS", b"SET", b"DEL")):
+            return denied
         try:
             for client in self._clients():
-                client.eval("return 1", 1, "migrator")
+                client.eval("return 1", 1, probe_key(space))
         except Exception as error:
+            if is_denied(error):
+                return what_to_grant(self._clients()[0], space, ["EVAL"])
             return f"it does not run the short script that compares before it changes ({error})"
         return None
+
+    def blind_spot(self, space: KeySpace) -> str | None:
+        may_be_cluster = self._info.get("cluster_enabled", 1)
+        if may_be_cluster and any(is_part_of_cluster(client, space) for client in self._clients()):
+            return PART_OF_CLUSTER
+        return missing_rights(self._clients(), space, (*self._question, b"EXISTS"))
 
     # What it is
 

@@ -68,12 +68,12 @@ class ClientRedisStore(RedisStore):
         herd = " in a herd's tuple" if self._herd else ""
         return f"{dotted_name(self._serializer)} + {dotted_name(self.cache.client._compressor)}{herd}"
 
-    def refusal(self) -> str | None:
+    def refusal(self, space: KeySpace) -> str | None:
         if is_silent(self.cache):
             return (
                 "its IGNORE_EXCEPTIONS turns writes that fail into silence; define the same server once more without it"
             )
-        return super().refusal()
+        return super().refusal(space)
 
     def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
         found = super().fetch(space, keys)
@@ -132,9 +132,15 @@ class ClientRedisStore(RedisStore):
     def unwrap(self, raw: bytes) -> Value:
         if self._herd:
             raise Rejected(_HERD)
-        return super().unwrap(raw)
+        if self._pickles or raw.lstrip(b"-").isdigit():
+            return super().unwrap(raw) if self._pickles else Value("integer", raw)
+        return Value(dotted_name(self._serializer), self._decompressed(raw))
 
     def wrap(self, value: Value) -> bytes:
         if self._herd:
             raise Rejected(_HERD)
+        if not self._pickles and value.kind == "integer":
+            return value.data
+        if value.kind == dotted_name(self._serializer):
+            return self._compressed(value.data)
         return super().wrap(value)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import Refused
 from ...links import is_on_this_machine
+from ...outages import words_of
 
 
 def server_info(client: Any, alias: str) -> Mapping[str, Any]:
@@ -16,12 +17,21 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
     except Exception as error:
         if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
             raise Refused(
-                f"The cache {alias!r} does not answer ({type(error).__name__}); look at its LOCATION and at the server."
+                f"The cache {alias!r} does not answer ({words_of(error).rstrip('.')}). {_what_to_do(error)}"
             ) from error
         return {}  # INFO is forbidden to some users; everything older servers know works then
     if "redis_version" in info:
         return dict(info)
     return dict(next((node for node in info.values() if isinstance(node, dict)), {}))
+
+
+def _what_to_do(error: Exception) -> str:
+    text = str(error).upper()
+    if "CERTIFICATE" in text:
+        return "Name the authority that signed its certificate with ssl_ca_certs in OPTIONS or in LOCATION."
+    if "SSL" in text:
+        return "Check whether the server speaks TLS on that port: rediss:// in LOCATION asks for it."
+    return "Check its LOCATION, rediss:// or redis://, and the server."
 
 
 def place(client: Any) -> str:

@@ -85,6 +85,10 @@ class Store:
         """Return how many entries are held against the capacity, sessions or not."""
         return 0
 
+    def blind_spot(self) -> str | None:
+        """Return why not every session here can be seen, and what to do; None if all can."""
+        return None
+
     def refusal(self) -> str | None:
         """Say why nothing may be written here, None where it may."""
         return None

@@ -53,7 +53,7 @@ class CacheStore(Store):
         self._pattern = re.compile(key_regex)
         self._prefix = prefix
         self._unlisted: Refused | None = None
-        self.can_list_keys = self.cache.can_list_keys
+        self.can_list_keys = is_listed and self.cache.can_list_keys
         self.has_size_limit = self.cache.has_size_limit
         self.can_share = self.cache.can_share
         self._space = self._key_space(prefix, is_listed)
@@ -66,7 +66,12 @@ class CacheStore(Store):
 
     def _key_space(self, prefix: str, is_listed: bool) -> KeySpace:
         make_key = self.cache.cache.make_key
-        if is_listed and self.can_list_keys and self._keys_from is None:
+        if is_listed and not self.can_list_keys:
+            self._unlisted = Refused(
+                f"The keys of the cache {self.alias!r} cannot be listed: {self.cache.why_unlisted()}. "
+                "Give them with --keys-from FILE, one on each line."
+            )
+        elif is_listed and self._keys_from is None:
             try:
                 return key_space(make_key, alias=self.alias, prefix=prefix)
             except Refused as error:  # it still takes sessions, and reads those whose keys are given
@@ -106,7 +111,10 @@ class CacheStore(Store):
         return self.cache.held()
 
     def refusal(self) -> str | None:
-        return self.cache.refusal()
+        return self.cache.refusal(self._space)
+
+    def blind_spot(self) -> str | None:
+        return self.cache.blind_spot(self._space)
 
     def notes(self) -> list[str]:
         return self.cache.notes()
@@ -128,7 +136,7 @@ class CacheStore(Store):
                 if found := self._sessions_among(page):
                     yield found
             return
-        if self._unlisted:
+        if self._unlisted and self._keys_from is None:
             raise self._unlisted
         for page in self.given_keys(size, share):
             yield self._sessions_among(page)

@@ -98,6 +98,9 @@ class TableStore(Store):
         if self._shadow and self._shadow.identities() & source.identities():
             self._shadow = None
 
+    def blind_spot(self) -> str | None:
+        return self._shadow.blind_spot() if self._shadow else None
+
     def count(self) -> int | None:
         return self._table.count()
 

@@ -1,0 +1,81 @@
+"""What a copy of a cache leaves where it is, and what it can carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test import override_settings
+
+from migrator.caches.keys import is_bookkeeping
+from migrator.caches.transition.marks import Marks
+from tests.management.running import run
+from tests.sessions.places import CACHE, Place
+
+from ..oracle import assert_ended
+
+pytestmark = pytest.mark.redis
+OTHER = Place("cache", "redis_other", "cache")
+TO_OTHER = ("copy_cache", "--source", "redis", "--dest", "redis_other", "--no-input")
+
+
+def as_it_is(key: str, prefix: str, version: int) -> str:
+    return key
+
+
+@pytest.mark.parametrize("how", ["plain", "raw keys", "given"])
+def test_keys_that_migrator_keeps_for_itself_stay(how: str, ready: Callable[..., None], tmp_path: Any) -> None:
+    ready(CACHE, OTHER)
+    source: Any = caches["redis"]
+    marks = Marks(old=caches["redis_other"], new=source)
+    marks.fence()
+    marks.distrust(["shop"], None)
+    ours = [":".join(key.decode().split(":")[2:]) for key in source._cache.get_client().keys("*")]
+    ours += ["migrator.tally.cache.dual_new.hit_old", "migrator.tally.cache.new.miss.1790000000000000.number"]
+    source.set_many(dict.fromkeys(ours, 1), None)
+    theirs = {"shop": 1, "migrator.transition.plans": 2, "about:migrator.tally": 3}
+    source.set_many(theirs, 600)
+    assert len(ours) == 4
+    given = {**caches.settings, "raw": {**caches.settings["redis"], "KEY_FUNCTION": f"{__name__}.as_it_is"}}
+    (tmp_path / "keys").write_text("\n".join([*ours, *theirs]))
+    with override_settings(CACHES=given):
+        words = (*TO_OTHER[:2], "raw", *TO_OTHER[3:]) if how == "raw keys" else TO_OTHER
+        words = (*words, "--keys-from", str(tmp_path / "keys")) if how == "given" else words
+        finished = run(*words, "--format", "json")
+    assert_ended(finished, 0)
+    assert json.loads(finished.out)["counts"]["written"] == len(theirs)
+    if how != "given":
+        assert "4 keys that migrator keeps in the source for itself stayed there." in finished.err
+    held = [key.decode() for key in caches["redis_other"]._cache.get_client().keys("*")]  # type: ignore[attr-defined]
+    head = ":1::1:" if how == "raw keys" else ":1:"
+    assert sorted(held) == sorted(head + key for key in theirs)
+
+
+def test_a_cache_without_keys_is_no_success(ready: Callable[..., None]) -> None:
+    ready(CACHE, OTHER)
+    for words in (TO_OTHER, (*TO_OTHER, "--dry-run")):
+        assert_ended(
+            run(*words), 3, "No key was found in cache 'redis' (", "keys :1:…", "KEY_PREFIX, VERSION and KEY_F"
+        )
+    caches["redis"].set("migrator.transition.fence", 1, None)
+    assert is_bookkeeping("migrator.transition.fence")
+    assert_ended(run(*TO_OTHER, "--match", "migrator"), 3, "--match")
+
+
+def test_values_of_one_serializer_change_their_compressor(ready: Callable[..., None]) -> None:
+    source, dest = Place("cache", "client_json", "cache"), Place("cache", "json_lzma", "cache")
+    entry: dict[str, Any] = caches.settings["client_json"]
+    options = {**entry["OPTIONS"], "COMPRESSOR": "django_redis.compressors.lzma.LzmaCompressor"}
+    given = {**caches.settings, "json_lzma": {**entry, "LOCATION": entry["LOCATION"][:-1] + "14", "OPTIONS": options}}
+    values = {"number": -7, "short": {"a": [1, None]}, "long": {"text": "é" * 900}, "word": "12", "flag": True}
+    with override_settings(CACHES=given):
+        ready(source, dest, OTHER)
+        caches["client_json"].set_many(values, 600)
+        assert_ended(run("copy_cache", "--source", "client_json", "--dest", "json_lzma", "--no-input"), 0)
+        assert caches["json_lzma"].get_many(values) == values
+        words = ("copy_cache", "--source", "client_json", "--dest", "redis_other", "--no-input")
+        assert_ended(run(*words), 1, "Give both caches the same serializer", "TransitionCache")
+        assert caches["redis_other"].get_many(values) == {}
