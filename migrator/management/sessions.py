@@ -33,6 +33,7 @@ OPTIONS = (
     "catch_up",
     "manifest",
     "after_switch",
+    "end_missed",
     "dry_run",
 )
 WHERE = {"cache": ("CACHE", "A cache in CACHES"), "db": ("DB", "A database in DATABASES")}
@@ -161,6 +162,12 @@ class SessionsCommand(MigratorCommand):
             action="store_true",
             help="The last pass, with the same --manifest, once all traffic uses the destination: brings what the "
             "others missed, and touches nothing that was made, changed or ended there.",
+        )
+        parser.add_argument(
+            "--end-missed",
+            action="store_true",
+            help="With --after-switch: also end sessions that ended in the source and were changed in the destination "
+            "since, by workers that used both at the switch (default: count and list them).",
         )
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:

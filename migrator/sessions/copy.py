@@ -96,10 +96,20 @@ def copy_sessions(
         return CopyResult(plan, tuple(passes), seconds, max(target.evictions() - evicted, 0), total=_total(passes))
 
 
+# What each pass finds anew of the same sessions; the rest is what a pass did, and adds up.
+_FOUND_AGAIN = (
+    *("read", "present", "unchanged", "ended", "missed", "expired"),
+    *("no_ttl", "skipped", "unreadable", "foreign", "unsafe", "unfit"),
+)
+
+
 def _total(passes: Sequence[Tally]) -> Tally:
     total = Tally()
     for tally in passes:
         total.add(tally)
+    for name in _FOUND_AGAIN:
+        setattr(total, name, max((getattr(tally, name) for tally in passes), default=0))
+    total.problems = list(dict.fromkeys(total.problems))
     return total
 
 

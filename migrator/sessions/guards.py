@@ -33,6 +33,8 @@ def check_options(options: CopyOptions, dest: Store) -> None:
             f"The keys of {dest.label()} cannot be listed, so that no pass could end there what the source has ended. "
             "Copy without --manifest and --catch-up. Nothing was written."
         )
+    if options.end_missed and not options.after_switch:
+        raise UsageError("--end-missed belongs to --after-switch: it ends sessions that both sides have had in use.")
     if options.after_switch and not options.manifest:
         raise UsageError(
             "--after-switch needs the --manifest FILE of the passes before: it tells whose sessions are whose."

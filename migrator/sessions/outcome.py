@@ -19,6 +19,7 @@ WORDS = {
     "refreshed": "changed in the source, written again",
     "removed": "ended in the source, taken back",
     "ended": "ended in the destination since the switch, not brought back",
+    "missed": "ended in the source, changed here since",
     "expired": "expired, not copied",
     "no_ttl": "without time to live",
     "skipped": "skipped for having no time to live",
@@ -51,8 +52,9 @@ def copy_report(result: CopyResult) -> Report:
     plan, total = result.plan, result.total
     if result.is_dry_run:
         return _dry_run_report(result)
-    code = 4 if total.failures or result.evicted or plan.hidden else 3 if not total.read else 0
-    rate = total.read / result.seconds if result.seconds else 0.0
+    is_short = total.failures or total.missed or result.evicted or plan.hidden
+    code = 4 if is_short else 3 if not total.read else 0
+    rate = sum(tally.read for tally in result.passes) / result.seconds if result.seconds else 0.0
     heading = f"Copied {plural(total.written, 'session')} in {result.seconds:.1f} s ({rate:,.0f} read in a second)"
     grids = [Grid("", ("sessions", "count"), tuple(_rows(total)))]
     if total.problems:
@@ -112,6 +114,11 @@ def _lines(result: CopyResult, code: int) -> list[str]:
     elif missed := result.total.failures + sum(found.count for found in result.plan.hidden):
         others = "" if result.evicted else f"; each other one that {_conditions(result.total)} is in the destination"
         lines.append(f"{plural(missed, 'session')} could not be moved{others}.")
+    if count := result.total.missed:
+        lines.append(
+            f"{plural(count, 'session')} ended in the source and changed here since: whoever has the cookie is still "
+            "logged in. Run the same command with --end-missed to end them, or leave them."
+        )
     return lines
 
 

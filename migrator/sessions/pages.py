@@ -188,9 +188,10 @@ class PageCopier:
         # What has expired in the source expires in the destination as well.
         ended = {key: pair for key, pair in pairs.items() if pair[0].expires is None or pair[0].expires > moment}
         if ended:
-            self._tally.removed += len(self._dest.discard([written for _, written in ended.values()]))
-            if self._manifest:
-                self._manifest.forget(ended)
+            discarded = self._dest.discard([written for _, written in ended.values()])
+            self._tally.removed += len(discarded)
+            if self._manifest:  # what was changed here in between is looked at once more at the end of the pass
+                self._manifest.forget(discarded)
 
     def _follow(self, sessions: Sequence[Session], wrote: Pairs) -> Pairs:
         found = self._converted(sessions)

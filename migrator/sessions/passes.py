@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..caches.stores.base import Share
+from ..caches.stores.base import Share, now
 from .ahead import read_ahead
 from .ends import open_end
 from .guards import check_places
-from .manifest import Manifest
+from .manifest import Entry, Manifest
 from .pages import PageCopier
 from .records import CopyOptions, End, Session, Tally
 from .stores.base import pages_of
@@ -155,11 +155,31 @@ def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifes
         noted = manifest.lookup(keys)
         still = source.present(list(noted))
         gone = [key for key in noted if key not in still]
-        ours = [held for key, held in dest.fetch(gone).items() if noted[key].wrote(held, dest)]
-        tally.removed += len(dest.discard(ours)) if ours else 0
-        manifest.forget(gone)
+        there = dest.fetch(gone)
+        missed = _missed(noted, there, dest) if options.after_switch else set()
+        for key in () if options.end_missed else sorted(missed):
+            tally.missed += 1
+            tally.list(key, "ended in the source, and changed here since")
+        kept = set() if options.end_missed else missed
+        ended = [held for key, held in there.items() if key in missed - kept or noted[key].wrote(held, dest)]
+        tally.removed += len(dest.discard(ended)) if ended else 0
+        manifest.forget(key for key in gone if key not in kept)
         check()
     return tally
+
+
+def _missed(noted: Mapping[str, Entry], there: Mapping[str, Session], dest: Store) -> set[str]:
+    """Return the sessions that the source ended before it would have, and that live on here in another state.
+
+    A worker that used the source ended them while another one that used the destination had saved them.
+    """
+    moment = now()
+
+    def is_missed(entry: Entry, held: Session) -> bool:
+        has_expired = entry.source_expires is not None and entry.source_expires <= moment
+        return entry.confirmed and not has_expired and not entry.wrote(held, dest)
+
+    return {key for key, held in there.items() if is_missed(noted[key], held)}
 
 
 def _all_keys(store: Store, size: int) -> Iterator[list[str]]:

@@ -67,6 +67,7 @@ class CopyOptions:
     ``catch_up``: how many more passes at most, until one finds nothing to do.
     ``manifest``: where to remember what was written, for later passes and for the one after the switch.
     ``key_regex``: what a session key looks like, as a whole; None for what the engines of both ends make.
+    ``end_missed``: end also what the source has ended and the destination has changed since the switch.
     ``rate``: sessions read in a second at most.
     """
 
@@ -84,6 +85,7 @@ class CopyOptions:
     catch_up: int = 0
     manifest: Path | None = None
     after_switch: bool = False
+    end_missed: bool = False
     dry_run: bool = False
 
 
@@ -98,6 +100,7 @@ class Tally:
     refreshed: int = 0
     removed: int = 0
     ended: int = 0
+    missed: int = 0
     expired: int = 0
     no_ttl: int = 0
     skipped: int = 0
