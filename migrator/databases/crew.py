@@ -73,10 +73,13 @@ class Crew:
         return schedule.complete
 
     def finish(self, schedule: FinishSchedule, tallies: Mapping[str, Tally]) -> None:
-        """Do what comes after the last rows; what is left of it because no worker is, stays in the schedule."""
+        """Do what comes after the last rows; what fails, or is left because no worker is, stays in the schedule."""
+        failed: list[Order] = []
 
-        def done(order: Order, seconds: float) -> None:
-            if isinstance(order, PutBack):
+        def done(order: Order, seconds: float | None) -> None:
+            if seconds is None:
+                failed.append(order)
+            elif isinstance(order, PutBack):
                 tallies[order.table].indexing += seconds
                 task.advance(len(order.items))
 
@@ -84,6 +87,8 @@ class Crew:
         shown = self._load.progress if objects else Progress()
         with shown.task("indexes and keys", objects, unit="objects") as task:
             self._work_off(schedule, done)
+        for order in failed:
+            schedule.give_back(order)
 
     # -- how it is done -----------------------------------------------------------------------------------------
 

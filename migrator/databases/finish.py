@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 
@@ -46,22 +48,41 @@ def _reject_batch(planned: TablePlan, reference: Reference, rejects: Rejects, jo
         return 0
     key = table.key or (reference.column,)
     test = " AND ".join(f"{dest.quote(name)} = %s" for name in key)
+    attname = table.column(reference.column).attname
+    reason = f"the row of {reference.target_table} that it points at is missing"
+    found = []
+    for row in rows:
+        values = row_of(names, row)
+        own = [values[name] for name in key]
+        problem = Problem(
+            table.label, table.name, key_text(table, own), attname, "reference", reason, "reference", ORPHAN_ADVICE
+        )
+        found.append((problem, values, test, own))
     silenced = [table.name] if planned.route.silences_triggers else []
+    reject_rows(dest, table, found, rejects, journal, silenced)
+    return len(rows)
+
+
+def reject_rows(
+    dest: Engine,
+    table: Table,
+    rows: Sequence[tuple[Problem, dict[str, Any], str, Sequence[Any]]],
+    rejects: Rejects,
+    journal: Journal,
+    silenced: Sequence[str] = (),
+) -> None:
+    """Move rows of the destination to the reject file, in one transaction in which ``silenced`` tables fire no trigger.
+
+    Each is given with its problem, its values, and the condition and parameters that find it.
+    """
     with transaction.atomic(using=dest.alias), without_triggers(dest, silenced):
-        for row in rows:
-            values = row_of(names, row)
-            attname = table.column(reference.column).attname
-            reason = f"the row of {reference.target_table} that it points at is missing"
-            problem = Problem(
-                table.label, table.name, key_text(table, [values[name] for name in key]), attname, "reference", reason,
-                "reference", ORPHAN_ADVICE,
-            )  # fmt: skip
+        rejects.begin()
+        for problem, values, test, params in rows:
             rejects.add(problem, values, None)
-            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", [values[name] for name in key])
+            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", params)
         journal.take_back(table.name, len(rows))
         rejects.commit()
     rejects.settle()
-    return len(rows)
 
 
 def reset_counters(plan: Plan) -> None:

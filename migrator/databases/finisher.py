@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 
@@ -14,7 +15,8 @@ from django.db import Error, connections
 
 from ..errors import MigratorError
 from ..progress import Progress
-from .engines.base.engine import Engine, Severity
+from .engines.base.catalogue import TakenOff
+from .engines.base.engine import Engine
 from .engines.base.session import Row
 from .engines.registry import engine_for
 from .orders import Finish, PutBack
@@ -24,6 +26,23 @@ from .twins import END_SECONDS, HELPED_ROWS
 WAIT_SECONDS = 0.2
 
 Action = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What could not be done for a table after its last row: an object to recreate, or its statistics (``None``)."""
+
+    table: str
+    item: TakenOff | None
+    error: Error
+
+
+class RecreationFailed(Exception):
+    """A step after the last row failed, and the cause is not in the rows."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(str(failed.error))
+        self.failed = failed
 
 
 class Finisher:
@@ -75,13 +94,20 @@ class Finisher:
             self._helper = threading.Thread(target=self._help, name="finisher", daemon=True)
             self._helper.start()
 
-    def work_off(self, progress: Progress, check: Action, again: Callable[[Action], None]) -> None:
-        """Carry out all that is left; where rows do not allow a step, the others first.
+    def work_off(
+        self,
+        progress: Progress,
+        check: Action,
+        again: Callable[[Action], None],
+        *,
+        passes_over: Callable[[Error], bool],
+    ) -> list[Failed]:
+        """Carry out all that is left; return what failed with an error that ``passes_over`` accepts.
 
         ``check`` is called between two steps, so that a signal can end the work there; ``again`` runs a step, once more
-        where a fault passes.
+        where a fault passes. Raises :exc:`RecreationFailed` for any other error.
         """
-        failed: list[Error] = []
+        failed: list[Failed] = []
         with self._changed:
             self._schedule.release()
             self._changed.notify_all()
@@ -91,18 +117,29 @@ class Finisher:
             while self._running or not self._schedule.is_empty():
                 check()
                 if (order := self._take()) is not None:
-                    try:
-                        with self._held(order):
-                            again(partial(order.carry_out, self._dest.catalogue))
-                    except Error as error:
-                        if self._dest.severity(error) is not Severity.DATA:
-                            raise
-                        failed.append(error)
+                    with self._held(order):
+                        found = self._failures(order, again)
+                    self._objects_done -= sum(one.item is not None for one in found)
+                    for one in found:
+                        if not passes_over(one.error):
+                            raise RecreationFailed(one)
+                    failed += found
                 task.advance(self._objects_done - told)
                 told = self._objects_done
-        for reason in (*failed, self._helper_error):
-            if reason is not None:
-                raise reason
+        if self._helper_error is not None:
+            raise self._helper_error
+        return failed
+
+    def _failures(self, order: Finish, again: Callable[[Action], None]) -> list[Failed]:
+        """Carry out an order; of several objects that fail together each is tried by itself."""
+        try:
+            again(partial(order.carry_out, self._dest.catalogue))
+        except Error as error:
+            items = order.items if isinstance(order, PutBack) else ()
+            if len(items) < 2:
+                return [Failed(order.table, items[0] if items else None, error)]
+            return [one for item in items for one in self._failures(PutBack((item,)), again)]
+        return []
 
     def _take(self) -> Finish | None:
         """Take what can be done now, after a moment if need be."""

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.apps.registry import Apps
+from django.conf import settings
 from django.db import DatabaseError, connections, models, transaction
 from django.db.models.base import ModelState
 from django.db.models.query import QuerySet
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from ..errors import MigratorError
 from .chunks import Bounds, decode_key, encode_key
@@ -27,6 +29,7 @@ PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
 AFTERWARDS = -1  # the number of what is no chunk, but counts with them
 BEAT_SECONDS = 15.0
+SIGNED = "\nsigned:"  # in no JSON that is written in one line
 
 
 class DamagedJournal(MigratorError):
@@ -64,7 +67,7 @@ class Run(_Record):
     id = models.BigAutoField(primary_key=True)
     identity = models.TextField()
     state = models.CharField(max_length=20)
-    taken_off = models.TextField(default="[]")
+    taken_off = models.TextField()
     empties = models.BooleanField(default=False)
     rows_rejected = models.BigIntegerField(default=0)
     host = models.CharField(max_length=255)
@@ -78,8 +81,29 @@ class Run(_Record):
         db_table = "migrator_run"
 
     def items_taken_off(self) -> list[TakenOff]:
-        """List what this run took off and has to put back."""
-        return [TakenOff(**item) for item in json.loads(self.taken_off)]
+        """List what this run took off and has to put back.
+
+        The statements in there are for people to read only, unless :attr:`is_signed`.
+        """
+        return [TakenOff(**item) for item in json.loads(self._record_and_signature()[0])]
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether this project has planned the run: anyone who can write to the table could have other SQL executed."""
+        record, signature = self._record_and_signature()
+        signed = [self.identity, self.empties, record]
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        return any(constant_time_compare(signature, _signature(signed, key)) for key in keys)
+
+    def sign(self) -> None:
+        """Sign what the run was planned to do, with the project's SECRET_KEY."""
+        signature = _signature([self.identity, self.empties, self.taken_off], settings.SECRET_KEY)
+        self.taken_off += SIGNED + signature
+
+    def _record_and_signature(self) -> tuple[str, str]:
+        """Take apart what :meth:`sign` made; older versions wrote no signature."""
+        record, mark, signature = self.taken_off.rpartition(SIGNED)
+        return (record, signature) if mark else (self.taken_off, "")
 
     def recorded_identity(self) -> dict[str, Any]:
         """Return what has to be the same for the run to go on."""
@@ -90,6 +114,10 @@ class Run(_Record):
         """Tell who runs it, for a message."""
         times = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (self.started, self.heartbeat)]
         return f"process {self.pid} on {self.host}, started {times[0]} UTC, last seen {times[1]} UTC"
+
+
+def _signature(parts: Sequence[Any], key: str | bytes) -> str:
+    return salted_hmac("migrator.databases.journal", json.dumps(parts), secret=key, algorithm="sha256").hexdigest()
 
 
 class Chunk(_Record):
@@ -251,6 +279,7 @@ class Journal:
                 started=now,
                 heartbeat=now,
             )
+            run.sign()
             QuerySet(Run, using=self.alias).bulk_create([run])
             return QuerySet(Run, using=self.alias).get()  # with its key, which not every engine gives back
 
@@ -265,6 +294,16 @@ class Journal:
         self._update(run, "state", "rows_rejected")
         if not is_kept:
             self.drop()
+
+    def abandon(self, run: Run) -> bool:
+        """Close a run that does not go on; return whether its tables are gone, which others do not depend on."""
+        run.state = KEPT
+        self._update(run, "state")
+        try:
+            self.drop()
+        except DatabaseError:
+            return False
+        return True
 
     def clear_away(self) -> Run | None:
         """Drop what a crash in the middle of :meth:`begin` or :meth:`end` has left, and return the finished run."""

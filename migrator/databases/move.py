@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from functools import partial
 
-from django.db import Error, IntegrityError
+from django.db import Error
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import Interrupts, telling_plainly
@@ -17,6 +16,7 @@ from ..report import plural
 from .choices import Choices, Watcher
 from .chunks import Restriction
 from .crew import Crew
+from .ending import Ending
 from .ends import Ends, explained
 from .engines.base.catalogue import UNIQUE_KEY, kinds_text
 from .finish import reject_orphans, reset_counters
@@ -32,7 +32,6 @@ from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
 from .retry import Retries
 from .route import Tally
-from .schedule import FinishSchedule
 from .schema import shortened, unapplied_migrations
 from .selection import Selection
 from .update import apply_updates, find_updates
@@ -181,6 +180,13 @@ class Move:
         if not self._watcher.prompter.proceed(question):
             raise Declined("Nothing was written.")
 
+    def _unsigned_text(self) -> str:
+        return (
+            f"The unfinished run in {self._ends.dest.alias!r} is not signed with this project's SECRET_KEY, so the SQL "
+            "in its record is not executed. Nothing was written. If the key was changed since, add the old one to "
+            "SECRET_KEY_FALLBACKS and call again. Otherwise pass --cleanup: it ends the run and lists the SQL for you."
+        )
+
     def _take_up(self, run: Run, plan: Plan) -> Run:
         found = differences(run.recorded_identity(), plan.identity())
         if found:
@@ -188,6 +194,8 @@ class Move:
                 f"The unfinished run cannot go on, because it was planned otherwise: {'; '.join(found)}. Call with the "
                 "same arguments and code as then, or give it up with --cleanup."
             )
+        if not run.is_signed:
+            raise Refused(self._unsigned_text())
         if not self._watcher.prompter.proceed(f"Go on with the run of {run.holder()}?"):
             raise Declined("Nothing was written.")
         self._journal.take_over(run)
@@ -290,15 +298,19 @@ class Move:
         with progress.task("keys (re-check)", len(keys), unit="objects") as task:
             for item in keys:
                 self._interrupts.check()
-                with contextlib.suppress(IntegrityError):  # what is there twice is about to be found and copied again
+                try:
                     self._retries.run(partial(self._ends.dest.catalogue.put_back, [item]))
+                except Error as error:
+                    if not self._ends.dest.is_about_rows(error):  # rows in the way are about to be found
+                        raise
                 task.advance(1)
 
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
         load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
         self._ends.dest.expect_back(run.items_taken_off())
-        schedule = self._finish_schedule(run, plan)
+        ending = self._ending()
+        schedule = ending.schedule(run.items_taken_off(), plan)
         cut = self._retries.run(load.cut_small)
         with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
             if crew:
@@ -314,21 +326,15 @@ class Move:
                 schedule.release()
                 crew.finish(schedule, self._tallies)
             if not (crew and schedule.is_empty()):
-                finisher.work_off(self._watcher.progress, self._interrupts.check, self._retries.run)
+                for table, rows in ending.finish(run, plan, finisher, rejects).items():
+                    self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
             for name, seconds in finisher.seconds.items():
                 self._tallies[name].indexing += seconds
             self._retries.run(lambda: reset_counters(plan))
             return time.perf_counter() - finishing
 
-    def _finish_schedule(self, run: Run, plan: Plan) -> FinishSchedule:
-        catalogue = self._ends.dest.catalogue
-        return FinishSchedule(
-            run.items_taken_off(),
-            plan.tables,
-            by_table=catalogue.restores_by_table,
-            touched=catalogue.touched,
-            keys_wait=self._choices.on_error == "skip",
-        )
+    def _ending(self) -> Ending:
+        return Ending(self._ends, self._journal, self._choices, self._watcher, self._interrupts, self._retries)
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
 
@@ -371,16 +377,14 @@ class Move:
         alias = self._ends.dest.alias
         if run is None:
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
-        items = run.items_taken_off()
-        objects = kinds_text(items)
-        if not self._watcher.prompter.proceed(f"Put back {objects} in {alias!r} and forget the run?"):
+        objects = kinds_text(run.items_taken_off())
+        question = f"Put back {objects} in {alias!r} and forget the run?"
+        if not run.is_signed:
+            question = f"Forget the run in {alias!r} without putting back {objects}, whose SQL will be listed?"
+        if not self._watcher.prompter.proceed(question):
             raise Declined("Nothing was written.")
-        schedule = self._finish_schedule(run, plan)
-        Finisher(self._ends.dest, schedule).work_off(self._watcher.progress, self._interrupts.check, self._retries.run)
-        reset_counters(plan)
-        self._journal.drop()
-        remark = f"The run is given up: {objects} put back in {alias!r}, and the copied rows stay."
-        return Outcome(plan, {}, None, time.perf_counter() - self._started, remark=remark)
+        remark, left = self._ending().abandon(run, plan)
+        return Outcome(plan, {}, None, time.perf_counter() - self._started, remark=remark, not_recreated=left)
 
 
 def _loss(plan: Plan) -> str:

@@ -53,7 +53,7 @@ class CopyGroup:
 
 @dataclass(frozen=True)
 class PutBack:
-    """Put back indexes, or foreign keys, of one table; answered by the seconds that it took."""
+    """Put back indexes, or foreign keys, of one table; answered by the seconds that it took, or ``None``."""
 
     items: tuple[TakenOff, ...]
 
@@ -182,7 +182,11 @@ class _Hand:
         self._load.rejects.settle()
         return tallies
 
-    def _finish(self, order: Finish) -> float:
+    def _finish(self, order: Finish) -> float | None:
+        """Return the seconds that it took; ``None`` if it failed, which the run itself then tries and explains."""
         started = time.perf_counter()
-        self._load.again(lambda: order.carry_out(self._load.ends.dest.catalogue))
+        try:
+            self._load.again(lambda: order.carry_out(self._load.ends.dest.catalogue))
+        except Error:
+            return None
         return time.perf_counter() - started

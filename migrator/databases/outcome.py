@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import WORK_TO_DO
 from .plan import Plan
+from .recreation import NotRecreated
 from .route import Tally
 from .update import Update
 from .verify import Verification
@@ -26,6 +27,8 @@ class Outcome:
     updates: Mapping[str, Update] | None = None
     # Rows that a run rejected which had come to its end already.
     rejected_before: int = 0
+    # What a run that was abandoned has dropped, and that is not there as it was.
+    not_recreated: tuple[NotRecreated, ...] = ()
 
     @property
     def rows_rejected(self) -> int:
@@ -43,10 +46,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all well, 3 differences found, 4 rows rejected or not everything checked, 5 rows that would be written."""
+        """0 all well, 3 differences, 4 rows rejected or not all checked or recreated, 5 rows that would be written."""
         if self.would_change:
             return WORK_TO_DO
         if self.verification and not self.verification.is_clean:
             return 3
         unchecked = self.verification and self.verification.unchecked
-        return 4 if self.rows_rejected or unchecked else 0
+        return 4 if self.rows_rejected or unchecked or self.not_recreated else 0

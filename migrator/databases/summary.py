@@ -148,7 +148,12 @@ def outcome_report(outcome: Outcome) -> Report:
     if outcome.updates is not None:
         return _update_report(outcome, outcome.updates)
     if outcome.remark:
-        return Report(heading, (), (outcome.remark,), document, outcome.exit_code, plan_report(outcome.plan))
+        document["not_recreated"] = [item.as_json() for item in outcome.not_recreated]
+        lines = [outcome.remark, *(line for item in outcome.not_recreated for line in item.lines())]
+        if outcome.not_recreated:
+            count = plural(len(outcome.not_recreated), "object")
+            lines.append(f"Not as before the run in {outcome.plan.dest.alias!r}: {count}, listed above.")
+        return Report(heading, (), tuple(lines), document, outcome.exit_code, plan_report(outcome.plan))
     grids = [_tally_grid(outcome), *_time_grids(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))
@@ -160,8 +165,9 @@ def outcome_report(outcome: Outcome) -> Report:
         "seconds_finishing": round(outcome.seconds_finishing, 3),
         "verification": verification_document(outcome.verification) if outcome.verification else None,
     }
-    lines = tuple(_outcome_lines(outcome))
-    return Report(heading, tuple(grids), lines, document, outcome.exit_code, plan_report(outcome.plan))
+    return Report(
+        heading, tuple(grids), tuple(_outcome_lines(outcome)), document, outcome.exit_code, plan_report(outcome.plan)
+    )
 
 
 def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:

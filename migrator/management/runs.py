@@ -54,7 +54,7 @@ class RunCommand(MigratorCommand):
         parser.add_argument(
             "--cleanup",
             action="store_true",
-            help="Give up a run that was cut off: put back the indexes, keys and triggers it took off.",
+            help="Abandon an interrupted run: recreate the indexes, keys and triggers it dropped; list the rest.",
         )
         parser.add_argument("--keep-triggers", action="store_true", help="Let triggers fire for the rows of this run.")
         parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import uuid
@@ -23,6 +24,7 @@ from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Constrained, DecimalKey, Tag, TextKey, TextValue, TreeNode, UUIDKey
 
 from .snapshots import differences, insert_rows, snapshot
+from .test_journal import journal_tables
 from .test_resume import Trap, killed, next_keys_are_free
 from .test_taken_off import definitions, execute, seen_while_copying
 
@@ -368,16 +370,36 @@ def test_a_row_that_took_anothers_place_is_found_without_its_key(filled: Pair) -
 
 
 @between
-def test_giving_up_names_what_is_there_twice_and_puts_everything_else_back(filled: Pair) -> None:
+def test_giving_up_lists_what_is_there_twice_and_recreates_everything_else(filled: Pair) -> None:
     before = definitions(filled.dest)
     spoil(filled, "UPDATE testapp_article SET id = 4 WHERE id = 5")
-    with pytest.raises(MigratorError, match="the same id"):
-        move(filled, cleanup=True)
+    outcome = move(filled, cleanup=True)
+    assert outcome.exit_code == 4
+    assert journal_tables(filled.dest) == set()
+    primary = next(item for item in outcome.not_recreated if item.kind == UNIQUE_KEY)
+    assert "the same id" in primary.reason
+    assert primary.rows == ("testapp.Article with primary key 4, which is there twice, field id",)
     missing = set(before) - set(definitions(filled.dest))
     assert {line for line in missing if "testapp_article" not in line} == set()
-    second = "(SELECT max(ctid) FROM testapp_article WHERE id = 4)"
-    execute(filled.dest, f"UPDATE testapp_article SET id = 5 WHERE ctid = {second}")
-    assert move(filled, cleanup=True).exit_code == 0
+    execute(filled.dest, "UPDATE testapp_article SET id = 5 WHERE ctid = (SELECT max(ctid) FROM testapp_article)")
+    execute(filled.dest, *(item.statement for item in outcome.not_recreated))
+    assert definitions(filled.dest) == before
+
+
+@between
+def test_a_row_with_a_value_that_is_there_already_is_named_with_the_other_and_can_be_rejected(
+    filled: Pair, tmp_path: Any
+) -> None:
+    before = definitions(filled.dest)
+    twice = f"INSERT INTO {T} SELECT id + 1000, 'other', serial + 1000, low, high, mail FROM {T} WHERE id = 3"
+    message = str(spoil(filled, twice))
+    assert "testapp.Constrained with primary keys 3 and 1003, field mail" in message
+    rejects = tmp_path / "rejects.jsonl"
+    execute(filled.source, f"ALTER TABLE {T} DROP CONSTRAINT testapp_constrained_mail_key")
+    execute(filled.source, twice)
+    assert move(filled, resume=True, on_error="skip", rejects=rejects).exit_code == 4
+    (line,) = map(json.loads, rejects.read_text().splitlines())
+    assert (line["pk"], line["field"], line["row"]["code"]) == ("1003", "mail", "other")
     assert definitions(filled.dest) == before
 
 

@@ -452,21 +452,22 @@ def test_giving_up_puts_back_what_was_taken_off(filled: Pair, moment: str) -> No
 
 
 @pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
-def test_giving_up_puts_back_what_it_can_where_parents_are_missing(filled: Pair) -> None:
-    """Half of a circle is there: a foreign key that cannot come back is named, and everything else is back."""
+def test_giving_up_recreates_foreign_keys_unchecked_where_parents_are_missing(filled: Pair) -> None:
+    """Half of a circle is there: that is said, and everything else is back."""
     before = definitions(filled.dest)
     cut_off(filled, before=CHUNK_RECORDED, at=19)
     assert 0 < rows_of(TreeNode, filled.dest).count() < ROWS
     missing_before = set(before) - set(definitions(filled.dest))
     assert missing_before
-    try:
-        assert move(filled, cleanup=True).exit_code == 0
-    except MigratorError as error:
-        message = str(error)
-    else:
-        assert definitions(filled.dest) == before
+    outcome = move(filled, cleanup=True)
+    assert journal_tables(filled.dest) == set()
+    if filled.engines[1] == "sqlite":  # whose foreign keys stay on, and are not enforced meanwhile
+        assert (outcome.exit_code, definitions(filled.dest)) == (0, before)
         return
-    assert "testapp_treenode" in message
+    assert outcome.exit_code == 4
+    assert {(item.table, item.kind, item.is_unchecked) for item in outcome.not_recreated} == {
+        ("testapp_treenode", "foreign key", True)
+    }
     assert {line for line in set(before) - set(definitions(filled.dest)) if "treenode" not in line} == set()
 
 

@@ -32,6 +32,20 @@ class TakenOff:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """A row that keeps an index or a key from being recreated, by its primary key.
+
+    ``twin``: the primary key of the row that has the same values and stays. ``test``: the condition, with its
+    parameters, that finds this row and no other.
+    """
+
+    key: Row
+    test: str
+    params: Sequence[Any]
+    twin: Row | None = None
+
+
 def kinds_text(items: Sequence[TakenOff]) -> str:
     """Count what is off, for people, by kind."""
     kinds = [item.kind for item in items]
@@ -152,6 +166,33 @@ class Catalogue(Session):
         for item in items:
             if not self.exists(item):
                 self.execute(item.put_back.replace("%", "%%"))
+
+    def statement(self, item: TakenOff) -> str:
+        """Return the SQL that recreates an object, for a person to run."""
+        return item.put_back
+
+    def put_back_unchecked(self, item: TakenOff) -> bool:
+        """Recreate a foreign key without checking the rows that are there; return whether the engine can do that."""
+        return False
+
+    def check_statement(self, item: TakenOff) -> str:
+        """Return the SQL that checks the rows of such a foreign key."""
+        raise NotImplementedError
+
+    def in_the_way(self, item: TakenOff, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+        """Find rows that keep a key from being recreated; ``None`` if no query finds them."""
+        return None
+
+    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+        """Try an index on a temporary copy of some rows of its table, which is gone afterwards.
+
+        ``where`` is a WHERE clause, keyword included. Raises the database's error if such a copy cannot be made.
+        """
+        raise NotImplementedError
+
+    def event_triggers(self) -> list[str]:
+        """Name the triggers of the database that may forbid changes of tables."""
+        return []
 
     def touched(self, item: TakenOff) -> frozenset[str]:
         """Name what keeps two foreign keys from being put back at once where both touch it."""

@@ -424,6 +424,10 @@ class Engine(Session, ABC):
     def severity(self, error: BaseException) -> Severity:
         """Tell whether to try again, to look for the row, or to stop."""
 
+    def is_about_rows(self, error: BaseException) -> bool:
+        """Tell whether a statement over many rows failed because of what is in some of them."""
+        return self.severity(error) is Severity.DATA
+
     @abstractmethod
     def fault(self, error: BaseException, table: str) -> Fault:
         """Read the code, the message without values and the column out of an error."""

@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
+
+from django.db import DatabaseError
 
 from ...tables import StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, TakenOff
@@ -21,6 +24,7 @@ FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name IN ({marks})
 ORDER BY ordinal_position
 """
+PROBE = "migrator_probe"
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
 
 
@@ -89,6 +93,24 @@ class MySQLCatalogue(Catalogue):
             for table, group in groupby(of_kind, key=attrgetter("table")):
                 changes = ", ".join(item.put_back.replace("%", "%%") for item in group)
                 self.execute(f"ALTER TABLE {self.quote(table)} {changes}")
+
+    def statement(self, item: TakenOff) -> str:
+        return f"ALTER TABLE {self.identifier(item.table)} {item.put_back}"
+
+    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+        table = self.quote(item.table)
+        columns = [column for column in self.stored_columns(item.table).values() if not column.is_generated]
+        names = ", ".join(self.quote(column.name) for column in columns)
+        self.execute(f"CREATE TEMPORARY TABLE {PROBE} LIKE {table}")
+        try:
+            self.execute(f"INSERT INTO {PROBE} ({names}) SELECT {names} FROM {table}{where}", params)
+            try:
+                self.execute(f"ALTER TABLE {PROBE} {item.put_back.replace('%', '%%')}")
+            except DatabaseError:
+                return False
+            return True
+        finally:
+            self.execute(f"DROP TEMPORARY TABLE {PROBE}")
 
     def exists(self, item: TakenOff) -> bool:
         if item.kind == INDEX:

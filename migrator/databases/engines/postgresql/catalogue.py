@@ -11,8 +11,9 @@ from typing import Any
 from django.db.models import AutoField
 
 from ...tables import Reference, StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, Counter, TakenOff
+from ..base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, Counter, Obstacle, TakenOff
 from ..base.session import Row
+from . import obstacles
 
 # Of a partitioned table all partitions, too: by itself it takes no room.
 WITH_PARTITIONS = "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s))))"
@@ -135,8 +136,7 @@ LAST_VALUE = (
     "FROM pg_sequence WHERE seqrelid = %s::regclass"
 )
 INCREMENT = "SELECT greatest(seqincrement, 1) FROM pg_sequence WHERE seqrelid = %s::regclass"
-NAME = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
-TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({NAME}(?:\.{NAME})?)")
+TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({obstacles.TABLE})")
 
 
 @dataclass(frozen=True)
@@ -282,6 +282,25 @@ class PostgreSQLCatalogue(Catalogue):
     def touched(self, item: TakenOff) -> frozenset[str]:
         # Each locks its own table and the one that it refers to.
         return frozenset(TOUCHED.findall(item.put_back))
+
+    def put_back_unchecked(self, item: TakenOff) -> bool:
+        if item.kind != FOREIGN_KEY:
+            return False
+        self.execute(obstacles.without_check(item).replace("%", "%%"))
+        return True
+
+    def check_statement(self, item: TakenOff) -> str:
+        return f"ALTER TABLE {self.identifier(item.table)} VALIDATE CONSTRAINT {self.identifier(item.name)}"
+
+    def event_triggers(self) -> list[str]:
+        rows = self.fetch_all("SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') ORDER BY 1")
+        return [str(row[0]) for row in rows]
+
+    def in_the_way(self, item: TakenOff, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+        return obstacles.in_the_way(self, item, key, limit)
+
+    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+        return obstacles.can_index(self, item, where, params)
 
     def take_off(self, item: TakenOff) -> None:
         self.execute(item.take_off.replace("%", "%%"))  # it says so itself: if it exists

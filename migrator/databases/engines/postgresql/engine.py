@@ -71,6 +71,9 @@ BLOCKERS = """
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY since LIMIT 5
 """
+# Functions that raise, damaged or unreadable pages, a statement that somebody cancelled.
+OF_ROWS = ("P0", "21", "2F", "38", "39", "XX")
+OF_ROWS_TOO = ("57014", "58030")
 COPY_COLUMN = re.compile(r"^COPY .*, line \d+, column (.*?)(?::|$)", re.MULTILINE)
 KEY_COLUMNS = re.compile(r"Key \((.*?)\)=")
 
@@ -389,6 +392,10 @@ class PostgreSQL(Engine):
             return Severity.RETRY
         # 54000: a value is too long for an index that is on. 42830: rows keep the key away that a foreign key needs.
         return Severity.DATA if code[:2] in ("22", "23") or code in ("54000", "42830") else Severity.FATAL
+
+    def is_about_rows(self, error: BaseException) -> bool:
+        code = _sqlstate(error) or ""
+        return super().is_about_rows(error) or code.startswith(OF_ROWS) or code in OF_ROWS_TOO
 
     def fault(self, error: BaseException, table: str) -> Fault:
         diagnostics = getattr(cause_of(error), "diag", None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from django.db import DatabaseError, transaction
 
 from ...tables import StoredColumn, Table
 from ..base.catalogue import INDEX, Catalogue, Counter, TakenOff
@@ -59,6 +62,19 @@ class SQLiteCatalogue(Catalogue):
             super().put_back(items)
         finally:
             self.execute(f"PRAGMA cache_size = {usual}")
+
+    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+        table = self.quote(item.table)
+        with transaction.atomic(using=self.alias):
+            # A temporary table hides the one of the same name, from the statement for its index, too.
+            self.execute(f"CREATE TEMPORARY TABLE {table} AS SELECT * FROM main.{table}{where}", params)
+            try:
+                self.execute(item.put_back.replace("%", "%%"))
+                is_right = True
+            except DatabaseError:
+                is_right = False
+            transaction.set_rollback(True, using=self.alias)
+        return is_right
 
     def unique_columns(self, table: str) -> list[Row]:
         return self.fetch_all(

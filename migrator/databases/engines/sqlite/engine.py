@@ -278,6 +278,11 @@ class SQLite(Engine):
             return Severity.RETRY
         return Severity.DATA if code.startswith(DATA) else Severity.FATAL
 
+    def is_about_rows(self, error: BaseException) -> bool:
+        # What a function says of its arguments has the same code as a mistake in a statement.
+        code = getattr(cause_of(error), "sqlite_errorname", None) or ""
+        return super().is_about_rows(error) or code.startswith(("SQLITE_ERROR", "SQLITE_CORRUPT"))
+
     def fault(self, error: BaseException, table: str) -> Fault:
         cause = cause_of(error)
         message = str(cause)

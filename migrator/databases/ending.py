@@ -1,0 +1,127 @@
+"""How a run ends after its last row: all that it dropped is recreated, or it is abandoned and the rest is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from django.db import Error
+
+from ..interrupts import Interrupts
+from .choices import Choices, Watcher
+from .ends import Ends
+from .engines.base.catalogue import FOREIGN_KEY, TRIGGER, TakenOff, kinds_text
+from .finish import reject_orphans, reset_counters
+from .finisher import Failed, Finisher, RecreationFailed
+from .journal import TABLES, Journal, Run
+from .plan import Plan
+from .recreation import NotRecreated, explain, list_dangling, list_failures, list_unsigned, reject_obstacles
+from .rejects import Rejects
+from .retry import Retries
+from .schedule import FinishSchedule
+from .tables import Table
+
+TO_RESUME = (
+    "Correct the rows in the source, or the objects in the destination, and pass --resume. Or pass --resume --on-error "
+    "skip --rejects FILE to reject the rows in the way."
+)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends one run: its databases, its journal and what it was asked for."""
+
+    ends: Ends
+    journal: Journal
+    choices: Choices
+    watcher: Watcher
+    interrupts: Interrupts
+    retries: Retries
+
+    def schedule(self, items: Iterable[TakenOff], plan: Plan) -> FinishSchedule:
+        """Give the order in which objects are recreated."""
+        catalogue = self.ends.dest.catalogue
+        return FinishSchedule(
+            items,
+            plan.tables,
+            by_table=catalogue.restores_by_table,
+            touched=catalogue.touched,
+            keys_wait=self.choices.on_error == "skip",
+        )
+
+    def finish(self, run: Run, plan: Plan, finisher: Finisher, rejects: Rejects) -> dict[str, int]:
+        """Recreate what is left, and return the number of rows that were rejected for it, by table name.
+
+        Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless those are skipped.
+        """
+        dest, tables = self.ends.dest, _by_name(plan)
+        rejected: dict[str, int] = {}
+        failed = self._work_off(finisher, tables, dest.is_about_rows)
+        while failed:
+            removed = {}
+            if self.choices.on_error == "skip":
+                off = self._make_room(run)
+                removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
+            if not removed:
+                raise explain(dest, tables, failed, TO_RESUME)
+            for table, rows in (*removed.items(), *reject_orphans(plan, rejects, self.journal).items()):
+                rejected[table] = rejected.get(table, 0) + rows
+            again = [one.item for one in failed if one.item is not None and one.item not in off]
+            finisher = Finisher(dest, self.schedule([*again, *off], plan))
+            failed = self._work_off(finisher, tables, dest.is_about_rows)
+        return rejected
+
+    def _make_room(self, run: Run) -> list[TakenOff]:
+        """Drop the foreign keys and triggers again that are there already, so that rows and their children can go."""
+        dest = self.ends.dest
+        if dest.can_switch_off_foreign_keys:
+            return []
+        items = [item for item in run.items_taken_off() if item.kind in (FOREIGN_KEY, TRIGGER)]
+        for item in items:
+            dest.catalogue.take_off(item)
+        return items
+
+    def _work_off(
+        self, finisher: Finisher, tables: dict[str, Table], passes_over: Callable[[Error], bool]
+    ) -> list[Failed]:
+        try:
+            return finisher.work_off(
+                self.watcher.progress, self.interrupts.check, self.retries.run, passes_over=passes_over
+            )
+        except RecreationFailed as error:
+            raise explain(self.ends.dest, tables, [error.failed], TO_RESUME) from error
+
+    # -- abandoning a run ---------------------------------------------------------------------------------------
+
+    def abandon(self, run: Run, plan: Plan) -> tuple[str, tuple[NotRecreated, ...]]:
+        """Recreate what the run dropped as far as that can be, and forget the run in any case.
+
+        Returns a remark for the report, and what is not there as it was. The SQL of a record that this project has
+        not signed is not executed.
+        """
+        dest, tables = self.ends.dest, _by_name(plan)
+        items = run.items_taken_off()
+        if run.is_signed:
+            finisher = Finisher(dest, self.schedule(items, plan))
+            left = list(list_failures(dest, tables, self._work_off(finisher, tables, lambda error: True)))
+            left += list_dangling(dest, tables, items)
+        else:
+            left = list(list_unsigned(dest, items))
+        with suppress(Error):  # what a sequence lacks is what verify_counts finds
+            reset_counters(plan)
+        remark = f"The run is given up: {_counted(items, left)} in {dest.alias!r}, and the copied rows stay."
+        if not self.journal.abandon(run):
+            remark += f" Its tables could not be dropped. Drop {' and '.join(TABLES)} there."
+        return remark, tuple(left)
+
+
+def _counted(items: Collection[TakenOff], left: Collection[NotRecreated]) -> str:
+    if not left:
+        return f"{kinds_text(list(items))} put back"
+    missing = sum(not one.is_unchecked for one in left)
+    return f"{len(items) - missing:,} of {len(items):,} objects put back"
+
+
+def _by_name(plan: Plan) -> dict[str, Table]:
+    return {planned.table.name: planned.table for planned in plan.tables}

@@ -1,0 +1,106 @@
+"""PostgreSQL: rows that keep an index or a key from being recreated, and foreign keys that do not check them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import DatabaseError, transaction
+
+from ..base.catalogue import FOREIGN_KEY, UNIQUE_KEY, Obstacle, TakenOff
+from ..base.session import Session
+
+# As the catalogue's own functions write definitions.
+NAME = r'(?:"(?:[^"]|"")+"|[^\s".(),]+)'
+TABLE = rf"{NAME}(?:\.{NAME})?"
+COLUMNS = rf"\(({NAME}(?:, {NAME})*)\)"
+UNIQUE = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} (?:PRIMARY KEY|UNIQUE) {COLUMNS}")
+FOREIGN = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} FOREIGN KEY {COLUMNS} REFERENCES ({TABLE}){COLUMNS}")
+INDEXED = re.compile(rf"^CREATE INDEX {NAME} ON (?:ONLY )?{TABLE} (?=USING )")
+COMMENT = re.compile(rf"; COMMENT ON (?:INDEX {TABLE}|CONSTRAINT {NAME} ON {TABLE}) IS E?'(?:[^']|'')*'$")
+PROBE = "migrator_probe"
+PLACE = "ctid = %s::tid"  # a row's place tells it from another one that holds the same values
+
+
+def without_check(item: TakenOff) -> str:
+    """Return the statement that recreates a foreign key without checking the rows that are there."""
+    definition = COMMENT.sub("", item.put_back)
+    return f"{definition} NOT VALID{item.put_back[len(definition) :]}"
+
+
+def in_the_way(session: Session, item: TakenOff, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+    """Find the rows that keep a key from being recreated; ``None`` for what is not a key."""
+    if item.kind == UNIQUE_KEY and (found := UNIQUE.match(item.put_back)):
+        return _duplicates(session, item.table, found[1].replace("%", "%%"), key, limit)
+    if item.kind == FOREIGN_KEY and (found := FOREIGN.match(item.put_back)):
+        own, target, others = (part.replace("%", "%%") for part in found.groups())
+        return _orphans(session, item.table, own, target, others, key, limit)
+    return None
+
+
+def _duplicates(session: Session, table: str, columns: str, key: Sequence[str], limit: int) -> list[Obstacle]:
+    """Find rows that hold what another one holds in these columns, except the first of each."""
+    names = [session.quote(name) for name in key]
+    same = f"PARTITION BY {columns} ORDER BY {', '.join([*names, 'ctid'])}"
+    found = [
+        f"{name} AS own_{number}, first_value({name}) OVER same AS first_{number}" for number, name in _each(names)
+    ]
+    chosen = [f"own_{number}" for number, _ in _each(names)] + [f"first_{number}" for number, _ in _each(names)]
+    rows = session.fetch_all(
+        f"SELECT {', '.join(['place', *chosen])} FROM ("
+        f"SELECT {', '.join(['ctid::text AS place', *found])}, row_number() OVER same AS number "
+        f"FROM {session.quote(table)} WHERE ({columns}) IS NOT NULL WINDOW same AS ({same})) each "
+        f"WHERE number > 1 ORDER BY {', '.join(chosen) or 'place'} LIMIT {limit}"
+    )
+    size = len(key)
+    return [Obstacle(row[1 : 1 + size], PLACE, row[:1], row[1 + size :]) for row in rows]
+
+
+def _each(names: Sequence[str]) -> list[tuple[int, str]]:
+    return list(enumerate(names))
+
+
+def _orphans(
+    session: Session, table: str, own: str, target: str, others: str, key: Sequence[str], limit: int
+) -> list[Obstacle]:
+    """Find rows whose columns ``own`` are those ``others`` of no row of the target."""
+    pairs = list(zip(re.findall(NAME, own), re.findall(NAME, others), strict=True))
+    present = " AND ".join(f"child.{column} IS NOT NULL" for column, _ in pairs)
+    equal = " AND ".join(f"parent.{other} = child.{column}" for column, other in pairs)
+    names = [f"child.{session.quote(name)}" for name in key]
+    rows = session.fetch_all(
+        f"SELECT {', '.join(['child.ctid::text', *names])} FROM {session.quote(table)} child WHERE {present} "
+        f"AND NOT EXISTS (SELECT 1 FROM {target} parent WHERE {equal}) "
+        f"ORDER BY {', '.join([*names, 'child.ctid'])} LIMIT {limit}"
+    )
+    return [Obstacle(row[1:], PLACE, row[:1]) for row in rows]
+
+
+def can_index(session: Session, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+    """Try an index on a copy of some rows, in a transaction that is rolled back."""
+    table = session.quote(item.table)
+    with transaction.atomic(using=session.alias):
+        make_probe(session, item.table)
+        session.execute(f"INSERT INTO {PROBE} SELECT * FROM {table}{where}", params)
+        try:
+            session.execute(on_probe(item.put_back))
+            is_right = True
+        except DatabaseError:
+            is_right = False
+        transaction.set_rollback(True, using=session.alias)
+    return is_right
+
+
+def make_probe(session: Session, table: str) -> None:
+    """Make an empty temporary copy of a table.
+
+    Its indexes will compress values as the table's own do (PostgreSQL's manual, CREATE TABLE, LIKE).
+    """
+    like = f"LIKE {session.quote(table)} INCLUDING STORAGE INCLUDING COMPRESSION"
+    session.execute(f"CREATE TEMPORARY TABLE {PROBE} ({like}) ON COMMIT DROP")
+
+
+def on_probe(definition: str) -> str:
+    """Turn the definition of an index into the statement for one on that copy."""
+    return INDEXED.sub(f"CREATE INDEX ON {PROBE} ", COMMENT.sub("", definition)).replace("%", "%%")

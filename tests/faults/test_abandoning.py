@@ -1,0 +1,203 @@
+"""A run can always be ended: what keeps an index or key from being recreated is named, rejected or listed."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.db.models import QuerySet
+from django.test import override_settings
+
+from migrator.databases.journal import Journal, Run
+from tests.databases.snapshots import insert_rows
+from tests.databases.test_retry import execute
+from tests.databases.test_taken_off import definitions
+from tests.management.running import run
+from tests.servers.databases import PAIRS, Pair
+from tests.testapp.models import TextValue, TreeNode
+
+from .oracle import assert_ended, count_rows, journal_tables
+
+LONG = "".join(random.Random(1).choices(string.printable, k=6_000))  # noqa: S311
+TO_POSTGRESQL, TO_MYSQL, TO_SQLITE = (PAIRS[position] for position in (1, 2, 0))
+
+
+def command(pair: Pair, *more: str) -> tuple[str, ...]:
+    ends = ("--source", pair.source, "--dest", pair.dest)
+    return ("batch_migrate", *ends, "--no-input", "--chunk-size", "40", *more, "testapp.TextValue", "testapp.TreeNode")
+
+
+def fill(alias: str, **values: str) -> None:
+    """Put texts into the source, some of them given by their keys."""
+    texts = {n: f"{n}" for n in range(1, 101)} | {int(key.strip("_")): value for key, value in values.items()}
+    insert_rows(TextValue, alias, [{"id": n, "label": f"row {n}", "value": text} for n, text in texts.items()])
+
+
+# By destination, an index that does not take the text of row 77, and what its server says then.
+OBSTACLES: dict[str, tuple[Pair, str, str, str]] = {
+    "an entry too large": (TO_POSTGRESQL, "CREATE INDEX x ON testapp_textvalue (value)", LONG, "index row"),
+    "an expression of PostgreSQL": (
+        TO_POSTGRESQL, "CREATE INDEX x ON testapp_textvalue ((value::integer)) WHERE id > 2", "none", "invalid input",
+    ),
+    "a virtual column of MySQL": (
+        TO_MYSQL, "ALTER TABLE testapp_textvalue ADD twice int AS (CAST(value AS int) * 30) VIRTUAL, ADD KEY x (twice)",
+        "2000000000", "ut of range",
+    ),
+    "an expression of SQLite": (
+        TO_SQLITE, "CREATE INDEX x ON testapp_textvalue (json_extract(value, '$.a'))", "none", "malformed JSON",
+    ),
+}  # fmt: skip
+each_obstacle = pytest.mark.parametrize("obstacle", OBSTACLES)
+
+
+@pytest.fixture
+def hindered(obstacle: str, databases: Any) -> tuple[Pair, str, list[str]]:
+    """Give a destination with such an index, what is said of it, and how its tables were defined before."""
+    pair, sql, text, said = OBSTACLES[obstacle]
+    databases.fresh(*pair)
+    fill(pair.source, _77=text)
+    execute(pair.dest, sql)
+    return pair, said, definitions(pair.dest)
+
+
+@each_obstacle
+def test_a_row_that_an_index_does_not_take_is_named_and_the_run_goes_on_once_it_is_right(
+    hindered: tuple[Pair, str, list[str]],
+) -> None:
+    pair, said, before = hindered
+    row = "testapp.TextValue with primary key 77"
+    assert_ended(run(*command(pair)), 1, "index 'x' of testapp.TextValue", said, row, "--resume", "--cleanup")
+    assert_ended(run(*command(pair, "--resume")), 1, row)
+    QuerySet(TextValue, using=pair.source).filter(pk=77).update(value="77")
+    assert_ended(run(*command(pair, "--resume")), 0)
+    assert definitions(pair.dest) == before
+
+
+@each_obstacle
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_such_a_row_is_rejected_with_skip(hindered: tuple[Pair, str, list[str]], jobs: str, tmp_path: Path) -> None:
+    pair, _, before = hindered
+    rejects = tmp_path / "rejects.jsonl"
+    assert_ended(run(*command(pair, "--on-error", "skip", "--rejects", str(rejects), "--jobs", jobs)), 4)
+    (line,) = map(json.loads, rejects.read_text().splitlines())
+    assert (line["pk"], line["kind"], line["table"]) == ("77", "index", "testapp_textvalue")
+    assert line["row"]["label"] == "row 77"
+    assert definitions(pair.dest) == before
+    assert count_rows(TextValue, pair.dest) == 99
+    assert journal_tables(pair.dest) == set()
+
+
+@each_obstacle
+def test_cleanup_lists_the_index_with_its_statement_and_ends_the_run(hindered: tuple[Pair, str, list[str]]) -> None:
+    pair, said, before = hindered
+    assert run(*command(pair)).code == 1
+    finished = run(*command(pair, "--cleanup", "--format", "json"))
+    assert_ended(finished, 4)
+    (item,) = json.loads(finished.out)["not_recreated"]
+    assert (item["name"], item["kind"], item["table"]) == ("x", "index", "testapp_textvalue")
+    assert any("primary key 77" in row for row in item["rows"])
+    assert said in item["reason"]
+    assert journal_tables(pair.dest) == set()
+    execute(pair.dest, "DELETE FROM testapp_textvalue WHERE id = 77", item["statement"].replace("%", "%%"))
+    assert definitions(pair.dest) == before
+    QuerySet(TextValue, using=pair.source).filter(pk=77).update(value="77")
+    assert_ended(run(*command(pair, "--replace", pair.dest)), 0)
+
+
+# -- foreign keys ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [TO_POSTGRESQL, TO_MYSQL], ids=str, indirect=True)
+def test_foreign_keys_whose_parents_are_missing_come_back_for_new_rows(pair: Pair) -> None:
+    """As after a run that was killed with children copied and their parents not."""
+    fill(pair.source)
+    insert_rows(TreeNode, pair.source, [{"id": n, "name": f"node {n}", "parent_id": 11 - n} for n in range(1, 11)])
+    spoil: list[str] = ["DELETE FROM testapp_treenode WHERE id IN (1, 2)"]
+    stop = "CREATE INDEX" if pair is TO_POSTGRESQL else "ADD CONSTRAINT"
+
+    def fail(run_it: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if spoil and stop in str(sql):
+            execute(pair.dest, spoil.pop())
+            raise RuntimeError
+        return run_it(sql, params, many, context)
+
+    with connections[pair.dest].execute_wrapper(fail), pytest.raises(RuntimeError):
+        run(*command(pair))
+    assert journal_tables(pair.dest)
+    finished = run(*command(pair, "--cleanup"))
+    assert_ended(finished, 4)
+    assert "was recreated without a check of the rows" in finished.out
+    assert "primary key 9, 10" in finished.out.replace("\n", " ") or "primary key 9, field parent_id" in finished.out
+    assert journal_tables(pair.dest) == set()
+    with pytest.raises(Exception, match=r"(?i)foreign key constraint"):
+        execute(pair.dest, "INSERT INTO testapp_treenode (id, name, parent_id) VALUES (50, 'lost', 999)")
+    connections[pair.dest].close()
+
+
+# -- whatever else forbids it -----------------------------------------------------------------------------------------
+
+
+def test_an_index_that_needs_what_is_gone_keeps_no_run_from_ending(databases: Any) -> None:
+    """As after DROP EXTENSION; a function that raises stopped the run before."""
+    databases.fresh(*TO_POSTGRESQL)
+    fill(TO_POSTGRESQL.source, _77="none")
+    function = "CREATE FUNCTION weight(text) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1::integer'"
+    execute(TO_POSTGRESQL.dest, function, "CREATE INDEX x ON testapp_textvalue (weight(value))")
+    assert_ended(run(*command(TO_POSTGRESQL)), 1, "primary key 77")
+    execute(TO_POSTGRESQL.dest, "DROP FUNCTION weight")
+    stopped = run(*command(TO_POSTGRESQL, "--resume"))
+    assert_ended(stopped, 1, "index 'x' of testapp.TextValue: function weight", "does not exist", "--cleanup")
+    finished = run(*command(TO_POSTGRESQL, "--cleanup"))
+    assert_ended(finished, 4)
+    assert "Recreate it with: CREATE INDEX x ON public.testapp_textvalue USING btree (weight(value))" in finished.out
+    assert journal_tables(TO_POSTGRESQL.dest) == set()
+
+
+# -- whose SQL it is --------------------------------------------------------------------------------------------------
+
+EVIL = "DROP TABLE testapp_tag"
+
+
+@pytest.fixture
+def forged(databases: Any) -> Pair:
+    """Give a destination with a run in its journal that somebody else has written."""
+    pair = TO_POSTGRESQL
+    databases.fresh(*pair)
+    fill(pair.source)
+    execute(pair.dest, "CREATE INDEX x ON testapp_textvalue ((value::integer))")
+    QuerySet(TextValue, using=pair.source).filter(pk=77).update(value="none")
+    assert run(*command(pair)).code == 1
+    recorded = QuerySet(Run, using=pair.dest).get()
+    forgery = json.dumps([{**item.as_json(), "put_back": EVIL} for item in recorded.items_taken_off()])
+    QuerySet(Run, using=pair.dest).update(taken_off=forgery + recorded.taken_off[recorded.taken_off.index("\n") :])
+    return pair
+
+
+def test_sql_that_somebody_else_has_put_into_the_journal_is_listed_and_not_executed(forged: Pair) -> None:
+    refused = run(*command(forged, "--resume"))
+    assert_ended(refused, 1, "is not signed with this project's SECRET_KEY", "SECRET_KEY_FALLBACKS", "--cleanup")
+    finished = run(*command(forged, "--cleanup"))
+    assert_ended(finished, 4)
+    assert EVIL in finished.out
+    assert "testapp_tag" in connections[forged.dest].introspection.table_names()
+    assert journal_tables(forged.dest) == set()
+
+
+def test_a_run_is_resumed_with_the_key_it_was_signed_with(databases: Any) -> None:
+    pair = TO_SQLITE
+    databases.fresh(*pair)
+    fill(pair.source, _77="none")
+    execute(pair.dest, "CREATE INDEX x ON testapp_textvalue (json_extract(value, '$.a'))")
+    assert run(*command(pair)).code == 1
+    QuerySet(TextValue, using=pair.source).filter(pk=77).update(value="77")
+    with override_settings(SECRET_KEY="another"):
+        assert_ended(run(*command(pair, "--resume")), 1, "is not signed")
+    with override_settings(SECRET_KEY="another", SECRET_KEY_FALLBACKS=["only for tests"]):
+        assert_ended(run(*command(pair, "--resume")), 0)
+    assert Journal(pair.dest).current() is None
