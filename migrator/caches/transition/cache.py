@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -19,6 +19,8 @@ from .sides import Sides, Worker
 
 Version = int | None
 
+# What is made when the cache is first used.
+_OPENED = ("_name", "_phase", "OLD", "NEW", "_sides", "_duals", "_tally")
 _workers: dict[tuple[str, str], Worker] = {}
 _making = threading.Lock()
 
@@ -39,36 +41,46 @@ class _Deciders:
 class TransitionCache(BaseCache):
     """A cache that is changing from OLD to NEW. Its settings are told in the package."""
 
+    OLD: Any
+    NEW: Any
+    _name: str
+    _phase: Callable[[], Phase]
+    _sides: Sides
+    _duals: dict[Phase, Any]
     default_timeout = _Deciders()
     key_prefix = _Deciders()
     version = _Deciders()
     key_func = _Deciders()
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
-        super().__init__(params)
+        # Mistakes are raised at the first use, not here: Django's own checks open every cache before ours can speak.
+        super().__init__({})
+        self._params = {**params, "LOCATION": location}
+
+    def _open(self) -> None:
+        """Open both sides; raise :exc:`ImproperlyConfigured` for a mistake in the settings, at each use."""
+        params = self._params
         name = configuration.name_of(params)
-        configuration.check(name, {**params, "LOCATION": location})
-        self._phase = _phase_of(params["PHASE"], name)
-        self.OLD: Any = configuration.open_side(params, "OLD")
-        self.NEW: Any = configuration.open_side(params, "NEW")
-        self._sides = Sides(
+        configuration.check(name, params)
+        phase = _phase_of(params["PHASE"], name)
+        old, new = (configuration.open_side(params, side) for side in ("OLD", "NEW"))
+        sides = Sides(
             name=name,
-            old=self.OLD,
-            new=self.NEW,
+            old=old,
+            new=new,
             worker=_worker(name, params),
             tally=self.tally,
             misses_when_old_is_down=configuration.option(params, "OLD_DOWN") == "miss",
             clears_old=configuration.option(params, "CLEAR_OLD"),
         )
-        self._name = name
+        duals = {Phase.DUAL_OLD: DualOld(sides), Phase.DUAL_NEW: DualNew(sides)}
+        self.__dict__ |= {"_name": name, "_phase": phase, "OLD": old, "NEW": new, "_sides": sides, "_duals": duals}
         self._tally: Tally | None = None
-        self._duals = {Phase.DUAL_OLD: DualOld(self._sides), Phase.DUAL_NEW: DualNew(self._sides)}
 
     @property
     def phase(self) -> Phase:
         """The phase at this moment."""
-        phase: Phase = self._phase()
-        return phase
+        return self._phase()
 
     def tally(self) -> Tally:
         """Return what this transition is counted in; the sums of all workers are kept in NEW."""
@@ -87,6 +99,8 @@ class TransitionCache(BaseCache):
         if phase is Phase.NEW:
             return self.NEW
         self._sides.check_apart()
+        if phase is Phase.DUAL_OLD:
+            self._sides.clean_old()
         return self._duals[phase]
 
     def _writes(self) -> Any:
@@ -153,6 +167,8 @@ class TransitionCache(BaseCache):
         return answer
 
     def close(self, **kwargs: Any) -> None:
+        if "OLD" not in self.__dict__:
+            return  # never used
         for side in (self.OLD, self.NEW):
             try:
                 side.close(**kwargs)
@@ -223,6 +239,9 @@ class TransitionCache(BaseCache):
     # What only some backends have
 
     def __getattr__(self, name: str) -> Any:
+        if name in _OPENED and "_params" in self.__dict__:
+            self._open()
+            return self.__dict__[name]
         if name.startswith("_") or name in ("OLD", "NEW"):
             raise AttributeError(name)
         return extra(self._sides, self._phase(), name)

@@ -51,7 +51,7 @@ def faults(name: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
             f"{place} has the unknown key {key!r}.",
             f"Write one of {', '.join(KEYS)}, or leave it out.",
         )
-    yield from _option_faults(place, entry.get("OPTIONS") or {})
+    yield from _option_faults(place, entry.get("OPTIONS"))
     yield from _phase_faults(place, entry)
     wrong = False
     for side in ("OLD", "NEW"):
@@ -62,8 +62,13 @@ def faults(name: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _pair_faults(place, entry)
 
 
-def _option_faults(place: str, options: Mapping[str, Any]) -> Iterator[Fault]:
-    for key, value in options.items():
+def _option_faults(place: str, options: object) -> Iterator[Fault]:
+    if options is not None and not isinstance(options, Mapping):
+        yield Fault(
+            "migrator.E025", f"{place}['OPTIONS'] is {options!r}.", f"Write a dictionary of {', '.join(OPTIONS)}."
+        )
+        return
+    for key, value in (options or {}).items():
         if key not in OPTIONS:
             known = ", ".join(OPTIONS)
             yield Fault("migrator.E025", f"{place}['OPTIONS'] has the unknown key {key!r}.", f"There are {known}.")
@@ -108,12 +113,17 @@ def _side_faults(place: str, side: str, entry: Mapping[str, Any]) -> Iterator[Fa
 def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[Fault]:
     try:
         backend = import_string(setting["BACKEND"])
-    except ImportError as error:
+    except (ImportError, AttributeError, TypeError) as error:
         yield Fault(
             "migrator.E022",
             f"{where} has the BACKEND {setting['BACKEND']!r}, which cannot be imported: {error}.",
             "Mend it.",
         )
+        return
+    try:
+        get_key_func(setting.get("KEY_FUNCTION"))
+    except (ImportError, AttributeError, TypeError) as error:
+        yield Fault("migrator.E022", f"{where} has a KEY_FUNCTION that cannot be imported: {error}.", "Name another.")
         return
     names = set(dotted_names(backend))
     if f"{__package__}.cache.TransitionCache" in names:

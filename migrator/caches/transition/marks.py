@@ -38,6 +38,10 @@ class Marks:
             self._new.set(FENCE, time.time(), None)
         return said is None or abs(time.time() - said) < _KNOWN_TO_ALL_SECONDS
 
+    def unfence_old(self) -> bool:
+        """Remove a fence from OLD, where none belongs; tell whether there was one."""
+        return self._old.get(FENCE) is not None and bool(self._old.delete(FENCE))
+
     def barred(self, keys: Iterable[str], version: int | None) -> set[str]:
         """Return those of the keys whose value in OLD must not be taken."""
         marks = {self._mark(key, version): key for key in keys}

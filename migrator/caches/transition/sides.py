@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -36,6 +37,7 @@ class Worker:
 
     fence_due: float = 0.0
     probe_due: float = 0.0
+    cleaning_due: float = 0.0
     is_one_place: bool = False
     owed: set[tuple[str, int | None]] = field(default_factory=set)
     pay_due: float = 0.0
@@ -91,6 +93,18 @@ class Sides:
         """Put up the fence, and let others end what they had begun before."""
         if self.marks.fence():
             time.sleep(GRACE_SECONDS)
+
+    def clean_old(self) -> None:
+        """Once a minute, take a fence out of OLD, where a copy from NEW brought it on a way back.
+
+        The next copy from OLD to NEW would bring it along, and NEW would believe nothing of OLD.
+        """
+        if self.worker.cleaning_due > time.monotonic():
+            return
+        self.worker.cleaning_due = time.monotonic() + FENCE_SECONDS
+        with suppress(Exception):  # OLD decides: where it is down, the call that is due says so
+            if self.marks.unfence_old():
+                logger.warning("A fence that was copied into OLD of the cache %r was removed.", self.name)
 
     def check_apart(self) -> None:
         """Raise :exc:`ImproperlyConfigured` where what is written to NEW is found in OLD; asked once in a process."""

@@ -1,4 +1,4 @@
-"""Mistakes in a transition's setting: refused where the cache is made, and told by `manage.py check` before that."""
+"""Mistakes in a transition's setting: refused when the cache is used, and reported by `manage.py check` before that."""
 
 from __future__ import annotations
 
@@ -68,6 +68,12 @@ WRONG = [
         {**RIGHT, "OPTIONS": {"OLD_DOWN": "ignore"}},
         "CACHES['default']['OPTIONS']['OLD_DOWN'] is 'ignore'.",
     ),
+    ("E025", {**RIGHT, "OPTIONS": ["OLD_DOWN"]}, "CACHES['default']['OPTIONS'] is ['OLD_DOWN']."),
+    (
+        "E022",
+        {**RIGHT, "NEW": {**CLIENT, "KEY_FUNCTION": "nowhere.key"}},
+        "CACHES['default']['NEW'] has a KEY_FUNCTION that cannot be imported: No module named 'nowhere'.",
+    ),
     ("E026", without("PHASE"), "CACHES['default'] has no PHASE."),
     (
         "E026",
@@ -85,9 +91,11 @@ def test_a_mistake_is_told_and_refused(number: str, entry: dict[str, Any], messa
     assert (found, told) == (f"migrator.{number}", message)
     assert hint
     with override_settings(CACHES={"default": entry, "other": LOCAL, "moving": RIGHT}):
-        with pytest.raises(ImproperlyConfigured) as caught:
-            _ = caches["default"]
-        assert str(caught.value) == f"{message} {hint}"
+        for _ in range(2):
+            with pytest.raises(ImproperlyConfigured) as caught:
+                caches["default"].get("key")
+            assert str(caught.value) == f"{message} {hint}"
+        caches["default"].close()
 
 
 def test_settings_that_would_do_nothing() -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
+from django.db import connections
 from django.test import Client, override_settings
 from redis.exceptions import ConnectionError as NoConnection
 
 from migrator.phases import Phase
+from migrator.sessions.checks import check_sessions
 from migrator.sessions.transition import SessionStore
 from tests.servers.process import free_port
 from tests.sessions.engines import elsewhere
@@ -133,3 +135,24 @@ def test_a_flag_that_gives_nonsense_is_taken_for_what_it_was(
 
                 assert SessionStore(session.session_key)["cart"] == 1
                 assert "The last good value is kept: dual_old." in caplog.text
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("side", ["OLD", "NEW"])
+@pytest.mark.parametrize("kind", ["rows", "cache in a table"])
+def test_a_transaction_of_every_request_in_a_database_of_sessions_alone_is_found(
+    side: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down, it would answer no request, whichever side decides."""
+    rows = {"ENGINE": "django.contrib.sessions.backends.db", "DATABASE": "sqlite_b"}
+    table = {"ENGINE": "django.contrib.sessions.backends.cache", "CACHE": "table"}
+    other = {"ENGINE": "django.contrib.sessions.backends.cache", "CACHE": "redis"}
+    setting = {"OLD": other, "NEW": other, side: rows if kind == "rows" else table}
+    routers = ["tests.sessions.engines.routers.CacheTables"]
+    with override_settings(
+        MIGRATOR={"SESSIONS": setting}, SESSION_ENGINE="migrator.sessions.transition", DATABASE_ROUTERS=routers
+    ):
+        for alias, found in (("sqlite_b", ["migrator.W035"]), ("default", [])):
+            with monkeypatch.context() as patched:
+                patched.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+                assert [message.id for message in check_sessions(None)] == found

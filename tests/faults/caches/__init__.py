@@ -1,0 +1,1 @@
+"""What breaks while a cache changes."""

@@ -1,0 +1,73 @@
+"""A cache that changes its backend: mistakes in its setting, what a copy back left, flags that fail."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from migrator.caches.copy import copy_cache
+from migrator.caches.transition.marks import FENCE
+from tests.caches.transition.conftest import Make
+from tests.caches.transition.places import BACKEND, Now
+
+OLD = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/1"}
+NEW = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/2"}
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"PHASE": "dualnew"}, "migrator.E026"),
+        ({"PHAES": "old"}, "migrator.E025"),
+        ({"OLD": "nobody"}, "migrator.E022"),
+        ({"NEW": OLD}, "migrator.E024"),
+        ({"LOCATION": "redis://127.0.0.1:1/3"}, "migrator.E021"),
+    ],
+)
+def test_a_mistake_is_found_by_a_plain_check(change: dict[str, Any], found: str) -> None:
+    """Django's own checks, which open every cache, come before ours."""
+    entry = {"BACKEND": BACKEND, "OLD": OLD, "NEW": NEW, "PHASE": "old", **change}
+    with override_settings(CACHES={"default": entry}), pytest.raises(CommandError) as caught:
+        call_command("check", stdout=StringIO(), stderr=StringIO())
+
+    assert f"({found})" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.redis
+def test_a_fence_that_a_copy_back_left_in_old_is_removed(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    cache = make(phase="dual_old")
+    caches["old"].set(FENCE, 1.0, None)
+    cache.set("saved", 1, 600)
+    assert "A fence that was copied into OLD of the cache 'default' was removed." in caplog.text
+
+    copy_cache(source="old", dest="new")
+    cache.set("saved", 2, 600)
+    cache.set("born", 3, 600)
+    cache.add("lock", "mine", 600)
+    Now.phase = "dual_new"
+
+    assert cache.get_many(["saved", "born"]) == {"saved": 2, "born": 3}
+    assert cache.add("lock", "another's", 600) is False
+
+
+@pytest.mark.redis
+def test_a_flag_that_fails_leaves_the_cache_in_its_phase(make: Make) -> None:
+    answers: list[Any] = ["dual_old", RuntimeError("the store of flags is down"), "dualnew", None]
+
+    def flag() -> Any:
+        answer = answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    cache = make(PHASE=flag)
+    cache.set("key", 1, 600)
+    while len(answers) > 1:
+        answers.pop(0)
+        assert (cache.get("key"), cache.phase) == (1, "dual_old")
