@@ -28,17 +28,18 @@ ROLES = {
 
 @dataclass(frozen=True)
 class ModelColumn:
-    """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, its default, its field.
+    """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, the field of its values.
 
-    Without a field, values are read and written as they are.
+    Without a field, values are read and written as they are. ``own`` is the model's own field, which is another one
+    where that is a foreign key.
     """
 
     role: str
     column: Column
     max_length: int | None = None
     takes_null: bool = True
-    default: Callable[[], Any] | None = None
     field: Any = None
+    own: Any = None
 
     def at(self, connection: Any) -> Column:
         """Return the column of one database, whose values are read and written as its field would."""
@@ -150,7 +151,7 @@ def _layout(name: str, table: str, columns: tuple[ModelColumn, ...]) -> Layout:
 
 
 def _installed(name: str, model: type[models.Model]) -> SessionLayout:
-    found = {field.attname: field for field in model._meta.concrete_fields}
+    found = {field.attname: field for field in model._meta.concrete_fields if not field.generated}
     base = [found.pop(part, None) for part in ("session_key", "session_data", "expire_date")]
     if None in base:
         raise Refused(f"{name!r} keeps no sessions: it lacks session_key, session_data or expire_date.")
@@ -172,5 +173,4 @@ def _model_column(field: Any) -> ModelColumn:
     name = str(field.column)
     role = ROLES.get(field.attname, f"column {name}")
     column = Column(name, is_moment=isinstance(field, models.DateTimeField))
-    default = field.get_default if field.has_default() else None
-    return ModelColumn(role, column, field.max_length, field.null, default, _key_of(field))
+    return ModelColumn(role, column, field.max_length, field.null, _key_of(field), field)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.core.exceptions import ValidationError
@@ -19,12 +18,14 @@ from django.db import DatabaseError, IntegrityError, models, router
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
+from ...caches.tables.base import KeyedTable
 from ...caches.tables.layout import Convert, Row
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
 from ..records import Session
 from .base import Store
+from .filling import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # Where django-qsessions keeps them in the data itself.
 _IN_DATA = {"ip": "_qsessions_ip", "user_agent": "_qsessions_user_agent"}
 SECOND = 1_000_000
+Roles = frozenset[str]
+_NONE: Roles = frozenset()
 NO_USER = "sessions whose user is not in the destination; their user was left empty"
 SHORTENED = "user agents shortened to what the column holds"
 
@@ -64,6 +67,7 @@ class TableStore(Store):
         self._columns = described.columns
         self._shadow = shadow
         self._table = open_table(alias=alias, layout=described.layout, is_there=is_there)
+        self._narrow: dict[Roles, KeyedTable] = {}
         self.alias = self._table.alias
         more = tuple(column.at(self._table.connection) for column in self._columns)
         self._table.layout = replace(self._table.layout, more=more)
@@ -143,10 +147,37 @@ class TableStore(Store):
         live = [session for session in sessions if session.expires is not None and session.expires > moment]
         if not live:
             return set()
-        rows = [self._row(session) for session in self._with_users(live)]
-        if len(rows) == 1:
-            return self._without_shadow({rows[0].key} if self._table.insert(rows[0]) else set())
-        return self._without_shadow(self._table.add(rows))
+        written: set[str] = set()
+        for left_out, group in self._by_left_out(self._with_users(live)):
+            table, rows = self._table_without(left_out), [self._row(session, left_out) for session in group]
+            if len(rows) == 1:
+                written |= {rows[0].key} if table.insert(rows[0]) else set()
+            else:
+                written |= table.add(rows)
+        return self._without_shadow(written)
+
+    def _by_left_out(self, sessions: Sequence[Session]) -> list[tuple[Roles, list[Session]]]:
+        """Part sessions by the columns that are left to the database."""
+        groups: dict[Roles, list[Session]] = {}
+        for session in sessions:
+            groups.setdefault(self._left_out(session), []).append(session)
+        return list(groups.items())
+
+    def _left_out(self, session: Session) -> Roles:
+        # One without any knowledge is no new row, but what was seen of one.
+        return self.roles.difference(session.more) if session.more else _NONE
+
+    def _table_without(self, roles: Roles) -> KeyedTable:
+        if not roles:
+            return self._table
+        if roles not in self._narrow:
+            whole = self._table.layout
+            more = [
+                spelled for column, spelled in zip(self._columns, whole.more, strict=True) if column.role not in roles
+            ]
+            layout = replace(whole, more=tuple(more))
+            self._narrow[roles] = type(self._table)(self.alias, self._table.connection, layout)
+        return self._narrow[roles]
 
     def update(self, session: Session) -> bool:
         known = session.more or {}
@@ -154,7 +185,7 @@ class TableStore(Store):
         more = {
             column.column.name
             for column in self._columns
-            if column.role != "created" and known.get(column.role) is not None
+            if not is_stamped_once(column) and known.get(column.role) is not None
         }
         try:
             changed = self._table.update(self._row(session), more=more)
@@ -164,9 +195,14 @@ class TableStore(Store):
         return bool(self._without_shadow({session.key} if changed else set()))
 
     def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
-        known = self._with_users([new for _, new in pairs])
-        rows = [(self._row(seen), self._row(new)) for (seen, _), new in zip(pairs, known, strict=True)]
-        return self._without_shadow(self._table.replace(rows))
+        by_key = {seen.key: seen for seen, _ in pairs}
+        once = frozenset(column.role for column in self._columns if is_stamped_once(column))
+        changed: set[str] = set()
+        for left_out, group in self._by_left_out(self._with_users([new for _, new in pairs])):
+            kept = left_out | once
+            rows = [(self._row(by_key[new.key], kept), self._row(new, kept)) for new in group]
+            changed |= self._table_without(kept).replace(rows)
+        return self._without_shadow(changed)
 
     def discard(self, sessions: Sequence[Session]) -> set[str]:
         return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
@@ -180,11 +216,12 @@ class TableStore(Store):
             self._shadow.delete(list(changed))
         return changed
 
-    def _row(self, session: Session) -> Row:
+    def _row(self, session: Session, left_out: Roles = frozenset()) -> Row:
         more: tuple[Any, ...] = ()
         if self._columns:
             known = session.more or {}
-            more = tuple(self._cell(column, known.get(column.role)) for column in self._columns)
+            columns = [column for column in self._columns if column.role not in left_out]
+            more = tuple(self._cell(column, known.get(column.role)) for column in columns)
         return Row(session.key, str(session.payload), session.expires or 0, more)
 
     def _cell(self, column: ModelColumn, value: Any) -> Any:
@@ -225,9 +262,19 @@ class TableStore(Store):
         if not self._columns:
             return None
         known = dict(session.more or {})
-        if self._engine_fills and not known.keys() >= self.roles:
-            known = {**self._filled(session.key, data), **known}
-        return {column.role: self._known(column, known, data, saved) for column in self._columns}
+        row = None if known.keys() >= self.roles else self._new_row(session, data)
+        found = {column.role: self._known(column, known, row, data, saved) for column in self._columns}
+        return {role: value for role, value in found.items() if value is not BY_DATABASE}
+
+    def _new_row(self, session: Session, data: Data) -> Any:
+        """Return what the engine would save for a session, unsaved; None where the model is not installed."""
+        if self._engine_fills:
+            engine: Any = type(self.engine)(session.key)
+            engine._session_cache = data  # so that nothing is loaded
+            return engine.create_model_instance(data)
+        if self.described.model is None:
+            return None
+        return bare_row(self.described.model, self.alias, session_key=session.key)
 
     @property
     def _engine_fills(self) -> bool:
@@ -236,34 +283,31 @@ class TableStore(Store):
         is_ours = engine_model(type(self.engine)) is self.described.model
         return is_ours and own is not None and own is not DatabaseEngine.create_model_instance
 
-    def _filled(self, key: str, data: Data) -> dict[str, Any]:
-        engine: Any = type(self.engine)(key)
-        engine._session_cache = data  # so that nothing is loaded
-        row = engine.create_model_instance(data)
-        own = {f"column {column}" for column in (item.column.name for item in self._columns)} & self.roles
-        by_column = {field.column: field.attname for field in row._meta.concrete_fields}
-        return {role: getattr(row, by_column[role.removeprefix("column ")]) for role in own}
-
-    def _known(self, column: ModelColumn, known: Any, data: Data, saved: int) -> Any:
+    def _known(self, column: ModelColumn, known: Any, row: Any, data: Data, saved: int) -> Any:
         role = column.role
         if role in known:
             return known[role]
         if role == "user":
-            return _user_of(data)
+            return user_of(data)
         if role in _IN_DATA:
             return data.get(_IN_DATA[role])
         if role == "updated":
             return saved * SECOND
-        return column.default() if column.default else None
+        return None if row is None else value_for(column, row)
 
     def refusal(self) -> str | None:
         """Refuse a table with columns that must hold what nobody here knows."""
+        if self._engine_fills:
+            return None
+        row = None if self.described.model is None else bare_row(self.described.model, self.alias)
         unknown = [
             column.column.name
             for column in self._columns
-            if not column.takes_null and column.default is None and column.role.startswith("column ")
+            if not column.takes_null
+            and column.role.startswith("column ")
+            and (row is None or value_for(column, row) is None)
         ]
-        if unknown and not self._engine_fills:
+        if unknown:
             return f"its columns {', '.join(unknown)} take no NULL and have no default, and nothing tells what to write"
         return None
 
@@ -271,8 +315,10 @@ class TableStore(Store):
         longest = self.described.longest_key
         if longest and self._table.limits_lengths and len(session.key) > longest:
             return f"its key is longer than the table's keys may be ({longest} characters)"
-        known = session.more or {}
+        known, left_out = session.more or {}, self._left_out(session)
         for column, spelled in zip(self._columns, self._table.layout.more, strict=True):
+            if column.role in left_out:
+                continue
             if misfit := self._misfit(column, known.get(column.role), spelled.dump):
                 return misfit
         return None
@@ -294,11 +340,3 @@ class TableStore(Store):
 
     def takes_verbatim(self, other: Store) -> bool:
         return other.keeps_text and same_text(self.engine, other.engine)
-
-
-def _user_of(data: Data) -> Any:
-    """Return the key of the user who is logged in, None for nobody."""
-    try:
-        return get_user_model()._meta.pk.to_python(data[USER_KEY])
-    except (KeyError, ValidationError):
-        return None
