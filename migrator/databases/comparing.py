@@ -26,6 +26,27 @@ MISSING, EXTRA, CHANGED = "missing", "extra", "changed"
 Mapped = Mapping[str, Mapping[Any, Any]]
 
 
+class Untranslated(Unreadable):
+    """An id of the source whose row the destination does not have under any id; it equals no id there."""
+
+    def __init__(self, own: Any) -> None:
+        super().__init__(f"{own}, which has no counterpart")
+        self.own = own
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Untranslated) and self.own == other.own
+
+    def __hash__(self) -> int:
+        return hash(("untranslated", self.own))
+
+    def __str__(self) -> str:
+        return str(self.own)
+
+
+def _own_value(back: Mapping[Any, Any], value: Any) -> Any:
+    return value.own if isinstance(value, Untranslated) else back.get(value, value)
+
+
 @dataclass(frozen=True)
 class Side:
     """How one database's rows of a table are read so that they compare with the other's.
@@ -81,10 +102,10 @@ class Side:
 
     def _own(self, keys: Sequence[Row]) -> Sequence[Row]:
         """Put this side's own values into keys in which the other's stand in their place."""
-        back = [{there: here for here, there in self.mappings.get(name, {}).items()} for name in self.table.key]
-        if not any(back):
+        if not self.mappings.keys() & set(self.table.key):
             return keys
-        return [tuple(own.get(value, value) for own, value in zip(back, key, strict=True)) for key in keys]
+        back = [{there: here for here, there in self.mappings.get(name, {}).items()} for name in self.table.key]
+        return [tuple(map(_own_value, back, key)) for key in keys]
 
     def comparable(self, reading: Reading, value: Any) -> Any:
         """Turn one value of the driver's into a neutral one that is equal where it means the same."""
@@ -96,7 +117,7 @@ class Side:
             return Unreadable(error.reason)
         mapping = self.mappings.get(reading.column.name)
         if mapping is not None:
-            loaded = mapping.get(loaded, loaded)
+            return mapping.get(loaded, Untranslated(loaded))
         convert = COMPARABLE.get(reading.column.kind)
         return convert(loaded) if convert else loaded
 
@@ -327,6 +348,16 @@ def nulls(engine: Engine, table: Table) -> Row:
     """Count the rows in which each column is NULL."""
     counts = ", ".join(f"COUNT(*) - COUNT({engine.quote(column.name)})" for column in table.columns)
     return engine.fetch_all(f"SELECT {counts} FROM {engine.quote(table.name)}")[0]
+
+
+def nulls_in(side: Side, keys: Sequence[Row]) -> list[int]:
+    """Count, by column, the NULLs among the rows that have these neutral keys."""
+    counts = [0] * len(side.readings)
+    for start in range(0, len(keys), LOOKUP):
+        for row in look_up(side, keys[start : start + LOOKUP]).values():
+            for position, value in enumerate(row):
+                counts[position] += value is None
+    return counts
 
 
 def extra_rows(source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[RowDifference]:

@@ -29,9 +29,11 @@ from .comparing import (
     longest,
     merged_rows,
     nulls,
+    nulls_in,
     sides,
 )
 from .engines.base.engine import Engine
+from .engines.base.session import Row
 from .parts import FEWEST_ROWS, MOST_PARTS, Parts, parts_of_numbers, parts_of_texts
 from .tables import Kind, StoredColumn, Table
 
@@ -73,6 +75,13 @@ class Pairing:
     allows_extra: bool = False
     # So many rows were rejected on the way.
     rejected: int = 0
+    # The neutral keys of rows that are known to have been rejected, and so are not missing.
+    rejected_keys: frozenset[Row] = frozenset()
+
+    @property
+    def has_translated_keys(self) -> bool:
+        """Whether the destination has the rows under other keys."""
+        return not self.mappings.keys().isdisjoint(self.table.key)
 
 
 @dataclass
@@ -163,6 +172,17 @@ def _stored(pairings: Sequence[Pairing]) -> Iterator[tuple[_Stored, _Stored]]:
         yield from ((here[name], there[name]) for name in names)
 
 
+def _lacking(engine: Engine, table: Table, stored: _Stored) -> list[str]:
+    if not stored:
+        return [no_table(engine.alias, table.name)]
+    return [f"{engine.alias!r} lacks {column.name!r}" for column in table.columns if column.name not in stored]
+
+
+def no_table(alias: str, table: str) -> str:
+    """Say that a database lacks a table."""
+    return f"{alias!r} has no table {table!r}"
+
+
 class _Comparison:
     """The comparison of one table."""
 
@@ -179,10 +199,9 @@ class _Comparison:
         source, dest, table = pairing.source, pairing.dest, pairing.table
         self._stored = stored or next(_stored([pairing]))
         self._lacking = [
-            f"{engine.alias!r} lacks {column.name!r}"
+            text
             for engine, stored in zip((source, dest), self._stored, strict=True)
-            for column in table.columns
-            if column.name not in stored
+            for text in _lacking(engine, table, stored)
         ]
         if not self._lacking:
             own, other = self._stored
@@ -224,7 +243,7 @@ class _Comparison:
     def sampled(self, sample: Sample) -> Contents:
         """Compare about ``sample.rows`` rows that a seed chooses, on both sides alike, and those at either end."""
         table = self._pairing.table
-        if self._pairing.rows <= max(sample.rows, 2 * OUTER_ROWS):
+        if self._pairing.rows <= max(sample.rows, 2 * OUTER_ROWS) or self._pairing.has_translated_keys:
             return self.all_rows(chunk_size=max(sample.rows, 2 * OUTER_ROWS))
         if self._lacking:
             return self._nothing(f"{'; '.join(self._lacking[:3])}")
@@ -257,6 +276,8 @@ class _Comparison:
         """Count each column's NULLs in all rows of both sides, so that a column that was lost shows."""
         table = self._pairing.table
         here, there = (nulls(engine, table) for engine in (self._pairing.source, self._pairing.dest))
+        gone = nulls_in(self._left, list(self._pairing.rejected_keys))
+        here = tuple(count - less for count, less in zip(here, gone, strict=True))
         found.nulls = {
             column.attname: (one, other)
             for column, one, other in zip(table.columns, here, there, strict=True)
@@ -298,7 +319,8 @@ class _Comparison:
     @property
     def _has_numbers_for_keys(self) -> bool:
         """Whether both sides order the keys alike, as they do whole numbers, and nothing that has a collation."""
-        return bool(self._pairing.table.key) and self._has_keys_of(Kind.INTEGER)
+        has_key = bool(self._pairing.table.key) and not self._pairing.has_translated_keys
+        return has_key and self._has_keys_of(Kind.INTEGER)
 
     def _has_keys_of(self, *kinds: Kind) -> bool:
         return all(self._pairing.table.column(name).kind in kinds for name in self._pairing.table.key)
@@ -363,12 +385,14 @@ class _Comparison:
         there = digests(self._right, texts.there, bounds, other)
         suspects = [key for key, digest in here.items() if digest is None or there.get(key) != digest]
         suspects += [key for key in there if key not in here]
-        before = found.differing
+        found.equivalent += len(suspects)
         for difference in compare_keys(self._left, self._right, suspects):
             self._note(found, difference)
-        found.equivalent += len(suspects) - (found.differing - before)
+            found.equivalent -= 1
 
     def _note(self, found: Contents, difference: RowDifference) -> None:
+        if difference.kind == MISSING and difference.key in self._pairing.rejected_keys:
+            return
         found.add(difference, self._most)
         self._each(difference)
 

@@ -6,6 +6,7 @@ import dataclasses
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import conf
 from ..errors import UsageError
@@ -13,6 +14,8 @@ from ..progress import Progress
 from .contents import MOST_DIFFERENCES, Pairing, Sample, compare_contents
 from .ends import open_for_reading
 from .engines.base.engine import Endpoint
+from .identity import translations
+from .rejected import Rejected, find_rejected, read_rejects
 from .selection import select
 from .verify import Verification, verify
 
@@ -29,6 +32,8 @@ class Comparison:
     mode: str
     verification: Verification
     sample: Sample | None = None
+    # What became of the rows that a run has rejected, if its file was given.
+    rejected: Rejected | None = None
 
     @property
     def exit_code(self) -> int:
@@ -48,6 +53,7 @@ def verify_counts(
     sample: int = SAMPLE,
     seed: int | None = None,
     max_diffs: int = MOST_DIFFERENCES,
+    rejects: Path | None = None,
     chunk_size: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -55,8 +61,10 @@ def verify_counts(
 
     ``mode`` is ``count`` (exact counts, counters and foreign keys), ``sample`` (also the values of some ``sample``
     rows of each table, chosen by ``seed``) or ``full`` (the values of all rows). ``max_diffs`` rows that differ are
-    listed for each table. Writes nothing. Raises :exc:`~migrator.errors.UsageError` for unknown aliases, labels and
-    modes.
+    listed for each table. ``rejects`` is the file of rows that a run has rejected: that the destination lacks them is
+    no difference. Content types and permissions that both sides have under other ids are compared by what identifies
+    them, and so is what refers to them. Writes nothing. Raises :exc:`~migrator.errors.UsageError` for unknown aliases,
+    labels and modes, and for a file that is not one of these databases.
     """
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
@@ -64,16 +72,30 @@ def verify_counts(
         raise UsageError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
     chosen = Sample(sample, secrets.randbelow(10**6) if seed is None else seed) if mode == "sample" else None
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
+    lines = read_rejects(rejects) if rejects else {}
     with open_for_reading(source, dest, selection.names) as (left, right):
-        found = verify(left, right, selection.tables)
+        mappings = translations(left, right, selection.tables)
+        rejected = find_rejected(rejects, lines, selection.tables, left, right, mappings) if rejects else None
+        missing = rejected.missing if rejected else {}
+        found = verify(left, right, selection.tables, {name: len(keys) for name, keys in missing.items()})
         if mode != "count":
             rows = {count.table: count.source_rows or 0 for count in found.counts}
             contents = compare_contents(
-                [Pairing(table, left, right, rows[table.name]) for table in selection.tables],
+                [
+                    Pairing(
+                        table,
+                        left,
+                        right,
+                        rows[table.name],
+                        mappings=mappings[table.name],
+                        rejected_keys=missing.get(table.name, frozenset()),
+                    )
+                    for table in selection.tables
+                ],
                 sample=chosen,
                 chunk_size=chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE,
                 most=max_diffs,
                 progress=progress or Progress(),
             )
             found = dataclasses.replace(found, contents=contents)
-        return Comparison(left.describe(), right.describe(), mode, found, chosen)
+        return Comparison(left.describe(), right.describe(), mode, found, chosen, rejected)

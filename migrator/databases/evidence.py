@@ -62,6 +62,7 @@ def verification_document(verification: Verification, *, with_values: bool = Fal
                 "table": count.table,
                 "source_rows": count.source_rows,
                 "dest_rows": count.dest_rows,
+                **({"rejected": count.rejected} if count.rejected else {}),
                 "status": count.status,
                 **contents.get(count.table, {}),
             }

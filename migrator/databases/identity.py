@@ -5,7 +5,7 @@ Where such a model is not part of a run, references to it are translated by what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -41,7 +41,7 @@ def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappin
     """
     found = {}
     for label, natural_key in NATURAL_KEYS.items():
-        if not apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
+        if not _is_installed(label):
             continue
         model = apps.get_model(label)
         table = model._meta.db_table
@@ -54,6 +54,29 @@ def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappin
         mapping = {ids[0][key]: ids[1][key] for key in ids[0] if key in ids[1]}
         if any(old != new for old, new in mapping.items()) or len(mapping) < len(ids[0]):
             found[table] = mapping
+    return found
+
+
+def translations(source: Engine, dest: Engine, tables: Sequence[Table]) -> dict[str, dict[str, Mapping[Any, Any]]]:
+    """Return, by table and column, the ids that mean the same row in both databases, of tables that are compared.
+
+    Only what these tables hold is read.
+    """
+    held = {table.name for table in tables} | {ref.target_table for table in tables for ref in table.references}
+    own = {apps.get_model(label)._meta.db_table for label in NATURAL_KEYS if _is_installed(label)}
+    mappings = id_mappings(source, dest, own - held)
+    return {table.name: mapped_columns(table, mappings) for table in tables}
+
+
+def _is_installed(label: str) -> bool:
+    return apps.is_installed(f"django.contrib.{label.partition('.')[0]}")
+
+
+def mapped_columns(table: Table, mappings: Mappings) -> dict[str, Mapping[Any, Any]]:
+    """Return, by column, what the destination has in place of the source's ids, in references and keys of a table."""
+    found = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
+    if table.name in mappings and len(table.key) == 1:
+        found[table.key[0]] = mappings[table.name]
     return found
 
 

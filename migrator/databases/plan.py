@@ -13,7 +13,7 @@ from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Endpoint
 from .engines.base.lines import LineField
 from .findings import Finding
-from .identity import Mappings, made_by_migrate
+from .identity import Mappings, made_by_migrate, mapped_columns
 from .ordering import is_cycle, load_order
 from .route import Route
 from .schema import StoredTables
@@ -203,7 +203,7 @@ def _table_plan(
     binds_late: bool,
     silences_triggers: bool,
 ) -> TablePlan:
-    of_columns = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
+    of_columns = mapped_columns(table, mappings)
     here, there = source_has[table.name], dest_has[table.name]
     ways = conversions(table, ends.source, ends.dest, here, there, of_columns)
     fields = plain = None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..report import Cell, Grid, Report, byte_text, plural
+from .contents import no_table
 from .counting import Comparison
 from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Endpoint
@@ -13,6 +14,7 @@ from .evidence import contents_grid, count_grid, proof_lines, verification_docum
 from .load import largest_first
 from .outcome import Outcome
 from .plan import Plan, TablePlan
+from .rejected import rejected_lines
 from .route import Tally
 from .schema import shortened
 from .update import Update
@@ -332,6 +334,18 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
 # -- a comparison -----------------------------------------------------------------------------------------------------
 
 
+def _tables_that_lack(comparison: Comparison) -> list[str]:
+    """Name the tables that one side does not have, as far as the comparison of values does not."""
+    ends = (comparison.source.alias, comparison.dest.alias)
+    counts = () if comparison.verification.contents else comparison.verification.counts
+    return [
+        f"{count.label}: {no_table(alias, count.table)}."
+        for count in counts
+        for alias, rows in zip(ends, (count.source_rows, count.dest_rows), strict=True)
+        if rows is None
+    ]
+
+
 def comparison_report(comparison: Comparison, *, with_values: bool = False) -> Report:
     """Describe a comparison of two databases; values are only shown ``with_values``."""
     verification = comparison.verification
@@ -341,6 +355,7 @@ def comparison_report(comparison: Comparison, *, with_values: bool = False) -> R
         grids.append(contents_grid(verification.contents))
     equal = sum(count.status == EQUAL for count in verification.counts)
     lines = [
+        *_tables_that_lack(comparison),
         *verification_lines(verification, with_values=with_values),
         *proof_lines(verification.contents, comparison.sample),
     ]
@@ -349,6 +364,8 @@ def comparison_report(comparison: Comparison, *, with_values: bool = False) -> R
             f"Proven: exact counts of {plural(len(verification.counts), 'table')}, {equal} of them equal. "
             "Not proven: that the rows hold the same values (--mode full)."
         )
+    if comparison.rejected:
+        lines += rejected_lines(comparison.rejected)
     if comparison.exit_code == 3:
         lines.append("Differences were found.")
     document = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .contents import UNCHECKED, Contents
@@ -77,13 +77,26 @@ def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[Counter, ...]:
     return tuple(counter for counter in dest.catalogue.counters(tables) if counter.is_late)
 
 
-def verify(source: Engine, dest: Engine, tables: Sequence[Table]) -> Verification:
-    """Compare the counts of two databases, and look at the second one's counters and references."""
+def verify(
+    source: Engine, dest: Engine, tables: Sequence[Table], rejected: Mapping[str, int] | None = None
+) -> Verification:
+    """Compare the counts of two databases, and look at the second one's counters and references.
+
+    ``rejected`` gives, by table name, how many rows the destination lacks because a run has rejected them.
+    """
+    rejected = rejected or {}
     there = _present(dest, tables)
     source_rows, dest_rows = source.counts(_names(_present(source, tables))), dest.counts(_names(there))
     dangling = find_dangling(Twins(dest), there, dest_rows)
     counts = tuple(
-        TableCount(table.label, table.name, source_rows.get(table.name), dest_rows.get(table.name)) for table in tables
+        TableCount(
+            table.label,
+            table.name,
+            source_rows.get(table.name),
+            dest_rows.get(table.name),
+            rejected.get(table.name, 0),
+        )
+        for table in tables
     )
     return Verification(counts, late_counters(dest, there), tuple(dangling()))
 

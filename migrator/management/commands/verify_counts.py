@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -59,6 +60,12 @@ class Command(MigratorCommand):
             "--show-values", action="store_true", help="Show the values that differ, whoever reads the output."
         )
         parser.add_argument(
+            "--rejects",
+            type=Path,
+            metavar="FILE",
+            help="The reject file of the run: rows in it that the destination lacks do not count as differences.",
+        )
+        parser.add_argument(
             "--chunk-size",
             type=positive_integer,
             metavar="ROWS",
@@ -66,6 +73,6 @@ class Command(MigratorCommand):
         )
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        own = ("source", "dest", "labels", "exclude", "mode", "sample", "seed", "max_diffs", "chunk_size")
+        own = ("source", "dest", "labels", "exclude", "mode", "sample", "seed", "max_diffs", "rejects", "chunk_size")
         comparison = verify_counts(**{name: options[name] for name in own}, progress=progress)
         return comparison_report(comparison, with_values=options["show_values"])
