@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.exceptions import ImproperlyConfigured
 
 from ...phases import Phase, steady_phase_reader
 from ...tally import Tally, tally_for_cache
@@ -168,7 +169,10 @@ class TransitionCache(BaseCache):
 
     def close(self, **kwargs: Any) -> None:
         if "OLD" not in self.__dict__:
-            return  # never used
+            try:
+                self._open()
+            except ImproperlyConfigured:
+                return  # it was never used
         for side in (self.OLD, self.NEW):
             try:
                 side.close(**kwargs)

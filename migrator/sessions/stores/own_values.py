@@ -6,14 +6,22 @@ anything else is read or written.
 
 from __future__ import annotations
 
+import datetime as dt
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedEngine
+from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
+from django.contrib.sessions.backends.file import SessionStore as FileEngine
+from django.utils import timezone
 
 from ...errors import Refused
 from ..codec import Data, Unreadable, checked
-from ..engines import cache_prefix, keeps_rows
+from ..engines import cache_prefix, keeps_files, keeps_rows
 
 _METHODS = ("load", "save")
 PROBE_KEY = "0probe0probe0probe0probe0probe00"
@@ -92,17 +100,13 @@ def own_values(engine: Any) -> OwnValues | None:
     Raises :exc:`Refused` where the engine does not keep a session as one value under its prefix and the key, or does
     not read back what it saves.
     """
-    if keeps_rows(engine) or cache_prefix(engine) is None:
+    if keeps_rows(engine) or cache_prefix(engine) is None or not _has_own(engine, CacheEngine):
         return None
     if all(getattr(engine, name) is getattr(CacheEngine, name) for name in _METHODS):
-        if any(getattr(engine, f"a{name}") is not getattr(CacheEngine, f"a{name}") for name in _METHODS):
-            raise Refused(f"{_name(engine)} has an asynchronous load or save of its own, and no other one.")
-        return None
+        raise Refused(f"{_name(engine)} has an asynchronous load or save of its own, and no other one.")
     found = OwnValues(engine)
     try:
         value = found.value(PROBE_KEY, dict(_PROBE))
-        if value == _PROBE:
-            return None
         is_read_back = found.read(PROBE_KEY, value) == _PROBE
     except Exception as error:
         raise Refused(
@@ -111,7 +115,57 @@ def own_values(engine: Any) -> OwnValues | None:
         ) from error
     if not is_read_back:
         raise Refused(f"{_name(engine)} does not read back by load() what its save() keeps.")
-    return found
+    return None if value == _PROBE else found
+
+
+def check_text(engine: Any) -> None:
+    """Raise :exc:`Refused` for an engine of rows or files that keeps other text there than ``decode()`` reads.
+
+    Of rows its ``load()`` is asked to read what ``encode()`` gives, and ``decode()`` what ``create_model_instance()``
+    gives; a file is written to a directory of its own.
+    """
+    try:
+        if issubclass(engine, DatabaseEngine):
+            is_text = _rows_hold_text(engine)
+        else:
+            is_text = not keeps_files(engine) or not _has_own(engine, FileEngine) or _file_holds_text(engine)
+    except Exception:  # it needs a request, or its database, to be tried
+        return
+    if not is_text:
+        raise Refused(
+            f"{_name(engine)} keeps other text than its decode() reads: its own load() and save() cannot be followed. "
+            "Have encode() and decode() do what they do."
+        )
+
+
+def _has_own(engine: Any, stock: Any) -> bool:
+    names = (*_METHODS, *(f"a{name}" for name in _METHODS))
+    return any(getattr(engine, name) is not getattr(stock, name) for name in names)
+
+
+def _rows_hold_text(engine: Any) -> bool:
+    if engine.create_model_instance is not DatabaseEngine.create_model_instance:
+        made = engine(PROBE_KEY)
+        made._session_cache = dict(_PROBE)  # so that nothing is loaded
+        if made.decode(made.create_model_instance(dict(_PROBE)).session_data) != _PROBE:
+            return False
+    if engine.load in (DatabaseEngine.load, CachedEngine.load):
+        return True
+    made = engine(PROBE_KEY)
+    text, made._cache = made.encode(dict(_PROBE)), OneValue()
+    in_an_hour = timezone.now() + dt.timedelta(hours=1)
+    row = SimpleNamespace(session_key=PROBE_KEY, session_data=text, expire_date=in_an_hour)
+    made._get_session_from_db = lambda: row
+    return bool(made.load() == _PROBE)
+
+
+def _file_holds_text(engine: Any) -> bool:
+    with TemporaryDirectory() as directory:
+        made = engine(PROBE_KEY)
+        made.storage_path, made._session_cache = directory, dict(_PROBE)
+        made.save(must_create=True)
+        (path,) = Path(directory).iterdir()
+        return bool(made.decode(path.read_text(encoding="ascii")) == _PROBE)
 
 
 def _name(engine: type[SessionBase]) -> str:

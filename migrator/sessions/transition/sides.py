@@ -38,7 +38,7 @@ from ..records import End, Problem, Session
 from ..stores.cache import CacheStore
 from ..stores.engine import EngineStore
 from ..stores.files import FileStore
-from ..stores.own_values import own_values
+from ..stores.own_values import check_text, own_values
 from ..stores.table import TableStore
 from .bindings import tied_engine
 
@@ -60,6 +60,7 @@ class Side:
             engine = engine_class(setting.ENGINE)
             self.engine = tied_engine(engine, database=setting.DATABASE, cache=setting.CACHE)
             self._own = own_values(engine)
+            check_text(engine)
         except (MigratorError, ImproperlyConfigured) as error:
             raise ImproperlyConfigured(f"MIGRATOR['SESSIONS']['{name}']: {error}") from error
         self._takes = [name for name in ("user_agent", "ip") if name in inspect.signature(engine.__init__).parameters]

@@ -3,18 +3,22 @@
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends import db as rows
+from django.contrib.sessions.backends import file as files
 from django.core.cache import caches
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.test import override_settings
 
 from migrator.phases import Phase
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.configuration import transition
-from tests.sessions.engines import elsewhere, sealed, uuids
+from tests.sessions.engines import elsewhere, sealed, stamped, uuids
 from tests.sessions.places import new_key
 from tests.sessions.transition.conftest import Counts
 from tests.sessions.transition.pairs import REDIS, REDIS_OTHER, SQLITE, Named, Site, param, site_of
@@ -204,3 +208,105 @@ def test_check_refuses_an_engine_that_loads_only_asynchronously(monkeypatch: pyt
     monkeypatch.setattr(uuids.SessionStore, "aload", aload)
 
     assert "asynchronous load" in found_by_check(OLD=UUIDS.setting, NEW=SQLITE.setting)["migrator.E034"]
+
+
+# -- tables and files -------------------------------------------------------------------------------------------------
+
+
+class EncryptsRows(rows.SessionStore):
+    """Its load() and save() encrypt what encode() gives."""
+
+    def load(self) -> Any:
+        found = self._get_session_from_db()  # type: ignore[attr-defined]
+        return self.decode(found.session_data[::-1]) if found else {}
+
+
+class EncryptsInstances(rows.SessionStore):
+    def create_model_instance(self, data: Any) -> Any:
+        row = super().create_model_instance(data)
+        row.session_data = row.session_data[::-1]
+        return row
+
+
+class EncryptsText(rows.SessionStore):
+    """By encode() and decode(), as a side may."""
+
+    def encode(self, session_dict: Any) -> str:
+        return super().encode(session_dict)[::-1]
+
+    def decode(self, session_data: str) -> Any:
+        return super().decode(session_data[::-1])
+
+
+class EncryptsFiles(files.SessionStore):
+    def save(self, must_create: bool = False) -> None:
+        super().save(must_create)
+        path = Path(self._key_to_file())  # type: ignore[attr-defined]
+        path.write_text(path.read_text()[::-1])
+
+
+class TouchesRows(rows.SessionStore):
+    """Adds to what Django does, and keeps its text."""
+
+    def load(self) -> Any:
+        data = super().load()
+        self.modified = True
+        return data
+
+
+@pytest.mark.parametrize(
+    ("engine", "is_refused"),
+    [
+        (EncryptsRows, True),
+        (EncryptsInstances, True),
+        (EncryptsFiles, True),
+        (EncryptsText, False),
+        (TouchesRows, False),
+    ],
+)
+def test_check_refuses_rows_and_files_that_decode_does_not_read(
+    engine: Any, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uuids, "SessionStore", engine)
+
+    found = found_by_check(OLD={"ENGINE": f"{ENGINES}.uuids"}, NEW=REDIS.setting)
+
+    assert ("keeps other text than its decode() reads" in found.get("migrator.E034", "")) is is_refused
+    assert bool(found) is is_refused
+
+
+@pytest.fixture
+def stamped_site(fresh: Callable[..., None]) -> Iterator[Site]:
+    """Give a site whose NEW is a table with columns that come to be in save() and in the database."""
+    with site_of(REDIS, SQLITE, fresh=fresh) as site:
+        with connections["sqlite_b"].schema_editor() as editor:
+            editor.create_model(stamped.StampedSession)
+        try:
+            setting = site.setting(NEW={"ENGINE": f"{ENGINES}.stamped", "DATABASE": "sqlite_b"})
+            with override_settings(MIGRATOR={"SESSIONS": setting}):
+                yield site
+        finally:
+            with connections["sqlite_b"].schema_editor() as editor:
+                editor.delete_model(stamped.StampedSession)
+
+
+@pytest.mark.redis
+def test_rows_that_follow_are_filled_as_save_would(stamped_site: Site, counts: Counts) -> None:
+    moved = stamped_site.session(phase=OLD)
+    moved["cart"] = 1
+    moved.save()
+    session = stamped_site.session(phase=DUAL_OLD)
+    session["cart"] = 1
+    session.save()
+    row = stamped.StampedSession.objects.using("sqlite_b").get(pk=session.session_key)
+    session["cart"] = 2
+    session.save()
+    later = stamped.StampedSession.objects.using("sqlite_b").get(pk=session.session_key)
+
+    assert counts["shadow_error"] == 0
+    assert (row.level, row.name) == (7, f"of {str(session.session_key)[:4]}")
+    assert None not in (row.began, row.stamped, row.made)
+    assert later.seen > row.seen
+    assert (later.began, later.stamped) == (row.began, row.stamped)
+    assert stamped_site.session(moved.session_key, DUAL_NEW)["cart"] == 1
+    assert stamped_site.session(moved.session_key, NEW)["cart"] == 1
