@@ -210,7 +210,7 @@ class _Comparer:
             if one.expires is None and other.expires is not None:
                 self._found.without_ttl += 1  # what such a session becomes was chosen at the copy
                 return None
-            return None if one.expires is other.expires else "has no time to live in the destination"
+            return None if self._same_by(self._dest, one, other) else "has no time to live in the destination"
         if self._options.ttl_tolerance is not None:
             late = abs(other.expires - one.expires) > self._options.ttl_tolerance * SECOND
         else:

@@ -20,6 +20,7 @@ from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
 from ...caches.tables.base import KeyedTable
 from ...caches.tables.layout import Convert, Row
+from ...caches.tables.reading import LATEST
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
@@ -37,6 +38,7 @@ _IN_DATA = {"ip": "_qsessions_ip", "user_agent": "_qsessions_user_agent"}
 SECOND = 1_000_000
 Roles = frozenset[str]
 _NONE: Roles = frozenset()
+BEYOND = "sessions that end after the year 9999; they end with it"
 NO_USER = "sessions whose user is not in the destination; their user was left empty"
 SHORTENED = "user agents shortened to what the column holds"
 
@@ -144,6 +146,8 @@ class TableStore(Store):
 
     def add(self, sessions: Sequence[Session]) -> set[str]:
         moment = now()
+        if beyond := sum((session.expires or 0) > LATEST for session in sessions):
+            self.losses[BEYOND] += beyond
         live = [session for session in sessions if session.expires is not None and session.expires > moment]
         if not live:
             return set()
@@ -222,7 +226,10 @@ class TableStore(Store):
             known = session.more or {}
             columns = [column for column in self._columns if column.role not in left_out]
             more = tuple(self._cell(column, known.get(column.role)) for column in columns)
-        return Row(session.key, str(session.payload), session.expires or 0, more)
+        return Row(session.key, str(session.payload), min(session.expires or 0, LATEST), more)
+
+    def rounded(self, expires: int | None) -> int | None:
+        return None if expires is None else min(expires, LATEST)
 
     def _cell(self, column: ModelColumn, value: Any) -> Any:
         longest = column.max_length if column.role == "user_agent" else None
