@@ -48,7 +48,7 @@ class FileStore(Store):
         return frozenset({f"{self._directory.resolve()}/{self._prefix}"})
 
     def count(self) -> int | None:
-        return sum(len(page) for page in self.keys(10_000))
+        return self.count_given() if self._keys_from else sum(len(page) for page in self.keys(10_000))
 
     def refusal(self) -> str | None:
         return None if os.access(self._directory, os.W_OK) else "it cannot be written"
