@@ -14,10 +14,12 @@ from ..progress import Progress
 from .contents import MOST_DIFFERENCES, Pairing, Sample, compare_contents
 from .ends import open_for_reading
 from .engines.base.engine import Endpoint
+from .findings import Finding
 from .identity import translations
 from .rejected import Rejected, find_rejected, read_rejects
 from .selection import select
 from .verify import Verification, verify
+from .visibility import refuse_hidden
 
 MODES = ("count", "sample", "full")
 SAMPLE = 3_000
@@ -34,6 +36,7 @@ class Comparison:
     sample: Sample | None = None
     # What became of the rows that a run has rejected, if its file was given.
     rejected: Rejected | None = None
+    notes: tuple[Finding, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -74,6 +77,7 @@ def verify_counts(
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
     lines = read_rejects(rejects) if rejects else {}
     with open_for_reading(source, dest, selection.names) as (left, right):
+        notes = refuse_hidden(left, right, selection.tables, reads_values=mode != "count")
         mappings = translations(left, right, selection.tables)
         rejected = find_rejected(rejects, lines, selection.tables, left, right, mappings) if rejects else None
         missing = rejected.missing if rejected else {}
@@ -98,4 +102,4 @@ def verify_counts(
                 progress=progress or Progress(),
             )
             found = dataclasses.replace(found, contents=contents)
-        return Comparison(left.describe(), right.describe(), mode, found, chosen, rejected)
+        return Comparison(left.describe(), right.describe(), mode, found, chosen, rejected, tuple(notes))

@@ -17,7 +17,6 @@ from ..report import plural
 from ..terminal import visible
 from ..workers import DONE, FAILED, GONE, READY, TOLD, Event, Pool
 from .chunks import key_text
-from .engines.base.engine import SnapshotLost
 from .journal import BEAT_SECONDS
 from .load import Load
 from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics, open_worker
@@ -179,7 +178,7 @@ class Crew:
             return
         source = self._load.ends.source
         if not source.is_intact():
-            raise SnapshotLost.of(source.alias)
+            raise source.snapshot_lost()
         lingering = self._load.again(self._load.ends.dest.workers)
         for number in set(self._buried) - lingering:
             order = self._buried.pop(number)
@@ -201,7 +200,7 @@ class Crew:
         self._beaten = time.monotonic()
         source = self._load.ends.source
         if not source.is_intact():
-            raise SnapshotLost.of(source.alias)
+            raise source.snapshot_lost()
         self._load.again(self._load.journal.beat)
 
     def _place(self, order: Order | None) -> str:

@@ -18,6 +18,10 @@ from ..workers import can_fork
 from .engines.base.engine import Engine
 from .engines.registry import engine_for
 from .findings import Finding
+from .schema import shortened
+from .tables import shown_name
+
+SHOWN_TABLES = 5
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Ends:
     """The engines of both sides, and what goes for both.
 
     ``retry_for``: the seconds for which a passing fault of the destination is waited for; ``jobs``: how many processes
-    copy; ``fewer_jobs``: why they are not as many as were asked for.
+    copy; ``fewer_jobs``: why they are not as many as were asked for; ``is_one_database``: they are two schemas of one.
     """
 
     source: Engine
@@ -33,6 +37,7 @@ class Ends:
     retry_for: float = DEFAULT_RETRY_FOR
     jobs: int = 1
     fewer_jobs: Finding | None = None
+    is_one_database: bool = False
 
 
 def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
@@ -89,7 +94,8 @@ def open_ends(
     try:
         ends.dest.open_destination()
         ends.dest.remember_session()
-        _check_distinct(ends)
+        ends.dest.claim(tables)
+        is_one_database = _check_distinct(ends, tables)
         fewer = _why_one_process(ends, is_dry=is_dry) if jobs > 1 else None
         ends.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
         ends.dest.join(ends.source)
@@ -97,7 +103,7 @@ def open_ends(
         possible = max(ends.source.readers, 1)
         if possible < jobs and fewer is None:
             fewer = _fewer(ends.source, possible, str(ends.source.readers_note))
-        yield dataclasses.replace(ends, jobs=possible, fewer_jobs=fewer)
+        yield dataclasses.replace(ends, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
     except Error as error:
         raise explained(error, (ends.dest, ends.source)) from error
     finally:
@@ -114,11 +120,7 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
     """
     engines = [open_engine(alias) for alias in (source, dest)]
     try:
-        if engines[0].vendor == engines[1].vendor and engines[0].is_same_database(engines[1]):
-            raise Refused(
-                f"{source!r} and {dest!r} are the same database ({engines[0].describe().database!r}), so a comparison "
-                "would prove nothing. Correct DATABASES."
-            )
+        _refuse_common_tables(engines[0], engines[1], tables, ", so a comparison would prove nothing.")
         for engine in engines:
             engine.open_source(tables)
         yield engines
@@ -145,20 +147,39 @@ def _fewer(engine: Engine, jobs: int, reason: str) -> Finding:
     return Finding(engine.alias, f"only {plural(jobs, 'process', 'processes')} will copy: {reason}", "", stops=False)
 
 
-def _check_distinct(ends: Ends) -> None:
+def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], consequence: str) -> bool:
+    """Whether two engines reach one database, by which they see different tables all the same.
+
+    Two schemas of one database are two places: there the identity of each table decides, and of one that is not there
+    yet the schema in which it would be created. Raises :exc:`Refused` where a table is the same one.
+    """
+    if one.vendor != other.vendor or not one.is_same_database(other):
+        return False
+    here, there = (
+        {name: seen[name].identity if name in seen else (engine.visibility.new_tables_schema(),) for name in tables}
+        for engine in (one, other)
+        for seen in [engine.visibility.look(tables)]
+    )
+    common = [shown_name(name) for name in tables if here[name] == there[name]]
+    if tables and not common:
+        return True
+    which = "" if len(common) == len(tables) else f", and see the same {shortened(common, SHOWN_TABLES)} there"
+    raise Refused(
+        f"{one.alias!r} and {other.alias!r} are the same database ({other.describe().database!r}){which}{consequence} "
+        "Correct DATABASES."
+    )
+
+
+def _check_distinct(ends: Ends, tables: Sequence[str]) -> bool:
+    """Whether the ends are two schemas of one database; raise :exc:`Refused` where a write would reach the source."""
     source, dest = ends.source, ends.dest
-    if source.vendor != dest.vendor:
-        return
-    if source.is_same_database(dest):
-        raise Refused(
-            f"{source.alias!r} and {dest.alias!r} are the same database ({dest.describe().database!r}). "
-            "Nothing was written. Correct DATABASES."
-        )
-    if source.follows(dest):
+    is_one_database = _refuse_common_tables(source, dest, tables, ". Nothing was written.")
+    if source.vendor == dest.vendor and source.follows(dest):
         raise Refused(
             f"{source.alias!r} is a replica of {dest.alias!r}: what a run writes there comes here as well, so that it "
             "would overwrite its own source. Nothing was written. Name another destination, or another source."
         )
+    return is_one_database
 
 
 def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:

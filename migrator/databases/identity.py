@@ -25,6 +25,11 @@ NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
 Mappings = Mapping[str, Mapping[Any, Any]]
 
 
+def consulted_tables() -> list[str]:
+    """Name the tables whose rows are looked up in any run, whether or not they are part of it."""
+    return [apps.get_model(label)._meta.db_table for label in NATURAL_KEYS if _is_installed(label)]
+
+
 def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
     """Tell whether a table's rows are what Django's own ``migrate`` puts into a new database."""
     if table.label in NATURAL_KEYS:
@@ -63,8 +68,7 @@ def translations(source: Engine, dest: Engine, tables: Sequence[Table]) -> dict[
     Only what these tables hold is read.
     """
     held = {table.name for table in tables} | {ref.target_table for table in tables for ref in table.references}
-    own = {apps.get_model(label)._meta.db_table for label in NATURAL_KEYS if _is_installed(label)}
-    mappings = id_mappings(source, dest, own - held)
+    mappings = id_mappings(source, dest, set(consulted_tables()) - held)
     return {table.name: mapped_columns(table, mappings) for table in tables}
 
 

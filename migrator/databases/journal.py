@@ -20,6 +20,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from ..errors import MigratorError
 from .chunks import Bounds, decode_key, encode_key
 from .engines.base.catalogue import TakenOff
+from .engines.base.engine import Engine
 from .engines.registry import engine_for
 from .route import Tally
 
@@ -152,6 +153,19 @@ class Chunk(_Record):
 TABLES = (Run._meta.db_table, Chunk._meta.db_table)
 
 
+def holds_unfinished_run(engine: Engine) -> bool:
+    """Whether a run into this database has not come to its end: its rows are not all there, or its keys are off.
+
+    Asks nothing that fails, for that would end the snapshot of a source.
+    """
+    present = engine.visibility.created_here(TABLES)
+    if TABLES[0] in present and "state" in engine.catalogue.stored_columns(TABLES[0]):
+        states = {state for (state,) in engine.fetch_all(f"SELECT state FROM {engine.quote(TABLES[0])}")}
+        if states:
+            return not states <= {FINISHED, KEPT}
+    return TABLES[1] in present and not engine.is_empty(TABLES[1])
+
+
 class Journal:
     """Reads and writes the journal of one destination. Every write belongs to the caller's transaction."""
 
@@ -161,8 +175,7 @@ class Journal:
         self._beaten = time.monotonic()
 
     def _present(self) -> set[str]:
-        with self._connection.cursor() as cursor:
-            return set(self._connection.introspection.table_names(cursor)) & set(TABLES)
+        return engine_for(self._connection).visibility.created_here(TABLES)
 
     def create(self) -> None:
         """Create the journal's tables, whole or not at all where the engine can.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .chunks import Restriction
@@ -69,6 +69,9 @@ class Plan:
     jobs: int = 1
     # Tables on which triggers fire that nobody asked to keep: their rows may differ from the source's in the end.
     with_triggers: frozenset[str] = frozenset()
+    # By table name, where a database has schemas.
+    source_schemas: Mapping[str, str] = field(default_factory=dict)
+    dest_schemas: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:

@@ -23,6 +23,7 @@ from .taking_off import to_take_off
 from .triggers import Triggers, look_at_triggers
 from .twins import Twins
 from .values import Answer, check_values, is_told_apart_by_case, told_apart_by_case
+from .visibility import check_loading, check_sights, look_at_both, readable
 
 
 def make_plan(
@@ -51,7 +52,12 @@ def make_plan(
     source_has, dest_has = stored_tables(ends, selection.tables)
     findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
     findings += [ends.fewer_jobs] if ends.fewer_jobs else []
-    mappings = id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
+    sights = look_at_both(ends, selection.tables)
+    hiding = list(check_sights(ends, sights, selection.tables))
+    findings += hiding
+    selection = readable(selection, sights)
+    is_blocked = any(finding.stops for finding in hiding)
+    mappings = {} if is_blocked else id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
     groups = table_plans(
         ends,
         selection,
@@ -63,6 +69,9 @@ def make_plan(
         silences_triggers=adds_rows and not keeps_triggers,
     )
     tables = [table for group in groups for table in group]
+    if checks_contents:
+        rows = {table.table.name: (table.source_rows, table.dest_rows) for table in tables}
+        findings += check_loading(ends, sights, rows, adds_rows=adds_rows or is_resumed, updates=updates)
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables, source_has, dest_has)
         is_whole_copied = not (is_resumed or adds_rows)
@@ -110,6 +119,7 @@ def make_plan(
         updates,
         ends.jobs,
         triggers.firing,
+        *sights.schemas(selection.tables),
     )
 
 
@@ -126,7 +136,8 @@ def _created(ends: Ends, selection: Selection, dest_has: StoredTables) -> tuple[
 
 
 def _known_tables() -> set[str]:
-    return {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    names = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    return names | {name.rpartition('"."')[2] for name in names}
 
 
 def _check_schema(

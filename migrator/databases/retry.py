@@ -14,7 +14,7 @@ from ..errors import MigratorError, Refused
 from ..progress import Progress
 from .ahead import ReadAhead
 from .ends import Ends, explained
-from .engines.base.engine import Engine, Severity, SnapshotLost
+from .engines.base.engine import Engine, Severity
 from .journal import Chunk, Journal
 from .rejects import Rejects
 from .route import ReadFailed, Route, Tally
@@ -67,7 +67,7 @@ class Retries:
         source, dest = self.ends.source, self.ends.dest
         if not source.is_intact():
             if is_late or not source.rejoin_snapshot():
-                raise SnapshotLost.of(source.alias, self._said(source, error)) from error
+                raise source.snapshot_lost(self._said(source, error)) from error
             source.remember_session()
             return f"{source.alias!r}: the link was lost, and its snapshot found again"
         if isinstance(error, ReadFailed):

@@ -17,6 +17,7 @@ from .plan import Plan, TablePlan
 from .rejected import rejected_lines
 from .route import Tally
 from .schema import shortened
+from .tables import shown_name
 from .update import Update
 from .verify import EQUAL
 
@@ -34,7 +35,7 @@ def plan_report(plan: Plan) -> Report:
     """Describe what a run will do."""
     heading = f"Plan\n  from {plan.source}\n  to   {plan.dest}"
     rows: list[tuple[Cell, ...]] = [
-        (number, t.table.label, t.table.name, t.source_rows, t.dest_rows, len(t.table.columns), t.route.method)
+        (number, t.table.label, _place(plan, t), t.source_rows, t.dest_rows, len(t.table.columns), t.route.method)
         for number, t in enumerate(_in_order(plan), 1)
     ]
     rows += [
@@ -59,8 +60,25 @@ def _in_order(plan: Plan) -> Iterator[TablePlan]:
     return (planned for group in groups for planned in group)
 
 
+def _place(plan: Plan, planned: TablePlan) -> str:
+    """Name a table, with its schemas where those of a database are several."""
+    name = shown_name(planned.table.name)
+    sides = (plan.source_schemas, plan.dest_schemas)
+    if all(len(set(schemas.values())) < 2 for schemas in sides):
+        return name
+    last = name.rpartition(".")[2]
+    schemas = [side.get(planned.table.name) for side in sides]
+    return " to ".join(dict.fromkeys(name if schema is None else f"{schema}.{last}" for schema in schemas))
+
+
+def _schema_line(plan: Plan) -> list[str]:
+    ends = ((plan.source, plan.source_schemas), (plan.dest, plan.dest_schemas))
+    found = [f"{end.alias!r}: {', '.join(sorted(set(schemas.values())))}" for end, schemas in ends if schemas]
+    return [f"Schemas of these tables: {'; '.join(found)}."] if found else []
+
+
 def _plan_lines(plan: Plan) -> list[str]:
-    lines = []
+    lines = _schema_line(plan)
     if plan.destroyed:
         lines.append(f"Emptied first: {_with_rows(plan.destroyed)}.")
         lines.append(f"That takes --replace {plan.dest.alias}, or the alias typed at the question.")
@@ -123,6 +141,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             {
                 "label": t.table.label,
                 "table": t.table.name,
+                "source_schema": plan.source_schemas.get(t.table.name),
+                "dest_schema": plan.dest_schemas.get(t.table.name),
                 "source_rows": t.source_rows,
                 "dest_rows": t.dest_rows,
                 "columns": [column.name for column in t.table.columns],
@@ -366,6 +386,7 @@ def comparison_report(comparison: Comparison, *, with_values: bool = False) -> R
         )
     if comparison.rejected:
         lines += rejected_lines(comparison.rejected)
+    lines += [f"Note: {note}" for note in comparison.notes]
     if comparison.exit_code == 3:
         lines.append("Differences were found.")
     document = {
@@ -373,6 +394,7 @@ def comparison_report(comparison: Comparison, *, with_values: bool = False) -> R
         "dest": _endpoint(comparison.dest),
         "mode": comparison.mode,
         "seed": comparison.sample.seed if comparison.sample else None,
+        "notes": [{"subject": note.subject, "text": note.text, "advice": note.advice} for note in comparison.notes],
         **verification_document(verification, with_values=with_values),
     }
     return Report(heading, tuple(grids), tuple(lines), document, comparison.exit_code)

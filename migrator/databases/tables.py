@@ -144,6 +144,11 @@ class StoredColumn:
     is_filled_up: bool = False
 
 
+def shown_name(table: str) -> str:
+    """Write a table's name for people: ``schema"."table`` is how Django takes one of another schema."""
+    return table.strip('"').replace('"."', ".")
+
+
 def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:
     """Follow foreign keys to the field whose type a column has (``ForeignKey.get_col`` does the same).
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from .columns import Conversion, Way
 from .ends import Ends
-from .engines.base.catalogue import TakenOff
+from .engines.base.catalogue import FOREIGN_KEY, TakenOff
 from .plan import TablePlan
 from .schema import StoredTables
 from .tables import Kind
@@ -33,6 +33,10 @@ def to_take_off(
     large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
     items = [] if keeps_triggers else ends.dest.catalogue.removable_triggers(names)
     items += ends.dest.catalogue.removable(names, large)
+    if ends.is_one_database:
+        # To drop one locks the table that it leads to, and the source's session may be reading that very one.
+        spared = ends.dest.visibility.keys_to_others(names)
+        items = [item for item in items if item.kind != FOREIGN_KEY or (item.table, item.name) not in spared]
     if not (keeps_indexes or skips_rows):
         items += _keys(ends, tables, dest_has)
     return tuple(items)

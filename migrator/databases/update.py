@@ -12,6 +12,7 @@ import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO
@@ -98,15 +99,18 @@ def _pages(file: IO[bytes]) -> Iterator[list[Row]]:
 def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Callable[[], None]) -> list[Difference]:
     """Compare every table of a plan, in load order; ``check`` is called before each."""
     found = []
-    for planned in plan.tables:
-        check()
-        difference, route = Difference(planned), planned.route
-        started = time.perf_counter()
-        pairing = Pairing(planned.table, route.source, route.dest, planned.source_rows, mappings=route.mappings)
-        contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
-        difference.update.compared = contents.checked
-        difference.update.seconds = time.perf_counter() - started
-        found.append(difference)
+    with ExitStack() as on_error:
+        for planned in plan.tables:
+            check()
+            difference, route = Difference(planned), planned.route
+            on_error.callback(difference.close)
+            started = time.perf_counter()
+            pairing = Pairing(planned.table, route.source, route.dest, planned.source_rows, mappings=route.mappings)
+            contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
+            difference.update.compared = contents.checked
+            difference.update.seconds = time.perf_counter() - started
+            found.append(difference)
+        on_error.pop_all()
     return found
 
 

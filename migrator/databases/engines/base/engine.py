@@ -17,11 +17,13 @@ from ...tables import Reference, StoredColumn
 from .catalogue import Catalogue, TakenOff
 from .constraints import Constraints
 from .digests import Digests
+from .hold import Hold
 from .lines import Lines
 from .link import watch
 from .loading import Target, TextWriter, Writer
 from .session import Row, Session, cause_of
 from .values import Unreadable, Values
+from .visibility import Visibility
 
 # Most processes that can share a run: each has a lock of its own in the destination.
 MOST_WORKERS = 64
@@ -84,6 +86,7 @@ class Engine(Session, ABC):
     constraints_class: ClassVar[type[Constraints]]
     digests_class: ClassVar[type[Digests]]
     lines_class: ClassVar[type[Lines]]
+    visibility_class: ClassVar[type[Visibility]]
     # Foreign keys do not bind while rows are loaded, and an explicit check at the end finds what dangles.
     can_switch_off_foreign_keys: ClassVar[bool] = False
     # Sums of digests are added up by this process, and by no server.
@@ -114,11 +117,13 @@ class Engine(Session, ABC):
         super().__init__(connection)
         self._session: Any = None
         self._ticket: Row | None = None
+        self._hold: Hold | None = None
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
         self.constraints = self.constraints_class(connection)
         self.digests = self.digests_class(connection)
         self.lines = self.lines_class(connection)
+        self.visibility = self.visibility_class(connection)
 
     def check_address(self, *, must_exist: bool) -> None:
         """Look at where the database is said to be, before the first connection to it.
@@ -170,6 +175,21 @@ class Engine(Session, ABC):
         """Tell what lets others read the link to a server elsewhere, or answer in its place, and what closes it."""
         return None
 
+    def hold_snapshot(self) -> None:
+        """Refuse from now on, with :exc:`SnapshotLost`, every query that would not read the snapshot just begun."""
+        self.release_snapshot()
+        self._hold = Hold(self.connection, self.snapshot_lost)
+
+    def snapshot_lost(self, said: str = "") -> SnapshotLost:
+        """Return the error of a snapshot that is lost: with the reason if it is known here, or with what was said."""
+        return SnapshotLost.of(self.alias, (self._hold and self._hold.reason()) or said)
+
+    def release_snapshot(self) -> None:
+        """Let the connection leave its snapshot."""
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
     def remember_session(self) -> None:
         """Take note of the session that was set up just now."""
         self._session = self.connection.connection
@@ -209,11 +229,14 @@ class Engine(Session, ABC):
         return self._session is not None and self.connection.connection is self._session
 
     def is_intact(self) -> bool:
-        """Ask the server whether that very session is still there."""
+        """Ask the server whether that very session is still there, and reads the snapshot that it began."""
+        if self._hold is not None and self._hold.reason() is not None:
+            return False
         return self.has_session() and self.connection.is_usable()
 
     def close(self) -> None:
         """End the session, and with it whatever was set up for it."""
+        self.release_snapshot()
         self.connection.close()
 
     def join_snapshot(self, reader: int) -> None:
@@ -261,6 +284,10 @@ class Engine(Session, ABC):
     def follows(self, other: Engine) -> bool:
         """Tell whether this is a replica of the other, a database of this engine: what is written there comes here."""
         return False
+
+    def claim(self, tables: Sequence[str]) -> None:
+        """Take note of the tables that a run writes to: its lock has to keep others off wherever they are."""
+        return
 
     @abstractmethod
     def lock(self) -> bool:

@@ -33,6 +33,8 @@ class Session:
         mark = self.connection.ops.quote_name("name")[0]
         if name.startswith(mark) and name.endswith(mark):  # such a ``db_table`` is quoted already, as Django has it
             return name
+        if (between := f"{mark}.{mark}") in name:  # ``schema"."table``, which Django's marks make a qualified name
+            return ".".join(self.identifier(part) for part in name.split(between))
         return mark + name.replace(mark, 2 * mark) + mark
 
     def quote(self, name: str) -> str:

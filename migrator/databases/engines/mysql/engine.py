@@ -25,6 +25,7 @@ from .loading import InsertWriter, LineInserter, Warned
 from .local_files import LineLoader, LineWriter, note
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .values import MySQLValues, product
+from .visibility import MySQLVisibility
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO"
@@ -66,6 +67,7 @@ class MySQL(Engine):
     digests_class = MySQLDigests
     _loads_files = False
     lines_class = MySQLLines
+    visibility_class = MySQLVisibility
     can_be_filled_side_by_side = True
     names_collation = "utf8mb4_bin"
     readers_hold_writers_up = True
@@ -122,6 +124,7 @@ class MySQL(Engine):
             self.readers = len(self._readers)
         if not self.readers:
             begin_reading(self)
+        self.hold_snapshot()
         others = self.fetch_all(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
             "AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY table_name"
@@ -138,7 +141,9 @@ class MySQL(Engine):
         if reader not in self._readers:
             raise SnapshotLost.of(self.alias)
         # Its transaction began before the fork; no other process uses it.
+        self.release_snapshot()
         self.connection.connection = self._readers[reader].connection.connection
+        self.hold_snapshot()
 
     def lose_reader(self, reader: int) -> None:
         if reader in self._readers:

@@ -17,7 +17,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ....errors import Refused
 from ....links import is_on_this_machine
 from ...tables import StoredColumn
-from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
+from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
 from . import moments, replication
@@ -26,12 +26,15 @@ from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
 from .lines import PostgreSQLLines
 from .loading import CopyTextWriter, CopyWriter
+from .locks import Locks
 from .values import PostgreSQLValues
+from .visibility import PostgreSQLVisibility
 
-RUN_LOCK = 0x6D69_6772_6174_6F72  # "migrator" in ASCII; advisory locks are kept per database
 RETRIED = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300")
 # Nothing ends a session that waits for the other side, or a statement that takes long; values are rendered exactly.
 SESSION_SETTINGS = {
+    # Where a policy would hide rows, the query fails (PostgreSQL's manual, "Row Security Policies").
+    "row_security": "off",
     "statement_timeout": "0",
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -88,13 +91,16 @@ class PostgreSQL(Engine):
     constraints_class = PostgreSQLConstraints
     digests_class = PostgreSQLDigests
     lines_class = PostgreSQLLines
+    visibility_class = PostgreSQLVisibility
     catalogue: PostgreSQLCatalogue
+    visibility: PostgreSQLVisibility
     can_be_filled_side_by_side = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         self._snapshot: str | None = None
         self._reads_snapshot = self._is_reader = False
+        self._locks = Locks(self, self.visibility)
         self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
     def describe(self) -> Endpoint:
@@ -109,9 +115,12 @@ class PostgreSQL(Engine):
     def _open(self) -> None:
         self.connect()
         self._refuse_pooler()
-        for name, value in SESSION_SETTINGS.items():
-            # Older servers lack some, and each has a setting of the server's own where it lacks it.
-            self.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
+        # Older servers lack some, and each has a setting of the server's own where it lacks it.
+        self.execute(
+            "SELECT set_config(known.name, wanted.value, false) FROM unnest(%s::text[], %s::text[]) "
+            "AS wanted(name, value) JOIN pg_settings known USING (name)",
+            (list(SESSION_SETTINGS), list(SESSION_SETTINGS.values())),
+        )
 
     def _refuse_pooler(self) -> None:
         """Refuse a pooler that gives a session to somebody else between two transactions.
@@ -179,6 +188,7 @@ class PostgreSQL(Engine):
             # To a snapshot from before, a table that is emptied or rewritten looks empty (PostgreSQL's manual, 13.6).
             names = ", ".join(name.replace("%", "%%") for (name,) in there)
             self.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        self.hold_snapshot()
 
     def can_join(self, reader: int) -> bool:
         return self._snapshot is not None
@@ -193,6 +203,7 @@ class PostgreSQL(Engine):
 
     def join_snapshot(self, reader: int) -> None:
         self._is_reader = True
+        self.release_snapshot()
         self.connection.close()
         self._begin_reading()
         try:
@@ -262,32 +273,20 @@ class PostgreSQL(Engine):
     def exact(self, text: str) -> str:
         return f'{text}::text COLLATE "C"'
 
-    def _lock_key(self) -> int:
-        return RUN_LOCK if self.worker is None else RUN_LOCK + 1 + self.worker
+    def claim(self, tables: Sequence[str]) -> None:
+        self._locks.claim(tables)
 
     def lock(self) -> bool:
-        return bool(self.fetch_value("SELECT pg_try_advisory_lock(%s)", (self._lock_key(),)))
+        return self._locks.take(self.worker)
 
     def lock_holder(self) -> int | None:
-        holder: int | None = self.fetch_value(
-            "SELECT pid FROM pg_locks WHERE granted AND locktype = 'advisory' AND classid = %s AND objid = %s "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            (self._lock_key() >> 32, self._lock_key() & 0xFFFF_FFFF),
-        )
-        return holder
+        return self._locks.holder(self.worker)
 
     def unlock(self) -> None:
-        self.fetch_value("SELECT pg_advisory_unlock(%s)", (self._lock_key(),))
+        self._locks.give_back(self.worker)
 
     def workers(self) -> set[int]:
-        high, low = RUN_LOCK >> 32, RUN_LOCK & 0xFFFF_FFFF
-        rows = self.fetch_all(
-            "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND classid = %s "
-            "AND objid BETWEEN %s AND %s "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            (high, low + 1, low + MOST_WORKERS),
-        )
-        return {int(row[0]) - low - 1 for row in rows}
+        return self._locks.workers()
 
     @contextlib.contextmanager
     def following_keys(self) -> Iterator[None]:
@@ -296,7 +295,7 @@ class PostgreSQL(Engine):
         try:
             yield
         finally:
-            with contextlib.suppress(DatabaseError):
+            with contextlib.suppress(DatabaseError, SnapshotLost):
                 self.execute("RESET enable_seqscan")
 
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
@@ -371,12 +370,18 @@ class PostgreSQL(Engine):
         return CopyTextWriter(self, table, targets, "BINARY")
 
     def empty(self, tables: Sequence[str]) -> None:
-        names = ", ".join(self.quote(table) for table in tables)
         try:
             with transaction.atomic(using=self.alias):
-                self.execute(f"TRUNCATE {names}")
+                self.execute(f"TRUNCATE {', '.join(map(self._alone, tables))}")
         except NotSupportedError:  # a table outside of the selection refers to one of these
             super().empty(tables)
+
+    def delete_rows(self, table: str) -> None:
+        self.execute(f"DELETE FROM {self._alone(table)}")
+
+    def _alone(self, table: str) -> str:
+        """Name a table in SQL without those that inherit from it; partitions are a part of their table."""
+        return f"{'' if self.visibility.partitioned([table]) else 'ONLY '}{self.quote(table)}"
 
     def bind_now(self) -> None:
         self.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -404,6 +409,10 @@ class PostgreSQL(Engine):
         message, detail = diagnostics.message_primary, diagnostics.message_detail or ""
         if (_sqlstate(error) or "").startswith("22"):
             message = re.sub(r'"[^"]*"', "(value)", message)
+        if "row-level security policy" in message:
+            message += "; connect as a superuser, as a role with BYPASSRLS, or as the owner if policies are not forced"
+        if trigger := self._event_trigger_in(diagnostics.context or ""):
+            message += f" (raised by event trigger {trigger}; ALTER EVENT TRIGGER {trigger} DISABLE lets the run go on)"
         if message.startswith("could not create unique index") and (found := KEY_COLUMNS.search(detail)):
             message = f"rows there have the same {found[1]}: {message}"
         column = diagnostics.column_name
@@ -414,6 +423,11 @@ class PostgreSQL(Engine):
         if column is None and (found := KEY_COLUMNS.search(detail)):
             column = found[1].strip('"')
         return Fault(str(_sqlstate(error)), message, column)
+
+    def _event_trigger_in(self, context: str) -> str | None:
+        with contextlib.suppress(DatabaseError):  # a transaction that failed cannot be asked
+            return self.visibility.event_trigger_in(context)
+        return None
 
     def _columns_of_constraint(self, table: str, constraint: str) -> str | None:
         with contextlib.suppress(DatabaseError):

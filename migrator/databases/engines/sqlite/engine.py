@@ -29,6 +29,7 @@ from .lines import SQLiteLines
 from .loading import InsertWriter
 from .notations import reads
 from .values import SQLiteValues
+from .visibility import SQLiteVisibility
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
@@ -53,6 +54,7 @@ class SQLite(Engine):
     constraints_class = SQLiteConstraints
     digests_class = SQLiteDigests
     lines_class = SQLiteLines
+    visibility_class = SQLiteVisibility
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
@@ -112,6 +114,7 @@ class SQLite(Engine):
     def _begin_reading(self) -> None:
         self.execute("BEGIN")
         self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
+        self.hold_snapshot()
 
     def twin(self) -> SQLite | None:
         """Open another session, and see to it that nobody has written from before the snapshot until then.
@@ -197,6 +200,7 @@ class SQLite(Engine):
             self._attached.close()
         if self._watcher is not None:
             self._watcher.close()
+        self.release_snapshot()
         if self.connection.connection is not None:  # a database in memory outlives its session
             with contextlib.suppress(Exception):
                 self.connection.connection.rollback()
@@ -214,7 +218,7 @@ class SQLite(Engine):
 
     def lock(self) -> bool:
         path = _path(self)
-        if not path:
+        if not path or self._lock_file is not None:  # a lock on a file outlives the connection that it was taken with
             return True
         if reason := _why_shared(path):  # another run could have the lock of another name
             raise Refused(f"{self.alias!r}: {reason}. Nothing was written. Remove the other names, or copy the file.")

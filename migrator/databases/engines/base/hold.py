@@ -1,0 +1,58 @@
+"""A connection that is held to the one session and transaction in which a snapshot is read.
+
+Django connects again without a word once anybody has closed a connection, and its ``close_if_unusable_or_obsolete()``,
+which ``close_old_connections()`` calls, closes any whose autocommit is off (Django's documentation, "Databases",
+"Persistent connections"). The next query would then read another moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+CLOSED = "code outside of this run closed the connection"
+ENDED = "code outside of this run ended the transaction"
+
+
+class Hold:
+    """Refuses every query over ``connection`` that would not run in its present session and transaction.
+
+    ``lost`` makes the error of the reason. Until :meth:`release`, Django does not close the connection for its age.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, lost: Callable[[str], Exception]) -> None:
+        self._connection, self._lost = connection, lost
+        self._session = connection.connection
+        self._has_ended = False
+        # In the object itself, so that the ORM and the project's own code meet them, too.
+        vars(connection).update(
+            ensure_connection=self._check,
+            close_if_unusable_or_obsolete=lambda: None,
+            commit=self._ending(connection.commit),
+            rollback=self._ending(connection.rollback),
+            set_autocommit=self._ending(connection.set_autocommit),
+        )
+
+    def reason(self) -> str | None:
+        """Return why the snapshot cannot be read any more, ``None`` while it can."""
+        if self._connection.connection is not self._session:
+            return CLOSED
+        return ENDED if self._has_ended else None
+
+    def release(self) -> None:
+        """Let the connection do again what any other does."""
+        for name in ("ensure_connection", "close_if_unusable_or_obsolete", "commit", "rollback", "set_autocommit"):
+            vars(self._connection).pop(name, None)
+
+    def _check(self) -> None:
+        if (reason := self.reason()) is not None:
+            raise self._lost(reason)
+
+    def _ending(self, usual: Callable[..., Any]) -> Callable[..., Any]:
+        def end(*args: Any, **options: Any) -> Any:
+            self._has_ended = True
+            return usual(*args, **options)
+
+        return end

@@ -1,0 +1,30 @@
+"""MySQL and MariaDB: views and tables with a history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ..base.visibility import TABLE, VERSIONED_TABLE, VIEW, Seen, Visibility
+
+KINDS: Mapping[str, str] = {"VIEW": VIEW, "SYSTEM VIEW": VIEW, "SYSTEM VERSIONED": VERSIONED_TABLE}
+
+
+class MySQLVisibility(Visibility):
+    """What MySQL lets a user see: nothing at all of what it has no rights on (MySQL's manual, INFORMATION_SCHEMA)."""
+
+    hides_tables_without_rights = True
+
+    def look(self, tables: Collection[str]) -> dict[str, Seen]:
+        fold = str.lower if self.connection.features.ignores_table_name_case else str
+        kinds = {fold(name): kind for name, kind in self.fetch_all("SHOW FULL TABLES")}
+        found = {
+            table: Seen(fold(table), KINDS.get(kinds[fold(table)], TABLE)) for table in tables if fold(table) in kinds
+        }
+        return {
+            table: Seen(seen.identity, seen.kind, takes_rows=self._is_updatable(table)) if seen.kind == VIEW else seen
+            for table, seen in found.items()
+        }
+
+    def _is_updatable(self, view: str) -> bool:
+        sql = "SELECT is_updatable FROM information_schema.views WHERE table_schema = DATABASE() AND table_name = %s"
+        return bool(self.fetch_value(sql, [view]) != "NO")

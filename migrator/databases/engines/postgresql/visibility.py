@@ -1,0 +1,117 @@
+"""PostgreSQL: row-level security, rights, inheritance, schemas and event triggers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ..base.visibility import FOREIGN_TABLE, STORED_VIEW, TABLE, VIEW, Child, Seen, Visibility
+
+KINDS: Mapping[str, str] = {"r": TABLE, "p": TABLE, "v": VIEW, "m": STORED_VIEW, "f": FOREIGN_TABLE}
+# COPY loads a view only through an INSTEAD OF trigger (PostgreSQL's manual, COPY, "Notes"): tgtype has the bits of ROW,
+# INSERT and INSTEAD OF.
+LOOK_SQL = """
+SELECT n.number, c.oid, c.relkind::text, s.nspname, row_security_active(c.oid),
+       has_any_column_privilege(c.oid, 'SELECT'),
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+             AND NOT a.attisdropped AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')),
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+             AND NOT a.attisdropped AND NOT has_column_privilege(c.oid, a.attnum, 'INSERT')),
+       c.relkind IN ('r', 'p', 'f') OR c.relkind = 'v' AND EXISTS (
+           SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype::integer & 69 = 69),
+       c.relkind IN ('r', 'f') AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhparent = c.oid)
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_class c ON c.oid = to_regclass(n.name) JOIN pg_namespace s ON s.oid = c.relnamespace
+"""
+# The manual's "Inheritance": a query over a table is one over all that inherit from it, and needs rights on it alone.
+CHILDREN_SQL = """
+WITH RECURSIVE below(oid) AS (
+    SELECT inhrelid FROM pg_inherits WHERE inhparent = %s
+    UNION SELECT h.inhrelid FROM below b JOIN pg_inherits h ON h.inhparent = b.oid
+)
+SELECT oid, oid::regclass::text FROM below ORDER BY 2
+"""
+# Tags of the commands by which indexes, keys and triggers are dropped, disabled and created again.
+EVENT_TRIGGERS_SQL = """
+SELECT quote_ident(evtname), p.proname FROM pg_event_trigger JOIN pg_proc p ON p.oid = evtfoid
+WHERE evtenabled IN ('O', 'A') AND evtevent <> 'login'
+  AND (evttags IS NULL OR evttags && ARRAY['ALTER TABLE', 'CREATE INDEX', 'DROP INDEX', 'COMMENT', 'CREATE TABLE',
+                                           'DROP TABLE'])
+ORDER BY evtname
+"""
+CALLED = re.compile(r"^PL/pgSQL function (?:[^\s(]+\.)?([^\s(.]+)\(", re.MULTILINE)
+
+
+class PostgreSQLVisibility(Visibility):
+    """What PostgreSQL lets a role see."""
+
+    def look(self, tables: Collection[str]) -> dict[str, Seen]:
+        names, found = list(tables), {}
+        for number, oid, kind, schema, hides, counted, unreadable, unwritable, takes, has_children in self.fetch_all(
+            LOOK_SQL, ([self.identifier(name) for name in names],)
+        ):
+            name = names[number - 1]
+            children = self._children(name, oid) if has_children and counted and not hides else ()
+            found[name] = Seen(
+                oid,
+                KINDS.get(kind, kind),
+                schema,
+                hides,
+                counted,
+                frozenset(unreadable),
+                frozenset(unwritable),
+                takes,
+                children,
+            )
+        return found
+
+    def _children(self, parent: str, identity: int) -> tuple[Child, ...]:
+        sql = f"SELECT c.tableoid, count(*) FROM {self.quote(parent)} c GROUP BY 1"
+        rows = {oid: int(count) for oid, count in self.fetch_all(sql)}
+        return tuple(Child(name, oid, rows.get(oid, 0)) for oid, name in self.fetch_all(CHILDREN_SQL, (identity,)))
+
+    def partitioned(self, tables: Collection[str]) -> set[str]:
+        """Return those of these tables whose rows are in partitions."""
+        names = list(tables)
+        rows = self.fetch_all(
+            "SELECT n.number FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number) "
+            "JOIN pg_class c ON c.oid = to_regclass(n.name) WHERE c.relkind = 'p'",
+            ([self.identifier(name) for name in names],),
+        )
+        return {names[number - 1] for (number,) in rows}
+
+    def user(self) -> str:
+        return str(self.fetch_value("SELECT current_user"))
+
+    def new_tables_schema(self) -> str | None:
+        schema: Any = self.fetch_value("SELECT current_schema()")
+        return None if schema is None else str(schema)
+
+    def created_here(self, names: Collection[str]) -> set[str]:
+        rows = self.fetch_all(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace "
+            "WHERE s.nspname = current_schema() AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p')",
+            (list(names),),
+        )
+        return {str(name) for (name,) in rows}
+
+    def keys_to_others(self, tables: Sequence[str]) -> set[tuple[str, str]]:
+        names = [self.identifier(name) for name in tables]
+        rows = self.fetch_all(
+            "SELECT n.number, c.conname FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number) "
+            "JOIN pg_constraint c ON c.conrelid = to_regclass(n.name) AND c.contype = 'f' "
+            "WHERE c.confrelid <> ALL("
+            "SELECT to_regclass(o) FROM unnest(%s::text[]) o WHERE to_regclass(o) IS NOT NULL)",
+            (names, names),
+        )
+        return {(tables[number - 1], str(name)) for number, name in rows}
+
+    def schema_change_triggers(self) -> Sequence[str]:
+        return [str(name) for name, _ in self.fetch_all(EVENT_TRIGGERS_SQL)]
+
+    def event_trigger_in(self, context: str) -> str | None:
+        """Name the event trigger whose function raised an error, from the error's context."""
+        raised_in = set(CALLED.findall(context))
+        triggers = self.fetch_all(EVENT_TRIGGERS_SQL) if raised_in else ()
+        return next((str(name) for name, function in triggers if function in raised_in), None)
