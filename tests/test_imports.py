@@ -38,7 +38,7 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "the plan and what walks it",
-        r"databases\.(plan|preflight|refused|taking_off|choices|outcome|resume|finish(er)?|recreation|ending|migrating|proving|update|load|orders|schedule|crew)",
+        r"databases\.(plan|preflight|awaited|refused|taking_off|choices|outcome|resume|finish(er)?|recreation|ending|migrating|proving|update|load|orders|schedule|crew)",
     ),
     ("stages", r"(databases|sessions)(\..+)?|caches\.(checks|pages)|apps"),
     ("commands", r"management(\..+)?"),
@@ -63,7 +63,9 @@ def module_name(path: Path) -> str:
 
 
 FILES: Mapping[str, Path] = {
-    module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if "migrations" not in path.parts
+    module_name(path): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "migrations" not in path.relative_to(PACKAGE).parts
 }
 
 

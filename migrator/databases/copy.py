@@ -9,6 +9,7 @@ from ..conf import load
 from ..interrupts import Interrupts
 from .choices import RESUME_HINT, Choices, Watcher, check_choices
 from .ends import open_ends
+from .made import NOT_MIGRATED
 from .migrating import migrate_destination
 from .move import Move
 from .outcome import Outcome
@@ -73,12 +74,13 @@ def batch_migrate(
     watcher = watcher or Watcher()
     check_choices(choices, dest)
     selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
+    migrated = NOT_MIGRATED
     with Interrupts() as interrupts:
         if migrate and not dry_run:
             with open_ends(source, dest, settings, selection.names) as ends:
                 is_needed = Move(ends, selection, choices, watcher, interrupts).needs_migrations(is_whole=not labels)
             if is_needed:
-                migrate_destination(dest, watcher)
+                migrated = migrate_destination(dest, watcher)
         with open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends:
-            move = Move(ends, selection, choices, watcher, interrupts)
+            move = Move(ends, selection, choices, watcher, interrupts, migrated=migrated)
             return move.make(is_whole=not labels, will_migrate=migrate and dry_run)

@@ -21,6 +21,9 @@ NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# The models whose tables Django's own ``migrate`` fills.
+MADE_BY_MIGRATE = (*NATURAL_KEYS, "sites.Site")
+
 # Table name -> id in the source -> id in the destination.
 Mappings = Mapping[str, Mapping[Any, Any]]
 
@@ -85,6 +88,7 @@ def mapped_columns(table: Table, mappings: Mappings) -> dict[str, Mapping[Any, A
 
 
 def clear_caches() -> None:
-    """Forget the ids of content types that this process looked up before they were replaced."""
-    if apps.is_installed("django.contrib.contenttypes"):
-        apps.get_model("contenttypes.ContentType").objects.clear_cache()
+    """Forget the content types and sites that this process looked up before they were replaced."""
+    for label in ("contenttypes.ContentType", "sites.Site"):
+        if apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
+            apps.get_model(label).objects.clear_cache()

@@ -26,6 +26,7 @@ from .route import Tally
 
 PREPARING, COPYING, FINISHING = "preparing", "copying", "finishing"
 FINISHED, KEPT = "finished", "kept"  # only the journal is left: to be dropped, or to stay as asked
+MIGRATED = "migrated"  # no run yet: a record of the rows that migrations have made
 PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
 AFTERWARDS = -1  # the number of what is no chunk, but counts with them
@@ -231,7 +232,7 @@ class Journal:
                 if TABLES[1] in present and QuerySet(Chunk, using=self.alias).exists():
                     raise self._damaged("it has chunks and no run")
                 return None
-            if run.state in (FINISHED, KEPT):
+            if run.state in (FINISHED, KEPT, MIGRATED):
                 return None
             if TABLES[1] not in present:
                 raise self._damaged(f"the table {TABLES[1]} is missing")
@@ -329,6 +330,39 @@ class Journal:
         if run is not None:
             self.drop()
         return run
+
+    def record_made(self, fingerprints: Mapping[str, list[Any]]) -> None:
+        """Record the rows that migrations have made, by table; the next run to begin drops the record."""
+        if not fingerprints and not self.made_by_migrations():
+            return
+        self.create()
+        now = timezone.now()
+        run: Any = Run(
+            identity=json.dumps(fingerprints),
+            state=MIGRATED,
+            taken_off="[]",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=now,
+            heartbeat=now,
+        )
+        run.sign()
+        with transaction.atomic(using=self.alias):
+            self._delete(Run, " WHERE state = %s", [MIGRATED])
+            QuerySet(Run, using=self.alias).bulk_create([run])
+
+    def made_by_migrations(self) -> dict[str, list[Any]]:
+        """Return what :meth:`record_made` has recorded; nothing if there is no record of this project's."""
+        if TABLES[0] not in self._present():
+            return {}
+        run: Run | None = QuerySet(Run, using=self.alias).filter(state=MIGRATED).order_by("-id").first()
+        return run.recorded_identity() if run and run.is_signed else {}
+
+    def forget_made(self) -> None:
+        """Drop that record, and the tables with it if they hold nothing else."""
+        if TABLES[0] in self._present():
+            self._delete(Run, " WHERE state = %s", [MIGRATED])
+            self.clear_away()
 
     def beat(self) -> None:
         """Record now and then that the run is alive."""

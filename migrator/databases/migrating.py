@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
-from django.db import Error, connections
+from django.core.management import BaseCommand, call_command, get_commands, load_command_class
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
@@ -17,47 +15,59 @@ from ..interrupts import telling_plainly
 from ..report import plural
 from .choices import Watcher
 from .ends import explained, open_engine
+from .engines.base.engine import Engine
 from .engines.registry import engine_for
+from .findings import Finding
+from .journal import Journal
+from .made import NOT_MIGRATED, Made, Migrated, fingerprints, holds_rows_of_others
+from .reach import Reach, WroteElsewhere
 from .schema import unapplied_migrations
 
-# A statement that begins with one of these words changes nothing; a common table expression may do either.
-READING = ("SELECT", "SHOW", "PRAGMA", "EXPLAIN", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
-BEFORE_WORDS = re.compile(r"^(?:\s|\(|/\*.*?\*/|--[^\n]*\n)+", re.DOTALL)
-CHANGES = re.compile(r"\b(INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE)
+AGAIN = "Nothing was copied. Fix it and give the same command again: it goes on with the migrations that are left."
+AFTERWARDS = "a post_migrate handler"
 
 
-class WroteElsewhere(MigratorError):
-    """A migration of the destination was about to write to another database."""
-
-
-def migrate_destination(dest: str, watcher: Watcher) -> None:
+def migrate_destination(dest: str, watcher: Watcher) -> Migrated:
     """Apply the migrations that the destination lacks, after asking.
 
-    A data migration that does not say ``using`` writes to ``default``, which may well be the source: no database but
-    the destination can be written to meanwhile. Raises :exc:`MigratorError` that names the migration which failed.
+    Meanwhile ``default`` is the destination, so that a data migration without ``using()`` does what its author meant,
+    and no other database can be written to. Where the destination held nobody's rows before, those that it holds
+    afterwards are recorded as rows of these migrations, also if one of them fails. Raises :exc:`MigratorError` that
+    names the migration which failed.
     """
     connection = open_engine(dest, must_exist=False).connection
     names = unapplied_migrations(connection)
     if not names:
-        return
+        return NOT_MIGRATED
     if not watcher.prompter.proceed(f"Apply {plural(len(names), 'migration')} to {dest!r} first?"):
         raise Declined("Nothing was written.")
     watcher.progress.message(f"Applying {plural(len(names), 'migration')} to {dest!r} …")
+    reach = Reach(dest)
     try:
-        with telling_plainly(), _only_writable(dest), _locked(dest):
-            call_command("migrate", database=dest, interactive=False, verbosity=0)
+        with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), reach.opened() as alias:
+            call_command(_told_of_steps(reach), database=alias, interactive=False, verbosity=0)
     except Interrupted as error:
         text = f"Stopped while {dest!r} was migrated, {_place(names, connection)}. Nothing was copied."
         raise Interrupted(text, error.exit_code - 128) from None
     except Refused:
         raise
-    except WroteElsewhere as error:
-        raise MigratorError(f"Migrating {dest!r} failed {_place(names, connection)}: {error}") from error
     except Exception as error:
-        raise MigratorError(
-            f"Migrating {dest!r} failed {_place(names, connection)}: {_reason(error, dest)}. Nothing was copied. Mend "
-            f"it and call again, or run manage.py migrate --database {dest} by itself."
-        ) from error
+        place = _place(names, connection)
+        raise MigratorError(f"Migrating {dest!r} failed {place}: {_reason(error, reach)} {AGAIN}") from error
+    return Migrated(len(names), tuple(_notes(reach)))
+
+
+def _told_of_steps(reach: Reach) -> BaseCommand:
+    """Give the project's ``migrate``, which tells ``reach`` what it does."""
+    command: Any = get_commands()["migrate"]
+    if not isinstance(command, BaseCommand):
+        command = load_command_class(command, "migrate")
+
+    def tell(action: str, migration: Any = None, fake: bool = False) -> None:
+        reach.step = f"{migration.app_label}.{migration.name}" if action == "apply_start" else AFTERWARDS
+
+    command.migration_progress_callback = tell
+    return cast("BaseCommand", command)
 
 
 def _place(names: Sequence[str], connection: BaseDatabaseWrapper) -> str:
@@ -65,19 +75,51 @@ def _place(names: Sequence[str], connection: BaseDatabaseWrapper) -> str:
     left: list[str] = []
     with contextlib.suppress(Exception):  # the database may be out of reach by now
         left = unapplied_migrations(connection)
+        if not left:
+            return f"after all {len(names)} migrations, in {AFTERWARDS}"
     place = f"after {len(names) - len(left)} of {plural(len(names), 'migration')}"
     return f"{place}, in {left[0]}" if left else place
 
 
-def _reason(error: Exception, dest: str) -> str:
-    if isinstance(error, Error):
-        return str(explained(error, [engine_for(connections[dest])])).rstrip(".")
-    text = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}: {text}".rstrip(".: ")
+def _reason(error: Exception, reach: Reach) -> str:
+    """Say why migrating failed, by the database that raised it, and which other one had a part in it."""
+    if isinstance(error, WroteElsewhere):
+        standing_in = "" if reach.dest == DEFAULT_DB_ALIAS else f", which is {DEFAULT_DB_ALIAS!r} meanwhile,"
+        return (
+            f"{error}. Only {reach.dest!r}{standing_in} can be written to. Let the migration name no alias, or "
+            "schema_editor.connection.alias."
+        )
+    raised_by = reach.raised_by(error)
+    if isinstance(error, Error) and error.__cause__:  # by a driver, whose words may hold values of rows
+        aliases = [raised_by] if raised_by else [reach.dest, *(alias for alias in connections if alias != reach.dest)]
+        reason = str(explained(error, list(_engines(aliases))))
+    else:
+        text = str(error).splitlines()[0] if str(error) else ""
+        reason = f"{type(error).__name__}: {text}".rstrip(".: ") + "."
+    for step, alias in dict.fromkeys((*reach.refused, *reach.read)):
+        if step == reach.step:
+            verb = "tried to write to" if (step, alias) in reach.refused else "reads"
+            reason += f" It {verb} {alias!r}, which is not the database that is migrated."
+    return reason
+
+
+def _engines(aliases: Sequence[str]) -> Iterator[Engine]:
+    for alias in aliases:
+        with contextlib.suppress(Exception):  # without a driver, or of an engine that no move knows
+            yield engine_for(connections[alias])
+
+
+def _notes(reach: Reach) -> Iterator[Finding]:
+    for step, alias in reach.refused:
+        text = f"{step} tried to write to {alias!r}, which was refused, and went on"
+        yield Finding(reach.dest, text, "Check what it has not done.", stops=False)
+    for step, alias in reach.read:
+        if (step, alias) not in reach.refused:
+            yield Finding(reach.dest, f"{step} read {alias!r} while it was applied", "", stops=False)
 
 
 @contextlib.contextmanager
-def _locked(dest: str) -> Iterator[None]:
+def _locked(dest: str) -> Iterator[Engine]:
     """Keep other runs off the destination, by a session that does nothing else."""
     engine = engine_for(connections[dest].copy())
     engine.connect()
@@ -85,7 +127,7 @@ def _locked(dest: str) -> Iterator[None]:
         if not engine.lock():
             raise Refused(f"Another run is writing to {dest!r}. Wait for it, or stop it.")
         try:
-            yield
+            yield engine
         finally:
             with contextlib.suppress(Error):
                 engine.unlock()
@@ -94,28 +136,17 @@ def _locked(dest: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _only_writable(dest: str) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for alias in connections:
-            if alias == dest:
-                continue
-            with contextlib.suppress(ImportError, ImproperlyConfigured):  # what has no driver cannot be written to
-                stack.enter_context(connections[alias].execute_wrapper(_refuse_writes(alias)))
+def _rows_recorded(engine: Engine) -> Iterator[None]:
+    """Record which rows the migrations have made, if there were no others before.
+
+    What happens between two calls is not known, so a record holds what the rows were when the migrations ended. Of a
+    process that was killed there is none, and its rows count as somebody's.
+    """
+    journal = Journal(engine.alias)
+    is_known = not holds_rows_of_others(engine, Made(journal.made_by_migrations()))
+    try:
         yield
-
-
-def _only_reads(sql: str) -> bool:
-    words = BEFORE_WORDS.sub("", sql).upper()
-    return words.startswith(READING) or (words.startswith("WITH") and not CHANGES.search(sql))
-
-
-def _refuse_writes(alias: str) -> Callable[..., Any]:
-    def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if not _only_reads(sql):
-            raise WroteElsewhere(
-                f"it writes to {alias!r}, because it does not say using=schema_editor.connection.alias. Nothing was "
-                "copied. Make the destination 'default' in DATABASES, or give the migration that alias, and call again."
-            )
-        return execute(sql, params, many, context)
-
-    return wrapper
+    finally:
+        if is_known:
+            with contextlib.suppress(Error):
+                journal.record_made(fingerprints(engine))

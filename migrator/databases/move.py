@@ -24,6 +24,7 @@ from .finisher import Finisher
 from .identity import clear_caches
 from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
 from .load import Load
+from .made import NOT_MIGRATED, Made, Migrated
 from .outcome import Outcome
 from .plan import Plan, differences, stored_tables
 from .preflight import make_plan, refuse
@@ -51,7 +52,9 @@ class Move:
         restrictions: Mapping[str, Restriction | None] | None = None,
         *,
         adds_rows: bool = False,
+        migrated: Migrated = NOT_MIGRATED,
     ) -> None:
+        self._migrated = migrated
         self._ends, self._selection, self._choices = ends, selection, choices
         self._watcher, self._interrupts = watcher, interrupts
         self._restrictions, self._adds_rows = restrictions or {}, adds_rows
@@ -134,6 +137,8 @@ class Move:
             skips_rows=self._choices.on_error == "skip",
             updates=self._choices.update,
             checks_contents=checks_contents,
+            made=Made(self._journal.made_by_migrations()),
+            migrated=self._migrated,
         )
 
     def _lock(self) -> None:
@@ -178,7 +183,7 @@ class Move:
         what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
         question = f"Copy {what} from {plan.source.alias!r} to {dest.alias!r}?"
         if not self._watcher.prompter.proceed(question):
-            raise Declined("Nothing was written.")
+            raise Declined(plan.untouched)
 
     def _unsigned_text(self) -> str:
         return (
@@ -341,7 +346,7 @@ class Move:
     def _update(self, plan: Plan) -> Outcome:
         question = f"Rewrite and delete rows of {plan.dest} until it equals {plan.source.alias!r}?"
         if not self._choices.dry_run and not self._watcher.prompter.proceed(question):
-            raise Declined("Nothing was written.")
+            raise Declined(plan.untouched)
         progress, check = self._watcher.progress, self._interrupts.check
         with ExitStack() as stack:
             found = find_updates(plan, chunk_size=self._choices.rows_compared_at_once, progress=progress, check=check)
@@ -362,6 +367,7 @@ class Move:
                 keeps_triggers=self._choices.keep_triggers,
             )
         finishing = time.perf_counter()
+        self._journal.forget_made()
         reset_counters(plan)
         if (number := self._interrupts.received) is not None:
             raise Interrupted(f"Stopped. {again}", number)
@@ -376,6 +382,7 @@ class Move:
         plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
         alias = self._ends.dest.alias
         if run is None:
+            self._journal.forget_made()
             return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
         objects = kinds_text(run.items_taken_off())
         question = f"Put back {objects} in {alias!r} and forget the run?"
@@ -394,4 +401,4 @@ def _loss(plan: Plan) -> str:
 
 def _refusal_to_destroy(plan: Plan) -> str:
     way_on = f"Pass --replace {plan.dest.alias} if they may be, or choose an empty destination."
-    return f"{_loss(plan)} Nothing was written. {way_on}"
+    return f"{_loss(plan)} {plan.untouched} {way_on}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..report import plural
 from .chunks import Restriction
 from .columns import conversions
 from .ends import Ends
@@ -30,6 +31,8 @@ class TablePlan:
     source_rows: int
     dest_rows: int
     is_made_by_migrate: bool
+    # The project's migrations made the destination's rows, in a database that held none of a person's.
+    is_made_by_migrations: bool = False
 
     @property
     def table(self) -> Table:
@@ -45,6 +48,17 @@ class TablePlan:
 
 
 @dataclass(frozen=True)
+class AwaitedTable:
+    """A table that ``--migrate`` has to create or change before more can be said of it than these counts."""
+
+    table: Table
+    source_rows: int
+    dest_rows: int | None
+    is_made_by_migrate: bool = False
+    is_made_by_migrations: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """A run before it starts. Groups are in load order; a group is one table or a cycle of them."""
 
@@ -57,8 +71,8 @@ class Plan:
     findings: tuple[Finding, ...]
     adds_rows: bool
     keeps_indexes: bool
-    # The tables that ``--migrate`` would create first, with the source's rows; only a dry run has any.
-    created: tuple[tuple[Table, int], ...] = ()
+    # The tables that ``--migrate`` would create or change first; what is run has none.
+    awaited: tuple[AwaitedTable, ...] = ()
     # The rows in the destination are the run's own.
     is_resumed: bool = False
     # Rows that cannot be stored are set aside.
@@ -72,6 +86,8 @@ class Plan:
     # By table name, where a database has schemas.
     source_schemas: Mapping[str, str] = field(default_factory=dict)
     dest_schemas: Mapping[str, str] = field(default_factory=dict)
+    # The migrations that this very command has applied to the destination before.
+    migrated: int = 0
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:
@@ -79,16 +95,25 @@ class Plan:
         return tuple(table for group in self.groups for table in group)
 
     @property
-    def emptied(self) -> tuple[TablePlan, ...]:
+    def emptied(self) -> tuple[TablePlan | AwaitedTable, ...]:
         """The destination's tables that are emptied first, children before parents."""
         if self.adds_rows or self.is_resumed or self.updates:
             return ()
-        return tuple(table for table in reversed(self.tables) if table.dest_rows)
+        every: list[TablePlan | AwaitedTable] = [*self.awaited, *reversed(self.tables)]
+        return tuple(table for table in every if table.dest_rows)
 
     @property
-    def destroyed(self) -> tuple[TablePlan, ...]:
-        """Those of them whose rows somebody else than Django's own ``migrate`` has put there."""
-        return tuple(table for table in self.emptied if not table.is_made_by_migrate)
+    def destroyed(self) -> tuple[TablePlan | AwaitedTable, ...]:
+        """Those of them that hold rows other than those which migrations have made."""
+        return tuple(t for t in self.emptied if not (t.is_made_by_migrate or t.is_made_by_migrations))
+
+    @property
+    def untouched(self) -> str:
+        """What to say of a destination that was planned for, and no more."""
+        if self.migrated:
+            applied = plural(self.migrated, "migration was", "migrations were")
+            return f"Nothing was copied; {applied} applied to {self.dest.alias!r}."
+        return "Nothing was written."
 
     @property
     def stopping(self) -> tuple[Finding, ...]:
@@ -151,9 +176,10 @@ def table_plans(
     *,
     adds_rows: bool,
     silences_triggers: bool,
+    awaited: Collection[str] = (),
 ) -> tuple[tuple[TablePlan, ...], ...]:
-    """Plan every table that both sides have, in groups and load order."""
-    present = [table for table in selection.tables if _is_complete(table, source_has, dest_has)]
+    """Plan every table that both sides have, except ``awaited`` ones, in groups and load order."""
+    present = [t for t in selection.tables if t.name not in awaited and _is_complete(t, source_has, dest_has)]
     rows = _count(ends, present, restrictions)
     groups = []
     for group in load_order(present):

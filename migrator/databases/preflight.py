@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
 
 from ..errors import Refused
+from .awaited import announcement, awaited_names, awaited_tables, with_makers
 from .chunks import Restriction
 from .ends import Ends
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
-from .ordering import load_order
-from .plan import Plan, TablePlan, stored_tables, table_plans
+from .made import NOT_MIGRATED, NOTHING_MADE, Made, Migrated
+from .plan import AwaitedTable, Plan, TablePlan, stored_tables, table_plans
 from .references import Dangling, existing_keys, find_dangling, label_of, missing_parents, outside_references
 from .refused import ask_about_constraints
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
@@ -40,22 +41,29 @@ def make_plan(
     skips_rows: bool = False,
     checks_contents: bool = True,
     updates: bool = False,
+    made: Made = NOTHING_MADE,
+    migrated: Migrated = NOT_MIGRATED,
 ) -> Plan:
     """Look at both databases and describe what a run would do and what stands in its way.
 
     ``keeps_triggers``: triggers fire; ``adds_rows``: the destination keeps its rows; ``restrictions``: the chosen rows,
     by table; ``is_resumed``: the rows in the destination are the run's own; ``will_migrate``: the destination's tables
     will be created first; ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows
-    are looked at; ``updates``: only what differs will be written.
+    are looked at; ``updates``: only what differs will be written; ``made``: the rows that migrations are known to have
+    made; ``migrated``: what this command has migrated already.
     """
     restrictions = restrictions or {}
     source_has, dest_has = stored_tables(ends, selection.tables)
-    findings = list(_check_schema(ends, selection.tables, source_has, dest_has, will_migrate=will_migrate))
+    unapplied = unapplied_migrations(ends.dest.connection) if will_migrate else []
+    waiting = awaited_names(selection.tables, dest_has, unapplied)
+    findings = list(_check_schema(ends, selection.tables, source_has, dest_has, unapplied, waiting, made))
+    findings += migrated.notes
     findings += [ends.fewer_jobs] if ends.fewer_jobs else []
     sights = look_at_both(ends, selection.tables)
     hiding = list(check_sights(ends, sights, selection.tables))
     findings += hiding
     selection = readable(selection, sights)
+    awaited = awaited_tables(ends, selection.tables, source_has, dest_has, waiting, made)
     is_blocked = any(finding.stops for finding in hiding)
     mappings = {} if is_blocked else id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
     groups = table_plans(
@@ -66,8 +74,10 @@ def make_plan(
         restrictions,
         mappings,
         adds_rows=adds_rows,
+        awaited=waiting,
         silences_triggers=adds_rows and not keeps_triggers,
     )
+    groups = with_makers(groups, made, ends.dest)
     tables = [table for group in groups for table in group]
     if checks_contents:
         rows = {table.table.name: (table.source_rows, table.dest_rows) for table in tables}
@@ -84,7 +94,7 @@ def make_plan(
             findings += _check_added(ends, tables, mappings)
         elif not is_resumed:
             fate = "rewritten" if updates else "emptied"
-            findings += _check_whole(ends, tables, mappings, contents.dangling, fate)
+            findings += _check_whole(ends, tables, awaited, mappings, contents.dangling, fate)
     taken_off = (
         ()
         if adds_rows or updates
@@ -113,13 +123,14 @@ def make_plan(
         tuple(findings),
         adds_rows,
         keeps_indexes,
-        _created(ends, selection, dest_has) if will_migrate else (),
+        awaited,
         is_resumed,
         skips_rows,
         updates,
         ends.jobs,
         triggers.firing,
         *sights.schemas(selection.tables),
+        migrated.applied,
     )
 
 
@@ -130,18 +141,19 @@ def _settled(table: TablePlan, answer: Answer) -> TablePlan:
     return table if answer.fields is None else table.rendered_by(answer.fields)
 
 
-def _created(ends: Ends, selection: Selection, dest_has: StoredTables) -> tuple[tuple[Table, int], ...]:
-    missing = [table for table in selection.tables if not dest_has[table.name]]
-    return tuple((table, ends.source.count(table.name)) for group in load_order(missing) for table in group)
-
-
 def _known_tables() -> set[str]:
     names = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     return names | {name.rpartition('"."')[2] for name in names}
 
 
 def _check_schema(
-    ends: Ends, tables: tuple[Table, ...], source_has: StoredTables, dest_has: StoredTables, *, will_migrate: bool
+    ends: Ends,
+    tables: tuple[Table, ...],
+    source_has: StoredTables,
+    dest_has: StoredTables,
+    unapplied: Sequence[str],
+    awaited: Collection[str],
+    made: Made,
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
     if reason := ends.dest.why_read_only():
@@ -150,16 +162,10 @@ def _check_schema(
         if link := engine.open_link():
             text = f"whoever is on the way there can read or change rows: {link[0]}"
             yield Finding(engine.alias, text, link[1], stops=False)
-    yield from check_migrations(ends.source, labels, is_dest=False)
-    if will_migrate:
-        names = unapplied_migrations(ends.dest.connection)
-        if names:
-            text = f"{len(names)} migrations will be applied first: {shortened(names, 3)}"
-            yield Finding(ends.dest.alias, text, "", stops=False)
-        tables = tuple(table for table in tables if dest_has[table.name])
-    else:
-        yield from check_migrations(ends.dest, labels, is_dest=True)
-    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has)
+    if unapplied:
+        yield announcement(ends.dest, unapplied, made)
+    yield from check_migrations(ends.source, ends.dest, labels, will_migrate=bool(unapplied))
+    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has, awaited)
 
 
 def _check_surroundings(
@@ -220,13 +226,18 @@ def _look_at_contents(
 
 
 def _check_whole(
-    ends: Ends, tables: list[TablePlan], mappings: Mappings, dangling: Sequence[Dangling], fate: str
+    ends: Ends,
+    tables: list[TablePlan],
+    awaited: Sequence[AwaitedTable],
+    mappings: Mappings,
+    dangling: Sequence[Dangling],
+    fate: str,
 ) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
-    source_rows = sum(
-        table.source_rows for table in tables if not made_by_migrate(ends.source, table.table, table.source_rows)
-    )
-    dest_rows = sum(table.dest_rows for table in tables if not table.is_made_by_migrate)
+    every: list[TablePlan | AwaitedTable] = [*tables, *awaited]
+    source_rows = sum(t.source_rows for t in every if not made_by_migrate(ends.source, t.table, t.source_rows))
+    others = [t for t in every if not (t.is_made_by_migrate or t.is_made_by_migrations)]
+    dest_rows = sum(table.dest_rows or 0 for table in others)
     if dest_rows and not source_rows:
         yield Finding(
             ends.source.alias,
@@ -240,14 +251,14 @@ def _check_whole(
             "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
             is_about_rows=True,
         )
-    if others := ends.dest.catalogue.tables_of_others([table.table.name for table in tables]):
+    if unowned := ends.dest.catalogue.tables_of_others([table.table.name for table in tables]):
         yield Finding(
             ends.dest.alias,
-            f"this user does not own {shortened(others)}, so foreign keys there cannot be taken off and put back",
+            f"this user does not own {shortened(unowned)}, so foreign keys there cannot be taken off and put back",
             "Connect as the role that owns the tables, or make this one a member of it.",
         )
-    yield from _check_parents(ends, tables, mappings)
-    emptied = [table.table for table in tables if table.dest_rows]
+    yield from _check_parents(ends, tables, mappings, {waiting.table.name for waiting in awaited})
+    emptied = [table.table for table in every if table.dest_rows]
     for outside in outside_references(ends.dest, emptied) if emptied else ():
         yield Finding(
             ends.dest.alias,
@@ -273,9 +284,12 @@ def _check_updates(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
         )
 
 
-def _check_parents(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
-    """Check that what rows point at is either part of the run or in the destination already."""
-    selected = {table.table.name: table.route.restriction for table in tables}
+def _check_parents(
+    ends: Ends, tables: list[TablePlan], mappings: Mappings, awaited: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Check that what rows point at is either part of the run, as ``awaited`` tables are, or in the destination."""
+    selected: dict[str, Restriction | None] = dict.fromkeys(awaited)
+    selected |= {table.table.name: table.route.restriction for table in tables}
     for table in tables:
         for absent in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected, mappings):
             yield Finding(
@@ -313,4 +327,4 @@ def refuse(plan: Plan) -> None:
         if plan.updates:
             hint = "\n--update stores every row or none. Or leave these models out with --exclude."
     count = "1 finding stops" if len(stopping) == 1 else f"{len(stopping)} findings stop"
-    raise Refused(f"Nothing was written. {count} the run:\n{lines}{hint}")
+    raise Refused(f"{plan.untouched} {count} the run:\n{lines}{hint}")

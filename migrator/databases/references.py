@@ -108,12 +108,13 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         described.add(table.name)
         if table.name in selected or model._meta.proxy or model._meta.swapped:
             continue
-        targets = sorted({ref.target_table for ref in constrained(table)} & selected)
-        if not targets or not dest.catalogue.stored_columns(table.name):
+        leading = [ref for ref in constrained(table) if ref.target_table in selected]
+        stored = dest.catalogue.stored_columns(table.name) if leading else {}
+        leading = [ref for ref in leading if ref.column in stored]
+        targets = sorted({ref.target_table for ref in leading})
+        if not leading:
             continue
-        where = " OR ".join(
-            f"{dest.quote(ref.column)} IS NOT NULL" for ref in constrained(table) if ref.target_table in selected
-        )
+        where = " OR ".join(f"{dest.quote(ref.column)} IS NOT NULL" for ref in leading)
         rows = dest.count(table.name, where)
         if rows:
             found.append(f"{table.label} ({plural(rows, 'row')} pointing into {', '.join(targets)})")

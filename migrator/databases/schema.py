@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
 
+from ..report import listed, plural
 from .engines.base.engine import Engine
 from .findings import Finding
 from .journal import TABLES as JOURNAL_TABLES
 from .tables import StoredColumn, Table
 
-SHOWN = 10
+SHOWN = 5
 DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
 
 StoredTables = Mapping[str, Mapping[str, StoredColumn]]
@@ -36,57 +39,116 @@ def _unapplied(executor: MigrationExecutor) -> list[str]:
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
-def _newer(loader: MigrationLoader) -> list[str]:
-    """List the applied migrations that come after all that the project has of their app: its code is an older one."""
+def _newer(loader: MigrationLoader) -> set[str]:
+    """List the applied migrations that come after all that the project has of their app: its code is an older one.
+
+    Squashed migrations name those that they replace: these are known, whether their files are still there or not.
+    """
     last: dict[str, str] = {}
-    for app_label, name in loader.disk_migrations or ():
+    replaced: set[tuple[str, str]] = set()
+    for (app_label, name), migration in (loader.disk_migrations or {}).items():
         last[app_label] = max(name, last.get(app_label, ""))
-    applied = sorted(loader.applied_migrations or ())
-    return [f"{app_label}.{name}" for app_label, name in applied if name > last.get(app_label, name)]
+        replaced |= {(old_label, old_name) for old_label, old_name in migration.replaces}
+    unknown = (loader.applied_migrations or {}).keys() - replaced
+    return {f"{app_label}.{name}" for app_label, name in unknown if name > last.get(app_label, name)}
 
 
-def check_migrations(engine: Engine, labels: set[str], *, is_dest: bool) -> Iterator[Finding]:
-    """Refuse a database on which migrations of the selected apps are missing."""
-    recorder = MigrationRecorder(engine.connection)
-    if not recorder.has_table():
-        yield Finding(
-            engine.alias,
-            "it has no table of applied migrations, so only its tables and columns could be compared",
-            "",
-            stops=False,
-        )
-        return
-    executor = MigrationExecutor(engine.connection)
-    if newer := [name for name in _newer(executor.loader) if name.partition(".")[0] in labels]:
-        yield Finding(
-            engine.alias,
-            f"migrations were applied there that this code does not have yet: {shortened(newer)}",
-            "Columns and tables that they made are not copied. Check out the code that fits that database.",
-            stops=False,
-        )
-    missing = [name for name in _unapplied(executor) if name.partition(".")[0] in labels]
-    if missing:
-        yield Finding(
-            engine.alias,
-            f"{len(missing)} migrations are not applied: {shortened(missing)}",
-            f"Run manage.py migrate --database {engine.alias}{', or pass --migrate' if is_dest else ''}.",
-        )
+def check_migrations(source: Engine, dest: Engine, labels: set[str], *, will_migrate: bool) -> Iterator[Finding]:
+    """Refuse databases on which migrations of the selected apps are missing.
+
+    ``will_migrate``: those of the destination are about to be applied.
+    """
+    newer: dict[Engine, list[str]] = {}
+    for engine in (source, dest):
+        if not MigrationRecorder(engine.connection).has_table():
+            if engine is source or not will_migrate:
+                text = "it has no table of applied migrations, so only its tables and columns could be compared"
+                yield Finding(engine.alias, text, "", stops=False)
+            continue
+        executor = MigrationExecutor(engine.connection)
+        newer[engine] = sorted(name for name in _newer(executor.loader) if name.partition(".")[0] in labels)
+        if engine is dest and will_migrate:
+            continue
+        if missing := [name for name in _unapplied(executor) if name.partition(".")[0] in labels]:
+            yield Finding(
+                engine.alias,
+                f"{plural(len(missing), 'migration is', 'migrations are')} not applied: {shortened(missing)}",
+                "Pass --migrate to apply them first."
+                if engine is dest
+                else f"Run manage.py migrate --database {engine.alias}, or check out the code that fits this database.",
+            )
+    yield from _ahead_of_the_code(newer)
+
+
+def _ahead_of_the_code(newer: Mapping[Engine, Sequence[str]]) -> Iterator[Finding]:
+    """Note migrations that the code does not have, once where both databases have the same."""
+    aliases: dict[tuple[str, ...], list[str]] = {}
+    for engine, names in newer.items():
+        aliases.setdefault(tuple(names), []).append(engine.alias)
+    for names, owners in aliases.items():
+        if names:
+            yield Finding(
+                listed(owners),
+                f"migrations were applied there that this code does not have yet: {shortened(names)}",
+                "Columns and tables that they made are not copied. Check out the code that fits that database.",
+                stops=False,
+            )
 
 
 def check_columns(
-    tables: Sequence[Table], source: Engine, dest: Engine, source_has: StoredTables, dest_has: StoredTables
+    tables: Sequence[Table],
+    source: Engine,
+    dest: Engine,
+    source_has: StoredTables,
+    dest_has: StoredTables,
+    awaited: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """Compare the models' columns with those that both databases really have."""
+    """Compare the models' columns with those that both databases really have.
+
+    Tables that are ``awaited``, which migrations will create or change, are not compared with the destination's.
+    """
     for table in tables:
-        for engine, catalogue in ((source, source_has), (dest, dest_has)):
-            yield from _missing(table, engine, catalogue[table.name], is_dest=engine is dest)
-        if source_has[table.name] and dest_has[table.name]:
-            yield from _surplus(table, source, dest, source_has[table.name], dest_has[table.name])
+        is_there = table.name not in awaited
+        yield from _missing(table, source, source_has[table.name], is_dest=False)
+        if is_there:
+            yield from _missing(table, dest, dest_has[table.name], is_dest=True)
+        elif reason := why_impossible(table.model, dest.connection):
+            yield _impossible(table, dest, reason)
+        yield from _surplus(table, source, source_has[table.name])
+        if is_there and source_has[table.name] and dest_has[table.name]:
+            yield from _demanded(table, dest, dest_has[table.name])
             yield from _left_empty(table, dest, dest_has[table.name])
+
+
+def why_impossible(model: type[Model], connection: BaseDatabaseWrapper) -> str | None:
+    """Return why Django makes no table for a model in a database (``Options.can_migrate``), None if it does."""
+    owner = _maker(model)
+    vendor, needed = owner._meta.required_db_vendor, owner._meta.required_db_features
+    if vendor:
+        return None if vendor == connection.vendor else f"its Meta.required_db_vendor is {vendor!r}"
+    missing = [name for name in needed if not getattr(connection.features, name, False)]
+    return f"it lacks {shortened(missing)} of the model's Meta.required_db_features" if missing else None
+
+
+def _impossible(table: Table, engine: Engine, reason: str) -> Finding:
+    return Finding(
+        table.label,
+        f"{engine.alias!r} cannot have this model's table: {reason}",
+        f"Leave the model out with --exclude {_maker(table.model)._meta.label}.",
+    )
+
+
+def _maker(model: type[Model]) -> type[Model]:
+    """Return the model that a table comes and goes with: for an automatic many-to-many table, that of the field."""
+    maker: Any = model._meta.auto_created or model
+    return cast("type[Model]", maker)
 
 
 def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool) -> Iterator[Finding]:
     if not stored:
+        if reason := why_impossible(table.model, engine.connection):
+            yield _impossible(table, engine, reason)
+            return
         way_on = "Pass --migrate to create it" if is_dest else "Apply the project's migrations there"
         yield Finding(
             table.label,
@@ -104,15 +166,9 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         )
 
 
-def _surplus(
-    table: Table,
-    source: Engine,
-    dest: Engine,
-    source_stored: Mapping[str, StoredColumn],
-    dest_stored: Mapping[str, StoredColumn],
-) -> Iterator[Finding]:
+def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
     known = {column.name for column in table.with_generated().columns}
-    unknown = [name for name, stored in source_stored.items() if name not in known and not stored.is_generated]
+    unknown = [name for name, column in stored.items() if name not in known and not column.is_generated]
     if unknown:
         yield Finding(
             table.label,
@@ -120,10 +176,14 @@ def _surplus(
             "Add them to the model first if they matter.",
             stops=False,
         )
+
+
+def _demanded(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+    known = {column.name for column in table.with_generated().columns}
     demanded = [
         name
-        for name, stored in dest_stored.items()
-        if name not in known and not (stored.nullable or stored.has_default or stored.is_generated)
+        for name, column in stored.items()
+        if name not in known and not (column.nullable or column.has_default or column.is_generated)
     ]
     if demanded:
         yield Finding(

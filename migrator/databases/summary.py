@@ -13,7 +13,7 @@ from .engines.base.engine import Endpoint
 from .evidence import contents_grid, count_grid, proof_lines, verification_document, verification_lines
 from .load import largest_first
 from .outcome import Outcome
-from .plan import Plan, TablePlan
+from .plan import AwaitedTable, Plan, TablePlan
 from .rejected import rejected_lines
 from .route import Tally
 from .schema import shortened
@@ -39,11 +39,12 @@ def plan_report(plan: Plan) -> Report:
         for number, t in enumerate(_in_order(plan), 1)
     ]
     rows += [
-        (None, table.label, table.name, count, None, len(table.columns), "created first")
-        for table, count in plan.created
+        (None, t.table.label, t.table.name, t.source_rows, t.dest_rows, len(t.table.columns), _awaits(t))
+        for t in plan.awaited
     ]
-    total = sum(table.source_rows for table in plan.tables) + sum(count for _, count in plan.created)
-    footer = (None, plural(len(rows), "table"), "", total, sum(t.dest_rows for t in plan.tables), None, "")
+    every: list[TablePlan | AwaitedTable] = [*plan.tables, *plan.awaited]
+    totals = (sum(t.source_rows for t in every), sum(t.dest_rows or 0 for t in every))
+    footer = (None, plural(len(rows), "table"), "", *totals, None, "")
     headers = ("#", "model", "table", "source rows", "dest rows", "columns", "method")
     title = "Tables, in the order in which they are copied" if _keeps_an_order(plan) else "Tables"
     grid = Grid(title, headers, tuple(rows), footer)
@@ -82,9 +83,10 @@ def _plan_lines(plan: Plan) -> list[str]:
     if plan.destroyed:
         lines.append(f"Emptied first: {_with_rows(plan.destroyed)}.")
         lines.append(f"That takes --replace {plan.dest.alias}, or the alias typed at the question.")
-    made = [table for table in plan.emptied if table.is_made_by_migrate]
-    if made:
-        lines.append(f"Replaced, as Django's migrate made them: {_with_rows(made)}.")
+    if of_django := [table for table in plan.emptied if table.is_made_by_migrate]:
+        lines.append(f"Replaced, as Django's migrate made them: {_with_rows(of_django)}.")
+    if of_project := [table for table in plan.emptied if table.is_made_by_migrations and table not in of_django]:
+        lines.append(f"Replaced, as your migrations made them: {_with_rows(of_project)}.")
     if plan.updates:
         lines.append(
             "Only differences are written: changed rows are rewritten, new rows inserted, and rows missing from the "
@@ -100,11 +102,25 @@ def _plan_lines(plan: Plan) -> list[str]:
         lines.append(f"Left out: {left_out.label} ({left_out.reason}).")
     if plan.unknown_tables:
         lines.append(f"Left out: tables that no model describes: {shortened(plan.unknown_tables)}.")
-    if plan.created:
-        lines.append("Values and foreign keys are checked when those tables are there.")
+    lines += _awaiting_lines(plan)
     lines += [f"To be rejected: {finding}" for finding in plan.set_aside]
     lines += _note_lines(plan)
     return lines
+
+
+def _awaits(waiting: AwaitedTable) -> str:
+    return "created first" if waiting.dest_rows is None else "changed first"
+
+
+def _awaiting_lines(plan: Plan) -> Iterator[str]:
+    """Say what a plan cannot know before migrations are applied, and what becomes of the rows that they make."""
+    if not plan.awaited:
+        return
+    tables = plural(len(plan.awaited), "table")
+    yield (
+        f"Not checked yet: values, columns and foreign keys of {tables}, which migrations create or change first. The "
+        "run checks them after that and before it copies a row; a dry run does once the tables are there."
+    )
 
 
 def _note_lines(plan: Plan) -> list[str]:
@@ -117,8 +133,8 @@ def _note_lines(plan: Plan) -> list[str]:
     return [*lines, f"Note: {plural(rest, 'more note')}, which --format json has all of."] if rest else lines
 
 
-def _with_rows(tables: Sequence[TablePlan]) -> str:
-    return ", ".join(f"{table.table.label} ({plural(table.dest_rows, 'row')})" for table in tables)
+def _with_rows(tables: Sequence[TablePlan | AwaitedTable]) -> str:
+    return ", ".join(f"{table.table.label} ({plural(table.dest_rows or 0, 'row')})" for table in tables)
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, str]:
@@ -148,8 +164,13 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "columns": [column.name for column in t.table.columns],
                 "method": t.route.method,
                 "emptied": t in plan.emptied,
+                "made_by_migrations": t.is_made_by_migrations,
             }
             for t in _in_order(plan)
+        ],
+        "awaited": [
+            {"label": t.table.label, "table": t.table.name, "source_rows": t.source_rows, "dest_rows": t.dest_rows}
+            for t in plan.awaited
         ],
         "taken_off": [{"table": i.table, "kind": i.kind, "name": i.name} for i in plan.taken_off],
         "left_out": [{"label": item.label, "reason": item.reason} for item in plan.left_out],

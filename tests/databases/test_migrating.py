@@ -1,4 +1,4 @@
-"""`--migrate`: the destination's tables come from the project's migrations, which reach no other database meanwhile."""
+"""`--migrate`: the project's migrations make the destination's tables, and write to no other database meanwhile."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ class Project:
         assert PASSWORD not in finished.out + finished.err
         return finished
 
-    def migrate_and_move(self, dest: str, *words: str) -> Finished:
+    def migrate_and_move(self, dest: str, *words: str, source: str = "default") -> Finished:
         return self.manage(
-            "batch_migrate", "--source", "default", "--dest", dest, "--migrate", "--no-input", "shelf", *words
+            "batch_migrate", "--source", source, "--dest", dest, "--migrate", "--no-input", "shelf", *words
         )
 
 
@@ -149,50 +149,108 @@ def failure(finished: Finished) -> str:
     return message
 
 
-# -- no other database can be written to ------------------------------------------------------------------------------
+# -- the destination is `default`, and no other database can be written to ------------------------------------------
 
 
 @from_each_engine
-def test_a_migration_that_would_write_to_the_source_stops_the_run(
+def test_what_a_migration_writes_to_default_goes_to_the_destination(
     pair: Pair, make_project: Callable[[str], Project]
 ) -> None:
     project = make_project(pair.source)
     project.fill_by(TO_DEFAULT)
     with nothing_changes(pair.source):
-        message = failure(project.migrate_and_move(pair.dest))
-    assert f"Migrating {pair.dest!r} failed after 1 of 3 migrations, in shelf.0002_fill: " in message
-    assert "it writes to 'default'" in message
-    assert "Make the destination 'default' in DATABASES, or give the migration that alias, and call again." in message
-    assert "Nothing was copied." in message
-    assert books(pair.dest) == []
+        finished = project.migrate_and_move(pair.dest)
+    assert finished.code == 0, finished.err
+    assert "Applying 3 migrations to " in finished.err
+    assert "Replaced, as your migrations made them: shelf.Book (1 row)." in finished.out
+    assert books(pair.dest) == ["first"]
 
 
-WRITES = {
-    "many at once": "Book.objects.bulk_create([Book(name='a'), Book(name='b')])",
-    "a change": "Book.objects.update(name='changed')",
-    "a removal": "Book.objects.all().delete()",
-    "an instance": "Book(name='second').save()",
-    "unless it is there": "Book.objects.get_or_create(name='second')",
-    "another alias by name": "Book.objects.using('default').create(name='second')",
-    "a statement": "connections['default'].cursor().execute('  insert into shelf_book (name) values (1)')",
-    "many statements": (
-        "connection.cursor().executemany('INSERT INTO shelf_book (name) VALUES (%s)', [('a',), ('b',)])"
-    ),
-    "a table": "connection.cursor().execute('CREATE TABLE shelf_more (id integer)')",
-}
+THE_SAME = """from threading import Thread; from django.db import transaction; from django.conf import settings
+    from django.contrib.contenttypes.models import ContentType
+    here = schema_editor.connection
+    assert connections['default'] is connections['sqlite_b'] is here and connection.settings_dict == here.settings_dict
+    assert here.alias == 'default' and settings.DATABASES['default']['NAME'] == here.settings_dict['NAME']
+    assert 'sqlite_b' in str(here.settings_dict['NAME'])
+    assert not Book.objects.exists() and not ContentType.objects.filter(app_label='shelf').exists()
+    with transaction.atomic():
+        Book.objects.create(name='never')
+        transaction.set_rollback(True)
+    found = []
+    thread = Thread(target=lambda: found.append(connection.settings_dict['NAME']))
+    thread.start(); thread.join()
+    assert found == [here.settings_dict['NAME']], found"""
 
 
-@pytest.mark.parametrize("body", WRITES.values(), ids=list(WRITES))
-def test_no_way_of_writing_reaches_the_source(
-    databases: FreshDatabases, make_project: Callable[[str], Project], body: str
+def test_whatever_leads_to_default_leads_to_the_destination(
+    databases: FreshDatabases, make_project: Callable[[str], Project]
 ) -> None:
     databases.fresh(*SQLITE)
     project = make_project(SQLITE.source)
-    project.fill_by(body)
-    with nothing_changes(SQLITE.source):
-        message = failure(project.migrate_and_move(SQLITE.dest))
-    assert "in shelf.0002_fill: " in message
-    assert "it writes to 'default'" in message
+    project.fill_by(THE_SAME)
+    finished = project.migrate_and_move(SQLITE.dest)
+    assert finished.code == 0, finished.err
+
+
+# Each is tried by one migration, and has to be refused.
+WRITES = {
+    "many at once": "Book.objects.using(old).bulk_create([Book(name='a'), Book(name='b')])",
+    "a change": "Book.objects.using(old).update(name='changed')",
+    "a removal": "Book.objects.using(old).all().delete()",
+    "an instance": "Book(name='second').save(using=old)",
+    "unless it is there": "Book.objects.using(old).get_or_create(name='second')",
+    "a statement": "connections[old].cursor().execute('  insert into shelf_book (name) values (1)')",
+    "many statements": (
+        "connections[old].cursor().executemany('INSERT INTO shelf_book (name) VALUES (%s)', [('a',), ('b',)])"
+    ),
+    "a table": "connections[old].cursor().execute('CREATE TABLE shelf_more (id integer)')",
+    "past Django": "connections[old].connection.cursor().execute('DELETE FROM shelf_book')",
+    "in a thread": "in_thread(lambda: Book.objects.using(old).update(name='changed'))",
+    "a copied connection": "connections[old].copy().cursor().execute('DELETE FROM shelf_book')",
+}
+TRIED = """from concurrent.futures import ThreadPoolExecutor
+    old, done = {old!r}, []
+    def in_thread(call):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(call).result()
+    for number, write in enumerate([{writes}]):
+        try:
+            write()
+        except Exception:
+            continue
+        done.append(number)
+    raise ValueError(f'went through: {{done}}')"""
+
+
+@pytest.mark.parametrize("source", ["sqlite_a", "postgresql_a", "mysql_a"])
+def test_no_way_of_writing_reaches_the_source(
+    databases: FreshDatabases, make_project: Callable[[str], Project], source: str
+) -> None:
+    databases.fresh(source, "sqlite_b")
+    project = make_project(source)
+    project.run_on("sqlite_b")
+    writes = ", ".join(f"lambda: {write}" for write in WRITES.values())
+    project.fill_by(TRIED.format(old=source, writes=writes))
+    with nothing_changes(source):
+        message = failure(project.migrate_and_move("default", source=source))
+    assert "Migrating 'default' failed after 1 of 3 migrations, in shelf.0002_fill: " in message
+    assert "ValueError: went through: []. " in message
+    assert f"It tried to write to {source!r}, which is not the database that is migrated." in message
+    assert " reads " not in message
+
+
+@from_each_engine
+def test_a_migration_that_writes_elsewhere_is_named(pair: Pair, make_project: Callable[[str], Project]) -> None:
+    project = make_project(pair.source)
+    project.run_on(pair.dest)
+    project.fill_by(f"Book.objects.using({pair.source!r}).create(name='second')")
+    with nothing_changes(pair.source):
+        message = failure(project.migrate_and_move("default", source=pair.source))
+    assert "Migrating 'default' failed after 1 of 3 migrations, in shelf.0002_fill: " in message
+    assert f"it writes to {pair.source!r}. Only 'default' can be written to. " in message
+    assert "Nothing was copied." in message
+    connections[pair.dest].close()
+    assert books(pair.dest) == []
 
 
 def test_a_third_database_is_out_of_reach_too(
@@ -202,17 +260,65 @@ def test_a_third_database_is_out_of_reach_too(
     project = make_project(SQLITE.source)
     project.fill_by("connections['postgresql_a'].cursor().execute('UPDATE django_site SET name = 1')")
     with nothing_changes(SQLITE.source, "postgresql_a"):
-        assert "it writes to 'postgresql_a'" in failure(project.migrate_and_move(SQLITE.dest))
+        message = failure(project.migrate_and_move(SQLITE.dest))
+    assert "it writes to 'postgresql_a'. Only 'sqlite_b', which is 'default' meanwhile, can be written to." in message
 
 
-@from_each_engine
-def test_a_migration_may_read_elsewhere(pair: Pair, make_project: Callable[[str], Project]) -> None:
-    project = make_project(pair.source)
-    project.fill_by("assert Book.objects.get().name == 'first'")
-    finished = project.migrate_and_move(pair.dest)
+def test_a_write_that_a_migration_survives_is_noted(
+    databases: FreshDatabases, make_project: Callable[[str], Project]
+) -> None:
+    databases.fresh(*SQLITE, "postgresql_a")
+    project = make_project(SQLITE.source)
+    project.fill_by(
+        "import contextlib\n    with contextlib.suppress(Exception):\n"
+        "        connections['postgresql_a'].cursor().execute('UPDATE django_site SET name = 1')"
+    )
+    with nothing_changes("postgresql_a"):
+        finished = project.migrate_and_move(SQLITE.dest)
     assert finished.code == 0, finished.err
-    assert "Applying 3 migrations to " in finished.err
-    assert books(pair.dest) == ["first"]
+    assert (
+        "Note: sqlite_b: shelf.0002_fill tried to write to 'postgresql_a', which was refused, and went on. "
+        "Check what it has not done." in finished.out
+    )
+
+
+def test_a_migration_may_read_elsewhere_and_is_named(
+    databases: FreshDatabases, make_project: Callable[[str], Project]
+) -> None:
+    databases.fresh(*SQLITE, "postgresql_a")
+    project = make_project(SQLITE.source)
+    body = "cursor = connections['postgresql_a'].cursor(); cursor.execute('SELECT name FROM {table}')"
+    project.fill_by(body.format(table="nowhere"))
+    message = failure(project.migrate_and_move(SQLITE.dest))
+    assert "in shelf.0002_fill: 'postgresql_a' stopped the run: relation \"nowhere\" does not exist" in message
+    assert "It reads 'postgresql_a', which is not the database that is migrated." in message
+    project.fill_by(body.format(table="django_site"))
+    finished = project.migrate_and_move(SQLITE.dest)
+    assert finished.code == 0, finished.err
+    assert "Note: sqlite_b: shelf.0002_fill read 'postgresql_a' while it was applied." in finished.out
+
+
+ROUTED = """
+class Router:
+    def allow_migrate(self, db, app_label, **hints):
+        return db != 'default' if app_label == 'shelf' else None
+"""
+
+
+def test_a_router_that_tells_the_aliases_apart_decides_as_ever(
+    databases: FreshDatabases, make_project: Callable[[str], Project], tmp_path: Path
+) -> None:
+    """The tables that it wants in the destination are made there, though it keeps them off `default`."""
+    databases.fresh("sqlite_b", "postgresql_a")
+    project = make_project("postgresql_a")
+    project.run_on("sqlite_b")
+    (tmp_path / "routed.py").write_text(ROUTED)
+    with (tmp_path / "settings_on_sqlite_b.py").open("a") as settings:
+        settings.write("DATABASES['archive'] = DATABASES['sqlite_a']\nDATABASE_ROUTERS = ['routed.Router']\n")
+    databases.fresh("sqlite_a")
+    finished = project.migrate_and_move("archive", source="postgresql_a")
+    assert finished.code == 0, finished.err
+    assert books("sqlite_a") == ["first"]
 
 
 def test_only_until_the_destination_is_migrated(
@@ -221,46 +327,20 @@ def test_only_until_the_destination_is_migrated(
     """The function leaves the caller's connections as they were, also after it has failed."""
     databases.fresh(*SQLITE)
     project = make_project(SQLITE.source)
-    for body, code in ((TO_DEFAULT, 1), (TO_DESTINATION, 1)):
+    for body, code in (("raise ValueError", 1), (TO_DEFAULT, 0)):
         project.fill_by(body)
         call = (
             "from django.db import connection; from migrator.databases.copy import batch_migrate\n"
             "from migrator.errors import MigratorError; import sys\n"
             f"try:\n  batch_migrate(source='default', dest='{SQLITE.dest}', labels=['shelf'], migrate=True)\n"
-            "except MigratorError as error:\n  code = error.exit_code\n"
+            "except MigratorError as error:\n  code = error.exit_code\nelse:\n  code = 0\n"
             "connection.cursor().execute(\"INSERT INTO shelf_book (name) VALUES ('later')\")\n"
             "sys.exit(code)"
         )
         finished = project.manage("shell", "--no-imports", "-v", "0", "-c", call)
         assert finished.code == code, finished.err
     assert books(SQLITE.source) == ["first", "later", "later"]
-
-
-# -- the way on -------------------------------------------------------------------------------------------------------
-
-
-@from_each_engine
-def test_the_destination_can_be_default_while_it_is_migrated(
-    pair: Pair, make_project: Callable[[str], Project]
-) -> None:
-    project = make_project(pair.source)
-    project.fill_by(TO_DEFAULT)
-    failure(project.migrate_and_move(pair.dest))
-    project.run_on(pair.dest)
-    words = ["batch_migrate", "--source", pair.source, "--dest", "default", "--migrate", "--no-input", "shelf"]
-    with nothing_changes(pair.source):
-        refused = project.manage(*words)
-    # What a migration has put there counts as somebody's own.
-    assert refused.code == 1
-    assert "holds rows that will be LOST: shelf.Book (1)." in refused.err
-    assert "Pass --replace default" in refused.err
-    assert books(pair.dest) == ["first"]
-    with connections[pair.source].cursor() as cursor:
-        cursor.execute("UPDATE shelf_book SET name = 'of the source'")
-    finished = project.manage(*words, "--replace", "default")
-    assert finished.code == 0, finished.err
-    assert "Applying" not in finished.err, "they are applied already"
-    assert books(pair.dest) == ["of the source"]
+    assert books(SQLITE.dest) == ["first", "later"]
 
 
 # -- other failures ---------------------------------------------------------------------------------------------------
@@ -389,4 +469,4 @@ def test_not_where_the_source_lacks_one(begun: tuple[Pair, Project]) -> None:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'shelf' AND name = '0003_last'")
     connections[pair.source].close()
     finished = project.migrate_and_move(pair.dest)
-    assert_not_migrated(finished, pair.dest, "default: 1 migrations are not applied: shelf.0003_last.")
+    assert_not_migrated(finished, pair.dest, "default: 1 migration is not applied: shelf.0003_last.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,10 +10,11 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.test import override_settings
 
+from migrator.databases.schema import why_impossible
 from tests.manage import Finished
 from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.databases import ENGINES, Pair
-from tests.testapp.models import Counted, Empty, Legacy, Tag, UniqueCode
+from tests.testapp.models import Article, Counted, Empty, Legacy, Tag, UniqueCode
 
 from .snapshots import insert_rows
 
@@ -75,7 +77,8 @@ def test_refuses_unapplied_migrations(faulty: tuple[Pair, str]) -> None:
     (finding,) = refused(pair)
     assert finding.startswith(f"{alias}: ")
     assert "not applied: testapp.0002_legacy." in finding
-    assert f"manage.py migrate --database {alias}" in finding
+    way_on = "Pass --migrate" if alias == pair.dest else f"Run manage.py migrate --database {alias}"
+    assert way_on in finding
 
 
 @pytest.mark.parametrize("side", ["source", "dest"])
@@ -91,6 +94,36 @@ def test_notes_that_a_database_is_ahead_of_the_code(sqlite: Pair, side: str) -> 
     assert note == (
         f"{alias}: migrations were applied there that this code does not have yet: testapp.9999_of_tomorrow. "
         "Columns and tables that they made are not copied. Check out the code that fits that database."
+    )
+
+
+def test_what_squashed_migrations_replace_is_no_newer_code(sqlite: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django records the replaced migrations too, whether their files are still there or not."""
+    migration = import_module("tests.testapp.migrations.0001_models").Migration
+    monkeypatch.setattr(migration, "replaces", [("testapp", f"99{number}_squashed") for number in range(10, 90)])
+    for alias in sqlite:
+        for app, name in migration.replaces:
+            execute(
+                alias, f"INSERT INTO django_migrations (app, name, applied) VALUES ('{app}', '{name}', '2026-01-01')"
+            )
+    finished = move(sqlite, "testapp.Empty")
+    assert finished.code == 0, finished.err
+    assert not [note for note in notes(finished) if "migrations" in note]
+
+
+def test_notes_once_and_shortly_what_both_databases_are_ahead_by(sqlite: Pair) -> None:
+    for alias in sqlite:
+        for number in range(10, 90):
+            name = f"99{number}_new"
+            execute(
+                alias, f"INSERT INTO django_migrations (app, name, applied) VALUES ('testapp', '{name}', '2026-01-01')"
+            )
+    finished = move(sqlite, "testapp.Empty")
+    assert finished.code == 0, finished.err
+    (note,) = [note for note in notes(finished) if "migrations" in note]
+    names = ", ".join(f"testapp.99{number}_new" for number in range(10, 15))
+    assert note.startswith(
+        f"sqlite_a and sqlite_b: migrations were applied there that this code does not have yet: {names} and 75 more. "
     )
 
 
@@ -190,6 +223,41 @@ def test_refuses_a_missing_column(faulty: tuple[Pair, str]) -> None:
     execute(alias, "DROP TABLE testapp_empty", f"CREATE TABLE testapp_empty (id {key_of(alias)})")
     (finding,) = refused(pair)
     assert finding.startswith(f"testapp.Empty: table 'testapp_empty' of {alias!r} lacks the columns name. ")
+
+
+CANNOT_BE = [
+    ({"required_db_vendor": "postgresql"}, Pair("postgresql_a", "sqlite_b"), "sqlite_b", "required_db_vendor is"),
+    ({"required_db_vendor": "postgresql"}, Pair("mysql_a", "postgresql_b"), "mysql_a", "required_db_vendor is"),
+    (
+        {"required_db_features": ["supports_json_field", "has_native_duration_field"]},
+        Pair("postgresql_a", "mysql_b"),
+        "mysql_b",
+        "it lacks has_native_duration_field of the model's Meta.required_db_features",
+    ),
+]
+
+
+@pytest.mark.parametrize(("meta", "pair", "alias", "reason"), CANNOT_BE, ids=["no dest", "no source", "no feature"])
+def test_a_model_that_a_database_cannot_have_is_left_out_by_name(
+    databases: FreshDatabases,
+    monkeypatch: pytest.MonkeyPatch,
+    meta: dict[str, Any],
+    pair: Pair,
+    alias: str,
+    reason: str,
+) -> None:
+    databases.fresh(*pair)
+    for name, value in meta.items():
+        monkeypatch.setattr(Empty._meta, name, value)
+        monkeypatch.setattr(Article._meta, name, value)
+    execute(alias, "DROP TABLE testapp_empty")
+    (finding,) = refused(pair, "testapp.Empty", "testapp.Tag")
+    assert finding.startswith(f"testapp.Empty: {alias!r} cannot have this model's table: ")
+    assert reason in finding
+    assert finding.endswith("Leave the model out with --exclude testapp.Empty.")
+    assert why_impossible(Article.tags.through, connections[alias]), "its many-to-many tables come with the model's"
+    finished = move(pair, "testapp.Empty", "testapp.Tag", "-e", "testapp.Empty")
+    assert finished.code == 0, finished.err
 
 
 def key_of(alias: str) -> str:

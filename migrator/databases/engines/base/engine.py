@@ -167,6 +167,10 @@ class Engine(Session, ABC):
     def open_destination(self) -> None:
         """Set the session up for loading: strict, without time limits that end a long run."""
 
+    def forbid_writes(self) -> None:
+        """Let the server refuse whatever this session would write from now on, where it can."""
+        return
+
     def why_read_only(self) -> str | None:
         """Tell why nothing can be written here, as far as that shows without a write."""
         return None

@@ -163,6 +163,9 @@ class MySQL(Engine):
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
         self._loads_files, self.loading_note = note(self)
 
+    def forbid_writes(self) -> None:
+        self.execute("SET SESSION TRANSACTION READ ONLY")
+
     def why_read_only(self) -> str | None:
         found: dict[str, str] = dict(self.fetch_all("SHOW SESSION VARIABLES LIKE '%%read_only'"))
         if "ON" in (found.get("tx_read_only"), found.get("transaction_read_only")):

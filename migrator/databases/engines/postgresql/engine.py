@@ -180,7 +180,7 @@ class PostgreSQL(Engine):
         """Begin a transaction that reads one snapshot, which its first query takes; nobody rewrites ``kept`` tables."""
         self._reads_snapshot = True
         self._open()
-        self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        self.forbid_writes()
         there = self.fetch_all(LOCKABLE, ([self.identifier(table) for table in kept],)) if kept else []
         self.connection.set_autocommit(False)
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -189,6 +189,9 @@ class PostgreSQL(Engine):
             names = ", ".join(name.replace("%", "%%") for (name,) in there)
             self.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
         self.hold_snapshot()
+
+    def forbid_writes(self) -> None:
+        self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
 
     def can_join(self, reader: int) -> bool:
         return self._snapshot is not None

@@ -101,7 +101,7 @@ class SQLite(Engine):
         read = partial(reads, self.fetch_value("PRAGMA encoding"))
         self.connection.connection.create_function("migrator_reads", 2, read, deterministic=True)
         self.lines.prepare()
-        self.execute("PRAGMA query_only = ON")
+        self.forbid_writes()
 
     def _begin(self) -> None:
         """Take the snapshot, in place of an earlier one."""
@@ -159,6 +159,9 @@ class SQLite(Engine):
     def open_destination(self) -> None:
         self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
         self.execute("PRAGMA cache_size = -32768")
+
+    def forbid_writes(self) -> None:
+        self.execute("PRAGMA query_only = ON")
 
     def why_read_only(self) -> str | None:
         name, path = str(self.connection.settings_dict["NAME"]), _path(self)

@@ -1,0 +1,280 @@
+"""`--migrate`: what the project's own migrations do on the way costs nobody a row, in either database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connections
+
+from settings.base import ROOT
+from tests.manage import Finished, run_manage
+from tests.management.running import contents, execute, nothing_changes
+from tests.servers.databases import Pair
+
+from .oracle import THREE_PAIRS, assert_unlocked
+
+if TYPE_CHECKING:
+    from tests.servers.databases import FreshDatabases
+
+SQLITE = Pair("sqlite_a", "sqlite_b")
+
+# `default` and `new` (or `old` and `default`) are two of the test's databases, as in any project that moves.
+SETTINGS = """
+from settings.test import *
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "migrator", *{apps!r}]
+MIDDLEWARE = ["allauth.account.middleware.AccountMiddleware"] if "allauth" in INSTALLED_APPS else []
+DATABASES = {{{aliases}}}
+"""
+
+
+class Site:
+    """A project with apps of its own, run in processes of its own on two databases without a table."""
+
+    def __init__(self, directory: Path, apps: list[str], **aliases: str) -> None:
+        self.directory, self._apps = directory, apps
+        self._environment = {"PYTHONPATH": os.pathsep.join([str(directory), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.uses(**aliases)
+
+    def uses(self, **aliases: str) -> None:
+        """Give each alias one of the test's databases."""
+        name = f"settings_{'_'.join([f'{alias}_{database}' for alias, database in aliases.items()])}"
+        entries = ", ".join(f"{alias!r}: DATABASES[{database!r}]" for alias, database in aliases.items())
+        text = SETTINGS.format(apps=self._apps, aliases=entries)
+        (self.directory / f"{name}.py").write_text(text)
+        self._environment["DJANGO_SETTINGS_MODULE"] = name
+
+    def write(self, **modules: str) -> None:
+        """Write modules of the app `shop`: `models`, and migrations by their names."""
+        folder = self.directory / "shop"
+        (folder / "migrations").mkdir(parents=True, exist_ok=True)
+        for package in (folder, folder / "migrations"):
+            (package / "__init__.py").touch()
+        for name, text in modules.items():
+            where = folder if name in ("models", "apps") else folder / "migrations"
+            (where / f"{name}.py").write_text(text)
+
+    def manage(self, *words: str) -> Finished:
+        connections.close_all()
+        return run_manage(*words, env=self._environment)
+
+    def move(self, *words: str, source: str = "default", dest: str = "new") -> Finished:
+        ends = ("--source", source, "--dest", dest)
+        return self.manage("batch_migrate", *ends, "--migrate", "--no-input", *words)
+
+
+@pytest.fixture
+def make_site(tmp_path: Path, databases: FreshDatabases) -> Callable[..., Site]:
+    """Give `make_site(apps, alias=database, …)`, whose databases hold no table."""
+
+    def make(apps: list[str], **aliases: str) -> Site:
+        databases.fresh(*aliases.values())
+        for alias in aliases.values():
+            empty(alias)
+        return Site(tmp_path, apps, **aliases)
+
+    return make
+
+
+def empty(alias: str) -> None:
+    """Drop every table."""
+    connection = connections[alias]
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            how = " CASCADE" if connection.vendor == "postgresql" else ""
+            cursor.execute(f"DROP TABLE {connection.ops.quote_name(table)}{how}")
+    connection.close()
+
+
+def rows(alias: str, sql: str) -> list[tuple[object, ...]]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql)
+        found = [tuple(row) for row in cursor.fetchall()]
+    connections[alias].close()
+    return found
+
+
+# -- data migrations that do not say using() --------------------------------------------------------------------------
+
+ANN = [
+    "INSERT INTO auth_user (id, username, password, is_superuser, is_staff, is_active, first_name, last_name, email,"
+    " date_joined) VALUES (1, 'ann', 'x', false, false, true, '', '', 'Ann@Example.ORG', '2026-01-01')",
+    "INSERT INTO account_emailaddress (id, email, verified, {primary}, user_id)"
+    " VALUES (7, 'Ann@Example.ORG', true, true, 1)",
+]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pair"),
+    [("default to new", pair) for pair in THREE_PAIRS] + [("old to default", SQLITE)],
+    ids=str,
+)
+def test_django_allauth_changes_nothing_in_the_old_database(
+    make_site: Callable[..., Site], pair: Pair, recipe: str
+) -> None:
+    """Its migration `account.0006` lowers the addresses of `default`, whichever database is migrated."""
+    source, _, dest = recipe.split()
+    site = make_site(["django.contrib.messages", "allauth", "allauth.account"], default=pair.source, new=pair.dest)
+    assert site.manage("migrate", "-v", "0").code == 0
+    quoted = connections[pair.source].ops.quote_name("primary")
+    execute(pair.source, *(sql.format(primary=quoted) for sql in ANN))
+    if source == "old":
+        site.uses(old=pair.source, default=pair.dest)
+    with nothing_changes(pair.source):
+        finished = site.move(source=source, dest=dest)
+    assert finished.code == 0, finished.err
+    assert "LOST" not in finished.out + finished.err
+    for alias in pair:
+        assert rows(alias, "SELECT id, email FROM account_emailaddress") == [(7, "Ann@Example.ORG")]
+    assert_unlocked(pair.dest)
+
+
+# -- a call that failed, and the next one -----------------------------------------------------------------------------
+
+MODELS = """
+from django.db import models
+
+class Thing(models.Model):
+    name = models.CharField(max_length=200)
+    extra = models.CharField(max_length=9, default="")
+
+class Part(models.Model):
+    thing = models.ForeignKey(Thing, models.CASCADE)
+"""
+FIRST = """
+from django.db import migrations, models
+import django.db.models.deletion
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        migrations.CreateModel("Thing", [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("name", models.CharField(max_length=20)),
+            ("old", models.CharField(max_length=9)),
+        ]),
+        migrations.CreateModel("Part", [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("thing", models.ForeignKey("shop.Thing", django.db.models.deletion.CASCADE)),
+        ]),
+        migrations.RunPython(lambda apps, editor: apps.get_model("shop", "Thing").objects.create(name="made", old="")),
+    ]
+"""
+SECOND = """
+from django.db import migrations
+
+def work(apps, editor):
+    {body}
+
+class Migration(migrations.Migration):
+    dependencies = [("shop", "0001_first")]
+    operations = [migrations.RunPython(work)]
+"""
+THIRD = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("shop", "0002_second")]
+    operations = [
+        migrations.RemoveField("Thing", "old"),
+        migrations.AddField("Thing", "extra", models.CharField(max_length=9, default="")),
+        migrations.AlterField("Thing", "name", models.CharField(max_length=200)),
+    ]
+"""
+AFTER = """
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+def make_group(using, **more):
+    from django.contrib.auth.models import Group
+    Group.objects.using(using).get_or_create(name="made by a handler")
+
+class Shop(AppConfig):
+    name = "shop"
+    def ready(self):
+        post_migrate.connect(make_group, sender=self)
+"""
+WORKING, FAILING = "pass", "raise ValueError('not today')"
+LONG_NAME = "of the source, " * 9
+
+
+@pytest.fixture(params=THREE_PAIRS, ids=str)
+def broken(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> tuple[Site, Pair]:
+    """Give a site whose second migration has failed half way to a new database."""
+    pair: Pair = request.param
+    site = make_site(["shop"], default=pair.source, new=pair.dest)
+    site.write(models=MODELS, apps=AFTER)
+    site.write(**{"0001_first": FIRST, "0002_second": SECOND.format(body=WORKING), "0003_third": THIRD})
+    assert site.manage("migrate", "-v", "0").code == 0
+    # It fits into the column once all migrations are applied, and not before.
+    execute(pair.source, f"UPDATE shop_thing SET name = '{LONG_NAME}'", "INSERT INTO shop_part (thing_id) VALUES (1)")
+    site.write(**{"0002_second": SECOND.format(body=FAILING)})
+    failed = site.move()
+    assert failed.code == 1
+    assert "in shop.0002_second: ValueError: not today. Nothing was copied. Fix it and give the same" in failed.err
+    return site, pair
+
+
+def test_the_same_command_goes_on_after_a_migration_that_failed(broken: tuple[Site, Pair]) -> None:
+    site, pair = broken
+    site.write(**{"0002_second": SECOND.format(body=WORKING)})
+    with nothing_changes(pair.source):
+        dry = site.move("--dry-run")
+        finished = site.move()
+    assert dry.code == 0, dry.err
+    assert "2 migrations will be applied first: shop.0002_second, shop.0003_third." in dry.out
+    assert "changed first" in dry.out
+    assert "replaced, without --replace: there are no others." in dry.out
+    assert finished.code == 0, finished.err
+    assert "Replaced, as your migrations made them: " in finished.out
+    assert "shop.Thing (1 row)" in finished.out
+    assert "auth.Group (1 row)" in finished.out
+    assert rows(pair.dest, "SELECT name, extra FROM shop_thing") == [(LONG_NAME, "")]
+    assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
+
+
+# What somebody does to the destination between two calls.
+OF_A_PERSON = [
+    (SQLITE, "INSERT INTO shop_thing (name, old) VALUES ('mine', '')"),
+    (Pair("sqlite_a", "postgresql_b"), "UPDATE shop_thing SET name = 'mine'"),
+    (SQLITE, "INSERT INTO auth_group (name) VALUES ('mine')"),
+]
+
+
+@pytest.mark.parametrize(
+    ("broken", "change"), OF_A_PERSON, ids=["a new row", "a changed row", "another table"], indirect=["broken"]
+)
+def test_rows_that_a_person_wrote_after_a_failed_migration_are_not_emptied(
+    broken: tuple[Site, Pair], change: str
+) -> None:
+    site, pair = broken
+    execute(pair.dest, change)
+    site.write(**{"0002_second": SECOND.format(body=WORKING)})
+    before = contents(pair.dest)
+    refused = site.move()
+    assert refused.code == 1
+    assert "holds rows that will be LOST: " in refused.err
+    assert "Pass --replace new" in refused.err
+    assert contents(pair.dest) == before
+    connections[pair.dest].close()
+    assert site.move("--replace", "new").code == 0
+    assert rows(pair.dest, "SELECT name FROM shop_thing") == [(LONG_NAME,)]
+
+
+@pytest.mark.parametrize("broken", [SQLITE], ids=str, indirect=True)
+def test_rows_of_which_no_record_is_left_count_as_a_persons(broken: tuple[Site, Pair]) -> None:
+    """As after a process that was killed while it migrated, or after a clean-up, which leaves the rows."""
+    site, pair = broken
+    assert site.manage("batch_migrate", "--source", "default", "--dest", "new", "--cleanup", "--no-input").code == 0
+    assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
+    site.write(**{"0002_second": SECOND.format(body=WORKING)})
+    dry = site.move("--dry-run")
+    assert "cannot be told from yours: replacing them takes --replace new." in dry.out
+    refused = site.move()
+    assert refused.code == 1
+    assert "holds rows that will be LOST: " in refused.err
+    assert "shop.Thing (1)" in refused.err
+    assert "Nothing was written." in refused.err
