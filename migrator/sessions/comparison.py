@@ -24,6 +24,8 @@ class VerifyOptions:
     key_regex: str | None = None
     chunk_size: int = CopyOptions.chunk_size
     jobs: int = 1
+    # Whether what a cache before the destination's table holds is compared with the rows, in the mode full.
+    served: bool = True
 
     def opening(self) -> CopyOptions:
         """Return what opening the ends needs to know."""
@@ -44,6 +46,8 @@ class Comparison:
     expiry_differs: int = 0
     without_ttl: int = 0
     unreadable: int = 0
+    # Equal text that no key of these settings has signed, or that their serializer does not read.
+    unreadable_alike: int = 0
     seconds: float = 0.0
     differences: list[tuple[str, str]] = field(default_factory=list)
 
@@ -75,6 +79,9 @@ class VerifyResult:
     options: VerifyOptions
     comparison: Comparison
     hidden: tuple[Hidden, ...] = ()
+    # How many sessions the cache before the destination's table holds otherwise than its rows.
+    stale: int = 0
+    has_given_keys: bool = False
     # What is to be said if the source turns out to have no session at all.
     nothing_found: str = ""
 

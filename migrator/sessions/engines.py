@@ -24,6 +24,7 @@ TRANSITION = "migrator.sessions.transition"
 _SAMPLE = 64
 _CLASSES = ("a-z", "A-Z", "0-9")
 STOCK = {name: f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file")}
+_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 _PACKAGES = ("qsessions.backends.cached_db",)
 
 
@@ -32,15 +33,18 @@ def engine_class(name: str) -> Any:
 
     Raises :exc:`UsageError` where there is none, :exc:`Refused` where sessions live in browsers.
     """
-    path = STOCK.get(name, name)
+    path = STOCK.get(name, _COOKIES if name == "signed_cookies" else name)
     try:
         found = import_module(path).SessionStore
     except (ImportError, AttributeError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"{name!r} is no session engine: {error}. Known are {', '.join(STOCK)} and dotted names."
         ) from error
-    if path.endswith(".signed_cookies"):
-        raise Refused("Sessions of signed_cookies live in the browsers; there is nothing on the server to copy.")
+    if path == _COOKIES:
+        raise Refused(
+            "Sessions of signed_cookies live in the browsers; there is nothing on the server to copy. After a change "
+            "of SESSION_ENGINE everybody has to log in again."
+        )
     return found
 
 
@@ -160,7 +164,11 @@ def engine_model(engine: Any) -> Any:
     """Return the model that an engine keeps its sessions in, None where it does not tell."""
     if hasattr(engine, "get_model_class"):
         return engine.get_model_class()
-    return getattr(import_module(engine.__module__), "Session", None)
+    # An engine of a project's own may be a subclass of one that names its model in its own module.
+    for base in engine.__mro__:
+        if issubclass(base, SessionBase) and (found := getattr(import_module(base.__module__), "Session", None)):
+            return found
+    return None
 
 
 def instance(engine: Any) -> SessionBase:

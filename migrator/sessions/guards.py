@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.utils.crypto import constant_time_compare
 
@@ -102,13 +103,18 @@ def check_sample(source: Store, options: CopyOptions) -> None:
     if options.allow_unreadable or not sample:
         return
     if not readable:
-        _refuse_unreadable(sample, reasons, signatures)
+        _refuse_unreadable(source, sample, reasons, signatures)
     _check_logins(readable)
 
 
-def _refuse_unreadable(sample: list[Session], reasons: Counter[str], signatures: int) -> None:
+def _refuse_unreadable(source: Store, sample: list[Session], reasons: Counter[str], signatures: int) -> None:
     why = "; ".join(f"{count} because {reason}" for reason, count in reasons.most_common(3))
     advice = "Look at the cache's serializer, and use --trust-pickle only where nobody else can write there."
+    if source.keeps_text:
+        advice = (
+            "They were saved with another SESSION_SERIALIZER: name with --source-engine an engine of your own whose "
+            "serializer that is (README: Sessions of another serializer)."
+        )
     if signatures:
         advice = (
             "Put the key that signed them into SECRET_KEY_FALLBACKS, or name the engine that saved them "
@@ -128,8 +134,8 @@ def _check_logins(readable: list[Data]) -> None:
             str(user.pk): user
             for user in get_user_model()._base_manager.filter(pk__in=[data[SESSION_KEY] for data in logins])
         }
-    except (DatabaseError, ValueError, TypeError):
-        return  # the users live elsewhere, and only they could tell
+    except (DatabaseError, ValueError, TypeError, ImproperlyConfigured):
+        return  # the users live elsewhere, or there are none, and only they could tell
     known = [(users[str(data[SESSION_KEY])], data) for data in logins if str(data[SESSION_KEY]) in users]
     if len(known) >= LOGINS_THAT_TELL and not any(_fits(user, data[HASH_SESSION_KEY]) for user, data in known):
         raise Refused(

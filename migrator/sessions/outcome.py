@@ -178,8 +178,9 @@ def _hidden_document(hidden: Sequence[Hidden]) -> list[dict[str, Any]]:
 def comparison_report(result: VerifyResult) -> Report:
     """Tell what a comparison found: exit code 3 for differences, 4 where something could not be compared."""
     found, options = result.comparison, result.options
-    nothing = not (found.compared or found.found or found.unreadable or result.hidden)
-    code = 3 if found.found or nothing else 4 if found.unreadable or result.hidden else 0
+    unread = found.unreadable + found.unreadable_alike
+    nothing = not (found.compared or found.found or unread or result.hidden)
+    code = 3 if found.found or nothing or result.stale else 4 if unread or result.hidden else 0
     rows: list[tuple[Cell, ...]] = [
         ("in the source", found.in_source),
         ("in the destination", found.in_dest),
@@ -192,6 +193,8 @@ def comparison_report(result: VerifyResult) -> Report:
     ]
     rows += [("without time to live in the source", found.without_ttl)] if found.without_ttl else []
     rows += [("unreadable in the source", found.unreadable)] if found.unreadable else []
+    rows += [("equal, and unreadable by these settings", found.unreadable_alike)] if found.unreadable_alike else []
+    rows += [("in the cache before the table, otherwise than its rows", result.stale)] if result.stale else []
     grids = [Grid("", ("sessions", "count"), tuple(rows))]
     if found.differences:
         title = "Sessions by the digest of their key (SHA-256, 16 digits)"
@@ -209,12 +212,26 @@ def _verdict(result: VerifyResult, code: int) -> list[str]:
     if options.mode == "quick":
         lines.append("Existence and expiry were compared, not the data: --mode full does.")
     lines += _unseen_lines(result.hidden)
-    if code == 3 and not found.found:
+    if result.has_given_keys:
+        lines.append("Sessions whose keys were not given were not looked for.")
+    if result.stale:
+        lines.append(
+            f"The cache before the destination's table holds {plural(result.stale, 'session')} otherwise than its "
+            "rows, and the engine reads the cache first. Copy once more, or empty that cache of its sessions."
+        )
+    if code == 3 and not found.found and result.stale:
+        lines.append("The rows are equal, and what the site reads is not.")
+    elif code == 3 and not found.found:
         lines.append(f"Nothing was compared. {result.nothing_found}")
     elif code == 3:
         lines.append(f"{plural(found.found, 'session')} differ." if found.found > 1 else "1 session differs.")
     elif code == 4:
-        count = found.unreadable + sum(part.count for part in result.hidden)
+        if found.unreadable_alike:
+            lines.append(
+                f"{plural(found.unreadable_alike, 'session')} cannot be read with the keys and the serializer of these "
+                "settings (SECRET_KEY, SECRET_KEY_FALLBACKS, SESSION_SERIALIZER): nobody is logged in by them."
+            )
+        count = found.unreadable + found.unreadable_alike + sum(part.count for part in result.hidden)
         lines.append(f"{plural(count, 'session')} could not be compared; nothing else differs.")
     else:
         lines.append("No difference was found.")
@@ -227,7 +244,7 @@ def _comparison_document(result: VerifyResult) -> dict[str, Any]:
         "source": result.source,
         "dest": result.dest,
         "options": asdict(result.options),
-        "counts": counts(result.comparison),
+        "counts": {**counts(result.comparison), "stale_before_rows": result.stale},
         "differences": [{"digest": key, "what": what} for key, what in result.comparison.differences],
         "hidden": _hidden_document(result.hidden),
     }

@@ -62,6 +62,9 @@ class PageCopier:
         """Read and convert a page; nothing is written."""
         self._tally.read += len(page)
         fresh, stale = self._sort_out(page)
+        if len(fresh) + len(stale) < len(page):
+            to_write = {session.key for session in (*fresh, *(one for one, _ in stale))}
+            self._dest.uncache([session.key for session in page if session.key not in to_write])
         changed = self._converted([session for session, _ in stale])
         return Prepared(self._converted(fresh), changed, {session.key: there for session, there in stale})
 

@@ -85,7 +85,7 @@ def session_transition(
     apart = None if any(side.error for side in sides) else _are_apart(change)
     comparison, stale = None, None
     if verify and apart and apart.is_met:
-        options = VerifyOptions(mode=verify, trust_pickle=trust_pickle, key_regex=keys)
+        options = VerifyOptions(mode=verify, trust_pickle=trust_pickle, key_regex=keys, served=False)
         comparison, stale = _compared(change, phase, back, sides, options, progress)
     quiet, notes = quiet_enough(quiet_for)
     if reset and tally_error is None:

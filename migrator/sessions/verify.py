@@ -22,6 +22,7 @@ from .ends import key_regex_of, open_end, settled
 from .guards import check_sight
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
+from .served import stale_before_rows
 from .unseen import hidden_in, nothing_found
 
 if TYPE_CHECKING:
@@ -54,13 +55,24 @@ def verify_sessions(
         started = time.monotonic()
         total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)
         check = stack.enter_context(stopping_between_pages())
-        task = stack.enter_context(progress.task("compared", total, unit="sessions"))
+        task = stack.enter_context(progress.task("compared", total, unit="sessions of both sides"))
         for part in _parts(source, dest, opened, target, options, comparison.in_source, task.advance, check):
             comparison.add(part)
         comparison.seconds = time.monotonic() - started
         hidden = (*hidden_in(opened), *hidden_in(target))
         missing = "" if comparison.in_source else nothing_found(opened)
-        return VerifyResult(opened.label(), target.label(), options, comparison, hidden, missing)
+        is_served = options.served and options.mode == "full"
+        stale = stale_before_rows(dest, trust_pickle=options.trust_pickle) if is_served else None
+        return VerifyResult(
+            opened.label(),
+            target.label(),
+            options,
+            comparison,
+            hidden=hidden,
+            stale=stale or 0,
+            has_given_keys=opened.has_given_keys,
+            nothing_found=missing,
+        )
 
 
 def _parts(
@@ -106,7 +118,7 @@ def _compare(
     with garbage_left_for_later():
         with closing(_pairs_of(ends, source, dest, options, share, part)) as pairs:
             comparer.look_through_source(pairs, tick, check)
-        if dest.can_list_keys:
+        if dest.can_list_keys or dest.has_given_keys:
             comparer.look_through_dest(share, tick, check)
     return comparison
 
@@ -154,6 +166,8 @@ class _Comparer:
             keys = [key for key in page if self._chosen(key)]
             known = self._source.present(keys)
             extra = [key for key in keys if key not in known]
+            if self._dest.has_given_keys and extra:
+                extra = list(self._dest.present(extra))
             if extra:
                 time.sleep(SETTLE_SECONDS)
                 known, still = self._source.present(extra), self._dest.present(extra)
@@ -210,7 +224,7 @@ class _Comparer:
             if one.expires is None and other.expires is not None:
                 self._found.without_ttl += 1  # what such a session becomes was chosen at the copy
                 return None
-            return None if one.expires is other.expires else "has no time to live in the destination"
+            return None if self._same_by(self._dest, one, other) else "has no time to live in the destination"
         if self._options.ttl_tolerance is not None:
             late = abs(other.expires - one.expires) > self._options.ttl_tolerance * SECOND
         else:
@@ -224,12 +238,16 @@ class _Comparer:
         return store.same_expiry(one.expires, other.expires)
 
     def _data_difference(self, one: Session, other: Session) -> tuple[str, str] | None:
-        if self._verbatim and one.payload == other.payload:
+        is_alike = self._verbatim and one.payload == other.payload
+        if is_alike and not self._source.keeps_text:
             return None
         try:
             ours = self._source.load(one)
         except (Unreadable, Problem) as error:
-            return "unreadable", f"unreadable in the source: {error}"
+            where = "on both sides" if is_alike else "in the source"
+            return "unreadable_alike" if is_alike else "unreadable", f"unreadable {where}: {error}"
+        if is_alike:
+            return None
         try:
             same = self._dest.load(other) == ours
         except (Unreadable, Problem) as error:

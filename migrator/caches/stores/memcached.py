@@ -23,6 +23,8 @@ _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
 # Its clock ticks once a second, not when ours does, and later where the machine is busy.
 _CLOCK_ERROR = 2
 _LONGEST_KEY = 250
+# It reads expiries as 32 bits with a sign.
+_LAST_SECOND = 2**31 - 1
 # What an item needs beside its key and its value, at most.
 _ITEM_OVERHEAD = 64
 
@@ -181,8 +183,11 @@ class MemcachedStore(KeyStore):
         """Return an expiry as the server takes it, 0 for never; None where it has passed."""
         if expires is None:
             return 0
-        seconds = expires // MICROSECONDS
+        seconds = min(expires // MICROSECONDS, _LAST_SECOND)
         return seconds if seconds * MICROSECONDS > now() else None
+
+    def rounded(self, expires: int | None) -> int | None:
+        return None if expires is None else min(super().rounded(expires) or 0, _LAST_SECOND * MICROSECONDS)
 
     def update(self, space: KeySpace, item: Item) -> bool:
         seconds = self._seconds(item.expires)

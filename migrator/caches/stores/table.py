@@ -13,13 +13,11 @@ from django.db import router
 from ..keys import KeySpace
 from ..tables import open_table
 from ..tables.layout import Layout, Row
-from ..tables.reading import EPOCH, MICROSECOND
+from ..tables.reading import EPOCH, MICROSECOND, NEVER
 from .base import WHOLE, Item, KeyStore, Share, Value, now
 
 # As createcachetable makes the column.
 LONGEST_KEY = 255
-# What the backend writes for a key without expiry, to the second.
-NEVER = (dt.datetime.max.replace(tzinfo=dt.UTC, microsecond=0) - EPOCH) // MICROSECOND
 # Anything later than the year 9990 was meant as never, whatever the time zone did to it.
 _ALMOST_NEVER = (dt.datetime(9990, 1, 1, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
 
@@ -94,6 +92,14 @@ class TableStore(KeyStore):
     def _row(self, raw: str, item: Item) -> Row:
         expires = self.rounded(item.expires)
         return Row(raw, item.raw.decode("ascii"), NEVER if expires is None else expires)
+
+    def rounded(self, expires: int | None) -> int | None:
+        return None if expires is None else min(super().rounded(expires) or 0, NEVER)
+
+    def same_expiry(self, one: int | None, other: int | None) -> bool:
+        # What is never to the backend has no time to live, however it was said.
+        never = [moment is None or moment > _ALMOST_NEVER for moment in (one, other)]
+        return never[0] == never[1] if any(never) else super().same_expiry(one, other)
 
     def decode(self, raw: bytes) -> Any:
         return self._unpickle(b64decode(raw))

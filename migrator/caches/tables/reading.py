@@ -17,6 +17,10 @@ from .layout import Layout, Row
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NAIVE_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as drivers give times that are UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
+# The last day that Python and all engines hold, wherever they are. Redis takes later ones.
+LATEST = (dt.datetime(9999, 12, 30, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
+# The last second of all, which stands for never.
+NEVER = (dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
 SECOND = 1_000_000
 
 
@@ -81,10 +85,12 @@ class ReadTable:
 
     def moment(self, microseconds: int) -> Any:
         """Turn microseconds of Unix time into what the column takes."""
-        value = EPOCH + microseconds * MICROSECOND
-        if not settings.USE_TZ:
-            value = timezone.make_naive(value, self._zone)
-        return self.connection.ops.adapt_datetimefield_value(value)
+        value = EPOCH + min(microseconds, NEVER) * MICROSECOND
+        try:
+            local = value if settings.USE_TZ else timezone.make_naive(value, self._zone)
+            return self.connection.ops.adapt_datetimefield_value(local)
+        except OverflowError:  # east of Greenwich that is in the year 10000 already
+            return self.moment(LATEST)
 
     def microseconds(self, moment: Any) -> int:
         """Turn what the column gives into microseconds of Unix time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -44,6 +45,12 @@ class Command(MigratorCommand):
             parser.add_argument(f"--{end}-engine", metavar="ENGINE", help="As for copying.")
             parser.add_argument(f"--{end}-model", metavar="app_label.Model", help="As for copying.")
         parser.add_argument(
+            "--keys-from",
+            type=Path,
+            metavar="FILE",
+            help="Session keys to compare, one on each line, in place of listing them.",
+        )
+        parser.add_argument(
             "--mode",
             choices=("quick", "full"),
             default="quick",
@@ -74,4 +81,4 @@ class Command(MigratorCommand):
 
     def _end(self, name: str, options: dict[str, Any]) -> End:
         kind, alias = options[name]
-        return End(kind, alias, options[f"{name}_engine"], options[f"{name}_model"])
+        return End(kind, alias, options[f"{name}_engine"], options[f"{name}_model"], options["keys_from"])

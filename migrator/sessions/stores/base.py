@@ -204,7 +204,14 @@ class Store:
         """Tell whether two expiries are one, to the precision of the place."""
         return self.rounded(one) == self.rounded(other)
 
+    def uncache(self, keys: Sequence[str]) -> None:
+        """Drop what a cache before the place holds of ``keys``: its engine reads that first."""
+
     # Help for subclasses
+
+    def count_given(self) -> int:
+        """Count the sessions of ``--keys-from`` that are there."""
+        return sum(len(self.present(page)) for page in self.given_keys(10_000, WHOLE))
 
     def given_keys(self, size: int, share: Share) -> Iterator[list[str]]:
         """Read the keys of ``--keys-from``, one on each line."""

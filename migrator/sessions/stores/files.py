@@ -15,6 +15,7 @@ from django.core.exceptions import SuspiciousOperation
 
 from ...caches.keys import SESSION_KEY
 from ...caches.stores.base import WHOLE, Share, now
+from ...caches.tables.reading import LATEST
 from ...errors import Refused
 from ..codec import Data, Unreadable, same_text
 from ..expiry import from_data
@@ -47,7 +48,7 @@ class FileStore(Store):
         return frozenset({f"{self._directory.resolve()}/{self._prefix}"})
 
     def count(self) -> int | None:
-        return sum(len(page) for page in self.keys(10_000))
+        return self.count_given() if self._keys_from else sum(len(page) for page in self.keys(10_000))
 
     def refusal(self) -> str | None:
         return None if os.access(self._directory, os.W_OK) else "it cannot be written"
@@ -141,7 +142,7 @@ class FileStore(Store):
 
     def _stamp(self, path: str, session: Session) -> None:
         """Give a file the time from which the engine counts the session's age."""
-        expires = session.expires or 0
+        expires = min(session.expires or 0, LATEST)
         origin = from_data(self.codec.decode(str(session.payload)), self.engine, 0)
         # An absolute expiry in the data holds whatever the file's time is.
         nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
@@ -167,6 +168,9 @@ class FileStore(Store):
                 self._path(key).unlink(missing_ok=True)
                 count += 1
         return count
+
+    def rounded(self, expires: int | None) -> int | None:
+        return None if expires is None else min(expires, LATEST)
 
     def _is_as_seen(self, seen: Session) -> bool:
         current = self._read(seen.key)

@@ -111,7 +111,8 @@ def own_values(engine: Any) -> OwnValues | None:
     except Exception as error:
         raise Refused(
             f"{_name(engine)} has a load() and a save() of its own, and they do not keep a session as one value of its "
-            f"_cache under cache_key_prefix and the key ({type(error).__name__})."
+            f"_cache under cache_key_prefix and the key ({type(error).__name__}). Between two caches copy_cache "
+            "moves what it keeps as it is."
         ) from error
     if not is_read_back:
         raise Refused(f"{_name(engine)} does not read back by load() what its save() keeps.")

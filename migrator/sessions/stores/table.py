@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
-from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError, models, router
+from django.db import DatabaseError, IntegrityError, router
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
 from ...caches.tables.base import KeyedTable
-from ...caches.tables.layout import Convert, Row
+from ...caches.tables.layout import Row
+from ...caches.tables.reading import LATEST
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
 from ..records import Session
 from .base import Store
 from .filling import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
+from .misfits import misfit
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -37,6 +38,7 @@ _IN_DATA = {"ip": "_qsessions_ip", "user_agent": "_qsessions_user_agent"}
 SECOND = 1_000_000
 Roles = frozenset[str]
 _NONE: Roles = frozenset()
+BEYOND = "sessions that end after the year 9999; they end with it"
 NO_USER = "sessions whose user is not in the destination; their user was left empty"
 SHORTENED = "user agents shortened to what the column holds"
 
@@ -106,7 +108,7 @@ class TableStore(Store):
         return self._shadow.blind_spot() if self._shadow else None
 
     def count(self) -> int | None:
-        return self._table.count()
+        return self.count_given() if self._keys_from else self._table.count()
 
     def notes(self) -> list[str]:
         return self._shadow.notes() if self._shadow else []
@@ -144,6 +146,8 @@ class TableStore(Store):
 
     def add(self, sessions: Sequence[Session]) -> set[str]:
         moment = now()
+        if beyond := sum((session.expires or 0) > LATEST for session in sessions):
+            self.losses[BEYOND] += beyond
         live = [session for session in sessions if session.expires is not None and session.expires > moment]
         if not live:
             return set()
@@ -207,6 +211,9 @@ class TableStore(Store):
     def discard(self, sessions: Sequence[Session]) -> set[str]:
         return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
 
+    def uncache(self, keys: Sequence[str]) -> None:
+        self._without_shadow(set(keys))
+
     def discard_expired(self, size: int) -> int:
         return len(self._without_shadow(self._table.delete_expired(size)))
 
@@ -222,7 +229,10 @@ class TableStore(Store):
             known = session.more or {}
             columns = [column for column in self._columns if column.role not in left_out]
             more = tuple(self._cell(column, known.get(column.role)) for column in columns)
-        return Row(session.key, str(session.payload), session.expires or 0, more)
+        return Row(session.key, str(session.payload), min(session.expires or 0, LATEST), more)
+
+    def rounded(self, expires: int | None) -> int | None:
+        return None if expires is None else min(expires, LATEST)
 
     def _cell(self, column: ModelColumn, value: Any) -> Any:
         longest = column.max_length if column.role == "user_agent" else None
@@ -319,24 +329,9 @@ class TableStore(Store):
         for column, spelled in zip(self._columns, self._table.layout.more, strict=True):
             if column.role in left_out:
                 continue
-            if misfit := self._misfit(column, known.get(column.role), spelled.dump):
-                return misfit
+            if problem := misfit(column, known.get(column.role), spelled.dump, self._table):
+                return problem
         return None
-
-    def _misfit(self, column: ModelColumn, value: Any, dump: Convert | None) -> str | None:
-        """Say why a column cannot hold a value, without telling the value."""
-        name, field = column.column.name, column.field
-        if isinstance(field, models.GenericIPAddressField) and value and not self._table.takes_address(str(value)):
-            return f"its {name} is no address"
-        is_limited = isinstance(field, models.CharField) and column.role != "user_agent"
-        limit = column.max_length if is_limited and self._table.limits_lengths else None
-        if limit and len(str(value or "")) > limit:
-            return f"its {name} is longer than the column holds ({limit} characters)"
-        try:
-            cell = dump(value) if dump and value is not None else value
-        except (TypeError, ValueError, OverflowError, ValidationError) as error:
-            return f"its {name} is nothing that the column holds ({type(error).__name__})"
-        return f"its {name} is empty, and the column takes no NULL" if cell is None and not column.takes_null else None
 
     def takes_verbatim(self, other: Store) -> bool:
         return other.keeps_text and same_text(self.engine, other.engine)

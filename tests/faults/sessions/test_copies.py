@@ -313,3 +313,33 @@ def wait_until(happened: Callable[[], Any]) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
+
+
+@pytest.mark.postgresql
+@pytest.mark.mysql
+@pytest.mark.memcached
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("moment", [10**15, 2**62], ids=["a year of five digits", "of nine digits"])
+def test_an_expiry_that_no_table_holds_keeps_no_session_back(
+    zone: str, moment: int, ready: Callable[..., None]
+) -> None:
+    aliases = ["sqlite_a", "postgresql_a", "mysql_a"]
+    ready(CACHE, *(Place("db", alias, "db") for alias in aliases))
+    keys = {put(CACHE, {"n": n}) for n in range(3)}
+    endless = new_key()
+    client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
+    client.set(f":1:{redis_key(endless)}", pickle.dumps({"n": 3}), pxat=moment)
+    with override_settings(TIME_ZONE=zone, USE_TZ=zone == "UTC"):
+        for alias in aliases:
+            words = (*TO_ROWS[:4], alias, "--no-input")
+            for _ in range(2):
+                finished = run(*words)
+                assert_ended(finished, 0)
+            assert set(held(Place("db", alias, "db"))) == keys | {endless}
+            assert_ended(run(*VERIFY[:4], f"db:{alias}", "--mode", "full"), 0)
+    for alias in ("memcached", "table"):
+        caches[alias].clear()
+        ends = ("--source", "redis", "--dest", alias, "--no-input")
+        assert_ended(run("copy_sessions_cache_to_cache", *ends), 0)
+        assert caches[alias].get(redis_key(endless)) == {"n": 3}
+        assert_ended(run(*VERIFY[:4], f"cache:{alias}", "--mode", "full"), 0)
