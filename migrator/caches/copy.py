@@ -124,6 +124,11 @@ def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace,
     _check_room(source, dest, ours, theirs, options)
     encoding = _check_encoding(source, dest, ours, options)
     notes = [*source.notes(), *dest.notes()]
+    if not ours.is_stock:
+        notes.append(
+            f"{source.alias!r} has a KEY_FUNCTION of its own: keys that it makes for another tenant do not look like "
+            f"{ours.raw('…')} and are not copied"
+        )
     if options.jobs > _shares(source, options):
         notes.append("one process copies: this source, platform or --limit does not let several share the work")
     return CachePlan(

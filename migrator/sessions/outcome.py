@@ -112,11 +112,15 @@ def _lines(result: CopyResult, code: int) -> list[str]:
     elif code == 0:
         lines.append(f"Every session that {_conditions(result.total)} is in the destination.")
     elif missed := result.total.failures + sum(found.count for found in result.plan.hidden):
-        others = "" if result.evicted else f"; each other one that {_conditions(result.total)} is in the destination"
+        others = (
+            ""
+            if result.evicted or not result.total.read
+            else f"; each other one that {_conditions(result.total)} is in the destination"
+        )
         lines.append(f"{plural(missed, 'session')} could not be moved{others}.")
     if count := result.total.missed:
         lines.append(
-            f"{plural(count, 'session')} ended in the source and changed here since: whoever has the cookie is still "
+            f"{plural(count, 'session')} ended in the source and changed here since: anyone with the cookie is still "
             "logged in. Run the same command with --end-missed to end them, or leave them."
         )
     return lines

@@ -28,8 +28,8 @@ def hidden_in(store: Store) -> tuple[Hidden, ...]:
         found.append(
             Hidden(
                 len(keys),
-                f"{plural(len(keys), 'session')} of {store.label()} left out: not a key{store.pattern_text()}. "
-                "Describe such keys with --key-regex",
+                f"{plural(len(keys), 'session')} left out in {store.label()}: the session key does not match "
+                f"{store.pattern}. Describe such keys with --key-regex",
                 tuple(digest(key) for key in keys[:MAX_PROBLEMS_LISTED]),
             )
         )
@@ -37,7 +37,7 @@ def hidden_in(store: Store) -> tuple[Hidden, ...]:
         found.append(
             Hidden(
                 len(raws),
-                f"{plural(len(raws), 'session')} of cache {store.alias!r} left out: the KEY_FUNCTION does not make "
+                f"{plural(len(raws), 'session')} left out in cache {store.alias!r}: the KEY_FUNCTION does not make "
                 f"keys such as {store.head_of(min(raws))}… here. Run the command once for each tenant or prefix",
                 tuple(digest(raw) for raw in sorted(raws)[:MAX_PROBLEMS_LISTED]),
             )
@@ -58,7 +58,8 @@ def _hidden_sessions(store: Store) -> list[str]:
 def nothing_found(store: Store) -> str:
     """Say which pattern found nothing, and where the site's SESSION_ENGINE keeps its sessions."""
     given = " among the keys that were given" if store.has_given_keys else ""
-    parts = [f"No session was found{given}: {store.label()} holds no key{store.pattern_text()}."]
+    pattern = f" (session keys that match {store.pattern})" if store.pattern else ""
+    parts = [f"No session was found{given} in {store.label()}{pattern}."]
     if isinstance(store, CacheStore) and not store.has_given_keys and (raws := store.under_other_heads()):
         parts.append(
             f"That cache holds {plural(len(raws), 'key')} of this engine under another prefix or version, such as "
@@ -102,4 +103,7 @@ def site_place() -> str:
         return f"in the table {model._meta.db_table} of the database {router.db_for_write(model)!r}{before}"
     if prefix := cache_prefix(engine):
         return f"in the cache {settings.SESSION_CACHE_ALIAS!r} under the prefix {prefix!r}"
-    return "by means of its own, in no cache of CACHES, no table and no files"
+    return (
+        "by means of its own, in no cache of CACHES, no table and no files (as OLD in MIGRATOR['SESSIONS'] it is read "
+        "by its engine)"
+    )

@@ -1,15 +1,18 @@
 """What session keys look like is read from the engine that makes them, and what looks otherwise is remembered."""
 
 import re
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.core.cache import caches
 
 from migrator.sessions.ends import open_end
-from migrator.sessions.engines import engine_class, key_shape, others_beginning_with
+from migrator.sessions.engines import engine_class, engine_model, key_shape, others_beginning_with
 from migrator.sessions.records import CopyOptions, End
 from tests.sessions.engines import uuids
 from tests.sessions.places import CACHE, held, new_key, opened, put
@@ -91,3 +94,14 @@ def test_keys_of_another_engine_are_never_taken_for_those_of_one_that_makes_its_
 
         assert [key for page in store.keys(10) for key in page] == [UUID]
         assert store.hidden == set()
+
+
+def test_an_engine_keeps_the_model_of_the_one_that_it_is_a_subclass_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = types.ModuleType("package_of_sessions")
+    theirs = type("SessionStore", (SessionBase,), {"__module__": package.__name__})
+    package.__dict__.update(Session=UUID, SessionStore=theirs)
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+
+    ours = type("SessionStore", (theirs,), {"__module__": __name__})
+
+    assert engine_model(ours) is UUID

@@ -180,8 +180,9 @@ class Store:
             return problem.count != "foreign"
         return True
 
-    def pattern_text(self) -> str:
-        """Say what keys have to look like to be listed here, after the word key; nothing if any will do."""
+    @property
+    def pattern(self) -> str:
+        """What keys have to look like to be listed here, nothing if any will do."""
         return ""
 
     def takes_verbatim(self, other: Store) -> bool:

@@ -149,8 +149,9 @@ class CacheStore(Store):
             self.hidden.update(key for key in left if not key.startswith(self._others))
         return [key for key in found if not key.startswith(self._others)] if self._may_be_others else found
 
-    def pattern_text(self) -> str:
-        return f" that ends like {self._pattern.pattern}"
+    @property
+    def pattern(self) -> str:
+        return self._pattern.pattern
 
     @property
     def has_own_key_function(self) -> bool:

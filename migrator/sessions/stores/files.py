@@ -53,8 +53,9 @@ class FileStore(Store):
     def refusal(self) -> str | None:
         return None if os.access(self._directory, os.W_OK) else "it cannot be written"
 
-    def pattern_text(self) -> str:
-        return f" that ends like {self._pattern.pattern}"
+    @property
+    def pattern(self) -> str:
+        return self._pattern.pattern
 
     def _path(self, key: str) -> Path:
         return self._directory / f"{self._prefix}{key}"

@@ -162,6 +162,8 @@ class TableStore(Store):
 
     def _by_left_out(self, sessions: Sequence[Session]) -> list[tuple[Roles, list[Session]]]:
         """Part sessions by the columns that are left to the database."""
+        if not self._columns:
+            return [(_NONE, list(sessions))]
         groups: dict[Roles, list[Session]] = {}
         for session in sessions:
             groups.setdefault(self._left_out(session), []).append(session)

@@ -41,7 +41,7 @@ def test_sessions_under_keys_of_another_shape_are_counted_and_listed(ready: Call
     caches["redis"].set(key_of("A" * 32), 7, 600)  # no session, which nobody misses
     for words in ((*TO_ROWS, "--dry-run"), TO_ROWS, VERIFY):
         finished = run(*words, "--format", "json")
-        assert_ended(finished, 4, "1 session of cache 'redis'", "not a key that ends like [a-z0-9]{32}", "--key-regex")
+        assert_ended(finished, 4, "1 session left out in cache 'redis'", "does not match [a-z0-9]{32}", "--key-regex")
         assert [part["digests"] for part in json.loads(finished.out)["hidden"]] == [[digest(UUID)]]
         assert UUID not in finished.out + finished.err
     assert data_of(ROWS) == {good: {"good": True}}
@@ -64,7 +64,7 @@ def test_sessions_of_another_tenant_are_counted(ready: Callable[..., None], monk
         finished = run(*words)
 
     assert_ended(finished, 4, "2 sessions could not be moved")
-    assert "2 sessions of cache 'tenants'" in finished.out
+    assert "2 sessions left out in cache 'tenants'" in finished.out
     assert "Run the command once for each tenant" in finished.out
     assert "keys such as three:site:1:django.contrib.sessions.cache… here" in finished.out
     assert data_of(ROWS) == {keys["one"]: {"tenant": "one"}}
@@ -78,8 +78,8 @@ def test_nothing_found_is_no_success(words: tuple[str, ...], ready: Callable[...
     assert_ended(
         finished,
         3,
-        "No session was found: cache 'redis'",
-        "keys :1:django.contrib.sessions.cache… holds no key that ends like [a-z0-9]{32}.",
+        "No session was found in cache 'redis'",
+        "keys :1:django.contrib.sessions.cache… (session keys that match [a-z0-9]{32}).",
         "SESSION_ENGINE is 'django.contrib.sessions.backends.file', which keeps its sessions in the files of ",
         "(--source-engine file)",
     )
