@@ -20,6 +20,12 @@ def words_of(error: Exception) -> str:
     return name if quotes_rows or quotes_key or not lines else f"{name}: {lines[0]}"
 
 
+def is_outage(error: Exception) -> bool:
+    """Whether an error is one of a server or of the way to it, and not of what was read there."""
+    is_of_client = type(error).__module__.partition(".")[0] in CLIENTS and type(error).__name__ != "CompressorError"
+    return is_of_client or isinstance(error, Error | OSError)
+
+
 @contextmanager
 def telling_of_outages() -> Iterator[None]:
     """Turn the error of a server or of the way to it into :exc:`MigratorError`; mistakes of ours stay what they are."""
@@ -28,8 +34,7 @@ def telling_of_outages() -> Iterator[None]:
     except MigratorError:
         raise
     except Exception as error:
-        is_of_client = type(error).__module__.partition(".")[0] in CLIENTS
-        if not (is_of_client or isinstance(error, Error | OSError)):
+        if not is_outage(error):
             raise
         raise MigratorError(
             f"A server stopped the work ({words_of(error).rstrip('.')}). What was written stays; run the same command "

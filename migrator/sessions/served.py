@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 
 from .codec import Data, Unreadable
@@ -11,12 +12,15 @@ from .stores.base import Store
 from .stores.cache import CacheStore
 from .stores.table import TableStore
 
+# A session that differs may have been saved between the two readings.
+SETTLE_SECONDS = 0.5
+
 
 def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
     """Count the sessions that the cache before a table holds otherwise than its rows, or without a row.
 
     The engine reads the cache first, so that these are what people get. Returns None for an end without such a cache.
-    A session that is saved between the two readings is read once more.
+    What differs is read once more after a moment, as somebody may just have been saving it.
     """
     options = CopyOptions(key_regex=key_regex_of(end), trust_pickle=trust_pickle)
     with closing(open_end(end, options)) as store:
@@ -27,7 +31,10 @@ def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
             suspects += [
                 key for page in store.before.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)
             ]
-        return len(set(_stale(store, store.before, list(dict.fromkeys(suspects))))) if suspects else 0
+        if not suspects:
+            return 0
+        time.sleep(SETTLE_SECONDS)
+        return len(_stale(store, store.before, list(dict.fromkeys(suspects))))
 
 
 def _stale(rows: TableStore, before: CacheStore, keys: list[str]) -> list[str]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
 SECOND = 1_000_000
+# Django's engine takes no other character into the name of a file.
+FILE_KEY = r"[a-z0-9]{8,128}"
 # What a save in progress leaves behind goes on so after the cookie's name.
 _IN_PROGRESS = "_out_"
 

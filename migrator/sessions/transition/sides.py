@@ -21,6 +21,7 @@ from ...caches.stores.base import MICROSECONDS, now
 from ...caches.tables.reading import EPOCH, MICROSECOND
 from ...conf import SessionSide
 from ...errors import MigratorError, Refused
+from ...outages import is_outage
 from ...silence import heard
 from ..codec import Data, Unreadable, checked
 from ..engines import (
@@ -37,7 +38,7 @@ from ..layouts import session_layout
 from ..records import End, Problem, Session
 from ..stores.cache import CacheStore
 from ..stores.engine import EngineStore
-from ..stores.files import FileStore
+from ..stores.files import FILE_KEY, FileStore
 from ..stores.own_values import check_text, own_values
 from ..stores.table import TableStore
 from .bindings import tied_engine
@@ -163,7 +164,7 @@ class Side:
 
     def _open_without_rows(self) -> Store:
         if self._keeps_files:
-            return FileStore(engine=self.engine())
+            return FileStore(engine=self.engine(), key_regex=FILE_KEY)
         return self._open_cache() or EngineStore(engine=self.engine())
 
     def _open_cache(self) -> CacheStore | None:
@@ -195,8 +196,7 @@ class Side:
         Raises :exc:`Problem` or :exc:`Unreadable` where something is there that is no session to the engine.
         """
         if self.keeps_rows:
-            data: Data = engine.load()
-            return None if engine.session_key is None else data
+            return self._engine_loads(engine)
         if self._keeps_files:  # whose load() begins a session in place of one that has expired
             session = self.fetch(engine.session_key)
             return None if session is None else self.data_of(session)
@@ -205,19 +205,18 @@ class Side:
         return self._read_cache(engine)
 
     def _engine_loads(self, engine: Any) -> Data | None:
-        data: Data = engine.load()
-        return None if engine.session_key is None else data
+        data = engine.load()
+        return None if engine.session_key is None else checked(data)
 
     def _read_cache(self, engine: Any) -> Data | None:
         """Read a value as the engine would. Its load() holds a cache that fails for one without the session."""
         key: str = engine.session_key
         try:
             value = engine._cache.get(engine.cache_key_prefix + key)
-        except Exception:
-            session = self.fetch(key)
-            if session is None:
-                raise
-            self.store.load(session)  # which raises Problem or Unreadable if it is the value that fails
+        except Exception as error:
+            session = None if is_outage(error) else self.fetch(key)
+            if session is not None:
+                self.store.load(session)  # which raises Problem or Unreadable if it is the value that fails
             raise
         if value is None:
             return None

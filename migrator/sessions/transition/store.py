@@ -12,13 +12,14 @@ from django.utils.crypto import get_random_string
 
 from ...phases import Phase
 from ..codec import Data, Unreadable
+from ..engines import ANY_KEY
 from ..records import Problem, Session
 from .configuration import Transition, transition
 from .postponing import after_transactions
 from .sides import Side
 
 # Cookies hold what browsers send. Nothing else than this is ever asked for: no store has it.
-_POSSIBLE = re.compile(r"[!-~]{8,128}")
+_POSSIBLE = re.compile(ANY_KEY)
 _ATTEMPTS_AT_A_KEY = 1000
 _ATTEMPTS_AT_AN_END = 5
 

@@ -21,7 +21,17 @@ from migrator.sessions.transition.configuration import transition
 from tests.sessions.engines import elsewhere, sealed, stamped, uuids
 from tests.sessions.places import new_key
 from tests.sessions.transition.conftest import Counts
-from tests.sessions.transition.pairs import REDIS, REDIS_OTHER, SQLITE, Named, Site, param, site_of
+from tests.sessions.transition.pairs import (
+    CACHED_SQLITE,
+    REDIS,
+    REDIS_OTHER,
+    SQLITE,
+    SQLITE_B,
+    Named,
+    Site,
+    param,
+    site_of,
+)
 
 OLD, DUAL_OLD, DUAL_NEW, NEW = Phase
 ENGINES = "tests.sessions.engines"
@@ -138,6 +148,34 @@ def test_a_value_that_the_caches_serializer_cannot_read_is_no_session(fresh: Cal
 
         assert site.session(key, DUAL_OLD).get("cart") is None
         assert site.session(key, DUAL_NEW).get("cart") is None
+
+
+@pytest.mark.redis
+def test_a_value_before_the_rows_that_is_no_session_is_none(fresh: Callable[..., None], counts: Counts) -> None:
+    with site_of(CACHED_SQLITE, SQLITE_B, fresh=fresh) as site:
+        key = new_key()
+        caches["redis_other"].set(f"django.contrib.sessions.cached_db{key}", "no session", 60)
+
+        assert site.session(key, DUAL_OLD).get("cart") is None
+        assert counts["unreadable"] == 1
+
+
+class ShortKeys(files.SessionStore):
+    def _get_new_session_key(self) -> str:
+        return f"{len(list(Path(self.storage_path).iterdir())):012d}"
+
+
+def test_files_with_keys_of_the_engines_own_making_are_a_side(
+    fresh: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uuids, "SessionStore", ShortKeys)
+    with site_of(Named("short", {"ENGINE": f"{ENGINES}.uuids"}), SQLITE, fresh=fresh) as site:
+        session = site.session(phase=OLD)
+        session["cart"] = 1
+        session.save()
+        assert len(str(session.session_key)) == 12
+        assert site.session(session.session_key, DUAL_NEW)["cart"] == 1
+        assert site.both(str(session.session_key)) == ({"cart": 1}, {"cart": 1})
 
 
 @pytest.mark.redis
