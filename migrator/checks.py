@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-from django.db import connections
+from django.db import connections, router
 
 from .conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, unknown_names
 
@@ -95,3 +95,19 @@ def _check_seconds(given: dict[str, Any]) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def atomic_databases_without_models() -> set[str]:
+    """Return the databases with ATOMIC_REQUESTS that no installed model but those of sessions is written to.
+
+    Django begins a transaction in each of them before every view, so that no request is answered while one is down.
+    """
+    atomic = {alias for alias in connections if connections.settings[alias].get("ATOMIC_REQUESTS")}
+    if not atomic:
+        return set()
+    others = (model for model in apps.get_models() if not _is_of_sessions(model))
+    return atomic - {router.db_for_write(model) for model in others}
+
+
+def _is_of_sessions(model: Any) -> bool:
+    return {"session_key", "session_data", "expire_date"} <= {field.name for field in model._meta.concrete_fields}

@@ -8,9 +8,12 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.cache import caches
+from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import router
 from django.utils.module_loading import import_string
 
+from ..checks import atomic_databases_without_models
 from .transition import TransitionCache, configuration
 from .transition.readers import READERS, dotted_names
 from .transition.sides import is_one_place
@@ -73,8 +76,25 @@ def _warnings(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
     return [
         Warning(f"CACHES[{alias!r}]['{side}'] {found}", hint=hint, id=doubt)
         for side in ("OLD", "NEW")
-        for doubt, found, hint in _doubts(side, configuration.side_setting(entry, side))
+        for doubt, found, hint in (
+            *_doubts(side, configuration.side_setting(entry, side)),
+            *_needed_by_requests(entry, side),
+        )
     ]
+
+
+def _needed_by_requests(entry: Mapping[str, Any], side: str) -> Iterator[tuple[str, str, str]]:
+    """Doubt a cache in a table whose database every request needs, whichever side decides."""
+    if not issubclass(import_string(configuration.side_setting(entry, side)["BACKEND"]), BaseDatabaseCache):
+        return
+    cache: Any = configuration.open_side(entry, side)
+    database = router.db_for_write(cache.cache_model_class)
+    if database in atomic_databases_without_models():
+        yield (
+            "migrator.W024",
+            f"is in the database {database!r}, which has ATOMIC_REQUESTS and no models.",
+            "Take it out there: every request begins a transaction in it, so that none is answered while it is down.",
+        )
 
 
 def _doubts(side: str, setting: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.db import BaseDatabaseCache
@@ -16,6 +16,7 @@ from django.db import connections, router
 from .. import conf
 from ..caches.keys import key_space
 from ..caches.stores import REFUSALS, STORES
+from ..checks import atomic_databases_without_models
 from ..errors import MigratorError, Refused
 from ..phases import Phase, percentage_reader, phase_reader
 from ..silence import is_silent
@@ -210,11 +211,9 @@ def _check_times(setting: conf.Sessions) -> Iterator[CheckMessage]:
 
 def _check_transactions(setting: conf.Sessions) -> Iterator[CheckMessage]:
     """Check that no request needs a database that only sessions are in: Django begins a transaction there."""
-    atomic = {alias for alias in connections if connections.settings[alias].get("ATOMIC_REQUESTS")}
-    if not atomic:
-        return
+    atomic = atomic_databases_without_models()
     for name, side in (("OLD", setting.OLD), ("NEW", setting.NEW)):
-        for alias in sorted(_databases(side) & atomic - _databases_of_others()):
+        for alias in sorted(_databases(side) & atomic):
             yield Warning(
                 f"The database {alias!r} of {name} has ATOMIC_REQUESTS, and no other model is kept there.",
                 hint="Take it out there: every request begins a transaction in it, so that none is answered while it "
@@ -236,12 +235,3 @@ def _databases(side: conf.SessionSide) -> set[str]:
     if isinstance(cache, BaseDatabaseCache):
         found.add(router.db_for_write(cache.cache_model_class))
     return found
-
-
-def _databases_of_others() -> set[str]:
-    """Return the databases that models other than those of sessions are written to."""
-    return {
-        router.db_for_write(model)
-        for model in apps.get_models()
-        if not {"session_key", "session_data", "expire_date"} <= {field.name for field in model._meta.concrete_fields}
-    }

@@ -36,8 +36,11 @@ class Fault:
         return f"{self.found} {self.hint}"
 
 
-def faults(name: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
-    """Find the mistakes in the entry ``name`` of CACHES, without asking any server."""
+def faults(name: str, entry: Mapping[str, Any], *, reads_phase: bool = True) -> Iterator[Fault]:
+    """Find the mistakes in the entry ``name`` of CACHES, without asking any server.
+
+    Without ``reads_phase`` a dotted path of PHASE is not followed: where it leads may fail for a while.
+    """
     place = f"CACHES[{name!r}]"
     if entry.get("LOCATION"):
         yield Fault(
@@ -52,7 +55,7 @@ def faults(name: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
             f"Write one of {', '.join(KEYS)}, or leave it out.",
         )
     yield from _option_faults(place, entry.get("OPTIONS"))
-    yield from _phase_faults(place, entry)
+    yield from _phase_faults(place, entry, reads_phase=reads_phase)
     wrong = False
     for side in ("OLD", "NEW"):
         for fault in _side_faults(place, side, entry):
@@ -77,12 +80,16 @@ def _option_faults(place: str, options: object) -> Iterator[Fault]:
             yield Fault("migrator.E025", f"{place}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
 
 
-def _phase_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
+def _phase_faults(place: str, entry: Mapping[str, Any], *, reads_phase: bool) -> Iterator[Fault]:
     if "PHASE" not in entry:
         yield Fault("migrator.E026", f"{place} has no PHASE.", "Begin with 'PHASE': 'old'.")
-    elif not callable(entry["PHASE"]):  # which may ask a server, and is for those who asked for it
+        return
+    phase = entry["PHASE"]
+    is_path = isinstance(phase, str) and "." in phase
+    # A callable may ask a server, and is for those who asked for it.
+    if not callable(phase) and (reads_phase or not is_path):
         try:
-            phase_reader(entry["PHASE"], name=f"{place}['PHASE']")()
+            phase_reader(phase, name=f"{place}['PHASE']")()
         except ImproperlyConfigured as error:
             yield Fault(
                 "migrator.E026", str(error), "Write a phase, a callable that returns one, or the dotted path of either."
@@ -201,5 +208,5 @@ def name_of(entry: Mapping[str, Any]) -> str:
 
 def check(name: str, entry: Mapping[str, Any]) -> None:
     """Raise :exc:`ImproperlyConfigured` for the first mistake."""
-    for fault in faults(name, entry):
+    for fault in faults(name, entry, reads_phase=False):
         raise ImproperlyConfigured(str(fault))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test import override_settings
 
+from migrator.caches.checks import check_transitions
 from migrator.caches.copy import copy_cache
 from migrator.caches.transition.marks import FENCE
 from tests.caches.transition.conftest import Make
@@ -56,18 +59,37 @@ def test_a_fence_that_a_copy_back_left_in_old_is_removed(make: Make, caplog: pyt
     assert cache.add("lock", "another's", 600) is False
 
 
+def flag() -> Any:
+    """Answer as the store of flags of a site does."""
+    if isinstance(Flag.answer, Exception):
+        raise Flag.answer
+    return Flag.answer
+
+
+class Flag:
+    answer: Any = "dual_old"
+
+
 @pytest.mark.redis
-def test_a_flag_that_fails_leaves_the_cache_in_its_phase(make: Make) -> None:
-    answers: list[Any] = ["dual_old", RuntimeError("the store of flags is down"), "dualnew", None]
-
-    def flag() -> Any:
-        answer = answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    cache = make(PHASE=flag)
+@pytest.mark.parametrize("phase", [flag, f"{__name__}.flag"], ids=["callable", "path"])
+def test_a_flag_that_fails_leaves_the_cache_in_its_phase(
+    phase: Any, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make(PHASE=phase)
     cache.set("key", 1, 600)
-    while len(answers) > 1:
-        answers.pop(0)
+    for answer in (RuntimeError("the store of flags is down"), "dualnew", None):
+        monkeypatch.setattr(Flag, "answer", answer)
         assert (cache.get("key"), cache.phase) == (1, "dual_old")
+        with ThreadPoolExecutor(1) as others:  # which have caches of their own
+            assert others.submit(lambda: caches["default"].get("key")).result() == 1
+
+
+def test_a_transaction_of_every_request_in_the_database_of_a_cache_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down, it would answer no request, whichever side decides."""
+    table = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache_rows"}
+    entry = {"BACKEND": BACKEND, "OLD": OLD, "NEW": table, "PHASE": "dual_old"}
+    routers = ["tests.sessions.engines.routers.CacheTables"]
+    with override_settings(CACHES={"default": entry}, DATABASE_ROUTERS=routers):
+        assert check_transitions(None) == []
+        monkeypatch.setitem(connections.settings["sqlite_b"], "ATOMIC_REQUESTS", True)
+        assert [message.id for message in check_transitions(None)] == ["migrator.W024"]
