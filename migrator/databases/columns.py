@@ -13,7 +13,7 @@ import decimal
 import enum
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -334,9 +334,3 @@ def guard(limit: Limit) -> Convert:
         return value
 
     return check
-
-
-def names(table: Table, columns: Sequence[str]) -> str:
-    """Give the attribute names of columns, for messages."""
-    by_name = {column.name: column.attname for column in table.columns}
-    return ", ".join(by_name.get(column, column) for column in columns)
