@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..terminal import visible
+
+
+class Cause(enum.Enum):
+    """Why a row cannot be stored, which decides what follows from that for others."""
+
+    VALUE = "value"  # the row by itself
+    REPEATED = "repeated"  # another row before it has the same unique value
+    ORPHAN = "orphan"  # what it points at is missing
+    TAKEN = "taken"  # the destination has a row with its primary key, at which others can point
+
+
+@dataclass(frozen=True)
+class FoundRows:
+    """The rows of one table that a finding is about.
+
+    ``keys`` reads their primary keys from the source's engine, in its own values. Of repeated rows each is followed
+    by the key of the row which is the first of those that have the value.
+    """
+
+    table: str
+    cause: Cause
+    keys: Callable[[Any], Iterable[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -19,6 +44,7 @@ class Finding:
     advice: str
     stops: bool = True
     is_about_rows: bool = False
+    rows: FoundRows | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return visible(f"{self.subject}: {self.text.rstrip('.')}. {self.advice}".strip())

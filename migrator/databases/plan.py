@@ -88,6 +88,9 @@ class Plan:
     dest_schemas: Mapping[str, str] = field(default_factory=dict)
     # The migrations that this very command has applied to the destination before.
     migrated: int = 0
+    # Where rows are skipped, how many of each table will be, as far as the findings say which, and if all of them do.
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    knows_rejected: bool = True
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:

@@ -10,12 +10,14 @@ from django.apps import apps
 from ..errors import Refused
 from .awaited import announcement, awaited_names, awaited_tables, with_makers
 from .chunks import Restriction
+from .closure import work_out_rejection
 from .ends import Ends
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .made import NOT_MIGRATED, NOTHING_MADE, Made, Migrated
+from .parents import check_added, check_parents
 from .plan import AwaitedTable, Plan, TablePlan, stored_tables, table_plans
-from .references import Dangling, existing_keys, find_dangling, label_of, missing_parents, outside_references
+from .references import Dangling, find_dangling, orphan_rows, outside_references
 from .refused import ask_about_constraints
 from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
 from .selection import Selection
@@ -91,10 +93,14 @@ def make_plan(
         if updates:
             findings += _check_updates(ends, tables)
         if adds_rows and not is_resumed:
-            findings += _check_added(ends, tables, mappings)
+            findings += check_added(ends, tables, mappings)
         elif not is_resumed:
             fate = "rewritten" if updates else "emptied"
             findings += _check_whole(ends, tables, awaited, mappings, contents.dangling, fate)
+    rejection = None
+    if skips_rows and not is_resumed and all(finding.is_about_rows for finding in findings if finding.stops):
+        causes = [finding for finding in findings if finding.stops]
+        rejection = work_out_rejection(ends.source, ends.dest, tables, causes, adds_rows=adds_rows)
     taken_off = (
         ()
         if adds_rows or updates
@@ -131,6 +137,8 @@ def make_plan(
         triggers.firing,
         *sights.schemas(selection.tables),
         migrated.applied,
+        rejection.rows if rejection else {},
+        rejection is None or rejection.is_complete,
     )
 
 
@@ -250,6 +258,7 @@ def _check_whole(
             str(orphans),
             "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
             is_about_rows=True,
+            rows=orphan_rows(orphans),
         )
     if unowned := ends.dest.catalogue.tables_of_others([table.table.name for table in tables]):
         yield Finding(
@@ -257,7 +266,7 @@ def _check_whole(
             f"this user does not own {shortened(unowned)}, so foreign keys there cannot be taken off and put back",
             "Connect as the role that owns the tables, or make this one a member of it.",
         )
-    yield from _check_parents(ends, tables, mappings, {waiting.table.name for waiting in awaited})
+    yield from check_parents(ends, tables, mappings, {waiting.table.name for waiting in awaited})
     emptied = [table.table for table in every if table.dest_rows]
     for outside in outside_references(ends.dest, emptied) if emptied else ():
         yield Finding(
@@ -282,37 +291,6 @@ def _check_updates(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
             f"foreign keys there change or delete rows by themselves when their parents go: {shortened(cascading)}",
             "A parent that is rewritten would take its children along. Move these tables by a run without --update.",
         )
-
-
-def _check_parents(
-    ends: Ends, tables: list[TablePlan], mappings: Mappings, awaited: Collection[str] = ()
-) -> Iterator[Finding]:
-    """Check that what rows point at is either part of the run, as ``awaited`` tables are, or in the destination."""
-    selected: dict[str, Restriction | None] = dict.fromkeys(awaited)
-    selected |= {table.table.name: table.route.restriction for table in tables}
-    for table in tables:
-        for absent in missing_parents(ends.source, ends.dest, table.table, table.route.restriction, selected, mappings):
-            yield Finding(
-                table.table.label,
-                f"{absent}; that is neither part of this run nor in {ends.dest.alias!r}",
-                f"Copy the rows of {label_of(absent.reference.target_table)} too.",
-                is_about_rows=True,
-            )
-
-
-def _check_added(ends: Ends, tables: list[TablePlan], mappings: Mappings) -> Iterator[Finding]:
-    """Check a move that adds rows to those that the destination has."""
-    yield from _check_parents(ends, tables, mappings)
-    for table in tables:
-        count, examples = existing_keys(ends.source, ends.dest, table.table, table.route.restriction)
-        if count:
-            yield Finding(
-                table.table.label,
-                f"{count:,} of the chosen rows have a primary key that the destination already has "
-                f"(for example {', '.join(examples)})",
-                "Choose rows that are not there yet, or delete them there.",
-                is_about_rows=True,
-            )
 
 
 def refuse(plan: Plan) -> None:

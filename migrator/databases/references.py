@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,9 @@ from django.apps import apps
 from ..report import plural
 from .chunks import Restriction, key_text, order
 from .engines.base.engine import Engine
+from .engines.base.session import Row
+from .engines.base.values import Convert
+from .findings import Cause, FoundRows
 from .identity import Mappings
 from .tables import Reference, Table, converting_field, table_of
 from .twins import Twins
@@ -32,6 +35,8 @@ class Dangling:
     rows: int
     keys: tuple[str, ...]
     has_other_case: bool = False
+    # The values that lead nowhere, where they are known and the rest of the rows' parents are not.
+    values: tuple[Any, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
@@ -135,13 +140,16 @@ def missing_parents(
     restriction: Restriction | None,
     selected: Mapping[str, Restriction | None],
     mappings: Mappings,
+    *,
+    trusts_whole: bool,
 ) -> list[Dangling]:
     """Find chosen rows whose parents are neither chosen nor in the destination.
 
-    ``mappings`` tells of parents that the destination has under other ids.
+    ``mappings`` tells of parents that the destination has under other ids; ``trusts_whole``: no row points nowhere
+    within the source, as far as tables are chosen whole.
     """
     found = []
-    whole = {name for name, chosen in selected.items() if chosen is None}
+    whole = {name for name, chosen in selected.items() if chosen is None and trusts_whole}
     for reference in constrained(table):
         if reference.target_table in whole:
             continue
@@ -149,10 +157,10 @@ def missing_parents(
         if reference.target_table in mappings:
             absent = [value for value in wanted if value not in mappings[reference.target_table]]
         else:
-            absent = list(_absent(source, dest, table, reference, wanted))
+            absent = list(absent_in(dest, source, table, reference, wanted))
         if absent:
             rows, keys = _pointing_at(source, table, reference, restriction, absent)
-            found.append(Dangling(table, reference, rows, keys))
+            found.append(Dangling(table, reference, rows, keys, values=tuple(absent)))
     return found
 
 
@@ -170,19 +178,20 @@ def _wanted(
     if restriction:
         parts.append(restriction.sql)
         params += restriction.params
-    if parent_restriction := selected.get(reference.target_table):
-        parts.append(
-            f"{column} NOT IN (SELECT {source.quote(reference.target_column)} "
-            f"FROM {source.quote(reference.target_table)} WHERE {parent_restriction.sql})"
-        )
-        params += parent_restriction.params
+    if reference.target_table in selected:
+        target, parent_restriction = source.quote(reference.target_column), selected[reference.target_table]
+        chosen = f"{target} IS NOT NULL"
+        if parent_restriction:
+            chosen += f" AND ({parent_restriction.sql})"
+            params += parent_restriction.params
+        parts.append(f"{column} NOT IN (SELECT {target} FROM {source.quote(reference.target_table)} WHERE {chosen})")
     where = " AND ".join(f"({part})" for part in parts)
     sql = f"SELECT DISTINCT {column} FROM {source.quote(table.name)} WHERE {where}"
     for batch in source.stream(sql, params):
         yield from (row[0] for row in batch)
 
 
-def _absent(source: Engine, dest: Engine, table: Table, reference: Reference, values: Iterator[Any]) -> Iterator[Any]:
+def absent_in(dest: Engine, source: Engine, table: Table, reference: Reference, values: Iterator[Any]) -> Iterator[Any]:
     """Give the values that no row of the destination answers to."""
     field = converting_field(table.column(reference.column).field)
     stored = dest.catalogue.stored_columns(reference.target_table)
@@ -219,34 +228,112 @@ def _pointing_at(
     source: Engine, table: Table, reference: Reference, restriction: Restriction | None, values: list[Any]
 ) -> tuple[int, tuple[str, ...]]:
     """Count the chosen rows that point at these values, and name a few of them."""
-    values = values[:LOOKUP]
-    marks = ", ".join(["%s"] * len(values))
-    where = f"{source.quote(reference.column)} IN ({marks})"
-    params = list(values)
-    if restriction:
-        where += f" AND {restriction.sql}"
-        params += restriction.params
-    rows = source.count(table.name, where, params)
-    names = ", ".join(source.quote(name) for name in table.key)
-    sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
-    return rows, tuple(key_text(table, row) for row in source.fetch_all(sql, params))
+    names = ", ".join(source.quote(name) for name in table.key) or "1"
+    count = 0
+    keys: list[Row] = []
+    for page in _pages(iter(values)):
+        where, params = pointing_at(source, reference, restriction, page)
+        count += source.count(table.name, where, params)
+        if len(keys) < EXAMPLES:
+            sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)}"
+            keys += source.fetch_all(f"{sql} LIMIT {EXAMPLES}", params)
+    return count, tuple(key_text(table, row) for row in keys[:EXAMPLES] if table.key)
+
+
+def pointing_at(
+    source: Engine, reference: Reference, restriction: Restriction | None, values: Sequence[Any]
+) -> tuple[str, list[Any]]:
+    """Build the condition for chosen rows that point at one of these values, and its parameters."""
+    where = f"{source.quote(reference.column)} IN ({', '.join(['%s'] * len(values))})"
+    if restriction is None:
+        return where, [*values]
+    return f"{where} AND ({restriction.sql})", [*values, *restriction.params]
+
+
+def children_of(
+    source: Engine, table: Table, reference: Reference, restriction: Restriction | None, values: Iterable[Any]
+) -> Iterator[Row]:
+    """Read the primary keys of chosen rows that point at one of these values."""
+    names = ", ".join(source.quote(name) for name in table.key) or "1"
+    for page in _pages(iter(values)):
+        where, params = pointing_at(source, reference, restriction, page)
+        yield from source.fetch_all(f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}", params)
+
+
+def orphan_rows(dangling: Dangling, restriction: Restriction | None = None) -> FoundRows:
+    """Say how the rows are read whose reference leads nowhere; of chosen rows, those that ``restriction`` chooses."""
+    table, reference = dangling.table, dangling.reference
+
+    def keys(source: Engine) -> Iterator[Row]:
+        if dangling.values:
+            return children_of(source, table, reference, restriction, dangling.values)
+        return _orphans(source, table, reference, exactly=dangling.has_other_case)
+
+    return FoundRows(table.name, Cause.ORPHAN, keys)
+
+
+def taken_rows(dest: Engine, table: Table, restriction: Restriction | None) -> FoundRows:
+    """Say how the chosen rows are read whose primary key the destination has already."""
+    return FoundRows(table.name, Cause.TAKEN, lambda source: taken_keys(source, dest, table, restriction))
+
+
+def field_name(table: Table, reference: Reference) -> str:
+    """Return the name of the field that a reference belongs to, as lookups have it."""
+    fields = table.model._meta.local_concrete_fields
+    return next((field.name for field in fields if field.column == reference.column), reference.column)
+
+
+def _orphans(source: Engine, table: Table, reference: Reference, *, exactly: bool) -> Iterator[Row]:
+    """Read the primary keys of the rows that a reference leaves dangling."""
+    names = ", ".join(f"child.{source.quote(name)}" for name in table.key) or "1"
+    for batch in source.stream(source.orphan_query(table.name, reference, names, exactly=exactly), ()):
+        yield from batch
 
 
 def existing_keys(
     source: Engine, dest: Engine, table: Table, restriction: Restriction | None
 ) -> tuple[int, tuple[str, ...]]:
     """Count the chosen rows whose primary key the destination has already, and name a few."""
-    if not table.key or dest.is_empty(table.name):
-        return 0, ()
-    names = ", ".join(source.quote(name) for name in table.key)
-    where, params = (f" WHERE {restriction.sql}", restriction.params) if restriction else ("", ())
-    columns = [table.column(name) for name in table.key]
-    source_stored, dest_stored = source.catalogue.stored_columns(table.name), dest.catalogue.stored_columns(table.name)
-    loads = [source.values.loader(column, source_stored[column.name]) for column in columns]
-    dumps = [dest.values.dumper(column, dest_stored[column.name]) for column in columns]
     count = 0
     examples: list[str] = []
+    for _, found in _looked_up(source, dest, table, restriction):
+        count += len(found)
+        examples += [key_text(table, row) for row in found[: EXAMPLES - len(examples)]]
+    return count, tuple(examples)
+
+
+def taken_keys(source: Engine, dest: Engine, table: Table, restriction: Restriction | None) -> Iterator[Row]:
+    """Read the primary keys of the chosen rows that the destination has already, in the source's own values."""
+    loads = _loads(source, table), _loads(dest, table)
+    for page, found in _looked_up(source, dest, table, restriction):
+        there = {_folded(loads[1], row) for row in found}
+        yield from (row for row in page if _folded(loads[0], row) in there)
+
+
+def _loads(engine: Engine, table: Table) -> list[Convert | None]:
+    stored = engine.catalogue.stored_columns(table.name)
+    return [engine.values.loader(table.column(name), stored[name]) for name in table.key]
+
+
+def _folded(loads: Sequence[Convert | None], row: Row) -> Row:
+    """Turn a key into values that are equal in both databases, whichever of them ignores the case of texts."""
+    values = (load(value) if load else value for load, value in zip(loads, row, strict=True))
+    return tuple(value.casefold().rstrip(" ") if isinstance(value, str) else value for value in values)
+
+
+def _looked_up(
+    source: Engine, dest: Engine, table: Table, restriction: Restriction | None
+) -> Iterator[tuple[list[Row], list[Row]]]:
+    """Give the keys of chosen rows in pages, each with those among them that the destination has, as it has them."""
+    if not table.key or dest.is_empty(table.name):
+        return
+    names = ", ".join(source.quote(name) for name in table.key)
+    where, params = (f" WHERE {restriction.sql}", restriction.params) if restriction else ("", ())
+    dest_stored = dest.catalogue.stored_columns(table.name)
+    loads = _loads(source, table)
+    dumps = [dest.values.dumper(table.column(name), dest_stored[name]) for name in table.key]
     test = " AND ".join(f"{dest.quote(name)} = %s" for name in table.key)
+    dest_names = ", ".join(dest.quote(name) for name in table.key)
     rows = (
         row
         for batch in source.stream(f"SELECT {names} FROM {source.quote(table.name)}{where}", params)
@@ -258,8 +345,4 @@ def existing_keys(
             neutral = [load(value) if load else value for load, value in zip(loads, row, strict=True)]
             wanted += [dump(value) if dump else value for dump, value in zip(dumps, neutral, strict=True)]
         sql = " OR ".join([f"({test})"] * len(page))
-        dest_names = ", ".join(dest.quote(name) for name in table.key)
-        found = dest.fetch_all(f"SELECT {dest_names} FROM {dest.quote(table.name)} WHERE {sql}", wanted)
-        count += len(found)
-        examples += [key_text(table, row) for row in found[: EXAMPLES - len(examples)]]
-    return count, tuple(examples)
+        yield page, dest.fetch_all(f"SELECT {dest_names} FROM {dest.quote(table.name)} WHERE {sql}", wanted)

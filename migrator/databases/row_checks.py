@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
 from django.db import DatabaseError
 from django.db.models import CheckConstraint
@@ -14,7 +16,8 @@ from .chunks import key_text
 from .compiled import Sql, Uncompilable, condition_sql, constraints_of, fields_of
 from .engines.base.constraints import Check
 from .engines.base.engine import Engine
-from .findings import Finding
+from .engines.base.session import Row
+from .findings import Cause, Finding, FoundRows
 from .portable import translate
 from .route import Route
 from .tables import Column, StoredColumn
@@ -129,7 +132,14 @@ def _find(route: Route, engine: Engine, rule: RowRule, source_stored: _Stored, d
         f"{plural(rows, 'row')} {breaks} the {rule.what} {rule.name} of {route.dest.alias!r}{examples}",
         "Correct or delete these rows in the source.",
         is_about_rows=True,
+        rows=FoundRows(route.table.name, Cause.VALUE, partial(_all_keys, view, where, params)),
     )
+
+
+def _all_keys(view: View, where: str, params: Sequence[object], source: Engine) -> Iterator[Row]:
+    names = ", ".join(view.key) or "1"
+    with source.reading_everything():
+        yield from chain.from_iterable(source.stream(f"SELECT {names} FROM {view.sql}{where}", params))
 
 
 def _keys(route: Route, engine: Engine, view: View, where: str, params: Sequence[object]) -> list[str]:

@@ -26,6 +26,7 @@ UNPROVEN = "Not proven: that the rows hold the same values (--verify full)."
 MEASURABLE_SECONDS = 0.01  # below that, a rate would say nothing
 TOLD_SECONDS = 0.1
 SHOWN_TABLES = 10
+SHOWN_REJECTED = 5
 
 
 # -- the plan -------------------------------------------------------------------------------------------------------
@@ -104,6 +105,7 @@ def _plan_lines(plan: Plan) -> list[str]:
         lines.append(f"Left out: tables that no model describes: {shortened(plan.unknown_tables)}.")
     lines += _awaiting_lines(plan)
     lines += [f"To be rejected: {finding}" for finding in plan.set_aside]
+    lines += _rejection_lines(plan)
     lines += _note_lines(plan)
     return lines
 
@@ -121,6 +123,18 @@ def _awaiting_lines(plan: Plan) -> Iterator[str]:
         f"Not checked yet: values, columns and foreign keys of {tables}, which migrations create or change first. The "
         "run checks them after that and before it copies a row; a dry run does once the tables are there."
     )
+
+
+def _rejection_lines(plan: Plan) -> list[str]:
+    """Add up the rows that will be rejected, each once, with those that point at one of them."""
+    if not plan.rejected:
+        return []
+    of_tables = [(t.table.label, plan.rejected[t.table.name]) for t in plan.tables if t.table.name in plan.rejected]
+    of_tables.sort(key=lambda one: -one[1])
+    total = plural(sum(count for _, count in of_tables), "row")
+    named = shortened([f"{label} {count:,}" for label, count in of_tables], SHOWN_REJECTED)
+    at_least = "" if plan.knows_rejected else "at least "
+    return [f"Rejected in all: {at_least}{total}, with every row that points at one of them: {named}."]
 
 
 def _note_lines(plan: Plan) -> list[str]:
@@ -165,6 +179,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "method": t.route.method,
                 "emptied": t in plan.emptied,
                 "made_by_migrations": t.is_made_by_migrations,
+                "to_be_rejected": plan.rejected.get(t.table.name, 0),
             }
             for t in _in_order(plan)
         ],

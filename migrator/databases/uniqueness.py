@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
 from django.db import DatabaseError
 from django.db.models import BaseConstraint, Model, Q, UniqueConstraint
@@ -13,7 +15,8 @@ from .chunks import key_text
 from .compiled import Sql, Uncompilable, condition_sql, constraints_of, expression_sql, fields_in, fields_of
 from .engines.base.constraints import UniqueIndex
 from .engines.base.engine import Engine
-from .findings import Finding
+from .engines.base.session import Row
+from .findings import Cause, Finding, FoundRows
 from .route import Route
 from .tables import Column, StoredColumn
 from .view import View, is_folded, view_of
@@ -135,6 +138,8 @@ class Repeated:
     rule: UniqueRule
     rows: int
     pairs: tuple[tuple[str, str], ...]
+    # Reads all of these pairs from the source, in its own values.
+    keys: Callable[[Engine], Iterator[Row]]
 
 
 def find_repeated(
@@ -157,7 +162,8 @@ def find_repeated(
             f"SELECT COUNT(*) FROM ({numbered}) numbered WHERE nth > 1", (*view.params, *params, *of_groups)
         )
         pairs = _pairs(route, engine, view, numbered, (*view.params, *params, *of_groups))
-    return Repeated(rule, int(rows), pairs)
+    every = partial(_all_pairs, view, numbered, (*view.params, *params, *of_groups))
+    return Repeated(rule, int(rows), pairs, every)
 
 
 def _where(rule: UniqueRule, stored: _Stored) -> tuple[str, tuple[object, ...]]:
@@ -194,6 +200,13 @@ def _pairs(
             params,
         )
     return tuple((key_text(table, row[:width]), key_text(table, row[width:])) for row in rows)
+
+
+def _all_pairs(view: View, numbered: str, params: Sequence[object], source: Engine) -> Iterator[Row]:
+    names = ", ".join([*view.key, *(f"first_{name}" for name in view.key)]) or "1"
+    with source.reading_everything():
+        sql = f"SELECT {names} FROM ({numbered}) numbered WHERE nth > 1"
+        yield from chain.from_iterable(source.stream(sql, params))
 
 
 def check_unique(
@@ -238,4 +251,5 @@ def _finding(route: Route, found: Repeated) -> Finding:
             "Give the field a db_collation that tells them apart (utf8mb4_bin), or change the texts.",
         )
     text = f"{plural(found.rows, 'row')}{reason}{named}"
-    return Finding(f"{route.table.label}.{', '.join(rule.fields)}", text, advice, is_about_rows=True)
+    rows = FoundRows(route.table.name, Cause.REPEATED, found.keys)
+    return Finding(f"{route.table.label}.{', '.join(rule.fields)}", text, advice, is_about_rows=True, rows=rows)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
+from typing import Any
 
 from django.db.models import UniqueConstraint
 
@@ -20,7 +21,7 @@ from .columns import Way
 from .engines.base.engine import Engine
 from .engines.base.lines import LineField
 from .engines.base.session import Row
-from .findings import Finding
+from .findings import Cause, Finding, FoundRows
 from .route import Route
 from .tables import Column, Kind, StoredColumn, Table
 from .twins import Twins
@@ -160,12 +161,19 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     with source.reading_everything():
         examples = ", ".join(key_text(table, row) for row in source.fetch_all(sql, params))
     text = f"{plural(count, 'value')}: {question.reason} (for example primary key {examples})"
-    return Finding(
-        f"{table.label}.{question.column.attname}",
-        text,
-        question.advice,
-        is_about_rows=True,
-    )
+    rows = FoundRows(table.name, Cause.VALUE, partial(keys_of, route, f"({question.condition})", ()))
+    return Finding(f"{table.label}.{question.column.attname}", text, question.advice, is_about_rows=True, rows=rows)
+
+
+def keys_of(route: Route, condition: str, params: Sequence[Any], source: Engine) -> Iterator[Row]:
+    """Read the primary keys of a table's chosen rows that meet a condition, in the source's own values."""
+    table, restriction = route.table, route.restriction
+    where = f"({condition})" + (f" AND ({restriction.sql})" if restriction else "")
+    params = (*params, *(restriction.params if restriction else ()))
+    names = ", ".join(source.quote(name) for name in table.key) or "1"
+    with source.reading_everything():
+        sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}"
+        yield from chain.from_iterable(source.stream(sql, params))
 
 
 def is_told_apart_by_case(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
