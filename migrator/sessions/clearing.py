@@ -33,12 +33,12 @@ from .unseen import hidden_in
 class ClearPlan:
     """What would be emptied, and what it holds; shown before anything is deleted.
 
-    ``old`` and ``new`` name the two stores; ``in_new`` counts the live sessions of the one that stays.
+    ``label`` and ``label_of_stays`` name the two stores; ``in_new`` counts the live sessions of the one that stays.
     """
 
     place: str
-    old: str
-    new: str
+    label: str
+    label_of_stays: str
     in_new: int | None
     leftovers: Leftovers
     reasons: tuple[str, ...]
@@ -55,14 +55,14 @@ class ClearPlan:
         return "OLD" if self.emptied == "NEW" else "NEW"
 
     @property
-    def label(self) -> str:
-        """What would be emptied, for people."""
-        return self.new if self.emptied == "NEW" else self.old
+    def old(self) -> str:
+        """What OLD is, for people."""
+        return self.label if self.emptied == "OLD" else self.label_of_stays
 
     @property
-    def label_of_stays(self) -> str:
-        """What stays, for people."""
-        return self.old if self.emptied == "NEW" else self.new
+    def new(self) -> str:
+        """What NEW is, for people."""
+        return self.label_of_stays if self.emptied == "OLD" else self.label
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,17 @@ def clear_old_sessions(
         leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
         if leftovers.lost and not discard_missing:
             reasons.append(_lost_text(leftovers, target))
-        old, new = (live, left) if target.emptied == "NEW" else (left, live)
         plan = ClearPlan(
             place,
-            old.label(),
-            new.label(),
+            left.label(),
+            live.label(),
             live.count(),
             leftovers,
             tuple(reasons),
-            target.emptied,
-            tuple(notes),
-            hidden_in(left),
-            target.is_followed,
+            emptied=target.emptied,
+            notes=tuple(notes),
+            hidden=hidden_in(left),
+            is_followed=target.is_followed,
         )
         if show:
             show(plan)

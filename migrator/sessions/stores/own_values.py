@@ -7,6 +7,8 @@ anything else is read or written.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -17,9 +19,12 @@ from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedEngine
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.contrib.sessions.backends.file import SessionStore as FileEngine
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from ...errors import Refused
+from ...outages import is_outage
 from ..codec import Data, Unreadable, checked
 from ..engines import cache_prefix, keeps_files, keeps_rows
 
@@ -105,10 +110,14 @@ def own_values(engine: Any) -> OwnValues | None:
     if all(getattr(engine, name) is getattr(CacheEngine, name) for name in _METHODS):
         raise Refused(f"{_name(engine)} has an asynchronous load or save of its own, and no other one.")
     found = OwnValues(engine)
+    databases = _Databases()
     try:
-        value = found.value(PROBE_KEY, dict(_PROBE))
-        is_read_back = found.read(PROBE_KEY, value) == _PROBE
+        with databases.kept_away():
+            value = found.value(PROBE_KEY, dict(_PROBE))
+            is_read_back = found.read(PROBE_KEY, value) == _PROBE
     except Exception as error:
+        if databases.were_asked or is_outage(error):
+            return found  # what it does beside cannot be tried with a session that there is not
         raise Refused(
             f"{_name(engine)} has a load() and a save() of its own, and they do not keep a session as one value of its "
             f"_cache under cache_key_prefix and the key ({type(error).__name__}). Between two caches copy_cache "
@@ -125,11 +134,14 @@ def check_text(engine: Any) -> None:
     Of rows its ``load()`` is asked to read what ``encode()`` gives, and ``decode()`` what ``create_model_instance()``
     gives; a file is written to a directory of its own.
     """
+    if engine in (DatabaseEngine, CachedEngine, FileEngine):
+        return
     try:
-        if issubclass(engine, DatabaseEngine):
-            is_text = _rows_hold_text(engine)
-        else:
-            is_text = not keeps_files(engine) or not _has_own(engine, FileEngine) or _file_holds_text(engine)
+        with _Databases().kept_away():
+            if issubclass(engine, DatabaseEngine):
+                is_text = _rows_hold_text(engine)
+            else:
+                is_text = not keeps_files(engine) or not _has_own(engine, FileEngine) or _file_holds_text(engine)
     except Exception:  # it needs a request, or its database, to be tried
         return
     if not is_text:
@@ -137,6 +149,26 @@ def check_text(engine: Any) -> None:
             f"{_name(engine)} keeps other text than its decode() reads: its own load() and save() cannot be followed. "
             "Have encode() and decode() do what they do."
         )
+
+
+class _Databases:
+    """The project's databases, which the methods that are tried may not touch: there is no such session."""
+
+    def __init__(self) -> None:
+        self.were_asked = False
+
+    @contextmanager
+    def kept_away(self) -> Iterator[None]:
+        """Refuse every statement of this thread."""
+        with ExitStack() as stack:
+            for alias in connections:
+                with suppress(ImproperlyConfigured):  # a driver that is not there asks nothing
+                    stack.enter_context(connections[alias].execute_wrapper(self._refuse))
+            yield
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> None:
+        self.were_asked = True
+        raise DatabaseError("no statement is executed for a session that there is not")
 
 
 def _has_own(engine: Any, stock: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends import db as rows
 from django.contrib.sessions.backends import file as files
 from django.core.cache import caches
@@ -237,6 +238,28 @@ def test_check_refuses_an_engine_whose_value_is_not_to_be_found(monkeypatch: pyt
         pytest.raises(ImproperlyConfigured, match="do not keep a session as one value"),
     ):
         transition()
+
+
+@pytest.mark.redis
+def test_an_engine_that_writes_rows_when_it_saves_is_tried_without_a_database(
+    fresh: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(self: Any, must_create: bool = False) -> None:
+        if must_create:
+            get_user_model().objects.create_user(f"made by {self.session_key}")
+        plain_save(self, must_create)
+
+    plain_save = sealed.SessionStore.save
+    monkeypatch.setattr(sealed.SessionStore, "save", save)
+
+    assert found_by_check(OLD=SEALED.setting, NEW=SQLITE.setting) == {}
+    with site_of(SEALED, SQLITE, fresh=fresh) as site:
+        session = site.session(phase=DUAL_OLD)
+        session["cart"] = 1
+        session.save()
+        assert site.both(str(session.session_key)) == ({"cart": 1}, {"cart": 1})
+        made = get_user_model().objects.filter(username__startswith="made by")
+        assert [user.username for user in made] == [f"made by {session.session_key}"]
 
 
 def test_check_refuses_an_engine_that_loads_only_asynchronously(monkeypatch: pytest.MonkeyPatch) -> None:
