@@ -12,6 +12,7 @@ from .ends import open_ends
 from .made import NOT_MIGRATED
 from .migrating import migrate_destination
 from .move import Move
+from .naming import named_for
 from .outcome import Outcome
 from .selection import select
 
@@ -73,9 +74,9 @@ def batch_migrate(
     )
     watcher = watcher or Watcher()
     check_choices(choices, dest)
-    selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
     migrated = NOT_MIGRATED
-    with Interrupts() as interrupts:
+    with named_for(source, dest), Interrupts() as interrupts:
+        selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
         if migrate and not dry_run:
             with open_ends(source, dest, settings, selection.names) as ends:
                 is_needed = Move(ends, selection, choices, watcher, interrupts).needs_migrations(is_whole=not labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .ends import open_for_reading
 from .engines.base.engine import Endpoint
 from .findings import Finding
 from .identity import translations
+from .naming import named_for
 from .rejected import Rejected, find_rejected, read_rejects
 from .selection import select
 from .verify import Verification, verify
@@ -74,9 +76,11 @@ def verify_counts(
     if mode not in MODES:
         raise UsageError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
     chosen = Sample(sample, secrets.randbelow(10**6) if seed is None else seed) if mode == "sample" else None
-    selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
-    lines = read_rejects(rejects) if rejects else {}
-    with open_for_reading(source, dest, selection.names) as (left, right):
+    with ExitStack() as stack:
+        stack.enter_context(named_for(source, dest))
+        selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
+        lines = read_rejects(rejects) if rejects else {}
+        left, right = stack.enter_context(open_for_reading(source, dest, selection.names))
         notes = refuse_hidden(left, right, selection.tables, reads_values=mode != "count")
         mappings = translations(left, right, selection.tables)
         rejected = find_rejected(rejects, lines, selection.tables, left, right, mappings) if rejects else None

@@ -12,6 +12,7 @@ from .awaited import announcement, awaited_names, awaited_tables, with_makers
 from .chunks import Restriction
 from .closure import work_out_rejection
 from .ends import Ends
+from .engines.base.engine import Engine
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .made import NOT_MIGRATED, NOTHING_MADE, Made, Migrated
@@ -124,7 +125,7 @@ def make_plan(
         ends.dest.describe(),
         groups,
         selection.left_out,
-        tuple(tables_without_model(ends.source, _known_tables())) if is_whole else (),
+        tuple(tables_without_model(ends.source, _known_tables(ends.source))) if is_whole else (),
         taken_off,
         tuple(findings),
         adds_rows,
@@ -149,8 +150,9 @@ def _settled(table: TablePlan, answer: Answer) -> TablePlan:
     return table if answer.fields is None else table.rendered_by(answer.fields)
 
 
-def _known_tables() -> set[str]:
+def _known_tables(source: Engine) -> set[str]:
     names = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    names |= {source.stored_name(name) for name in names}
     return names | {name.rpartition('"."')[2] for name in names}
 
 

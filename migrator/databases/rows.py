@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models import Model
 from django.db.models.query import QuerySet
@@ -19,6 +21,7 @@ from .chunks import Restriction
 from .ends import open_ends
 from .engines.base.engine import Engine
 from .move import Move
+from .naming import named_for, renamed
 from .outcome import Outcome
 from .selection import select
 
@@ -72,12 +75,14 @@ def batch_migrate_models(
     check_choices(choices, dest)
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
-    selection = select(source=source, dest=dest, labels=models)
     lookups = dict(parse_filter(text) for text in filters)
-    with (
-        Interrupts() as interrupts,
-        open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(named_for(source, dest))
+        selection = select(source=source, dest=dest, labels=models)
+        interrupts = stack.enter_context(Interrupts())
+        ends = stack.enter_context(
+            open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run)
+        )
         restrictions = restrictions_for(
             ends.source, [table.model for table in selection.tables], selection.named, lookups
         )
@@ -111,6 +116,16 @@ def restrictions_for(
     A parent's table gives the rows that the chosen ones are spread over, and a many-to-many table those that belong
     to chosen rows; what several named models choose of one table adds up.
     """
+    run_names = {source.stored_name(model._meta.db_table): model._meta.db_table for model in tables}
+    every = apps.get_models(include_auto_created=True) if source.has_other_names else []
+    with renamed({model: source.stored_name(model._meta.db_table) for model in every}):
+        found = _restrictions(source, tables, named, lookups)
+    return {run_names[table]: _any_of(parts) for table, parts in found.items()}
+
+
+def _restrictions(
+    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], lookups: Mapping[str, Any]
+) -> dict[str, list[Restriction | None]]:
     found: dict[str, list[Restriction | None]] = {model._meta.db_table: [] for model in tables}
     for model in named:
         chosen = _chosen(source, model, lookups)
@@ -130,7 +145,7 @@ def restrictions_for(
             found[through._meta.db_table].append(
                 _within(source, through, [to_chosen.attname], chosen, [target]) if lookups else None
             )
-    return {table: _any_of(parts) for table, parts in found.items()}
+    return found
 
 
 def _chosen(source: Engine, model: type[Model], lookups: Mapping[str, Any]) -> QuerySet[Any]:

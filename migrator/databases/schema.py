@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
@@ -15,6 +16,7 @@ from ..report import listed, plural
 from .engines.base.engine import Engine
 from .findings import Finding
 from .journal import TABLES as JOURNAL_TABLES
+from .naming import names_elsewhere
 from .tables import StoredColumn, Table
 
 SHOWN = 5
@@ -114,6 +116,8 @@ def check_columns(
             yield from _missing(table, dest, dest_has[table.name], is_dest=True)
         elif reason := why_impossible(table.model, dest.connection):
             yield _impossible(table, dest, reason)
+        elif too_long := _too_long(table, dest, [column.name for column in table.with_generated().columns]):
+            yield too_long
         yield from _surplus(table, source, source_has[table.name])
         if is_there and source_has[table.name] and dest_has[table.name]:
             yield from _demanded(table, dest, dest_has[table.name])
@@ -149,6 +153,9 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         if reason := why_impossible(table.model, engine.connection):
             yield _impossible(table, engine, reason)
             return
+        if is_dest and (misnamed := _misnamed(table, engine)):
+            yield misnamed
+            return
         way_on = "Pass --migrate to create it" if is_dest else "Apply the project's migrations there"
         yield Finding(
             table.label,
@@ -157,13 +164,42 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         )
         return
     absent = [column.name for column in table.with_generated().columns if column.name not in stored]
-    if absent:
+    if too_long := _too_long(table, engine, absent):
+        yield too_long
+    elif absent:
         yield Finding(
             table.label,
             f"table {table.name!r} of {engine.alias!r} lacks the columns {shortened(absent)}",
             "Apply the project's migrations there, check out the code that fits that database, or leave the model out "
             "with --exclude.",
         )
+
+
+def _misnamed(table: Table, dest: Engine) -> Finding | None:
+    """Find a table under a name that the site, with this engine as `default`, will not look for."""
+    for name in names_elsewhere(table.model):
+        if dest.catalogue.stored_columns(name):
+            return Finding(
+                table.label,
+                f"{dest.alias!r} has its table as {name!r}, and the site will look for {table.name!r} there, as Django "
+                f"cuts automatic names to the length that the engine of {DEFAULT_DB_ALIAS!r} allows",
+                f"Rename it: ALTER TABLE {dest.identifier(name)} RENAME TO {dest.identifier(table.name)}.",
+            )
+    return None
+
+
+def _too_long(table: Table, engine: Engine, columns: Sequence[str]) -> Finding | None:
+    """Find names that an engine cuts off or refuses: Django does not cut those of columns (its check models.E018)."""
+    length = engine.connection.ops.max_name_length()
+    names = [name for name in columns if length and len(name) > length]
+    if not names:
+        return None
+    return Finding(
+        table.label,
+        f"names of columns in {engine.alias!r} have {length} characters at most, too few for {shortened(names)}",
+        "Give the field a db_column, or a many-to-many field a through model of its own, before the move; or leave the "
+        f"model out with --exclude {_maker(table.model)._meta.label}.",
+    )
 
 
 def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:

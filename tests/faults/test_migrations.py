@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
+from django.db.backends.utils import truncate_name
 
 from settings.base import ROOT
 from tests.manage import Finished, run_manage
@@ -109,7 +111,7 @@ ANN = [
 
 @pytest.mark.parametrize(
     ("recipe", "pair"),
-    [("default to new", pair) for pair in THREE_PAIRS] + [("old to default", SQLITE)],
+    [("default to new", Pair("sqlite_a", "postgresql_b")), ("old to default", Pair("postgresql_a", "mysql_b"))],
     ids=str,
 )
 def test_django_allauth_changes_nothing_in_the_old_database(
@@ -278,3 +280,96 @@ def test_rows_of_which_no_record_is_left_count_as_a_persons(broken: tuple[Site, 
     assert "holds rows that will be LOST: " in refused.err
     assert "shop.Thing (1)" in refused.err
     assert "Nothing was written." in refused.err
+
+
+# -- names that Django cuts -------------------------------------------------------------------------------------------
+
+# Its table and that of its many-to-many field have longer names than PostgreSQL and MySQL take; each cuts otherwise.
+LONG = "LoadBalancerPoolMemberCertificateProfileAssignmentOfTenant".ljust(60, "s")
+LONG_MODELS = f"""
+from django.db import models
+
+class Tag(models.Model):
+    name = models.CharField(max_length=20)
+
+class {LONG}(models.Model):
+    code = models.CharField(max_length=20)
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+    tags = models.ManyToManyField(Tag)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["code"], condition=models.Q(parent=None), name="one_code")
+        ]
+"""
+FILL = f"""
+from django.core.management import call_command
+call_command("makemigrations", "shop", verbosity=0)
+call_command("migrate", verbosity=0)
+from shop.models import Tag, {LONG} as Long
+first = Long.objects.create(code="a")
+Long.objects.create(code="b", parent=first).tags.add(Tag.objects.create(name="one"))
+"""
+LOOK = f"""
+from shop.models import {LONG} as Long
+print([(one.code, one.parent and one.parent.code, [tag.name for tag in one.tags.all()]) for one in Long.objects.all()])
+Long.objects.create(code="c").tags.add(Long.objects.get(code="b").tags.get())
+"""
+SEEN = "[('a', None, []), ('b', 'a', ['one'])]\n"
+
+
+@pytest.fixture
+def make_long_site(make_site: Callable[..., Site]) -> Callable[[Pair], Site]:
+    """Give `make_long_site(pair)`: a site on the pair's source with rows under long names."""
+
+    def make(pair: Pair) -> Site:
+        site = make_site(["shop"], default=pair.source, new=pair.dest)
+        site.write(models=LONG_MODELS)
+        assert site.manage("shell", "--no-imports", "-v", "0", "-c", FILL) == (0, "", "")
+        return site
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pair"),
+    [
+        ("default to new", Pair("sqlite_a", "postgresql_b")),
+        ("old to default", Pair("postgresql_a", "mysql_b")),
+        ("default to new", Pair("mysql_a", "sqlite_b")),
+    ],
+    ids=str,
+)
+def test_the_site_finds_tables_whose_names_its_engine_cuts(
+    make_long_site: Callable[[Pair], Site], pair: Pair, recipe: str
+) -> None:
+    source, _, dest = recipe.split()
+    site = make_long_site(pair)
+    if source == "old":
+        site.uses(old=pair.source, default=pair.dest)
+    with nothing_changes(pair.source):
+        finished = site.move("--verify", "full", source=source, dest=dest)
+    assert finished.code == 0, finished.err
+    assert "no model describes" not in finished.out
+    if source == "old":
+        compared = site.manage("verify_counts", "--source", source, "--dest", dest, "--mode", "full")
+        assert compared.code == 0, compared.out
+    site.uses(default=pair.dest)
+    assert site.manage("shell", "--no-imports", "-v", "0", "-c", LOOK) == (0, SEEN, "")
+
+
+def test_a_table_that_the_site_would_not_find_stops_the_run(make_long_site: Callable[[Pair], Site]) -> None:
+    """Django's own `migrate` takes the names from the engine of `default`, and PostgreSQL cuts what is too long."""
+    pair = Pair("sqlite_a", "postgresql_b")
+    site = make_long_site(pair)
+    assert site.move().code == 0
+    whole = f"shop_{LONG.lower()}"
+    execute(pair.dest, f'ALTER TABLE "{truncate_name(whole, 63)}" RENAME TO "{whole}"')
+    with nothing_changes(*pair):
+        refused = site.move("--replace", "new")
+    assert refused.code == 1
+    (advice,) = re.findall(r"the site will look for .*? Rename it: (ALTER TABLE .*)\.$", refused.err, re.MULTILINE)
+    execute(pair.dest, advice)
+    finished = site.move("--replace", "new")
+    assert finished.code == 0, finished.err
+    assert rows(pair.dest, f"SELECT code FROM {truncate_name(whole, 63)} ORDER BY id") == [("a",), ("b",)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +19,20 @@ FETCH_BYTES = 4 * 1024 * 1024
 ASKED_AT_ONCE = 100  # short queries in one statement
 
 
+# What tables are called in a database, by its alias, where a run calls them otherwise. Every session of it has to know.
+_CALLED: dict[str, Mapping[str, str]] = {}
+
+
+@contextmanager
+def called(alias: str, names: Mapping[str, str]) -> Iterator[None]:
+    """Let every session of a database find tables under other names than a run has for them."""
+    _CALLED[alias] = names
+    try:
+        yield
+    finally:
+        del _CALLED[alias]
+
+
 class Session:
     """One connection, and how statements are put to it."""
 
@@ -28,8 +43,18 @@ class Session:
     def alias(self) -> str:
         return self.connection.alias
 
+    def stored_name(self, table: str) -> str:
+        """Return what the database calls a table."""
+        return _CALLED.get(self.alias, {}).get(table, table)
+
+    @property
+    def has_other_names(self) -> bool:
+        """Whether the database calls some table otherwise than the run does."""
+        return bool(_CALLED.get(self.alias))
+
     def identifier(self, name: str) -> str:
         """Quote an identifier, and the marks in it too, which Django's ``quote_name()`` leaves as they are."""
+        name = self.stored_name(name)
         mark = self.connection.ops.quote_name("name")[0]
         if name.startswith(mark) and name.endswith(mark):  # such a ``db_table`` is quoted already, as Django has it
             return name

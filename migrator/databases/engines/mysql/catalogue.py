@@ -82,7 +82,7 @@ class MySQLCatalogue(Catalogue):
         return self.fetch_all(
             "SELECT index_name, column_name FROM information_schema.statistics "
             "WHERE table_schema = DATABASE() AND table_name = %s AND non_unique = 0",
-            (table,),
+            (self.stored_name(table),),
         )
 
     def put_back(self, items: Sequence[TakenOff]) -> None:
@@ -156,15 +156,16 @@ class MySQLCatalogue(Catalogue):
     def _told_of_each(self, sql: str, tables: Collection[str]) -> dict[str, list[Row]]:
         """Put a query about tables by their names; it gives rows that begin with the name of their table."""
         fold = str.lower if self.connection.features.ignores_table_name_case else str
+        stored = {table: self.stored_name(table) for table in tables}
         found: defaultdict[str, list[Row]] = defaultdict(list)
-        for table, *row in self._told_by_name(sql, list(tables)) if tables else ():
+        for table, *row in self._told_by_name(sql, list(stored.values())) if tables else ():
             found[fold(table)].append(tuple(row))
         # MariaDB takes names in a list that differ in case for one, even where they are those of two tables.
-        for table in tables if len(tables) > 1 else ():
+        for table in stored.values() if len(tables) > 1 else ():
             if fold(table) not in found:
                 rows = self._told_by_name(sql, [table])
                 found[fold(table)] = [row[1:] for row in rows if fold(row[0]) == fold(table)]
-        return {table: found[fold(table)] for table in tables}
+        return {table: found[fold(name)] for table, name in stored.items()}
 
     def _told_by_name(self, sql: str, tables: Sequence[str]) -> list[Row]:
         return self.fetch_all(sql.format(marks=", ".join(["%s"] * len(tables))), tables)

@@ -63,7 +63,7 @@ class MySQLConstraints(Constraints):
         found: defaultdict[str, list[Row]] = defaultdict(list)
         for table, *row in self.fetch_all(sql) if tables else ():
             found[fold(table)].append(tuple(row))
-        return {table: found[fold(table)] for table in tables}
+        return {table: found[fold(self.stored_name(table))] for table in tables}
 
 
 def _unescaped(clause: str) -> str:

@@ -132,7 +132,8 @@ class MySQL(Engine):
         if others:
             names = ", ".join(row[0] for row in others)
             self.snapshot_note = f"Tables without transactions are not part of the snapshot: {names}."
-            self.outside_snapshot = frozenset(row[0] for row in others)
+            stored = {row[0] for row in others}
+            self.outside_snapshot = frozenset(stored | {table for table in tables if self.stored_name(table) in stored})
 
     def can_join(self, reader: int) -> bool:
         return reader in self._readers

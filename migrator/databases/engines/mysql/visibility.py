@@ -17,9 +17,8 @@ class MySQLVisibility(Visibility):
     def look(self, tables: Collection[str]) -> dict[str, Seen]:
         fold = str.lower if self.connection.features.ignores_table_name_case else str
         kinds = {fold(name): kind for name, kind in self.fetch_all("SHOW FULL TABLES")}
-        found = {
-            table: Seen(fold(table), KINDS.get(kinds[fold(table)], TABLE)) for table in tables if fold(table) in kinds
-        }
+        names = {table: fold(self.stored_name(table)) for table in tables}
+        found = {table: Seen(name, KINDS.get(kinds[name], TABLE)) for table, name in names.items() if name in kinds}
         return {
             table: Seen(seen.identity, seen.kind, takes_rows=self._is_updatable(table)) if seen.kind == VIEW else seen
             for table, seen in found.items()

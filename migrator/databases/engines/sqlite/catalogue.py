@@ -81,7 +81,7 @@ class SQLiteCatalogue(Catalogue):
             "SELECT 'primary key', name FROM pragma_table_info(%s) WHERE pk > 0 UNION ALL "
             "SELECT 'index ' || l.name, i.name FROM pragma_index_list(%s) l JOIN pragma_index_info(l.name) i "
             'WHERE l."unique" = 1 AND l.partial = 0',
-            (table, table),
+            (self.stored_name(table),) * 2,
         )
 
     def exists(self, item: TakenOff) -> bool:
@@ -94,7 +94,8 @@ class SQLiteCatalogue(Catalogue):
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
         last = self._last_keys()
-        return {table.name: last[table.name] + 1 for table in tables if table.name in last and len(table.key) == 1}
+        counted = {table.name: last.get(self.stored_name(table.name)) for table in tables if len(table.key) == 1}
+        return {table: key + 1 for table, key in counted.items() if key is not None}
 
     def _last_keys(self) -> dict[str, int]:
         if not self.fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):

@@ -23,7 +23,7 @@ class SQLiteConstraints(Constraints):
     """What tables of SQLite refuse."""
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
-        return {table: self._unique_indexes(table) for table in tables}
+        return {table: self._unique_indexes(self.stored_name(table)) for table in tables}
 
     def _unique_indexes(self, table: str) -> list[UniqueIndex]:
         parts: defaultdict[tuple[str, str | None], list[str | None]] = defaultdict(list)
@@ -40,7 +40,7 @@ class SQLiteConstraints(Constraints):
         return found
 
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
-        return {table: list(self._checks(table)) for table in tables}
+        return {table: list(self._checks(self.stored_name(table))) for table in tables}
 
     def _checks(self, table: str) -> Iterator[Check]:
         sql = self.fetch_value("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", (table,))

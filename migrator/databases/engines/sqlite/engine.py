@@ -174,7 +174,7 @@ class SQLite(Engine):
 
     def join(self, source: Engine) -> None:
         # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
-        if isinstance(source, SQLite) and source._file is not None and _path(self):
+        if isinstance(source, SQLite) and source._file is not None and _path(self) and not source.has_other_names:
             self._attached = attached(self.catalogue, _path(source), source._file, source._begin)
 
     def can_read(self, source: Engine) -> bool:

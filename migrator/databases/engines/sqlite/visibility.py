@@ -20,9 +20,9 @@ class SQLiteVisibility(Visibility):
 
     def look(self, tables: Collection[str]) -> dict[str, Seen]:
         known = {name.casefold(): (kind, takes) for name, kind, takes in self.fetch_all(LOOK_SQL)}
+        names = {table: self.stored_name(table).casefold() for table in tables}
         return {
-            table: Seen(table, VIEW if known[table.casefold()][0] == "view" else TABLE, takes_rows=bool(takes))
-            for table in tables
-            if table.casefold() in known
-            for takes in [known[table.casefold()][1]]
+            table: Seen(table, VIEW if known[name][0] == "view" else TABLE, takes_rows=bool(known[name][1]))
+            for table, name in names.items()
+            if name in known
         }
