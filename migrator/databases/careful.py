@@ -11,11 +11,13 @@ from django.db import transaction
 
 from ..errors import MigratorError
 from .chunks import Bounds, Key, equality, key_text
+from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unstorable
-from .reasons import reason_for
+from .reading_back import NotReadBack
 from .rejects import NO_KEY, Problem, Rejects, row_of
+from .rivals import rival_of
 from .route import Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
@@ -143,6 +145,8 @@ class _CarefulCopy:
                 self._writer.finish()
                 if not route.binds_late:
                     route.dest.bind_now()
+                if route.read_back is not None:
+                    route.read_back.check_rows([raw for raw, _ in pairs])
         except Exception as error:
             if severity_of(route, error) is not Severity.DATA:
                 raise
@@ -159,7 +163,14 @@ class _CarefulCopy:
     def _reject_written(self, pair: tuple[Row, Row], error: Exception) -> None:
         raw, converted = pair
         if isinstance(error, Unstorable):
-            self._reject(raw, None, error.kind, error.reason, "value", error.advice)
+            self._reject(
+                raw,
+                error.field if isinstance(error, NotReadBack) else None,
+                error.kind,
+                error.reason,
+                "value",
+                error.advice,
+            )
             return
         position = self._refused_column(converted, error)
         if position is not None:
@@ -169,10 +180,15 @@ class _CarefulCopy:
             self._reject(raw, conversion.column.attname, kind, reason, "value", CAREFUL_ADVICE)
             return
         fault = self._route.dest.fault(error, self._route.table.name)
-        found = reason_for(self._route, row_of(self._names, converted), fault)
+        known = {column.name for column in self._route.table.with_generated().columns}
+        columns = [name for name in (fault.column or "").split(", ") if name in known]  # not those of a constraint
+        field = names(self._route.table, columns) if columns else None
         kinds = row_of(self._names, raw)
         kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
-        self._reject(raw, found.fields, kind, found.reason, fault.code, CAREFUL_ADVICE)
+        reason = fault.message
+        if columns and (rival := rival_of(self._route, converted, columns)):
+            reason += f"; the row with primary key {rival} has that already"
+        self._reject(raw, field, kind, reason, fault.code, CAREFUL_ADVICE)
 
     def _refused_column(self, converted: Row, error: Exception) -> int | None:
         """Find the value that cannot even be encoded, as only the driver's own classes of error tell of it."""

@@ -13,13 +13,16 @@ import decimal
 import enum
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models.query import QuerySet
 
 from .engines.base.engine import Engine
+from .engines.base.json_text import depth, has_wide_whole_number
+from .engines.base.limits import UNIX_TIME, is_shown_otherwise
 from .engines.base.loading import Target
 from .engines.base.values import Convert, FilledUp, Limit, LimitName, Unstorable
 from .tables import Column, Kind, StoredColumn, Table
@@ -106,9 +109,18 @@ def travels_as(
     if kind is not Kind.OTHER and source.values.stores(kind, source_stored) and dest.values.stores(kind, dest_stored):
         return Way.PROVEN, column
     family = source.values.storage(source_stored)
-    if kind is Kind.OTHER and family in FAMILIES and family == dest.values.storage(dest_stored):
+    is_unknown = kind is Kind.OTHER or not (
+        source.values.stores(kind, source_stored) or dest.values.stores(kind, dest_stored)
+    )
+    if is_unknown and family in FAMILIES and family == dest.values.storage(dest_stored):
         # What the field reads back is what is stored, so the stored value is what has to arrive.
         return Way.PROVEN, dataclasses.replace(column, kind=FAMILIES[family])
+    are_documents = source.values.stores_documents(column, source_stored) and dest.values.stores_documents(
+        column, dest_stored
+    )
+    if kind is Kind.OTHER and are_documents:
+        # A document is the same whatever the field's class makes of it.
+        return Way.PROVEN, dataclasses.replace(column, kind=Kind.JSON)
     if kind is Kind.OTHER and is_same_type:
         return Way.RAW, column
     return Way.FIELD, column
@@ -131,16 +143,26 @@ def _conversion(
         expression, load = _field_reading(table, column, source)
         dump, placeholder = _field_dump(table, column, dest)
         target = Target(column.name, Kind.OTHER, placeholder)
-        return Conversion(column, way, expression, chain(_never_none(load), dump), target, ())
-    limits = tuple(
-        limit
-        for limit in dest.values.limits(typed, dest_stored)
-        if source.values.violation(limit, source.quote(column.name), source_stored) is not None
-    )
+        # A type that holds a part of the kind's values can be asked about, if the source has the kind's own type.
+        can_ask = source.values.stores(column.kind, source_stored) and dest.types.holds(column.kind, dest_stored)
+        limits = _limits(column, source, dest, source_stored, dest_stored) if can_ask else ()
+        return Conversion(column, way, expression, chain(_never_none(load), dump), target, limits)
+    limits = _limits(typed, source, dest, source_stored, dest_stored)
     steps = [source.values.loader(typed, source_stored), *map(guard, limits)]
     steps += [_mapped(mapping) if mapping is not None else None, dest.values.dumper(typed, dest_stored)]
     expression = source.values.read_expression(typed, source_stored)
     return Conversion(typed, way, expression, chain(*steps), Target(column.name, typed.kind), limits, mapping)
+
+
+def _limits(
+    column: Column, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
+) -> tuple[Limit, ...]:
+    """List what the destination's column cannot hold and the source's may."""
+    return tuple(
+        limit
+        for limit in dest.values.limits(column, dest_stored)
+        if source.values.violation(limit, source.quote(column.name), source_stored) is not None
+    )
 
 
 def readings(
@@ -303,7 +325,15 @@ def _digits(value: decimal.Decimal) -> int:
 
 def _decimals(value: decimal.Decimal) -> int:
     exponent = value.normalize(decimal.Context(prec=decimal.MAX_PREC)).as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
+    return -exponent if isinstance(exponent, int) and value else -sys.maxsize  # below zero: zeros before the point
+
+
+def _microsecond(value: Any) -> int:
+    return value.microseconds if isinstance(value, datetime.timedelta) else value.microsecond
+
+
+def _instant(value: datetime.datetime) -> datetime.datetime:
+    return value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
 
 
 BEYOND: Mapping[LimitName, Callable[..., bool]] = {
@@ -318,8 +348,14 @@ BEYOND: Mapping[LimitName, Callable[..., bool]] = {
     LimitName.MORE_DIGITS_THAN: lambda value, most: _digits(value) > most,
     LimitName.MORE_WHOLE_DIGITS_THAN: lambda value, most: abs(value) >= 10**most,
     LimitName.MORE_DECIMALS_THAN: lambda value, most: _decimals(value) > most,
-    LimitName.FRACTIONAL_SECONDS: lambda value, digits: bool(value.microsecond % 10 ** (6 - digits)),
+    LimitName.FRACTIONAL_SECONDS: lambda value, digits: bool(_microsecond(value) % 10 ** (6 - digits)),
     LimitName.SPACE_AT_END: lambda value: value.endswith(" "),
+    LimitName.SHORTER_THAN: lambda value, fewest: _size(value) < fewest,
+    LimitName.NOT_AMONG: lambda value, *texts: value not in texts,
+    LimitName.SINGLE_PRECISION: is_shown_otherwise,
+    LimitName.OUTSIDE_UNIX_TIME: lambda value: not UNIX_TIME[0] <= _instant(value) <= UNIX_TIME[1],
+    LimitName.WIDE_WHOLE_NUMBER: has_wide_whole_number,
+    LimitName.DEEPER_THAN: lambda value, levels: depth(value) > levels,
     LimitName.HIGH_VERSION: lambda value: value.hex[12] >= "8" and "01" <= value.hex[16:18] <= "80",
 }
 
@@ -334,3 +370,9 @@ def guard(limit: Limit) -> Convert:
         return value
 
     return check
+
+
+def names(table: Table, columns: Sequence[str]) -> str:
+    """Give the attribute names of columns, for messages."""
+    by_name = {column.name: column.attname for column in table.columns}
+    return ", ".join(by_name.get(column, column) for column in columns)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
 
 from ..errors import MigratorError
 from .chunks import Bounds, Restriction, conditions, equality, order
 from .columns import Reading, Stored, Way, readings
-from .documents import Document, mean_the_same
+from .comparable import COMPARABLE, ByMeaning, comparable_of_field
+from .documents import mean_the_same
 from .engines.base.engine import Engine
 from .engines.base.session import Row
 from .engines.base.values import FilledUp, Unreadable, Unstorable
@@ -115,17 +114,23 @@ class Side:
             loaded = reading.load(value) if reading.load else value
         except Unstorable as error:
             return Unreadable(error.reason)
+        except Exception as error:  # a field's own, which may raise anything
+            return Unreadable(f"its conversion failed with {type(error).__name__}")
         mapping = self.mappings.get(reading.column.name)
         if mapping is not None:
             return mapping.get(loaded, Untranslated(loaded))
+        if reading.way is Way.FIELD:
+            return comparable_of_field(reading.column.field, loaded)
         convert = COMPARABLE.get(reading.column.kind)
         return convert(loaded) if convert else loaded
 
     def _dump(self, reading: Reading) -> Callable[[Any], Any]:
         name = reading.column.name
         if reading.way is Way.FIELD:
-            connection = self.engine.connection
-            return partial(reading.column.field.get_db_prep_value, connection=connection, prepared=False)
+            connection, own = self.engine.connection, reading.column.field
+            return lambda value: own.get_db_prep_value(
+                value.value if isinstance(value, ByMeaning) else value, connection=connection, prepared=False
+            )
         if reading.way is Way.RAW:
             return _unchanged
         return self.engine.values.dumper(reading.column, self.stored[name]) or _unchanged
@@ -152,33 +157,6 @@ def sides(
 
 def _unchanged(value: Any) -> Any:
     return value
-
-
-def _comparable_instant(value: datetime.datetime) -> Any:
-    """Give an instant as UTC, because Python never calls equal what falls into a repeated hour (PEP 495)."""
-    if value.tzinfo is None:
-        return value
-    try:
-        return value.astimezone(datetime.UTC)
-    except OverflowError:  # in UTC it is outside of the years 1 to 9999
-        return value
-
-
-class _NotANumber:
-    """What stands for NaN, which does not equal itself."""
-
-
-def _equal_to_itself(value: Any) -> Any:
-    return value if value == value else _NotANumber
-
-
-COMPARABLE: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.FLOAT: _equal_to_itself,
-    Kind.DECIMAL: _equal_to_itself,
-    Kind.OTHER: _equal_to_itself,
-    Kind.JSON: Document,
-    Kind.DATETIME: _comparable_instant,
-}
 
 
 @dataclass(frozen=True)
@@ -239,20 +217,26 @@ def _read(side: Side, bounds: Bounds) -> Generator[list[Row]]:
 
 def differing_rows(
     source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None, found: Found
-) -> Iterator[RowDifference]:
+) -> Generator[RowDifference]:
     """Look up every source row of a range in the destination by its key, and give those missing or changed."""
-    for page in pages(source, bounds, restriction):
-        here = by_key(source, page)
-        there = look_up(dest, list(here))
-        found.looked_up += len(here)
-        for key, row in here.items():
-            match = there.get(key)
-            if match is None:
-                yield RowDifference(MISSING, key)
-                continue
-            found.there += 1
-            if match != row:
-                yield _changed(source, key, row, match)
+    with closing(pages(source, bounds, restriction)) as all_pages:
+        for page in all_pages:
+            found.looked_up += len(page)
+            differences = list(compare_rows(source, dest, page))
+            found.there += len(page) - sum(difference.kind == MISSING for difference in differences)
+            yield from differences
+
+
+def compare_rows(source: Side, dest: Side, page: Sequence[Row]) -> Generator[RowDifference]:
+    """Look up neutral rows of the source in the destination by their keys, and give those missing or changed."""
+    here = by_key(source, page)
+    there = look_up(dest, list(here))
+    for key, row in here.items():
+        match = there.get(key)
+        if match is None:
+            yield RowDifference(MISSING, key)
+        elif match != row:
+            yield _changed(source, key, row, match)
 
 
 def merged_rows(
@@ -377,12 +361,14 @@ def _changed(side: Side, key: Row, row: Row, match: Row) -> RowDifference:
     return RowDifference(CHANGED, key, tuple(differing), differing)
 
 
-def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[list[Row]]:
+def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Generator[list[Row]]:
     """Read a range in pages of neutral rows, each short enough to be looked up by one query."""
     where, params = conditions(side.engine, side.table.key, bounds, restriction)
-    for batch in side.engine.stream(side.query(where + order(side.engine, side.table.key)), params):
-        for start in range(0, len(batch), LOOKUP):
-            yield [side.neutral(row) for row in batch[start : start + LOOKUP]]
+    query = side.query(where + order(side.engine, side.table.key))
+    with closing(side.engine.stream(query, params)) as batches:
+        for batch in batches:
+            for start in range(0, len(batch), LOOKUP):
+                yield [side.neutral(row) for row in batch[start : start + LOOKUP]]
 
 
 def by_key(side: Side, rows: Sequence[Row]) -> dict[Row, Row]:

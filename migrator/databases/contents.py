@@ -303,10 +303,8 @@ class _Comparison:
         if texts is None:
             return None
         if texts.without:
-            ways = {reading.column.name: reading.way for side in (self._left, self._right) for reading in side.readings}
-            are_documents = all(
-                column.kind is Kind.JSON and ways[column.name] is Way.PROVEN for column in texts.without
-            )
+            ways = {r.column.name: (r.way, r.column.kind) for side in (self._left, self._right) for r in side.readings}
+            are_documents = all(ways[column.name] == (Way.PROVEN, Kind.JSON) for column in texts.without)
             if not (are_documents and pairing.table.key and self._has_keys_of(Kind.INTEGER, Kind.UUID)):
                 return None
         return Checksums(self._left, self._right, texts)

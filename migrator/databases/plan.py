@@ -16,6 +16,7 @@ from .engines.base.lines import LineField
 from .findings import Finding
 from .identity import Mappings, made_by_migrate, mapped_columns
 from .ordering import is_cycle, load_order
+from .reading_back import read_back
 from .route import Route
 from .schema import StoredTables
 from .selection import LeftOut, Selection
@@ -255,6 +256,7 @@ def _table_plan(
             plain,
             binds_late,
             silences_triggers,
+            read_back(table, ways, ends.source, ends.dest, here, there, of_columns),
         ),
         source_rows,
         dest_rows,

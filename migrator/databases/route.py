@@ -11,6 +11,7 @@ from .columns import Conversion, Way
 from .engines.base.engine import Engine, Severity
 from .engines.base.lines import Block, LineField
 from .engines.base.loading import Target, TextWriter, Writer
+from .reading_back import ReadBack
 from .tables import Table
 
 
@@ -62,6 +63,8 @@ class Route:
     binds_late: bool = False
     # Each transaction keeps the table's triggers from firing for its rows.
     silences_triggers: bool = False
+    # Compares what goes through fields with what they read back; ``None`` if nothing does.
+    read_back: ReadBack | None = None
 
     @property
     def is_within(self) -> bool:

@@ -13,6 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from ..report import listed, plural
+from .column_types import check_types
 from .engines.base.engine import Engine
 from .findings import Finding
 from .journal import TABLES as JOURNAL_TABLES
@@ -122,6 +123,8 @@ def check_columns(
         if is_there and source_has[table.name] and dest_has[table.name]:
             yield from _demanded(table, dest, dest_has[table.name])
             yield from _left_empty(table, dest, dest_has[table.name])
+    settled = [table for table in tables if table.name not in awaited]
+    yield from check_types(settled, source, dest, source_has, dest_has)
 
 
 def why_impossible(model: type[Model], connection: BaseDatabaseWrapper) -> str | None:

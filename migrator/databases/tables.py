@@ -139,7 +139,13 @@ class StoredColumn:
     scale: int | None = None
     is_unsigned: bool = False
     ignores_case: bool = False
+    # Two texts that differ only in spaces at the end are the same to its collation.
+    ignores_spaces: bool = False
     is_three_byte_utf8: bool = False
+    # The only texts that an enumerated type has.
+    labels: tuple[str, ...] = ()
+    # The type's own name where it is a domain; everything else here describes the type below it.
+    domain: str | None = None
     # The database itself adds spaces to the end of a text, and lets none there mean anything.
     is_filled_up: bool = False
 

@@ -9,7 +9,7 @@ from .ends import Ends
 from .engines.base.catalogue import FOREIGN_KEY, TakenOff
 from .plan import TablePlan
 from .schema import StoredTables
-from .tables import Kind
+from .tables import Kind, StoredColumn
 
 # Of a table whose indexes are taken off, and its keys: what that saves is less than it costs below.
 FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
@@ -55,11 +55,16 @@ def _keys(ends: Ends, tables: Sequence[TablePlan], dest_has: StoredTables) -> It
         distinct = {
             conversion.column.name
             for conversion in planned.route.conversions
-            if _stays_distinct(conversion) and not dest_has[name][conversion.column.name].ignores_case
+            if _stays_distinct(conversion) and not _is_loose(dest_has[name][conversion.column.name])
         }
         for item, columns in removable.items():
             if columns <= distinct and any(key <= columns for key in enforced):
                 yield item
+
+
+def _is_loose(stored: StoredColumn) -> bool:
+    """Whether a column's collation takes some texts for the same that are not."""
+    return stored.ignores_case or stored.ignores_spaces
 
 
 def _stays_distinct(conversion: Conversion) -> bool:

@@ -154,6 +154,8 @@ def _copy_values(route: Route, bounds: Bounds) -> Tally:
             tally.rows_written += len(raw)
     started = time.perf_counter()
     writer.finish()
+    if route.read_back is not None:
+        route.read_back.check(bounds, route.restriction)
     tally.writing += time.perf_counter() - started
     return tally
 

@@ -60,8 +60,7 @@ def unique_rules(
         if is_enforced(index, source_indexes, source_stored, folded):
             continue
         if index.is_plain and not set(index.columns) <= columns.keys():
-            yield index.name  # the database fills a column itself
-            continue
+            continue  # the database fills such a column itself
         asked = (index.columns, index.condition, index.definition if not index.is_plain else None)
         if asked not in seen:
             seen.add(asked)

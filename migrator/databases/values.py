@@ -83,10 +83,10 @@ def _cheapest(field: LineField, raised: Collection[LineField]) -> LineField | No
 
 def _questions(route: Route, stored: _Stored) -> Iterator[_Question]:
     for conversion in route.conversions:
-        if conversion.way is not Way.PROVEN:
+        if conversion.way is Way.RAW:
             continue
         column, own = conversion.column, stored[conversion.column.name]
-        for suspicion in route.source.values.suspicions(column, own):
+        for suspicion in route.source.values.suspicions(column, own) if conversion.way is Way.PROVEN else ():
             condition = _of_values(route, own, suspicion.condition)
             rough = condition if suspicion.rough is None else _of_values(route, own, suspicion.rough)
             yield _Question(column, condition, rough, suspicion.reason, suspicion.advice)

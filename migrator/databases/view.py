@@ -26,8 +26,12 @@ class View:
 
 def is_folded(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
     """Return whether the destination takes texts of a column for equal that the source tells apart."""
-    ignores_case = dest_stored[column.name].ignores_case and not source_stored[column.name].ignores_case
-    return column.kind is Kind.TEXT and ignores_case
+    return column.kind is Kind.TEXT and any(_ignored(source_stored[column.name], dest_stored[column.name]))
+
+
+def _ignored(own: StoredColumn, other: StoredColumn) -> tuple[bool, bool]:
+    """Return whether the destination's collation ignores case, and spaces at the end, if the source's does not."""
+    return other.ignores_case and not own.ignores_case, other.ignores_spaces and not own.ignores_spaces
 
 
 def view_of(
@@ -41,7 +45,7 @@ def view_of(
         name, own = engine.quote(column.name), source_stored[column.name]
         text = name
         if is_folded(column, source_stored, dest_stored):
-            text = engine.values.folded(column.name)
+            text = engine.values.folded(column.name, *_ignored(own, dest_stored[column.name]))
         elif engine.values.storage(own) == "text" and not dest_stored[column.name].ignores_case:
             text = engine.values.told_apart(column.name, own)
         parts.append(f"{text} AS {name}")

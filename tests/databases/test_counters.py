@@ -65,7 +65,30 @@ def test_goes_on_above_the_largest_key(pair: Pair, model: Any, keys: tuple[int, 
     assert new_key(model, pair.dest, label="newer") == expected + 1
 
 
-@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+@pytest.mark.parametrize("pair", PAIRS, ids=str, indirect=True)
+def test_a_key_at_its_largest_value_is_no_late_counter(pair: Pair) -> None:
+    largest = {SmallAutoKey: 2**15 - 1, AutoKey: 2**31 - 1, BigAutoKey: 2**63 - 1}
+    for model, key in largest.items():
+        insert_rows(model, pair.source, labelled(key))
+        if pair.source == "postgresql_a":
+            advance(pair.source, model._meta.db_table, key + 1)
+    move(pair, *(model._meta.label for model in largest))
+    move(pair, *(model._meta.label for model in largest), update=True)
+    compared = verify_counts(source=pair.source, dest=pair.dest, labels=[model._meta.label for model in largest])
+    assert compared.exit_code == 0, compared.verification
+
+
+def test_a_sequence_that_ends_before_its_column_is_reported(databases: FreshDatabases) -> None:
+    databases.fresh(*TO_POSTGRESQL)
+    execute(TO_POSTGRESQL.dest, "ALTER SEQUENCE testapp_bigautokey_id_seq AS integer")
+    insert_rows(BigAutoKey, TO_POSTGRESQL.source, labelled(2**40))
+    outcome = batch_migrate(source=TO_POSTGRESQL.source, dest=TO_POSTGRESQL.dest, labels=["testapp.BigAutoKey"])
+    assert outcome.verification
+    (late,) = outcome.verification.late_counters
+    assert str(late) == f"testapp_bigautokey.id: the next key would be {2**31}, and {2**40} is taken"
+    assert outcome.exit_code == 3
+
+
 def advance(alias: str, table: str, next_key: int) -> None:
     """Have a table's counter stand where it does after rows that were deleted again."""
     statements = {

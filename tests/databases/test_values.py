@@ -441,12 +441,15 @@ def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: s
 @pytest.mark.parametrize("source", [f"{engine}_a" for engine in ENGINES])
 def test_writes_uuids_to_old_mariadb_columns(databases: FreshDatabases, source: str) -> None:
     databases.fresh(source, "mysql_b")
-    execute("mysql_b", OLD_UUID)
+    execute("mysql_b", OLD_UUID.replace("32", "36"))
     edges = [edge for edge in EDGES[models.UUIDValue] if held_exactly(edge, engine_of(source))]
     insert_rows(models.UUIDValue, source, labelled(edges))
     move(Pair(source, "mysql_b"), models.UUIDValue)
     before = snapshot(source, [models.UUIDValue])
     assert differences(before, snapshot("mysql_b", [models.UUIDValue])) == []
+    values = QuerySet(models.UUIDValue, using="mysql_b").exclude(value=None).values_list("value", flat=True)
+    for value in values:
+        assert QuerySet(models.UUIDValue, using="mysql_b").filter(value=value).exists(), value
 
 
 BEYOND_MARIADB = ("00000000-0000-8000-8000-000000000000", "FFFFFFFF-FFFF-AFFF-0AFF-FFFFFFFFFFFF")

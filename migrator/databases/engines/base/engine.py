@@ -22,6 +22,7 @@ from .lines import Lines
 from .link import watch
 from .loading import Target, TextWriter, Writer
 from .session import Row, Session, cause_of
+from .types import Types
 from .values import Unreadable, Values
 from .visibility import Visibility
 
@@ -49,15 +50,11 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What a database said about a row: its code and message without values, and what it named.
-
-    That is a column, or several with commas between them, and a constraint or unique index.
-    """
+    """What a database said about a row: its code and message without values, and the column if it named one."""
 
     code: str
     message: str
     column: str | None = None
-    constraint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +86,7 @@ class Engine(Session, ABC):
     catalogue_class: ClassVar[type[Catalogue]]
     constraints_class: ClassVar[type[Constraints]]
     digests_class: ClassVar[type[Digests]]
+    types_class: ClassVar[type[Types]]
     lines_class: ClassVar[type[Lines]]
     visibility_class: ClassVar[type[Visibility]]
     # Foreign keys do not bind while rows are loaded, and an explicit check at the end finds what dangles.
@@ -128,6 +126,7 @@ class Engine(Session, ABC):
         self.digests = self.digests_class(connection)
         self.lines = self.lines_class(connection)
         self.visibility = self.visibility_class(connection)
+        self.types = self.types_class(connection)
 
     def check_address(self, *, must_exist: bool) -> None:
         """Look at where the database is said to be, before the first connection to it.
@@ -356,10 +355,6 @@ class Engine(Session, ABC):
         What is :class:`Unreadable` is in no row of a database that gives no such value.
         """
         return "%s", None if isinstance(value, Unreadable) else value
-
-    def typed_parameter(self, stored: StoredColumn) -> str:
-        """Return the SQL for a parameter that is a value of a column's type."""
-        return "%s"
 
     @contextmanager
     def tentatively(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import JSONField
 from django.utils import timezone
 from django.utils.duration import duration_microseconds
 
@@ -21,6 +22,8 @@ from .session import Session
 Convert = Callable[[Any], Any]
 
 BIGINT = (-(2**63), 2**63 - 1)
+# Of an IPv6 address, in characters.
+LONGEST_ADDRESS = 39
 
 
 class Unstorable(ValueError):
@@ -83,6 +86,12 @@ class LimitName(enum.Enum):
     MORE_DECIMALS_THAN = "more digits behind the decimal point than (digits)"
     FRACTIONAL_SECONDS = "has fractions of a second finer than (digits)"
     SPACE_AT_END = "ends with a space"
+    SHORTER_THAN = "shorter than (bytes)"
+    NOT_AMONG = "is none of (texts)"
+    SINGLE_PRECISION = "is read otherwise from a single-precision float, of which (digits) are shown"
+    OUTSIDE_UNIX_TIME = "is before 1970 or after 03:14:07 UTC on 19 January 2038"
+    WIDE_WHOLE_NUMBER = "holds a whole number beyond 64 bits, in JSON"
+    DEEPER_THAN = "is nested deeper than (levels), in JSON"
     HIGH_VERSION = "has a seventh byte of 80 or above and a ninth from 01 to 80, in a UUID"
 
 
@@ -91,7 +100,7 @@ class Limit:
     """One thing that a destination's column cannot hold."""
 
     name: LimitName
-    arguments: tuple[int, ...]
+    arguments: tuple[Any, ...]
     reason: str
     advice: str
 
@@ -116,10 +125,17 @@ class Values(Session):
     is_raw_exact: ClassVar[bool] = False
     # What such a raw value is.
     raw_kind: ClassVar[Kind] = Kind.OTHER
+    # The types that hold documents of JSON and nothing else.
+    document_types: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         """Tell whether a column's real type is one that the shortcuts for ``kind`` are proven for."""
+
+    def stores_documents(self, column: Column, stored: StoredColumn) -> bool:
+        """Whether a column holds plain documents of JSON, whatever the class of its field makes of them."""
+        is_document = stored.type in self.document_types or isinstance(column.field, JSONField)
+        return is_document and self.stores(Kind.JSON, stored)
 
     @abstractmethod
     def storage(self, stored: StoredColumn) -> str:
@@ -152,9 +168,10 @@ class Values(Session):
         """Give the SQL for the bytes of a value that the driver can make nothing of."""
         return f"CAST({expression} AS BLOB)"
 
-    def folded(self, name: str) -> str:
-        """Give the SQL for a text without its case and the spaces at its end, to find what is the same then."""
-        return f"LOWER(RTRIM({self.as_text(name)}))"
+    def folded(self, name: str, case: bool, spaces: bool) -> str:
+        """Give the SQL for a text without its case, or the spaces at its end, to find what is the same then."""
+        text = f"RTRIM({self.as_text(name)})" if spaces else self.as_text(name)
+        return f"LOWER({text})" if case else text
 
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         """Return the SQL for a text that equals none but itself, and is a text to functions all the same."""
@@ -242,6 +259,8 @@ def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
     """Describe what a column's declaration says: its length, its digits, its fraction of a second."""
     limits = []
     is_sized = kind in (Kind.TEXT, Kind.BINARY, Kind.JSON)
+    if kind is Kind.ADDRESS and stored.max_length is not None:
+        is_sized = stored.max_length < LONGEST_ADDRESS
     if is_sized and stored.max_length is not None:
         reason = f"longer than the {stored.max_length} characters of {stored.declared}"
         limits.append(plain_limit(LimitName.LONGER_THAN, reason, stored.max_length))
@@ -253,20 +272,18 @@ def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
         reason = f"too large for {stored.declared}"
         limits.append(plain_limit(LimitName.MORE_WHOLE_DIGITS_THAN, reason, stored.precision - scale))
         limits.append(plain_limit(LimitName.MORE_DECIMALS_THAN, f"would be rounded by {stored.declared}", scale))
-    elif stored.precision is not None and kind in (Kind.DATETIME, Kind.TIME):
+    elif stored.precision is not None and kind in (Kind.DATETIME, Kind.TIME, Kind.DURATION):
         reason = f"has a finer fraction of a second than {stored.declared} keeps"
         limits.append(plain_limit(LimitName.FRACTIONAL_SECONDS, reason, stored.precision))
     return limits
 
 
-def duration_limit() -> Limit:
-    """Describe what a duration kept in microseconds as a 64-bit integer can hold."""
-    return Limit(
-        LimitName.OUTSIDE,
-        BIGINT,
-        "a duration of more than 292,471 years, too long for microseconds in a bigint column",
-        "Shorten these values.",
-    )
+def duration_limit(stored: tuple[int, int] = BIGINT) -> Limit:
+    """Describe what a duration kept in microseconds as an integer of this range can hold."""
+    reason = f"a duration outside the range of its column ({stored[0]} to {stored[1]} microseconds)"
+    if stored == BIGINT:
+        reason = "a duration of more than 292,471 years, too long for microseconds in a bigint column"
+    return Limit(LimitName.OUTSIDE, stored, reason, "Shorten these values.")
 
 
 def microseconds(value: datetime.timedelta) -> int:

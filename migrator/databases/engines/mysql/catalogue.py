@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -14,7 +15,7 @@ from django.db import DatabaseError
 from ...tables import StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, TakenOff
 from ..base.session import Row
-from .values import BLOBS, TEXTS
+from .values import BLOBS, TEXTS, integer_range
 
 COLUMNS_SQL = """
 SELECT table_name, column_name, data_type, column_type, is_nullable, column_default, extra, character_maximum_length,
@@ -26,6 +27,10 @@ ORDER BY ordinal_position
 """
 PROBE = "migrator_probe"
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
+LABEL = re.compile(r"'((?:[^']|'')*)'")
+# The collations that tell spaces at the end apart: MariaDB's say so, and MySQL's have done so from version 9.0.0 of the
+# Unicode Collation Algorithm on.
+NO_PAD = re.compile(r"nopad|_0900_|^binary$")
 
 
 class MySQLCatalogue(Catalogue):
@@ -128,7 +133,13 @@ class MySQLCatalogue(Catalogue):
     def counters(self, tables: Sequence[Table]) -> list[Counter]:
         told = self.next_keys(tables)
         keys = [(table.name, table.key[0]) for table in tables if table.name in told and len(table.key) == 1]
-        return [Counter(*key, told[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
+        found = [Counter(*key, told[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
+        late = [counter.table for counter in found if counter.is_late]
+        stored = self.stored_tables(late) if late else {}
+        return [
+            _exhausted(counter) if counter.is_late and _is_largest(counter, stored[counter.table]) else counter
+            for counter in found
+        ]
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
         told = self._told_of("auto_increment", [table.name for table in tables if len(table.key) == 1])
@@ -171,6 +182,17 @@ class MySQLCatalogue(Catalogue):
         return self.fetch_all(sql.format(marks=", ".join(["%s"] * len(tables))), tables)
 
 
+def _is_largest(counter: Counter, stored: Mapping[str, StoredColumn]) -> bool:
+    """Whether a table has the largest key that its column holds."""
+    held = integer_range(stored[counter.column])
+    return held is not None and counter.largest == held[1]
+
+
+def _exhausted(counter: Counter) -> Counter:
+    """Return a counter that has given its last key: MySQL, and MariaDB of the largest type, say that it comes again."""
+    return replace(counter, next_value=(counter.largest or 0) + 1)
+
+
 def _stored_column(row: Row) -> StoredColumn:
     (name, data_type, declared, nullable, default, extra, length, octets, precision, scale, fraction, collation,
      charset, expression) = row  # fmt: skip
@@ -190,5 +212,7 @@ def _stored_column(row: Row) -> StoredColumn:
         scale=int(scale) if scale is not None else None,
         is_unsigned="unsigned" in declared.lower(),
         ignores_case=bool(collation) and collation.endswith("_ci"),
+        ignores_spaces=bool(collation) and not NO_PAD.search(collation),
         is_three_byte_utf8=charset in ("utf8", "utf8mb3"),
+        labels=tuple(label.replace("''", "'") for label in LABEL.findall(declared)) if data_type == "enum" else (),
     )

@@ -23,8 +23,8 @@ from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, LineInserter, Warned
 from .local_files import LineLoader, LineWriter, note
-from .messages import without_values
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
+from .types import MySQLTypes
 from .values import MySQLValues, product
 from .visibility import MySQLVisibility
 
@@ -35,7 +35,7 @@ RETRIED = (
 )  # fmt: skip
 DATA = (
     1048, 1062, 1169, 1216, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1416, 1451, 1452, 1525, 1557, 1586,
-    1690, 3140, 3141, 3156, 3819, 4025, 4078,
+    1690, 3140, 3141, 3156, 3157, 3819, 4025, 4078,
 )  # fmt: skip
 # Nothing ends a session that waits for the other side, or a statement that takes long. MySQL and MariaDB differ in
 # which of these they have.
@@ -52,8 +52,9 @@ SESSION_SETTINGS = {
 LOCK_WAITS = ("innodb_lock_wait_timeout", "lock_wait_timeout")
 NAMED_COLUMN = re.compile(r"column ['`](?:[^'`]*`\.`)*([^'`]+)['`]", re.IGNORECASE)
 NAMED_KEY = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'")
-NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed|Check constraint '([^']+)' is violated")
+NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed")
 WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
+SHOWN_VALUE = re.compile(r"(entry|value:?) '.*?'(?= for)", re.DOTALL)
 
 
 class MySQL(Engine):
@@ -68,6 +69,7 @@ class MySQL(Engine):
     _loads_files = False
     lines_class = MySQLLines
     visibility_class = MySQLVisibility
+    types_class = MySQLTypes
     can_be_filled_side_by_side = True
     names_collation = "utf8mb4_bin"
     readers_hold_writers_up = True
@@ -297,21 +299,20 @@ class MySQL(Engine):
         code = _code(error)
         if code is None:
             return Fault(type(error).__name__, "the driver refused the value")
-        message = without_values(str(cause_of(error).args[1]))
-        if found := NAMED_COLUMN.search(message):
-            return Fault(str(code), message, found[1])
-        if found := NAMED_CHECK.search(message):
-            return Fault(str(code), message, constraint=found[1] or found[2])
-        if found := NAMED_KEY.search(message):
-            return Fault(str(code), message, self._columns_of_key(found[1], table), found[1])
-        return Fault(str(code), message)
+        message = SHOWN_VALUE.sub(r"\1 (value)", str(cause_of(error).args[1]))
+        found = NAMED_COLUMN.search(message) or NAMED_CHECK.search(message)
+        column = found[1] if found else self._column_of_key(message, table)
+        return Fault(str(code), message, column)
 
-    def _columns_of_key(self, key: str, table: str) -> str | None:
+    def _column_of_key(self, message: str, table: str) -> str | None:
+        found = NAMED_KEY.search(message)
+        if not found:
+            return None
         with contextlib.suppress(DatabaseError):
             rows = self.fetch_all(
                 "SELECT column_name FROM information_schema.statistics "
                 "WHERE table_schema = DATABASE() AND table_name = %s AND index_name = %s ORDER BY seq_in_index",
-                (table, key),
+                (table, found[1]),
             )
             return ", ".join(row[0] for row in rows) or None
         return None

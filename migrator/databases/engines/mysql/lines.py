@@ -13,6 +13,7 @@ from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
 from ..base.lines import ESCAPES, Block, Form, LineField, Lines, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
+from .values import MySQLValues
 
 FORMS: Mapping[Kind, Form] = {
     Kind.INTEGER: Form.INTEGER,
@@ -42,7 +43,12 @@ class MySQLLines(Lines):
     def form(self, column: Column, stored: StoredColumn) -> Form | None:
         if column.kind is Kind.DATETIME and not self._has_common_times():
             return None
+        if column.kind is Kind.UUID and stored.type != "uuid" and self._writes_dashes(stored):
+            return None
         return FORMS.get(column.kind)
+
+    def _writes_dashes(self, stored: StoredColumn) -> bool:
+        return MySQLValues(self.connection).has_dashes(stored)
 
     def _has_common_times(self) -> bool:
         return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)

@@ -12,6 +12,8 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
+from ..base.json_text import FEWEST_DIGITS, wide_whole_number_pattern
+from ..base.limits import DOUBLE_WHOLE, label_limit, single_precision_limit, unix_time, whole_number_limits
 from ..base.values import (
     BIGINT,
     Convert,
@@ -33,21 +35,36 @@ NUL_ESCAPE = "x'5c7530303030'"
 BITS: Mapping[str, int] = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 BLOBS = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+# A string of JSON, without a step back for each character of it.
+STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# The arrays and objects of a document that may be within each other (MySQL manual, "The JSON Data Type").
+MOST_LEVELS = 100
+# The digits of a float that the server shows (FLT_DIG).
+SHOWN = 6
+UUID_LENGTH = 36
 STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: tuple(BITS),
-    Kind.BOOLEAN: ("tinyint",),
+    Kind.BOOLEAN: tuple(BITS),
     Kind.FLOAT: ("double",),
     Kind.DECIMAL: ("decimal",),
     Kind.TEXT: TEXTS,
-    Kind.JSON: ("json", "longtext"),
+    Kind.JSON: ("json", *TEXTS),
     Kind.BINARY: BLOBS,
     Kind.DATE: ("date",),
     Kind.TIME: ("time",),
     Kind.DATETIME: ("datetime", "timestamp"),
-    Kind.DURATION: ("bigint",),
-    Kind.UUID: ("char", "uuid"),
-    Kind.ADDRESS: ("char", "varchar"),
+    Kind.DURATION: tuple(BITS),
+    Kind.UUID: ("char", "varchar", "uuid"),
+    Kind.ADDRESS: TEXTS,
 }
+
+
+def integer_range(stored: StoredColumn) -> tuple[int, int] | None:
+    """Return the integers that a column's type holds; ``None`` if it is no integer type."""
+    bits = BITS.get(stored.type)
+    if bits is None:
+        return None
+    return (0, 2**bits - 1) if stored.is_unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def product(connection: Any) -> str:
@@ -58,7 +75,11 @@ def product(connection: Any) -> str:
 class MySQLValues(Values):
     """Values of MySQL and MariaDB."""
 
+    document_types = ("json",)
+
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
+        if stored.type == "double" and stored.scale is not None:  # double(10, 3) rounds
+            return False
         return stored.type in STORES.get(kind, ())
 
     def storage(self, stored: StoredColumn) -> str:
@@ -127,8 +148,17 @@ class MySQLValues(Values):
             case Kind.DURATION:
                 return microseconds
             case Kind.UUID:
-                return str if stored.type == "uuid" else attrgetter("hex")
+                return str if self.has_dashes(stored) else attrgetter("hex")
         return None
+
+    def has_dashes(self, stored: StoredColumn) -> bool:
+        """Whether Django writes, and looks for, the UUIDs of a column with dashes.
+
+        It does so wherever the server has a type for them, whatever the column's own type is (UUIDField in Django's
+        source, get_db_prep_value). With fewer than 36 characters the digits alone have to do.
+        """
+        is_native = bool(self.connection.features.has_native_uuid_field)
+        return stored.type == "uuid" or (is_native and (stored.max_length or 0) >= UUID_LENGTH)
 
     def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
         limits = declared_limits(column.kind, stored)
@@ -136,7 +166,7 @@ class MySQLValues(Values):
         if column.kind is Kind.INTEGER:
             limits.append(integer_limit(self.connection, column, self.integer_range(stored) or BIGINT, stored.declared))
         elif column.kind is Kind.DURATION:
-            limits.append(duration_limit())
+            limits.append(duration_limit(self.integer_range(stored) or BIGINT))
         elif column.kind in (Kind.FLOAT, Kind.DECIMAL):
             limits.append(plain_limit(LimitName.NOT_A_NUMBER, f"{name} has no NaN"))
             if column.kind is Kind.FLOAT:
@@ -152,13 +182,38 @@ class MySQLValues(Values):
             reason = "a character of four bytes, and the column's character set has three"
             advice = "Convert the table to utf8mb4 in the destination."
             limits.append(Limit(LimitName.FOUR_BYTE_CHARACTER, (), reason, advice))
-        return limits
+        return [*limits, *self._limits_of_type(column.kind, stored)]
+
+    def _limits_of_type(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
+        """Describe what a type other than Django's own holds, and what this server's own JSON does not."""
+        match kind, stored.type:
+            case Kind.INTEGER, "decimal" | "double":
+                return whole_number_limits(stored, DOUBLE_WHOLE if stored.type == "double" else None)
+            case Kind.DECIMAL, "decimal" if stored.is_unsigned:
+                most = 10 ** ((stored.precision or 0) - (stored.scale or 0))
+                return [plain_limit(LimitName.OUTSIDE, f"negative, which {stored.declared} is not", 0, most)]
+            case Kind.FLOAT, "float":
+                return [single_precision_limit(stored, SHOWN)]
+            case Kind.TEXT, "enum":
+                return [label_limit(stored)]
+            case Kind.BINARY, "binary":
+                reason = f"shorter than the {stored.max_bytes} bytes to which {stored.declared} fills it up with zeros"
+                return [plain_limit(LimitName.SHORTER_THAN, reason, stored.max_bytes or 0)]
+            case Kind.DATETIME, "timestamp":
+                reason = f"{stored.declared} holds instants from 1970 to 03:14:07 UTC on 19 January 2038 alone"
+                return [plain_limit(LimitName.OUTSIDE_UNIX_TIME, reason)]
+            case Kind.JSON, "json":
+                return [
+                    plain_limit(
+                        LimitName.WIDE_WHOLE_NUMBER,
+                        "a whole number beyond 64 bits, of which MySQL's JSON makes a floating-point number",
+                    ),
+                    plain_limit(LimitName.DEEPER_THAN, f"a document of more than {MOST_LEVELS} levels", MOST_LEVELS),
+                ]
+        return []
 
     def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
-        bits = BITS.get(stored.type)
-        if bits is None:
-            return None
-        return (0, 2**bits - 1) if stored.is_unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        return integer_range(stored)
 
     def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
@@ -167,6 +222,8 @@ class MySQLValues(Values):
                 return f"CHAR_LENGTH({column}) > {arguments[0]}"
             case LimitName.LARGER_THAN:
                 return f"LENGTH({column}) > {arguments[0]}"
+            case LimitName.SHORTER_THAN:
+                return f"LENGTH({column}) < {arguments[0]}"
             case LimitName.OUTSIDE:
                 return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
@@ -186,6 +243,8 @@ class MySQLValues(Values):
                 return f"ABS({column}) >= POW(10, {arguments[0]})"
             case LimitName.MORE_DECIMALS_THAN:
                 return f"{column} <> ROUND({column}, {arguments[0]})"
+            case LimitName.FRACTIONAL_SECONDS if stored.type in BITS:
+                return f"{column} %% {10 ** (6 - arguments[0])} <> 0"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"MICROSECOND({column}) %% {10 ** (6 - arguments[0])} <> 0"
             case LimitName.SPACE_AT_END if stored.type != "char":
@@ -193,6 +252,18 @@ class MySQLValues(Values):
             case LimitName.HIGH_VERSION if stored.type != "uuid":
                 digits = f"REPLACE({column}, '-', '')"
                 return f"SUBSTR({digits}, 13, 1) >= '8' AND SUBSTR({digits}, 17, 2) BETWEEN '01' AND '80'"
+            case LimitName.NOT_AMONG:
+                known = ", ".join(f"x'{text.encode().hex()}'" for text in arguments)
+                return f"{_bytes(column)} NOT IN ({known})"
+            case LimitName.SINGLE_PRECISION:
+                return f"CAST(CAST({column} AS FLOAT) AS CHAR) + 0e0 <> {column}"
+            case LimitName.OUTSIDE_UNIX_TIME if stored.type != "timestamp":
+                return f"{column} NOT BETWEEN {' AND '.join(unix_time(self.connection))}"
+            case LimitName.WIDE_WHOLE_NUMBER if stored.type != "json":
+                text = f"CONVERT({column} USING utf8mb4)"
+                bare = f"REGEXP_REPLACE({text}, {_hex(STRING)}, '')"
+                is_long = f"{text} REGEXP '[0-9]{{{FEWEST_DIGITS}}}'"
+                return f"{is_long} AND {bare} REGEXP {_hex(wide_whole_number_pattern())}"
         return None  # neither NaN nor infinity exists here, nor a UUID that a column of that type does not take
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
@@ -233,6 +304,11 @@ class MySQLValues(Values):
 def _bytes(column: str) -> str:
     """Give a text's bytes in UTF-8, in which the server looks for others without a look at each character."""
     return f"CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
+
+
+def _hex(text: str) -> str:
+    """Write a text whatever the session's sql_mode says of backslashes."""
+    return f"_utf8mb4 x'{text.encode().hex()}'"
 
 
 def _boolean(value: Any) -> bool:

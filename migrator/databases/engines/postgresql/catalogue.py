@@ -18,12 +18,22 @@ from . import obstacles
 # Of a partitioned table all partitions, too: by itself it takes no room.
 WITH_PARTITIONS = "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s))))"
 COLUMNS_SQL = """
-SELECT n.number, a.attname, t.typname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
-       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.atttypmod,
-       t.typname = 'citext' OR COALESCE(NOT c.collisdeterministic, false)
+SELECT n.number, a.attname, t.typname, format_type(t.oid, b.mod), NOT a.attnotnull,
+       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', b.mod,
+       t.typname = 'citext' OR COALESCE(NOT c.collisdeterministic, false),
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
+       CASE WHEN t.oid <> a.atttypid THEN format_type(a.atttypid, a.atttypmod) END
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_attribute a ON a.attrelid = to_regclass(n.name)
-JOIN pg_type t ON t.oid = a.atttypid
+CROSS JOIN LATERAL (
+    WITH RECURSIVE below(oid, mod) AS (
+        SELECT a.atttypid, a.atttypmod
+        UNION ALL
+        SELECT d.typbasetype, d.typtypmod FROM below JOIN pg_type d ON d.oid = below.oid AND d.typtype = 'd'
+    )
+    SELECT below.oid, below.mod FROM below JOIN pg_type d ON d.oid = below.oid AND d.typtype <> 'd'
+) b
+JOIN pg_type t ON t.oid = b.oid
 LEFT JOIN pg_collation c ON c.oid = a.attcollation
 WHERE a.attnum > 0 AND NOT a.attisdropped
 ORDER BY n.number, a.attnum
@@ -136,6 +146,7 @@ LAST_VALUE = (
     "FROM pg_sequence WHERE seqrelid = %s::regclass"
 )
 INCREMENT = "SELECT greatest(seqincrement, 1) FROM pg_sequence WHERE seqrelid = %s::regclass"
+MOST = "SELECT seqmax FROM pg_sequence WHERE seqrelid = %s::regclass"
 TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({obstacles.TABLE})")
 
 
@@ -370,8 +381,10 @@ class PostgreSQLCatalogue(Catalogue):
         known = [
             (table, sequence) for (table, _), sequence in zip(keys, sequences, strict=True) if sequence is not None
         ]
-        rows = self.fetch_each([(f"SELECT ({LAST_VALUE}) + ({INCREMENT})", [sequence] * 2) for _, sequence in known])
-        return {table: row[0] for (table, _), row in zip(known, rows, strict=True) if row[0] is not None}
+        # As a numeric, for what comes after the largest bigint is none.
+        after = f"SELECT ({LAST_VALUE})::numeric + ({INCREMENT})"
+        rows = self.fetch_each([(after, [sequence] * 2) for _, sequence in known])
+        return {table: int(row[0]) for (table, _), row in zip(known, rows, strict=True) if row[0] is not None}
 
     def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
         largest: defaultdict[str, list[str]] = defaultdict(list)  # by sequence, for tables may have one in common
@@ -381,11 +394,14 @@ class PostgreSQLCatalogue(Catalogue):
                 if table in next_keys:
                     largest[sequence].append(f"SELECT {next_keys[table] - 1}")
         # A sequence starts at 1: keys of zero and below never come from it.
-        set_value = "SELECT setval(%s, GREATEST(COALESCE(max(one), 1), 1), COALESCE(max(one), 0) >= 1)"
+        # One of a smaller type than its column ends before the largest key, and verification says so.
+        set_value = (
+            f"SELECT setval(%s, LEAST(GREATEST(COALESCE(max(one), 1), 1), ({MOST})), COALESCE(max(one), 0) >= 1)"
+        )
         queries = []
         for sequence, sources in largest.items():
             own = [] if may_lower else [LAST_VALUE]
-            params = [sequence] * (1 + len(own))
+            params = [sequence] * (2 + len(own))
             queries.append((f"{set_value} FROM ({' UNION ALL '.join([*sources, *own])}) each_one", params))
         self.fetch_each(queries)
 
@@ -394,7 +410,7 @@ class PostgreSQLCatalogue(Catalogue):
 
 
 def _stored_column(row: Sequence[Any]) -> StoredColumn:
-    name, type_name, declared, nullable, has_default, is_generated, modifier, ignores_case = row
+    name, type_name, declared, nullable, has_default, is_generated, modifier, ignores_case, labels, domain = row
     length = precision = scale = None
     if type_name in ("varchar", "bpchar") and modifier > 4:
         length = modifier - 4
@@ -402,6 +418,11 @@ def _stored_column(row: Sequence[Any]) -> StoredColumn:
         precision, scale = ((modifier - 4) >> 16) & 0xFFFF, (((modifier - 4) & 0x7FF) ^ 0x400) - 0x400
     elif type_name in ("timestamptz", "timestamp", "time") and 0 <= modifier < 6:
         precision = modifier
+    elif type_name == "interval" and modifier >= 0:
+        # The fields that it is restricted to, and the digits of a second (PostgreSQL's utils/timestamp.h).
+        fields, digits = modifier >> 16, modifier & 0xFFFF
+        precision = digits if digits < 6 else None
+        type_name = type_name if fields == 0x7FFF else declared
     return StoredColumn(
         name,
         type_name,
@@ -415,4 +436,6 @@ def _stored_column(row: Sequence[Any]) -> StoredColumn:
         scale,
         ignores_case=ignores_case,
         is_filled_up=type_name == "bpchar",
+        labels=tuple(labels),
+        domain=domain,
     )

@@ -11,6 +11,16 @@ from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
+from ..base.json_text import FEWEST_DIGITS, wide_whole_number_pattern
+from ..base.limits import (
+    DOUBLE_WHOLE,
+    MOST_SINGLE_DIGITS,
+    SINGLE_WHOLE,
+    UNIX_TIME,
+    label_limit,
+    single_precision_limit,
+    whole_number_limits,
+)
 from ..base.values import (
     BIGINT,
     Convert,
@@ -35,7 +45,7 @@ STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.FLOAT: ("float8", "float4"),
     Kind.DECIMAL: ("numeric",),
     Kind.TEXT: ("varchar", "text"),
-    Kind.JSON: ("jsonb",),
+    Kind.JSON: ("jsonb", "json", "text", "varchar"),
     Kind.BINARY: ("bytea",),
     Kind.DATE: ("date",),
     Kind.TIME: ("time",),
@@ -44,6 +54,9 @@ STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.UUID: ("uuid",),
     Kind.ADDRESS: ("inet",),
 }
+WHOLE_NUMBERS: Mapping[str, tuple[int, int]] = {"float4": SINGLE_WHOLE, "float8": DOUBLE_WHOLE}
+# A string of JSON; the backslash is itself in a literal (standard_conforming_strings, which Django relies on).
+STRING = r'"([^"\\]|\\.)*"'
 STORAGE: Mapping[str, str] = {
     "varchar": "text",
     "text": "text",
@@ -56,6 +69,7 @@ class PostgreSQLValues(Values):
     """Values of PostgreSQL."""
 
     is_raw_exact = True
+    document_types = ("jsonb", "json")
     raw_kind = Kind.TEXT  # every type has a text form that its own input reads back unchanged
 
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
@@ -69,6 +83,8 @@ class PostgreSQLValues(Values):
         if column.kind in (Kind.DATE, Kind.DATETIME) and not is_psycopg3:
             # psycopg2 takes the infinite for the ends of Python's calendar, and fails at what is beyond these.
             return f"CASE WHEN NOT isfinite({name}) THEN '10000-01-01' ELSE {name} END"
+        if column.kind is Kind.JSON and stored.type == "json":
+            return f"{name}::text"  # Django registers no reader for json, so the driver would parse the document
         return name
 
     def raw_expression(self, column: Column) -> str:
@@ -93,8 +109,8 @@ class PostgreSQLValues(Values):
     def stored_bytes(self, expression: str) -> str:
         return f"convert_to({expression}::text, getdatabaseencoding())"
 
-    def folded(self, name: str) -> str:
-        return f'{super().folded(name)} COLLATE "C"'  # what is equal is so by its bytes, which are compared soonest
+    def folded(self, name: str, case: bool, spaces: bool) -> str:
+        return f'{super().folded(name, case, spaces)} COLLATE "C"'  # bytes are compared soonest
 
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         own = self.quote(name)
@@ -117,11 +133,11 @@ class PostgreSQLValues(Values):
         if column.kind is Kind.TEXT:
             reason = "PostgreSQL's text cannot hold the NUL character"
             limits.append(plain_limit(LimitName.NUL_CHARACTER, reason))
-        elif column.kind is Kind.JSON:
+        elif column.kind is Kind.JSON and stored.type == "jsonb":
             limits.append(plain_limit(LimitName.NUL_ESCAPE, "PostgreSQL's jsonb cannot hold the NUL character"))
         elif column.kind is Kind.INTEGER and stored.type in INTEGERS:
             limits.append(integer_limit(self.connection, column, INTEGERS[stored.type], stored.declared))
-        return limits
+        return [*limits, *_limits_of_type(column.kind, stored)]
 
     def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
         return INTEGERS.get(stored.type)
@@ -130,9 +146,11 @@ class PostgreSQLValues(Values):
         arguments = limit.arguments
         match limit.name:
             case LimitName.LONGER_THAN:
-                return f"char_length({column}) > {arguments[0]}"
+                text = f"host({column})" if stored.type == "inet" else f"{column}::text"
+                return f"char_length({text}) > {arguments[0]}"
             case LimitName.LARGER_THAN:
-                return f"octet_length({column}) > {arguments[0]}"
+                data = column if stored.type == "bytea" else f"{column}::text"
+                return f"octet_length({data}) > {arguments[0]}"
             case LimitName.OUTSIDE if stored.type == "interval":
                 return f"extract(epoch from {column}) * 1000000 NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.OUTSIDE:
@@ -156,6 +174,22 @@ class PostgreSQLValues(Values):
             case LimitName.HIGH_VERSION:
                 digits = f'{column}::text COLLATE "C"'
                 return f"substr({digits}, 15, 1) >= '8' AND substr({digits}, 20, 2) BETWEEN '01' AND '80'"
+            case LimitName.SHORTER_THAN:
+                return f"octet_length({column}) < {arguments[0]}"
+            case LimitName.NOT_AMONG:
+                return f'{column}::text COLLATE "C" NOT IN ({", ".join(map(_literal, arguments))})'
+            case LimitName.SINGLE_PRECISION:
+                return _loses_digits(column, arguments[0])
+            case LimitName.OUTSIDE_UNIX_TIME:
+                low, high = (f"'{moment.isoformat(' ')}'" for moment in UNIX_TIME)
+                return f"{column} NOT BETWEEN {low} AND {high}"
+            case LimitName.WIDE_WHOLE_NUMBER:
+                bare = f"regexp_replace({column}::text, '{STRING}', '\"\"', 'g')"
+                is_long = f"{column}::text ~ '[0-9]{{{FEWEST_DIGITS}}}'"
+                return f"{is_long} AND {bare} ~ '{wide_whole_number_pattern()}'"
+            case LimitName.DEEPER_THAN if stored.type == "jsonb":
+                path = f'strict $.**{{{arguments[0]} to last}} ? (@.type() == "object" || @.type() == "array")'
+                return f"jsonb_path_exists({column}, '{path}')"
         return None  # text in PostgreSQL never holds the NUL character
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
@@ -191,6 +225,35 @@ class PostgreSQLValues(Values):
                 )
             ]
         return []
+
+
+def _limits_of_type(kind: Kind, stored: StoredColumn) -> list[Limit]:
+    """Describe what a type holds that is not the one of the kind, as far as some values fit it."""
+    if kind is Kind.INTEGER and stored.type not in INTEGERS:
+        return whole_number_limits(stored, WHOLE_NUMBERS.get(stored.type))
+    if kind is Kind.FLOAT and stored.type == "float4":
+        return [single_precision_limit(stored, MOST_SINGLE_DIGITS)]
+    if kind is Kind.TEXT and stored.is_filled_up:
+        reason = f"ends with spaces, which {stored.declared} does not tell from those that fill it up"
+        return [plain_limit(LimitName.SPACE_AT_END, reason)]
+    if kind is Kind.TEXT and stored.labels:
+        return [label_limit(stored)]
+    return []
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
+
+
+def _loses_digits(column: str, digits: int) -> str:
+    """Give the condition for numbers that single precision shows otherwise; outside of its range a cast fails."""
+    read = f"{column}::float4::text::float8"
+    if digits < MOST_SINGLE_DIGITS:
+        read = f"round({column}::numeric, {digits - 1} - floor(log(abs({column}::numeric)))::int)::float8"
+    return (
+        f"CASE WHEN {column} = 0 OR {column} IN ('NaN', 'Infinity', '-Infinity') THEN false "
+        f"WHEN abs({column}) NOT BETWEEN 1.2e-38 AND 3.4e38 THEN true ELSE {read} <> {column} END"
+    )
 
 
 def _address(value: str) -> str:

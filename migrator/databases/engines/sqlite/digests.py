@@ -11,8 +11,9 @@ from django.conf import settings
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
 from ..base.session import Row
+from .decimals import declared_digits, shortest_decimal
 from .functions import MOST_ARGUMENTS, register
-from .values import CLASSES, declared_digits, nul_condition, shortest_decimal
+from .values import CLASSES, nul_condition
 
 
 class SQLiteDigests(Digests):

@@ -28,16 +28,18 @@ from .elsewhere import Elsewhere
 from .lines import SQLiteLines
 from .loading import InsertWriter
 from .notations import reads
+from .types import SQLiteTypes
 from .values import SQLiteValues
 from .visibility import SQLiteVisibility
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
+CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
 COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
 WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: to begin one takes as long as to look through about so much
 NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
-FAILED = re.compile(r"^(?P<what>[A-Z ]+) constraint failed: (?:index '(?P<index>.*)'|(?P<rest>.*))$", re.DOTALL)
+FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
 
 
 class SQLite(Engine):
@@ -54,6 +56,7 @@ class SQLite(Engine):
     digests_class = SQLiteDigests
     lines_class = SQLiteLines
     visibility_class = SQLiteVisibility
+    types_class = SQLiteTypes
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
@@ -100,6 +103,7 @@ class SQLite(Engine):
         read = partial(reads, self.fetch_value("PRAGMA encoding"))
         self.connection.connection.create_function("migrator_reads", 2, read, deterministic=True)
         self.lines.prepare()
+        self.digests.prepare()
         self.forbid_writes()
 
     def _begin(self) -> None:
@@ -292,17 +296,14 @@ class SQLite(Engine):
     def fault(self, error: BaseException, table: str) -> Fault:
         cause = cause_of(error)
         message = str(cause)
+        found = (CHECKED_COLUMN if "CHECK" in message else FAILED_COLUMN).search(message)
         if message.startswith("Could not decode"):
             message = NO_UTF_8
-        code = getattr(cause, "sqlite_errorname", type(cause).__name__)
-        found = FAILED.search(message)
-        if found is None:
-            return Fault(code, message)
-        if found["index"]:
-            return Fault(code, message, constraint=found["index"].replace("''", "'"))
-        if found["what"] == "CHECK":  # named by itself, or by its expression if it has no name
-            return Fault(code, message, constraint=found["rest"])
-        return Fault(code, message, ", ".join(name.rpartition(".")[2] for name in found["rest"].split(", ")))
+        return Fault(
+            getattr(cause, "sqlite_errorname", type(cause).__name__),
+            message,
+            next(filter(None, found.groups()), None) if found else None,
+        )
 
 
 class Distant(SQLite):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, ClassVar
 
+from ..base.json_text import depth, has_wide_whole_number
+
 DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
 ROUNDED = decimal.Context(prec=DIGITS)
 EXACT = decimal.Context(prec=decimal.MAX_PREC)
@@ -23,11 +25,25 @@ def register(connection: sqlite3.Connection) -> None:
     """Give a connection these functions."""
     connection.create_function("migrator_float", 1, _float, deterministic=True)
     connection.create_function("migrator_decimal", 2, _decimal, deterministic=True)
+    connection.create_function("migrator_is_beyond", 3, _is_beyond, deterministic=True)
     connection.create_function("migrator_digest", 1, _digest, deterministic=True)
     connection.create_aggregate("migrator_checksum", 1, _SumOfTexts)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksums", 2, _SumsByPart)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksum_of_rows", -1, _SumOfRows)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksums_of_rows", -1, _SumsOfRowsByPart)  # type: ignore[arg-type]
+
+
+def _is_beyond(limit: str, value: Any, argument: int) -> bool | None:
+    """Ask of a value what SQL alone cannot; whatever is of another class is none of these limits' business."""
+    if limit == "single" and isinstance(value, float):
+        from ..base.limits import is_shown_otherwise  # takes longer than all else here, and is seldom needed
+
+        return is_shown_otherwise(value, argument)
+    if limit == "whole numbers" and isinstance(value, str):
+        return has_wide_whole_number(value)
+    if limit == "levels" and isinstance(value, str):
+        return depth(value) > argument
+    return None
 
 
 class _SumOfTexts:

@@ -15,8 +15,9 @@ from ..base.digests import local_times_agree
 from ..base.lines import Block, Form, LineField, Lines, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
+from .decimals import decimal_loader, declared_digits, spelled_decimal
 from .notations import LOADERS
-from .values import CLASSES, decimal_loader, declared_digits, nul_condition, spelled_decimal, usual
+from .values import CLASSES, nul_condition, usual
 
 # What stands between fields, ends lines, and is in the place of NULL and of a field that is none, until all texts are
 # escaped at once: bytes that are in no text (RFC 3629). Where others than texts are stored, they are found by their

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import decimal
-import functools
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
@@ -13,6 +11,8 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
+from ..base.json_text import FEWEST_DIGITS
+from ..base.limits import unix_time
 from ..base.values import (
     BIGINT,
     Convert,
@@ -26,6 +26,8 @@ from ..base.values import (
     integer_limit,
     microseconds,
 )
+from .affinity import Affinity, affinity
+from .decimals import MORE_DIGITS, decimal_loader, declared_digits, exact_decimal, more_decimals
 from .functions import DIGITS
 from .notations import CONDITIONS, LOADERS, USUAL
 
@@ -51,11 +53,7 @@ STORAGE: Mapping[str, str] = {
     "blob": "binary",
     **dict.fromkeys(INTEGERS, "integer"),
 }
-# A smaller number than this negative power of ten is printed with an exponent.
-MOST_ZEROS = 4
 SPELLED = (Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DECIMAL, Kind.DURATION, Kind.UUID)
-# A double has 15 to 17 of them, and is meant to be rounded; a whole number may be stored with all of its own.
-MORE_DIGITS = f"a whole number of more than {DIGITS} significant digits"
 # What SQLite stores a value of each kind as (typeof()), and conditions for values that are none of the kind.
 CLASSES: Mapping[Kind, str] = {
     Kind.INTEGER: "'integer'",
@@ -185,7 +183,8 @@ class SQLiteValues(Values):
             case LimitName.LARGER_THAN:
                 return f"length(CAST({column} AS BLOB)) > {arguments[0]}"
             case LimitName.OUTSIDE:
-                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]} AND typeof({column}) = 'integer'"
+                is_number = f"typeof({column}) IN ('integer', 'real')"
+                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]} AND {is_number}"
             case LimitName.NUL_CHARACTER:
                 return nul_condition(column)
             case LimitName.NUL_ESCAPE:
@@ -198,6 +197,10 @@ class SQLiteValues(Values):
             case LimitName.MORE_WHOLE_DIGITS_THAN:
                 is_beyond = f"({column} >= 1e{arguments[0]} OR {column} <= -1e{arguments[0]})"
                 return f"{is_beyond} AND typeof({column}) IN ('real', 'integer')"
+            case LimitName.MORE_DECIMALS_THAN:
+                return more_decimals(column, arguments[0])
+            case LimitName.FRACTIONAL_SECONDS if affinity(stored.type) is Affinity.INTEGER:
+                return f"{column} %% {10 ** (6 - arguments[0])} <> 0"
             case LimitName.FRACTIONAL_SECONDS:
                 fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
                 return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
@@ -207,6 +210,23 @@ class SQLiteValues(Values):
                 # From the end, for other programs may have written something before the digits.
                 digits = f"rtrim(replace({column}, '-', ''), '{{}}')"
                 return f"substr({digits}, -20, 1) >= '8' AND substr({digits}, -16, 2) BETWEEN '01' AND '80'"
+            case LimitName.SHORTER_THAN:
+                return f"length(CAST({column} AS BLOB)) < {arguments[0]}"
+            case LimitName.NOT_AMONG:
+                known = ", ".join(f"CAST(x'{text.encode().hex()}' AS TEXT)" for text in arguments)
+                return f"{column} COLLATE BINARY NOT IN ({known})"
+            case LimitName.SINGLE_PRECISION:
+                return f"migrator_is_beyond('single', {column}, {arguments[0]})"
+            case LimitName.OUTSIDE_UNIX_TIME:
+                return f"{column} NOT BETWEEN {' AND '.join(unix_time(self.connection))}"
+            case LimitName.WIDE_WHOLE_NUMBER:
+                digits = "[0-9]" * FEWEST_DIGITS
+                return f"{column} GLOB '*{digits}*' AND migrator_is_beyond('whole numbers', {column}, 0)"
+            case LimitName.DEEPER_THAN:
+                opening = (
+                    f"2 * length({column}) - length(replace({column}, '[', '')) - length(replace({column}, '{{', ''))"
+                )
+                return f"{opening} > {arguments[0]} AND migrator_is_beyond('levels', {column}, {arguments[0]})"
         return None
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
@@ -230,8 +250,7 @@ class SQLiteValues(Values):
             _, places = declared_digits(column)
             found.append(
                 Suspicion(
-                    # As a double, for abs() fails at the least integer.
-                    f"abs({name} - round({name}, {places})) > abs({name} + 0.0) * 1e-14",
+                    more_decimals(name, places),
                     f"more than the field's {places} decimals, which Django would read rounded",
                     f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
                     rough,
@@ -254,41 +273,8 @@ def usual(column: Column, name: str) -> str | None:
     ``name`` is the quoted one.
     """
     if column.kind is Kind.DECIMAL:
-        return _exact_decimal(name, *declared_digits(column))
+        return exact_decimal(name, *declared_digits(column))
     return USUAL[column.kind].format(name) if column.kind in USUAL else None
-
-
-def _exact_decimal(name: str, digits: int, places: int) -> str | None:
-    """Give the condition for numbers which SQLite spells as the decimal that is meant; ``None`` where none is known.
-
-    A quotient of two whole numbers is the double that is next to it, and that is how a decimal is stored. No other one
-    of so few digits is as close to it, and they are fewer than those that SQLite spells right.
-    """
-    whole, power = _whole_digits(digits, places), f"1e{places}"
-    is_next = f"round({name} * {power}) / {power} = {name}"
-    return None if whole < 0 else f"{name} BETWEEN -1e{whole} AND 1e{whole} AND {is_next}"
-
-
-def _whole_digits(digits: int, places: int) -> int:
-    return min(digits, DIGITS - 1) - places
-
-
-def spelled_decimal(name: str, places: int) -> str:
-    """Give the SQL for a number with so many decimals."""
-    return f"printf('%%.{places}f', {name})"
-
-
-def shortest_decimal(name: str, digits: int, places: int) -> tuple[str, str] | None:
-    """Give the SQL for a number in as few digits as there can be, and the condition for the numbers it is right for.
-
-    There is none where a field of so many digits has no such numbers.
-    """
-    condition = _exact_decimal(name, digits, places)
-    if condition is None:
-        return None
-    if places > MOST_ZEROS:
-        condition += f" AND ({name} = 0 OR abs({name}) >= 1e-{MOST_ZEROS})"
-    return f"printf('%%.{_whole_digits(digits, places) + places + 1}g', {name} + 0.0)", condition  # -0.0 + 0.0 is 0
 
 
 def nul_condition(column: str) -> str:
@@ -315,36 +301,6 @@ def _float(value: Any) -> float:
     if not isinstance(value, float | int):
         raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
     return float(value)
-
-
-def declared_digits(column: Column) -> tuple[int, int]:
-    """Return the digits of a decimal field, and how many of them are decimals."""
-    field: Any = column.field
-    return field.max_digits, field.decimal_places
-
-
-@functools.cache
-def decimal_loader(digits: int, places: int) -> Convert:
-    """Give what makes of a number the decimal that a field of so many digits means by it."""
-    create = decimal.Context(prec=DIGITS).create_decimal_from_float
-    context, step = decimal.Context(prec=digits), decimal.Decimal(1).scaleb(-places)
-
-    def load(value: Any) -> decimal.Decimal:
-        if not isinstance(value, float | int):
-            raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
-        exact = create(value)
-        if type(value) is int and exact != value:
-            raise Unstorable("number", MORE_DIGITS, f"Round it to {DIGITS} significant digits.")
-        try:
-            quantized = exact.quantize(step, context=context)
-        except decimal.InvalidOperation:
-            reason = f"too large for {digits} digits with {places} decimals"
-            raise Unstorable("number", reason, "Correct the value.") from None
-        if quantized != exact:
-            raise Unstorable("number", f"more than the field's {places} decimals", "Round it.")
-        return quantized
-
-    return load
 
 
 def _duration(value: Any) -> datetime.timedelta:

@@ -1,0 +1,74 @@
+"""What columns hold whose type is not the one that Django would choose, as far as some values fit them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import struct
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...tables import StoredColumn
+from .values import Limit, LimitName, plain_limit
+
+# The whole numbers of which a float of single and of double precision holds every one.
+SINGLE_WHOLE = (-(2**24), 2**24)
+DOUBLE_WHOLE = (-(2**53), 2**53)
+# What Unix time in 32 bits can say; zero stands for no time at all.
+UNIX_TIME = (
+    datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC),
+    datetime.datetime(2038, 1, 19, 3, 14, 7, 999_999, tzinfo=datetime.UTC),
+)
+# In which single precision has all of its digits.
+SINGLE_RANGE = (1.2e-38, 3.4e38)
+# So many digits tell every number of single precision from all others, and that many or fewer are the shortest ones.
+MOST_SINGLE_DIGITS = 9
+
+
+def whole_number_limits(stored: StoredColumn, held: tuple[int, int] | None) -> list[Limit]:
+    """Describe the whole numbers that a column of another type holds: those of a range, or of so many digits."""
+    if held is not None:
+        reason = f"outside the range in which {stored.declared} holds every whole number ({held[0]} to {held[1]})"
+        return [plain_limit(LimitName.OUTSIDE, reason, *held)]
+    if stored.precision is None:
+        return []
+    digits = stored.precision - (stored.scale or 0)
+    return [plain_limit(LimitName.OUTSIDE, f"too large for {stored.declared}", -(10**digits) + 1, 10**digits - 1)]
+
+
+def label_limit(stored: StoredColumn) -> Limit:
+    """Describe the texts of an enumerated type."""
+    advice = "Add them to the type in the destination, or correct these values in the source."
+    return Limit(LimitName.NOT_AMONG, stored.labels, f"not a value of {stored.declared}", advice)
+
+
+def single_precision_limit(stored: StoredColumn, digits: int) -> Limit:
+    """Describe the numbers of single precision, of which ``digits`` are shown when they are read."""
+    reason = f"has more digits than {stored.declared} keeps"
+    return plain_limit(LimitName.SINGLE_PRECISION, reason, digits)
+
+
+def unix_time(connection: BaseDatabaseWrapper) -> tuple[str, str]:
+    """Return the first and the last moment of Unix time in 32 bits as SQL, in the local time that Django stores."""
+    zone = (connection.timezone if settings.USE_TZ else None) or datetime.UTC
+    first, last = (moment.astimezone(zone).replace(tzinfo=None).isoformat(" ") for moment in UNIX_TIME)
+    return f"'{first}'", f"'{last}'"
+
+
+def is_shown_otherwise(value: float, digits: int) -> bool:
+    """Whether a number is another one when it is read as it is shown: in single precision, with ``digits`` at most."""
+    if value == 0 or not math.isfinite(value):
+        return False
+    if not SINGLE_RANGE[0] <= abs(value) <= SINGLE_RANGE[1]:
+        return True
+    if digits < MOST_SINGLE_DIGITS:
+        return float(f"{value:.{digits}g}") != value
+    single = _as_single(value)
+    shortest = (float(f"{single:.{shown}g}") for shown in range(1, digits + 1))
+    return next(number for number in shortest if _as_single(number) == single) != value
+
+
+def _as_single(value: float) -> float:
+    number: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return number

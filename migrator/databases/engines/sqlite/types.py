@@ -1,0 +1,38 @@
+"""SQLite: types of columns, of which only the affinity matters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ...tables import Kind, StoredColumn
+from ..base.types import Types
+from .affinity import Affinity, affinity
+from .values import STORES
+
+NUMBERS = (Affinity.INTEGER, Affinity.NUMERIC)
+TEXTS = (Affinity.TEXT, Affinity.BLOB)
+# The affinities that leave what Django stores for a kind as it is. One for numbers makes 7 of the text '007', and one
+# for texts makes a text of a number.
+HOLD: Mapping[Kind, tuple[Affinity, ...]] = {
+    **dict.fromkeys((Kind.INTEGER, Kind.BOOLEAN, Kind.DURATION), (*NUMBERS, Affinity.BLOB)),
+    **dict.fromkeys((Kind.FLOAT, Kind.DECIMAL), (*NUMBERS, Affinity.REAL)),
+    **dict.fromkeys((Kind.TEXT, Kind.JSON, Kind.UUID, Kind.ADDRESS), TEXTS),
+    # No date or time looks like a number, and bytes are never made anything else of.
+    **dict.fromkeys((Kind.DATE, Kind.TIME, Kind.DATETIME, Kind.BINARY), tuple(Affinity)),
+}
+
+
+class SQLiteTypes(Types):
+    """The types of SQLite."""
+
+    def declared(self, db_types: Collection[str]) -> Mapping[str, str]:
+        return {db_type: db_type for db_type in db_types}
+
+    def is_declared(self, declared: str, stored: StoredColumn) -> bool:
+        return affinity(declared.partition("(")[0]) is affinity(stored.type)
+
+    def holds(self, kind: Kind, stored: StoredColumn) -> bool:
+        return stored.type in STORES.get(kind, ()) or affinity(stored.type) in HOLD.get(kind, ())
+
+    def widens(self, declared: str, stored: StoredColumn) -> bool:
+        return (affinity(declared.partition("(")[0]) in TEXTS) is (affinity(stored.type) in TEXTS)
