@@ -163,7 +163,7 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",
-            f"{way_on}, or leave the model out with --exclude.",
+            f"{way_on}, {_grant(engine)}or leave the model out with --exclude.",
         )
         return
     absent = [column.name for column in table.with_generated().columns if column.name not in stored]
@@ -173,8 +173,8 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         yield Finding(
             table.label,
             f"table {table.name!r} of {engine.alias!r} lacks the columns {shortened(absent)}",
-            "Apply the project's migrations there, check out the code that fits that database, or leave the model out "
-            "with --exclude.",
+            "Apply the project's migrations there, check out the code that fits that database, "
+            f"{_grant(engine)}or leave the model out with --exclude.",
         )
 
 
@@ -203,6 +203,10 @@ def _too_long(table: Table, engine: Engine, columns: Sequence[str]) -> Finding |
         "Give the field a db_column, or a many-to-many field a through model of its own, before the move; or leave the "
         f"model out with --exclude {_maker(table.model)._meta.label}.",
     )
+
+
+def _grant(engine: Engine) -> str:
+    return "grant this user rights on all of it, " if engine.visibility.hides_tables_without_rights else ""
 
 
 def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:

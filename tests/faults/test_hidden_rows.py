@@ -218,3 +218,28 @@ def test_partitions_are_a_part_of_their_table(databases: FreshDatabases) -> None
     assert "INHERITS" not in finished.out
     assert "testapp_tag.id: no sequence belongs to the column" in finished.out
     assert count("postgresql_b") == 7
+
+
+@pytest.mark.mysql
+def test_a_table_with_a_history_is_copied_as_it_is_now(databases: FreshDatabases) -> None:
+    """MariaDB can neither truncate it, nor does it list it among plain tables."""
+    databases.fresh("mysql_a", "mysql_b")
+    for alias, rows in (("mysql_a", 10), ("mysql_b", 3)):
+        tags(alias, rows)
+        if not connections[alias].mysql_is_mariadb:  # type: ignore[attr-defined]
+            pytest.skip("MySQL has no such tables")
+        execute(alias, "ALTER TABLE testapp_tag ADD SYSTEM VERSIONING")
+    execute("mysql_a", "DELETE FROM testapp_tag WHERE id > 7")
+    for more in (["--replace", "mysql_b"], ["--replace", "mysql_b", "--jobs", "2"], ["--update"]):
+        finished = move("mysql_a", "mysql_b", "--verify", "full", *more)
+        assert_ended(finished, 0)
+        assert "system-versioned tables: only current rows are read, not their history: testapp_tag" in finished.out
+        assert count("mysql_b") == 7
+
+
+@pytest.mark.mysql
+def test_a_table_that_a_user_has_no_rights_on_may_be_there(databases: FreshDatabases) -> None:
+    databases.fresh("mysql_a", "sqlite_b")
+    execute("mysql_a", "SET foreign_key_checks = 0", "DROP TABLE testapp_tag")
+    finished = move("mysql_a", "sqlite_b")
+    assert_ended(finished, 1, "has no table 'testapp_tag'", "grant this user rights on all of it")

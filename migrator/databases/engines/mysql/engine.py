@@ -16,6 +16,7 @@ from ....links import is_on_this_machine
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.visibility import VERSIONED_TABLE
 from . import replication
 from .catalogue import MySQLCatalogue
 from .constraints import MySQLConstraints
@@ -129,7 +130,7 @@ class MySQL(Engine):
         self.hold_snapshot()
         others = self.fetch_all(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
-            "AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY table_name"
+            "AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB' ORDER BY table_name"
         )
         if others:
             names = ", ".join(row[0] for row in others)
@@ -284,8 +285,12 @@ class MySQL(Engine):
         return LineInserter(self, table, targets) if LineInserter.takes(targets) else None
 
     def empty(self, tables: Sequence[str]) -> None:
+        seen = self.visibility.look(tables)
         for table in tables:
-            self.execute(f"TRUNCATE TABLE {self.quote(table)}")
+            if seen[table].kind == VERSIONED_TABLE:  # cannot be truncated (MariaDB's manual, "System-Versioned Tables")
+                self.delete_rows(table)
+            else:
+                self.execute(f"TRUNCATE TABLE {self.quote(table)}")
 
     def severity(self, error: BaseException) -> Severity:
         code = _code(error)

@@ -84,7 +84,7 @@ def _lock_tables(locker: Session) -> None:
     """
     # Only without autocommit do InnoDB's own locks count, too.
     locker.connection.set_autocommit(False)
-    rows = locker.fetch_all("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+    rows = locker.fetch_all("SHOW FULL TABLES WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')")
     statement = f"LOCK TABLES {', '.join(f'{locker.quote(row[0])} READ' for row in rows)} NOWAIT"
     deadline = time.monotonic() + LOCK_SECONDS
     while rows:
