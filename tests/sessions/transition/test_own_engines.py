@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
+from django.test.utils import isolate_apps
 
 from migrator.phases import Phase
+from migrator.sessions import layouts
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.configuration import transition
-from tests.sessions.engines import elsewhere, sealed, stamped, uuids
+from tests.sessions.engines import elsewhere, sealed, uuids
 from tests.sessions.places import new_key
 from tests.sessions.transition.conftest import Counts
 from tests.sessions.transition.pairs import (
@@ -336,19 +340,23 @@ def test_check_refuses_rows_and_files_that_decode_does_not_read(
     assert bool(found) is is_refused
 
 
+STAMPED = f"{ENGINES}.stamped"
+
+
 @pytest.fixture
-def stamped_site(fresh: Callable[..., None]) -> Iterator[Site]:
+def stamped_site(fresh: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Give a site whose NEW is a table with columns that come to be in save() and in the database."""
-    with site_of(REDIS, SQLITE, fresh=fresh) as site:
+    with site_of(REDIS, SQLITE, fresh=fresh) as site, isolate_apps("tests.testapp") as registry:
+        model = import_module(STAMPED).StampedSession
+        monkeypatch.setattr(layouts, "apps", registry)
         with connections["sqlite_b"].schema_editor() as editor:
-            editor.create_model(stamped.StampedSession)
-        try:
-            setting = site.setting(NEW={"ENGINE": f"{ENGINES}.stamped", "DATABASE": "sqlite_b"})
-            with override_settings(MIGRATOR={"SESSIONS": setting}):
-                yield site
-        finally:
-            with connections["sqlite_b"].schema_editor() as editor:
-                editor.delete_model(stamped.StampedSession)
+            editor.create_model(model)
+        setting = site.setting(NEW={"ENGINE": STAMPED, "DATABASE": "sqlite_b"})
+        with override_settings(MIGRATOR={"SESSIONS": setting}):
+            yield site
+        with connections["sqlite_b"].schema_editor() as editor:
+            editor.delete_model(model)
+    del sys.modules[STAMPED]
 
 
 @pytest.mark.redis
@@ -359,10 +367,11 @@ def test_rows_that_follow_are_filled_as_save_would(stamped_site: Site, counts: C
     session = stamped_site.session(phase=DUAL_OLD)
     session["cart"] = 1
     session.save()
-    row = stamped.StampedSession.objects.using("sqlite_b").get(pk=session.session_key)
+    rows_of_new = import_module(STAMPED).StampedSession._base_manager.using("sqlite_b")
+    row = rows_of_new.get(pk=session.session_key)
     session["cart"] = 2
     session.save()
-    later = stamped.StampedSession.objects.using("sqlite_b").get(pk=session.session_key)
+    later = rows_of_new.get(pk=session.session_key)
 
     assert counts["shadow_error"] == 0
     assert (row.level, row.name) == (7, f"of {str(session.session_key)[:4]}")
