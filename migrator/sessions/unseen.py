@@ -10,7 +10,7 @@ from django.db import router
 from ..caches.stores.base import digest
 from ..errors import MigratorError
 from ..report import plural
-from .engines import cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
+from .engines import TRANSITION, cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
 from .records import MAX_PROBLEMS_LISTED, End, Hidden
 from .stores.base import Store, pages_of
 from .stores.cache import CacheStore
@@ -18,7 +18,6 @@ from .stores.cache import CacheStore
 _PAGE = 1000
 # No cookie brings any other key, so that nobody is logged in by one.
 _IN_A_COOKIE = re.compile(r"[!-~]+")
-_TRANSITION = "migrator.sessions.transition"
 
 
 def hidden_in(store: Store) -> tuple[Hidden, ...]:
@@ -39,7 +38,7 @@ def hidden_in(store: Store) -> tuple[Hidden, ...]:
                 len(raws),
                 f"{plural(len(raws), 'session')} left out in cache {store.alias!r}: the KEY_FUNCTION does not make "
                 f"keys such as {store.head_of(min(raws))}… here. Run the command once for each tenant or prefix",
-                tuple(digest(raw) for raw in sorted(raws)[:MAX_PROBLEMS_LISTED]),
+                tuple(digest(store.key_in(raw)) for raw in sorted(raws)[:MAX_PROBLEMS_LISTED]),
             )
         )
     return tuple(found)
@@ -72,12 +71,12 @@ def nothing_found(store: Store) -> str:
 def is_site_place(end: End) -> bool:
     """Whether the site's SESSION_ENGINE keeps sessions at ``end``; so it is taken to be if it cannot be asked."""
     name = settings.SESSION_ENGINE
-    if name.startswith(_TRANSITION):
+    if name.startswith(TRANSITION):
         return True
     try:
         engine = engine_class(name)
     except MigratorError:
-        return name.endswith(".signed_cookies") is False
+        return not name.endswith(".signed_cookies")
     if end.kind == "file" or (end.engine and keeps_files(engine_class(end.engine))):
         return keeps_files(engine)
     if end.kind == "cache":
@@ -89,7 +88,7 @@ def is_site_place(end: End) -> bool:
 def site_place() -> str:
     """Say where the site's SESSION_ENGINE keeps sessions, as the end of a sentence."""
     name = settings.SESSION_ENGINE
-    if name.startswith(_TRANSITION):
+    if name.startswith(TRANSITION):
         return "in OLD and NEW of MIGRATOR['SESSIONS']"
     try:
         engine = engine_class(name)

@@ -36,7 +36,8 @@ def is_part_of_cluster(client: Any, space: KeySpace) -> bool:
 
 def is_denied(answer: Any) -> bool:
     """Whether an answer says that the connection's user lacks a right (ACL)."""
-    return type(answer).__name__ == "NoPermissionError" or "NOPERM" in str(answer)[:8]
+    is_error = isinstance(answer, Exception)
+    return is_error and (type(answer).__name__ == "NoPermissionError" or str(answer).startswith("NOPERM"))
 
 
 def may_scan(client: Any) -> bool:

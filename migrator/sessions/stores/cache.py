@@ -173,11 +173,12 @@ class CacheStore(Store):
         """Return those of ``raws`` that are keys of the cache ``alias``."""
         try:
             make_key = caches[alias].make_key
-            return {raw for raw in raws if make_key(self._prefix + self._key_in(raw)) == raw}
+            return {raw for raw in raws if make_key(self._prefix + self.key_in(raw)) == raw}
         except Exception:  # an alias of its own mistakes, which are not the subject here
             return set()
 
-    def _key_in(self, raw: str) -> str:
+    def key_in(self, raw: str) -> str:
+        """Return the key of the session in a raw key."""
         end = len(raw) - len(self._space.tail)
         return raw[raw.rindex(self._prefix) + len(self._prefix) : end]
 

@@ -66,6 +66,7 @@ def test_sessions_of_another_tenant_are_counted(ready: Callable[..., None], monk
     assert_ended(finished, 4, "2 sessions could not be moved")
     assert "2 sessions left out in cache 'tenants'" in finished.out
     assert "Run the command once for each tenant" in finished.out
+    assert digest(keys["two"]) in finished.out
     assert "keys such as three:site:1:django.contrib.sessions.cache… here" in finished.out
     assert data_of(ROWS) == {keys["one"]: {"tenant": "one"}}
 
