@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..report import Cell, Grid, Report, listed, plural
-from .records import CachePlan, CacheResult, tally_counts
+from .records import CachePlan, CacheResult, CacheTally, tally_counts
 
 WORDS = {
     "read": "read from the source",
@@ -39,7 +39,7 @@ def copy_report(result: CacheResult) -> Report:
         if is_empty:
             return Report("", (), (done, _nothing_found(result.plan)), _document(result), 3)
         return Report(done, (), (), _document(result))
-    code = 4 if tally.unfit or result.evicted else 3 if not tally.read else 0
+    code = 4 if tally.unfit or result.evicted else 3 if _is_nothing(tally) else 0
     counts = tally_counts(tally)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (WORDS[name], count) for name, count in counts.items() if count or name in ALWAYS
@@ -71,17 +71,22 @@ def _lines(result: CacheResult) -> list[str]:
     if result.tally.unfit:
         others = "" if result.evicted else f"; each other one that {moved} is in the destination"
         lines.append(f"{plural(result.tally.unfit, 'key')} could not be moved{others}.")
-    elif not result.evicted and not result.tally.read:
+    elif not result.evicted and _is_nothing(result.tally):
         lines.append(_nothing_found(result.plan))
     elif not result.evicted:
         lines.append(f"Every key that {moved} is in the destination.")
     return lines
 
 
+def _is_nothing(tally: CacheTally) -> bool:
+    """Whether no key was there to be copied; given keys that are not there count as expired."""
+    return tally.read == tally.expired
+
+
 def _nothing_found(plan: CachePlan) -> str:
     """Say which pattern found nothing."""
     if plan.options.keys_from is not None:
-        return f"No key was read: the file of keys names none that begins as --match says. Source: {plan.source}."
+        return f"None of the keys that were given was found in {plan.source}."
     return (
         f"No key was found in {plan.source}. If it holds any, check KEY_PREFIX, VERSION and KEY_FUNCTION of the alias"
         f"{', and --match' if plan.options.match else ''}."

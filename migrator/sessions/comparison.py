@@ -82,6 +82,8 @@ class VerifyResult:
     # How many sessions the cache before the destination's table holds otherwise than its rows.
     stale: int = 0
     has_given_keys: bool = False
+    # Whether the destination's keys cannot be listed, so that sessions that it alone has are not looked for.
+    is_one_sided: bool = False
     # What is to be said if the source turns out to have no session at all.
     nothing_found: str = ""
 

@@ -218,6 +218,8 @@ def _verdict(result: VerifyResult, code: int) -> list[str]:
     lines += _unseen_lines(result.hidden)
     if result.has_given_keys:
         lines.append("Sessions whose keys were not given were not looked for.")
+    if result.is_one_sided:
+        lines.append("Sessions that only the destination has were not looked for: its keys cannot be listed.")
     if result.stale:
         lines.append(
             f"The cache before the destination's table holds {plural(result.stale, 'session')} otherwise than its "

@@ -71,6 +71,7 @@ def verify_sessions(
             hidden=hidden,
             stale=stale or 0,
             has_given_keys=opened.has_given_keys,
+            is_one_sided=not (target.can_list_keys or target.has_given_keys),
             nothing_found=missing,
         )
 

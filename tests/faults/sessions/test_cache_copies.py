@@ -54,7 +54,7 @@ def test_keys_that_migrator_keeps_for_itself_stay(how: str, ready: Callable[...,
     assert sorted(held) == sorted(head + key for key in theirs)
 
 
-def test_a_cache_without_keys_is_no_success(ready: Callable[..., None]) -> None:
+def test_a_cache_without_keys_is_no_success(ready: Callable[..., None], tmp_path: Any) -> None:
     ready(CACHE, OTHER)
     for words in (TO_OTHER, (*TO_OTHER, "--dry-run")):
         assert_ended(
@@ -63,6 +63,9 @@ def test_a_cache_without_keys_is_no_success(ready: Callable[..., None]) -> None:
     caches["redis"].set("migrator.transition.fence", 1, None)
     assert is_bookkeeping("migrator.transition.fence")
     assert_ended(run(*TO_OTHER, "--match", "migrator"), 3, "--match")
+    (tmp_path / "keys").write_text("absent\n")
+    words = (*TO_OTHER, "--keys-from", str(tmp_path / "keys"))
+    assert_ended(run(*words), 3, "None of the keys that were given was found in cache 'redis'")
 
 
 def test_values_of_one_serializer_change_their_compressor(ready: Callable[..., None]) -> None:

@@ -34,6 +34,9 @@ def test_a_cache_that_lists_no_keys_is_compared_by_those_that_are_given(
     assert_ended(run(*copy), 0)
     words = ("verify_sessions", "--source", f"cache:{alias}", "--dest", "db:sqlite_a", "--mode", "full")
     assert_ended(run(*words), 1, "--keys-from FILE")
+    back = run("verify_sessions", "--source", "db:sqlite_a", "--dest", f"cache:{alias}", "--mode", "full")
+    assert_ended(back, 0)
+    assert "Sessions that only the destination has were not looked for" in back.out
     (tmp_path / "keys").write_text("\n".join([*keys, new_key()]))
     words = (*words, "--keys-from", str(tmp_path / "keys"))
 
