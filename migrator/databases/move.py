@@ -171,7 +171,17 @@ class Move:
 
     def _begin(self, plan: Plan) -> Run:
         self._confirm(plan)
+        self._check_still_made(plan)
         return self._journal.begin(plan.identity(), plan.taken_off, empties=bool(plan.emptied))
+
+    def _check_still_made(self, plan: Plan) -> None:
+        """Refuse to empty what somebody has written since the plan was made: rows of migrations were all there was."""
+        if self._choices.replace is not None:
+            return
+        rows = {t.table.name: t.dest_rows for t in plan.tables if t.is_made_by_migrations}
+        known = Made(self._journal.made_by_migrations()).tables(self._ends.dest, rows)
+        if changed := [t.table.label for t in plan.tables if t.table.name in rows.keys() - known]:
+            raise Refused(f"Somebody has written to {shortened(changed)} meanwhile. {plan.untouched} Call again.")
 
     def _confirm(self, plan: Plan) -> None:
         dest = plan.dest

@@ -222,7 +222,8 @@ def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -
 
 
 def _demanded(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
-    known = {column.name for column in table.with_generated().columns}
+    length = dest.connection.ops.max_name_length()  # beyond which some engines cut
+    known = {name for column in table.with_generated().columns for name in (column.name, column.name[:length])}
     demanded = [
         name
         for name, column in stored.items()

@@ -10,11 +10,10 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from migrator.databases.schema import why_impossible
 from tests.manage import Finished
 from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.databases import ENGINES, Pair
-from tests.testapp.models import Article, Counted, Empty, Legacy, Tag, UniqueCode
+from tests.testapp.models import Counted, Empty, Legacy, Tag, UniqueCode
 
 from .snapshots import insert_rows
 
@@ -225,39 +224,20 @@ def test_refuses_a_missing_column(faulty: tuple[Pair, str]) -> None:
     assert finding.startswith(f"testapp.Empty: table 'testapp_empty' of {alias!r} lacks the columns name. ")
 
 
-CANNOT_BE = [
-    ({"required_db_vendor": "postgresql"}, Pair("postgresql_a", "sqlite_b"), "sqlite_b", "required_db_vendor is"),
-    ({"required_db_vendor": "postgresql"}, Pair("mysql_a", "postgresql_b"), "mysql_a", "required_db_vendor is"),
-    (
-        {"required_db_features": ["supports_json_field", "has_native_duration_field"]},
-        Pair("postgresql_a", "mysql_b"),
-        "mysql_b",
-        "it lacks has_native_duration_field of the model's Meta.required_db_features",
-    ),
-]
-
-
-@pytest.mark.parametrize(("meta", "pair", "alias", "reason"), CANNOT_BE, ids=["no dest", "no source", "no feature"])
-def test_a_model_that_a_database_cannot_have_is_left_out_by_name(
-    databases: FreshDatabases,
-    monkeypatch: pytest.MonkeyPatch,
-    meta: dict[str, Any],
-    pair: Pair,
-    alias: str,
-    reason: str,
+def test_refuses_a_column_whose_name_is_too_long_for_the_destination(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """PostgreSQL cuts it, and two that begin alike would be one."""
+    pair = Pair("sqlite_a", "postgresql_b")
     databases.fresh(*pair)
-    for name, value in meta.items():
-        monkeypatch.setattr(Empty._meta, name, value)
-        monkeypatch.setattr(Article._meta, name, value)
-    execute(alias, "DROP TABLE testapp_empty")
-    (finding,) = refused(pair, "testapp.Empty", "testapp.Tag")
-    assert finding.startswith(f"testapp.Empty: {alias!r} cannot have this model's table: ")
-    assert reason in finding
-    assert finding.endswith("Leave the model out with --exclude testapp.Empty.")
-    assert why_impossible(Article.tags.through, connections[alias]), "its many-to-many tables come with the model's"
-    finished = move(pair, "testapp.Empty", "testapp.Tag", "-e", "testapp.Empty")
-    assert finished.code == 0, finished.err
+    long = "n" * 70
+    for alias in pair:
+        execute(alias, f"ALTER TABLE testapp_empty RENAME COLUMN name TO {long}")
+    monkeypatch.setattr(Empty._meta.get_field("name"), "column", long)
+    (finding,) = refused(pair, "testapp.Empty")
+    start = f"testapp.Empty: names of columns in 'postgresql_b' have 63 characters at most, too few for {long}. "
+    assert finding.startswith(start)
+    assert finding.endswith("or leave the model out with --exclude testapp.Empty.")
 
 
 def key_of(alias: str) -> str:

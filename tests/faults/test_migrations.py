@@ -238,6 +238,31 @@ def test_the_same_command_goes_on_after_a_migration_that_failed(broken: tuple[Si
     assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
 
 
+REACHING = {
+    "apps.get_model('shop', 'Thing').objects.using('old').update(name='changed')": (
+        "it writes to 'old'. Only 'default' can be written to. "
+    ),
+    "__import__('django.db').db.connections['old'].cursor().execute('SELECT * FROM nowhere')": (
+        "'old' stopped the run: no such table: nowhere [SQLITE_ERROR]. It reads 'old', which is not the database"
+    ),
+}
+
+
+def test_a_migration_that_reaches_for_another_database_is_named(make_site: Callable[..., Site]) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    site = make_site(["shop"], default=pair.source, new=pair.dest)
+    site.write(models=MODELS)
+    site.write(**{"0001_first": FIRST, "0002_second": SECOND.format(body=WORKING), "0003_third": THIRD})
+    assert site.manage("migrate", "-v", "0").code == 0
+    site.uses(old=pair.source, default=pair.dest)
+    for body, told in REACHING.items():
+        site.write(**{"0002_second": SECOND.format(body=body)})
+        with nothing_changes(pair.source):
+            finished = site.move(source="old", dest="default")
+        assert finished.code == 1
+        assert f"in shop.0002_second: {told}" in finished.err, finished.err
+
+
 # What somebody does to the destination between two calls.
 OF_A_PERSON = [
     (SQLITE, "INSERT INTO shop_thing (name, old) VALUES ('mine', '')"),

@@ -15,9 +15,11 @@ import pytest
 from django.db import DatabaseError, connections
 
 from migrator.databases.copy import Watcher, batch_migrate
+from migrator.databases.schema import why_impossible
 from settings.base import ROOT
 from tests.management.running import another_alias, contents, entry_of, execute, nothing_changes, run
 from tests.servers.databases import PAIRS, Pair
+from tests.testapp.models import Article, Empty
 
 from .oracle import THREE_PAIRS, Oracle, assert_ended, assert_unlocked, fill, words
 
@@ -88,6 +90,43 @@ def test_migrations_that_are_not_applied(pair: Pair, oracle: Oracle, side: str) 
     execute(alias, "DELETE FROM django_migrations WHERE app = 'testapp'")
     with nothing_changes(*pair):
         assert_ended(run(*words(pair)), 1, f"  - {alias}: ", "testapp.0001_models", "Nothing was written.")
+
+
+CANNOT_BE = [
+    ({"required_db_vendor": "postgresql"}, Pair("postgresql_a", "sqlite_b"), "sqlite_b", "required_db_vendor is"),
+    ({"required_db_vendor": "postgresql"}, Pair("mysql_a", "postgresql_b"), "mysql_a", "required_db_vendor is"),
+    (
+        {"required_db_features": ["supports_json_field", "has_native_duration_field"]},
+        Pair("postgresql_a", "mysql_b"),
+        "mysql_b",
+        "it lacks has_native_duration_field of the model's Meta.required_db_features",
+    ),
+]
+
+
+@pytest.mark.parametrize(("meta", "pair", "alias", "reason"), CANNOT_BE, ids=["no dest", "no source", "no feature"])
+def test_a_model_that_a_database_cannot_have(
+    databases: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    meta: dict[str, Any],
+    pair: Pair,
+    alias: str,
+    reason: str,
+) -> None:
+    databases.fresh(*pair)
+    for name, value in meta.items():
+        monkeypatch.setattr(Empty._meta, name, value)
+        monkeypatch.setattr(Article._meta, name, value)
+    execute(alias, "DROP TABLE testapp_empty")
+    move = ("batch_migrate", "--source", pair.source, "--dest", pair.dest, "--no-input")
+    with nothing_changes(*pair):
+        finished = run(*move, "testapp.Empty", "testapp.Tag")
+    assert_ended(
+        finished, 1, f"  - testapp.Empty: {alias!r} cannot have this model's table: ", reason,
+        "Leave the model out with --exclude testapp.Empty.", "Nothing was written.",
+    )  # fmt: skip
+    assert why_impossible(Article.tags.through, connections[alias]), "its many-to-many tables come with the model's"
+    assert_ended(run(*move, "testapp.Empty", "testapp.Tag", "-e", "testapp.Empty"), 0)
 
 
 SHAPES = {
