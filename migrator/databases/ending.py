@@ -65,7 +65,10 @@ class Ending:
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
             if not removed:
                 raise explain(dest, tables, failed, TO_RESUME)
-            for table, rows in (*removed.items(), *reject_orphans(plan, rejects, self.journal).items()):
+            for table, rows in (
+                *removed.items(),
+                *reject_orphans(plan.tables, rejects, self.journal, adds_rows=plan.adds_rows).items(),
+            ):
                 rejected[table] = rejected.get(table, 0) + rows
             again = [one.item for one in failed if one.item is not None and one.item not in off]
             finisher = Finisher(dest, self.schedule([*again, *off], plan))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
 
 from .chunks import key_text
 from .engines.base.engine import Engine
+from .engines.base.session import Row
 from .engines.base.values import BIGINT
 from .journal import Journal
 from .plan import Plan, TablePlan
-from .references import constrained
+from .references import chosen_among, constrained
 from .rejects import Problem, Rejects, row_of
 from .tables import Reference, Table
 from .triggers import without_triggers
@@ -22,28 +24,36 @@ BATCH = 500
 ORPHAN_ADVICE = "Copy or correct the row that it points at, then this one."
 
 
-def reject_orphans(plan: Plan, rejects: Rejects, journal: Journal) -> dict[str, int]:
+def reject_orphans(
+    tables: Sequence[TablePlan], rejects: Rejects, journal: Journal, *, adds_rows: bool
+) -> dict[str, int]:
     """Move rows whose parents were rejected, or never existed, to the reject file; then their children, and so on.
 
-    Returns the number of such rows by table name.
+    ``adds_rows``: the destination has rows of its own, and they stay whatever they point at. Returns the number of
+    rejected rows by table name.
     """
     removed: dict[str, int] = {}
     found = True
     while found:
         found = False
-        for planned in plan.tables:
+        for planned in tables:
             for reference in constrained(planned.table):
-                while count := _reject_batch(planned, reference, rejects, journal):
+                while count := _reject_batch(planned, reference, rejects, journal, adds_rows=adds_rows):
                     removed[planned.table.name] = removed.get(planned.table.name, 0) + count
                     found = True
     return removed
 
 
-def _reject_batch(planned: TablePlan, reference: Reference, rejects: Rejects, journal: Journal) -> int:
+def _reject_batch(
+    planned: TablePlan, reference: Reference, rejects: Rejects, journal: Journal, *, adds_rows: bool
+) -> int:
     table, dest = planned.table, planned.route.dest
     names = [column.name for column in table.columns]
     select = ", ".join(f"child.{dest.quote(name)}" for name in names)
-    rows = dest.fetch_all(f"{dest.orphan_query(table.name, reference, select)} LIMIT {BATCH}")
+    query = dest.orphan_query(table.name, reference, select)
+    rows = dest.fetch_all(query if adds_rows else f"{query} LIMIT {BATCH}")
+    if adds_rows and rows:
+        rows = list(islice(_copied(planned, names, rows, rejects), BATCH))
     if not rows:
         return 0
     key = table.key or (reference.column,)
@@ -61,6 +71,16 @@ def _reject_batch(planned: TablePlan, reference: Reference, rejects: Rejects, jo
     silenced = [table.name] if planned.route.silences_triggers else []
     reject_rows(dest, table, found, rejects, journal, silenced)
     return len(rows)
+
+
+def _copied(planned: TablePlan, names: Sequence[str], rows: Sequence[Row], rejects: Rejects) -> Iterator[Row]:
+    """Give those rows of the destination that the run has copied: chosen ones, which it has not rejected."""
+    table = planned.table
+    there = {tuple(row[names.index(name)] for name in table.key): row for row in rows if table.key}
+    rejected = rejects.listed(table.name)
+    for own, key in chosen_among(planned.route.source, planned.route.dest, table, planned.route.restriction, there):
+        if key_text(table, own) not in rejected:
+            yield there[key]
 
 
 def reject_rows(
@@ -82,7 +102,8 @@ def reject_rows(
             dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", params)
         journal.take_back(table.name, len(rows))
         rejects.commit()
-    rejects.settle()
+    if not dest.connection.in_atomic_block:  # else all of it may be tried again
+        rejects.settle()
 
 
 def reset_counters(plan: Plan) -> None:

@@ -17,6 +17,7 @@ from ..progress import Progress
 from .ahead import ReadAhead
 from .chunks import find_bounds
 from .ends import Ends
+from .finish import reject_orphans
 from .journal import DONE, Chunk, Journal
 from .plan import Plan, TablePlan
 from .rejects import Rejects
@@ -117,6 +118,10 @@ class Load:
         with transaction.atomic(using=self.ends.dest.alias), without_triggers(self.ends.dest, silenced):
             for planned in group:
                 self.copy_table(planned, tallies)
+            if self.rejects.goes_on:  # nothing may point at a row that was rejected when this is committed
+                removed = reject_orphans(group, self.rejects, self.journal, adds_rows=self.plan.adds_rows)
+                for table, rows in removed.items():
+                    tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
 
     def copy_table(self, planned: TablePlan, tallies: dict[str, Tally], chunks: Sequence[Chunk] | None = None) -> None:
         """Copy what is not copied of a table yet, of these ``chunks`` where they are known."""

@@ -335,7 +335,9 @@ class Move:
             finishing = time.perf_counter()
             self._set_state(run, FINISHING)
             if self._choices.on_error == "skip":
-                for table, rows in reject_orphans(plan, rejects, self._journal).items():
+                for table, rows in reject_orphans(
+                    plan.tables, rejects, self._journal, adds_rows=plan.adds_rows
+                ).items():
                     self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
             if crew:
                 schedule.release()

@@ -321,6 +321,22 @@ def _folded(loads: Sequence[Convert | None], row: Row) -> Row:
     return tuple(value.casefold().rstrip(" ") if isinstance(value, str) else value for value in values)
 
 
+def chosen_among(
+    source: Engine, dest: Engine, table: Table, restriction: Restriction | None, keys: Iterable[Row]
+) -> Iterator[tuple[Row, Row]]:
+    """Give the chosen rows' keys that are among these of the destination, as the source has them and as it has them."""
+    loads = _loads(source, table), _loads(dest, table)
+    wanted = {_folded(loads[1], key): key for key in keys}
+    if not wanted:
+        return
+    names = ", ".join(source.quote(name) for name in table.key)
+    where, params = (f" WHERE {restriction.sql}", restriction.params) if restriction else ("", ())
+    for batch in source.stream(f"SELECT {names} FROM {source.quote(table.name)}{where}", params):
+        for row in batch:
+            if (folded := _folded(loads[0], row)) in wanted:
+                yield row, wanted[folded]
+
+
 def _looked_up(
     source: Engine, dest: Engine, table: Table, restriction: Restriction | None
 ) -> Iterator[tuple[list[Row], list[Row]]]:

@@ -69,6 +69,15 @@ class Rejects:
     def settle(self) -> None:
         """Take note that what was noted is committed, and that its rows will not be met again."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a row that cannot be stored is noted, and the others are copied."""
+        return False
+
+    def listed(self, table: str) -> set[str]:
+        """Return the primary keys of a table's rows that were noted so far, as messages have them."""
+        return set()
+
     def for_another_process(self) -> Rejects:
         """Give what a process that works beside this one notes rows with."""
         return self
@@ -118,6 +127,15 @@ class RejectFile(Rejects):
 
     def settle(self) -> None:
         self._written.clear()
+
+    @property
+    def goes_on(self) -> bool:
+        return True
+
+    def listed(self, table: str) -> set[str]:
+        with told(self._path), self._path.open(encoding="utf-8") as lines:
+            entries = map(json.loads, lines)
+            return {entry["pk"] for entry in entries if entry["table"] == table}
 
     def for_another_process(self) -> Rejects:
         return RejectFile(self._path)  # a lock on an inherited file would be everybody's

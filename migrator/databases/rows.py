@@ -35,6 +35,7 @@ def batch_migrate_models(
     source: str,
     dest: str,
     filters: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     chunk_size: int | None = None,
     dry_run: bool = False,
     resume: bool = False,
@@ -52,7 +53,8 @@ def batch_migrate_models(
     """Copy the rows of chosen models, with their parents' tables and many-to-many tables, beside those that are there.
 
     ``models`` are ``app_label.Model``; ``filters`` are Django lookups as ``field__lookup=value``, which all have to be
-    met and which apply to each of the models (``in`` and ``range`` take values separated by commas).
+    met and which apply to each of the models (``in`` and ``range`` take values separated by commas). ``exclude`` leaves
+    out apps or models that would come along.
 
     Raises :exc:`~migrator.errors.UsageError` for unknown models and lookups, :exc:`~migrator.errors.Refused` where a
     chosen row's parent is missing or its key is taken, and what :func:`~migrator.databases.copy.batch_migrate` raises.
@@ -78,7 +80,7 @@ def batch_migrate_models(
     lookups = dict(parse_filter(text) for text in filters)
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))
-        selection = select(source=source, dest=dest, labels=models)
+        selection = select(source=source, dest=dest, labels=models, exclude=exclude)
         interrupts = stack.enter_context(Interrupts())
         ends = stack.enter_context(
             open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run)
@@ -128,6 +130,8 @@ def _restrictions(
 ) -> dict[str, list[Restriction | None]]:
     found: dict[str, list[Restriction | None]] = {model._meta.db_table: [] for model in tables}
     for model in named:
+        if model._meta.db_table not in found:
+            continue
         chosen = _chosen(source, model, lookups)
         own_key = [field.attname for field in model._meta.pk_fields]
         found[model._meta.db_table].append(_within(source, model, own_key, chosen, own_key) if lookups else None)

@@ -18,6 +18,7 @@ from .base import MigratorCommand, positive_integer
 ARGUMENTS = (
     "source",
     "dest",
+    "exclude",
     "chunk_size",
     "dry_run",
     "resume",
@@ -38,6 +39,14 @@ class RunCommand(MigratorCommand):
     def add_options(self, parser: CommandParser) -> None:
         parser.add_argument("--source", required=True, metavar="ALIAS", help="The database to read, in DATABASES.")
         parser.add_argument("--dest", required=True, metavar="ALIAS", help="The database to fill, in DATABASES.")
+        parser.add_argument(
+            "-e",
+            "--exclude",
+            action="append",
+            default=[],
+            metavar="app_label[.Model]",
+            help="Leave out an app or model; may be repeated.",
+        )
         parser.add_argument(
             "--chunk-size",
             type=positive_integer,

@@ -212,6 +212,20 @@ def test_goes_on_where_it_was_stopped_and_leaves_the_other_rows_alone(databases:
     assert QuerySet(Tag, using=pair.dest).get(pk=2).name == "changed meanwhile"
 
 
+def test_leaves_out_what_would_come_along(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Article, "sqlite_a", [{"id": 1, "name": "one"}])
+    insert_rows(Article.tags.through, "sqlite_a", [{"article_id": 1, "tag_id": 404}])
+    words = ["batch_migrate_models", "testapp.Article", "--source", "sqlite_a", "--dest", "sqlite_b", "--no-input"]
+    words += ["-e", "testapp.Article_tags", "--filter", "id=1"]
+    finished = run(*words)
+    assert finished.code == 0, finished.err
+    assert "Left out: testapp.Article_tags (excluded).\n" in finished.out
+    assert [QuerySet(model, using="sqlite_b").count() for model in (Article, Article.tags.through)] == [1, 0]
+    with pytest.raises(UsageError, match="no table belongs to"):
+        batch_migrate_models(models=["testapp.Tag"], exclude=["testapp.Tag"], source="sqlite_a", dest="sqlite_b")
+
+
 def test_the_command_says_what_it_adds(databases: FreshDatabases) -> None:
     databases.fresh("sqlite_a", "sqlite_b")
     fill("sqlite_a")

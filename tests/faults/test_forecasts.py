@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.models import QuerySet
 
 from tests.databases.snapshots import insert_rows, unchecked
 from tests.management.running import execute, nothing_changes, run
@@ -75,8 +76,9 @@ def fill(alias: str) -> None:
         insert_rows(Article.cites.through, alias, cites)
         insert_rows(Rating, alias, [{"article_id": n, "tag_id": 11, "stars": 1} for n in range(1, 30)])
         # A chain, of which a row in the middle is bad; a row that points at itself; an orphan with a child.
-        nodes = [{"id": n, "name": "n", "parent_id": n - 1 or None} for n in range(1, MANY)]
-        nodes[MANY // 2]["name"] = TOO_LONG
+        nodes = [{"id": n, "name": "n", "parent_id": n - 1 or None} for n in range(1, 20)]
+        nodes[9]["name"] = TOO_LONG
+        nodes += [{"id": n, "name": "n", "parent_id": 19} for n in range(100, 100 + MANY)]
         nodes += [{"id": 5000, "name": TOO_LONG, "parent_id": 5000}, {"id": 5001, "name": "n", "parent_id": 404_000}]
         insert_rows(TreeNode, alias, [*nodes, {"id": 5002, "name": "n", "parent_id": 5001}])
         places = [{"id": n, "name": TOO_LONG if n == 5 else f"{n}"} for n in range(1, 9)]
@@ -95,7 +97,7 @@ def test_all_rows_that_point_at_a_bad_one_are_counted(pair: Pair, tmp_path: Path
         expected, said = forecast("batch_migrate", *words(pair, *LABELS))
     found = rejected("batch_migrate", *words(pair, *LABELS), file=tmp_path / "rejects.jsonl")
     assert expected == found
-    assert found["testapp_treenode"] == MANY - 1 - MANY // 2 + 3
+    assert found["testapp_treenode"] == 10 + MANY + 3
     assert (found["testapp_pizzeria"], found["testapp_team"], found["testapp_player"]) == (1, 8, 8)
     assert f"Rejected in all: {sum(found.values()):,} rows, with every row that points at one of them: testapp." in said
 
@@ -137,6 +139,41 @@ def test_rows_that_are_added_may_point_at_those_that_are_there(pair: Pair, tmp_p
     found = rejected("batch_migrate_models", *words(pair, *labels), file=tmp_path / "rejects.jsonl")
     assert expected == found
     assert found["testapp_tag"] == (1 if pair.dest == "sqlite_b" else 2)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@from_sqlite
+def test_rows_of_a_circle_that_are_added_follow_a_rejected_one(pair: Pair, jobs: str, tmp_path: Path) -> None:
+    with unchecked(connections[pair.source]):
+        nodes = [{"id": n, "name": TOO_LONG if n == 9 else "n", "parent_id": n - 1 or None} for n in range(1, 20)]
+        insert_rows(TreeNode, pair.source, nodes)
+        teams = [
+            {"id": n, "name": TOO_LONG if n == 3 else "t", "captain_id": n + 1 if n < 5 else None} for n in range(1, 9)
+        ]
+        insert_rows(Team, pair.source, teams)
+        insert_rows(Player, pair.source, [{"id": n, "name": "p", "team_id": n} for n in range(1, 9)])
+    more = words(pair, "testapp.TreeNode", "testapp.Team", "testapp.Player", "--jobs", jobs)
+    expected, _ = forecast("batch_migrate_models", *more)
+    found = rejected("batch_migrate_models", *more, file=tmp_path / "rejects.jsonl")
+    assert expected == found
+    assert found == {"testapp_treenode": 11, "testapp_team": 3, "testapp_player": 3}
+
+
+@pytest.mark.parametrize("pair", [Pair("sqlite_a", "mysql_b"), Pair("sqlite_a", "sqlite_b")], ids=str, indirect=True)
+def test_rows_of_the_destination_s_own_are_never_rejected(pair: Pair, tmp_path: Path) -> None:
+    """Not even where they point at nothing, as in a database that does not enforce its foreign keys."""
+    own = [{"id": n, "title": "own", "tag_id": 999, "_order": 0} for n in (2, 77)]
+    with unchecked(connections[pair.source]), unchecked(connections[pair.dest]):
+        insert_rows(Chapter, pair.dest, own)
+        insert_rows(Tag, pair.source, [{"id": 1, "name": "t"}])
+        rows = [{"id": n, "title": "t", "tag_id": 1 if n < 3 else 404, "_order": 0} for n in (1, 2, 3)]
+        insert_rows(Chapter, pair.source, rows)
+    found = rejected(
+        "batch_migrate_models", *words(pair, "testapp.Tag", "testapp.Chapter"), file=tmp_path / "rejects.jsonl"
+    )
+    assert found == {"testapp_chapter": 2}  # a key that is taken, and an orphan
+    there = QuerySet(Chapter, using=pair.dest).order_by("id").values_list("id", "title")
+    assert list(there) == [(1, "t"), (2, "own"), (77, "own")]
 
 
 def test_parents_that_a_filter_leaves_out_are_told_of(databases: Any) -> None:

@@ -22,14 +22,6 @@ class Command(RunCommand):
             "labels", nargs="*", metavar="app_label[.Model]", help="Only these apps or models (default: all)."
         )
         parser.add_argument(
-            "-e",
-            "--exclude",
-            action="append",
-            default=[],
-            metavar="app_label[.Model]",
-            help="Leave out an app or model; may be repeated.",
-        )
-        parser.add_argument(
             "--replace",
             metavar="ALIAS",
             help="Empty the selected tables of the destination first, even where they hold rows of your own. "
@@ -45,7 +37,7 @@ class Command(RunCommand):
         super().add_options(parser)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        own = ("labels", "exclude", "replace", "update", "migrate", "keep_indexes")
+        own = ("labels", "replace", "update", "migrate", "keep_indexes")
         outcome = batch_migrate(
             **{name: options[name] for name in own},
             **self.run_arguments(options),
