@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Any
 
-from django.db import transaction
+from django.db import Error, transaction
 
-from ..errors import MigratorError
-from .chunks import Bounds, Key, equality, key_text
+from .chunks import Bounds, key_text
 from .columns import names
 from .engines.base.engine import Severity
-from .engines.base.session import LARGEST_FETCH, Row
-from .engines.base.values import Unstorable
+from .engines.base.session import Row
+from .engines.base.values import Unreadable, Unstorable
+from .readable import Reader
 from .reading_back import NotReadBack
 from .rejects import NO_KEY, Problem, Rejects, row_of
 from .rivals import rival_of
-from .route import Route, Tally, severity_of
+from .route import ReadFailed, Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
 
@@ -47,76 +46,37 @@ class _CarefulCopy:
         return self._tally
 
     def _batches(self, bounds: Bounds) -> Generator[Sequence[Row]]:
-        """Read the chunk's rows; one that the source cannot even give is rejected, and the next ones are read."""
-        source, table = self._route.source, self._route.table
-        while True:
-            try:
-                with closing(source.stream(*self._route.query(bounds, self._expressions))) as batches:
-                    for batch in batches:
-                        yield batch
-                        bounds = Bounds(self._key_of(batch[-1]), bounds.upper)
-                return
-            except MigratorError:
-                raise
-            except Exception as error:
-                if not table.key or source.severity(error) is not Severity.DATA:
-                    raise
-                readable, bounds = self._past_unreadable(bounds, error)
-            if readable:
-                yield readable
+        route = self._route
+        reader = Reader(route.source, route.table, self._names, self._expressions, route.restriction)
+        try:
+            with closing(reader.rows(bounds)) as batches:
+                yield from batches
+        except Error as error:
+            raise ReadFailed(str(error)) from error
 
-    def _key_of(self, row: Row) -> Key:
-        values = row_of(self._names, row)
-        return tuple(values[name] for name in self._route.table.key)
-
-    def _past_unreadable(self, bounds: Bounds, error: Exception) -> tuple[list[Row], Bounds]:
-        """Read row by row up to the first that fails, reject that one, and give the bounds behind it."""
-        source, table = self._route.source, self._route.table
-        readable: list[Row] = []
-        names_of_key = [source.quote(name) for name in table.key]
-        keys, params = self._route.query(bounds, names_of_key)
-        with source.reading_everything():
-            found = source.fetch_all(f"{keys} LIMIT {LARGEST_FETCH}", params)
-        for key in found:
-            where, values = equality(source, table.key, key)
-            one = f"FROM {source.quote(table.name)} WHERE {where}"
-            try:
-                readable += source.fetch_all(f"SELECT {', '.join(self._expressions)} {one}", values)
-            except Exception as refusal:
-                if source.severity(refusal) is not Severity.DATA:
-                    raise
-                self._reject_unreadable(one, values, key)
-                return readable, Bounds(tuple(key), bounds.upper)
-        raise error  # every row can be read by itself, so the cause is not in one of them
-
-    def _reject_unreadable(self, one: str, params: Sequence[Any], key: Row) -> None:
+    def _reject_unreadable(self, row: Row) -> None:
         """Reject a row with all of its values, of which those that cannot be read are its bytes."""
-        source = self._route.source
-        row: dict[str, Any] = {}
-        found: list[tuple[str, Exception]] = []
-        for conversion in self._route.conversions:
-            try:
-                row[conversion.column.name] = source.fetch_value(f"SELECT {conversion.expression} {one}", params)
-            except Exception as error:
-                stored = source.values.stored_bytes(source.quote(conversion.column.name))
-                row[conversion.column.name] = source.fetch_value(f"SELECT {stored} {one}", params)
-                found.append((conversion.column.attname, error))
-        self._tally.rows_read += 1
-        fields = ", ".join(name for name, _ in found) or None
-        reason = "the source cannot give this row"
-        if found:
-            reason = f"the source cannot give it: {source.fault(found[0][1], self._route.table.name).message}"
         table = self._route.table
-        problem = Problem(
-            table.label, table.name, key_text(table, key), fields, "value", reason, "read", CAREFUL_ADVICE
-        )
+        found = [
+            (conversion.column.attname, value)
+            for conversion, value in zip(self._route.conversions, row, strict=True)
+            if isinstance(value, Unreadable)
+        ]
+        given = row_of(self._names, row)
+        values = {name: value.stored if isinstance(value, Unreadable) else value for name, value in given.items()}
+        key = key_text(table, [given[name] for name in table.key])
+        fields, reason = ", ".join(name for name, _ in found), found[0][1].reason
+        problem = Problem(table.label, table.name, key, fields, "value", reason, "read", CAREFUL_ADVICE)
         self._tally.rows_rejected += 1
-        self._rejects.add(problem, row, self._number)
+        self._rejects.add(problem, values, self._number)
 
     def _take(self, batch: Sequence[Row]) -> None:
         pairs = []
         for raw in batch:
             self._tally.rows_read += 1
+            if any(isinstance(value, Unreadable) for value in raw):
+                self._reject_unreadable(raw)
+                continue
             converted = self._convert(raw)
             if converted is not None:
                 pairs.append((raw, converted))

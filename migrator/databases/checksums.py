@@ -83,6 +83,8 @@ class Checksums:
                 return self._ask_both(of_rows, read, bounds)
             except DatabaseError:  # a row that is too large to be read so
                 self._is_as_stored = False
+                for side in (self._source, self._dest):
+                    side.engine.recover()
         return self._ask_both(of_texts, read, bounds)
 
     def prove(self, bounds: Bounds, here: Checksum, there: Checksum) -> bool:

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Any
 
+from django.db import DatabaseError
+
 from ..errors import MigratorError
-from .chunks import Bounds, Restriction, conditions, equality, order
+from .chunks import Bounds, Restriction, conditions, equality
 from .columns import Reading, Stored, Way, readings
 from .comparable import COMPARABLE, ByMeaning, comparable_of_field
 from .documents import mean_the_same
 from .engines.base.engine import Engine
 from .engines.base.session import Row
 from .engines.base.values import FilledUp, Unreadable, Unstorable
+from .readable import Reader
 from .tables import Kind, Table
 
 LOOKUP = 250
@@ -69,6 +72,12 @@ class Side:
         """Give this side with the columns of these names alone."""
         chosen = tuple(reading for reading in self.readings if reading.column.name in names)
         return dataclasses.replace(self, readings=chosen)
+
+    def reader(self, restriction: Restriction | None = None) -> Reader:
+        """Give what reads the compared columns."""
+        names = [reading.column.name for reading in self.readings]
+        expressions = [reading.expression for reading in self.readings]
+        return Reader(self.engine, self.table, names, expressions, restriction)
 
     def query(self, where: str) -> str:
         """Build the query for the compared columns."""
@@ -211,8 +220,7 @@ def hold_the_same_documents(source: Side, dest: Side, bounds: Bounds) -> bool:
 
 
 def _read(side: Side, bounds: Bounds) -> Generator[list[Row]]:
-    where, params = conditions(side.engine, side.table.key, bounds, None)
-    return side.engine.stream(side.query(where + order(side.engine, side.table.key)), params)
+    return side.reader().rows(bounds)
 
 
 def differing_rows(
@@ -363,9 +371,7 @@ def _changed(side: Side, key: Row, row: Row, match: Row) -> RowDifference:
 
 def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Generator[list[Row]]:
     """Read a range in pages of neutral rows, each short enough to be looked up by one query."""
-    where, params = conditions(side.engine, side.table.key, bounds, restriction)
-    query = side.query(where + order(side.engine, side.table.key))
-    with closing(side.engine.stream(query, params)) as batches:
+    with closing(side.reader(restriction).rows(bounds)) as batches:
         for batch in batches:
             for start in range(0, len(batch), LOOKUP):
                 yield [side.neutral(row) for row in batch[start : start + LOOKUP]]
@@ -380,5 +386,10 @@ def by_key(side: Side, rows: Sequence[Row]) -> dict[Row, Row]:
 def look_up(side: Side, keys: Sequence[Row]) -> dict[Row, Row]:
     """Read the rows that have these neutral keys."""
     where, params = side.key_test(keys)
-    rows = side.engine.fetch_all(side.query(where), params)
+    try:
+        rows = side.engine.fetch_all(side.query(where), params)
+    except DatabaseError as error:
+        reader = side.reader()
+        reader.survive(error)
+        rows = [row for key in keys for row in reader.rows_where(*side.key_test([key]))]
     return by_key(side, [side.neutral(row) for row in rows])

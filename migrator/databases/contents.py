@@ -8,8 +8,10 @@ but for documents of JSON: they are read in the order of the keys, beside checks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+
+from django.db import DatabaseError
 
 from ..progress import Progress, Task
 from .checksums import Checksums
@@ -235,8 +237,10 @@ class _Comparison:
             return None
 
         def rows_proven(bounds: Bounds) -> int | None:
-            here, there = checksums.of(bounds)
-            return here.rows if checksums.prove(bounds, here, there) else None
+            with self._surviving():
+                here, there = checksums.of(bounds)
+                return here.rows if checksums.prove(bounds, here, there) else None
+            return None
 
         return rows_proven
 
@@ -336,8 +340,13 @@ class _Comparison:
         if checksums is None:
             self._by_row(bounds, restriction, restriction, found, task)
             return
-        here, there = checksums.of(bounds)
-        if checksums.prove(bounds, here, there):
+        is_proven: bool | None = None
+        with self._surviving():
+            here, there = checksums.of(bounds)
+            is_proven = checksums.prove(bounds, here, there)
+        if is_proven is None:
+            self._by_row(bounds, restriction, restriction, found, task)
+        elif is_proven:
             found.checked += here.rows
             task.advance(here.rows)
         elif not self._pairing.table.key:
@@ -350,6 +359,18 @@ class _Comparison:
             task.advance(here.rows)
         else:
             self._by_row(bounds, restriction, restriction, found, task)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Leave it to a comparison of single rows if a database cannot make a checksum because of what is in one."""
+        try:
+            yield
+        except DatabaseError as error:
+            engines = (self._pairing.source, self._pairing.dest)
+            for engine in engines:
+                engine.recover()
+            if not (self._pairing.table.key and any(e.owns(error) and e.is_about_rows(error) for e in engines)):
+                raise
 
     def _suspects(self, checksums: Checksums, bounds: Bounds, rows: int) -> _Restrictions | None:
         """Give conditions on both sides that all rows meet which differ in a range with so many ``rows``.

@@ -432,7 +432,7 @@ class Journal:
 
     def save(self, chunk: Chunk) -> None:
         """Record what became of a chunk."""
-        self._update(chunk, "state", "rows_read", "rows_written", "rows_rejected", "bytes_written")
+        self._update(chunk, *(field.attname for field in Chunk._meta.concrete_fields if not field.primary_key))
 
     def take_back(self, table: str, rows: int) -> None:
         """Record that rows of a table were rejected after all its chunks were done."""

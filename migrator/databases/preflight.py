@@ -13,6 +13,7 @@ from .chunks import Restriction
 from .closure import work_out_rejection
 from .ends import Ends
 from .engines.base.engine import Engine
+from .entries import check_entries
 from .findings import Finding
 from .identity import Mappings, id_mappings, made_by_migrate
 from .made import NOT_MIGRATED, NOTHING_MADE, Made, Migrated
@@ -91,6 +92,7 @@ def make_plan(
         contents = _look_at_contents(ends, tables, source_has, dest_has, with_references=is_whole_copied)
         groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
         findings += contents.findings()
+        findings += () if is_resumed else check_entries(ends, tables, source_has)
         if updates:
             findings += _check_updates(ends, tables)
         if adds_rows and not is_resumed:

@@ -138,7 +138,8 @@ class Route:
 def severity_of(route: Route, error: Exception) -> Severity:
     """Tell what an error on the way asks for, whichever side it came from."""
     if isinstance(error, ReadFailed):
-        return route.source.severity(error.__cause__ or error)
+        cause = error.__cause__ or error
+        return Severity.DATA if route.source.is_about_rows(cause) else route.source.severity(cause)
     if isinstance(error, ValueError | OverflowError | ArithmeticError | TypeError):  # a conversion's own
         return Severity.DATA
     return route.dest.severity(error)

@@ -80,6 +80,7 @@ def copy_rows(
     except Exception as error:
         if severity_of(route, error) is not Severity.DATA:
             raise
+        route.source.recover()
         with transaction.atomic(using=route.dest.alias):
             if (done := claim()) is not None:
                 return done

@@ -13,15 +13,17 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.models import UniqueConstraint
 
 from ..report import plural
-from .chunks import Bounds, conditions, halves, key_text, order
+from .chunks import Bounds, Restriction, conditions, halves, key_text
 from .columns import Way
 from .engines.base.engine import Engine
 from .engines.base.lines import LineField
 from .engines.base.session import Row
 from .findings import Cause, Finding, FoundRows
+from .readable import Reader
 from .route import Route
 from .tables import Column, Kind, StoredColumn, Table
 from .twins import Twins
@@ -57,10 +59,19 @@ def check_values(sessions: Twins, route: Route, stored: _Stored, rows: int) -> C
     """
     questions = list(_questions(route, stored))
     doubts = dict(_doubts(route, stored))
-    counted = _count(sessions, route, questions, list(doubts.values()), rows)
+    counted: Callable[[], Mapping[str, int]] | Answer
+    try:
+        counted = _count(sessions, route, questions, list(doubts.values()), rows)
+    except DatabaseError as error:
+        counted = _unanswered(route, error)
 
     def answer() -> Answer:
-        counts = counted()
+        if isinstance(counted, Answer):
+            return counted
+        try:
+            counts = counted()
+        except DatabaseError as error:
+            return _unanswered(route, error)
         findings = tuple(
             _finding(route, question, counts[question.condition])
             for question in questions
@@ -74,6 +85,17 @@ def check_values(sessions: Twins, route: Route, stored: _Stored, rows: int) -> C
         return Answer(findings, is_clean, fields if is_clean else None)
 
     return answer
+
+
+def _unanswered(route: Route, error: DatabaseError) -> Answer:
+    """Let the rows be read with care, one of which the source cannot even be asked about; raise any other error."""
+    if not route.source.is_about_rows(error):
+        raise error
+    route.source.recover()
+    fault = route.source.fault(error, route.table.name)
+    text = f"its values cannot be checked before the copy: {fault.message} [{fault.code}]"
+    note = Finding(route.table.label, text, "A row that the source cannot give is named when it is read.", stops=False)
+    return Answer((note,), is_clean=False)
 
 
 def _cheapest(field: LineField, raised: Collection[LineField]) -> LineField | None:
@@ -126,13 +148,28 @@ def _count(
         return lambda: counts
     parts = halves(route.source, route.table.name, route.table.key) if sessions.should_halve(rows) else (Bounds(),)
     asked = [sessions.ask(partial(_is_any, route, list(unseen), part), rows // len(parts)) for part in parts]
-    return lambda: _count_all(route, rough) if any(is_any() for is_any in asked) else counts
+
+    def counted() -> Mapping[str, int]:
+        answers = [is_any() for is_any in asked]
+        for error in answers:
+            if isinstance(error, DatabaseError):
+                raise error
+        return _count_all(route, rough) if any(answers) else counts
+
+    return counted
 
 
-def _is_any(route: Route, unseen: Sequence[str], part: Bounds, engine: Engine) -> bool:
+def _is_any(route: Route, unseen: Sequence[str], part: Bounds, engine: Engine) -> bool | DatabaseError:
+    """Tell whether any row meets a condition; an error about a row is this question's, and no other's."""
     # One that is unknown hides no other, and many of them are no deep expression.
     cases = " ".join(f"WHEN {condition} THEN 1" for condition in unseen)
-    return bool(_select(replace(route, source=engine), ["1"], f"CASE {cases} END = 1", " LIMIT 1", part))
+    try:
+        return bool(_select(replace(route, source=engine), ["1"], f"CASE {cases} END = 1", " LIMIT 1", part))
+    except DatabaseError as error:
+        if not engine.is_about_rows(error):
+            raise
+        engine.recover()
+        return error
 
 
 def _count_all(route: Route, rough: Mapping[str, str]) -> Mapping[str, int]:
@@ -153,27 +190,29 @@ def _select(
 
 def _finding(route: Route, question: _Question, count: int) -> Finding:
     source, table = route.source, route.table
-    restriction = route.restriction
-    where = f"({question.condition})" + (f" AND ({restriction.sql})" if restriction else "")
-    params = restriction.params if restriction else ()
-    keys = ", ".join(source.quote(name) for name in table.key) or "1"
-    sql = f"SELECT {keys} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)} LIMIT {EXAMPLES}"
-    with source.reading_everything():
-        examples = ", ".join(key_text(table, row) for row in source.fetch_all(sql, params))
-    text = f"{plural(count, 'value')}: {question.reason} (for example primary key {examples})"
+    text = f"{plural(count, 'value')}: {question.reason}"
+    if table.key:
+        chosen = _chosen(route, question.condition, ())
+        keys = Reader(source, table, (), (), chosen).keys(Bounds(), EXAMPLES)
+        text += f" (for example primary key {', '.join(key_text(table, key) for key in keys)})"
     rows = FoundRows(table.name, Cause.VALUE, partial(keys_of, route, f"({question.condition})", ()))
     return Finding(f"{table.label}.{question.column.attname}", text, question.advice, is_about_rows=True, rows=rows)
 
 
 def keys_of(route: Route, condition: str, params: Sequence[Any], source: Engine) -> Iterator[Row]:
     """Read the primary keys of a table's chosen rows that meet a condition, in the source's own values."""
-    table, restriction = route.table, route.restriction
-    where = f"({condition})" + (f" AND ({restriction.sql})" if restriction else "")
-    params = (*params, *(restriction.params if restriction else ()))
-    names = ", ".join(source.quote(name) for name in table.key) or "1"
+    table = route.table
+    names = [source.quote(name) for name in table.key] or ["1"]
+    reader = Reader(source, table, table.key or ("1",), names, _chosen(route, condition, params))
     with source.reading_everything():
-        sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}"
-        yield from chain.from_iterable(source.stream(sql, params))
+        yield from chain.from_iterable(reader.rows(Bounds()))
+
+
+def _chosen(route: Route, condition: str, params: Sequence[Any]) -> Restriction:
+    """Restrict a table to those of its chosen rows that meet a condition."""
+    own = route.restriction
+    sql = f"({condition})" + (f" AND ({own.sql})" if own else "")
+    return Restriction(sql, (*params, *(own.params if own else ())))
 
 
 def is_told_apart_by_case(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:

@@ -60,17 +60,25 @@ def test_a_row_that_is_larger_than_the_server_takes_is_named(pair: Pair, tmp_pat
 
 
 @pytest.mark.parametrize("pair", [PAIRS[1]], ids=str, indirect=True)
-def test_a_value_that_is_too_long_for_an_index_is_named(pair: Pair) -> None:
-    """Of an index that guards rows, and so stays on while they are loaded."""
+@pytest.mark.parametrize("index", ["UNIQUE INDEX", "INDEX"])
+def test_a_value_that_is_too_long_for_an_index_is_found_before_the_first_write(
+    pair: Pair, index: str, tmp_path: Any
+) -> None:
+    """One that repeats itself is compressed, and fits."""
     # Longer rows of another test, deleted just now, would be indexed too while the server's own ANALYZE may see them.
     execute(pair.dest, "TRUNCATE testapp_textvalue")
-    execute(pair.dest, "CREATE UNIQUE INDEX too_small ON testapp_textvalue (value)")
+    execute(pair.dest, f"CREATE {index} too_small ON testapp_textvalue (value)")
     chosen = random.Random(1)  # noqa: S311
     long = "".join(chosen.choices(string.printable, k=20_000))  # what repeats itself would be compressed
-    insert_rows(TextValue, pair.source, text_rows("small", long, "small too"))
-    finished = run(*command(pair))
-    assert_ended(finished, 1, "testapp.TextValue with primary key 2", "index row", "--resume")
-    assert long[:50] not in finished.err
+    insert_rows(TextValue, pair.source, text_rows("small", long, "same" * 20_000))
+    for more in ((), ("--dry-run",)):
+        finished = run(*command(pair, *more))
+        assert_ended(finished, 1, "Nothing was written", "testapp.TextValue.value: 1 row ", "primary key 2")
+        assert long[:50] not in finished.err
+    rejects = tmp_path / "rejects"
+    assert_ended(run(*command(pair, "--on-error", "skip", "--rejects", str(rejects))), 4)
+    assert list(TextValue._base_manager.using(pair.dest).values_list("pk", flat=True).order_by("pk")) == [1, 3]
+    assert '"pk": "2"' in rejects.read_text()[:200]
 
 
 # -- very large texts ----------------------------------------------------------------------------------------------

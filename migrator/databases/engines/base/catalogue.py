@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -44,6 +44,17 @@ class Obstacle:
     test: str
     params: Sequence[Any]
     twin: Row | None = None
+
+
+@dataclass(frozen=True)
+class EntryLimit:
+    """An index whose entries hold so many ``bytes`` of some ``columns`` at most."""
+
+    table: str
+    name: str
+    definition: str
+    columns: frozenset[str]
+    bytes: int
 
 
 def kinds_text(items: Sequence[TakenOff]) -> str:
@@ -187,6 +198,17 @@ class Catalogue(Session):
         """Try an index on a temporary copy of some rows of its table, which is gone afterwards.
 
         ``where`` is a WHERE clause, keyword included. Raises the database's error if such a copy cannot be made.
+        """
+        raise NotImplementedError
+
+    def entry_limits(self, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
+        """List, by table, the indexes that do not take every value which the table's columns hold."""
+        return {}
+
+    def takes_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
+        """Try such an index on a temporary table like its own, which ``fill`` fills by its name; nothing stays.
+
+        Raises the database's error if there can be no such table, or it takes not even the rows.
         """
         raise NotImplementedError
 

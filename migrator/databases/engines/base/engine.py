@@ -356,6 +356,10 @@ class Engine(Session, ABC):
         """
         return "%s", None if isinstance(value, Unreadable) else value
 
+    def recover(self) -> None:
+        """Go on in the same snapshot after an error of a statement, if the engine ends its transaction otherwise."""
+        return
+
     @contextmanager
     def tentatively(self) -> Iterator[None]:
         """Let a query fail in here without an end of the transaction that the session reads in."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import AutoField
 
 from ...tables import Reference, StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, Counter, Obstacle, TakenOff
+from ..base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, Counter, EntryLimit, Obstacle, TakenOff
 from ..base.session import Row
 from . import obstacles
 
@@ -302,6 +302,12 @@ class PostgreSQLCatalogue(Catalogue):
 
     def check_statement(self, item: TakenOff) -> str:
         return f"ALTER TABLE {self.identifier(item.table)} VALIDATE CONSTRAINT {self.identifier(item.name)}"
+
+    def entry_limits(self, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
+        return obstacles.entry_limits(self, tables)
+
+    def takes_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
+        return obstacles.takes(self, limit.table, limit.definition, fill)
 
     def event_triggers(self) -> list[str]:
         rows = self.fetch_all("SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') ORDER BY 1")

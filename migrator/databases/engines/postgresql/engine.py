@@ -20,6 +20,7 @@ from ...tables import StoredColumn
 from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.values import Unreadable
 from . import moments, replication
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
@@ -78,6 +79,8 @@ BLOCKERS = """
 # Functions that raise, damaged or unreadable pages, a statement that somebody cancelled.
 OF_ROWS = ("P0", "21", "2F", "38", "39", "XX")
 OF_ROWS_TOO = ("57014", "58030")
+HELD = "migrator_snapshot"
+IN_ERROR = 3  # as libpq numbers the states of a transaction: PQTRANS_INERROR
 COPY_COLUMN = re.compile(r"^COPY .*, line \d+, column (.*?)(?::|$)", re.MULTILINE)
 KEY_COLUMNS = re.compile(r"Key \((.*?)\)=")
 
@@ -101,7 +104,7 @@ class PostgreSQL(Engine):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         self._snapshot: str | None = None
-        self._reads_snapshot = self._is_reader = False
+        self._reads_snapshot = self._is_reader = self._is_held = False
         self._locks = Locks(self, self.visibility)
         self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
@@ -160,9 +163,31 @@ class PostgreSQL(Engine):
         if readers:
             self._snapshot = self._export_snapshot()
             self.readers = readers
+        self._hold_snapshot()
 
     def _export_snapshot(self) -> str:
-        return str(self.fetch_value("SELECT pg_export_snapshot()"))
+        is_held, self._is_held = self._is_held, False
+        if is_held:  # no snapshot can be exported from a subtransaction
+            self.execute(f"RELEASE SAVEPOINT {HELD}")
+        name = str(self.fetch_value("SELECT pg_export_snapshot()"))
+        if is_held:
+            self._hold_snapshot()
+        return name
+
+    def _hold_snapshot(self) -> None:
+        """See to it that an error of a statement does not end the transaction, and with it the snapshot."""
+        self.execute(f"SAVEPOINT {HELD}")
+        self._is_held = True
+
+    def recover(self) -> None:
+        driver: Any = self.connection.connection
+        if self._is_held and driver is not None and driver.info.transaction_status == IN_ERROR:
+            with contextlib.suppress(Error):
+                self.execute(f"ROLLBACK TO SAVEPOINT {HELD}")
+
+    def is_intact(self) -> bool:
+        self.recover()
+        return super().is_intact()
 
     def twin(self) -> PostgreSQL:
         other = type(self)(self.connection.copy())
@@ -180,7 +205,7 @@ class PostgreSQL(Engine):
 
     def _begin_reading(self, kept: Sequence[str] = ()) -> None:
         """Begin a transaction that reads one snapshot, which its first query takes; nobody rewrites ``kept`` tables."""
-        self._reads_snapshot = True
+        self._reads_snapshot, self._is_held = True, False
         self._open()
         self.forbid_writes()
         there = self.fetch_all(LOCKABLE, ([self.identifier(table) for table in kept],)) if kept else []
@@ -218,6 +243,7 @@ class PostgreSQL(Engine):
             if _sqlstate(error) is None:  # the link was lost meanwhile
                 raise
             raise SnapshotLost.of(self.alias) from error
+        self._hold_snapshot()
 
     def open_destination(self) -> None:
         self._open()
@@ -355,6 +381,11 @@ class PostgreSQL(Engine):
         finally:
             with contextlib.suppress(DatabaseError):
                 self.execute("RELEASE SAVEPOINT tentatively")
+
+    def bound(self, value: Any) -> tuple[str, Any]:
+        if isinstance(value, Unreadable) and value.stored is not None and value.reason != moments.REASON:
+            return "convert_from(%s, 'SQL_ASCII')", value.stored
+        return super().bound(value)
 
     @contextlib.contextmanager
     def reading_everything(self) -> Iterator[None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from ..base.catalogue import FOREIGN_KEY, UNIQUE_KEY, Obstacle, TakenOff
+from ..base.catalogue import FOREIGN_KEY, UNIQUE_KEY, EntryLimit, Obstacle, TakenOff
 from ..base.session import Session
 
 # As the catalogue's own functions write definitions.
@@ -17,8 +18,25 @@ TABLE = rf"{NAME}(?:\.{NAME})?"
 COLUMNS = rf"\(({NAME}(?:, {NAME})*)\)"
 UNIQUE = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} (?:PRIMARY KEY|UNIQUE) {COLUMNS}")
 FOREIGN = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} FOREIGN KEY {COLUMNS} REFERENCES ({TABLE}){COLUMNS}")
-INDEXED = re.compile(rf"^CREATE INDEX {NAME} ON (?:ONLY )?{TABLE} (?=USING )")
+INDEXED = re.compile(rf"^CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?{TABLE} (?=USING )")
 COMMENT = re.compile(rf"; COMMENT ON (?:INDEX {TABLE}|CONSTRAINT {NAME} ON {TABLE}) IS E?'(?:[^']|'')*'$")
+# Indexes whose columns may hold more than an entry does, by the length that they are declared with. An entry has a
+# third of a page without its headers (src/include/access/nbtree.h, BTMaxItemSize).
+LIMITED_SQL = """
+SELECT n.number, x.relname, pg_get_indexdef(i.indexrelid), l.most, ARRAY(
+    SELECT a.attname::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND (t.typcategory = 'S' OR t.typname IN ('bytea', 'jsonb'))
+      AND (a.atttypmod < 4 OR (a.atttypmod - 4) * pg_encoding_max_length(d.encoding) > l.most)
+      AND (a.attnum = ANY(i.indkey) OR EXISTS (
+        SELECT 1 FROM pg_depend p WHERE p.classid = 'pg_class'::regclass AND p.objid = i.indexrelid
+          AND p.refclassid = 'pg_class'::regclass AND p.refobjid = i.indrelid AND p.refobjsubid = a.attnum)))
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_index i ON i.indrelid = to_regclass(n.name) AND i.indisvalid
+JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+JOIN pg_database d ON d.datname = current_database(),
+LATERAL (SELECT current_setting('block_size')::integer / 3 - 26 AS most) l
+ORDER BY n.number, x.relname
+"""
 PROBE = "migrator_probe"
 PLACE = "ctid = %s::tid"  # a row's place tells it from another one that holds the same values
 
@@ -80,11 +98,22 @@ def _orphans(
 def can_index(session: Session, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
     """Try an index on a copy of some rows, in a transaction that is rolled back."""
     table = session.quote(item.table)
+
+    def fill(probe: str) -> None:
+        session.execute(f"INSERT INTO {probe} SELECT * FROM {table}{where}", params)
+
+    return takes(session, item.table, item.put_back, fill)
+
+
+def takes(session: Session, table: str, definition: str, fill: Callable[[str], None]) -> bool:
+    """Try an index on an empty copy of a table, which ``fill`` fills, in a transaction that is rolled back."""
     with transaction.atomic(using=session.alias):
-        make_probe(session, item.table)
-        session.execute(f"INSERT INTO {PROBE} SELECT * FROM {table}{where}", params)
+        # Its indexes compress values as the table's own do (PostgreSQL's manual, CREATE TABLE, LIKE).
+        like = f"LIKE {session.quote(table)} INCLUDING STORAGE INCLUDING COMPRESSION"
+        session.execute(f"CREATE TEMPORARY TABLE {PROBE} ({like}) ON COMMIT DROP")
+        fill(PROBE)
         try:
-            session.execute(on_probe(item.put_back))
+            session.execute(INDEXED.sub(f"CREATE INDEX ON {PROBE} ", COMMENT.sub("", definition)).replace("%", "%%"))
             is_right = True
         except DatabaseError:
             is_right = False
@@ -92,15 +121,12 @@ def can_index(session: Session, item: TakenOff, where: str, params: Sequence[Any
     return is_right
 
 
-def make_probe(session: Session, table: str) -> None:
-    """Make an empty temporary copy of a table.
-
-    Its indexes will compress values as the table's own do (PostgreSQL's manual, CREATE TABLE, LIKE).
-    """
-    like = f"LIKE {session.quote(table)} INCLUDING STORAGE INCLUDING COMPRESSION"
-    session.execute(f"CREATE TEMPORARY TABLE {PROBE} ({like}) ON COMMIT DROP")
-
-
-def on_probe(definition: str) -> str:
-    """Turn the definition of an index into the statement for one on that copy."""
-    return INDEXED.sub(f"CREATE INDEX ON {PROBE} ", COMMENT.sub("", definition)).replace("%", "%%")
+def entry_limits(session: Session, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
+    """List the indexes of tables that have columns which may hold more than an entry does."""
+    found: defaultdict[str, list[EntryLimit]] = defaultdict(list)
+    names = [session.identifier(table) for table in tables]
+    for number, name, definition, most, columns in session.fetch_all(LIMITED_SQL, (names,)) if tables else ():
+        if columns:
+            table = tables[number - 1]
+            found[table].append(EntryLimit(table, name, definition, frozenset(columns), most))
+    return found

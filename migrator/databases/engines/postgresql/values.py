@@ -65,6 +65,17 @@ STORAGE: Mapping[str, str] = {
 }
 
 
+# What a text consists of, where each byte is a character to the server (RFC 3629, section 4).
+TAIL = r"[\u0080-\u00bf]"
+UTF_8 = (
+    r"^(?:[\u0001-\u007f]"
+    rf"|[\u00c2-\u00df]{TAIL}"
+    rf"|\u00e0[\u00a0-\u00bf]{TAIL}|[\u00e1-\u00ec\u00ee\u00ef]{TAIL}{{2}}|\u00ed[\u0080-\u009f]{TAIL}"
+    rf"|\u00f0[\u0090-\u00bf]{TAIL}{{2}}|[\u00f1-\u00f3]{TAIL}{{3}}|\u00f4[\u0080-\u008f]{TAIL}{{2}}"
+    r")*$"
+)
+
+
 class PostgreSQLValues(Values):
     """Values of PostgreSQL."""
 
@@ -105,6 +116,10 @@ class PostgreSQLValues(Values):
             case Kind.UUID:
                 return f"replace({name}::text, '-', '')"
         return None
+
+    def _stores_any_bytes(self) -> bool:
+        """Whether texts are checked against no encoding when they are stored (PostgreSQL's manual, 24.3)."""
+        return bool(self.connection.connection.info.parameter_status("server_encoding") == "SQL_ASCII")
 
     def stored_bytes(self, expression: str) -> str:
         return f"convert_to({expression}::text, getdatabaseencoding())"
@@ -194,6 +209,8 @@ class PostgreSQLValues(Values):
 
     def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
         name = self.quote(column.name)
+        if column.kind is Kind.TEXT and self._stores_any_bytes():
+            return [Suspicion(f"{name} !~ '{UTF_8}'", "a text that is not valid UTF-8", "Correct it in the source.")]
         if column.kind in (Kind.DATE, Kind.DATETIME):
             return [
                 Suspicion(

@@ -1,0 +1,123 @@
+"""Rows read in the order of their keys, also past those that a database cannot give: value by value if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MigratorError
+from .chunks import Bounds, Key, Restriction, conditions, equality, order
+from .engines.base.engine import Engine
+from .engines.base.session import LARGEST_FETCH, Row
+from .engines.base.values import Unreadable
+from .tables import Table
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads columns of one table: the ``names`` of the columns, and the ``expressions`` that read them.
+
+    A value that the database cannot give, because of what is stored there, becomes
+    :class:`~migrator.databases.engines.base.values.Unreadable`, with its bytes as far as they can be read.
+    """
+
+    engine: Engine
+    table: Table
+    names: Sequence[str]
+    expressions: Sequence[str]
+    restriction: Restriction | None = None
+
+    def rows(self, bounds: Bounds) -> Generator[list[Row]]:
+        """Read a range in batches; it has to be closed.
+
+        Raises the database's error if that is not about a row, or if the table has no primary key.
+        """
+        while True:
+            count = 0
+            try:
+                with closing(self._stream(bounds)) as batches:
+                    for batch in batches:
+                        count += len(batch)
+                        yield batch
+                return
+            except MigratorError:
+                raise
+            except Exception as error:
+                self.survive(error)
+                if count:
+                    bounds = Bounds(self._key_at(bounds, count - 1), bounds.upper)
+                keys = self.keys(bounds)
+                if not keys:
+                    raise
+            yield [row for key in keys for row in self._rows_with(key)]
+            bounds = Bounds(keys[-1], bounds.upper)
+
+    def _rows_with(self, key: Key) -> list[Row]:
+        where, params = equality(self.engine, self.table.key, key)
+        return self.rows_where(f" WHERE {where}", params)
+
+    def rows_where(self, where: str, params: Sequence[Any]) -> list[Row]:
+        """Read the rows that meet a WHERE clause, keyword included; of those it cannot read, one at most is read."""
+        name = self.engine.quote(self.table.name)
+        try:
+            return self.engine.fetch_all(f"SELECT {', '.join(self.expressions)} FROM {name}{where}", params)
+        except Exception as error:
+            self.survive(error)
+        pairs = zip(self.names, self.expressions, strict=True)
+        values = [self._value(column, expression, f" FROM {name}{where}", params) for column, expression in pairs]
+        return [] if any(value is None for value in values) else [tuple(value[0] for value in values if value)]
+
+    def survive(self, error: Exception) -> None:
+        """Go on in the same snapshot after an error that is about a row; raise any other."""
+        if isinstance(error, MigratorError) or not self.table.key or not self.engine.is_about_rows(error):
+            raise error
+        self.engine.recover()
+
+    def _stream(self, bounds: Bounds) -> Generator[list[Row]]:
+        return self.engine.stream(*self._query(bounds, self.expressions))
+
+    def _query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
+        where, params = conditions(self.engine, self.table.key, bounds, self.restriction)
+        name, ordering = self.engine.quote(self.table.name), order(self.engine, self.table.key)
+        return f"SELECT {', '.join(expressions)} FROM {name}{where}{ordering}", params
+
+    def _key_at(self, bounds: Bounds, position: int) -> Key:
+        return self.keys(bounds, 1, position)[0]
+
+    def keys(self, bounds: Bounds, limit: int = LARGEST_FETCH, position: int = 0) -> list[Key]:
+        """Read keys of a range in their order, whatever is stored in them."""
+        names = [self.engine.quote(name) for name in self.table.key]
+        page = f" LIMIT {limit} OFFSET {position}"
+        sql, params = self._query(bounds, names)
+        try:
+            with self.engine.reading_everything():
+                return [tuple(row) for row in self.engine.fetch_all(sql + page, params)]
+        except Exception as error:
+            self.survive(error)
+            if len(names) > 1:
+                raise
+            sql, params = self._query(bounds, [self.engine.values.stored_bytes(names[0])])
+            return [(_decoded(bytes(row[0])),) for row in self.engine.fetch_all(sql + page, params)]
+
+    def _value(self, name: str, expression: str, rest: str, params: Sequence[Any]) -> Row | None:
+        try:
+            found = self.engine.fetch_all(f"SELECT {expression}{rest}", params)
+            return found[0] if found else None
+        except Exception as error:
+            self.survive(error)
+            reason = f"{self.engine.alias!r} cannot give it: {self.engine.fault(error, self.table.name).message}"
+        try:
+            stored = self.engine.values.stored_bytes(self.engine.quote(name))
+            return (Unreadable(reason, bytes(self.engine.fetch_value(f"SELECT {stored}{rest}", params))),)
+        except Exception as error:  # not even its bytes: a damaged page
+            self.survive(error)
+            return (Unreadable(reason),)
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return Unreadable("a text that is not valid UTF-8", data)
