@@ -45,6 +45,8 @@ class ClearPlan:
     emptied: str = "OLD"
     notes: tuple[str, ...] = ()
     hidden: tuple[Hidden, ...] = ()
+    # How many keys begin as its sessions do and hold none.
+    other_keys: int = 0
     # Whether workers write to it meanwhile, as they do to a store that follows.
     is_followed: bool = False
 
@@ -122,6 +124,7 @@ def clear_old_sessions(
         leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
         if leftovers.lost and not discard_missing:
             reasons.append(_lost_text(leftovers, target))
+        hidden = hidden_in(left)
         plan = ClearPlan(
             place,
             left.label(),
@@ -131,7 +134,8 @@ def clear_old_sessions(
             tuple(reasons),
             emptied=target.emptied,
             notes=tuple(notes),
-            hidden=hidden_in(left),
+            hidden=hidden,
+            other_keys=max(len(left.hidden) - sum(found.count for found in hidden), 0),
             is_followed=target.is_followed,
         )
         if show:

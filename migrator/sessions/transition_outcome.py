@@ -231,7 +231,16 @@ def _verdict(result: Cleared, remaining: int) -> str:
         return f"{emptied} is not empty: {plural(hidden, 'session')} with keys of another shape {_stay(hidden)} there."
     if result.remaining:
         return f"{emptied} was emptied; workers have saved {plural(result.remaining, 'session')} there meanwhile."
+    if others := result.plan.other_keys:
+        kept = (
+            f"{plural(others, 'key')} that {'begins' if others == 1 else 'begin'} like a session's and {_hold(others)}"
+        )
+        return f"{emptied} holds no session any more; {kept} none {_stay(others)} there."
     return f"{emptied} is empty."
+
+
+def _hold(count: int) -> str:
+    return "holds" if count == 1 else "hold"
 
 
 def _stay(count: int) -> str:
@@ -248,6 +257,7 @@ def _clear_document(result: Cleared, code: int) -> dict[str, Any]:
         "old": plan.old,
         "new": plan.new,
         "reasons": list(plan.reasons),
+        "other_keys": plan.other_keys,
         "hidden": [
             {"sessions": found.count, "why": found.reason, "digests": list(found.digests)} for found in plan.hidden
         ],

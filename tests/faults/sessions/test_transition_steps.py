@@ -109,6 +109,10 @@ def test_keys_that_only_begin_like_sessions_are_told_and_never_called_empty(fres
         assert run(*words, "--dry-run")[0] == 4
         assert run(*words, "--key-regex", regex)[0] == 0
         assert list(caches["redis"]._cache.get_client(None, write=True).scan_iter("*session*")) == []
+        caches["redis"].set("django.contrib.sessions.cacheINDEX-OF-ALL", [1], 60)
+        code, out, _ = run(*words)
+        assert code == 0
+        assert "OLD holds no session any more; 1 key that begins like a session's and holds none stays there." in out
 
 
 @pytest.mark.redis
