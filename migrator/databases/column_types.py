@@ -6,6 +6,7 @@ stops the run before its first write.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from .findings import Finding
 from .tables import Column, Kind, StoredColumn, Table
 
 Stored = Mapping[str, StoredColumn]
+CONSTRAINTS = re.compile(
+    r"\s+(?:default|not|null|collate|generated|primary|unique|check|references|on|auto_increment)\b", re.IGNORECASE
+)
 # Names in a message before it is cut.
 SHOWN = 5
 
@@ -42,7 +46,7 @@ def check_types(
     for table, column, own, stored in pairs:
         subject = f"{table.label}.{column.attname}"
         yield from _check_source(subject, table, column, source, dest, own, stored)
-        db_type = column.field.db_type(dest.connection)
+        db_type = _db_type(column, dest)
         expected = declared.get(db_type or "")
         if _has_expected_type(column, source, dest, own, stored, expected, db_type):
             continue
@@ -67,8 +71,17 @@ def check_types(
         )
 
 
+def _db_type(column: Column, engine: Engine) -> str | None:
+    """Return the type that a field gives its column, without the constraints that some add to it."""
+    try:
+        db_type = column.field.db_type(engine.connection)
+    except Exception:  # a field's own, which may know other databases alone
+        return None
+    return None if db_type is None else CONSTRAINTS.split(db_type, maxsplit=1)[0]
+
+
 def _declared(dest: Engine, columns: Iterable[Column]) -> Mapping[str, str]:
-    db_types = {column.field.db_type(dest.connection) for column in columns}
+    db_types = {_db_type(column, dest) for column in columns}
     return dest.types.declared(sorted(db_type for db_type in db_types if db_type))
 
 
@@ -124,6 +137,6 @@ def _check_source(
         yield Finding(
             subject,
             f"{source.alias!r} stores it as {own.declared}, from which Django cannot tell the moment",
-            f"Change the column's type there to {column.field.db_type(source.connection)}, or leave the model out with "
+            f"Change the column's type there to {_db_type(column, source)}, or leave the model out with "
             f"--exclude {table.label}.",
         )

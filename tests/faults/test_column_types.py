@@ -195,6 +195,35 @@ def value_read(alias: str, model: type[Model], declared: str) -> Any:
     return QuerySet(model, using=alias).values_list("value", flat=True).get()
 
 
+@pytest.mark.parametrize(
+    ("engine", "db_type", "declared"),
+    [
+        ("postgresql", "timestamp with time zone DEFAULT now()", "timestamptz"),
+        ("postgresql", "numeric(12, 2) NOT NULL", "numeric(12,2)"),
+        ("postgresql", "varchar(9)[]", "varchar(20)[]"),
+        ("postgresql", "NUMRANGE", "numrange"),
+        ("postgresql", "bit varying(5)", "bit varying(5)"),
+        ("mysql", "TIMESTAMP NULL DEFAULT NULL", "timestamp"),
+        ("mysql", "integer(11) UNSIGNED", "int(10) unsigned"),
+        ("mysql", "ENUM('A', 'b')", "enum('A','b')"),
+        ("mysql", "double precision", "double"),
+        ("mysql", "year", "year(4)"),
+        ("mysql", "point", "point"),
+        ("sqlite", "NUMERIC(12, 2)", "decimal"),
+        ("sqlite", None, "anything"),
+    ],
+)
+def test_a_type_of_the_projects_own_is_no_obstacle(
+    databases: FreshDatabases, engine: str, db_type: str | None, declared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(f"{'postgresql' if engine == 'sqlite' else 'sqlite'}_a", f"{engine}_b")
+    databases.fresh(*pair)
+    alter(pair.dest, models.MoneyValue, declared)
+    monkeypatch.setattr(type(models.MoneyValue._meta.get_field("value")), "db_type", lambda self, connection: db_type)
+    finished = move(pair, "--dry-run", "testapp.MoneyValue")
+    assert finished.code == 0, finished.err
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_migrate_makes_is_what_the_models_say(databases: FreshDatabases, engine: str) -> None:
     pair = Pair("sqlite_a", f"{engine}_b")
@@ -218,7 +247,7 @@ def is_what_django_makes(alias: str, model: type[Model], declared: str) -> bool:
 
 def found_before_the_first_write(pair: Pair, labels: Sequence[str]) -> set[str]:
     """Return the models of which a dry run says that it stops at their values' column."""
-    with nothing_changes(*pair):
+    with nothing_changes(pair.dest):
         finished = move(pair, "--dry-run", *labels)
     return {label for label in labels if finished.code == 1 and f"  - {label}.value: " in finished.err}
 

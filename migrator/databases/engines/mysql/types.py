@@ -22,11 +22,16 @@ SYNONYMS: Mapping[str, str] = {
     "numeric": "decimal",
     "dec": "decimal",
     "double precision": "double",
+    "real": "double",
+    "float8": "double",
+    "fixed": "decimal",
+    "character varying": "varchar",
+    "nvarchar": "varchar",
 }
 DIGITS_SHOWN = re.compile(r"\b(tinyint|smallint|mediumint|int|bigint)\(\d+\)")
 # What changes no value: a key's counter, a text's character set, whose texts are compared otherwise.
 ATTRIBUTES = re.compile(r" (auto_increment|zerofill|character set \S+|charset \S+|collate \S+)")
-NAME = re.compile(r"^[a-z ]*[a-z]")
+NAME = re.compile(r"[a-z0-9_]+")
 FAMILIES = (TEXTS, BLOBS, tuple(BITS), ("json", *TEXTS))
 HEXADECIMAL_LENGTH = 32
 
@@ -54,7 +59,7 @@ class MySQLTypes(Types):
         return stored.type in (*STORES.get(kind, ()), *ALSO_HOLD.get(kind, ()))
 
     def widens(self, declared: str, stored: StoredColumn) -> bool:
-        found = NAME.match(declared.partition("(")[0].removesuffix(" unsigned"))
+        found = NAME.match(declared)
         own = found[0] if found else declared
         if own == stored.type and own in ("decimal", "datetime", "time", "timestamp", "double", "float"):
             return _digits(declared) <= _digits(_written(stored.declared, is_mariadb=self._is_mariadb))
