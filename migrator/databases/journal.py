@@ -163,7 +163,7 @@ def holds_unfinished_run(engine: Engine) -> bool:
     if TABLES[0] in present and "state" in engine.catalogue.stored_columns(TABLES[0]):
         states = {state for (state,) in engine.fetch_all(f"SELECT state FROM {engine.quote(TABLES[0])}")}
         if states:
-            return not states <= {FINISHED, KEPT}
+            return not states <= {FINISHED, KEPT, MIGRATED}
     return TABLES[1] in present and not engine.is_empty(TABLES[1])
 
 
