@@ -76,7 +76,9 @@ def is_enforced(
     ``folded`` columns hold texts that are equal only to the latter.
     """
     return any(
-        not set(folded).intersection(mine.columns) and (_implies(mine, index, stored) or _is_same(mine, index))
+        mine.covers_children
+        and not set(folded).intersection(mine.columns)
+        and (_implies(mine, index, stored) or _is_same(mine, index))
         for mine in own
     )
 

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from migrator.conf import load
 from migrator.databases.ends import open_ends
+from migrator.databases.engines.registry import engine_for
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished
 from tests.management.running import as_another_role, execute, nothing_changes, run
@@ -180,6 +181,18 @@ def test_rows_of_child_tables_are_never_emptied_with_their_parent(databases: Fre
     with connections["postgresql_b"].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM old_tags")
         assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.postgresql
+def test_a_key_that_a_child_table_has_once_more_is_found_before_the_first_write(databases: FreshDatabases) -> None:
+    """No unique index of a parent holds for the rows of its children."""
+    databases.fresh("postgresql_a", "sqlite_b")
+    tags("postgresql_a", 3)
+    execute("postgresql_a", "CREATE TABLE old_tags () INHERITS (testapp_tag)")
+    assert engine_for(connections["postgresql_a"]).catalogue.unique_keys("testapp_tag") == set()
+    execute("postgresql_a", "INSERT INTO old_tags (id, name) VALUES (2, 'child')")
+    with nothing_changes("sqlite_b"):
+        assert_ended(move("postgresql_a", "sqlite_b"), 1, "Nothing was written.", "testapp.Tag.id")
 
 
 @pytest.mark.postgresql

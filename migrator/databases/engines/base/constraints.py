@@ -14,7 +14,8 @@ class UniqueIndex:
     """A unique index or key of a table; its name is empty if nobody gave it one.
 
     ``columns`` are its parts in order, ``None`` for an expression; ``condition`` is the predicate of a partial one, as
-    SQL of its own engine; ``definition`` is what two indexes of one engine are compared by.
+    SQL of its own engine; ``definition`` is what two indexes of one engine are compared by. ``covers_children``: it
+    holds for every row that a query over the table gives, those of tables that inherit from it included.
     """
 
     name: str
@@ -22,6 +23,7 @@ class UniqueIndex:
     condition: str | None = None
     nulls_distinct: bool = True
     definition: str | None = None
+    covers_children: bool = True
 
     @property
     def is_plain(self) -> bool:

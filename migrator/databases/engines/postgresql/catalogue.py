@@ -110,11 +110,14 @@ ORDER BY n.number, c.oid <> to_regclass(n.name), t.tgname, 2
 # By their state in the catalogue; replica ones fire for rows that replication writes, and for no others.
 ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 FIRING = ("O", "A")
+# An index holds for no rows of child tables, which are read as rows of their parent.
 UNIQUE_SQL = """
 SELECT i.indexrelid, a.attname
 FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
 LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+  AND NOT EXISTS (SELECT 1 FROM pg_inherits h JOIN pg_class t ON t.oid = h.inhparent
+                  WHERE h.inhparent = i.indrelid AND t.relkind = 'r')
 """
 ENFORCED_SQL = """
 SELECT EXISTS (

@@ -15,7 +15,9 @@ SELECT n.number, x.relname,
              LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.position),
        pg_get_expr(i.indpred, i.indrelid),
        NOT COALESCE((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
-       substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*')
+       substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*'),
+       NOT EXISTS (SELECT 1 FROM pg_inherits h JOIN pg_class t ON t.oid = h.inhparent
+                   WHERE h.inhparent = i.indrelid AND t.relkind = 'r')
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_index i ON i.indrelid = to_regclass(n.name) JOIN pg_class x ON x.oid = i.indexrelid
 WHERE i.indisunique AND i.indisvalid
@@ -51,11 +53,8 @@ class PostgreSQLConstraints(Constraints):
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         names = list(tables)
         found: dict[str, list[UniqueIndex]] = {name: [] for name in names}
-        for number, name, columns, condition, nulls_distinct, definition in self.fetch_all(
-            UNIQUE_SQL, (self._identifiers(names),)
-        ):
-            index = UniqueIndex(name, tuple(columns), condition, nulls_distinct, definition)
-            found[names[number - 1]].append(index)
+        for number, name, columns, *more in self.fetch_all(UNIQUE_SQL, (self._identifiers(names),)):
+            found[names[number - 1]].append(UniqueIndex(name, tuple(columns), *more))
         return found
 
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
