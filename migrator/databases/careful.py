@@ -9,14 +9,13 @@ from contextlib import closing
 from django.db import Error, transaction
 
 from .chunks import Bounds, key_text
-from .columns import names
 from .engines.base.engine import Severity
 from .engines.base.session import Row
 from .engines.base.values import Unreadable, Unstorable
 from .readable import Reader
 from .reading_back import NotReadBack
+from .reasons import reason_for
 from .rejects import NO_KEY, Problem, Rejects, row_of
-from .rivals import rival_of
 from .route import ReadFailed, Route, Tally, severity_of
 
 CAREFUL_ADVICE = "Correct the row in the source."
@@ -140,15 +139,10 @@ class _CarefulCopy:
             self._reject(raw, conversion.column.attname, kind, reason, "value", CAREFUL_ADVICE)
             return
         fault = self._route.dest.fault(error, self._route.table.name)
-        known = {column.name for column in self._route.table.with_generated().columns}
-        columns = [name for name in (fault.column or "").split(", ") if name in known]  # not those of a constraint
-        field = names(self._route.table, columns) if columns else None
+        found = reason_for(self._route, row_of(self._names, converted), fault)
         kinds = row_of(self._names, raw)
         kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
-        reason = fault.message
-        if columns and (rival := rival_of(self._route, converted, columns)):
-            reason += f"; the row with primary key {rival} has that already"
-        self._reject(raw, field, kind, reason, fault.code, CAREFUL_ADVICE)
+        self._reject(raw, found.fields, kind, found.reason, fault.code, CAREFUL_ADVICE)
 
     def _refused_column(self, converted: Row, error: Exception) -> int | None:
         """Find the value that cannot even be encoded, as only the driver's own classes of error tell of it."""

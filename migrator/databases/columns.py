@@ -14,7 +14,7 @@ import enum
 import math
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -370,9 +370,3 @@ def guard(limit: Limit) -> Convert:
         return value
 
     return check
-
-
-def names(table: Table, columns: Sequence[str]) -> str:
-    """Give the attribute names of columns, for messages."""
-    by_name = {column.name: column.attname for column in table.columns}
-    return ", ".join(by_name.get(column, column) for column in columns)

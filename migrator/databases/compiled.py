@@ -91,14 +91,20 @@ def _refuse_marks(model: type[Model]) -> None:
         raise Uncompilable("a column's name holds the mark of a parameter")
 
 
+def operands_of(constraint: BaseConstraint) -> list[tuple[Any, str]]:
+    """Return what a unique or exclusion constraint compares two rows by: expressions, each with its operator."""
+    found = [(name, "=") for name in getattr(constraint, "fields", ())]
+    for operand in getattr(constraint, "expressions", ()):
+        found.append(tuple(operand) if isinstance(operand, list | tuple) else (operand, "="))
+    return found
+
+
 def fields_of(model: type[Model], constraint: BaseConstraint) -> list[str]:
     """Return the attribute names of the fields that a constraint is about, each once, in its order.
 
     Those that only say for which rows it holds are none of them.
     """
-    names: list[str] = list(getattr(constraint, "fields", ()))
-    for expression in getattr(constraint, "expressions", ()):
-        names += _referenced(model, expression[0] if isinstance(expression, list | tuple) else expression)
+    names = [name for operand, _ in operands_of(constraint) for name in _referenced(model, operand)]
     return _attnames(model, names or list(_referenced(model, getattr(constraint, "condition", Q()))))
 
 

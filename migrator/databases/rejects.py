@@ -35,7 +35,7 @@ class Problem:
         place = f"{self.label} with primary key {self.key}"
         if self.field:
             place += f", field {self.field}"
-        return visible(f"{place}: {self.kind}: {self.reason} [{self.code}]. {self.advice}")
+        return visible(f"{place}: {self.reason} [{self.code}]. {self.advice}")
 
 
 def json_value(value: Any) -> Any:

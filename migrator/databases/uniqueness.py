@@ -60,7 +60,8 @@ def unique_rules(
         if is_enforced(index, source_indexes, source_stored, folded):
             continue
         if index.is_plain and not set(index.columns) <= columns.keys():
-            continue  # the database fills such a column itself
+            yield index.name  # the database fills a column itself
+            continue
         asked = (index.columns, index.condition, index.definition if not index.is_plain else None)
         if asked not in seen:
             seen.add(asked)

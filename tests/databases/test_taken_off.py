@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.errors import MigratorError
+from tests.management.running import forbid_twins_unasked
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Constrained, Tag, TextValue, TreeNode
 
@@ -197,7 +198,7 @@ def test_a_unique_index_still_finds_a_row_twice(engine: str, databases: FreshDat
     pair = Pair("sqlite_a", f"{engine}_b")
     databases.fresh(*pair)
     fill(pair.source)
-    execute(pair.dest, "CREATE UNIQUE INDEX x ON testapp_treenode (name)")
+    forbid_twins_unasked(pair.dest, "testapp_treenode", "name")
     QuerySet(TreeNode, using=pair.source).filter(id__in=(7, 9)).update(name="the same")
     before = definitions(pair.dest)
     with pytest.raises(MigratorError, match=r"testapp\.TreeNode with primary key 9"):
@@ -228,7 +229,7 @@ def test_what_is_there_again_already_is_left_alone(engine: str, databases: Fresh
     pair = Pair("sqlite_a", f"{engine}_b")
     databases.fresh(*pair)
     fill(pair.source)
-    execute(pair.dest, "CREATE UNIQUE INDEX x ON testapp_treenode (name)")
+    forbid_twins_unasked(pair.dest, "testapp_treenode", "name")
     before = definitions(pair.dest)
     QuerySet(TreeNode, using=pair.source).filter(id=9).update(name="node 1")
     with pytest.raises(MigratorError):

@@ -19,7 +19,7 @@ from tests.databases.snapshots import insert_rows
 from tests.databases.test_guards import closed_port
 from tests.databases.test_resume import wait_for_chunks
 from tests.manage import Finished
-from tests.management.running import another_alias, contents, entry_of, execute, run
+from tests.management.running import another_alias, contents, entry_of, execute, forbid_twins_unasked, run
 from tests.servers.base import PASSWORD
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp.models import CharValue, Empty, TextKey, UniqueCode
@@ -83,7 +83,7 @@ def bad_rows(pair: Pair) -> tuple[str, ...]:
     """Put in rows that are found before the first write, while rows are written, and by the server alone."""
     insert_rows(CharValue, pair.source, [{"id": 1, "label": "overlong", "value": CANARY * 3}])
     insert_rows(UniqueCode, pair.source, [{"id": n, "code": f"{CANARY} {n}", "label": CANARY} for n in (1, 2)])
-    execute(pair.dest, "CREATE UNIQUE INDEX own ON testapp_uniquecode (label)")
+    forbid_twins_unasked(pair.dest, "testapp_uniquecode", "label")
     return ("testapp.CharValue", "testapp.UniqueCode")
 
 

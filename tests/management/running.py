@@ -154,6 +154,14 @@ def execute(alias: str, *statements: str) -> None:
     connections[alias].close()
 
 
+def forbid_twins_unasked(alias: str, table: str, column: str) -> None:
+    """Have a database refuse two equal texts by an index that nothing can be asked about before rows are written."""
+    if connections[alias].vendor == "mysql":
+        execute(alias, f"ALTER TABLE {table} ADD own varchar(200) AS (lower({column})), ADD UNIQUE INDEX own (own)")
+    else:
+        execute(alias, f"CREATE UNIQUE INDEX own ON {table} (({column} || ''))")
+
+
 @contextmanager
 def as_another_role(alias: str, *granted: str) -> Iterator[str]:
     """Give an alias of a role that owns none of the tables: every server has it, and tests need not make one."""

@@ -50,11 +50,15 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What a database said about a row: its code and message without values, and the column if it named one."""
+    """What a database said about a row: its code and message without values, and what it named.
+
+    That is a column, or several with commas between them, and a constraint or unique index.
+    """
 
     code: str
     message: str
     column: str | None = None
+    constraint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -359,6 +363,10 @@ class Engine(Session, ABC):
     def recover(self) -> None:
         """Go on in the same snapshot after an error of a statement, if the engine ends its transaction otherwise."""
         return
+
+    def typed_parameter(self, stored: StoredColumn) -> str:
+        """Return the SQL for a parameter that is a value of a column's type."""
+        return "%s"
 
     @contextmanager
     def tentatively(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, LineInserter, Warned
 from .local_files import LineLoader, LineWriter, note
+from .messages import without_values
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .types import MySQLTypes
 from .values import MySQLValues, product
@@ -53,9 +54,8 @@ SESSION_SETTINGS = {
 LOCK_WAITS = ("innodb_lock_wait_timeout", "lock_wait_timeout")
 NAMED_COLUMN = re.compile(r"column ['`](?:[^'`]*`\.`)*([^'`]+)['`]", re.IGNORECASE)
 NAMED_KEY = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'")
-NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed")
+NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed|Check constraint '([^']+)' is violated")
 WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
-SHOWN_VALUE = re.compile(r"(entry|value:?) '.*?'(?= for)", re.DOTALL)
 
 
 class MySQL(Engine):
@@ -304,20 +304,21 @@ class MySQL(Engine):
         code = _code(error)
         if code is None:
             return Fault(type(error).__name__, "the driver refused the value")
-        message = SHOWN_VALUE.sub(r"\1 (value)", str(cause_of(error).args[1]))
-        found = NAMED_COLUMN.search(message) or NAMED_CHECK.search(message)
-        column = found[1] if found else self._column_of_key(message, table)
-        return Fault(str(code), message, column)
+        message = without_values(str(cause_of(error).args[1]))
+        if found := NAMED_COLUMN.search(message):
+            return Fault(str(code), message, found[1])
+        if found := NAMED_CHECK.search(message):
+            return Fault(str(code), message, constraint=found[1] or found[2])
+        if found := NAMED_KEY.search(message):
+            return Fault(str(code), message, self._columns_of_key(found[1], table), found[1])
+        return Fault(str(code), message)
 
-    def _column_of_key(self, message: str, table: str) -> str | None:
-        found = NAMED_KEY.search(message)
-        if not found:
-            return None
+    def _columns_of_key(self, key: str, table: str) -> str | None:
         with contextlib.suppress(DatabaseError):
             rows = self.fetch_all(
                 "SELECT column_name FROM information_schema.statistics "
                 "WHERE table_schema = DATABASE() AND table_name = %s AND index_name = %s ORDER BY seq_in_index",
-                (table, found[1]),
+                (table, key),
             )
             return ", ".join(row[0] for row in rows) or None
         return None

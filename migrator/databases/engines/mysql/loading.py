@@ -178,7 +178,8 @@ def render(value: Any, literal: Callable[[bytes], bytes]) -> bytes:
         return literal(str(value).encode())
     if isinstance(value, datetime.timedelta):
         return b"%d" % microseconds(value)
-    raise Unstorable(cls.__name__, "the field gives a value that has no SQL literal", "Leave the field out.")
+    reason = f"its field gives a value of the class {cls.__name__}, which has no SQL literal"
+    raise Unstorable(cls.__name__, reason, "Leave its model out with --exclude.")
 
 
 def _wrapped(placeholder: str, rendered: bytes) -> bytes:

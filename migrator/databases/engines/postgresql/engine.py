@@ -28,6 +28,7 @@ from .digests import PostgreSQLDigests
 from .lines import PostgreSQLLines
 from .loading import CopyTextWriter, CopyWriter
 from .locks import Locks
+from .messages import without_values
 from .types import PostgreSQLTypes
 from .values import PostgreSQLValues
 from .visibility import PostgreSQLVisibility
@@ -367,6 +368,9 @@ class PostgreSQL(Engine):
                 for _ in found:
                     pass
 
+    def typed_parameter(self, stored: StoredColumn) -> str:
+        return f"CAST(%s AS {stored.declared.replace('%', '%%')})"
+
     @contextlib.contextmanager
     def tentatively(self) -> Iterator[None]:
         if self.connection.get_autocommit():
@@ -442,9 +446,8 @@ class PostgreSQL(Engine):
         diagnostics = getattr(cause_of(error), "diag", None)
         if diagnostics is None or diagnostics.message_primary is None:
             return Fault(type(error).__name__, "the driver refused the value")
-        message, detail = diagnostics.message_primary, diagnostics.message_detail or ""
-        if (_sqlstate(error) or "").startswith("22"):
-            message = re.sub(r'"[^"]*"', "(value)", message)
+        detail = diagnostics.message_detail or ""
+        message = without_values(diagnostics.message_primary, _sqlstate(error) or "")
         if "row-level security policy" in message:
             message += "; connect as a superuser, as a role with BYPASSRLS, or as the owner if policies are not forced"
         if trigger := self._event_trigger_in(diagnostics.context or ""):
@@ -458,7 +461,7 @@ class PostgreSQL(Engine):
             column = self._columns_of_constraint(table, diagnostics.constraint_name)
         if column is None and (found := KEY_COLUMNS.search(detail)):
             column = found[1].strip('"')
-        return Fault(str(_sqlstate(error)), message, column)
+        return Fault(str(_sqlstate(error)), message, column, diagnostics.constraint_name)
 
     def _event_trigger_in(self, context: str) -> str | None:
         with contextlib.suppress(DatabaseError):  # a transaction that failed cannot be asked

@@ -34,12 +34,11 @@ from .visibility import SQLiteVisibility
 
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
-CHECKED_COLUMN = re.compile(r'CHECK constraint failed: (?:.*?"(.*?)"|(\w+)$)')
 COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
 WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: to begin one takes as long as to look through about so much
 NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
-FAILED_COLUMN = re.compile(r"constraint failed: (?:[^,]*\.)?\s*([^.,]+)")
+FAILED = re.compile(r"^(?P<what>[A-Z ]+) constraint failed: (?:index '(?P<index>.*)'|(?P<rest>.*))$", re.DOTALL)
 
 
 class SQLite(Engine):
@@ -296,14 +295,17 @@ class SQLite(Engine):
     def fault(self, error: BaseException, table: str) -> Fault:
         cause = cause_of(error)
         message = str(cause)
-        found = (CHECKED_COLUMN if "CHECK" in message else FAILED_COLUMN).search(message)
         if message.startswith("Could not decode"):
             message = NO_UTF_8
-        return Fault(
-            getattr(cause, "sqlite_errorname", type(cause).__name__),
-            message,
-            next(filter(None, found.groups()), None) if found else None,
-        )
+        code = getattr(cause, "sqlite_errorname", type(cause).__name__)
+        found = FAILED.search(message)
+        if found is None:
+            return Fault(code, message)
+        if found["index"]:
+            return Fault(code, message, constraint=found["index"].replace("''", "'"))
+        if found["what"] == "CHECK":  # named by itself, or by its expression if it has no name
+            return Fault(code, message, constraint=found["rest"])
+        return Fault(code, message, ", ".join(name.rpartition(".")[2] for name in found["rest"].split(", ")))
 
 
 class Distant(SQLite):
