@@ -38,7 +38,7 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "the plan and what walks it",
-        r"databases\.(plan|preflight|awaited|refused|closure|parents|taking_off|choices|outcome|resume|finish(er)?|recreation|ending|entries|migrating|proving|update|load|orders|schedule|crew)",
+        r"databases\.(plan|preflight|unmovable|awaited|refused|closure|parents|taking_off|choices|outcome|resume|finish(er)?|recreation|ending|entries|migrating|proving|update|load|orders|schedule|crew)",
     ),
     ("stages", r"(databases|sessions)(\..+)?|caches\.(checks|pages)|apps"),
     ("commands", r"management(\..+)?"),

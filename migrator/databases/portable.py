@@ -18,9 +18,12 @@ FUNCTIONS = frozenset(("LOWER", "UPPER", "COALESCE", "ABS", "TRIM"))
 # Casts that change nothing in a comparison, and the words that their names go on with.
 CASTS = frozenset(
     ("text", "character", "varchar", "bpchar", "citext", "smallint", "integer", "bigint", "numeric", "double", "real",
-     "boolean", "date")
+     "boolean", "date", "timestamp")
 )  # fmt: skip
-MORE_OF_CASTS = frozenset(("varying", "precision"))
+MORE_OF_CASTS = frozenset(("varying", "precision", "with", "without", "time", "zone"))
+# A moment as PostgreSQL prints it in a session in UTC; other engines keep it as the local time of UTC.
+OFFSET = re.compile(r"[+-]\d\d(:\d\d)?'$")
+IN_UTC = re.compile(r"'(.*)\+00'")
 NUMBERS = frozenset(("smallint", "integer", "bigint", "numeric", "double", "real"))
 # What a string before such a cast is, if that is a number below zero: PostgreSQL prints -1 as '-1'::integer.
 NEGATIVE = re.compile(r"'(-\d+(?:\.\d+)?)'")
@@ -139,6 +142,10 @@ class _Translation:
             self._position += 3
         if self._peek() == "[":
             self._position += 2
+        if name == "timestamp" and (found := IN_UTC.fullmatch(self._done[-1])):
+            self._done[-1] = f"'{found[1]}'"
+        elif name == "timestamp" and OFFSET.search(self._done[-1]):
+            raise _Untranslatable
         if name in NUMBERS and (found := NEGATIVE.fullmatch(self._done[-1])):
             self._done[-1] = found[1]
 

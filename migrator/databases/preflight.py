@@ -27,6 +27,7 @@ from .tables import Table
 from .taking_off import to_take_off
 from .triggers import Triggers, look_at_triggers
 from .twins import Twins
+from .unmovable import check_unmovable
 from .values import Answer, check_values, is_told_apart_by_case, told_apart_by_case
 from .visibility import check_loading, check_sights, look_at_both, readable
 
@@ -93,6 +94,7 @@ def make_plan(
         groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
         findings += contents.findings()
         findings += () if is_resumed else check_entries(ends, tables, source_has)
+        findings += check_unmovable(tables, ends.source, ends.dest, source_has)
         if updates:
             findings += _check_updates(ends, tables)
         if adds_rows and not is_resumed:

@@ -12,6 +12,7 @@ from .engines.base.engine import Engine
 from .findings import Finding
 from .plan import TablePlan
 from .row_checks import check_rows, check_rules
+from .row_limits import limit_rules
 from .schema import StoredTables
 from .twins import Twins
 from .uniqueness import check_unique, unique_rules
@@ -25,12 +26,13 @@ def ask_about_constraints(
     own, others = ends.source.constraints, ends.dest.constraints
     unique = own.unique_indexes(filled), others.unique_indexes(filled)
     checks = own.checks(filled), others.checks(filled)
+    most = ends.dest.most_row_bytes() if filled else None
 
     def asked(planned: TablePlan) -> Callable[[], list[Finding]]:
         route, name = planned.route, planned.table.name
         has = source_has[name], dest_has[name]
         rules = list(unique_rules(route, *has, unique[0][name], unique[1][name])) if planned.source_rows > 1 else []
-        conditions = list(check_rules(route, *has, checks[0][name], checks[1][name]))
+        conditions = [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)]
         if not (rules or conditions):
             return list
 

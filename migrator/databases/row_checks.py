@@ -26,18 +26,26 @@ from .view import View, is_folded, view_of
 _Stored = Mapping[str, StoredColumn]
 
 EXAMPLES = 3
+NAMES = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|(\w+)')
 INSIGNIFICANT = re.compile(r"""[\s"`()\[\]]""")
 
 
 @dataclass(frozen=True)
 class RowRule:
-    """A condition that each row has to meet in the destination; it may be unknown, as with NULL."""
+    """A condition that each row has to meet in the destination; it may be unknown, as with NULL.
+
+    ``reason`` says what is wrong with rows that don't, with one of the ``verbs``, for one row or several, in its
+    braces. ``as_stored``: the condition is about the source's own texts, whatever equals what in the destination.
+    """
 
     name: str
-    what: str
+    reason: str
     fields: tuple[str, ...]
     columns: tuple[Column, ...]
     condition: Sql
+    verbs: tuple[str, str] = ("breaks", "break")
+    as_stored: bool = False
+    advice: str = "Correct or delete these rows in the source."
 
 
 def check_rules(
@@ -47,12 +55,17 @@ def check_rules(
     be asked about.
     """
     columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
+    held = {check.name for check in own if check.name}
     proven = {check.name for check in own if check.is_validated and check.name}
     of_fields = _checks_of_fields(route)
     for check in others:
         if check.name in proven or _bare(check.expression) in of_fields:
             continue
-        yield _rule(route, columns, source_stored, dest_stored, check) or check.name or "without a name"
+        rule = _rule(route, columns, source_stored, dest_stored, check)
+        if rule is not None:
+            yield rule
+        elif check.name not in held:
+            yield check.name or "without a name"
 
 
 def _checks_of_fields(route: Route) -> set[str]:
@@ -78,20 +91,42 @@ def _rule(
         fields = tuple(fields_of(model, constraint))
         used = tuple(column for column in columns.values() if column.attname in fields)
     else:
-        text = translate(
-            check.expression,
-            columns,
-            route.source.quote,
-            length=route.source.constraints.character_length,
-            lengths=route.dest.constraints.character_lengths,
-        )
+        text = _translated(route, columns, check)
         condition = None if text is None else Sql(text)
-        used = tuple(c for c in columns.values() if text is not None and route.source.quote(c.name) in text.split())
+        words = {next(filter(None, found.groups())) for found in NAMES.finditer(check.expression)}
+        used = tuple(column for name, column in columns.items() if name in words)
         fields = tuple(column.attname for column in used)
     # To a destination that ignores case, more texts are equal than to the source.
     if condition is None or any(is_folded(column, source_stored, dest_stored) for column in used):
         return None
-    return RowRule(check.name, "check constraint", fields, used, condition)
+    what = f"the check constraint {check.name}" if check.name else "a check constraint"
+    if check.is_partitioning:
+        return RowRule(
+            check.name,
+            f"{{}} no partition in {route.dest.alias!r}",
+            fields,
+            used,
+            condition,
+            ("has", "have"),
+            advice="Make the partitions for these rows in the destination.",
+        )
+    return RowRule(check.name, f"{{}} {what} of {route.dest.alias!r}", fields, used, condition)
+
+
+def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
+    """Return a check of the destination's catalogue as SQL of the source."""
+    source, dest = route.source, route.dest
+    if source.vendor == dest.vendor:
+        return check.expression.replace("%", "%%")
+    if "with time zone" in check.expression and source.connection.timezone_name != "UTC":
+        return None  # it keeps moments as the local time of another zone
+    return translate(
+        check.expression,
+        columns,
+        source.quote,
+        length=source.constraints.character_length,
+        lengths=dest.constraints.character_lengths,
+    )
 
 
 def check_rows(
@@ -118,7 +153,7 @@ def check_rows(
 
 
 def _find(route: Route, engine: Engine, rule: RowRule, source_stored: _Stored, dest_stored: _Stored) -> Finding | None:
-    view = view_of(route, engine, rule.columns, source_stored, dest_stored)
+    view = view_of(route, engine, rule.columns, source_stored, dest_stored, as_stored=rule.as_stored)
     where, params = f" WHERE NOT ({rule.condition.text})", (*view.params, *rule.condition.params)
     with engine.tentatively():
         if not engine.fetch_all(f"SELECT 1 FROM {view.sql}{where} LIMIT 1", params):
@@ -126,11 +161,10 @@ def _find(route: Route, engine: Engine, rule: RowRule, source_stored: _Stored, d
         rows = int(engine.fetch_value(f"SELECT COUNT(*) FROM {view.sql}{where}", params))
         keys = _keys(route, engine, view, where, params)
     examples = f" (for example primary key {', '.join(keys)})" if keys else ""
-    breaks = "breaks" if rows == 1 else "break"
     return Finding(
         f"{route.table.label}.{', '.join(rule.fields)}" if rule.fields else route.table.label,
-        f"{plural(rows, 'row')} {breaks} the {rule.what} {rule.name} of {route.dest.alias!r}{examples}",
-        "Correct or delete these rows in the source.",
+        f"{plural(rows, 'row')} {rule.reason.format(rule.verbs[rows != 1])}{examples}",
+        rule.advice,
         is_about_rows=True,
         rows=FoundRows(route.table.name, Cause.VALUE, partial(_all_keys, view, where, params)),
     )

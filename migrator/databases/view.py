@@ -35,16 +35,24 @@ def _ignored(own: StoredColumn, other: StoredColumn) -> tuple[bool, bool]:
 
 
 def view_of(
-    route: Route, engine: Engine, columns: Sequence[Column], source_stored: _Stored, dest_stored: _Stored
+    route: Route,
+    engine: Engine,
+    columns: Sequence[Column],
+    source_stored: _Stored,
+    dest_stored: _Stored,
+    *,
+    as_stored: bool = False,
 ) -> View:
-    """Build the view of a table with these columns, which are called as in the table."""
+    """Build the view of a table with these columns, which are called as in the table, or as they are ``as_stored``."""
     table = route.table
     key = tuple(f"key_{number}" for number, _ in enumerate(table.key))
     parts = [f"{engine.quote(name)} AS {alias}" for name, alias in zip(table.key, key, strict=True)]
     for column in columns:
         name, own = engine.quote(column.name), source_stored[column.name]
         text = name
-        if is_folded(column, source_stored, dest_stored):
+        if as_stored:
+            pass
+        elif is_folded(column, source_stored, dest_stored):
             text = engine.values.folded(column.name, *_ignored(own, dest_stored[column.name]))
         elif engine.values.storage(own) == "text" and not dest_stored[column.name].ignores_case:
             text = engine.values.told_apart(column.name, own)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .characters import Ranges
 from .session import Session
 
 
@@ -35,13 +36,14 @@ class UniqueIndex:
 class Check:
     """A CHECK constraint: ``expression`` is SQL of its own engine, ``columns`` those that it reads, if known.
 
-    ``is_validated``: no row that is there can break it.
+    ``is_validated``: no row that is there can break it. ``is_partitioning``: it is what has a place in a partition.
     """
 
     name: str
     expression: str
     columns: tuple[str, ...] = ()
     is_validated: bool = False
+    is_partitioning: bool = False
 
 
 class Constraints(Session):
@@ -54,6 +56,13 @@ class Constraints(Session):
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         """Return the unique indexes of each table, primary keys included."""
         raise NotImplementedError
+
+    def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
+        """Return the name and the characters of a text column's character set; ``None`` if it has all, or isn't known.
+
+        Only sets whose characters are one byte each are known.
+        """
+        return None
 
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
         """Return the CHECK constraints of each table that are enforced for new rows, those of its domains included."""

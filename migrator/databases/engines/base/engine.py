@@ -364,6 +364,10 @@ class Engine(Session, ABC):
         """Go on in the same snapshot after an error of a statement, if the engine ends its transaction otherwise."""
         return
 
+    def most_row_bytes(self) -> int | None:
+        """Return how many bytes a row may have on its way into this database, if there is such a limit."""
+        return None
+
     def typed_parameter(self, stored: StoredColumn) -> str:
         """Return the SQL for a parameter that is a value of a column's type."""
         return "%s"

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.duration import duration_microseconds
 
 from ...tables import Column, Kind, StoredColumn
+from .characters import Ranges
 from .session import Session
 
 Convert = Callable[[Any], Any]
@@ -172,6 +173,21 @@ class Values(Session):
         """Give the SQL for a text without its case, or the spaces at its end, to find what is the same then."""
         text = f"RTRIM({self.as_text(name)})" if spaces else self.as_text(name)
         return f"LOWER({text})" if case else text
+
+    def is_bits(self, stored: StoredColumn) -> bool:
+        """Return whether a column holds bits, which its driver gives as bytes."""
+        return False
+
+    def has_others(self, column: str, ranges: Ranges) -> str | None:
+        """Return the SQL condition for texts with characters outside of these ranges; ``None`` if there is none.
+
+        ``column`` is the quoted name.
+        """
+        return None
+
+    def size(self, name: str, stored: StoredColumn) -> str:
+        """Return the SQL for how many bytes a text or binary value has."""
+        return f"octet_length({self.as_text(name)})"
 
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         """Return the SQL for a text that equals none but itself, and is a text to functions all the same."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import cached_property
 
+from ..base.characters import Ranges, ranges_of
 from ..base.constraints import Check, Constraints, UniqueIndex
 from ..base.session import Row
 
@@ -26,6 +28,27 @@ JOIN information_schema.check_constraints c
 WHERE t.table_schema = DATABASE() AND t.constraint_type = 'CHECK' AND t.enforced = 'YES'
 ORDER BY t.table_name, t.constraint_name
 """
+# Character sets of one byte for each character. Their latin1 is Windows' page 1252, whose gaps are filled with control
+# characters (MySQL's manual, "West European Character Sets").
+CHARACTERS: Mapping[str, Ranges] = {
+    "latin1": ranges_of("cp1252", 0x81, 0x8D, 0x8F, 0x90, 0x9D),
+    "ascii": ranges_of("ascii"),
+    "latin2": ranges_of("iso8859-2"),
+    "latin5": ranges_of("iso8859-9"),
+    "latin7": ranges_of("iso8859-13"),
+    "cp1250": ranges_of("cp1250"),
+    "cp1251": ranges_of("cp1251"),
+    "cp1256": ranges_of("cp1256"),
+    "cp1257": ranges_of("cp1257"),
+    "greek": ranges_of("iso8859-7"),
+    "hebrew": ranges_of("iso8859-8"),
+    "koi8r": ranges_of("koi8-r"),
+    "koi8u": ranges_of("koi8-u"),
+}
+CHARACTER_SETS_SQL = f"""
+SELECT table_name, column_name, character_set_name FROM information_schema.columns
+WHERE table_schema = DATABASE() AND character_set_name IN ({", ".join(f"'{name}'" for name in CHARACTERS)})
+"""
 FIRST_WITH_CHECKS = (8, 0, 16)
 
 
@@ -44,6 +67,16 @@ class MySQLConstraints(Constraints):
                 parts[index].append(column)
             found[table] = [UniqueIndex(name, tuple(columns)) for name, columns in parts.items()]
         return found
+
+    def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
+        fold = str.lower if self.connection.features.ignores_table_name_case else str
+        name = self._character_sets.get((fold(table), column))
+        return None if name is None else (name, CHARACTERS[name])
+
+    @cached_property
+    def _character_sets(self) -> dict[tuple[str, str], str]:
+        fold = str.lower if self.connection.features.ignores_table_name_case else str
+        return {(fold(table), column): name for table, column, name in self.fetch_all(CHARACTER_SETS_SQL)}
 
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
         connection = self.connection

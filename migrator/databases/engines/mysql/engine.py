@@ -292,6 +292,11 @@ class MySQL(Engine):
             else:
                 self.execute(f"TRUNCATE TABLE {self.quote(table)}")
 
+    def most_row_bytes(self) -> int | None:
+        if self._loads_files:  # which are sent in pieces
+            return None
+        return int(self.fetch_value("SELECT @@max_allowed_packet"))
+
     def severity(self, error: BaseException) -> Severity:
         code = _code(error)
         if code in RETRIED:

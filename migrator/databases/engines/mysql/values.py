@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
+from ..base.characters import Ranges
 from ..base.digests import local_times_agree
 from ..base.json_text import FEWEST_DIGITS, wide_whole_number_pattern
 from ..base.limits import DOUBLE_WHOLE, label_limit, single_precision_limit, unix_time, whole_number_limits
@@ -111,6 +112,17 @@ class MySQLValues(Values):
 
     def as_text(self, name: str) -> str:
         return f"CAST({self.quote(name)} AS CHAR)"
+
+    def is_bits(self, stored: StoredColumn) -> bool:
+        return stored.type == "bit"
+
+    def has_others(self, column: str, ranges: Ranges) -> str | None:
+        listed = "".join(f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in ranges)
+        pattern = f"(?-i)[^{listed}]".encode().hex()
+        return f"CONVERT({column} USING utf8mb4) COLLATE utf8mb4_bin REGEXP _utf8mb4 x'{pattern}'"
+
+    def size(self, name: str, stored: StoredColumn) -> str:
+        return f"LENGTH({self.quote(name)})"
 
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         # Other binary collations ignore spaces at the end.

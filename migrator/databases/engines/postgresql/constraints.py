@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from functools import cached_property
 
+from ..base.characters import Ranges, ranges_of
 from ..base.constraints import Check, Constraints, UniqueIndex
 
 # Constraints whose entries are deferred have indexes like all others. ``indnullsnotdistinct`` came with PostgreSQL 15.
@@ -43,6 +46,23 @@ SELECT b.number, b.attname, c.conname, pg_get_expr(c.conbin, 0), c.convalidated
 FROM bases b JOIN pg_constraint c ON c.contypid = b.type AND c.contype = 'c'
 ORDER BY b.number, b.attname, c.conname
 """
+# What is in a row of some partition, unless one takes all others; of hash partitions there is one for each row.
+PARTITIONS_SQL = """
+SELECT n.number, pg_get_partition_constraintdef(h.inhrelid)
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_partitioned_table p ON p.partrelid = to_regclass(n.name) AND p.partstrat <> 'h' AND p.partdefid = 0
+LEFT JOIN pg_inherits h ON h.inhparent = p.partrelid
+ORDER BY n.number
+"""
+# Server encodings of one byte for each character, and Python's names for them (PostgreSQL's manual, 24.3.1). Of
+# SQL_ASCII the server knows no characters, and takes every byte.
+CODECS: Mapping[str, str] = {
+    **{f"LATIN{n}": f"iso8859-{part}" for n, part in enumerate((1, 2, 3, 4, 9, 10, 13, 14, 15, 16), start=1)},
+    **{f"ISO_8859_{part}": f"iso8859-{part}" for part in (5, 6, 7, 8)},
+    **{f"WIN{page}": f"cp{page}" for page in (866, 874, 1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257, 1258)},
+    "KOI8R": "koi8-r",
+    "KOI8U": "koi8-u",
+}
 # How a domain's check calls the value.
 DOMAINS_VALUE = re.compile(r"\bVALUE\b(?=(?:[^']*'[^']*')*[^']*$)")
 
@@ -57,6 +77,15 @@ class PostgreSQLConstraints(Constraints):
             found[names[number - 1]].append(UniqueIndex(name, tuple(columns), *more))
         return found
 
+    def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
+        return self._characters  # one for the whole database
+
+    @cached_property
+    def _characters(self) -> tuple[str, Ranges] | None:
+        name = str(self.fetch_value("SELECT current_setting('server_encoding')"))
+        codec = CODECS.get(name)
+        return None if codec is None else (name, ranges_of(codec))
+
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
         names = list(tables)
         found: dict[str, list[Check]] = {name: [] for name in names}
@@ -65,6 +94,12 @@ class PostgreSQLConstraints(Constraints):
         for number, column, name, expression, is_validated in self.fetch_all(DOMAINS_SQL, (self._identifiers(names),)):
             own = DOMAINS_VALUE.sub(self.identifier(column).replace("\\", r"\\"), expression)
             found[names[number - 1]].append(Check(name, own, (column,), is_validated))
+        places: defaultdict[int, list[str]] = defaultdict(list)
+        for number, expression in self.fetch_all(PARTITIONS_SQL, (self._identifiers(names),)):
+            places[number].append(expression or "false")
+        for number, expressions in places.items():
+            every = " OR ".join(f"({expression})" for expression in expressions)
+            found[names[number - 1]].append(Check("of its partitions", every, is_partitioning=True))
         return found
 
     def _identifiers(self, names: Collection[str]) -> list[str]:

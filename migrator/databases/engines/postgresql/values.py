@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
+from ..base.characters import Ranges
 from ..base.json_text import FEWEST_DIGITS, wide_whole_number_pattern
 from ..base.limits import (
     DOUBLE_WHOLE,
@@ -126,6 +127,16 @@ class PostgreSQLValues(Values):
 
     def folded(self, name: str, case: bool, spaces: bool) -> str:
         return f'{super().folded(name, case, spaces)} COLLATE "C"'  # bytes are compared soonest
+
+    def has_others(self, column: str, ranges: Ranges) -> str | None:
+        if self.fetch_value("SELECT current_setting('server_encoding')") != "UTF8":
+            return None  # whose regular expressions number characters otherwise
+        listed = "".join(f"\\U{max(low, 1):08X}-\\U{high:08X}" for low, high in ranges)
+        return f"{column} ~ '[^{listed}]'"
+
+    def size(self, name: str, stored: StoredColumn) -> str:
+        is_plain = stored.type in ("text", "varchar", "bpchar", "bytea")
+        return f"octet_length({self.quote(name)})" if is_plain else super().size(name, stored)
 
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         own = self.quote(name)

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
+from ..base.characters import Ranges
 from ..base.digests import local_times_agree
 from ..base.json_text import FEWEST_DIGITS
 from ..base.limits import unix_time
@@ -88,6 +89,13 @@ class SQLiteValues(Values):
         if column.kind is Kind.DATETIME:
             return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)
         return column.kind in SPELLED
+
+    def has_others(self, column: str, ranges: Ranges) -> str | None:
+        listed = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
+        return f"{column} REGEXP '[^{listed}]'"
+
+    def size(self, name: str, stored: StoredColumn) -> str:
+        return f"length(CAST({self.quote(name)} AS BLOB))"
 
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         return f"{self.quote(name)} COLLATE BINARY"
