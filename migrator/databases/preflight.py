@@ -61,7 +61,9 @@ def make_plan(
     source_has, dest_has = stored_tables(ends, selection.tables)
     unapplied = unapplied_migrations(ends.dest.connection) if will_migrate else []
     waiting = awaited_names(selection.tables, dest_has, unapplied)
-    findings = list(_check_schema(ends, selection.tables, source_has, dest_has, unapplied, waiting, made))
+    findings = list(
+        _check_schema(ends, selection.tables, source_has, dest_has, unapplied, waiting, made, can_migrate=not adds_rows)
+    )
     findings += migrated.notes
     findings += [ends.fewer_jobs] if ends.fewer_jobs else []
     sights = look_at_both(ends, selection.tables)
@@ -168,6 +170,8 @@ def _check_schema(
     unapplied: Sequence[str],
     awaited: Collection[str],
     made: Made,
+    *,
+    can_migrate: bool,
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
     if reason := ends.dest.why_read_only():
@@ -178,8 +182,8 @@ def _check_schema(
             yield Finding(engine.alias, text, link[1], stops=False)
     if unapplied:
         yield announcement(ends.dest, unapplied, made)
-    yield from check_migrations(ends.source, ends.dest, labels, will_migrate=bool(unapplied))
-    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has, awaited)
+    yield from check_migrations(ends.source, ends.dest, labels, will_migrate=bool(unapplied), can_migrate=can_migrate)
+    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has, awaited, can_migrate=can_migrate)
 
 
 def _check_surroundings(

@@ -56,7 +56,9 @@ def _newer(loader: MigrationLoader) -> set[str]:
     return {f"{app_label}.{name}" for app_label, name in unknown if name > last.get(app_label, name)}
 
 
-def check_migrations(source: Engine, dest: Engine, labels: set[str], *, will_migrate: bool) -> Iterator[Finding]:
+def check_migrations(
+    source: Engine, dest: Engine, labels: set[str], *, will_migrate: bool, can_migrate: bool = True
+) -> Iterator[Finding]:
     """Refuse databases on which migrations of the selected apps are missing.
 
     ``will_migrate``: those of the destination are about to be applied.
@@ -77,7 +79,7 @@ def check_migrations(source: Engine, dest: Engine, labels: set[str], *, will_mig
                 engine.alias,
                 f"{plural(len(missing), 'migration is', 'migrations are')} not applied: {shortened(missing)}",
                 "Pass --migrate to apply them first."
-                if engine is dest
+                if engine is dest and can_migrate
                 else f"Run manage.py migrate --database {engine.alias}, or check out the code that fits this database.",
             )
     yield from _ahead_of_the_code(newer)
@@ -105,6 +107,8 @@ def check_columns(
     source_has: StoredTables,
     dest_has: StoredTables,
     awaited: Collection[str] = (),
+    *,
+    can_migrate: bool = True,
 ) -> Iterator[Finding]:
     """Compare the models' columns with those that both databases really have.
 
@@ -114,7 +118,7 @@ def check_columns(
         is_there = table.name not in awaited
         yield from _missing(table, source, source_has[table.name], is_dest=False)
         if is_there:
-            yield from _missing(table, dest, dest_has[table.name], is_dest=True)
+            yield from _missing(table, dest, dest_has[table.name], is_dest=True, can_migrate=can_migrate)
         elif reason := why_impossible(table.model, dest.connection):
             yield _impossible(table, dest, reason)
         elif too_long := _too_long(table, dest, [column.name for column in table.with_generated().columns]):
@@ -151,7 +155,9 @@ def _maker(model: type[Model]) -> type[Model]:
     return cast("type[Model]", maker)
 
 
-def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool) -> Iterator[Finding]:
+def _missing(
+    table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool, can_migrate: bool = False
+) -> Iterator[Finding]:
     if not stored:
         if reason := why_impossible(table.model, engine.connection):
             yield _impossible(table, engine, reason)
@@ -159,7 +165,7 @@ def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *
         if is_dest and (misnamed := _misnamed(table, engine)):
             yield misnamed
             return
-        way_on = "Pass --migrate to create it" if is_dest else "Apply the project's migrations there"
+        way_on = "Pass --migrate to create it" if can_migrate else "Apply the project's migrations there"
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from migrator.databases.outcome import Outcome
 from migrator.databases.rows import batch_migrate_models
 from migrator.errors import DataRejected, Refused, UsageError
-from tests.management.running import run
+from tests.management.running import execute, run
 from tests.servers.databases import Pair
 from tests.testapp.models import (
     Article,
@@ -210,6 +210,17 @@ def test_goes_on_where_it_was_stopped_and_leaves_the_other_rows_alone(databases:
     assert add(pair, "testapp.Tag", chunk_size=5, resume=True).exit_code == 0
     assert keys(Tag, pair.dest) == [*range(1, 2 * CHOSEN + 1), 99, HERE]
     assert QuerySet(Tag, using=pair.dest).get(pk=2).name == "changed meanwhile"
+
+
+def test_advises_no_option_that_it_does_not_take(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    execute("sqlite_b", "DROP TABLE testapp_chapter", "DELETE FROM django_migrations WHERE app = 'testapp'")
+    finished = run("batch_migrate_models", "testapp.Chapter", "--source", "sqlite_a", "--dest", "sqlite_b")
+    assert finished.code == 1
+    assert "Run manage.py migrate --database sqlite_b" in finished.err
+    assert "Apply the project's migrations there, or leave the model out with --exclude." in finished.err
+    assert "--migrate" not in finished.err
+    assert "--replace" not in finished.err
 
 
 def test_leaves_out_what_would_come_along(databases: FreshDatabases) -> None:
