@@ -23,7 +23,7 @@ from .tables import Table, shown_name
 
 SHOWN = 5
 END_IT_FIRST = "Finish that run first (the command that fills {alias!r}, with --resume), or end it (--cleanup)."
-UNFINISHED = "an unfinished run lies in it, so rows may be missing there, and indexes and keys may be off"
+UNFINISHED = "it holds an unfinished run: rows may be missing there, and indexes and keys may be off"
 # What a query over something that is no plain table leaves out.
 LEFT_OUT: Mapping[str, str] = {
     VIEW: "views: only the rows that they show are read",

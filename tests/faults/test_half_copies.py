@@ -17,7 +17,7 @@ from tests.testapp.models import Tag
 
 from .oracle import THREE_PAIRS, assert_ended
 
-UNFINISHED = "an unfinished run lies in it"
+UNFINISHED = "it holds an unfinished run"
 
 
 def commands(source: str, dest: str) -> Iterator[Finished]:

@@ -71,7 +71,7 @@ def test_two_schemas_of_one_database_are_two_places(databases: FreshDatabases) -
         journal = Journal(ONE)
         journal.set_state(journal.begin({}, [], empties=False), COPYING)
         assert Journal(TWO).current() is None
-        assert_ended(move(ONE, TWO, "--replace", TWO), 1, "one: an unfinished run lies in it")
+        assert_ended(move(ONE, TWO, "--replace", TWO), 1, "one: it holds an unfinished run")
         assert_ended(move(TWO, ONE, "--replace", ONE), 1, "holds an unfinished run")
         assert_ended(run("batch_migrate", "--source", TWO, "--dest", ONE, "--cleanup", "--no-input"), 0)
         assert_ended(move(TWO, ONE, "--replace", ONE), 0)
