@@ -232,15 +232,9 @@ def _verdict(result: Cleared, remaining: int) -> str:
     if result.remaining:
         return f"{emptied} was emptied; workers have saved {plural(result.remaining, 'session')} there meanwhile."
     if others := result.plan.other_keys:
-        kept = (
-            f"{plural(others, 'key')} that {'begins' if others == 1 else 'begin'} like a session's and {_hold(others)}"
-        )
-        return f"{emptied} holds no session any more; {kept} none {_stay(others)} there."
+        kept = f"{plural(others, 'other key')} under its prefix {_stay(others)} there"
+        return f"{emptied} holds no session any more; {kept}."
     return f"{emptied} is empty."
-
-
-def _hold(count: int) -> str:
-    return "holds" if count == 1 else "hold"
 
 
 def _stay(count: int) -> str:
