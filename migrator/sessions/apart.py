@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -35,6 +35,17 @@ def _cache_of(store: Store) -> CacheStore | None:
     return store if isinstance(store, CacheStore) else None
 
 
+def _blind_spots(change: Transition) -> Iterator[CheckMessage]:
+    """Warn of sides that show this user a part of their sessions: to a site's own connection the others are ended."""
+    for name, side in (("OLD", change.old), ("NEW", change.new)):
+        if reason := side.store.blind_spot():
+            yield Warning(
+                f"Not all sessions of {name} in MIGRATOR['SESSIONS'] can be seen: {reason}.",
+                hint="A worker does not find the hidden ones. The commands refuse such a store.",
+                id="migrator.W051",
+            )
+
+
 @register("migrator", deploy=True)
 def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Check with the servers that OLD and NEW are two places."""
@@ -56,7 +67,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             )
         ]
     if problem is None:
-        return []
+        return list(_blind_spots(change))
     return [
         Error(
             f"OLD and NEW of MIGRATOR['SESSIONS'] are not two places: {problem}.",

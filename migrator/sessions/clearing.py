@@ -18,6 +18,7 @@ from ..stopping import stopping_between_pages
 from ..tally_places import Record
 from .conditions import QUIET_SECONDS, decided_long_enough, no_worker_in
 from .ends import key_regex_of, open_end
+from .guards import check_sight
 from .leftovers import Leftovers, look_up_leftovers
 from .passes import Check, Pace
 from .records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Hidden
@@ -120,6 +121,7 @@ def clear_old_sessions(
     with ExitStack() as stack:
         left, live = (stack.enter_context(closing(open_end(end, options))) for end in ends)
         check_apart(left, live)
+        check_sight(left, live)
         check = stack.enter_context(stopping_between_pages())
         leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
         if leftovers.lost and not discard_missing:

@@ -20,6 +20,7 @@ from .comparison import Comparison, VerifyOptions
 from .conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text
 from .ends import key_regex_of, open_end
 from .engines import TRANSITION
+from .guards import check_sight
 from .records import CopyOptions
 from .served import stale_before_rows
 from .tallying import place_of_tally, tally_for_sessions
@@ -170,6 +171,7 @@ def read_record() -> tuple[Record, str | None]:
 def _found(side: Side, key_regex: str) -> SideFound:
     try:
         with closing(open_end(side.end, CopyOptions(key_regex=key_regex))) as store:
+            check_sight(store)
             count = store.count()
             hidden = sum(found.count for found in hidden_in(store))
             return SideFound(side.name, store.label(), count, None, hidden, store.can_list_keys)

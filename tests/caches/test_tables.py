@@ -1,6 +1,7 @@
 """Keyed tables of each database: rows added where none are, and compared before they are changed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from django.db import connections, transaction
@@ -9,6 +10,7 @@ from migrator.caches.stores.base import now
 from migrator.caches.tables import open_table
 from migrator.caches.tables.base import KeyedTable
 from migrator.caches.tables.layout import Layout, Row
+from tests.management.running import another_alias, entry_of, execute
 from tests.servers.databases import FreshDatabases
 
 HOUR = 3_600_000_000
@@ -105,3 +107,23 @@ def test_needs_no_right_to_make_temporary_tables() -> None:
     ) == {"a"}
     assert table.discard([seen["a"], seen["c"]]) == {"c"}
     assert held(table) == {"a": "new", "b": "value"}
+
+
+@pytest.mark.postgresql
+def test_a_table_of_another_schema_is_the_same_one_however_it_is_named(databases: FreshDatabases) -> None:
+    databases.fresh("postgresql_a")
+    entry = entry_of("postgresql_a")
+    options = {**entry["OPTIONS"], "options": "-c search_path=elsewhere"}
+    try:
+        execute(
+            "postgresql_a", "CREATE SCHEMA elsewhere", "CREATE TABLE elsewhere.django_session (LIKE django_session)"
+        )
+        named = open_table(alias="postgresql_a", layout=replace(LAYOUT, table='elsewhere"."django_session'))
+        with another_alias("elsewhere", **{**entry, "OPTIONS": options}):
+            found = open_table(alias="elsewhere", layout=LAYOUT)
+            usual = open_table(alias="postgresql_a", layout=LAYOUT)
+            assert named.identity() == found.identity() != usual.identity()
+            named.add([row("a")])
+            assert (set(held(found)), set(held(usual))) == ({"a"}, set())
+    finally:
+        execute("postgresql_a", "DROP SCHEMA elsewhere CASCADE")

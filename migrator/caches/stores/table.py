@@ -44,6 +44,9 @@ class TableStore(KeyStore):
     def database(self) -> str | None:
         return self._table.alias
 
+    def blind_spot(self, space: KeySpace) -> str | None:
+        return self._table.blind_spot()
+
     def encoding(self) -> str:
         return "pickle in base64"
 

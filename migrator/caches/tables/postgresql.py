@@ -45,10 +45,25 @@ class PostgreSQLTable(KeyedTable):
         # All hold for any user, through any address and through a pooler; aliases may look in different schemas.
         sql = (
             "SELECT pg_postmaster_start_time(), (SELECT oid FROM pg_database WHERE datname = current_database()),"
-            " (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass(%s))"
+            " to_regclass(%s)::oid"
         )
-        started, database, schema = self._rows(sql, [self.table])[0]
-        return f"{self.connection.vendor}:{started}:{database}:{schema}.{self.layout.table}"
+        started, database, table = self._rows(sql, [self.table])[0]
+        return f"{self.connection.vendor}:{started}:{database}:{table or self.layout.table}"
+
+    def _is_there(self) -> bool:
+        # The name may have a schema before it, and that need not be in the search path.
+        return self._rows("SELECT to_regclass(%s)", [self.table])[0][0] is not None
+
+    def blind_spot(self, table: str | None = None) -> str | None:
+        # Not by row_security = off: behind a pooler in transaction mode, others would get the session with it.
+        name = self.table if table is None else self.connection.ops.quote_name(table)
+        sql = "SELECT current_user FROM to_regclass(%s) AS found WHERE row_security_active(found)"
+        if not (found := self._rows(sql, [name])):
+            return None
+        return (
+            f"row-level security may hide rows of its table {name} from user {found[0][0]!r}; connect as a superuser, "
+            "as a role with BYPASSRLS, or, where policies are not forced, as the owner of the table"
+        )
 
     def _expiry_read(self) -> str:
         # A moment takes the driver longer to make than all else in the row.

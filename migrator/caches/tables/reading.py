@@ -54,14 +54,21 @@ class ReadTable:
     def check_exists(self) -> None:
         """Raise :exc:`Refused` where the table cannot be read."""
         try:
-            with self.connection.cursor() as cursor:
-                present = self.layout.table in self.connection.introspection.table_names(cursor, include_views=True)
+            present = self._is_there()
         except Error as error:
             raise Refused(f"The database {self.alias!r} does not answer: {str(error).splitlines()[0]}") from error
         if not present:
             raise Refused(
                 f"The database {self.alias!r} has no table {self.layout.table!r}. {self.layout.missing_hint}."
             )
+
+    def _is_there(self) -> bool:
+        with self.connection.cursor() as cursor:
+            return self.layout.table in self.connection.introspection.table_names(cursor, include_views=True)
+
+    def blind_spot(self, table: str | None = None) -> str | None:
+        """Return why not all rows of the table, or of another one there, can be seen; ``None`` if all can."""
+        return None
 
     def address(self) -> str:
         """Name the table and its database for people, without a password."""

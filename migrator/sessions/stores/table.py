@@ -105,7 +105,7 @@ class TableStore(Store):
             self._shadow = None
 
     def blind_spot(self) -> str | None:
-        return self._shadow.blind_spot() if self._shadow else None
+        return self._table.blind_spot() or (self._shadow.blind_spot() if self._shadow else None)
 
     def count(self) -> int | None:
         return self.count_given() if self._keys_from else self._table.count()
@@ -309,6 +309,9 @@ class TableStore(Store):
 
     def refusal(self) -> str | None:
         """Refuse a table with columns that must hold what nobody here knows."""
+        # A user who cannot be seen would be taken for one who is not there.
+        if "user" in self.roles and (reason := self._table.blind_spot(get_user_model()._meta.db_table)):
+            return reason
         if self._engine_fills:
             return None
         row = None if self.described.model is None else bare_row(self.described.model, self.alias)
