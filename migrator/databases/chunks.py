@@ -78,11 +78,16 @@ def conditions(
     return (f" WHERE {' AND '.join(f'({part})' for part in parts)}" if parts else ""), params
 
 
-def order(engine: Engine, key: Sequence[str], direction: str = "") -> str:
-    """Build the ORDER BY clause for a key; empty where the table has none."""
+def order(engine: Engine, key: Sequence[str], direction: str = "", *, table: str | None = None) -> str:
+    """Build the ORDER BY clause for a key; empty where the table has none.
+
+    ``table`` is the one that is read, where a query gives expressions: to PostgreSQL a name by itself is first that of
+    a column of the result, which ``"id"::text`` is called ``id`` in (its manual, 7.5), and so it would sort texts.
+    """
     if not key:
         return ""
-    return " ORDER BY " + ", ".join(f"{engine.quote(name)}{direction}" for name in key)
+    of = "" if table is None else f"{engine.quote(table)}."
+    return " ORDER BY " + ", ".join(f"{of}{engine.quote(name)}{direction}" for name in key)
 
 
 def find_bounds(

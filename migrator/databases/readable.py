@@ -80,7 +80,7 @@ class Reader:
 
     def _query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
         where, params = conditions(self.engine, self.table.key, bounds, self.restriction)
-        name, ordering = self.engine.quote(self.table.name), order(self.engine, self.table.key)
+        name, ordering = self.engine.quote(self.table.name), order(self.engine, self.table.key, table=self.table.name)
         return f"SELECT {', '.join(expressions)} FROM {name}{where}{ordering}", params
 
     def _key_at(self, bounds: Bounds, position: int) -> Key:

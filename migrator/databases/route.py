@@ -102,11 +102,8 @@ class Route:
     def query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
         """Build the query for a chunk's rows, in the order of their keys."""
         where, params = conditions(self.source, self.table.key, bounds, self.restriction)
-        name = self.source.quote(self.table.name)
-        return (
-            f"SELECT {', '.join(expressions)} FROM {name}{where}{order(self.source, self.table.key)}",
-            params,
-        )
+        name, ordering = self.source.quote(self.table.name), order(self.source, self.table.key, table=self.table.name)
+        return f"SELECT {', '.join(expressions)} FROM {name}{where}{ordering}", params
 
     def writer(self) -> Writer:
         """Open the destination's bulk loader."""

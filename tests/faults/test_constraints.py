@@ -208,3 +208,14 @@ def test_what_the_source_enforces_itself_is_not_asked_about(pair: Pair, account:
         assert_ended(move(pair, account, "--dry-run"), 0)
     grouped = [text for text in statements.texts if "GROUP BY" in text or "WHERE NOT (" in text]
     assert (grouped == []) is (pair.engines[0] == "postgresql")
+
+
+@pytest.mark.postgresql
+def test_of_a_pair_the_row_with_the_smaller_key_stays(account: Any, databases: Any, tmp_path: Path) -> None:
+    """Not the one that comes first as a text."""
+    pair = Pair("postgresql_a", "postgresql_b")
+    databases.fresh(*pair)
+    make_tables(pair, account)
+    loosen(pair.source)
+    insert_rows(account, pair.source, [row(9), row(10, code="c9")])
+    assert_found_before(pair, account, tmp_path / "rejects", "(for example primary key 10 repeats 9)", rejected=(10,))
