@@ -43,14 +43,15 @@ def work_out_rejection(
     found = [finding.rows for finding in findings if finding.rows is not None]
     closure = _Closure(source, dest, tables, adds_rows=adds_rows)
     by_cause = {cause: [rows for rows in found if rows.cause is cause] for cause in Cause}
+    pairs = by_cause[Cause.REPEATED] + by_cause[Cause.CONFLICTING]
     closure.refuse(by_cause[Cause.VALUE])
     if adds_rows:  # foreign keys and primary keys hold from the first row on
         closure.refuse(by_cause[Cause.TAKEN], has_children=False)
         closure.refuse(by_cause[Cause.ORPHAN])
         closure.follow()
-        closure.keep_first(by_cause[Cause.REPEATED])
+        closure.keep_first(pairs)
     else:
-        closure.keep_first(by_cause[Cause.REPEATED])
+        closure.keep_first(pairs)
         closure.refuse(by_cause[Cause.ORPHAN])
     closure.follow()
     return Rejection({name: len(keys) for name, keys in closure.rejected.items() if keys}, len(found) == len(findings))
@@ -86,15 +87,16 @@ class _Closure:
                     self._new[table].append(key)
 
     def keep_first(self, found: Sequence[FoundRows]) -> None:
-        """Reject rows that repeat a unique value, except the first of them that is stored."""
-        # By table and row, the groups of equal values that the row is in.
+        """Reject rows that may not be together, except the first of them that is stored."""
+        # By table and row, the groups of rows that it is in: those with one value, or a pair of rows in conflict.
         groups: defaultdict[str, defaultdict[Row, set[tuple[int, Row]]]] = defaultdict(lambda: defaultdict(set))
         for rule, rows in enumerate(found):
             width = len(self._tables[rows.table].table.key)
             for pair in map(_hashable, rows.keys(self._source)):
                 key, first = pair[:width], pair[width:]
-                groups[rows.table][key].add((rule, first))
-                groups[rows.table][first].add((rule, first))
+                group = (rule, first if rows.cause is Cause.REPEATED else pair)
+                groups[rows.table][key].add(group)
+                groups[rows.table][first].add(group)
         for table, members in groups.items():
             held: set[tuple[int, Row]] = set()
             refused = []

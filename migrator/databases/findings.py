@@ -15,6 +15,7 @@ class Cause(enum.Enum):
 
     VALUE = "value"  # the row by itself
     REPEATED = "repeated"  # another row before it has the same unique value
+    CONFLICTING = "conflicting"  # another row before it, of which each pair tells, keeps it out
     ORPHAN = "orphan"  # what it points at is missing
     TAKEN = "taken"  # the destination has a row with its primary key, at which others can point
 
@@ -24,7 +25,7 @@ class FoundRows:
     """The rows of one table that a finding is about.
 
     ``keys`` reads their primary keys from the source's engine, in its own values. Of repeated rows each is followed
-    by the key of the row which is the first of those that have the value.
+    by the key of the row which is the first of those that have the value, and of conflicting rows by each in its way.
     """
 
     table: str

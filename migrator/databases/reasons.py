@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +20,11 @@ from .compiled import (
     fields_of,
     operands_of,
 )
+from .engines.base.constraints import Exclusion
 from .engines.base.engine import Fault, Severity
 from .route import Route
+from .row_checks import words_in
 from .tables import Column
-
-QUOTED_OR_WORD = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|(\w+)')
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ def reason_for(route: Route, values: Mapping[str, Any], fault: Fault) -> Reason:
     if fault.column is None and fault.constraint is None and (found := _generated(route, values)):
         column, read = found
         return Reason(column.attname, f"{reason}; the database computes it from {', '.join(read)}")
-    is_key = constraint is None or all(sign == "=" for _, sign in operands_of(constraint))
     if (other := _other_row(route, values, fault, constraint)) is not None:
+        is_key = _exclusion(route, fault) is None
         reason += f"; the row with primary key {other} {'has that already' if is_key else 'is in its way'}"
     return Reason(", ".join(fields) or None, reason)
 
@@ -57,12 +56,14 @@ def reason_for(route: Route, values: Mapping[str, Any], fault: Fault) -> Reason:
 def _named(route: Route, fault: Fault) -> list[str]:
     """Return the fields that a fault names itself, or that are in the check it names."""
     by_name = {column.name: column.attname for column in route.table.with_generated().columns}
+    if (exclusion := _exclusion(route, fault)) is not None:  # the server names only those that are a part by themselves
+        words = words_in(*(part.expression for part in exclusion.parts))
+        return [attname for name, attname in by_name.items() if name in words]
     named = [by_name[name] for name in (fault.column or "").split(", ") if name in by_name]
     if named or fault.constraint is None:
         return named
     with_their_names = [check for check in _checks(route) if check[0] == fault.constraint]
-    texts = [expression for _, expression in with_their_names] or [fault.constraint]
-    words = {next(filter(None, found.groups())) for text in texts for found in QUOTED_OR_WORD.finditer(text)}
+    words = words_in(*([expression for _, expression in with_their_names] or [fault.constraint]))
     return [attname for name, attname in by_name.items() if name in words]
 
 
@@ -73,6 +74,16 @@ def _checks(route: Route) -> Iterator[tuple[str, str]]:
     except DatabaseError:
         return
     yield from ((check.name, check.expression) for check in found)
+
+
+def _exclusion(route: Route, fault: Fault) -> Exclusion | None:
+    """Return the exclusion constraint that refused a row, if it was one."""
+    try:
+        with transaction.atomic(using=route.dest.alias):
+            found = route.dest.constraints.exclusions([route.table.name])[route.table.name]
+    except DatabaseError:
+        return None
+    return next((exclusion for exclusion in found if exclusion.name == fault.constraint), None)
 
 
 # -- generated columns ------------------------------------------------------------------------------------------------
@@ -136,28 +147,36 @@ def _other_row(route: Route, values: Mapping[str, Any], fault: Fault, constraint
 
 def _conflict(route: Route, values: Mapping[str, Any], fault: Fault, constraint: BaseConstraint | None) -> Sql | None:
     """Return the condition for rows of the destination that a constraint doesn't allow beside a new one."""
-    dest, model = route.dest, route.table.model
+    dest, model, new = route.dest, route.table.model, _new_row(route, values)
+    if (exclusion := _exclusion(route, fault)) is not None:
+        return _excluded(exclusion, new)
     named = (fault.column or "").split(", ")
     indexes = dest.constraints.unique_indexes([route.table.name])[route.table.name]
     # SQLite names a partial index by its columns, as it does any other.
     index = next((i for i in indexes if i.name == fault.constraint or list(i.columns) == named), None)
     if constraint is None and index is not None:
         constraint = constraints_of(model).get(index.name)
-    operands = operands_of(constraint) if constraint is not None else []
     if index is not None and index.is_plain:
-        parts = [(Sql(dest.quote(str(name))), "=") for name in index.columns]
+        parts = [Sql(dest.quote(str(name))) for name in index.columns]
     else:
-        parts = [(expression_sql(model, expression, dest.connection), operator) for expression, operator in operands]
+        operands = operands_of(constraint) if constraint is not None else []
+        parts = [expression_sql(model, expression, dest.connection) for expression, _ in operands]
     if not parts:
         return None
     equal = "IS NOT DISTINCT FROM" if index is not None and not index.nulls_distinct else "="
-    new = _new_row(route, values)
-    tests = [
-        f"{part.text} {equal if sign == '=' else sign} (SELECT {part.text} FROM {new.text})" for part, sign in parts
-    ]
-    params = [param for part, _ in parts for param in (*part.params, *part.params, *new.params)]
+    tests = [f"{part.text} {equal} (SELECT {part.text} FROM {new.text})" for part in parts]
+    params = [param for part in parts for param in (*part.params, *part.params, *new.params)]
     condition = getattr(constraint, "condition", None)
     if condition is not None and (compiled := condition_sql(model, condition, dest.connection)) is not None:
         tests.append(f"({compiled.text})")
         params += compiled.params
     return Sql(" AND ".join(tests), tuple(params))
+
+
+def _excluded(exclusion: Exclusion, new: Sql) -> Sql:
+    """Return the condition for rows that an exclusion constraint doesn't allow beside a new one."""
+    parts = [(f"({part.expression})".replace("%", "%%"), part.operator.replace("%", "%%")) for part in exclusion.parts]
+    tests = [f"{part} {operator} (SELECT {part} FROM {new.text})" for part, operator in parts]
+    if exclusion.condition is not None:
+        tests.append(f"({exclusion.condition})".replace("%", "%%"))
+    return Sql(" AND ".join(tests), new.params * len(parts))

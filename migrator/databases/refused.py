@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .ends import Ends
 from .engines.base.engine import Engine
+from .exclusions import check_exclusions, exclusion_rules
 from .findings import Finding
 from .plan import TablePlan
 from .row_checks import check_rows, check_rules
@@ -26,18 +27,23 @@ def ask_about_constraints(
     own, others = ends.source.constraints, ends.dest.constraints
     unique = own.unique_indexes(filled), others.unique_indexes(filled)
     checks = own.checks(filled), others.checks(filled)
+    exclusions = own.exclusions(filled), others.exclusions(filled)
     most = ends.dest.most_row_bytes() if filled else None
 
     def asked(planned: TablePlan) -> Callable[[], list[Finding]]:
         route, name = planned.route, planned.table.name
         has = source_has[name], dest_has[name]
-        rules = list(unique_rules(route, *has, unique[0][name], unique[1][name])) if planned.source_rows > 1 else []
+        rules, pairs = [], []
+        if planned.source_rows > 1:
+            rules = list(unique_rules(route, *has, unique[0][name], unique[1][name]))
+            pairs = list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name]))
         conditions = [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)]
-        if not (rules or conditions):
+        if not (rules or pairs or conditions):
             return list
 
         def look(engine: Engine) -> list[Finding]:
             found = list(check_unique(route, engine, rules, *has))
+            found += check_exclusions(route, engine, pairs, *has)
             return found + list(check_rows(route, engine, conditions, *has))
 
         return sessions.ask(look, planned.source_rows)

@@ -68,6 +68,11 @@ def check_rules(
             yield check.name or "without a name"
 
 
+def words_in(*expressions: str) -> set[str]:
+    """Return all that may be a column's name in SQL, quoted or not."""
+    return {next(filter(None, found.groups())) for text in expressions for found in NAMES.finditer(text)}
+
+
 def _checks_of_fields(route: Route) -> set[str]:
     """Return the checks that Django makes of fields by itself, which the fields' own limits stand for."""
     fields = route.table.model._meta.local_concrete_fields
@@ -93,7 +98,7 @@ def _rule(
     else:
         text = _translated(route, columns, check)
         condition = None if text is None else Sql(text)
-        words = {next(filter(None, found.groups())) for found in NAMES.finditer(check.expression)}
+        words = words_in(check.expression)
         used = tuple(column for name, column in columns.items() if name in words)
         fields = tuple(column.attname for column in used)
     # To a destination that ignores case, more texts are equal than to the source.

@@ -219,3 +219,91 @@ def test_of_a_pair_the_row_with_the_smaller_key_stays(account: Any, databases: A
     loosen(pair.source)
     insert_rows(account, pair.source, [row(9), row(10, code="c9")])
     assert_found_before(pair, account, tmp_path / "rejects", "(for example primary key 10 repeats 9)", rejected=(10,))
+
+
+# -- exclusion constraints --------------------------------------------------------------------------------------------
+
+EXCLUDES = f"""
+ALTER TABLE {TABLE} ADD CONSTRAINT no_overlap EXCLUDE USING gist
+(tenant WITH =, int4range(low, high, '[]') WITH &&) WHERE (is_active)
+"""
+# Both sides need the operator class for "tenant": the source to be asked, too, if it is to hold the same itself.
+OF_NUMBERS = "CREATE EXTENSION btree_gist"
+# Row 5 meets 3 and 4, which do not meet. What only looks like a pair: another tenant, a condition that is not met, NULL
+# in a part, a range that ends where another begins.
+MEETING = [
+    row(1, tenant=1, low=1, high=9),
+    row(2, tenant=3, low=1, high=99, is_active=False),
+    row(3, tenant=3, low=1, high=4),
+    row(4, tenant=3, low=7, high=9),
+    row(5, tenant=3, low=4, high=7),
+    row(6, tenant=3, low=10, high=20),
+    row(7, tenant=3, low=5, high=6),
+    row(8, tenant=3, low=30, high=31),
+    row(9, tenant=3, low=18, high=19),
+]
+
+
+@pytest.fixture
+def excluding(databases: Any) -> Iterator[Pair]:
+    """Give two databases with the operators for an exclusion constraint of several columns."""
+    pair = Pair("postgresql_a", "postgresql_b")
+    databases.fresh(*pair)
+    for alias in pair:
+        execute(alias, OF_NUMBERS)
+    yield pair
+    for alias in pair:
+        execute(alias, "DROP EXTENSION IF EXISTS btree_gist CASCADE")
+
+
+@pytest.mark.postgresql
+def test_rows_that_an_exclusion_constraint_keeps_apart_are_asked_about(
+    excluding: Pair, account: Any, tmp_path: Path
+) -> None:
+    make_tables(excluding, account)
+    places = "EXCLUDE USING gist (box(point(slot, 0), point(slot, 1)) WITH &&)"
+    execute(excluding.dest, EXCLUDES, f"ALTER TABLE {TABLE} ADD CONSTRAINT places {places}")
+    insert_rows(account, excluding.source, [*MEETING, row(11, slot=8)])
+    assert_found_before(
+        excluding,
+        account,
+        tmp_path / "rejects",
+        "testapp.Account.tenant, low, high: 2 rows conflict with another, by the exclusion constraint no_overlap of "
+        "'postgresql_b' (for example primary key 5 conflicts with 3, 9 conflicts with 6)",
+        "testapp.Account.slot: 1 row conflicts with another, by the exclusion constraint places of 'postgresql_b' (for "
+        "example primary key 11 conflicts with 8)",
+        rejected=(5, 9, 11),
+    )
+
+
+@pytest.mark.postgresql
+def test_an_exclusion_constraint_that_the_source_has_as_well_is_not_asked_about(excluding: Pair, account: Any) -> None:
+    make_tables(excluding, account)
+    for alias in excluding:
+        execute(alias, EXCLUDES)
+    insert_rows(account, excluding.source, [one for one in MEETING if one["id"] not in (5, 9)])
+    with Statements(excluding.source) as statements:
+        assert_ended(move(excluding, account), 0)
+    assert [text for text in statements.texts if "&&" in text] == []
+
+
+@pytest.mark.parametrize("pair", TO_POSTGRESQL[:1], ids=str, indirect=True)
+def test_an_exclusion_constraint_is_left_to_the_chunk_where_only_the_destination_knows_its_operators(
+    pair: Pair, account: Any
+) -> None:
+    make_tables(pair, account)
+    execute(pair.dest, f"ALTER TABLE {TABLE} ADD CONSTRAINT apart EXCLUDE USING gist (int4range(low, high) WITH &&)")
+    can_not = "whether rows break the exclusion constraint apart of 'postgresql_b' can't be asked of 'sqlite_a'"
+    empty = move(pair, account, "--dry-run")
+    assert_ended(empty, 0)
+    assert can_not not in empty.out
+    insert_rows(account, pair.source, [row(3, low=1, high=5), row(4, low=5, high=6), row(9, low=4, high=5)])
+    planned = move(pair, account, "--dry-run")
+    assert_ended(planned, 0)
+    assert f"Note: testapp.Account: {can_not}. Each row is checked while it is loaded." in planned.out
+    assert_ended(
+        move(pair, account),
+        1,
+        "testapp.Account with primary key 9, field low, high: conflicting key value violates exclusion constraint "
+        '"apart"; the row with primary key 3 is in its way [23P01]',
+    )

@@ -46,6 +46,34 @@ class Check:
     is_partitioning: bool = False
 
 
+@dataclass(frozen=True)
+class ExclusionPart:
+    """What an exclusion constraint compares of two rows, as SQL of its own engine, and the operator that it uses.
+
+    ``is_equality``: rows that it is true of are in one group of ``GROUP BY``. ``bounds``: the least and the greatest
+    value of a range, of which only ranges that meet have any in common; one that is NULL is open.
+    """
+
+    expression: str
+    operator: str
+    is_equality: bool
+    bounds: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """An exclusion constraint: no two rows may have all of its ``parts`` true.
+
+    ``condition`` says which rows it is about; a row with NULL in a part is none of them. ``covers_children`` is as for
+    :class:`UniqueIndex`.
+    """
+
+    name: str
+    parts: tuple[ExclusionPart, ...]
+    condition: str | None = None
+    covers_children: bool = True
+
+
 class Constraints(Session):
     """What one database refuses, by table, as its catalogue says. Every answer has each table that was asked for."""
 
@@ -67,3 +95,7 @@ class Constraints(Session):
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
         """Return the CHECK constraints of each table that are enforced for new rows, those of its domains included."""
         raise NotImplementedError
+
+    def exclusions(self, tables: Collection[str]) -> dict[str, list[Exclusion]]:
+        """Return the exclusion constraints of each table."""
+        return {table: [] for table in tables}

@@ -8,10 +8,15 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from ..base.characters import Ranges, ranges_of
-from ..base.constraints import Check, Constraints, UniqueIndex
+from ..base.constraints import Check, Constraints, Exclusion, ExclusionPart, UniqueIndex
 
+# Whether a query over the table gives rows of other tables that an index of it does not hold.
+COVERS_CHILDREN = """
+NOT EXISTS (SELECT 1 FROM pg_inherits h JOIN pg_class t ON t.oid = h.inhparent
+                   WHERE h.inhparent = i.indrelid AND t.relkind = 'r')
+""".strip()
 # Constraints whose entries are deferred have indexes like all others. ``indnullsnotdistinct`` came with PostgreSQL 15.
-UNIQUE_SQL = """
+UNIQUE_SQL = f"""
 SELECT n.number, x.relname,
        ARRAY(SELECT a.attname::text
              FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(attnum, position)
@@ -19,12 +24,24 @@ SELECT n.number, x.relname,
        pg_get_expr(i.indpred, i.indrelid),
        NOT COALESCE((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*'),
-       NOT EXISTS (SELECT 1 FROM pg_inherits h JOIN pg_class t ON t.oid = h.inhparent
-                   WHERE h.inhparent = i.indrelid AND t.relkind = 'r')
+       {COVERS_CHILDREN}
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_index i ON i.indrelid = to_regclass(n.name) JOIN pg_class x ON x.oid = i.indexrelid
-WHERE i.indisunique AND i.indisvalid
+WHERE i.indisunique AND i.indisvalid AND NOT i.indisexclusion
 ORDER BY n.number, x.relname
+"""
+# Of ranges, those whose values have an order that no collation decides. A temporal key of PostgreSQL 18 excludes, too.
+EXCLUSIONS_SQL = f"""
+SELECT n.number, c.conname, pg_get_expr(i.indpred, i.indrelid), {COVERS_CHILDREN},
+       pg_get_indexdef(i.indexrelid, k.position::int, false),
+       format('OPERATOR(%%I.%%s)', s.nspname, o.oprname), o.oprcanhash, COALESCE(r.rngcollation = 0, false)
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+JOIN pg_constraint c ON c.conrelid = to_regclass(n.name) JOIN pg_index i ON i.indexrelid = c.conindid
+CROSS JOIN unnest(c.conexclop) WITH ORDINALITY AS k(operator, position)
+JOIN pg_operator o ON o.oid = k.operator JOIN pg_namespace s ON s.oid = o.oprnamespace
+JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum = k.position
+LEFT JOIN pg_range r ON r.rngtypid = a.atttypid AND o.oprcode = 'range_overlaps'::regproc
+ORDER BY n.number, c.conname, k.position
 """
 CHECKS_SQL = """
 SELECT n.number, c.conname, pg_get_expr(c.conbin, c.conrelid), c.convalidated,
@@ -100,6 +117,21 @@ class PostgreSQLConstraints(Constraints):
         for number, expressions in places.items():
             every = " OR ".join(f"({expression})" for expression in expressions)
             found[names[number - 1]].append(Check("of its partitions", every, is_partitioning=True))
+        return found
+
+    def exclusions(self, tables: Collection[str]) -> dict[str, list[Exclusion]]:
+        names = list(tables)
+        parts: defaultdict[tuple[int, str, str | None, bool], list[ExclusionPart]] = defaultdict(list)
+        for number, name, predicate, covers, *part in self.fetch_all(EXCLUSIONS_SQL, (self._identifiers(names),)):
+            expression, operator, is_equality, is_range = part
+            bounds = (f"lower({expression})", f"upper({expression})") if is_range else None
+            parts[number, name, predicate, covers].append(ExclusionPart(expression, operator, is_equality, bounds))
+        found: dict[str, list[Exclusion]] = {name: [] for name in names}
+        for (number, name, predicate, covers), own in parts.items():
+            # An empty range has nothing in common with any.
+            tests = [f"NOT isempty({part.expression})" for part in own if part.bounds]
+            condition = " AND ".join([*([f"({predicate})"] if predicate else []), *tests]) or None
+            found[names[number - 1]].append(Exclusion(name, tuple(own), condition, covers))
         return found
 
     def _identifiers(self, names: Collection[str]) -> list[str]:
