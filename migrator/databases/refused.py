@@ -42,7 +42,7 @@ def ask_about_constraints(
             return list
 
         def look(engine: Engine) -> list[Finding]:
-            found = list(check_unique(route, engine, rules, *has))
+            found = list(check_unique(route, engine, rules, has[0]))
             found += check_exclusions(route, engine, pairs, *has)
             return found + list(check_rows(route, engine, conditions, *has))
 

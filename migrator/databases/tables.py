@@ -139,6 +139,8 @@ class StoredColumn:
     scale: int | None = None
     is_unsigned: bool = False
     ignores_case: bool = False
+    # Of case, only that of ASCII letters.
+    ignores_ascii_case: bool = False
     # Two texts that differ only in spaces at the end are the same to its collation.
     ignores_spaces: bool = False
     is_three_byte_utf8: bool = False

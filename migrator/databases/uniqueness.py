@@ -31,7 +31,8 @@ class UniqueRule:
     """A unique index of the destination as a question to the source.
 
     Two rows that ``condition`` is true of may not be equal in all ``parts``. ``is_folded``: the source enforces the
-    same, but tells texts apart that the destination takes for equal.
+    same, but tells texts apart that the destination takes for equal. ``dest_stored`` has the columns as the index sees
+    them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class UniqueRule:
     condition: Sql | None
     nulls_distinct: bool
     is_folded: bool
+    dest_stored: _Stored
 
 
 def unique_rules(
@@ -54,19 +56,33 @@ def unique_rules(
     columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
     seen = set()
     for index in dest_indexes:
-        folded = {
-            name for name in index.columns if name in columns and is_folded(columns[name], source_stored, dest_stored)
-        }
+        there = _as_seen_by(index, dest_stored)
+        folded = {name for name in index.columns if name in columns and is_folded(columns[name], source_stored, there)}
         if is_enforced(index, source_indexes, source_stored, folded):
             continue
         if index.is_plain and not set(index.columns) <= columns.keys():
             yield index.name  # the database fills a column itself
             continue
-        asked = (index.columns, index.condition, index.definition if not index.is_plain else None)
+        ignored = (index.ignores_case, index.ignores_spaces)
+        asked = (index.columns, index.condition, index.definition if not index.is_plain else None, ignored)
         if asked not in seen:
             seen.add(asked)
             is_enforced_here = is_enforced(index, source_indexes, source_stored)
-            yield _rule(route, columns, index, is_folded=is_enforced_here) or index.name
+            yield _rule(route, columns, index, there, is_folded=is_enforced_here) or index.name
+
+
+def _as_seen_by(index: UniqueIndex, stored: _Stored) -> _Stored:
+    """Return columns with the index's collations in the place of their own."""
+    loose = {
+        name: replace(
+            stored[name],
+            ignores_ascii_case=stored[name].ignores_ascii_case or name in index.ignores_case,
+            ignores_spaces=stored[name].ignores_spaces or name in index.ignores_spaces,
+        )
+        for name in index.ignores_case | index.ignores_spaces
+        if name in stored
+    }
+    return {**stored, **loose}
 
 
 def is_enforced(
@@ -78,10 +94,15 @@ def is_enforced(
     """
     return any(
         mine.covers_children
-        and not set(folded).intersection(mine.columns)
+        and not set(folded).intersection(mine.columns) - _as_loose(mine, index)
         and (_implies(mine, index, stored) or _is_same(mine, index))
         for mine in own
     )
+
+
+def _as_loose(mine: UniqueIndex, index: UniqueIndex) -> set[str]:
+    """Return the columns whose texts both take for equal by collations of their own."""
+    return set((mine.ignores_case & index.ignores_case) | (mine.ignores_spaces & index.ignores_spaces))
 
 
 def _implies(mine: UniqueIndex, index: UniqueIndex, stored: _Stored) -> bool:
@@ -97,13 +118,16 @@ def _is_same(mine: UniqueIndex, index: UniqueIndex) -> bool:
     return is_alike and (index.nulls_distinct or not mine.nulls_distinct)
 
 
-def _rule(route: Route, columns: Mapping[str, Column], index: UniqueIndex, *, is_folded: bool) -> UniqueRule | None:
+def _rule(
+    route: Route, columns: Mapping[str, Column], index: UniqueIndex, dest_stored: _Stored, *, is_folded: bool
+) -> UniqueRule | None:
     model, connection = route.table.model, route.source.connection
     quoted = tuple(Sql(route.source.quote(str(name))) for name in index.columns)
     if index.is_plain:
         used = tuple(columns[str(name)] for name in index.columns)
         fields = tuple(column.attname for column in used)
-        return UniqueRule(_name(route, index, fields), fields, used, quoted, None, index.nulls_distinct, is_folded)
+        name, distinct = _name(route, index, fields), index.nulls_distinct
+        return UniqueRule(name, fields, used, quoted, None, distinct, is_folded, dest_stored)
     constraint = constraints_of(model).get(index.name)
     if not isinstance(constraint, UniqueConstraint):
         return None
@@ -117,7 +141,7 @@ def _rule(route: Route, columns: Mapping[str, Column], index: UniqueIndex, *, is
     fields = tuple(fields_of(model, constraint))
     read = {*fields, *fields_in(model, constraint.condition or Q())}
     used = tuple(column for column in columns.values() if column.attname in read)
-    return UniqueRule(index.name, fields, used, parts, condition, index.nulls_distinct, is_folded)
+    return UniqueRule(index.name, fields, used, parts, condition, index.nulls_distinct, is_folded, dest_stored)
 
 
 def _name(route: Route, index: UniqueIndex, fields: tuple[str, ...]) -> str:
@@ -144,14 +168,12 @@ class Repeated:
     keys: Callable[[Engine], Iterator[Row]]
 
 
-def find_repeated(
-    route: Route, engine: Engine, rule: UniqueRule, source_stored: _Stored, dest_stored: _Stored
-) -> Repeated | None:
+def find_repeated(route: Route, engine: Engine, rule: UniqueRule, source_stored: _Stored) -> Repeated | None:
     """Look for rows that break a rule, in the order in which they are loaded.
 
     Raises :exc:`django.db.DatabaseError` if the source can't evaluate the rule.
     """
-    view = view_of(route, engine, rule.columns, source_stored, dest_stored)
+    view = view_of(route, engine, rule.columns, source_stored, rule.dest_stored)
     groups = ", ".join(part.text for part in rule.parts)
     of_groups = tuple(param for part in rule.parts for param in part.params)
     where, params = _where(rule, source_stored)
@@ -212,18 +234,14 @@ def _all_pairs(view: View, numbered: str, params: Sequence[object], source: Engi
 
 
 def check_unique(
-    route: Route,
-    engine: Engine,
-    rules: Sequence[UniqueRule | str],
-    source_stored: _Stored,
-    dest_stored: _Stored,
+    route: Route, engine: Engine, rules: Sequence[UniqueRule | str], source_stored: _Stored
 ) -> Iterator[Finding]:
     """Find rows that break rules, by queries in a session of the source; what it can't evaluate is noted."""
     asked = replace(route, source=engine)
     for rule in rules:
         name = rule if isinstance(rule, str) else rule.name
         try:
-            found = None if isinstance(rule, str) else find_repeated(asked, engine, rule, source_stored, dest_stored)
+            found = None if isinstance(rule, str) else find_repeated(asked, engine, rule, source_stored)
         except DatabaseError:
             rule, found = name, None
         if isinstance(rule, str):
@@ -248,9 +266,10 @@ def _finding(route: Route, found: Repeated) -> Finding:
         "Correct or delete one row of each pair in the source.",
     )
     if rule.is_folded:
+        example = f" ({route.dest.names_collation})" if route.dest.names_collation else ""
         reason, advice = (
             ": unique texts differ only in case or in spaces at the end, which the destination's collation ignores",
-            "Give the field a db_collation that tells them apart (utf8mb4_bin), or change the texts.",
+            f"Give the field a db_collation that tells them apart{example}, or change the texts.",
         )
     text = f"{plural(found.rows, 'row')}{reason}{named}"
     rows = FoundRows(route.table.name, Cause.REPEATED, found.keys)

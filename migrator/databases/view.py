@@ -26,7 +26,9 @@ class View:
 
 def is_folded(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
     """Return whether the destination takes texts of a column for equal that the source tells apart."""
-    return column.kind is Kind.TEXT and any(_ignored(source_stored[column.name], dest_stored[column.name]))
+    own, other = source_stored[column.name], dest_stored[column.name]
+    is_loose = any(_ignored(own, other)) or (other.ignores_ascii_case and not own.ignores_case)
+    return column.kind is Kind.TEXT and is_loose
 
 
 def _ignored(own: StoredColumn, other: StoredColumn) -> tuple[bool, bool]:
@@ -48,13 +50,16 @@ def view_of(
     key = tuple(f"key_{number}" for number, _ in enumerate(table.key))
     parts = [f"{engine.quote(name)} AS {alias}" for name, alias in zip(table.key, key, strict=True)]
     for column in columns:
-        name, own = engine.quote(column.name), source_stored[column.name]
-        text = name
+        name, own, other = engine.quote(column.name), source_stored[column.name], dest_stored[column.name]
+        text, is_text = name, engine.values.storage(own) == "text"
         if as_stored:
             pass
+        elif other.ignores_ascii_case and column.kind is Kind.TEXT:
+            apart = engine.values.told_apart(column.name, own) if is_text else engine.values.as_text(column.name)
+            text = engine.values.ascii_lower(apart)
         elif is_folded(column, source_stored, dest_stored):
-            text = engine.values.folded(column.name, *_ignored(own, dest_stored[column.name]))
-        elif engine.values.storage(own) == "text" and not dest_stored[column.name].ignores_case:
+            text = engine.values.folded(column.name, *_ignored(own, other))
+        elif is_text and not other.ignores_case:
             text = engine.values.told_apart(column.name, own)
         parts.append(f"{text} AS {name}")
     where, params = (f" WHERE {route.restriction.sql}", route.restriction.params) if route.restriction else ("", ())

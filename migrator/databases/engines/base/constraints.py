@@ -17,6 +17,8 @@ class UniqueIndex:
     ``columns`` are its parts in order, ``None`` for an expression; ``condition`` is the predicate of a partial one, as
     SQL of its own engine; ``definition`` is what two indexes of one engine are compared by. ``covers_children``: it
     holds for every row that a query over the table gives, those of tables that inherit from it included.
+    ``ignores_case`` and ``ignores_spaces`` are columns whose texts it takes for equal if they differ only in the case
+    of ASCII letters, or in spaces at the end, whatever their own collations say.
     """
 
     name: str
@@ -25,6 +27,8 @@ class UniqueIndex:
     nulls_distinct: bool = True
     definition: str | None = None
     covers_children: bool = True
+    ignores_case: frozenset[str] = frozenset()
+    ignores_spaces: frozenset[str] = frozenset()
 
     @property
     def is_plain(self) -> bool:

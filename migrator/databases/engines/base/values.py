@@ -8,6 +8,7 @@ import enum
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -173,6 +174,12 @@ class Values(Session):
         """Give the SQL for a text without its case, or the spaces at its end, to find what is the same then."""
         text = f"RTRIM({self.as_text(name)})" if spaces else self.as_text(name)
         return f"LOWER({text})" if case else text
+
+    def ascii_lower(self, text: str) -> str:
+        """Give the SQL for a text with its ASCII letters in lower case, and all others as they are."""
+        for letter in ascii_uppercase:
+            text = f"REPLACE({text}, '{letter}', '{letter.lower()}')"
+        return text
 
     def is_bits(self, stored: StoredColumn) -> bool:
         """Return whether a column holds bits, which its driver gives as bytes."""

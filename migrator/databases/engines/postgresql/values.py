@@ -128,6 +128,9 @@ class PostgreSQLValues(Values):
     def folded(self, name: str, case: bool, spaces: bool) -> str:
         return f'{super().folded(name, case, spaces)} COLLATE "C"'  # bytes are compared soonest
 
+    def ascii_lower(self, text: str) -> str:
+        return f'LOWER(({text}) COLLATE "C")'
+
     def has_others(self, column: str, ranges: Ranges) -> str | None:
         if self.fetch_value("SELECT current_setting('server_encoding')") != "UTF8":
             return None  # whose regular expressions number characters otherwise

@@ -10,7 +10,7 @@ from ..base.constraints import Check, Constraints, UniqueIndex
 
 # An INTEGER PRIMARY KEY is the table itself and has no index (sqlite.org/lang_createtable.html#rowid).
 UNIQUE_SQL = """
-SELECT l.name, i.name, m.sql FROM pragma_index_list(%s) l JOIN pragma_index_xinfo(l.name) i
+SELECT l.name, i.name, m.sql, i.coll FROM pragma_index_list(%s) l JOIN pragma_index_xinfo(l.name) i
 LEFT JOIN sqlite_master m ON m.type = 'index' AND m.name = l.name
 WHERE l."unique" = 1 AND i.key = 1 ORDER BY l.name, i.seqno
 """
@@ -27,11 +27,22 @@ class SQLiteConstraints(Constraints):
 
     def _unique_indexes(self, table: str) -> list[UniqueIndex]:
         parts: defaultdict[tuple[str, str | None], list[str | None]] = defaultdict(list)
-        for name, column, sql in self.fetch_all(UNIQUE_SQL, (table,)):
+        collations: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for name, column, sql, collation in self.fetch_all(UNIQUE_SQL, (table,)):
             parts[name, sql].append(column)
+            if column is not None:
+                collations[name, collation.upper()].add(column)
         partial = {name for (name,) in self.fetch_all(PARTIAL_SQL, (table,))}
         found = [
-            UniqueIndex(name if sql else "", tuple(columns), sql if name in partial else None, definition=sql)
+            UniqueIndex(
+                name if sql else "",
+                tuple(columns),
+                sql if name in partial else None,
+                definition=sql,
+                # The only ones of SQLite itself that do (sqlite.org/datatype3.html#collating_sequences).
+                ignores_case=frozenset(collations[name, "NOCASE"]),
+                ignores_spaces=frozenset(collations[name, "RTRIM"]),
+            )
             for (name, sql), columns in parts.items()
         ]
         key = tuple(name for (name,) in self.fetch_all(KEY_SQL, (table,)))

@@ -97,6 +97,9 @@ class SQLiteValues(Values):
     def size(self, name: str, stored: StoredColumn) -> str:
         return f"length(CAST({self.quote(name)} AS BLOB))"
 
+    def ascii_lower(self, text: str) -> str:
+        return f"LOWER({text})"  # of other letters it knows nothing (sqlite.org/lang_corefunc.html#lower)
+
     def told_apart(self, name: str, stored: StoredColumn) -> str:
         return f"{self.quote(name)} COLLATE BINARY"
 
