@@ -221,6 +221,36 @@ def test_of_a_pair_the_row_with_the_smaller_key_stays(account: Any, databases: A
     assert_found_before(pair, account, tmp_path / "rejects", "(for example primary key 10 repeats 9)", rejected=(10,))
 
 
+TO_DOMAINS = [Pair("postgresql_a", "postgresql_b"), *TO_POSTGRESQL]
+
+
+@pytest.mark.parametrize("pair", TO_DOMAINS, ids=str, indirect=True)
+def test_checks_of_domains_are_asked_about(pair: Pair, account: Any, tmp_path: Path) -> None:
+    """Of the domain of a column, and of the one below it; what fits, or is NULL, is no obstacle."""
+    make_tables(pair, account)
+    execute(
+        pair.dest,
+        "CREATE DOMAIN counted AS integer CONSTRAINT above CHECK (VALUE > 0)",
+        "CREATE DOMAIN few AS counted CONSTRAINT below CHECK (VALUE < 100 OR VALUE = 1000)",
+        "CREATE DOMAIN known AS varchar(20) CHECK (VALUE <> 'c8' AND VALUE <> 'VALUE')",
+        f"ALTER TABLE {TABLE} ALTER slot TYPE few, ALTER code TYPE known",
+    )
+    slots = {3: 99, 4: 1000, 5: 0, 6: 100, 7: None}
+    own = [row(8), row(9, code="VALUE"), row(10, code="of VALUE")]
+    insert_rows(account, pair.source, [*(row(number, slot=slot) for number, slot in slots.items()), *own])
+    breaks = f"1 row breaks the check constraint {{}} of '{pair.dest}' (for example primary key {{}})"
+    assert_found_before(
+        pair,
+        account,
+        tmp_path / "rejects",
+        f"testapp.Account.slot: {breaks.format('above', 5)}",
+        f"testapp.Account.slot: {breaks.format('below', 6)}",
+        f"testapp.Account.code: 2 rows break the check constraint known_check of '{pair.dest}' (for example primary "
+        "key 8, 9)",
+        rejected=(5, 6, 8, 9),
+    )
+
+
 # -- exclusion constraints --------------------------------------------------------------------------------------------
 
 EXCLUDES = f"""
