@@ -352,6 +352,7 @@ BEYOND: Mapping[LimitName, Callable[..., bool]] = {
     LimitName.SPACE_AT_END: lambda value: value.endswith(" "),
     LimitName.SHORTER_THAN: lambda value, fewest: _size(value) < fewest,
     LimitName.NOT_AMONG: lambda value, *texts: value not in texts,
+    LimitName.NOT_SOME_OF: lambda value, *texts: value != ",".join(t for t in texts if t in value.split(",")),
     LimitName.SINGLE_PRECISION: is_shown_otherwise,
     LimitName.OUTSIDE_UNIX_TIME: lambda value: not UNIX_TIME[0] <= _instant(value) <= UNIX_TIME[1],
     LimitName.WIDE_WHOLE_NUMBER: has_wide_whole_number,

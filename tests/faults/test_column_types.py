@@ -123,6 +123,8 @@ HELD: Mapping[str, Cases] = {
             ("varchar(9)", "a"),
             ("char(20)", "a"),
             ("enum('a','b')", "a"),
+            ("set('b','a','it''s')", "b,it's"),
+            ("set('a','b')", ""),
             ("tinytext", "a"),
         ],
         models.BooleanValue: [("tinyint(4)", True), ("int", True), ("tinyint(1) unsigned", True)],

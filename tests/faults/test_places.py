@@ -150,3 +150,18 @@ def test_geometry_is_refused_between_engines_and_moved_within_one(pair: Pair, pl
         assert_ended(finished, 0)
     else:
         assert_ended(finished, 1, "Nothing was written.", "testapp.Plot.outline: ", "--exclude testapp.Plot")
+
+
+SETS = {1: "a,b", 2: "b", 3: "", 4: None, 5: "b,a", 6: "a,a", 7: "A", 8: "a,c", 9: "a,", 10: "a, b", 11: "c"}
+
+
+@pytest.mark.parametrize("pair", [PAIRS[2], PAIRS[5], PAIRS[8]], ids=str, indirect=True)
+def test_lists_that_a_set_does_not_keep_are_found_before(pair: Pair, tmp_path: Path) -> None:
+    """Others are no obstacle. MySQL itself would sort them, and drop what is there twice or unknown."""
+    insert_rows(TextValue, pair.source, [{"id": n, "label": f"{n}", "value": value} for n, value in SETS.items()])
+    execute(pair.dest, f"ALTER TABLE {TABLE} MODIFY value set('a','b') NULL")
+    said = "testapp.TextValue.value: 7 values: not a list of values of set('a','b'), each once and in their order"
+    assert_found_before(pair, TextValue, tmp_path / "rejects", said, rejected=(5, 6, 7, 8, 9, 10, 11))
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute(f"SELECT id, value FROM {TABLE} ORDER BY id")
+        assert dict(cursor.fetchall()) == {key: SETS[key] for key in (1, 2, 3, 4)}

@@ -37,9 +37,12 @@ def whole_number_limits(stored: StoredColumn, held: tuple[int, int] | None) -> l
     return [plain_limit(LimitName.OUTSIDE, f"too large for {stored.declared}", -(10**digits) + 1, 10**digits - 1)]
 
 
-def label_limit(stored: StoredColumn) -> Limit:
-    """Describe the texts of an enumerated type."""
+def label_limit(stored: StoredColumn, *, is_set: bool = False) -> Limit:
+    """Describe the texts of an enumerated type, or of a set, which lists its members once and in its own order."""
     advice = "Add them to the type in the destination, or correct these values in the source."
+    if is_set:
+        reason = f"not a list of values of {stored.declared}, each once and in their order"
+        return Limit(LimitName.NOT_SOME_OF, stored.labels, reason, advice)
     return Limit(LimitName.NOT_AMONG, stored.labels, f"not a value of {stored.declared}", advice)
 
 

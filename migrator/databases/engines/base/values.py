@@ -90,6 +90,7 @@ class LimitName(enum.Enum):
     SPACE_AT_END = "ends with a space"
     SHORTER_THAN = "shorter than (bytes)"
     NOT_AMONG = "is none of (texts)"
+    NOT_SOME_OF = "is no list of some of (texts) in their order"
     SINGLE_PRECISION = "is read otherwise from a single-precision float, of which (digits) are shown"
     OUTSIDE_UNIX_TIME = "is before 1970 or after 03:14:07 UTC on 19 January 2038"
     WIDE_WHOLE_NUMBER = "holds a whole number beyond 64 bits, in JSON"

@@ -13,7 +13,7 @@ from .values import BITS, BLOBS, STORES, TEXTS, UUID_LENGTH
 ALSO_HOLD: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: ("decimal", "double"),
     Kind.FLOAT: ("float",),
-    Kind.TEXT: ("enum",),
+    Kind.TEXT: ("enum", "set"),
 }
 SYNONYMS: Mapping[str, str] = {
     "integer": "int",

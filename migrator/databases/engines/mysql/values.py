@@ -206,8 +206,8 @@ class MySQLValues(Values):
                 return [plain_limit(LimitName.OUTSIDE, f"negative, which {stored.declared} is not", 0, most)]
             case Kind.FLOAT, "float":
                 return [single_precision_limit(stored, SHOWN)]
-            case Kind.TEXT, "enum":
-                return [label_limit(stored)]
+            case Kind.TEXT, "enum" | "set":
+                return [label_limit(stored, is_set=stored.type == "set")]
             case Kind.BINARY, "binary":
                 reason = f"shorter than the {stored.max_bytes} bytes to which {stored.declared} fills it up with zeros"
                 return [plain_limit(LimitName.SHORTER_THAN, reason, stored.max_bytes or 0)]
@@ -267,6 +267,13 @@ class MySQLValues(Values):
             case LimitName.NOT_AMONG:
                 known = ", ".join(f"x'{text.encode().hex()}'" for text in arguments)
                 return f"{_bytes(column)} NOT IN ({known})"
+            case LimitName.NOT_SOME_OF:
+                own = _bytes(column)
+                found = [
+                    f"IF(FIND_IN_SET(x'{t.encode().hex()}', {own}), x'{(',' + t).encode().hex()}', '')"
+                    for t in arguments
+                ]
+                return f"{own} <> '' AND CONCAT({', '.join(found)}) <> CONCAT(',', {own})"
             case LimitName.SINGLE_PRECISION:
                 return f"CAST(CAST({column} AS FLOAT) AS CHAR) + 0e0 <> {column}"
             case LimitName.OUTSIDE_UNIX_TIME if stored.type != "timestamp":

@@ -207,6 +207,11 @@ class PostgreSQLValues(Values):
                 return f"octet_length({column}) < {arguments[0]}"
             case LimitName.NOT_AMONG:
                 return f'{column}::text COLLATE "C" NOT IN ({", ".join(map(_literal, arguments))})'
+            case LimitName.NOT_SOME_OF:
+                own = f'{column}::text COLLATE "C"'
+                texts = [_literal(f",{text}") for text in arguments]
+                found = [f"CASE WHEN strpos(',' || {own} || ',', {t} || ',') > 0 THEN {t} ELSE '' END" for t in texts]
+                return f"{own} <> '' AND {' || '.join(found)} <> ',' || {own}"
             case LimitName.SINGLE_PRECISION:
                 return _loses_digits(column, arguments[0])
             case LimitName.OUTSIDE_UNIX_TIME:

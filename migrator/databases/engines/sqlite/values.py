@@ -226,6 +226,10 @@ class SQLiteValues(Values):
             case LimitName.NOT_AMONG:
                 known = ", ".join(f"CAST(x'{text.encode().hex()}' AS TEXT)" for text in arguments)
                 return f"{column} COLLATE BINARY NOT IN ({known})"
+            case LimitName.NOT_SOME_OF:
+                texts = [f"CAST(x'{(',' + text).encode().hex()}' AS TEXT)" for text in arguments]
+                found = [f"CASE WHEN instr(',' || {column} || ',', {t} || ',') THEN {t} ELSE '' END" for t in texts]
+                return f"{column} <> '' AND {' || '.join(found)} <> ',' || {column}"
             case LimitName.SINGLE_PRECISION:
                 return f"migrator_is_beyond('single', {column}, {arguments[0]})"
             case LimitName.OUTSIDE_UNIX_TIME:
