@@ -137,8 +137,8 @@ def _grouped(rule: ExclusionRule, view: View) -> str:
         tests.append(f"({rule.exclusion.condition})")
     values = [f"({part.expression}) AS part_{number}" for number, part in enumerate(parts)]
     bounds = next((part.bounds for part in parts if part.bounds), None)
-    low, high = bounds or ("NULL", "NULL")
-    own = ", ".join([*values, f"{low} AS low", f"{high} AS high"]).replace("%", "%%")
+    low, high, is_closed = bounds or ("NULL", "NULL", "NULL")
+    own = ", ".join([*values, f"{low} AS low", f"{high} AS high", f"{is_closed} AS is_closed"]).replace("%", "%%")
     where = " AND ".join(tests).replace("%", "%%")
     keys = "".join(f"{name}, " for name in view.key)
     ordering = f" ORDER BY {', '.join(view.key)}" if view.key else ""
@@ -147,7 +147,8 @@ def _grouped(rule: ExclusionRule, view: View) -> str:
         return f"WITH grouped AS (SELECT numbered.*, 0 AS island FROM ({numbered}) numbered)"
     among = f"PARTITION BY {', '.join(rule.equalities)} " if rule.equalities else ""
     ordered = f"{among}ORDER BY low NULLS FIRST, nth ROWS BETWEEN UNBOUNDED PRECEDING AND"
-    begins = "CASE WHEN low > MAX(high) OVER before AND NOT BOOL_OR(high IS NULL) OVER before THEN 1 ELSE 0 END"
+    goes_on = "BOOL_OR(high IS NULL) OVER before OR low <= MAX(high) FILTER (WHERE is_closed) OVER before"
+    begins = f"CASE WHEN low >= MAX(high) OVER before AND ({goes_on}) IS NOT TRUE THEN 1 ELSE 0 END"
     return (
         f"WITH numbered AS ({numbered}), "
         f"begun AS (SELECT numbered.*, {begins} AS begins FROM numbered WINDOW before AS ({ordered} 1 PRECEDING)), "

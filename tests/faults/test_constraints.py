@@ -13,6 +13,7 @@ from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
+from migrator.databases import exclusions
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_few_queries import Statements
 from tests.manage import Finished
@@ -315,6 +316,30 @@ def test_an_exclusion_constraint_that_the_source_has_as_well_is_not_asked_about(
     with Statements(excluding.source) as statements:
         assert_ended(move(excluding, account), 0)
     assert [text for text in statements.texts if "&&" in text] == []
+
+
+@pytest.mark.postgresql
+def test_ranges_that_only_touch_are_not_compared(
+    account: Any, databases: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many follow one another; where more pairs are left than are compared, the plan notes it."""
+    pair = Pair("postgresql_a", "postgresql_b")
+    databases.fresh(*pair)
+    make_tables(pair, account)
+    apart = f"ALTER TABLE {TABLE} ADD CONSTRAINT apart EXCLUDE USING gist (numrange(low, high, '{{}}') WITH &&)"
+    insert_rows(account, pair.source, [row(3, low=1, high=5), row(4, low=5, high=9), row(5, low=9, high=12)])
+    can_not = "whether rows break the exclusion constraint apart of 'postgresql_b' can't be asked of 'postgresql_a'"
+    execute(pair.dest, apart.format("[)"))
+    with monkeypatch.context() as patch:
+        patch.setattr(exclusions, "MOST_COMPARISONS", 0)
+        open_ends = move(pair, account, "--dry-run")
+        execute(pair.dest, f"ALTER TABLE {TABLE} DROP CONSTRAINT apart", apart.format("[]"))
+        closed_ends = move(pair, account, "--dry-run")
+    assert (open_ends.code, can_not in open_ends.out) == (0, False), open_ends.err
+    assert (closed_ends.code, can_not in closed_ends.out) == (0, True), closed_ends.err
+    assert_found_before(
+        pair, account, tmp_path / "rejects", "(for example primary key 4 conflicts with 3)", rejected=(4,)
+    )
 
 
 @pytest.mark.parametrize("pair", TO_POSTGRESQL[:1], ids=str, indirect=True)

@@ -55,13 +55,14 @@ class ExclusionPart:
     """What an exclusion constraint compares of two rows, as SQL of its own engine, and the operator that it uses.
 
     ``is_equality``: rows that it is true of are in one group of ``GROUP BY``. ``bounds``: the least and the greatest
-    value of a range, of which only ranges that meet have any in common; one that is NULL is open.
+    value of a range, NULL if there is none, and whether the greatest is in the range: of two ranges that have something
+    in common, neither ends before the other begins.
     """
 
     expression: str
     operator: str
     is_equality: bool
-    bounds: tuple[str, str] | None = None
+    bounds: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class PostgreSQLConstraints(Constraints):
         parts: defaultdict[tuple[int, str, str | None, bool], list[ExclusionPart]] = defaultdict(list)
         for number, name, predicate, covers, *part in self.fetch_all(EXCLUSIONS_SQL, (self._identifiers(names),)):
             expression, operator, is_equality, is_range = part
-            bounds = (f"lower({expression})", f"upper({expression})") if is_range else None
+            low, high, is_closed = (f"{name}({expression})" for name in ("lower", "upper", "upper_inc"))
+            bounds = (low, high, is_closed) if is_range else None
             parts[number, name, predicate, covers].append(ExclusionPart(expression, operator, is_equality, bounds))
         found: dict[str, list[Exclusion]] = {name: [] for name in names}
         for (number, name, predicate, covers), own in parts.items():
