@@ -432,7 +432,7 @@ def test_a_comparison_can_write_to_neither_side(
     databases.fresh(*pair)
     tried = []
 
-    def write(source: Any, dest: Any, tables: Any) -> Any:
+    def write(source: Any, dest: Any, *more: Any) -> Any:
         for side in (source, dest):
             with pytest.raises(DatabaseError, match=r"(?i)read.?only"):
                 side.execute("INSERT INTO testapp_empty (name) VALUES ('intruder')")
