@@ -156,10 +156,11 @@ def execute(alias: str, *statements: str) -> None:
 
 def forbid_twins_unasked(alias: str, table: str, column: str) -> None:
     """Have a database refuse two equal texts by an index that nothing can be asked about before rows are written."""
+    name = f"own_{table}"
     if connections[alias].vendor == "mysql":
-        execute(alias, f"ALTER TABLE {table} ADD own varchar(200) AS (lower({column})), ADD UNIQUE INDEX own (own)")
+        execute(alias, f"ALTER TABLE {table} ADD own varchar(200) AS (lower({column})), ADD UNIQUE INDEX {name} (own)")
     else:
-        execute(alias, f"CREATE UNIQUE INDEX own ON {table} (({column} || ''))")
+        execute(alias, f"CREATE UNIQUE INDEX {name} ON {table} (({column} || ''))")
 
 
 @contextmanager

@@ -53,6 +53,7 @@ from .running import (
     entry_of,
     error_in,
     execute,
+    forbid_twins_unasked,
     nothing_changes,
     run,
 )
@@ -313,8 +314,9 @@ def test_json_is_one_document_on_standard_output(sqlite: Pair) -> None:
     }
     empty, tag = sorted(document["plan"]["tables"], key=lambda table: table["label"])
     assert tag == {
-        "label": "testapp.Tag", "table": "testapp_tag", "source_rows": 3, "dest_rows": 1, "columns": ["id", "name"],
-        "method": tag["method"], "emptied": True,
+        "label": "testapp.Tag", "table": "testapp_tag", "source_schema": None, "dest_schema": None,
+        "source_rows": 3, "dest_rows": 1, "columns": ["id", "name"], "method": tag["method"], "emptied": True,
+        "made_by_migrations": False, "to_be_rejected": 0,
     }  # fmt: skip
     assert (empty["label"], empty["emptied"]) == ("testapp.Empty", False)
     (copied,) = (table for table in document["tables"] if table["label"] == "testapp.Tag")
@@ -547,7 +549,12 @@ def test_a_kept_journal_does_not_stand_in_the_way_of_the_next_run(sqlite: Pair) 
 # -- rows that cannot be stored -------------------------------------------------------------------------------------
 
 
-def twins(pair: Pair) -> None:
+def forbid_twins(alias: str, table: str, column: str) -> None:
+    """Have a database refuse two equal texts by an index that is asked about before rows are written."""
+    execute(alias, f"CREATE UNIQUE INDEX one_{table} ON {table} ({column})")
+
+
+def twins(pair: Pair, forbid: Callable[[str, str, str], None] = forbid_twins_unasked) -> None:
     """Let the destination refuse the second of two equal names, in two tables that others point into."""
     tags(pair.source, "one", "twin", "twin", "four")
     insert_rows(Chapter, pair.source, [{"id": n, "title": f"of {n}", "tag_id": n, "_order": n} for n in (1, 2, 3, 4)])
@@ -556,19 +563,20 @@ def twins(pair: Pair) -> None:
     insert_rows(Place, pair.source, [{"id": 1, "name": "place"}, {"id": 2, "name": "place"}])
     insert_rows(Restaurant, pair.source, [{"place_ptr_id": n, "seats": n} for n in (1, 2)])
     insert_rows(Pizzeria, pair.source, [{"restaurant_ptr_id": n} for n in (1, 2)])
-    execute(
-        pair.dest,
-        "CREATE UNIQUE INDEX one_tag_a_name ON testapp_tag (name)",
-        "CREATE UNIQUE INDEX one_place_a_name ON testapp_place (name)",
-    )
+    for table in ("testapp_tag", "testapp_place"):
+        forbid(pair.dest, table, "name")
 
 
 MODELS = ["testapp.Tag", "testapp.Chapter", "testapp.Rating", "testapp.Article", "testapp.Pizzeria"]
 
 
 @to_each_engine
-def test_skips_rows_with_their_children_and_keeps_them_in_a_file(pair: Pair, tmp_path: Path) -> None:
-    twins(pair)
+@pytest.mark.parametrize(("forbid", "field"), [(forbid_twins, "name"), (forbid_twins_unasked, None)])
+def test_skips_rows_with_their_children_and_keeps_them_in_a_file(
+    pair: Pair, forbid: Callable[[str, str, str], None], field: str | None, tmp_path: Path
+) -> None:
+    """Both rows that are found before the first write and rows that the destination alone refuses."""
+    twins(pair, forbid)
     file = tmp_path / "rejects.jsonl"
     finished = move(pair, *MODELS, "--on-error", "skip", "--rejects", file)
     assert finished.code == 4, finished.err
@@ -589,7 +597,7 @@ def test_skips_rows_with_their_children_and_keeps_them_in_a_file(pair: Pair, tmp
     by_model = {line["model"]: line for line in rejected}
     assert by_model["testapp.Tag"]["row"] == {"id": 3, "name": "twin"}
     assert by_model["testapp.Tag"]["table"] == "testapp_tag"
-    assert by_model["testapp.Tag"]["field"] == "name"
+    assert by_model["testapp.Tag"]["field"] == field
     assert by_model["testapp.Chapter"]["row"] == {"id": 3, "title": "of 3", "tag_id": 3, "_order": 3}
     assert by_model["testapp.Chapter"]["field"] == "tag_id"
     assert "testapp_tag" in by_model["testapp.Chapter"]["reason"]
@@ -602,13 +610,16 @@ def test_skips_rows_with_their_children_and_keeps_them_in_a_file(pair: Pair, tmp
 
 
 @to_each_engine
-def test_follows_rejected_rows_around_a_circle(pair: Pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize("forbid", [forbid_twins, forbid_twins_unasked])
+def test_follows_rejected_rows_around_a_circle(
+    pair: Pair, forbid: Callable[[str, str, str], None], tmp_path: Path
+) -> None:
     team_of = {1: 2, 2: 2, 3: 1}
     players = [{"id": n, "name": "only one" if n == 3 else "twin", "team_id": team} for n, team in team_of.items()]
     with unchecked(connections[pair.source]):
         insert_rows(Team, pair.source, [{"id": 1, "name": "a", "captain_id": 2}, {"id": 2, "name": "b"}])
         insert_rows(Player, pair.source, players)
-    execute(pair.dest, "CREATE UNIQUE INDEX one_player_a_name ON testapp_player (name)")
+    forbid(pair.dest, "testapp_player", "name")
     file = tmp_path / "rejects"
     finished = move(pair, "testapp.Team", "testapp.Player", "--on-error", "skip", "--rejects", file)
     assert finished.code == 4, finished.err
@@ -629,7 +640,7 @@ def test_stops_at_a_row_and_names_it(pair: Pair) -> None:
         finished = move(pair, *MODELS, "--chunk-size", "2")
     assert finished.code == 1
     first, second, *rest = error_in(finished).splitlines()
-    assert re.match(r"CommandError: testapp\.Tag with primary key 3, field name: str: ", first), first
+    assert re.match(r"CommandError: testapp\.Tag with primary key 3: .*\bown_testapp_tag\b", first), first
     assert first.endswith("Or pass --on-error skip --rejects FILE to copy all other rows.")
     assert "Traceback" not in finished.err
     hint = " ".join([second, *rest])
@@ -793,7 +804,7 @@ def test_json_of_a_run_that_stopped_at_a_row_is_one_document_too(databases: Fres
     finished = move(pair, *MODELS, "--format", "json")
     document = json.loads(finished.out)
     assert finished.code == document["exit_code"] == 1
-    assert document["error"].startswith("testapp.Tag with primary key 3, ")
+    assert document["error"].startswith("testapp.Tag with primary key 3: ")
     assert "--resume" in document["error"]
     assert document["error"] in finished.err
 
