@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -416,6 +416,22 @@ def test_refuses_a_fraction_of_a_second_that_the_column_would_round(
         move(pair, model)
     assert QuerySet(model, using=pair.dest).count() == 0
     QuerySet(model, using=pair.source).filter(id=BAD_KEY).update(value=kept)
+    move(pair, model)
+    assert differences(snapshot(pair.source, [model]), snapshot(pair.dest, [model])) == []
+
+
+@pytest.mark.mysql
+@pytest.mark.postgresql
+def test_takes_no_digits_of_an_integer_for_decimals_of_a_second(databases: FreshDatabases) -> None:
+    """A smallint has five digits, and a duration in it has microseconds all the same."""
+    pair, model = Pair("mysql_a", "postgresql_b"), models.DurationValue
+    databases.fresh(*pair)
+    execute(pair.source, "ALTER TABLE testapp_durationvalue MODIFY value smallint NULL")
+    execute(pair.dest, "ALTER TABLE testapp_durationvalue ALTER COLUMN value TYPE interval(5)")
+    insert_rows(model, pair.source, [{"id": BAD_KEY, "label": "finer", "value": timedelta(microseconds=12_345)}])
+    with pytest.raises(Refused, match=rf"\.value: 1 value: has a finer fraction .*primary key {BAD_KEY}\)"):
+        move(pair, model)
+    QuerySet(model, using=pair.source).update(value=timedelta(microseconds=12_340))
     move(pair, model)
     assert differences(snapshot(pair.source, [model]), snapshot(pair.dest, [model])) == []
 

@@ -242,7 +242,8 @@ class Values(Session):
             case LimitName.MORE_DECIMALS_THAN:
                 own = None if stored.precision is None else stored.scale or 0
             case LimitName.FRACTIONAL_SECONDS:
-                own = stored.precision
+                # The digits of an integer are not decimals of a second: it holds a duration in microseconds.
+                own = stored.precision if self.integer_range(stored) is None else None
             case LimitName.OUTSIDE:
                 held = self.integer_range(stored)
                 return held is not None and limit.arguments[0] <= held[0] and held[1] <= limit.arguments[1]
@@ -296,10 +297,15 @@ def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
         reason = f"too large for {stored.declared}"
         limits.append(plain_limit(LimitName.MORE_WHOLE_DIGITS_THAN, reason, stored.precision - scale))
         limits.append(plain_limit(LimitName.MORE_DECIMALS_THAN, f"would be rounded by {stored.declared}", scale))
-    elif stored.precision is not None and kind in (Kind.DATETIME, Kind.TIME, Kind.DURATION):
-        reason = f"has a finer fraction of a second than {stored.declared} keeps"
-        limits.append(plain_limit(LimitName.FRACTIONAL_SECONDS, reason, stored.precision))
+    elif stored.precision is not None and kind in (Kind.DATETIME, Kind.TIME):
+        limits.append(fraction_limit(stored, stored.precision))
     return limits
+
+
+def fraction_limit(stored: StoredColumn, digits: int) -> Limit:
+    """Describe a column that keeps no more than so many digits of a fraction of a second."""
+    reason = f"has a finer fraction of a second than {stored.declared} keeps"
+    return plain_limit(LimitName.FRACTIONAL_SECONDS, reason, digits)
 
 
 def duration_limit(stored: tuple[int, int] = BIGINT) -> Limit:

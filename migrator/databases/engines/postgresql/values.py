@@ -31,6 +31,7 @@ from ..base.values import (
     Unstorable,
     Values,
     declared_limits,
+    fraction_limit,
     integer_limit,
     plain_limit,
 )
@@ -166,6 +167,8 @@ class PostgreSQLValues(Values):
             limits.append(plain_limit(LimitName.NUL_ESCAPE, "PostgreSQL's jsonb cannot hold the NUL character"))
         elif column.kind is Kind.INTEGER and stored.type in INTEGERS:
             limits.append(integer_limit(self.connection, column, INTEGERS[stored.type], stored.declared))
+        elif column.kind is Kind.DURATION and stored.precision is not None:
+            limits.append(fraction_limit(stored, stored.precision))
         return [*limits, *_limits_of_type(column.kind, stored)]
 
     def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
