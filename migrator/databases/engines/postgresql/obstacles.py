@@ -21,12 +21,13 @@ FOREIGN = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} FOREIGN KEY {
 INDEXED = re.compile(rf"^CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?{TABLE} (?=USING )")
 COMMENT = re.compile(rf"; COMMENT ON (?:INDEX {TABLE}|CONSTRAINT {NAME} ON {TABLE}) IS E?'(?:[^']|'')*'$")
 # Indexes whose columns may hold more than an entry does, by the length that they are declared with. An entry has a
-# third of a page without its headers (src/include/access/nbtree.h, BTMaxItemSize).
+# third of a page without its headers (src/include/access/nbtree.h, BTMaxItemSize). The server may look at the length
+# before the type, and an interval's modifier is close to the largest integer.
 LIMITED_SQL = """
 SELECT n.number, x.relname, pg_get_indexdef(i.indexrelid), l.most, ARRAY(
     SELECT a.attname::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND (t.typcategory = 'S' OR t.typname IN ('bytea', 'jsonb'))
-      AND (a.atttypmod < 4 OR (a.atttypmod - 4) * pg_encoding_max_length(d.encoding) > l.most)
+      AND (a.atttypmod < 4 OR (a.atttypmod - 4)::bigint * pg_encoding_max_length(d.encoding) > l.most)
       AND (a.attnum = ANY(i.indkey) OR EXISTS (
         SELECT 1 FROM pg_depend p WHERE p.classid = 'pg_class'::regclass AND p.objid = i.indexrelid
           AND p.refclassid = 'pg_class'::regclass AND p.refobjid = i.indrelid AND p.refobjsubid = a.attnum)))
