@@ -387,7 +387,11 @@ def test_spells_a_uuid_as_django_does_where_the_destination_keeps_it_as_text(dat
     databases.fresh(*pair)
     value = uuid.UUID("ABCDEF01-2345-4789-8BCD-EF0123456789")
     insert_rows(models.UUIDValue, pair.source, [{"label": "letters", "value": value}])
-    text = "char(32) CHARACTER SET ascii COLLATE ascii_bin"
+    # Where the server has a type for UUIDs, Django writes dashes into a column of text, too, and looks for them.
+    is_native = connections[pair.dest].features.has_native_uuid_field
+    spelt, method = (str(value), "rows") if is_native else (value.hex, "text")
+    text = f"char({len(spelt)}) CHARACTER SET ascii COLLATE ascii_bin"
     execute(pair.dest, f"ALTER TABLE testapp_uuidvalue MODIFY value {text} NULL")
-    assert methods(move(pair, ["testapp.UUIDValue"])) == {"testapp.UUIDValue": "text"}
-    assert execute(pair.dest, "SELECT value FROM testapp_uuidvalue") == [(value.hex,)]
+    assert methods(move(pair, ["testapp.UUIDValue"])) == {"testapp.UUIDValue": method}
+    assert execute(pair.dest, "SELECT value FROM testapp_uuidvalue") == [(spelt,)]
+    assert QuerySet(models.UUIDValue, using=pair.dest).filter(value=value).exists()
