@@ -134,7 +134,7 @@ def test_objects_come_back_after_a_lock_of_somebody_else(impatient: Oracle) -> N
     with another_session(dest) as connection:
         somebody = Somebody(connection, LOCKS_AGAINST_CHANGES)
         heard = Heeded(somebody)
-        first_object = {"postgresql": "CREATE INDEX", "mysql": "ADD KEY"}[engine]
+        first_object = {"postgresql": "CREATE INDEX testapp_", "mysql": "ADD KEY"}[engine]
         with connections[dest].execute_wrapper(At(1, first_object, somebody.hold)):
             outcome = move(impatient.pair, watcher=Watcher(progress=heard))
     assert outcome.exit_code == 0
