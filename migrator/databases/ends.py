@@ -105,7 +105,7 @@ def open_ends(
             fewer = _fewer(ends.source, possible, str(ends.source.readers_note))
         yield dataclasses.replace(ends, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
     except Error as error:
-        raise explained(error, (ends.dest, ends.source)) from error
+        raise _stopped(ends, error) from error
     finally:
         for engine in (ends.source, ends.dest):
             with contextlib.suppress(Error):
@@ -180,6 +180,16 @@ def _check_distinct(ends: Ends, tables: Sequence[str]) -> bool:
             "would overwrite its own source. Nothing was written. Name another destination, or another source."
         )
     return is_one_database
+
+
+def _stopped(ends: Ends, error: Error) -> MigratorError:
+    """Explain an error before the first row; where the source's session has ended, the same command may succeed."""
+    source = ends.source
+    if source.owns(error) and source.has_session() and not source.is_intact():
+        fault = source.fault(error, "")
+        lost = source.snapshot_lost(f"{fault.message} [{fault.code}]")
+        return type(lost)(f"{lost} Run the command again.")
+    return explained(error, (ends.dest, source))
 
 
 def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:

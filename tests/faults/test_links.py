@@ -85,6 +85,18 @@ def test_a_session_of_the_source_that_is_ended_stops_the_run_for_its_snapshot_is
     oracle.assert_goes_on()
 
 
+@from_servers
+def test_a_session_of_the_source_that_is_ended_before_the_first_write_is_said_to_be_lost(oracle: Oracle) -> None:
+    source = oracle.pair.source
+    with connections[source].execute_wrapper(At(1, "COUNT(*) FROM (SELECT 1", lambda: end_session(source))):
+        finished = run(*words(oracle.pair))
+    lost = f"The link to the source {source!r} is lost, and its snapshot with it: "
+    assert_ended(finished, 1, lost, "Run the command again.")
+    oracle.assert_untouched()
+    assert_ended(run(*words(oracle.pair)), 0)
+    oracle.assert_complete()
+
+
 @pytest.mark.parametrize("moment", [CHUNKS["a chunk"], b"COMMIT"], ids=["rows", "COMMIT"])
 @to_servers
 def test_a_destination_that_falls_silent_is_missed_soon(oracle: Oracle, moment: bytes) -> None:

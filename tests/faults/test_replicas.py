@@ -41,6 +41,10 @@ class PrimaryPostgreSQL(PostgreSQL):
         single_user: list[str | Path] = [self.program, "--single", "-D", "data", "postgres"]
         run_program(single_user, self.directory, self.user, stdin=f"ALTER ROLE {USER} REPLICATION")
 
+    def command(self) -> list[str | Path]:
+        # It would end sessions of an impatient standby at any time.
+        return [*super().command(), "-c", "autovacuum=off"]
+
 
 class StandbyPostgreSQL(PostgreSQL):
     """Begins as a copy of its primary's files."""
