@@ -92,6 +92,10 @@ def test_a_session_of_the_source_that_is_ended_before_the_first_write_is_said_to
         finished = run(*words(oracle.pair))
     lost = f"The link to the source {source!r} is lost, and its snapshot with it: "
     assert_ended(finished, 1, lost, "Run the command again.")
+    with through_proxy(source, [rb"COUNT\(\*\) FROM \(SELECT 1"], cut_before):
+        finished = run(*words(oracle.pair))
+    assert_ended(finished, 1, lost, "Run the command again.")
+    assert "value" not in finished.err  # no row is the cause
     oracle.assert_untouched()
     assert_ended(run(*words(oracle.pair)), 0)
     oracle.assert_complete()

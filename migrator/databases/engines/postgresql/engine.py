@@ -445,7 +445,8 @@ class PostgreSQL(Engine):
     def fault(self, error: BaseException, table: str) -> Fault:
         diagnostics = getattr(cause_of(error), "diag", None)
         if diagnostics is None or diagnostics.message_primary is None:
-            return Fault(type(error).__name__, "the driver refused the value")
+            is_link = self.severity(error) is Severity.RETRY
+            return Fault(type(error).__name__, "no answer came" if is_link else "the driver refused the value")
         detail = diagnostics.message_detail or ""
         message = without_values(diagnostics.message_primary, _sqlstate(error) or "")
         if "row-level security policy" in message:
