@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,10 +14,18 @@ from .choices import Choices, Watcher
 from .ends import Ends
 from .engines.base.catalogue import FOREIGN_KEY, TRIGGER, TakenOff, kinds_text
 from .finish import reject_orphans, reset_counters
-from .finisher import Failed, Finisher, RecreationFailed
+from .finisher import WAIT_SECONDS, Failed, Finisher, RecreationFailed
 from .journal import TABLES, Journal, Run
 from .plan import Plan
-from .recreation import NotRecreated, explain, list_dangling, list_failures, list_unsigned, reject_obstacles
+from .recreation import (
+    NotRecreated,
+    explain,
+    find_obstacles,
+    list_dangling,
+    list_failures,
+    list_unsigned,
+    reject_obstacles,
+)
 from .rejects import Rejects
 from .retry import Retries
 from .schedule import FinishSchedule
@@ -26,6 +35,9 @@ TO_RESUME = (
     "Correct the rows in the source, or the objects in the destination, and pass --resume. Or pass --resume --on-error "
     "skip --rejects FILE to reject the rows in the way."
 )
+
+# For other transactions that may still see rows which are deleted. They are mostly the server's own, and short.
+DELETED_ROWS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,14 @@ class Ending:
         dest, tables = self.ends.dest, _by_name(plan)
         rejected: dict[str, int] = {}
         failed = self._work_off(finisher, tables, dest.is_about_rows)
+        deadline = time.monotonic() + DELETED_ROWS_SECONDS
         while failed:
-            removed = {}
+            removed: dict[str, int] = {}
+            off: list[TakenOff] = []
             if self.choices.on_error == "skip":
                 off = self._make_room(run)
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
-            if not removed:
+            if not (removed or self._waits(failed, tables, deadline)):
                 raise explain(dest, tables, failed, TO_RESUME)
             for table, rows in (
                 *removed.items(),
@@ -74,6 +88,25 @@ class Ending:
             finisher = Finisher(dest, self.schedule([*again, *off], plan))
             failed = self._work_off(finisher, tables, dest.is_about_rows)
         return rejected
+
+    def _waits(self, failed: Sequence[Failed], tables: dict[str, Table], deadline: float) -> bool:
+        """Wait a moment for deleted rows that are still indexed; return whether those may be all that is in the way.
+
+        A row that is there is found, and so is not what this is about.
+        """
+        dest = self.ends.dest
+        hidden = (
+            one.item is not None
+            and one.table in tables
+            and dest.is_about_rows(one.error)
+            and not find_obstacles(dest, tables[one.table], one.item, 1)
+            for one in failed
+        )
+        if not dest.indexes_deleted_rows or time.monotonic() > deadline or not all(hidden):
+            return False
+        self.interrupts.check()
+        time.sleep(WAIT_SECONDS)
+        return True
 
     def _make_room(self, run: Run) -> list[TakenOff]:
         """Drop the foreign keys and triggers again that are there already, so that rows and their children can go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.test import override_settings
 
+from migrator.databases import ending
 from migrator.databases.journal import Journal, Run
+from migrator.databases.recreation import reject_obstacles
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_retry import execute
 from tests.databases.test_taken_off import definitions
@@ -92,6 +95,34 @@ def test_such_a_row_is_rejected_with_skip(hindered: tuple[Pair, str, list[str]],
     assert definitions(pair.dest) == before
     assert count_rows(TextValue, pair.dest) == 99
     assert journal_tables(pair.dest) == set()
+
+
+@pytest.mark.parametrize("obstacle", ["an expression of PostgreSQL"])
+def test_a_rejected_row_that_another_transaction_still_sees_is_waited_for(
+    hindered: tuple[Pair, str, list[str]], tmp_path: Path
+) -> None:
+    """PostgreSQL indexes it until then, as while its own ANALYZE looks at the table."""
+    pair, _, before = hindered
+    other = connections[pair.dest].copy()
+    other.inc_thread_sharing()
+    seen: list[int] = []
+
+    def end_soon(*given: Any) -> Any:
+        if not seen:
+            with other.cursor() as cursor:
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                cursor.execute("SELECT count(*) FROM testapp_textvalue")
+                seen.append(cursor.fetchone()[0])
+            threading.Timer(2.0, other.close).start()
+        return reject_obstacles(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ending, "reject_obstacles", end_soon)
+        words = command(pair, "--on-error", "skip", "--rejects", str(tmp_path / "rejects.jsonl"))
+        assert_ended(run(*words), 4)
+    assert seen == [100]
+    assert definitions(pair.dest) == before
+    assert count_rows(TextValue, pair.dest) == 99
 
 
 @each_obstacle

@@ -109,6 +109,8 @@ class Engine(Session, ABC):
     loading_note: str | None = None
     # The collation that tells names apart by their case, where that of the database may not.
     names_collation: ClassVar[str | None] = None
+    # An index that is built takes in rows deleted just now, as long as an older transaction may still see them.
+    indexes_deleted_rows: ClassVar[bool] = False
     # Several sessions can fill tables side by side.
     can_be_filled_side_by_side: ClassVar[bool] = False
     # Before readers can begin at one moment, whoever writes to the source has to wait for that moment.

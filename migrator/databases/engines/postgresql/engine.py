@@ -101,6 +101,8 @@ class PostgreSQL(Engine):
     catalogue: PostgreSQLCatalogue
     visibility: PostgreSQLVisibility
     can_be_filled_side_by_side = True
+    # "Recently dead" ones, which the heap's README.HOT describes: its own ANALYZE is such a transaction, too.
+    indexes_deleted_rows = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
