@@ -18,7 +18,7 @@ from tests.databases.test_resume import CHUNK_RECORDED, Trap, in_a_process_of_it
 from tests.management.running import run
 from tests.servers.databases import Pair
 from tests.sessions.conftest import _site, ready  # noqa: F401  (fixtures)
-from tests.sessions.places import CACHE, ROWS, put
+from tests.sessions.places import CACHE, ROWS, Place, put
 from tests.sessions.transition import test_clearing
 from tests.sessions.transition.conftest import fresh  # noqa: F401  (a fixture)
 from tests.sessions.transition.pairs import POSTGRESQL, SQLITE, site_of
@@ -84,7 +84,8 @@ def test_runs_that_were_interrupted_send_no_signal(pair: Pair, oracle: Oracle, h
 
 @pytest.mark.redis
 def test_copies_of_sessions_and_caches_send_no_signal(ready: Callable[..., None]) -> None:  # noqa: F811
-    ready(CACHE, ROWS)
+    other_rows = Place("db", "sqlite_b", "db")
+    ready(CACHE, ROWS, other_rows)
     for number in range(3):
         put(CACHE, {"n": number})
     to_rows = ("--source", CACHE.alias, "--dest", ROWS.alias)
@@ -93,7 +94,7 @@ def test_copies_of_sessions_and_caches_send_no_signal(ready: Callable[..., None]
     quietly("copy_sessions_db_to_cache", "--source", ROWS.alias, "--dest", "redis_other", "--no-input")
     quietly("copy_sessions_cache_to_cache", "--source", "redis_other", "--dest", "table", "--no-input")
     quietly("copy_cache", "--source", "redis_other", "--dest", "redis_prefixed", "--no-input")
-    quietly("copy_sessions_db_to_db", "--source", ROWS.alias, "--dest", "sqlite_b", "--no-input")
+    quietly("copy_sessions_db_to_db", "--source", ROWS.alias, "--dest", other_rows.alias, "--no-input")
 
 
 def test_the_clean_up_and_the_metrics_of_a_transition_send_no_signal(fresh: Callable[..., None]) -> None:  # noqa: F811
