@@ -54,26 +54,6 @@ def cell_text(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
-def byte_text(count: int) -> str:
-    """Render a number of bytes in the largest binary unit that keeps it above one."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
-def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
-    """Render a count with its noun: ``1 row``, ``2,000 rows``."""
-    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Render parts as one: ``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-
-
 def _is_numeric(grid: Grid, column: int) -> bool:
     values = [row[column] for row in grid.rows if row[column] is not None]
     return bool(values) and all(isinstance(value, int | float) for value in values)

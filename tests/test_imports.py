@@ -18,7 +18,7 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 
 # What a floor may import: its own and those below. The first pattern that fits a module's name says which floor it is.
 FLOORS: list[tuple[str, str]] = [
-    ("errors and records", r"errors|terminal|databases\.(tables|findings)"),
+    ("errors and records", r"errors|terminal|wording|databases\.(tables|findings)"),
     (
         "settings, progress, prompts, reports",
         r"conf|checks|progress|prompts|report|files|streams|links|outages|interrupts|stopping|phases|silence|tally(_places)?|workers",
@@ -38,7 +38,7 @@ FLOORS: list[tuple[str, str]] = [
     ),
     (
         "the plan and what walks it",
-        r"databases\.(plan|preflight|unmovable|awaited|refused|closure|parents|taking_off|choices|outcome|resume|finish(er)?|recreation|ending|entries|migrating|proving|update|load|orders|schedule|crew)",
+        r"databases\.(plan|preflight|unmovable|awaited|refused|closure|parents|taking_off|choices|outcome|resume|finish(er)?|recreation(_order)?|ending|entries|migrating|proving|update|load|orders|schedule|crew)",
     ),
     ("stages", r"(databases|sessions)(\..+)?|caches\.(checks|pages)|apps"),
     ("commands", r"management(\..+)?"),

@@ -11,20 +11,8 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import UsageError
-from migrator.report import (
-    Grid,
-    Report,
-    byte_text,
-    cell_text,
-    grid_text,
-    listed,
-    plural,
-    to_html,
-    to_json,
-    to_json_lines,
-    to_text,
-    write_report,
-)
+from migrator.report import Grid, Report, cell_text, grid_text, to_html, to_json, to_json_lines, to_text, write_report
+from migrator.wording import byte_text, listed, plural
 
 GRID = Grid(
     "Copied",

@@ -12,8 +12,8 @@ from ..errors import Declined, Refused
 from ..outages import telling_of_outages
 from ..progress import Progress
 from ..prompts import Prompter
-from ..report import plural
 from ..stopping import stopping_between_pages
+from ..wording import plural
 from ..workers import Work, can_fork, run_side_by_side
 from .keys import KeySpace, is_bookkeeping, key_space, unlisted_key_space
 from .pages import PageCopier, pages_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ..report import Cell, Grid, Report, listed, plural
+from ..report import Cell, Grid, Report
+from ..wording import listed, plural
 from .records import CachePlan, CacheResult, CacheTally, tally_counts
 
 WORDS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..report import plural
+from ..wording import plural, shortened
 from .ends import Ends
 from .engines.base.engine import Engine
 from .findings import Finding
@@ -13,7 +13,7 @@ from .identity import made_by_migrate
 from .made import Made, holds_rows_of_others
 from .ordering import load_order
 from .plan import AwaitedTable, TablePlan
-from .schema import StoredTables, shortened
+from .schema import StoredTables
 from .tables import Table
 
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from django.db import Error, transaction
 
 from ..errors import DataRejected
+from ..wording import shortened
 from .chunks import key_text
 from .comparing import Side
 from .engines.base.engine import Engine, Severity
 from .engines.base.session import Row
-from .schema import shortened
 from .tables import Table
 
 UNWRITTEN = "Nothing was written. Call again with --update then."

@@ -13,15 +13,16 @@ from .engines.base.engine import Severity
 from .engines.base.session import Row
 from .engines.base.values import Unreadable, Unstorable
 from .readable import Reader
-from .reading_back import NotReadBack
+from .reading_back import NotReadBack, read_back
 from .reasons import reason_for
 from .rejects import NO_KEY, Problem, Rejects, row_of
-from .route import ReadFailed, Route, Tally, severity_of
+from .route import ReadFailed, Route, severity_of
+from .row_counts import RowCounts
 
 CAREFUL_ADVICE = "Correct the row in the source."
 
 
-def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> Tally:
+def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> RowCounts:
     """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
     return _CarefulCopy(route, number, rejects).run(bounds)
 
@@ -34,9 +35,10 @@ class _CarefulCopy:
         self._names = [conversion.column.name for conversion in route.conversions]
         self._expressions = [conversion.expression for conversion in route.conversions]
         self._writer = route.careful_writer()
-        self._tally = Tally()
+        self._read_back = read_back(route)
+        self._tally = RowCounts()
 
-    def run(self, bounds: Bounds) -> Tally:
+    def run(self, bounds: Bounds) -> RowCounts:
         started = time.perf_counter()
         with closing(self._batches(bounds)) as batches:
             for batch in batches:
@@ -104,8 +106,8 @@ class _CarefulCopy:
                 self._writer.finish()
                 if not route.binds_late:
                     route.dest.bind_now()
-                if route.read_back is not None:
-                    route.read_back.check_rows([raw for raw, _ in pairs])
+                if self._read_back is not None:
+                    self._read_back.check_rows([raw for raw, _ in pairs])
         except Exception as error:
             if severity_of(route, error) is not Severity.DATA:
                 raise

@@ -13,15 +13,16 @@ from django.db import Error
 from ..conf import DEFAULT_CHUNK_SIZE
 from ..errors import Interrupted, MigratorError
 from ..progress import Progress, Task
-from ..report import plural
 from ..terminal import visible
+from ..wording import plural
 from ..workers import DONE, FAILED, GONE, READY, TOLD, Event, Pool
 from .chunks import key_text
 from .journal import BEAT_SECONDS
 from .load import Load
-from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics, open_worker
-from .route import Tally
-from .schedule import FinishSchedule, LoadSchedule, Schedule
+from .orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, open_worker
+from .recreation_order import FinishSchedule, PutBack, RefreshStatistics
+from .row_counts import RowCounts
+from .schedule import LoadSchedule, Schedule
 
 MOST_DEATHS = 3  # over one piece of work
 NEWS_SECONDS = 0.2
@@ -60,7 +61,7 @@ class Crew:
 
     # -- what is to be done -------------------------------------------------------------------------------------
 
-    def copy(self, tallies: dict[str, Tally]) -> set[str]:
+    def copy(self, tallies: dict[str, RowCounts]) -> set[str]:
         """Copy the plan's tables; return those that are complete, which are all unless no worker is left."""
         load, plan = self._load, self._load.plan
         keeps_order = plan.adds_rows and not load.ends.dest.can_switch_off_foreign_keys
@@ -71,7 +72,7 @@ class Crew:
             self._work_off(schedule, _Copied(load, schedule, tallies, task).take)
         return schedule.complete
 
-    def finish(self, schedule: FinishSchedule, tallies: Mapping[str, Tally]) -> None:
+    def finish(self, schedule: FinishSchedule, tallies: Mapping[str, RowCounts]) -> None:
         """Do what comes after the last rows; what fails, or is left because no worker is, stays in the schedule."""
         failed: list[Order] = []
 
@@ -232,7 +233,7 @@ class Crew:
 class _Copied:
     """Counts what workers have copied, table by table."""
 
-    def __init__(self, load: Load, schedule: LoadSchedule, tallies: dict[str, Tally], task: Task) -> None:
+    def __init__(self, load: Load, schedule: LoadSchedule, tallies: dict[str, RowCounts], task: Task) -> None:
         self._progress, self._schedule, self._tallies, self._task = load.progress, schedule, tallies, task
         self._planned: Mapping[str, Any] = {planned.table.name: planned for planned in load.plan.tables}
         self._told: set[str] = set()
@@ -252,8 +253,8 @@ class _Copied:
         self._schedule.done(order)
         self._tell_of_tables()
 
-    def _add(self, table: str, tally: Tally) -> None:
-        self._tallies.setdefault(table, Tally()).add(tally)
+    def _add(self, table: str, tally: RowCounts) -> None:
+        self._tallies.setdefault(table, RowCounts()).add(tally)
         self._task.advance(tally.rows_read)
 
     def _tell_of_tables(self) -> None:

@@ -26,9 +26,9 @@ from .recreation import (
     list_unsigned,
     reject_obstacles,
 )
+from .recreation_order import FinishSchedule
 from .rejects import Rejects
 from .retry import Retries
-from .schedule import FinishSchedule
 from .tables import Table
 
 TO_RESUME = (

@@ -13,12 +13,11 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import DEFAULT_RETRY_FOR, Settings, load
 from ..errors import MigratorError, Refused, UsageError
-from ..report import plural
+from ..wording import plural, shortened
 from ..workers import can_fork
 from .engines.base.engine import Engine
 from .engines.registry import engine_for
 from .findings import Finding
-from .schema import shortened
 from .tables import shown_name
 
 SHOWN_TABLES = 5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db import Error
 
-from ..report import plural
+from ..wording import plural
 from .chunks import Bounds, Restriction, key_text
 from .columns import Stored
 from .ends import Ends

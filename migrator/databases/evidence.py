@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..report import Cell, Grid, plural
+from ..report import Cell, Grid
+from ..wording import plural
 from .chunks import key_text
 from .comparing import CHANGED
 from .contents import NOT_COMPARED, SAMPLED, UNCHECKED, Contents, Sample

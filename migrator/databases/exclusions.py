@@ -9,7 +9,7 @@ from itertools import chain
 
 from django.db import DatabaseError
 
-from ..report import plural
+from ..wording import plural
 from .chunks import key_text
 from .engines.base.constraints import Exclusion
 from .engines.base.engine import Engine

@@ -19,8 +19,7 @@ from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Engine
 from .engines.base.session import Row
 from .engines.registry import engine_for
-from .orders import Finish, PutBack
-from .schedule import FinishSchedule
+from .recreation_order import Finish, FinishSchedule, PutBack
 from .twins import END_SECONDS, HELPED_ROWS
 
 WAIT_SECONDS = 0.2

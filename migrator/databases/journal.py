@@ -22,7 +22,7 @@ from .chunks import Bounds, decode_key, encode_key
 from .engines.base.catalogue import TakenOff
 from .engines.base.engine import Engine
 from .engines.registry import engine_for
-from .route import Tally
+from .row_counts import RowCounts
 
 PREPARING, COPYING, FINISHING = "preparing", "copying", "finishing"
 FINISHED, KEPT = "finished", "kept"  # only the journal is left: to be dropped, or to stay as asked
@@ -146,9 +146,9 @@ class Chunk(_Record):
         """Return the keys that this chunk covers."""
         return Bounds(decode_key(self.lower), decode_key(self.upper))
 
-    def tally(self) -> Tally:
+    def tally(self) -> RowCounts:
         """Return what was moved, once it is done."""
-        return Tally(self.rows_read, self.rows_written, self.rows_rejected, self.bytes_written)
+        return RowCounts(self.rows_read, self.rows_written, self.rows_rejected, self.bytes_written)
 
 
 TABLES = (Run._meta.db_table, Chunk._meta.db_table)
@@ -413,7 +413,7 @@ class Journal:
         """Ask the destination itself whether a chunk was committed: the answer after a lost link."""
         return QuerySet(Chunk, using=self.alias).filter(pk=chunk.pk, state=DONE).exists()
 
-    def claim(self, chunk: Chunk) -> Tally | None:
+    def claim(self, chunk: Chunk) -> RowCounts | None:
         """Hold a chunk's record until the end of the transaction; return what was moved where it is done already.
 
         A server may still be at the chunk for a process that is gone: then this waits for what comes of it.

@@ -19,10 +19,10 @@ from .chunks import find_bounds
 from .ends import Ends
 from .finish import reject_orphans
 from .journal import DONE, Chunk, Journal
-from .plan import Plan, TablePlan
+from .plan import Plan, TablePlan, is_bound_late, largest_first
 from .rejects import Rejects
 from .retry import Retries, copy_with_retries
-from .route import Tally
+from .row_counts import RowCounts
 from .triggers import without_triggers
 
 CHUNK_BYTES = 32 * 1024 * 1024
@@ -85,7 +85,7 @@ class Load:
 
     def copy_all(
         self,
-        tallies: dict[str, Tally],
+        tallies: dict[str, RowCounts],
         complete: Callable[[Mapping[str, int]], None] = lambda tables: None,
         *,
         but: Collection[str] = (),
@@ -112,7 +112,7 @@ class Load:
         if not self.again(lambda: self.journal.is_complete(names)):
             self.copy_all(tallies, complete)  # a server that crashed may have forgotten its last commits
 
-    def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, Tally]) -> None:
+    def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, RowCounts]) -> None:
         """Copy a cycle of tables in one transaction: its rows are only right together."""
         silenced = [planned.table.name for planned in group if planned.route.silences_triggers]
         with transaction.atomic(using=self.ends.dest.alias), without_triggers(self.ends.dest, silenced):
@@ -121,9 +121,11 @@ class Load:
             if self.rejects.goes_on:  # nothing may point at a row that was rejected when this is committed
                 removed = reject_orphans(group, self.rejects, self.journal, adds_rows=self.plan.adds_rows)
                 for table, rows in removed.items():
-                    tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
+                    tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
 
-    def copy_table(self, planned: TablePlan, tallies: dict[str, Tally], chunks: Sequence[Chunk] | None = None) -> None:
+    def copy_table(
+        self, planned: TablePlan, tallies: dict[str, RowCounts], chunks: Sequence[Chunk] | None = None
+    ) -> None:
         """Copy what is not copied of a table yet, of these ``chunks`` where they are known."""
         if chunks is None:
             chunks = self.again(lambda: self.chunks_of(planned))
@@ -137,7 +139,7 @@ class Load:
                 tally.add(copied)
                 task.advance(copied.rows_read)
 
-    def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[Tally]:
+    def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[RowCounts]:
         """Copy chunks of a table, each again where a fault passes."""
         route = planned.route
         with ReadAhead(route, [chunk.bounds() for chunk in chunks]) as ahead:
@@ -157,34 +159,9 @@ class Load:
         return self.journal.add_chunks(table.name, bounds)
 
 
-def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[TablePlan]]:
-    """Give the groups of a plan in the order to copy them in: parents first, and of those that may come the largest.
-
-    So there is most left to copy while a large table's indexes are put back.
-    """
-    left = list(groups)
-    while left:
-        waiting = {planned.table.name for group in left for planned in group}
-        ready = [group for group in left if not parents_of(group) & waiting]
-        chosen = max(ready, key=lambda group: sum(planned.source_rows for planned in group))
-        left.remove(chosen)
-        yield chosen
-
-
-def parents_of(group: Sequence[TablePlan]) -> set[str]:
-    """Name the tables that those of a group refer to, but for themselves."""
-    targets = {reference.target_table for planned in group for reference in planned.table.references}
-    return targets - {planned.table.name for planned in group}
-
-
-def is_bound_late(group: Sequence[TablePlan]) -> bool:
-    """Tell whether the rows of a cycle are only right together, so that they are committed together."""
-    return any(planned.route.binds_late for planned in group)
-
-
-def done_before(chunks: Sequence[Chunk]) -> Tally:
+def done_before(chunks: Sequence[Chunk]) -> RowCounts:
     """Add up what was done of a table before."""
-    tally = Tally()
+    tally = RowCounts()
     for chunk in chunks:
         if chunk.state == DONE:
             tally.add(chunk.tally())

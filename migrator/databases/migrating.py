@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import telling_plainly
-from ..report import plural
+from ..wording import plural
 from .choices import Watcher
 from .ends import explained, open_engine
 from .engines.base.engine import Engine

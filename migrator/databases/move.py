@@ -12,7 +12,7 @@ from django.db import Error
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import Interrupts, telling_plainly
 from ..progress import Progress
-from ..report import plural
+from ..wording import plural, shortened
 from .choices import Choices, Watcher
 from .chunks import Restriction
 from .crew import Crew
@@ -32,8 +32,8 @@ from .proving import count_tables, prove
 from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
 from .retry import Retries
-from .route import Tally
-from .schema import shortened, unapplied_migrations
+from .row_counts import RowCounts
+from .schema import unapplied_migrations
 from .selection import Selection
 from .update import apply_updates, find_updates
 from .verify import Verification
@@ -60,7 +60,7 @@ class Move:
         self._restrictions, self._adds_rows = restrictions or {}, adds_rows
         self._journal = Journal(ends.dest.alias)
         self._retries = Retries(ends, watcher.progress, interrupts.check)
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, RowCounts] = {}
         self._started = time.perf_counter()
 
     def needs_migrations(self, *, is_whole: bool) -> bool:
@@ -338,13 +338,13 @@ class Move:
                 for table, rows in reject_orphans(
                     plan.tables, rejects, self._journal, adds_rows=plan.adds_rows
                 ).items():
-                    self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
+                    self._tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
             if crew:
                 schedule.release()
                 crew.finish(schedule, self._tallies)
             if not (crew and schedule.is_empty()):
                 for table, rows in ending.finish(run, plan, finisher, rejects).items():
-                    self._tallies[table].add(Tally(rows_written=-rows, rows_rejected=rows))
+                    self._tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
             for name, seconds in finisher.seconds.items():
                 self._tallies[name].indexing += seconds
             self._retries.run(lambda: reset_counters(plan))

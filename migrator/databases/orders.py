@@ -14,12 +14,12 @@ from django.db import Error
 from ..progress import Progress
 from ..workers import CannotWork, Tell
 from .ends import explained, without_secrets
-from .engines.base.catalogue import Catalogue, TakenOff
 from .engines.base.engine import Engine, Severity, SnapshotLost
 from .journal import DONE
 from .load import Load, done_before
 from .plan import TablePlan
-from .route import Tally
+from .recreation_order import Finish, PutBack, RefreshStatistics
+from .row_counts import RowCounts
 
 
 @dataclass(frozen=True)
@@ -51,33 +51,8 @@ class CopyGroup:
     tables: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class PutBack:
-    """Put back indexes, or foreign keys, of one table; answered by the seconds that it took, or ``None``."""
-
-    items: tuple[TakenOff, ...]
-
-    @property
-    def table(self) -> str:
-        return self.items[0].table
-
-    def carry_out(self, catalogue: Catalogue) -> None:
-        catalogue.put_back(self.items)
-
-
-@dataclass(frozen=True)
-class RefreshStatistics:
-    """Let the query planner know of a table's rows; answered by the seconds that it took."""
-
-    table: str
-
-    def carry_out(self, catalogue: Catalogue) -> None:
-        catalogue.refresh_statistics([self.table])
-
-
-Finish = PutBack | RefreshStatistics
 Order = CutTable | CopyChunk | CopyTable | CopyGroup | Finish
-Cut = tuple[Tally, list[int]]
+Cut = tuple[RowCounts, list[int]]
 
 
 class Telling(Progress):
@@ -166,18 +141,18 @@ class _Hand:
         chunks = self._load.again(lambda: self._load.chunks_of(planned))
         return done_before(chunks), [chunk.pk for chunk in chunks if chunk.state != DONE]
 
-    def _copy_chunk(self, planned: TablePlan, number: int) -> Tally:
+    def _copy_chunk(self, planned: TablePlan, number: int) -> RowCounts:
         chunk = self._load.again(lambda: self._load.journal.chunk(number))
         (tally,) = self._load.copy_chunks(planned, [chunk])
         return tally
 
-    def _copy_table(self, planned: TablePlan) -> Tally:
-        tallies: dict[str, Tally] = {}
+    def _copy_table(self, planned: TablePlan) -> RowCounts:
+        tallies: dict[str, RowCounts] = {}
         self._load.copy_table(planned, tallies)
         return tallies[planned.table.name]
 
-    def _copy_group(self, group: list[TablePlan]) -> dict[str, Tally]:
-        tallies: dict[str, Tally] = {}
+    def _copy_group(self, group: list[TablePlan]) -> dict[str, RowCounts]:
+        tallies: dict[str, RowCounts] = {}
         self._load.again(lambda: self._load.copy_group(group, tallies))
         self._load.rejects.settle()
         return tallies

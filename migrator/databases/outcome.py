@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import WORK_TO_DO
 from .plan import Plan
 from .recreation import NotRecreated
-from .route import Tally
+from .row_counts import RowCounts
 from .update import Update
 from .verify import Verification
 
@@ -18,7 +18,7 @@ class Outcome:
     """What a run did. ``tallies`` are by table name; a dry run has none."""
 
     plan: Plan
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, RowCounts]
     verification: Verification | None
     seconds: float
     seconds_finishing: float = 0.0

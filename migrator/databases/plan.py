@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..report import plural
+from ..wording import plural
 from .chunks import Restriction
 from .columns import conversions
 from .ends import Ends
@@ -16,7 +16,6 @@ from .engines.base.lines import LineField
 from .findings import Finding
 from .identity import Mappings, made_by_migrate, mapped_columns
 from .ordering import is_cycle, load_order
-from .reading_back import read_back
 from .route import Route
 from .schema import StoredTables
 from .selection import LeftOut, Selection
@@ -250,15 +249,41 @@ def _table_plan(
             ends.source,
             ends.dest,
             ways,
+            here,
+            there,
             restriction,
             fields,
             is_binary(fields, ways, ends.source, ends.dest, here),
             plain,
             binds_late,
             silences_triggers,
-            read_back(table, ways, ends.source, ends.dest, here, there, of_columns),
         ),
         source_rows,
         dest_rows,
         dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),
     )
+
+
+def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[TablePlan]]:
+    """Give the groups of a plan in the order to copy them in: parents first, and of those that may come the largest.
+
+    So there is most left to copy while a large table's indexes are put back.
+    """
+    left = list(groups)
+    while left:
+        waiting = {planned.table.name for group in left for planned in group}
+        ready = [group for group in left if not parents_of(group) & waiting]
+        chosen = max(ready, key=lambda group: sum(planned.source_rows for planned in group))
+        left.remove(chosen)
+        yield chosen
+
+
+def parents_of(group: Sequence[TablePlan]) -> set[str]:
+    """Name the tables that those of a group refer to, but for themselves."""
+    targets = {reference.target_table for planned in group for reference in planned.table.references}
+    return targets - {planned.table.name for planned in group}
+
+
+def is_bound_late(group: Sequence[TablePlan]) -> bool:
+    """Tell whether the rows of a cycle are only right together, so that they are committed together."""
+    return any(planned.route.binds_late for planned in group)

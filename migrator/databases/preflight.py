@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.apps import apps
 
 from ..errors import Refused
+from ..wording import shortened
 from .awaited import announcement, awaited_names, awaited_tables, with_makers
 from .chunks import Restriction
 from .closure import work_out_rejection
@@ -21,7 +22,7 @@ from .parents import check_added, check_parents
 from .plan import AwaitedTable, Plan, TablePlan, stored_tables, table_plans
 from .references import Dangling, find_dangling, orphan_rows, outside_references
 from .refused import ask_about_constraints
-from .schema import StoredTables, check_columns, check_migrations, shortened, tables_without_model, unapplied_migrations
+from .schema import StoredTables, check_columns, check_migrations, tables_without_model, unapplied_migrations
 from .selection import Selection
 from .tables import Table
 from .taking_off import to_take_off

@@ -14,13 +14,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from .chunks import Bounds, Restriction
-from .columns import Conversion, Stored, Way
+from .columns import Way
 from .comparable import comparable_of_field
-from .comparing import CHANGED, LOOKUP, Found, Mapped, RowDifference, Side, compare_rows, differing_rows, sides
-from .engines.base.engine import Engine
+from .comparing import CHANGED, LOOKUP, Found, RowDifference, Side, compare_rows, differing_rows, sides
 from .engines.base.session import Row
 from .engines.base.values import Unstorable
-from .tables import Kind, Table
+from .route import Route
+from .tables import Kind
 
 
 class NotReadBack(Unstorable):
@@ -75,17 +75,10 @@ class ReadBack:
             return False
 
 
-def read_back(
-    table: Table,
-    conversions: Iterable[Conversion],
-    source: Engine,
-    dest: Engine,
-    stored: Stored,
-    dest_stored: Stored,
-    mappings: Mapped,
-) -> ReadBack | None:
+def read_back(route: Route) -> ReadBack | None:
     """Return what compares a table's values that go through their fields; ``None`` if it has none, or no key."""
-    names = [conversion.column.name for conversion in conversions if conversion.way is Way.FIELD]
-    if not (names and table.key):
+    names = [conversion.column.name for conversion in route.conversions if conversion.way is Way.FIELD]
+    if not (names and route.table.key):
         return None
-    return ReadBack(*sides(table, source, dest, stored, dest_stored, mappings), names)
+    compared = sides(route.table, route.source, route.dest, route.stored, route.dest_stored, route.mappings)
+    return ReadBack(*compared, names)

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import Error
 
 from ..errors import DataRejected, MigratorError
-from ..report import plural
+from ..wording import plural
 from .chunks import Bounds, Key, conditions, equality, find_bounds, key_text, order
 from .engines.base.catalogue import FOREIGN_KEY, INDEX, Obstacle, TakenOff
 from .engines.base.engine import Engine, Fault

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.apps import apps
 
-from ..report import plural
+from ..wording import plural
 from .chunks import Restriction, key_text, order
 from .engines.base.engine import Engine
 from .engines.base.session import Row

@@ -17,7 +17,7 @@ from django.db import DataError
 from django.utils import timezone
 
 from ..errors import UsageError
-from ..report import plural
+from ..wording import plural
 from .chunks import equality, key_text
 from .comparing import LOOKUP, Mapped, Side, by_key, look_up, sides
 from .engines.base.engine import Engine

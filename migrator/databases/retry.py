@@ -17,7 +17,8 @@ from .ends import Ends, explained
 from .engines.base.engine import Engine, Severity
 from .journal import Chunk, Journal
 from .rejects import Rejects
-from .route import ReadFailed, Route, Tally
+from .route import ReadFailed, Route
+from .row_counts import RowCounts
 from .transfer import copy_chunk
 
 LONGEST_PAUSE_SECONDS = 10.0
@@ -132,10 +133,10 @@ class Retries:
 
 def copy_with_retries(
     route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, retries: Retries, ahead: ReadAhead
-) -> Tally:
+) -> RowCounts:
     """Copy a chunk, again if need be. What the destination has recorded as done is not done twice."""
 
-    def attempt() -> Tally:
+    def attempt() -> RowCounts:
         if attempts and journal.is_done(chunk):  # the link was lost after the commit and before its answer
             return journal.chunk(chunk.pk).tally()
         attempts.append(1)

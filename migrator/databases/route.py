@@ -1,4 +1,4 @@
-"""A table's way from one database to the other, and what was moved along it."""
+"""A table's route from one database to the other: how its rows are read, and how they are written."""
 
 from __future__ import annotations
 
@@ -7,41 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .chunks import Bounds, Restriction, conditions, order
-from .columns import Conversion, Way
+from .columns import Conversion, Stored, Way
 from .engines.base.engine import Engine, Severity
 from .engines.base.lines import Block, LineField
 from .engines.base.loading import Target, TextWriter, Writer
-from .reading_back import ReadBack
 from .tables import Table
 
 
 class ReadFailed(Exception):
     """The source failed while it was read; the cause is its error."""
-
-
-@dataclass
-class Tally:
-    """What was moved, and where the time went, in seconds."""
-
-    rows_read: int = 0
-    rows_written: int = 0
-    rows_rejected: int = 0
-    bytes_written: int = 0
-    reading: float = 0.0
-    converting: float = 0.0
-    writing: float = 0.0
-    # Putting indexes and foreign keys back, after all rows.
-    indexing: float = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """How long the rows took."""
-        return self.reading + self.converting + self.writing
-
-    def add(self, other: Tally) -> None:
-        """Add another tally to this one."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(frozen=True)
@@ -52,6 +26,9 @@ class Route:
     source: Engine
     dest: Engine
     conversions: tuple[Conversion, ...]
+    # The columns as the catalogue of each side has them, by name.
+    stored: Stored
+    dest_stored: Stored
     restriction: Restriction | None = None
     # How the source renders each column of a line, where it and the destination can do without Python's values.
     fields: tuple[LineField, ...] | None = None
@@ -63,8 +40,6 @@ class Route:
     binds_late: bool = False
     # Each transaction keeps the table's triggers from firing for its rows.
     silences_triggers: bool = False
-    # Compares what goes through fields with what they read back; ``None`` if nothing does.
-    read_back: ReadBack | None = None
 
     @property
     def is_within(self) -> bool:

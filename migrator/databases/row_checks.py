@@ -11,7 +11,7 @@ from itertools import chain
 from django.db import DatabaseError
 from django.db.models import CheckConstraint
 
-from ..report import plural
+from ..wording import plural
 from .chunks import key_text
 from .compiled import Sql, Uncompilable, condition_sql, constraints_of, fields_of
 from .engines.base.constraints import Check

@@ -12,7 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
-from ..report import listed, plural
+from ..wording import listed, plural, shortened
 from .column_types import check_types
 from .engines.base.engine import Engine
 from .findings import Finding
@@ -20,16 +20,9 @@ from .journal import TABLES as JOURNAL_TABLES
 from .naming import names_elsewhere
 from .tables import StoredColumn, Table
 
-SHOWN = 5
 DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
 
 StoredTables = Mapping[str, Mapping[str, StoredColumn]]
-
-
-def shortened(names: Sequence[str], shown: int = SHOWN) -> str:
-    """Join names for a message, a long list cut."""
-    rest = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:

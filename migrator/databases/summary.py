@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..report import Cell, Grid, Report, byte_text, plural
+from ..report import Cell, Grid, Report
+from ..wording import byte_text, plural, shortened
 from .contents import no_table
 from .counting import Comparison
 from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Endpoint
 from .evidence import contents_grid, count_grid, proof_lines, verification_document, verification_lines
-from .load import largest_first
 from .outcome import Outcome
-from .plan import AwaitedTable, Plan, TablePlan
+from .plan import AwaitedTable, Plan, TablePlan, largest_first
 from .rejected import rejected_lines
-from .route import Tally
-from .schema import shortened
+from .row_counts import RowCounts
 from .tables import shown_name
 from .update import Update
 from .verify import EQUAL
@@ -311,14 +310,14 @@ def _update_grid(plan: Plan, updates: Mapping[str, Update], *, is_dry: bool) -> 
 
 def _tally_grid(outcome: Outcome) -> Grid:
     rows = [_tally_row(t.table.label, outcome.tallies[t.table.name]) for t in outcome.plan.tables]
-    total = Tally()
+    total = RowCounts()
     for tally in outcome.tallies.values():
         total.add(tally)
     headers = ("model", "read", "written", "rejected", "size", "seconds", "rows/s")
     return Grid("Copied", headers, tuple(rows), _tally_row("total", total))
 
 
-def _tally_row(name: str, tally: Tally) -> tuple[Cell, ...]:
+def _tally_row(name: str, tally: RowCounts) -> tuple[Cell, ...]:
     rate = int(tally.rows_read / tally.seconds) if tally.seconds >= MEASURABLE_SECONDS else None
     size = byte_text(tally.bytes_written)
     return (name, tally.rows_read, tally.rows_written, tally.rows_rejected, size, round(tally.seconds, 1), rate)
@@ -331,7 +330,7 @@ def _time_grids(outcome: Outcome) -> list[Grid]:
     slowest = sorted(shown.items(), key=lambda item: -item[1].seconds - item[1].indexing)[:SHOWN_TABLES]
     if not slowest:
         return []
-    others, total = Tally(), Tally()
+    others, total = RowCounts(), RowCounts()
     for label, tally in by_label.items():
         total.add(tally)
         if label not in dict(slowest):
@@ -343,12 +342,12 @@ def _time_grids(outcome: Outcome) -> list[Grid]:
     return [Grid("Where the time went, in seconds", headers, tuple(rows), _time_row("total", total))]
 
 
-def _time_row(name: str, tally: Tally) -> tuple[Cell, ...]:
+def _time_row(name: str, tally: RowCounts) -> tuple[Cell, ...]:
     seconds = (tally.reading, tally.converting, tally.writing, tally.indexing, tally.seconds + tally.indexing)
     return (name, *(round(one, 1) for one in seconds))
 
 
-def _tally_document(planned: TablePlan, tally: Tally) -> dict[str, Any]:
+def _tally_document(planned: TablePlan, tally: RowCounts) -> dict[str, Any]:
     return {
         "label": planned.table.label,
         "table": planned.table.name,

@@ -23,14 +23,18 @@ from .engines.base.lines import Block, Unrendered
 from .engines.base.loading import TextWriter
 from .engines.base.session import Row
 from .journal import DONE, Chunk, Journal
+from .reading_back import read_back
 from .rejects import Rejects
-from .route import ReadFailed, Route, Tally, severity_of
+from .route import ReadFailed, Route, severity_of
+from .row_counts import RowCounts
 from .triggers import without_triggers
 
 Batch = TypeVar("Batch", Block, list[Row])
 
 
-def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ahead: ReadAhead | None = None) -> Tally:
+def copy_chunk(
+    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ahead: ReadAhead | None = None
+) -> RowCounts:
     """Copy one chunk and record it as done, in one transaction. One that turns out to be done is left alone.
 
     Its lines are taken from ``ahead``, where that is given.
@@ -39,11 +43,11 @@ def copy_chunk(route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, a
     database's own error for anything else.
     """
 
-    def claim() -> Tally | None:
+    def claim() -> RowCounts | None:
         rejects.begin()
         return journal.claim(chunk)
 
-    def record(tally: Tally) -> None:
+    def record(tally: RowCounts) -> None:
         chunk.state = DONE
         chunk.rows_read, chunk.rows_written = tally.rows_read, tally.rows_written
         chunk.rows_rejected, chunk.bytes_written = tally.rows_rejected, tally.bytes_written
@@ -60,9 +64,9 @@ def copy_rows(
     ahead: ReadAhead | None = None,
     *,
     number: int = 0,
-    claim: Callable[[], Tally | None] = lambda: None,
-    record: Callable[[Tally], None] = lambda tally: None,
-) -> Tally:
+    claim: Callable[[], RowCounts | None] = lambda: None,
+    record: Callable[[RowCounts], None] = lambda tally: None,
+) -> RowCounts:
     """Copy a range in one transaction, of which ``record`` is the last step; raise what :func:`copy_chunk` raises.
 
     ``number`` is what rejected rows remember of where they were. Where ``claim``, the first step, gives what was moved
@@ -103,20 +107,20 @@ def _silenced(route: Route) -> AbstractContextManager[None]:
 # -- the fast way -------------------------------------------------------------------------------------------------
 
 
-def _copy_fast(route: Route, bounds: Bounds, ahead: ReadAhead | None) -> Tally:
+def _copy_fast(route: Route, bounds: Bounds, ahead: ReadAhead | None) -> RowCounts:
     if route.is_within:
         started = time.perf_counter()
         if (copied := route.copy_within(bounds)) is not None:
             rows, size = copied
-            return Tally(rows, rows, 0, size, writing=time.perf_counter() - started)
+            return RowCounts(rows, rows, 0, size, writing=time.perf_counter() - started)
     loader = route.text_writer()
     if loader is None:
         return _copy_values(route, bounds)
     return _copy_lines(route, loader, ahead.read(bounds) if ahead else route.lines(bounds))
 
 
-def _copy_lines(route: Route, loader: TextWriter, lines: Generator[Block]) -> Tally:
-    tally = Tally()
+def _copy_lines(route: Route, loader: TextWriter, lines: Generator[Block]) -> RowCounts:
+    tally = RowCounts()
     started = time.perf_counter()
     with closing(_timed_blocks(lines, tally)) as blocks:
         tally.rows_written, tally.bytes_written = loader.write(blocks)
@@ -129,7 +133,7 @@ def _copy_lines(route: Route, loader: TextWriter, lines: Generator[Block]) -> Ta
     return tally
 
 
-def _timed_blocks(lines: Generator[Block], tally: Tally) -> Generator[bytes]:
+def _timed_blocks(lines: Generator[Block], tally: RowCounts) -> Generator[bytes]:
     with closing(lines) as blocks:
         for block in _timed(blocks, tally):
             tally.rows_read += block.rows
@@ -138,10 +142,10 @@ def _timed_blocks(lines: Generator[Block], tally: Tally) -> Generator[bytes]:
             del block  # it may be large, and so may the next
 
 
-def _copy_values(route: Route, bounds: Bounds) -> Tally:
+def _copy_values(route: Route, bounds: Bounds) -> RowCounts:
     conversions = route.trusted or route.conversions
     expressions = [conversion.expression for conversion in conversions]
-    tally = Tally()
+    tally = RowCounts()
     writer = route.writer()
     with closing(route.source.stream_table(route.table.name, *route.query(bounds, expressions))) as batches:
         for raw in _timed(batches, tally):
@@ -155,13 +159,13 @@ def _copy_values(route: Route, bounds: Bounds) -> Tally:
             tally.rows_written += len(raw)
     started = time.perf_counter()
     writer.finish()
-    if route.read_back is not None:
-        route.read_back.check(bounds, route.restriction)
+    if (written := read_back(route)) is not None:
+        written.check(bounds, route.restriction)
     tally.writing += time.perf_counter() - started
     return tally
 
 
-def _timed(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
+def _timed(batches: Iterator[Batch], tally: RowCounts) -> Iterator[Batch]:
     while True:
         started = time.perf_counter()
         try:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..wording import shortened
 from .engines.base.catalogue import TRIGGER, TakenOff
 from .engines.base.engine import Engine
 from .findings import Finding
-from .schema import shortened
 
 SHOWN = 5
 UNWRITTEN = "what they write elsewhere is not written"

@@ -10,7 +10,7 @@ from itertools import chain
 from django.db import DatabaseError
 from django.db.models import BaseConstraint, Model, Q, UniqueConstraint
 
-from ..report import plural
+from ..wording import plural
 from .chunks import key_text
 from .compiled import Sql, Uncompilable, condition_sql, constraints_of, expression_sql, fields_in, fields_of
 from .engines.base.constraints import UniqueIndex

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.models import UniqueConstraint
 
-from ..report import plural
+from ..wording import plural
 from .chunks import Bounds, Restriction, conditions, halves, key_text
 from .columns import Way
 from .engines.base.engine import Engine

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import Refused
-from ..report import plural
+from ..wording import plural, shortened
 from .ends import Ends
 from .engines.base.engine import Engine
 from .engines.base.visibility import FOREIGN_TABLE, STORED_VIEW, VERSIONED_TABLE, VIEW, Child, Seen
@@ -17,7 +17,6 @@ from .findings import Finding
 from .identity import consulted_tables
 from .journal import TABLES as JOURNAL
 from .journal import holds_unfinished_run
-from .schema import shortened
 from .selection import Selection
 from .tables import Table, shown_name
 

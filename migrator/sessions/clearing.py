@@ -13,9 +13,9 @@ from ..outages import telling_of_outages
 from ..phases import Phase, percentage_reader
 from ..progress import Progress
 from ..prompts import Prompter
-from ..report import plural
 from ..stopping import stopping_between_pages
 from ..tally_places import Record
+from ..wording import plural
 from .conditions import QUIET_SECONDS, decided_long_enough, no_worker_in
 from .ends import key_regex_of, open_end
 from .guards import check_sight

@@ -11,8 +11,8 @@ from django.conf import settings
 from ..caches.stores.base import MICROSECONDS, now
 from ..caches.tables.reading import EPOCH, MICROSECOND
 from ..phases import Phase
-from ..report import plural
 from ..tally_places import Record
+from ..wording import plural
 from .comparison import Comparison
 
 QUIET_SECONDS = 300

@@ -12,7 +12,7 @@ from django.utils.crypto import constant_time_compare
 
 from .. import conf
 from ..errors import Refused, UsageError
-from ..report import plural
+from ..wording import plural
 from .codec import BadSignature, Data, Unreadable
 from .records import CopyOptions, Problem, Session
 from .stores.table import TableStore

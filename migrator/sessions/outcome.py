@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from ..report import Cell, Grid, Report, listed, plural
+from ..report import Cell, Grid, Report
+from ..wording import listed, plural
 from .comparison import VerifyResult, counts
 from .copy import CopyResult, Plan
 from .records import MAX_PROBLEMS_LISTED, Hidden, Tally

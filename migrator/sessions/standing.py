@@ -13,8 +13,8 @@ from .. import conf
 from ..errors import MigratorError, UsageError
 from ..phases import Phase, percentage_reader
 from ..progress import Progress
-from ..report import plural
 from ..tally_places import Record
+from ..wording import plural
 from .apart import one_place
 from .comparison import Comparison, VerifyOptions
 from .conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text

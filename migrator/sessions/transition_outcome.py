@@ -8,8 +8,9 @@ from typing import Any
 
 from ..caches.tables.reading import EPOCH, MICROSECOND
 from ..phases import Phase
-from ..report import Cell, Grid, Report, plural
+from ..report import Cell, Grid, Report
 from ..tally_places import EVENTS
+from ..wording import plural
 from .clearing import Cleared, ClearPlan
 from .comparison import counts
 from .conditions import UNKNOWN, moment_text

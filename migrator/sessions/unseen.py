@@ -9,7 +9,7 @@ from django.db import router
 
 from ..caches.stores.base import digest
 from ..errors import MigratorError
-from ..report import plural
+from ..wording import plural
 from .engines import TRANSITION, cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
 from .records import MAX_PROBLEMS_LISTED, End, Hidden
 from .stores.base import Store, pages_of

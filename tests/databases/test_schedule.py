@@ -9,9 +9,10 @@ import pytest
 
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
-from migrator.databases.load import largest_first
-from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order, PutBack, RefreshStatistics
-from migrator.databases.schedule import FinishSchedule, LoadSchedule, Schedule
+from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order
+from migrator.databases.plan import largest_first
+from migrator.databases.recreation_order import FinishSchedule, PutBack, RefreshStatistics
+from migrator.databases.schedule import LoadSchedule, Schedule
 
 
 def planned(name: str, rows: int, *parents: str, binds_late: bool = False) -> Any:

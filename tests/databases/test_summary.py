@@ -10,7 +10,7 @@ import pytest
 
 from migrator.databases.copy import Outcome, batch_migrate
 from migrator.databases.findings import Finding
-from migrator.databases.route import Tally
+from migrator.databases.row_counts import RowCounts
 from migrator.databases.summary import SHOWN_FINDINGS, SHOWN_TABLES, outcome_report, plan_report
 from migrator.report import to_html, to_json, to_text
 from tests.testapp.models import Chapter, Tag, TreeNode
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases, Pair
 
 TIMES = {
-    "testapp_tag": Tally(1000, 1000, 0, 2048, reading=1.5, converting=0.25, writing=2.25, indexing=0.0),
-    "testapp_chapter": Tally(2000, 2000, 0, 4096, reading=0.5, converting=0.0, writing=0.5, indexing=4.0),
-    "testapp_treenode": Tally(10, 10, 0, 64, reading=0.001, converting=0.001, writing=0.002, indexing=0.003),
+    "testapp_tag": RowCounts(1000, 1000, 0, 2048, reading=1.5, converting=0.25, writing=2.25, indexing=0.0),
+    "testapp_chapter": RowCounts(2000, 2000, 0, 4096, reading=0.5, converting=0.0, writing=0.5, indexing=4.0),
+    "testapp_treenode": RowCounts(10, 10, 0, 64, reading=0.001, converting=0.001, writing=0.002, indexing=0.003),
 }
 GRID = """\
 Where the time went, in seconds
@@ -72,7 +72,7 @@ def test_shows_no_more_tables_than_can_be_read(outcome: Outcome, monkeypatch: py
 
 
 def test_says_nothing_of_a_run_that_was_quick(outcome: Outcome) -> None:
-    quick = {name: Tally(1, 1, writing=0.01) for name in TIMES}
+    quick = {name: RowCounts(1, 1, writing=0.01) for name in TIMES}
     assert "Where the time went" not in to_text(outcome_report(replace(outcome, tallies=quick)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...report import listed
+from ...wording import listed
 from ..keys import KeySpace, escaped_glob
 from .redis_pipe import runner
 
