@@ -11,28 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
 from ..errors import MigratorError
-from .stores.base import Store
-from .stores.cache import CacheStore
-from .stores.table import TableStore
 from .transition.configuration import Transition, transition
-
-
-def one_place(change: Transition) -> str | None:
-    """Say what the servers take for one place of both sides, None for nothing; raise what asking them raises."""
-    old, new = change.old.store, change.new.store
-    if old.identities() & new.identities():
-        return f"both are {new.label()}"
-    one, other = _cache_of(old), _cache_of(new)
-    if one and other and one.identities() & other.identities():
-        return f"both keep sessions in {other.label()}"
-    return None
-
-
-def _cache_of(store: Store) -> CacheStore | None:
-    """Return the cache that a place is, or has before its rows."""
-    if isinstance(store, TableStore):
-        return store.before
-    return store if isinstance(store, CacheStore) else None
+from .transition.same_server import one_place
 
 
 def _blind_spots(change: Transition) -> Iterator[CheckMessage]:

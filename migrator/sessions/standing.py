@@ -15,7 +15,6 @@ from ..phases import Phase, percentage_reader
 from ..progress import Progress
 from ..tally_places import Record
 from ..wording import plural
-from .apart import one_place
 from .comparison import Comparison, VerifyOptions
 from .conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text
 from .ends import key_regex_of, open_end
@@ -25,6 +24,7 @@ from .records import CopyOptions
 from .served import stale_before_rows
 from .tallying import place_of_tally, tally_for_sessions
 from .transition.configuration import Transition, transition
+from .transition.same_server import one_place
 from .transition.sides import Side
 from .unseen import hidden_in
 from .verify import verify_sessions
