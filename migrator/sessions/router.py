@@ -46,8 +46,13 @@ class SessionRouter:
 
 
 def _is_session(model: Any) -> bool:
-    meta = getattr(model, "_meta", None)
-    return meta is not None and (meta.app_label, meta.model_name) in _homes()
+    concrete = _concrete(model)
+    return concrete is not None and (concrete._meta.app_label, concrete._meta.model_name) in _homes()
+
+
+def _concrete(model: Any) -> Any:
+    """Return the model whose rows a model has: that of a proxy is the one that it stands for."""
+    return model._meta.concrete_model if hasattr(model, "_meta") else None
 
 
 def _database(model: Any) -> str | None:
@@ -55,7 +60,7 @@ def _database(model: Any) -> str | None:
     change = conf.load().SESSIONS
     if change is None:
         return conf.load().SESSION_DATABASE
-    sides = [side for side in (change.OLD, change.NEW) if _model(side.ENGINE) is model]
+    sides = [side for side in (change.OLD, change.NEW) if _model(side.ENGINE) is _concrete(model)]
     if len(sides) == 2 and _phase(change).new_decides:
         sides.reverse()
     return sides[0].DATABASE if sides else None

@@ -32,6 +32,14 @@ def test_follows_the_side_that_decides(phase: Phase, alias: str) -> None:
         assert (router.db_for_read(Session), router.db_for_write(Session)) == (alias, alias)
 
 
+@pytest.mark.parametrize(("phase", "alias"), [(Phase.DUAL_OLD, "default"), (Phase.DUAL_NEW, "sqlite_a")])
+def test_a_proxy_is_where_its_rows_are(phase: Phase, alias: str) -> None:
+    meta = type("Meta", (), {"proxy": True, "app_label": "sessions"})
+    proxy: Any = type(f"Login{phase.name}", (Session,), {"__module__": __name__, "Meta": meta})
+    with change(phase):
+        assert (router.db_for_read(proxy), router.db_for_write(proxy)) == (alias, alias)
+
+
 def test_sends_sessions_to_their_database_after_the_change() -> None:
     with override_settings(DATABASE_ROUTERS=ROUTER, MIGRATOR={"SESSION_DATABASE": "sqlite_a"}):
         assert (router.db_for_read(Session), router.db_for_write(Session)) == ("sqlite_a", "sqlite_a")

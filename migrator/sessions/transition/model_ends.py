@@ -6,10 +6,12 @@ phase, or the next request in ``dual_new``, would bring it back.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
+from django.apps import apps
 from django.core.signals import setting_changed
-from django.db.models.signals import post_delete
+from django.db.models.signals import class_prepared, pre_delete
 from django.utils import timezone
 
 from ... import conf
@@ -24,12 +26,18 @@ _listened: list[Any] = []
 
 
 def listen() -> None:
-    """Listen to the models of both sides, and to no other: whoever has a listener is deleted row by row."""
+    """Listen to the models of both sides and their proxies, and to no other: their rows are deleted one by one."""
     while _listened:
-        post_delete.disconnect(sender=_listened.pop(), dispatch_uid=_UID)
-    for model in _models():
-        post_delete.connect(_ended, sender=model, dispatch_uid=_UID)
-        _listened.append(model)
+        pre_delete.disconnect(sender=_listened.pop(), dispatch_uid=_UID)
+    models = _models()
+    for model in apps.get_models():
+        if model._meta.concrete_model in models:
+            _listen_to(model)
+
+
+def _listen_to(model: Any) -> None:
+    pre_delete.connect(_ends, sender=model, dispatch_uid=_UID)
+    _listened.append(model)
 
 
 def _models() -> set[Any]:
@@ -42,14 +50,31 @@ def _models() -> set[Any]:
     return {engine_model(engine) for engine in engines if keeps_rows(engine)}
 
 
-def _ended(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
-    """Follow the end of a session that had not expired; what a side's engine deletes, its caller follows."""
-    if is_deleted_by_a_side() or instance.expire_date <= timezone.now():
+def _listen_to_proxy(sender: Any, **kwargs: Any) -> None:
+    """Listen to a proxy that is defined once the project has started, as in a module of the admin."""
+    if sender._meta.proxy and sender._meta.concrete_model in _listened:
+        _listen_to(sender)
+
+
+def _ends(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
+    """Follow the end of a session that has not expired; what a side's engine deletes, its caller follows."""
+    # Once the row is gone, Django takes the key from the instance.
+    key = instance.pk
+    if is_deleted_by_a_side() or _has_expired(instance, using):
         return
     change = transition()
-    side = _decider(change, sender, using, instance.session_key)
+    side = _decider(change, sender._meta.concrete_model, using, key)
     if side is not None:
-        after_transactions(lambda: _end_both(side, instance.session_key), change.old, change.new)
+        after_transactions(lambda: _end_both(side, key), change.old, change.new)
+
+
+def _has_expired(instance: Any, database: str) -> bool:
+    """Tell whether a row has expired; ask it where the instance was made without reading it."""
+    expiry: dt.datetime | None = instance.__dict__.get("expire_date")
+    if expiry is None:
+        rows = type(instance)._base_manager.using(database).filter(pk=instance.pk)
+        expiry = rows.values_list("expire_date", flat=True).first()
+    return expiry is not None and expiry <= timezone.now()
 
 
 def _decider(change: Transition, model: Any, database: str, key: str) -> Side | None:
@@ -76,3 +101,4 @@ def _listen_anew(*, setting: str, **kwargs: Any) -> None:
 
 
 setting_changed.connect(_listen_anew, dispatch_uid=_UID)
+class_prepared.connect(_listen_to_proxy, dispatch_uid=_UID)

@@ -1,12 +1,13 @@
 """A session that is ended through its model is ended in both stores, whichever of them decides."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
-from django.db import transaction
+from django.db import router, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -42,6 +43,17 @@ def saved(site: Site, phase: Phase = DUAL_OLD) -> str:
     return str(session.session_key)
 
 
+def a_proxy() -> Any:
+    """Define a model for the rows of sessions, as a module of the admin may."""
+    meta = type("Meta", (), {"proxy": True, "app_label": "sessions"})
+    return type(f"Login{uuid.uuid4().hex}", (Session,), {"__module__": __name__, "Meta": meta})
+
+
+def in_a_transaction(key: str) -> None:
+    with transaction.atomic(using=router.db_for_write(Session)):
+        Session.objects.get(pk=key).delete()
+
+
 def is_alive(site: Site, key: str, phase: Phase) -> bool:
     session = site.session(key, phase)
     return session.load() != {} and session.session_key == key
@@ -58,6 +70,34 @@ def test_a_deletion_by_the_model_is_never_undone(phase: Phase, tables: Site) -> 
     assert [is_alive(tables, key, phase) for key in [*keys, stays]] == [False, False, False, True]
     for step in Phase:
         assert [is_alive(tables, key, step) for key in [*keys, stays]] == [False, False, False, True]
+
+
+WAYS = {
+    "in a transaction": in_a_transaction,
+    "by a proxy": lambda key: a_proxy().objects.filter(pk=key).delete(),
+    "without its expiry": lambda key: Session.objects.only("session_key").filter(pk=key).delete(),
+    "unread": lambda key: Session(pk=key).delete(),
+}
+
+
+@pytest.mark.parametrize("delete", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("phase", [DUAL_OLD, DUAL_NEW])
+def test_however_a_row_is_deleted_its_session_ends(delete: Callable[[str], None], phase: Phase, tables: Site) -> None:
+    key = saved(tables)
+    tables.phase = phase
+
+    delete(key)
+
+    assert tables.both(key) == (None, None)
+
+
+def test_an_expired_row_that_is_deleted_unread_ends_nothing_in_the_other(tables: Site) -> None:
+    key = saved(tables)
+    Session.objects.using("sqlite_a").filter(pk=key).update(expire_date=timezone.now() - timezone.timedelta(days=1))
+
+    Session(pk=key).delete()
+
+    assert tables.both(key) == (None, {"cart": 1})
 
 
 def test_keys_that_are_rolled_out_end_as_well(tables: Site) -> None:
