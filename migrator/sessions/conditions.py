@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
@@ -71,6 +71,8 @@ class Asked:
     stale: int | None = None
     # Whether the keys' shape was the operator's choice, who knows what it leaves out.
     has_own_regex: bool = False
+    # Whether the counts could be read: what is not known speaks against a step.
+    is_record_known: bool = True
 
     def conditions(self, *, back: bool = False) -> Iterator[Condition]:
         """Ask what the step from this phase needs: forward, or back."""
@@ -120,6 +122,7 @@ class Asked:
         if self.rollout:
             advice = "Set ROLLOUT to 0 first: workers in old do not ask NEW, which decides for these keys."
             yield Condition("ROLLOUT is 0", False, f"{self.rollout:g} %", advice)
+        yield self._is_counted()
         yield self._no_worker_in(Phase.DUAL_NEW, Phase.NEW)
 
     def back_from_dual_new(self) -> Iterator[Condition]:
@@ -147,6 +150,8 @@ class Asked:
     def _is_no_jump(self) -> Condition:
         """Ask that workers came here from a phase next to this one: else sessions were left behind on the way."""
         text = f"workers came to {self.phase} from a phase next to it"
+        if not self.is_record_known:
+            return Condition(text, False, UNKNOWN)
         before = phase_before(self.record, self.phase)
         if before is None:
             return Condition(text, True, "none was seen in another phase")
@@ -158,7 +163,8 @@ class Asked:
         return Condition(f"workers were seen in {self.phase}", last is not None, f"last {moment_text(last)}")
 
     def _no_worker_in(self, *phases: Phase) -> Condition:
-        return no_worker_in(self.record, self.quiet_for, *phases)
+        found = no_worker_in(self.record, self.quiet_for, *phases)
+        return found if self.is_record_known else replace(found, is_met=False, figure=UNKNOWN)
 
     def _none_lately(self, event: str, text: str, seconds: int | None = None) -> Condition:
         """Ask that an event has not been counted lately in this phase, and that it would have been."""
@@ -177,7 +183,7 @@ class Asked:
         text = f"every live session of {decider} is in {follower}, with the same expiry and data"
         found = self.comparison
         if found is None:
-            return Condition(text, False, "not compared: --verify full, or quick, does")
+            return Condition(text, False, self._not_compared("--verify full, or quick, does"))
         figure = (
             f"{found.equal:,} of {plural(found.compared, 'session')} equal, {found.missing:,} missing, "
             f"{found.extra:,} only in {follower}, {found.expiry_differs:,} with other expiry"
@@ -196,12 +202,15 @@ class Asked:
             )
         return Condition(text, not found.found, f"{figure}; the data was not compared", advice)
 
+    def _not_compared(self, what_does: str) -> str:
+        return f"not compared: {'two stores that answer are needed' if self.mode else what_does}"
+
     def _new_is_not_older(self) -> Condition:
         """Ask of sides of which OLD's sessions cannot be listed: what NEW lacks is moved when it is asked for."""
         text = "every live session of NEW is in OLD, with the same data"
         found = self.comparison
         if found is None:
-            return Condition(text, False, "not compared: --verify full does")
+            return Condition(text, False, self._not_compared("--verify full does"))
         figure = f"{found.equal:,} of {plural(found.compared, 'session')} equal, {found.missing:,} missing in OLD"
         if self.mode != "full":
             return Condition(text, False, f"{figure}; the data was not compared: --verify full does")
@@ -239,7 +248,7 @@ class Asked:
         text = "every live session of OLD is in NEW"
         found = self.comparison
         if found is None:
-            return Condition(text, False, "not compared: --verify quick does")
+            return Condition(text, False, self._not_compared("--verify quick does"))
         advice = f"{why} Empty OLD first: {EMPTY_OLD}." if why else ""
         figure = f"{found.missing:,} of {plural(found.compared, 'session')} missing"
         return Condition(text, not found.missing, figure, advice)

@@ -9,8 +9,10 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 
 from .. import conf
-from ..phases import Phase
+from ..caches.stores.base import MICROSECONDS, now
+from ..phases import Phase, percentage_reader
 from ..tally_places import Record
+from .conditions import QUIET_SECONDS, moment_text
 from .tallying import tally_for_sessions
 from .transition.configuration import transition
 
@@ -19,29 +21,37 @@ from .transition.configuration import transition
 def check_jump(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Hold the phase of these settings against the one that workers were seen in last."""
     try:
-        if conf.load().SESSIONS is None:
+        setting = conf.load().SESSIONS
+        if setting is None:
             return []
         phase, record = transition().phase(), tally_for_sessions().read()
+        share = percentage_reader(setting.ROLLOUT, name="ROLLOUT")() if phase is Phase.DUAL_OLD else 0.0
     except Exception:  # other checks tell of mistakes, and a place that does not answer tells nothing
         return []
-    before = _last_seen(record)
-    if before is None or before.may_become(phase):
+    if share:
+        phase = Phase.DUAL_NEW  # to the keys that are rolled out
+    before = _too_far(record, phase)
+    if before is None:
         return []
+    what = f"['ROLLOUT'] is {share:g}" if share else f"['PHASE'] is {phase.value!r}"
     return [
         Error(
-            f"MIGRATOR['SESSIONS']['PHASE'] is {phase.value!r}, and workers were last seen in {before.value!r}: "
-            "that skips a phase, and sessions would be left behind.",
-            hint=f"Deploy {_between(before, phase).value!r} first. Where the counts are of an earlier change, forget "
-            "them with session_transition --reset.",
+            f"MIGRATOR['SESSIONS']{what}, and workers were last seen in {before.value!r} "
+            f"{moment_text(record.last_seen(before))}: that skips a phase, and sessions would be left behind.",
+            hint=f"Deploy {_between(before, phase).value!r} first, and wait until no worker is in {before.value!r} any "
+            "more. Where the counts are of an earlier change, forget them with session_transition --reset.",
             id="migrator.E050",
         )
     ]
 
 
-def _last_seen(record: Record) -> Phase | None:
-    last = {phase: record.last_seen(phase) or 0 for phase in Phase}
-    found = max(last, key=lambda phase: last[phase])
-    return found if last[found] else None
+def _too_far(record: Record, phase: Phase) -> Phase | None:
+    """Return the phase of the last workers, or of some that were seen lately, if it is not next to ``phase``."""
+    seen = {other: record.last_seen(other) or 0 for other in Phase}
+    latest = max(seen.values())
+    lately = now() - QUIET_SECONDS * MICROSECONDS
+    far = [other for other, moment in seen.items() if moment and not other.may_become(phase)]
+    return next((other for other in far if seen[other] == latest or seen[other] > lately), None)
 
 
 def _between(before: Phase, phase: Phase) -> Phase:

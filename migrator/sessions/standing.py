@@ -92,8 +92,19 @@ def session_transition(
     if reset and tally_error is None:
         tally_for_sessions().reset()
     rollout = share if phase is Phase.DUAL_OLD else 0.0
-    has_own_regex = key_regex is not None
-    asked = Asked(phase, record, sides, apart, comparison, verify, quiet, rollout, stale, has_own_regex=has_own_regex)
+    asked = Asked(
+        phase,
+        record,
+        sides,
+        apart,
+        comparison,
+        verify,
+        quiet,
+        rollout,
+        stale,
+        has_own_regex=key_regex is not None,
+        is_record_known=tally_error is None,
+    )
     return Standing(
         phase=phase,
         rollout=rollout,

@@ -91,7 +91,10 @@ def _step(found: Standing) -> str:
 def _lines(found: Standing) -> list[str]:
     lines = [f"Note: {note}" for note in found.notes]
     if found.tally_error:
-        lines.append(f"What the workers counted could not be read from {found.place}: {found.tally_error}.")
+        lines.append(
+            f"What the workers counted could not be read from {found.place}: {found.tally_error}. Without it no step "
+            "is safe. TALLY in MIGRATOR['SESSIONS'] names another place, where the counts begin anew."
+        )
     if found.was_reset:
         lines.append("What was counted has been forgotten; the counts begin anew.")
     following, previous = found.phase.following, found.phase.previous

@@ -175,6 +175,7 @@ def test_what_has_ended_in_new_holds_the_step_back_to_dual_new_up(rows: Site) ->
 
 def test_keys_that_are_rolled_out_hold_the_step_back_to_old_up(rows: Site) -> None:
     rows.phase, rows.share = DUAL_OLD, 5.0
+    seen(DUAL_OLD, ago=900)
 
     assert unmet(session_transition(back=True)) == {"ROLLOUT is 0": "5 %"}
 
@@ -223,6 +224,32 @@ def test_a_worker_that_is_still_there_is_not_overlooked(rows: Site) -> None:
 
     assert "no worker was in old or new for 0:00:30" in unmet(found)
     assert found.notes[0].startswith("--quiet-for 6 is too short: workers add to their counts in db:sqlite_b every 15")
+
+
+@pytest.mark.parametrize(("phase", "back"), [(OLD, False), (OLD, True), (DUAL_OLD, True), (NEW, True)])
+def test_counts_that_cannot_be_read_make_no_step_safe(
+    phase: Phase, back: bool, rows: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.phase = phase
+
+    def fail(name: str) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(tally_for_sessions().place, "read", fail)
+    code, out, _ = run("session_transition", "--verify", "full", *(["--back"] if back else []))
+
+    assert code == 3
+    found = unmet(session_transition(verify="full", back=back))
+    assert set(found.values()) >= {"not known"}
+    assert any(text.startswith("no worker was in") for text in found)
+    assert "TALLY in MIGRATOR['SESSIONS'] names another place" in out
+
+
+def test_counts_that_were_lost_make_no_step_back_to_old_safe(rows: Site) -> None:
+    rows.phase = DUAL_OLD
+    tally_for_sessions().forget()
+
+    assert unmet(session_transition(back=True)) == {"workers were seen in dual_old": "last not known"}
 
 
 @pytest.mark.parametrize("command", ["session_transition", "clear_old_sessions"])

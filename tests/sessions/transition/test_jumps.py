@@ -6,6 +6,7 @@ import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
 
+from migrator.caches.stores.base import now
 from migrator.phases import Phase
 from migrator.sessions.tallying import tally_for_sessions
 from migrator.tally_places import Sums
@@ -44,7 +45,26 @@ def test_tells_a_jump(fresh: Callable[..., None], before: Phase, phase: Phase, f
     assert len(found) == (first is not None)
     if first:
         assert f"workers were last seen in {before.value!r}" in found[0]
-        assert f"Deploy {first!r} first." in found[0]
+        assert f"Deploy {first!r} first, " in found[0]
+
+
+@pytest.mark.parametrize(("phase", "share"), [(DUAL_NEW, 0.0), (DUAL_OLD, 5.0)])
+def test_tells_of_workers_two_phases_apart_while_others_are_nearer(
+    fresh: Callable[..., None], phase: Phase, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site_of(REDIS, SQLITE, fresh=fresh) as site:
+        tally_for_sessions().reset()
+        site.phase, site.share = phase, share
+        for ago, found in ((400, []), (100, [f"{'ROLLOUT' if share else 'PHASE'}'] is"])):
+            monkeypatch.setattr("migrator.tally_places._now", lambda ago=ago: now() - ago * 1_000_000)
+            tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
+            monkeypatch.setattr("migrator.tally_places._now", now)
+            tally_for_sessions().place.add("sessions", Sums({(DUAL_OLD, "miss"): 1}))
+
+            messages = told()
+
+            assert len(messages) == len(found)
+            assert all(word in message for word, message in zip(found, messages, strict=True))
 
 
 def test_is_silent_without_counts_and_without_being_asked(fresh: Callable[..., None]) -> None:
