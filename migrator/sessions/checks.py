@@ -21,7 +21,7 @@ from ..errors import MigratorError, Refused
 from ..phases import Phase, percentage_reader, phase_reader
 from ..silence import is_silent
 from .engines import TRANSITION as ENGINE
-from .engines import cache_prefix, engine_class, engine_model, keeps_rows
+from .engines import cache_alias, cache_prefix, engine_class, engine_model, keeps_rows
 from .tallying import place_of_tally
 from .transition.places import one_place, shared_cache
 from .transition.sides import Side
@@ -229,7 +229,7 @@ def _databases(side: conf.SessionSide) -> set[str]:
         engine = engine_class(side.ENGINE)
         if keeps_rows(engine):
             found.add(side.DATABASE or router.db_for_write(engine_model(engine)))
-        cache = caches[side.CACHE or settings.SESSION_CACHE_ALIAS] if cache_prefix(engine) is not None else None
+        cache = caches[side.CACHE or cache_alias(engine)] if cache_prefix(engine) is not None else None
     except (MigratorError, ImproperlyConfigured, InvalidCacheBackendError):  # which other checks tell
         return found
     if isinstance(cache, BaseDatabaseCache):

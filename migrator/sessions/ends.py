@@ -13,6 +13,7 @@ from django.db import router
 from .. import conf
 from ..errors import MigratorError, UsageError
 from .engines import (
+    cache_alias,
     cache_engine,
     cache_prefix,
     engine_class,
@@ -21,6 +22,7 @@ from .engines import (
     keeps_files,
     keeps_rows,
     key_shape,
+    present_prefix,
     table_engine,
 )
 from .layouts import STOCK_MODEL, session_layout
@@ -29,6 +31,7 @@ from .stores.base import Store
 from .stores.cache import CacheStore
 from .stores.engine import EngineStore
 from .stores.files import FileStore
+from .stores.own_values import check_text
 from .stores.table import TableStore
 
 OPENERS: dict[str, Callable[[End, CopyOptions], Store]] = {}
@@ -56,7 +59,7 @@ def settled(source: End, dest: End) -> tuple[End, End]:
     source, dest = _as_its_side(source), _as_its_side(dest)
     if source.kind == dest.kind == "cache" and source.engine is None and dest.engine is None:
         engine = settings.SESSION_ENGINE
-        if cache_prefix(engine_class(engine)) is not None:
+        if present_prefix(engine_class(engine)) is not None:
             return replace(source, engine=engine), replace(dest, engine=engine)
     return source, dest
 
@@ -79,7 +82,7 @@ def _is_side(end: End, side: conf.SessionSide) -> bool:
         return False
     if end.kind == "cache":
         is_cache = cache_prefix(engine) is not None and not keeps_rows(engine)
-        default = settings.SESSION_CACHE_ALIAS
+        default = cache_alias(engine)
         return is_cache and (side.CACHE or default) == (end.alias or default)
     if end.kind != "db" or not keeps_rows(engine):
         return False
@@ -108,9 +111,9 @@ def _engine_at(end: End) -> Any:
 def _open_cache(end: End, options: CopyOptions) -> Store:
     engine = cache_engine(end.engine)
     return CacheStore(
-        alias=end.alias or settings.SESSION_CACHE_ALIAS,
+        alias=end.alias or cache_alias(engine),
         engine=instance(engine),
-        prefix=cache_prefix(engine) or "",
+        prefix=present_prefix(engine) or "",
         keys_from=end.keys_from,
         key_regex=options.key_regex or key_shape(engine),
         trust_pickle=options.trust_pickle,
@@ -121,11 +124,12 @@ def _open_table(end: End, options: CopyOptions) -> Store:
     described = session_layout(end.model or _model_name(end.engine))
     engine: Any = table_engine(end.engine, described.model)
     shadow = None
-    if cache_prefix(engine) is not None:
+    check_text(engine)
+    if present_prefix(engine) is not None:
         shadow = CacheStore(
-            alias=end.cache or settings.SESSION_CACHE_ALIAS,
+            alias=end.cache or cache_alias(engine),
             engine=instance(engine),
-            prefix=cache_prefix(engine) or "",
+            prefix=present_prefix(engine) or "",
             key_regex=options.key_regex or key_shape(engine),
             trust_pickle=options.trust_pickle,
         )
@@ -145,6 +149,7 @@ def _model_name(engine_name: str | None) -> str:
 
 def _open_files(end: End, options: CopyOptions) -> Store:
     engine = engine_class(end.engine or "file")
+    check_text(engine)
     key_regex = options.key_regex or key_shape(engine)
     return FileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedEngine
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.contrib.sessions.backends.file import SessionStore as FileEngine
+from django.core.cache import InvalidCacheBackendError, caches
 from django.db.models import Model
 
 from ..caches.keys import SESSION_KEY
@@ -20,6 +26,8 @@ LONGEST_KEY = 128
 ANY_KEY = rf"[!-~]{{8,{LONGEST_KEY}}}"
 # The engine that keeps the two sides of a transition, and is neither.
 TRANSITION = "migrator.sessions.transition"
+# Stands for a session's key where an engine is tried.
+PROBE_KEY = "0probe0probe0probe0probe0probe00"
 # So many keys of an engine show which characters it uses.
 _SAMPLE = 64
 _CLASSES = ("a-z", "A-Z", "0-9")
@@ -69,7 +77,7 @@ def keeps_elsewhere(engine: Any) -> bool:
 
 
 def _refuse_elsewhere(name: str, engine: Any) -> None:
-    if keeps_elsewhere(engine):
+    if keeps_elsewhere(engine) and present_prefix(engine) is None:
         raise Refused(
             f"The engine {name!r} keeps its sessions in no cache of CACHES, no table and no files, so they cannot be "
             "listed and copied. Name it as OLD in MIGRATOR['SESSIONS']: in the phase dual_new each session is moved by "
@@ -78,16 +86,70 @@ def _refuse_elsewhere(name: str, engine: Any) -> None:
 
 
 def cache_prefix(engine: Any) -> str | None:
-    """Return what the engine puts before a session key in its cache, None where it uses none."""
+    """Return what the engine puts before each session key in its cache, None where it uses none, or several."""
     prefix = getattr(engine, "cache_key_prefix", None)
+    return prefix if isinstance(prefix, str) and _has_one_prefix(engine) else None
+
+
+@functools.cache
+def _has_one_prefix(engine: Any) -> bool:
+    if engine.__init__ in (CacheEngine.__init__, CachedEngine.__init__):
+        return True
+    return present_prefix(engine) == str(engine.cache_key_prefix)
+
+
+def present_prefix(engine: Any) -> str | None:
+    """Return what a session made here and now has before its key in its cache: some engines choose it for each one."""
+    prefix = getattr(engine, "cache_key_prefix", None)
+    if prefix is not None:
+        with suppress(Exception):  # it may need a request
+            prefix = instance(engine).cache_key_prefix  # type: ignore[attr-defined]
     return prefix if isinstance(prefix, str) else None
+
+
+def cache_alias(engine: Any) -> str:
+    """Return the alias of the cache that an engine uses: some open one of their own choice."""
+    with suppress(Exception):  # an engine without a cache, or one that needs a request
+        used = instance(engine)._cache  # type: ignore[attr-defined]
+        for alias in (settings.SESSION_CACHE_ALIAS, *caches.settings):
+            with suppress(InvalidCacheBackendError):
+                if caches[alias] is used:
+                    return str(alias)
+    return str(settings.SESSION_CACHE_ALIAS)
+
+
+def kept_key(engine: Any, key: str = PROBE_KEY) -> str:
+    """Return the key under which an engine keeps the session of a cookie: some keep it under a hash, for example.
+
+    No store is asked. An engine that cannot be asked without one is taken to keep it under the key itself.
+    """
+    with suppress(Exception):
+        if keeps_rows(engine):
+            return _key_of_row(engine, key)
+        if keeps_files(engine):
+            stock: Any = FileEngine
+            if engine._key_to_file is not stock._key_to_file:
+                return Path(engine(key)._key_to_file()).name.removeprefix(settings.SESSION_COOKIE_NAME)
+        elif getattr(engine, "cache_key", None) not in (None, CacheEngine.cache_key):
+            made = engine(key)
+            return str(made.cache_key).removeprefix(made.cache_key_prefix)
+    return key
+
+
+def _key_of_row(engine: Any, key: str) -> str:
+    own = getattr(engine, "create_model_instance", None)
+    if own in (None, DatabaseEngine.create_model_instance):
+        return key
+    made = engine(key)
+    made._session_cache = {}  # so that nothing is loaded
+    return str(made.create_model_instance({}).session_key)
 
 
 def key_shape(*engines: Any) -> str:
     """Return a regular expression for the session keys of ``engines``, matched as a whole.
 
-    Django's own ``[a-z0-9]{32}``, unless an engine makes its keys by a ``_get_new_session_key`` of its own: then what
-    that method returns is described by its characters. No store is asked.
+    Django's own ``[a-z0-9]{32}``, unless an engine makes its keys by a ``_get_new_session_key`` of its own, or keeps
+    sessions under other keys: then these are described by their characters. No store is asked.
     """
     return "|".join(dict.fromkeys(_key_shape(engine) for engine in engines)) or SESSION_KEY
 
@@ -99,11 +161,11 @@ def makes_stock_keys(engine: Any) -> bool:
 
 
 def _key_shape(engine: Any) -> str:
-    if makes_stock_keys(engine):
+    if makes_stock_keys(engine) and kept_key(engine) == PROBE_KEY:
         return SESSION_KEY
     alone = type(engine.__name__, (engine,), {"exists": lambda self, session_key: False})
     try:
-        keys = [str(alone(None)._get_new_session_key()) for _ in range(_SAMPLE)]
+        keys = [kept_key(engine, str(alone(None)._get_new_session_key())) for _ in range(_SAMPLE)]
     except Exception:  # it needs a request, or a store, to make one
         return ANY_KEY
     characters = set("".join(keys))
@@ -134,11 +196,11 @@ def cache_engine(name: str | None) -> Any:
     """Return the engine at a cache end: the one named, the project's where it keeps a cache, or Django's ``cache``."""
     if name is None:
         name = settings.SESSION_ENGINE
-        if cache_prefix(engine_class(name)) is None or keeps_rows(engine_class(name)):
+        if present_prefix(engine_class(name)) is None or keeps_rows(engine_class(name)):
             name = "cache"
     engine = engine_class(name)
     _refuse_elsewhere(name, engine)
-    if cache_prefix(engine) is None:
+    if present_prefix(engine) is None:
         raise UsageError(f"The engine {name!r} keeps no sessions in a cache.")
     return engine
 

@@ -14,6 +14,7 @@ from .. import conf
 from ..errors import Refused, UsageError
 from ..wording import plural
 from .codec import BadSignature, Data, Unreadable
+from .engines import PROBE_KEY, kept_key
 from .records import CopyOptions, Problem, Session
 from .stores.table import TableStore
 
@@ -46,6 +47,7 @@ def check_places(source: Store, dest: Store) -> None:
     """Raise :exc:`Refused` where the two ends are one place, or where nothing may be written."""
     if source.identities() & dest.identities():
         raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
+    check_keys(source, dest)
     check_sight(source, dest)
     if isinstance(dest, TableStore):
         dest.spare_shadow_of(source)
@@ -53,6 +55,20 @@ def check_places(source: Store, dest: Store) -> None:
         raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; it may never be a destination.")
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
+
+
+def check_keys(source: Store, dest: Store) -> None:
+    """Raise :exc:`Refused` where the two engines look for the session of a cookie under different keys."""
+    one, other = (kept_key(type(store.engine)) for store in (source, dest))
+    if one != other:
+        found = source if one != PROBE_KEY else dest
+        name = f"{type(found.engine).__module__}.{type(found.engine).__qualname__}"
+        raise Refused(
+            f"{name} keeps sessions under other keys than those of the cookies, such as a hash, and the other engine "
+            f"does not look for them there: everybody would be logged out. Source: {source.label()}. Destination: "
+            f"{dest.label()}. Name engines that make the same keys with --source-engine and --dest-engine. "
+            "Nothing was written."
+        )
 
 
 def check_sight(*stores: Store) -> None:

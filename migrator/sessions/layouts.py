@@ -10,6 +10,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import models
 from django.db.models.expressions import Col
+from django.utils import timezone
 
 from ..caches.tables.layout import Column, Layout
 from ..errors import Refused, UsageError
@@ -155,6 +156,13 @@ def _installed(name: str, model: type[models.Model]) -> SessionLayout:
     base = [found.pop(part, None) for part in ("session_key", "session_data", "expire_date")]
     if None in base:
         raise Refused(f"{name!r} keeps no sessions: it lacks session_key, session_data or expire_date.")
+    for field, kinds in zip(base, _PLAIN, strict=True):
+        if field is not None and (not isinstance(field, kinds) or _has_own_values(field)):
+            raise Refused(
+                f"{name!r} keeps {field.attname} in a {type(field).__name__}, and sessions are copied as the text and "
+                f"the moments that Django's own fields keep. To another database batch_migrate_models {name} moves "
+                "its rows as they are."
+            )
     columns = tuple(_model_column(field) for field in found.values())
     key, data, expires = (str(field.column) for field in base if field is not None)
     app = model._meta.app_label
@@ -167,6 +175,22 @@ def _installed(name: str, model: type[models.Model]) -> SessionLayout:
         missing_hint=f"Run migrate {app} for it first, with --database",
     )
     return SessionLayout(model._meta.label, layout, columns, model, getattr(base[0], "max_length", None))
+
+
+# The fields of key, data and expiry: what they keep is written and compared without them.
+_PLAIN = (models.CharField | models.TextField,) * 2 + (models.DateTimeField,)
+
+
+def _has_own_values(field: Any) -> bool:
+    """Whether a field keeps something else than the value itself, such as an encrypted text."""
+    value = timezone.now() if isinstance(field, models.DateTimeField) else "probe:1"
+    try:
+        kept = field.get_prep_value(value)
+        return bool(
+            kept != value or (hasattr(field, "from_db_value") and field.from_db_value(value, None, None) != value)
+        )
+    except Exception:  # it does not take the text for one of its own
+        return True
 
 
 def _model_column(field: Any) -> ModelColumn:

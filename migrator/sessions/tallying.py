@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
@@ -12,7 +11,7 @@ from django.db import connections, router
 from .. import conf
 from ..errors import MigratorError
 from ..tally import Tally, tally_for_cache, tally_for_database
-from .engines import cache_prefix, engine_class, engine_model, keeps_rows
+from .engines import cache_alias, cache_prefix, engine_class, engine_model, keeps_rows
 
 NAME = "sessions"
 
@@ -65,7 +64,7 @@ def _place_of(side: conf.SessionSide) -> tuple[str, str] | None:
         engine = engine_class(side.ENGINE)
     except MigratorError as error:
         raise ImproperlyConfigured(str(error)) from error
-    alias = side.CACHE or settings.SESSION_CACHE_ALIAS
+    alias = side.CACHE or cache_alias(engine)
     if cache_prefix(engine) is not None and not isinstance(caches[alias], LocMemCache | DummyCache):
         return "cache", alias
     if keeps_rows(engine):

@@ -10,7 +10,7 @@ from django.db import router
 from ..caches.stores.base import digest
 from ..errors import MigratorError
 from ..wording import plural
-from .engines import TRANSITION, cache_prefix, engine_class, engine_model, keeps_files, keeps_rows
+from .engines import TRANSITION, cache_alias, engine_class, engine_model, keeps_files, keeps_rows, present_prefix
 from .records import MAX_PROBLEMS_LISTED, End, Hidden
 from .stores.base import Store, pages_of
 from .stores.cache import CacheStore
@@ -80,8 +80,8 @@ def is_site_place(end: End) -> bool:
     if end.kind == "file" or (end.engine and keeps_files(engine_class(end.engine))):
         return keeps_files(engine)
     if end.kind == "cache":
-        is_cache = cache_prefix(engine) is not None
-        return is_cache and (end.alias or settings.SESSION_CACHE_ALIAS) == settings.SESSION_CACHE_ALIAS
+        is_cache = present_prefix(engine) is not None
+        return is_cache and end.alias in (None, cache_alias(engine))
     return keeps_rows(engine) and end.alias in (None, router.db_for_write(engine_model(engine)))
 
 
@@ -98,10 +98,10 @@ def site_place() -> str:
         return f"in the files of {engine._get_storage_path()} (--source-engine file)"
     if keeps_rows(engine):
         model = engine_model(engine)
-        before = ", with a cache before it" if cache_prefix(engine) else ""
+        before = ", with a cache before it" if present_prefix(engine) else ""
         return f"in the table {model._meta.db_table} of the database {router.db_for_write(model)!r}{before}"
-    if prefix := cache_prefix(engine):
-        return f"in the cache {settings.SESSION_CACHE_ALIAS!r} under the prefix {prefix!r}"
+    if prefix := present_prefix(engine):
+        return f"in the cache {cache_alias(engine)!r} under the prefix {prefix!r}"
     return (
         "by means of its own, in no cache of CACHES, no table and no files (as OLD in MIGRATOR['SESSIONS'] it is read "
         "by its engine)"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, models
 from django.test.utils import isolate_apps
 from django.utils import timezone
 
+from migrator.errors import Refused
 from migrator.sessions import layouts
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.records import End
@@ -40,6 +41,48 @@ def own(request: pytest.FixtureRequest, ready: Callable[..., None], monkeypatch:
         with connections[place.alias].schema_editor() as editor:
             editor.delete_model(model)
     del sys.modules[ENGINE]
+
+
+class Veiled(models.TextField):
+    """A text that is kept otherwise than it is read, as encrypted fields do."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value[::-1]
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return value[::-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("session_data", models.JSONField()),
+        ("session_data", models.BinaryField()),
+        ("session_data", Veiled()),
+        ("session_key", models.UUIDField(primary_key=True)),
+        ("expire_date", models.BigIntegerField()),
+    ],
+    ids=lambda given: given if isinstance(given, str) else type(given).__name__,
+)
+def test_refuses_a_model_whose_fields_keep_something_else_than_text(
+    name: str, field: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta = type("Meta", (), {"app_label": "testapp"})
+    with isolate_apps("tests.testapp") as registry:
+        monkeypatch.setattr(layouts, "apps", registry)
+        type("Held", (models.Model,), {**_text_fields(), name: field, "Meta": meta, "__module__": __name__})
+        with pytest.raises(Refused, match=f"keeps {name} in a {type(field).__name__}.*batch_migrate_models"):
+            layouts.session_layout("testapp.Held")
+        type("Other", (models.Model,), {**_text_fields(), "Meta": meta, "__module__": __name__})
+        assert layouts.session_layout("testapp.Other").longest_key == 64
+
+
+def _text_fields() -> dict[str, Any]:
+    return {
+        "session_key": models.CharField(max_length=64, unique=True),
+        "session_data": models.CharField(max_length=9000),
+        "expire_date": models.DateTimeField(),
+    }
 
 
 def rows_of(place: Place, *names: str) -> dict[str, list[Any]]:

@@ -16,10 +16,10 @@ from ...caches.stores import open_store
 from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Rejected, Share, reason_against
 from ...errors import Refused
 from ..codec import Data, Unreadable, checked
-from ..engines import others_beginning_with
+from ..engines import PROBE_KEY, others_beginning_with
 from ..records import Problem, Session
 from .base import Store
-from .own_values import PROBE_KEY, own_values
+from .own_values import own_values
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase

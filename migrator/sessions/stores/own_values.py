@@ -26,10 +26,9 @@ from django.utils import timezone
 from ...errors import Refused
 from ...outages import is_outage
 from ..codec import Data, Unreadable, checked
-from ..engines import cache_prefix, keeps_files, keeps_rows
+from ..engines import PROBE_KEY, keeps_files, keeps_rows, kept_key, present_prefix
 
 _METHODS = ("load", "save")
-PROBE_KEY = "0probe0probe0probe0probe0probe00"
 _PROBE: Data = {"migrator": "probe", "of": [1, {"two": None}]}
 
 
@@ -65,7 +64,7 @@ class OwnValues:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
-        self._prefix = cache_prefix(engine) or ""
+        self._prefix = present_prefix(engine) or ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OwnValues) and _name(other._engine) == _name(self._engine)
@@ -105,7 +104,7 @@ def own_values(engine: Any) -> OwnValues | None:
     Raises :exc:`Refused` where the engine does not keep a session as one value under its prefix and the key, or does
     not read back what it saves.
     """
-    if keeps_rows(engine) or cache_prefix(engine) is None or not _has_own(engine, CacheEngine):
+    if keeps_rows(engine) or present_prefix(engine) is None or not _has_own(engine, CacheEngine):
         return None
     if all(getattr(engine, name) is getattr(CacheEngine, name) for name in _METHODS):
         raise Refused(f"{_name(engine)} has an asynchronous load or save of its own, and no other one.")
@@ -151,6 +150,15 @@ def check_text(engine: Any) -> None:
         )
 
 
+def check_key(engine: Any) -> None:
+    """Raise :exc:`Refused` for an engine that keeps a session under another key than that of the cookie."""
+    if kept_key(engine) != PROBE_KEY:
+        raise Refused(
+            f"{_name(engine)} keeps sessions under other keys than those of the cookies, which no transition can "
+            "follow. Copies can, to an engine that makes the same keys."
+        )
+
+
 class _Databases:
     """The project's databases, which the methods that are tried may not touch: there is no such session."""
 
@@ -180,7 +188,7 @@ def _rows_hold_text(engine: Any) -> bool:
     if engine.create_model_instance is not DatabaseEngine.create_model_instance:
         made = engine(PROBE_KEY)
         made._session_cache = dict(_PROBE)  # so that nothing is loaded
-        if made.decode(made.create_model_instance(dict(_PROBE)).session_data) != _PROBE:
+        if not _holds_probe(made.decode(made.create_model_instance(dict(_PROBE)).session_data)):
             return False
     if engine.load in (DatabaseEngine.load, CachedEngine.load):
         return True
@@ -189,7 +197,7 @@ def _rows_hold_text(engine: Any) -> bool:
     in_an_hour = timezone.now() + dt.timedelta(hours=1)
     row = SimpleNamespace(session_key=PROBE_KEY, session_data=text, expire_date=in_an_hour)
     made._get_session_from_db = lambda: row
-    return bool(made.load() == _PROBE)
+    return _holds_probe(made.load())
 
 
 def _file_holds_text(engine: Any) -> bool:
@@ -198,7 +206,12 @@ def _file_holds_text(engine: Any) -> bool:
         made.storage_path, made._session_cache = directory, dict(_PROBE)
         made.save(must_create=True)
         (path,) = Path(directory).iterdir()
-        return bool(made.decode(path.read_text(encoding="ascii")) == _PROBE)
+        return _holds_probe(made.decode(path.read_text(encoding="ascii")))
+
+
+def _holds_probe(data: Any) -> bool:
+    """Whether data is what was saved, and perhaps more: some engines note something of their own in it."""
+    return isinstance(data, dict) and {**data, **_PROBE} == data
 
 
 def _name(engine: type[SessionBase]) -> str:

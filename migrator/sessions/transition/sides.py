@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.core.exceptions import ImproperlyConfigured
@@ -26,6 +25,7 @@ from ...silence import heard
 from ..codec import Data, Unreadable, checked
 from ..engines import (
     TRANSITION,
+    cache_alias,
     cache_prefix,
     engine_class,
     engine_model,
@@ -39,7 +39,7 @@ from ..records import End, Problem, Session
 from ..stores.cache import CacheStore
 from ..stores.engine import EngineStore
 from ..stores.files import FILE_KEY, FileStore
-from ..stores.own_values import check_text, own_values
+from ..stores.own_values import check_key, check_text, own_values
 from ..stores.table import TableStore
 from .bindings import tied_engine
 
@@ -62,8 +62,12 @@ class Side:
             self.engine = tied_engine(engine, database=setting.DATABASE, cache=setting.CACHE)
             self._own = own_values(engine)
             check_text(engine)
+            check_key(engine)
+            if keeps_rows(engine):
+                session_layout(engine_model(engine)._meta.label)  # which refuses columns that hold no text
         except (MigratorError, ImproperlyConfigured) as error:
             raise ImproperlyConfigured(f"MIGRATOR['SESSIONS']['{name}']: {error}") from error
+        self._cache_alias = setting.CACHE or cache_alias(engine)
         self._takes = [name for name in ("user_agent", "ip") if name in inspect.signature(engine.__init__).parameters]
         self.keeps_rows = keeps_rows(engine)
         self._keeps_files = keeps_files(engine)
@@ -99,7 +103,7 @@ class Side:
         """The alias of its cache, of that before its rows also; None for a side without a cache."""
         if cache_prefix(self.engine) is None:
             return None
-        return self.setting.CACHE or settings.SESSION_CACHE_ALIAS
+        return self._cache_alias
 
     @property
     def end(self) -> End:

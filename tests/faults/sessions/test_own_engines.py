@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends import cache, db, file
 from django.core.cache import caches
 from django.test import override_settings
 
 from tests.management.running import run
-from tests.sessions.engines import sealed
-from tests.sessions.places import CACHE, ROWS, Place, data_of
+from tests.sessions.engines import sealed, uuids
+from tests.sessions.places import CACHE, ROWS, Place, data_of, put
 
 from ..oracle import assert_ended
 
@@ -64,3 +67,115 @@ def test_an_engine_with_a_server_of_its_own_is_never_taken_for_a_table(ready: Ca
         assert_ended(run(*words, *engine), 1, "in no cache of CACHES, no table and no files", "MIGRATOR['SESSIONS']")
     with override_settings(SESSION_ENGINE=f"{ENGINES}.elsewhere"):
         assert_ended(run(*FROM_ROWS), 3, "No session was found", "by means of its own", "MIGRATOR['SESSIONS']")
+
+
+def digest_of(key: str | None) -> str:
+    return hashlib.sha256(str(key).encode()).hexdigest()[:40]
+
+
+class HashedCache(cache.SessionStore):
+    """Whoever reads its cache cannot log in by what is there."""
+
+    @property
+    def cache_key(self) -> str:
+        return f"{self.cache_key_prefix}{digest_of(self._get_or_create_session_key())}"  # type: ignore[attr-defined]
+
+    def exists(self, session_key: str) -> bool:
+        return f"{self.cache_key_prefix}{digest_of(session_key)}" in self._cache
+
+
+class HashedRows(db.SessionStore):
+    def create_model_instance(self, data: Any) -> Any:
+        row = super().create_model_instance(data)
+        row.session_key = digest_of(row.session_key)
+        return row
+
+    def exists(self, session_key: str) -> bool:
+        return super().exists(digest_of(session_key))
+
+
+class HashedFiles(file.SessionStore):
+    def _key_to_file(self, session_key: str | None = None) -> str:
+        return str(super()._key_to_file(digest_of(session_key or self.session_key)))  # type: ignore[misc]
+
+
+OTHER_KEYS = "under other keys than those of the cookies"
+
+
+@pytest.mark.parametrize("engine", [HashedCache, HashedRows, HashedFiles])
+def test_engines_that_look_for_a_session_under_different_keys_are_not_mixed(
+    engine: Any, ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(CACHE, OTHER, ROWS)
+    monkeypatch.setattr(uuids, "SessionStore", engine)
+    own, stock = f"{ENGINES}.uuids", "cache" if engine is HashedRows else "db"
+    one, other = ("cache", "db") if engine is HashedCache else ("db", "cache")
+    aliases = {"cache": "redis", "db": "sqlite_a"}
+    words = (f"copy_sessions_{one}_to_{other}", "--source", aliases[one], "--dest", aliases[other], "--no-input")
+    assert_ended(
+        run(*words, "--source-engine", own, "--dest-engine", stock if other == stock else other), 1, OTHER_KEYS
+    )
+    back = (f"copy_sessions_{other}_to_{one}", "--source", aliases[other], "--dest", aliases[one], "--no-input")
+    assert_ended(run(*back, "--source-engine", other, "--dest-engine", own), 1, OTHER_KEYS)
+    compared = ("--source", f"{one}:{aliases[one]}", "--dest", f"{other}:{aliases[other]}")
+    assert_ended(run("verify_sessions", *compared, "--source-engine", own), 1, OTHER_KEYS)
+
+
+def test_a_session_under_a_hash_stays_under_it(ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(CACHE, OTHER, ROWS)
+    monkeypatch.setattr(uuids, "SessionStore", HashedCache)
+    with override_settings(SESSION_ENGINE=f"{ENGINES}.uuids", SESSION_CACHE_ALIAS="redis"):
+        session: Any = HashedCache()
+        session["who"] = "ann"
+        session.save()
+        assert_ended(run(*TO_OTHER), 0)
+    with override_settings(SESSION_CACHE_ALIAS="redis_other"):
+        assert HashedCache(session.session_key).load() == {"who": "ann"}
+
+
+class VeiledRows(db.SessionStore):
+    def create_model_instance(self, data: Any) -> Any:
+        row = super().create_model_instance(data)
+        row.session_data = row.session_data[::-1]
+        return row
+
+
+class VeiledFiles(file.SessionStore):
+    def save(self, must_create: bool = False) -> None:
+        super().save(must_create)
+        path = Path(self._key_to_file())  # type: ignore[attr-defined]
+        path.write_text(path.read_text()[::-1])
+
+
+@pytest.mark.parametrize("engine", [VeiledRows, VeiledFiles])
+def test_text_that_an_engine_would_not_read_is_not_written_for_it(
+    engine: Any, ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(CACHE, ROWS)
+    put(CACHE, {"who": "ann"})
+    monkeypatch.setattr(uuids, "SessionStore", engine)
+    refused = run(*TO_ROWS, "--dest-engine", f"{ENGINES}.uuids")
+    assert_ended(refused, 1, "keeps other text than its decode() reads", "Have encode() and decode() do")
+    assert data_of(ROWS) == {}
+
+
+class OfTenant(cache.SessionStore):
+    """Chooses a prefix and a cache for each session."""
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self.cache_key_prefix = f"tenant.{self.cache_key_prefix}"
+        self._cache = caches["redis_other"]
+
+
+def test_the_prefix_and_the_cache_are_those_that_the_engines_sessions_have(
+    ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(CACHE, OTHER, ROWS)
+    monkeypatch.setattr(uuids, "SessionStore", OfTenant)
+    session: Any = OfTenant()
+    session["who"] = "ann"
+    session.save()
+    with override_settings(SESSION_ENGINE=f"{ENGINES}.uuids", SESSION_CACHE_ALIAS="redis"):
+        assert_ended(run("copy_sessions_cache_to_db", "--dest", "sqlite_a", "--no-input"), 0)
+    assert data_of(ROWS) == {session.session_key: {"who": "ann"}}
