@@ -39,7 +39,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         if any(configuration.faults(alias, entry)):
             continue
         try:
-            is_one = is_one_place(*(configuration.open_side(entry, side) for side in ("OLD", "NEW")))
+            is_one = is_one_place(configuration.open_side(entry, "OLD"), configuration.open_side(entry, "NEW"))
         except Exception as error:
             kind = type(error).__qualname__
             found.append(
@@ -54,7 +54,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             found.append(
                 Error(
                     f"OLD and NEW of CACHES[{alias!r}] are the same place.",
-                    hint="Give NEW another LOCATION, KEY_PREFIX or VERSION.",
+                    hint="Give NEW another LOCATION or KEY_PREFIX.",
                     id="migrator.E028",
                 )
             )
@@ -73,6 +73,21 @@ def transitions() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _warnings(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
+    return [*_versions(alias, entry), *_of_sides(alias, entry)]
+
+
+def _versions(alias: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Doubt two sides that are one place to a call that says which version it means."""
+    old, new = ({**configuration.side_setting(entry, side), "VERSION": 1} for side in ("OLD", "NEW"))
+    if configuration.kept_at(old) == configuration.kept_at(new):
+        yield Warning(
+            f"OLD and NEW of CACHES[{alias!r}] differ in VERSION alone: calls with a version of their own fail.",
+            hint="Give NEW another LOCATION or KEY_PREFIX if the site calls incr_version() or passes version=.",
+            id="migrator.W025",
+        )
+
+
+def _of_sides(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
     return [
         Warning(f"CACHES[{alias!r}]['{side}'] {found}", hint=hint, id=doubt)
         for side in ("OLD", "NEW")

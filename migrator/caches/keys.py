@@ -75,7 +75,7 @@ class KeySpace:
 
 # What migrator itself keeps in caches: marks of a transition, and counters. To a KEY_FUNCTION that adds nothing, the
 # keys of caches with another prefix are its own as well, and end so.
-_BOOKKEEPING = re.compile(r"(?:^|\W)migrator\.(?:transition\.(?:fence|[0-9a-f]{40})|tally\.\S+)$")
+_BOOKKEEPING = re.compile(r"(?:^|\W)migrator\.(?:transition\.(?:fence|probe\.\w+|[0-9a-f]{40})|tally\.\S+)$")
 
 
 def is_bookkeeping(key: str) -> bool:

@@ -92,7 +92,7 @@ class TransitionCache(BaseCache):
     def _decider(self) -> Any:
         return self.NEW if self._phase().new_decides else self.OLD
 
-    def _reads(self) -> Any:
+    def _reads(self, version: Version = None) -> Any:
         phase = self._phase()
         if phase is Phase.OLD:
             return self.OLD
@@ -100,12 +100,13 @@ class TransitionCache(BaseCache):
         if phase is Phase.NEW:
             return self.NEW
         self._sides.check_apart()
+        self._sides.check_version(version)
         if phase is Phase.DUAL_OLD:
             self._sides.clean_old()
         return self._duals[phase]
 
-    def _writes(self) -> Any:
-        there = self._reads()
+    def _writes(self, version: Version = None) -> Any:
+        there = self._reads(version)
         if there is self.NEW:
             self._sides.keep_fence()
         return there
@@ -119,46 +120,46 @@ class TransitionCache(BaseCache):
     # Reading
 
     def get(self, key: str, default: Any = None, version: Version = None) -> Any:
-        return self._reads().get(key, default, version=version)
+        return self._reads(version).get(key, default, version=version)
 
     def get_many(self, keys: Iterable[Any], version: Version = None) -> dict[str, Any]:
-        found: dict[str, Any] = self._reads().get_many(list(keys), version=version)
+        found: dict[str, Any] = self._reads(version).get_many(list(keys), version=version)
         return found
 
     def has_key(self, key: str, version: Version = None) -> bool:
-        return bool(self._reads().has_key(key, version=version))
+        return bool(self._reads(version).has_key(key, version=version))
 
     # Writing
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> Any:
-        return self._writes().set(key, value, timeout, version=version)
+        return self._writes(version).set(key, value, timeout, version=version)
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> bool:
-        return bool(self._writes().add(key, value, timeout, version=version))
+        return bool(self._writes(version).add(key, value, timeout, version=version))
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> bool:
-        return bool(self._writes().touch(key, timeout, version=version))
+        return bool(self._writes(version).touch(key, timeout, version=version))
 
     def incr(self, key: str, delta: int = 1, version: Version = None) -> Any:
-        return self._writes().incr(key, delta, version=version)
+        return self._writes(version).incr(key, delta, version=version)
 
     def decr(self, key: str, delta: int = 1, version: Version = None) -> Any:
-        return self._writes().decr(key, delta, version=version)
+        return self._writes(version).decr(key, delta, version=version)
 
     def incr_version(self, key: str, delta: int = 1, version: Version = None) -> Any:
-        return self._writes().incr_version(key, delta, version=version)
+        return self._writes(self.version if version is None else version).incr_version(key, delta, version=version)
 
     def decr_version(self, key: str, delta: int = 1, version: Version = None) -> Any:
-        return self._writes().decr_version(key, delta, version=version)
+        return self._writes(self.version if version is None else version).decr_version(key, delta, version=version)
 
     def delete(self, key: str, version: Version = None) -> bool:
-        return bool(self._writes().delete(key, version=version))
+        return bool(self._writes(version).delete(key, version=version))
 
     def set_many(self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> list[str]:
-        return list(self._writes().set_many(data, timeout, version=version) or [])
+        return list(self._writes(version).set_many(data, timeout, version=version) or [])
 
     def delete_many(self, keys: Iterable[Any], version: Version = None) -> Any:
-        return self._writes().delete_many(list(keys), version=version)
+        return self._writes(version).delete_many(list(keys), version=version)
 
     def clear(self) -> Any:
         there = self._writes()

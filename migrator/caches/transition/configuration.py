@@ -151,7 +151,7 @@ def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(
             "migrator.E024",
             f"{place} has one place for OLD and for NEW.",
-            "Give NEW another LOCATION, KEY_PREFIX or VERSION: each would delete what the other has just written.",
+            "Give NEW another LOCATION or KEY_PREFIX: each would delete what the other has just written.",
         )
     if isinstance(entry["OLD"], str) and isinstance(entry["NEW"], str):
         for key in DEFAULTS:

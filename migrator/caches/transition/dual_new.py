@@ -124,8 +124,8 @@ class DualNew:
             if timeout is None or timeout > 0:
                 self._settle({key: value}, version)
             return True
-        if is_same(self.new.get(key, _MISSING, version=version), value):
-            return True  # a reader has promoted it between our two steps
+        if is_same(self.new.get(key, _MISSING, version=version), value) and not self._barred([key], version):
+            return True  # a reader has promoted it between our two steps, as none does with what is barred
         if is_same(self._ask_old(lambda: self.old.get(key, _MISSING, version=version), _MISSING), value):
             self._on_old("delete", [key], version, lambda: self.old.delete(key, version=version))
         return False

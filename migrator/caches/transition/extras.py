@@ -33,7 +33,14 @@ def extra(sides: Sides, phase: Phase, name: str) -> Any:
             raise AttributeError(
                 f"{name!r} is not offered in phase {phase}: {side} of {sides.name!r} does not have it."
             )
-    return make(sides, phase, name)
+    do = make(sides, phase, name)
+
+    def called(*args: Any, version: int | None = None, **kwargs: Any) -> Any:
+        sides.check_apart()
+        sides.check_version(version)
+        return do(*args, **kwargs) if version is None else do(*args, version=version, **kwargs)
+
+    return called
 
 
 def _has(sides: Sides, name: str) -> bool:

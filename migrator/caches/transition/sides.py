@@ -39,6 +39,8 @@ class Worker:
     probe_due: float = 0.0
     cleaning_due: float = 0.0
     is_one_place: bool = False
+    # Whether a key of a version that is given with the call is one and the same on both sides.
+    shares_versions: bool = False
     owed: set[tuple[str, int | None]] = field(default_factory=set)
     pay_due: float = 0.0
     has_overflowed: bool = False
@@ -111,13 +113,23 @@ class Sides:
         if self.worker.probe_due <= time.monotonic():
             try:
                 self.worker.is_one_place = is_one_place(self.old, self.new)
+                self.worker.shares_versions = shares_versions(self.old, self.new)
                 self.worker.probe_due = float("inf")
             except Exception:  # a side that is down says so itself where it matters
                 self.worker.probe_due = time.monotonic() + FENCE_SECONDS
         if self.worker.is_one_place:
             raise ImproperlyConfigured(
                 f"OLD and NEW of the cache {self.name!r} are the same place: what is written to NEW is found in OLD. "
-                "Give NEW another LOCATION, KEY_PREFIX or VERSION."
+                "Give NEW another LOCATION or KEY_PREFIX."
+            )
+
+    def check_version(self, version: int | None) -> None:
+        """Raise :exc:`ImproperlyConfigured` for a version that is given, where it leads to one key of both sides."""
+        if version is not None and self.worker.shares_versions:
+            raise ImproperlyConfigured(
+                f"OLD and NEW of the cache {self.name!r} differ in VERSION alone, so a key of the given version "
+                f"{version} is the same in both: what is deleted from one is gone. Give NEW another LOCATION or "
+                "KEY_PREFIX."
             )
 
     def after_commit(self, act: Callable[[], object]) -> None:
@@ -163,11 +175,19 @@ class Sides:
                 self.forgive(error, "delete", phase=phase)
 
 
-def is_one_place(old: Any, new: Any) -> bool:
+def is_one_place(old: Any, new: Any, version: int | None = None) -> bool:
     """Tell whether two caches hold their keys in one place, by writing a key to one and looking for it in the other."""
     token, key = uuid4().hex, f"{_PROBE}.{uuid4().hex}"
-    new.set(key, token, _PROBE_SECONDS)
+    new.set(key, token, _PROBE_SECONDS, version=version)
     try:
-        return bool(old.get(key) == token)
+        return bool(old.get(key, version=version) == token)
     finally:
-        new.delete(key)
+        new.delete(key, version=version)
+
+
+def shares_versions(old: Any, new: Any) -> bool:
+    """Tell whether two caches that keep their own keys apart by VERSION hold keys of a given version in one place."""
+    if old.make_key(_PROBE) == new.make_key(_PROBE):
+        return False
+    same = old.make_key(_PROBE, version=0) == new.make_key(_PROBE, version=0)
+    return same and is_one_place(old, new, version=0)

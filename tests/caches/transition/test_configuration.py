@@ -127,6 +127,11 @@ def test_is_content_with_a_right_setting() -> None:
             {**RIGHT, "NEW": {**CLIENT, "OPTIONS": {"IGNORE_EXCEPTIONS": True}}},
             "CACHES['default']['NEW'] has IGNORE_EXCEPTIONS, which hides writes that fail.",
         ),
+        (
+            "W025",
+            {**RIGHT, "NEW": {**REDIS, "VERSION": 2}},
+            "OLD and NEW of CACHES['default'] differ in VERSION alone: calls with a version of their own fail.",
+        ),
     ],
 )
 def test_a_doubt_is_told(number: str, entry: dict[str, Any], message: str) -> None:

@@ -414,19 +414,22 @@ def test_neighbours_see_what_each_other_writes(make: Make, one: str, other: str)
                 assert cache.get("key") == expected, (writer, reader, number)
 
 
+@pytest.mark.parametrize("is_constant", [False, True], ids=["own value", "one value for all"])
 @pytest.mark.parametrize("first", ["dual_old", "dual_new", "new"])
-def test_one_of_two_neighbours_gets_a_lock(make: Make, first: str) -> None:
+def test_one_of_two_neighbours_gets_a_lock(make: Make, first: str, is_constant: bool) -> None:
     cache = make()
     neighbours = {"dual_old": ["old", "dual_new"], "dual_new": ["dual_old", "new"], "new": ["dual_new"]}
     for second in neighbours[first]:
+        one, other = (1, 1) if is_constant else (first, second)
         Now.phase = first
-        assert cache.add("lock", first, 1000) is True
+        assert cache.add("lock", one, 1000) is True
         Now.phase = second
-        assert cache.add("lock", second, 1000) is False
+        assert cache.add("lock", other, 1000) is False
+        assert cache.add("lock", other, 1000) is False
         assert cache.delete("lock") is True
-        assert cache.add("lock", second, 1000) is True
+        assert cache.add("lock", other, 1000) is True
         Now.phase = first
-        assert cache.add("lock", first, 1000) is False
+        assert cache.add("lock", one, 1000) is False
         cache.delete("lock")
 
 

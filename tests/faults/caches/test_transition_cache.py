@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
@@ -57,6 +58,33 @@ def test_a_fence_that_a_copy_back_left_in_old_is_removed(make: Make, caplog: pyt
 
     assert cache.get_many(["saved", "born"]) == {"saved": 2, "born": 3}
     assert cache.add("lock", "another's", 600) is False
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("phase", ["dual_old", "dual_new"])
+def test_a_given_version_is_refused_where_it_leads_to_one_key_of_both(make: Make, phase: str) -> None:
+    """What is written to OLD and then deleted from NEW would be gone."""
+    make("redis", phase=phase)
+    with override_settings(CACHES={**caches.settings, "new": {**caches.settings["old"], "VERSION": 2}}):
+        cache: Any = caches["default"]
+        cache.set("a", 1)
+        assert cache.get("a") == 1
+        for call in (
+            lambda: cache.set("a", 1, version=5),
+            lambda: cache.get_many(["a"], version=5),
+            lambda: cache.incr_version("a"),
+        ):
+            with pytest.raises(ImproperlyConfigured, match="differ in VERSION alone"):
+                call()
+
+
+@pytest.mark.redis
+def test_a_lock_of_one_value_for_all_is_taken_once(make: Make) -> None:
+    cache = make(phase="new")
+    assert cache.add("lock", 1, 600) is True
+    Now.phase = "dual_new"
+
+    assert [cache.add("lock", 1, 600) for _ in range(2)] == [False, False]
 
 
 def flag() -> Any:
