@@ -30,7 +30,7 @@ FLOORS: list[tuple[str, str]] = [
     ("each engine", r"databases\.engines\..+|caches\.(stores|tables|transition)(\..+)?"),
     (
         "conductors",
-        r"databases\.(copy|move|rows|counting)|caches\.copy|sessions\.(copy|routes|verify|standing|clearing)",
+        r"databases\.(copy|move|abandoning|rows|counting)|caches\.copy|sessions\.(copy|routes|verify|standing|clearing)",
     ),
     (
         "what conductors return, as reports",

@@ -46,11 +46,6 @@ class Choices:
         """The rows in a chunk of a comparison."""
         return DEFAULT_CHUNK_SIZE if self.chunk_size is None else self.chunk_size
 
-    @property
-    def jobs_used(self) -> int:
-        """The processes that are needed: giving a run up is work for one."""
-        return 1 if self.cleanup else self.jobs
-
 
 @dataclass(frozen=True)
 class Watcher:

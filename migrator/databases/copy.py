@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..conf import load
 from ..interrupts import Interrupts
+from .abandoning import abandon_run
 from .choices import RESUME_HINT, Choices, Watcher, check_choices
 from .ends import open_ends
 from .made import NOT_MIGRATED
@@ -74,6 +75,8 @@ def batch_migrate(
     )
     watcher = watcher or Watcher()
     check_choices(choices, dest)
+    if cleanup:
+        return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, choices=choices, watcher=watcher)
     migrated = NOT_MIGRATED
     with named_for(source, dest), Interrupts() as interrupts:
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
@@ -82,6 +85,6 @@ def batch_migrate(
                 is_needed = Move(ends, selection, choices, watcher, interrupts).needs_migrations(is_whole=not labels)
             if is_needed:
                 migrated = migrate_destination(dest, watcher)
-        with open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run) as ends:
+        with open_ends(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run) as ends:
             move = Move(ends, selection, choices, watcher, interrupts, migrated=migrated)
             return move.make(is_whole=not labels, will_migrate=migrate and dry_run)

@@ -11,9 +11,9 @@ from django.db import Error
 
 from ..interrupts import Interrupts
 from .choices import Choices, Watcher
-from .ends import Ends
 from .engines.base.catalogue import FOREIGN_KEY, TRIGGER, TakenOff, kinds_text
-from .finish import reject_orphans, reset_counters
+from .engines.base.engine import Engine
+from .finish import reject_orphans
 from .finisher import WAIT_SECONDS, Failed, Finisher, RecreationFailed
 from .journal import TABLES, Journal, Run
 from .plan import Plan
@@ -42,21 +42,21 @@ DELETED_ROWS_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Ending:
-    """What ends one run: its databases, its journal and what it was asked for."""
+    """What ends one run: its destination, its journal and what it was asked for."""
 
-    ends: Ends
+    dest: Engine
     journal: Journal
     choices: Choices
     watcher: Watcher
     interrupts: Interrupts
     retries: Retries
 
-    def schedule(self, items: Iterable[TakenOff], plan: Plan) -> FinishSchedule:
-        """Give the order in which objects are recreated."""
-        catalogue = self.ends.dest.catalogue
+    def schedule(self, items: Iterable[TakenOff], tables: Sequence[tuple[Table, int]]) -> FinishSchedule:
+        """Give the order in which objects are recreated, of tables with their rows, parents first."""
+        catalogue = self.dest.catalogue
         return FinishSchedule(
             items,
-            plan.tables,
+            tables,
             by_table=catalogue.restores_by_table,
             touched=catalogue.touched,
             keys_wait=self.choices.on_error == "skip",
@@ -67,7 +67,7 @@ class Ending:
 
         Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless those are skipped.
         """
-        dest, tables = self.ends.dest, _by_name(plan)
+        dest, tables = self.dest, _by_name(plan)
         rejected: dict[str, int] = {}
         failed = self._work_off(finisher, tables, dest.is_about_rows)
         deadline = time.monotonic() + DELETED_ROWS_SECONDS
@@ -85,7 +85,7 @@ class Ending:
             ):
                 rejected[table] = rejected.get(table, 0) + rows
             again = [one.item for one in failed if one.item is not None and one.item not in off]
-            finisher = Finisher(dest, self.schedule([*again, *off], plan))
+            finisher = Finisher(dest, self.schedule([*again, *off], rows_of(plan)))
             failed = self._work_off(finisher, tables, dest.is_about_rows)
         return rejected
 
@@ -94,7 +94,7 @@ class Ending:
 
         A row that is there is found, and so is not what this is about.
         """
-        dest = self.ends.dest
+        dest = self.dest
         hidden = (
             one.item is not None
             and one.table in tables
@@ -110,7 +110,7 @@ class Ending:
 
     def _make_room(self, run: Run) -> list[TakenOff]:
         """Drop the foreign keys and triggers again that are there already, so that rows and their children can go."""
-        dest = self.ends.dest
+        dest = self.dest
         if dest.can_switch_off_foreign_keys:
             return []
         items = [item for item in run.items_taken_off() if item.kind in (FOREIGN_KEY, TRIGGER)]
@@ -126,26 +126,26 @@ class Ending:
                 self.watcher.progress, self.interrupts.check, self.retries.run, passes_over=passes_over
             )
         except RecreationFailed as error:
-            raise explain(self.ends.dest, tables, [error.failed], TO_RESUME) from error
+            raise explain(self.dest, tables, [error.failed], TO_RESUME) from error
 
     # -- abandoning a run ---------------------------------------------------------------------------------------
 
-    def abandon(self, run: Run, plan: Plan) -> tuple[str, tuple[NotRecreated, ...]]:
+    def abandon(self, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
         """Recreate what the run dropped as far as that can be, and forget the run in any case.
 
         Returns a remark for the report, and what is not there as it was. The SQL of a record that this project has
-        not signed is not executed.
+        not signed is not executed. ``tables`` may have rows, and counters that are not above their keys.
         """
-        dest, tables = self.ends.dest, _by_name(plan)
+        dest, by_name = self.dest, {table.name: table for table in tables}
         items = run.items_taken_off()
         if run.is_signed:
-            finisher = Finisher(dest, self.schedule(items, plan))
-            left = list(list_failures(dest, tables, self._work_off(finisher, tables, lambda error: True)))
-            left += list_dangling(dest, tables, items)
+            finisher = Finisher(dest, self.schedule(items, [(table, 1) for table in tables]))
+            left = list(list_failures(dest, by_name, self._work_off(finisher, by_name, lambda error: True)))
+            left += list_dangling(dest, by_name, items)
         else:
             left = list(list_unsigned(dest, items))
         with suppress(Error):  # what a sequence lacks is what verify_counts finds
-            reset_counters(plan)
+            dest.catalogue.reset_counters(tables, {}, may_lower=False)
         remark = f"The run is given up: {_counted(items, left)} in {dest.alias!r}, and the copied rows stay."
         if not self.journal.abandon(run):
             remark += f" Its tables could not be dropped. Drop {' and '.join(TABLES)} there."
@@ -161,3 +161,8 @@ def _counted(items: Collection[TakenOff], left: Collection[NotRecreated]) -> str
 
 def _by_name(plan: Plan) -> dict[str, Table]:
     return {planned.table.name: planned.table for planned in plan.tables}
+
+
+def rows_of(plan: Plan) -> list[tuple[Table, int]]:
+    """Return each table with the source's rows, parents first."""
+    return [(planned.table, planned.source_rows) for planned in plan.tables]

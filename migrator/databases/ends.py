@@ -38,6 +38,11 @@ class Ends:
     fewer_jobs: Finding | None = None
     is_one_database: bool = False
 
+    @property
+    def has_source(self) -> bool:
+        """Whether a source is read: where none is, the destination stands on both sides."""
+        return self.source is not self.dest
+
 
 def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     """Connect to a database of ``DATABASES``.
@@ -87,13 +92,10 @@ def open_ends(
     """
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
-    if dest in settings.PROTECTED:
-        raise Refused(f"{dest!r} is in MIGRATOR['PROTECTED'], so it can never be a destination.")
+    _refuse_protected(dest, settings)
     ends = Ends(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
     try:
-        ends.dest.open_destination()
-        ends.dest.remember_session()
-        ends.dest.claim(tables)
+        _begin_session(ends.dest, tables)
         is_one_database = _check_distinct(ends, tables)
         fewer = _why_one_process(ends, is_dry=is_dry) if jobs > 1 else None
         ends.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
@@ -109,6 +111,35 @@ def open_ends(
         for engine in (ends.source, ends.dest):
             with contextlib.suppress(Error):
                 engine.close()
+
+
+@contextlib.contextmanager
+def open_destination(alias: str, settings: Settings, tables: Sequence[str]) -> Iterator[Engine]:
+    """Open a destination alone, and close it whatever happens.
+
+    Raises :exc:`UsageError` or :exc:`Refused` where it cannot be one.
+    """
+    _refuse_protected(alias, settings)
+    engine = open_engine(alias, must_exist=False)
+    try:
+        _begin_session(engine, tables)
+        yield engine
+    except Error as error:
+        raise explained(error, [engine]) from error
+    finally:
+        with contextlib.suppress(Error):
+            engine.close()
+
+
+def _refuse_protected(alias: str, settings: Settings) -> None:
+    if alias in settings.PROTECTED:
+        raise Refused(f"{alias!r} is in MIGRATOR['PROTECTED'], so it can never be a destination.")
+
+
+def _begin_session(dest: Engine, tables: Sequence[str]) -> None:
+    dest.open_destination()
+    dest.remember_session()
+    dest.claim(tables)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from ..wording import plural, shortened
 from .choices import Choices, Watcher
 from .chunks import Restriction
 from .crew import Crew
-from .ending import Ending
+from .ending import Ending, rows_of
 from .ends import Ends, explained
 from .engines.base.catalogue import UNIQUE_KEY, kinds_text
 from .finish import reject_orphans, reset_counters
@@ -24,6 +24,7 @@ from .finisher import Finisher
 from .identity import clear_caches
 from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
 from .load import Load
+from .locking import locked
 from .made import NOT_MIGRATED, Made, Migrated
 from .outcome import Outcome
 from .plan import Plan, differences, stored_tables
@@ -69,8 +70,7 @@ class Move:
         A run that is unfinished has its tables.
         """
         with ExitStack() as stack:
-            self._lock()
-            stack.callback(self._unlock)
+            stack.enter_context(locked(self._ends.dest, self._journal))
             if self._journal.current() is not None or not unapplied_migrations(self._ends.dest.connection):
                 return False
             plan = self._plan(is_whole=is_whole, is_resumed=False, will_migrate=True)
@@ -84,12 +84,9 @@ class Move:
         with ExitStack() as stack:
             finished = None
             if not self._choices.dry_run:
-                self._lock()
-                stack.callback(self._unlock)
+                stack.enter_context(locked(self._ends.dest, self._journal))
                 finished = self._journal.clear_away()
             unfinished = self._journal.current()
-            if self._choices.cleanup:
-                return self._clean_up(unfinished)
             if self._choices.resume and unfinished is None:
                 return self._nothing_to_resume(finished)
             if unfinished and not self._choices.resume:
@@ -140,23 +137,6 @@ class Move:
             made=Made(self._journal.made_by_migrations()),
             migrated=self._migrated,
         )
-
-    def _lock(self) -> None:
-        dest = self._ends.dest
-        if dest.lock():
-            if not dest.workers():  # what a killed run has left, and may still commit
-                return
-            dest.unlock()
-        holder = self._journal.current()
-        session = self._ends.dest.lock_holder()
-        known = [holder.holder()] if holder else []
-        known += [f"session {session} of the server"] if session else []
-        who = f" ({', '.join(known)})" if known else ""
-        raise Refused(f"Another run is writing to {self._ends.dest.alias!r}{who}. Wait for it, or stop it.")
-
-    def _unlock(self) -> None:
-        if self._ends.dest.connection.connection is not None and self._ends.dest.connection.is_usable():
-            self._ends.dest.unlock()
 
     def _unfinished_text(self, run: Run) -> str:
         if self._choices.update:
@@ -325,7 +305,7 @@ class Move:
         load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
         self._ends.dest.expect_back(run.items_taken_off())
         ending = self._ending()
-        schedule = ending.schedule(run.items_taken_off(), plan)
+        schedule = ending.schedule(run.items_taken_off(), rows_of(plan))
         cut = self._retries.run(load.cut_small)
         with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
             if crew:
@@ -351,7 +331,7 @@ class Move:
             return time.perf_counter() - finishing
 
     def _ending(self) -> Ending:
-        return Ending(self._ends, self._journal, self._choices, self._watcher, self._interrupts, self._retries)
+        return Ending(self._ends.dest, self._journal, self._choices, self._watcher, self._interrupts, self._retries)
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
 
@@ -387,23 +367,6 @@ class Move:
         verification = self._prove(plan)
         clear_caches()
         return Outcome(plan, {}, verification, time.perf_counter() - self._started, finishing, updates=updates)
-
-    # -- giving a run up ----------------------------------------------------------------------------------------
-
-    def _clean_up(self, run: Run | None) -> Outcome:
-        plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
-        alias = self._ends.dest.alias
-        if run is None:
-            self._journal.forget_made()
-            return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {alias!r}: nothing to clean up.")
-        objects = kinds_text(run.items_taken_off())
-        question = f"Put back {objects} in {alias!r} and forget the run?"
-        if not run.is_signed:
-            question = f"Forget the run in {alias!r} without putting back {objects}, whose SQL will be listed?"
-        if not self._watcher.prompter.proceed(question):
-            raise Declined("Nothing was written.")
-        remark, left = self._ending().abandon(run, plan)
-        return Outcome(plan, {}, None, time.perf_counter() - self._started, remark=remark, not_recreated=left)
 
 
 def _loss(plan: Plan) -> str:

@@ -146,6 +146,11 @@ class Plan:
         }
 
 
+def unread_plan(source: str, dest: Endpoint) -> Plan:
+    """Return what takes the place of a plan if neither the source nor any row is looked at."""
+    return Plan(Endpoint(source, "", "", ""), dest, (), (), (), (), (), adds_rows=False, keeps_indexes=False)
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Name what differs between the identity of a recorded run and that of the call that would resume it."""
     found = [name for name in new if name != "tables" and old.get(name) != new[name]]
@@ -272,16 +277,16 @@ def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[T
     left = list(groups)
     while left:
         waiting = {planned.table.name for group in left for planned in group}
-        ready = [group for group in left if not parents_of(group) & waiting]
+        ready = [group for group in left if not parents_of([one.table for one in group]) & waiting]
         chosen = max(ready, key=lambda group: sum(planned.source_rows for planned in group))
         left.remove(chosen)
         yield chosen
 
 
-def parents_of(group: Sequence[TablePlan]) -> set[str]:
+def parents_of(group: Sequence[Table]) -> set[str]:
     """Name the tables that those of a group refer to, but for themselves."""
-    targets = {reference.target_table for planned in group for reference in planned.table.references}
-    return targets - {planned.table.name for planned in group}
+    targets = {reference.target_table for table in group for reference in table.references}
+    return targets - {table.name for table in group}
 
 
 def is_bound_late(group: Sequence[TablePlan]) -> bool:

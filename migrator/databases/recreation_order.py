@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from .engines.base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, TakenOff
-from .plan import TablePlan, parents_of
+from .plan import parents_of
+from .tables import Table
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,24 @@ class FinishSchedule:
     """What comes after a table's last row: unique keys, indexes, statistics, foreign keys, triggers.
 
     What others wait for comes first. It begins when the table is complete, and with foreign keys when those that it
-    refers to are complete as well. ``keys_wait``: foreign keys and triggers wait for :meth:`release`. ``touched`` names
-    what two of these that are put back at once may not share.
+    refers to are complete as well. ``tables``: parents first, each with its rows. ``keys_wait``: foreign keys and
+    triggers wait for :meth:`release`. ``touched`` names what two of these that are put back at once may not share.
     """
 
     def __init__(
         self,
         items: Iterable[TakenOff],
-        tables: Collection[TablePlan],
+        tables: Sequence[tuple[Table, int]],
         *,
         by_table: bool,
         touched: Callable[[TakenOff], frozenset[str]],
         keys_wait: bool = False,
     ) -> None:
-        self._incomplete = {planned.table.name for planned in tables}
+        self._incomplete = {table.name for table, _ in tables}
         self._keys_wait = keys_wait
-        targets = {planned.table.name: parents_of([planned]) for planned in tables}
+        targets = {table.name: parents_of([table]) for table, _ in tables}
         places = _places(tables, targets)
-        filled = {planned.table.name for planned in tables if planned.source_rows}
+        filled = {table.name for table, rows in tables if rows}
         groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
         for item in items:
             rank = RANKS[item.kind]
@@ -147,9 +148,9 @@ class _Step:
     names: Set[str]
 
 
-def _places(tables: Collection[TablePlan], targets: Mapping[str, Set[str]]) -> dict[str, tuple[int, int]]:
+def _places(tables: Sequence[tuple[Table, int]], targets: Mapping[str, Set[str]]) -> dict[str, tuple[int, int]]:
     """Give each table its place by the largest that waits for it, itself among them; of equals, parents come first."""
-    largest = {planned.table.name: planned.source_rows for planned in tables}
+    largest = {table.name: rows for table, rows in tables}
     for child in reversed(largest):
         for parent in targets[child] & largest.keys():
             largest[parent] = max(largest[parent], largest[child])

@@ -66,7 +66,7 @@ class Retries:
     def _reason_to_try_again(self, error: ReadFailed | Error, *, is_late: bool) -> str:
         """Name the passing fault; raise what is none, or has lasted too long."""
         source, dest = self.ends.source, self.ends.dest
-        if not source.is_intact():
+        if self.ends.has_source and not source.is_intact():
             if is_late or not source.rejoin_snapshot():
                 raise source.snapshot_lost(self._said(source, error)) from error
             source.remember_session()

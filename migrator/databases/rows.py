@@ -16,6 +16,7 @@ from django.db.models.query import QuerySet
 from ..conf import load
 from ..errors import UsageError
 from ..interrupts import Interrupts
+from .abandoning import abandon_run
 from .choices import RESUME_HINT, Choices, Watcher, check_choices
 from .chunks import Restriction
 from .ends import open_ends
@@ -78,17 +79,20 @@ def batch_migrate_models(
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
     lookups = dict(parse_filter(text) for text in filters)
+    watcher = watcher or Watcher()
+    if cleanup:
+        return abandon_run(source=source, dest=dest, labels=models, exclude=exclude, choices=choices, watcher=watcher)
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))
         selection = select(source=source, dest=dest, labels=models, exclude=exclude)
         interrupts = stack.enter_context(Interrupts())
         ends = stack.enter_context(
-            open_ends(source, dest, settings, selection.names, jobs=choices.jobs_used, is_dry=dry_run)
+            open_ends(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run)
         )
         restrictions = restrictions_for(
             ends.source, [table.model for table in selection.tables], selection.named, lookups
         )
-        move = Move(ends, selection, choices, watcher or Watcher(), interrupts, restrictions, adds_rows=True)
+        move = Move(ends, selection, choices, watcher, interrupts, restrictions, adds_rows=True)
         return move.make(is_whole=False)
 
 

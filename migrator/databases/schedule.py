@@ -41,7 +41,10 @@ class LoadSchedule:
         self._ready: list[tuple[int, int, int, Order]] = []
         self._ties = count()
         own = set(self._rows)
-        self._waiting = [(parents_of(group) & own if keeps_order else set(), group) for group in plan.groups]
+        self._waiting = [
+            (parents_of([planned.table for planned in group]) & own if keeps_order else set(), group)
+            for group in plan.groups
+        ]
         self._release()
 
     def _release(self) -> None:

@@ -210,7 +210,8 @@ def outcome_report(outcome: Outcome) -> Report:
         if outcome.not_recreated:
             count = plural(len(outcome.not_recreated), "object")
             lines.append(f"Not as before the run in {outcome.plan.dest.alias!r}: {count}, listed above.")
-        return Report(heading, (), tuple(lines), document, outcome.exit_code, plan_report(outcome.plan))
+        preface = plan_report(outcome.plan) if outcome.plan.tables else None
+        return Report(heading, (), tuple(lines), document, outcome.exit_code, preface)
     grids = [_tally_grid(outcome), *_time_grids(outcome)]
     if outcome.verification and outcome.verification.counts:
         grids.append(count_grid("Rows on both sides", outcome.verification.counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,10 +79,14 @@ def item(kind: str, table: str, name: str, *touched: str) -> TakenOff:
     return TakenOff(table, kind, name, "", " ".join((table, *touched)))
 
 
+def rows_of(tables: Sequence[Any]) -> list[Any]:
+    return [(planned.table, planned.source_rows) for planned in tables]
+
+
 def finish(*items: TakenOff, by_table: bool = False, keys_wait: bool = False) -> FinishSchedule:
     return FinishSchedule(
         items,
-        (planned("small", 1), planned("large", 100, "small", "elsewhere")),
+        rows_of([planned("small", 1), planned("large", 100, "small", "elsewhere")]),
         by_table=by_table,
         touched=lambda item: frozenset(item.put_back.split()),
         keys_wait=keys_wait,
@@ -113,7 +118,7 @@ def test_what_the_largest_table_waits_for_comes_before_other_large_ones() -> Non
     )
     own = [item("index", table.table.name, "i") for table in tables]
     beside = item("index", "outside", "i")
-    of = FinishSchedule((beside, *own), tables, by_table=False, touched=lambda item: frozenset())
+    of = FinishSchedule((beside, *own), rows_of(tables), by_table=False, touched=lambda item: frozenset())
     of.release()
     put_back = [order.table for order in drain(of) if isinstance(order, PutBack)]
     assert put_back == ["root", "parent", "child", "middle", "tiny", "outside"]
@@ -121,7 +126,10 @@ def test_what_the_largest_table_waits_for_comes_before_other_large_ones() -> Non
 
 def test_tables_that_refer_to_each_other_have_their_places_too() -> None:
     of = FinishSchedule(
-        (), (planned("hen", 5, "egg"), planned("egg", 50, "hen")), by_table=False, touched=lambda item: frozenset()
+        (),
+        rows_of([planned("hen", 5, "egg"), planned("egg", 50, "hen")]),
+        by_table=False,
+        touched=lambda item: frozenset(),
     )
     of.release()
     assert drain(of) == [RefreshStatistics("hen"), RefreshStatistics("egg")]

@@ -8,6 +8,7 @@ import string
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from migrator.databases.recreation import reject_obstacles
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_retry import execute
 from tests.databases.test_taken_off import definitions
-from tests.management.running import run
+from tests.management.running import another_alias, contents, run
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import TextValue, TreeNode
 
@@ -154,6 +155,51 @@ def test_cleanup_lists_the_index_with_its_statement_and_ends_the_run(hindered: t
     assert definitions(pair.dest) == before
     QuerySet(TextValue, using=pair.source).filter(pk=77).update(value="77")
     assert_ended(run(*command(pair, "--replace", pair.dest)), 0)
+
+
+GONE = {
+    "its server does not answer": {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": "1"},
+    "its file was deleted": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/gone.sqlite3"},
+    "DATABASES lacks it": None,
+}
+
+
+@pytest.mark.parametrize("why", GONE)
+@pytest.mark.parametrize("pair", [TO_POSTGRESQL, TO_MYSQL, TO_SQLITE], ids=str, indirect=True)
+def test_a_run_whose_source_is_gone_is_ended(pair: Pair, why: str) -> None:
+    fill(pair.source)
+    before = definitions(pair.dest)
+    die_after_the_last_row(pair)
+    assert definitions(pair.dest) != before
+    with ExitStack() as stack:
+        if (entry := GONE[why]) is not None:
+            stack.enter_context(another_alias("gone", **entry))
+        gone = Pair("gone", pair.dest)
+        found = contents(pair.dest)
+        assert_ended(run(*command(gone, "--cleanup", "--dry-run")), 0)
+        assert (contents(pair.dest), definitions(pair.dest) != before) == (found, True)
+        finished = run(*command(gone, "--cleanup", "--migrate"))
+    assert_ended(finished, 0)
+    assert "The run is given up" in finished.out
+    assert definitions(pair.dest) == before
+    assert journal_tables(pair.dest) == set()
+    assert count_rows(TextValue, pair.dest) == 100
+    assert_ended(run(*command(pair, "--replace", pair.dest)), 0)
+
+
+def die_after_the_last_row(pair: Pair) -> None:
+    """Let a run die before it recreates the first object."""
+    moments = ["finishing"]
+
+    def fail(run_it: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        result = run_it(sql, params, many, context)
+        if moments and moments[0] in map(str, params or ()):
+            moments.clear()
+            raise RuntimeError
+        return result
+
+    with connections[pair.dest].execute_wrapper(fail), pytest.raises(RuntimeError):
+        run(*command(pair))
 
 
 # -- foreign keys ----------------------------------------------------------------------------------------------------

@@ -863,8 +863,8 @@ def test_a_resumed_run_speaks_of_no_emptying(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("pair", FROM_EACH_ENGINE, ids=str, indirect=True)
-def test_giving_up_looks_at_no_rows(pair: Pair) -> None:
-    """Not at values and references either, which may have been what stopped the run."""
+def test_giving_up_asks_the_source_nothing(pair: Pair) -> None:
+    """It may have been what stopped the run, and it may be gone."""
     twins(pair)
     assert move(pair, *MODELS, "--chunk-size", "2").code == 1
     if pair.engines[0] != "postgresql":
@@ -874,12 +874,7 @@ def test_giving_up_looks_at_no_rows(pair: Pair) -> None:
         finished = move(pair, *MODELS, "--cleanup")
     assert finished.code == 0, finished.err
     assert "The run is given up" in finished.out
-    read = [sql for sql in said[pair.source] if re.search(r'FROM ["`]testapp_', sql)]
-    assert read, "it counts them"
-    counted = re.compile(
-        r"SELECT \d+, one\.\* FROM \(SELECT COUNT\(\*\) FROM \(SELECT 1 FROM \S+ LIMIT \d+\) few\) one"
-    )
-    assert [counted.sub("", sql).replace(" UNION ALL ", "") for sql in read] == [""]
+    assert said[pair.source] == []
     assert journal(pair.dest) == set()
 
 

@@ -1,0 +1,39 @@
+"""The lock that keeps two runs from writing to one destination at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import Refused
+from .engines.base.engine import Engine
+from .journal import Journal
+
+
+@contextmanager
+def locked(dest: Engine, journal: Journal) -> Iterator[None]:
+    """Hold the lock of a destination; raise :exc:`Refused`, which names its holder, if another run has it."""
+    if not _take(dest):
+        raise Refused(f"Another run is writing to {dest.alias!r}{_holder(dest, journal)}. Wait for it, or stop it.")
+    try:
+        yield
+    finally:
+        if dest.connection.connection is not None and dest.connection.is_usable():
+            dest.unlock()
+
+
+def _take(dest: Engine) -> bool:
+    if not dest.lock():
+        return False
+    if not dest.workers():  # what a killed run has left, and may still commit
+        return True
+    dest.unlock()
+    return False
+
+
+def _holder(dest: Engine, journal: Journal) -> str:
+    run = journal.current()
+    session = dest.lock_holder()
+    known = [run.holder()] if run else []
+    known += [f"session {session} of the server"] if session else []
+    return f" ({', '.join(known)})" if known else ""
