@@ -8,20 +8,19 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router
+from django.db import connections
 
 from .. import conf
 from ..caches.keys import key_space
 from ..caches.stores import REFUSALS, STORES
 from ..checks import atomic_databases_without_models
-from ..errors import MigratorError, Refused
+from ..errors import Refused
 from ..phases import Phase, percentage_reader, phase_reader
 from ..silence import is_silent
 from .engines import TRANSITION as ENGINE
-from .engines import cache_alias, cache_prefix, engine_class, engine_model, keeps_rows
+from .engines import cache_prefix
 from .tallying import place_of_tally
 from .transition.places import one_place, shared_cache
 from .transition.sides import Side
@@ -43,7 +42,7 @@ def check_sessions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         return [Error(str(error), hint="Look its keys up in the README.", id="migrator.E030")]
     aliases = list(_check_aliases(setting))
     sides = [] if aliases else list(_check_sides(setting))
-    return [*aliases, *sides, *_check_times(setting), *_check_transactions(setting), *_check_use()]
+    return [*aliases, *sides, *_check_times(setting), *_check_use()]
 
 
 def _check_engine_alone() -> Iterator[CheckMessage]:
@@ -105,6 +104,7 @@ def _check_sides(setting: conf.Sessions) -> Iterator[CheckMessage]:
                 id="migrator.W031",
             )
         yield from _check_cache(side)
+        yield from _check_transactions(side)
     if len(sides) == 2:
         yield from _check_pair(*sides)
 
@@ -209,29 +209,12 @@ def _check_times(setting: conf.Sessions) -> Iterator[CheckMessage]:
             yield Error(str(error), hint="Without it a cache or a database of the sides is taken.", id="migrator.E039")
 
 
-def _check_transactions(setting: conf.Sessions) -> Iterator[CheckMessage]:
+def _check_transactions(side: Side) -> Iterator[CheckMessage]:
     """Check that no request needs a database that only sessions are in: Django begins a transaction there."""
-    atomic = atomic_databases_without_models()
-    for name, side in (("OLD", setting.OLD), ("NEW", setting.NEW)):
-        for alias in sorted(_databases(side) & atomic):
-            yield Warning(
-                f"The database {alias!r} of {name} has ATOMIC_REQUESTS, and no other model is kept there.",
-                hint="Take it out there: every request begins a transaction in it, so that none is answered while it "
-                f"is down, even in a phase in which {name} only follows.",
-                id="migrator.W035",
-            )
-
-
-def _databases(side: conf.SessionSide) -> set[str]:
-    """Return the databases that a side writes to: that of its table, and that of a cache in a table."""
-    found: set[str] = set()
-    try:
-        engine = engine_class(side.ENGINE)
-        if keeps_rows(engine):
-            found.add(side.DATABASE or router.db_for_write(engine_model(engine)))
-        cache = caches[side.CACHE or cache_alias(engine)] if cache_prefix(engine) is not None else None
-    except (MigratorError, ImproperlyConfigured, InvalidCacheBackendError):  # which other checks tell
-        return found
-    if isinstance(cache, BaseDatabaseCache):
-        found.add(router.db_for_write(cache.cache_model_class))
-    return found
+    for alias in sorted(atomic_databases_without_models() & set(side.databases)):
+        yield Warning(
+            f"The database {alias!r} of {side.name} has ATOMIC_REQUESTS, and no other model is kept there.",
+            hint="Take it out there: every request begins a transaction in it, so that none is answered while it "
+            f"is down, even in a phase in which {side.name} only follows.",
+            id="migrator.W035",
+        )

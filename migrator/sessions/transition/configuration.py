@@ -67,10 +67,14 @@ class Transition:
     @contextmanager
     def forgiving(self, side: Side, key: str, phase: Phase) -> Iterator[None]:
         """Log and count what goes wrong with the side that does not decide."""
+        is_begun = False
         try:
             with side.savepoint():
+                is_begun = True
                 yield
         except Exception as error:
+            if not is_begun:  # what broke the transaction before is the request's own error
+                raise
             side.close()
             self.count("shadow_error", phase=phase)
             # The message of an error may hold the key, or what the session holds.

@@ -22,8 +22,8 @@ class _Work:
     def wait_or_run(self) -> None:
         """Run once no side is in a transaction."""
         for side in self.sides:
-            if side.is_in_transaction:
-                transaction.on_commit(partial(self.wait_or_run), using=side.database)
+            for alias in side.transactions:
+                transaction.on_commit(partial(self.wait_or_run), using=alias)
                 return
         self.run()
 

@@ -7,14 +7,18 @@ import inspect
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
+from django.core.cache import caches
+from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.module_loading import import_string
 
 from ...caches.stores.base import MICROSECONDS, now
 from ...caches.tables.reading import EPOCH, MICROSECOND
@@ -115,14 +119,33 @@ class Side:
         return End(kind, self.cache, self.setting.ENGINE)
 
     @property
-    def is_in_transaction(self) -> bool:
-        """Whether what is written now may yet be rolled back."""
-        alias = self.database
-        return alias is not None and connections[alias].in_atomic_block
+    def databases(self) -> list[str]:
+        """The aliases of the databases that it writes to: that of its rows, and that of a cache in a table."""
+        found = {self.database} if self.database is not None else set()
+        if self._has_cache_in_a_table:
+            cache: Any = caches[self.cache or ""]
+            found.add(router.db_for_write(cache.cache_model_class))
+        return sorted(found)
 
-    def savepoint(self) -> AbstractContextManager[Any]:
+    @cached_property
+    def _has_cache_in_a_table(self) -> bool:
+        if self.cache is None:
+            return False
+        # A cache that cannot be opened is an error where it is used.
+        return issubclass(import_string(caches.settings[self.cache]["BACKEND"]), BaseDatabaseCache)
+
+    @property
+    def transactions(self) -> list[str]:
+        """The aliases of those of its databases in which what is written now may yet be rolled back."""
+        return [alias for alias in self.databases if connections[alias].in_atomic_block]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
         """Keep a statement that fails from breaking the transaction that it would be a part of."""
-        return transaction.atomic(using=self.database) if self.is_in_transaction else nullcontext()
+        with ExitStack() as stack:
+            for alias in self.transactions:
+                stack.enter_context(transaction.atomic(using=alias))
+            yield
 
     @property
     def store(self) -> Store:

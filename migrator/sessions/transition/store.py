@@ -153,7 +153,7 @@ class SessionStore(SessionBase):
                 self._count_repairs(change, phase, repairs)
 
         look_again()
-        if change.new.is_in_transaction:
+        if change.new.transactions:
             after_transactions(look_again, change.new)
         return None if held is None else self._data_of_old(change, phase, held)
 
@@ -226,7 +226,7 @@ class SessionStore(SessionBase):
         return side.saved(engine)._replace(more=more)
 
     def _bring_to_shadow(self, change: Transition, phase: Phase, held: Session, is_new: bool) -> None:
-        if change.old.is_in_transaction or change.new.is_in_transaction:
+        if change.old.transactions or change.new.transactions:
             self._mirror_later(change, phase, held.key, held.more)
         elif is_new:
             self._follow_new_key(change, phase, held)
@@ -296,7 +296,7 @@ class SessionStore(SessionBase):
         change = transition()
         phase = change.phase(key)
         change.authority(phase).delete(key)
-        if change.old.is_in_transaction or change.new.is_in_transaction:
+        if change.old.transactions or change.new.transactions:
             self._mirror_later(change, phase, key, None)
         else:
             self._end(change, phase, key)

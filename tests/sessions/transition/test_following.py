@@ -4,11 +4,14 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth import SESSION_KEY as USER_KEY
+from django.core.cache import caches
 from django.db import connections, transaction
+from django.test import override_settings
 from django.utils import timezone
 
 from migrator.caches.stores.base import digest
@@ -18,6 +21,7 @@ from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.postponing import run_waiting
 from tests.sessions.places import new_key
 from tests.sessions.transition.pairs import (
+    CACHE_TABLE,
     MEMCACHED,
     MYSQL,
     PAIRS,
@@ -36,6 +40,10 @@ from tests.sessions.transition.pairs import (
 EXACT = [
     param(*pair) for pair in [(REDIS, POSTGRESQL), (POSTGRESQL, REDIS), (REDIS, REDIS_OTHER), (MYSQL, POSTGRESQL_B)]
 ]
+BEFORE_ROWS = Named(
+    "cache_table_before_rows",
+    {"ENGINE": "django.contrib.sessions.backends.cached_db", "DATABASE": "sqlite_b", "CACHE": "table"},
+)
 DUAL = pytest.mark.parametrize("phase", [Phase.DUAL_OLD, Phase.DUAL_NEW])
 
 
@@ -269,10 +277,20 @@ def test_the_shadow_follows_what_is_committed(site: Site, phase: Phase) -> None:
 
 
 @DUAL
-@pytest.mark.parametrize("pair", [param(POSTGRESQL, REDIS), param(REDIS, POSTGRESQL), param(POSTGRESQL, POSTGRESQL_B)])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        param(POSTGRESQL, REDIS),
+        param(REDIS, POSTGRESQL),
+        param(POSTGRESQL, POSTGRESQL_B),
+        param(CACHE_TABLE, REDIS),
+        param(REDIS, CACHE_TABLE),
+    ],
+)
 def test_both_sides_are_alike_after_what_is_rolled_back(site: Site, phase: Phase) -> None:
     keys = [saved(site, phase, a=1), saved(site, phase, a=1)]
-    with suppress(Undone), transaction.atomic(using="postgresql_a"):
+    database = [*site.change.old.databases, *site.change.new.databases][0]
+    with suppress(Undone), transaction.atomic(using=database):
         session = site.session(keys[0])
         session["a"] = 2
         session.save()
@@ -282,6 +300,29 @@ def test_both_sides_are_alike_after_what_is_rolled_back(site: Site, phase: Phase
     for key in keys:
         one, other = site.both(key)
         assert one == other
+
+
+@pytest.mark.parametrize("pair", [param(POSTGRESQL, CACHE_TABLE), param(POSTGRESQL, BEFORE_ROWS)])
+def test_a_cache_table_that_is_missing_does_not_break_the_transaction(site: Site) -> None:
+    key = saved(site, Phase.OLD, a=1)
+    cache = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "nowhere"}
+    router = SimpleNamespace(db_for_write=to_postgresql, db_for_read=to_postgresql)
+    with override_settings(CACHES={**caches.settings, "table": cache}, DATABASE_ROUTERS=[router]):
+        for phase in (Phase.OLD, Phase.DUAL_OLD):
+            with transaction.atomic(using="postgresql_a"):
+                session = site.session(key, phase)
+                session["a"] = 2
+                session.save()
+                session.cycle_key()
+                key = session.session_key
+                run_waiting()
+                with connections["postgresql_a"].cursor() as cursor:
+                    cursor.execute("SELECT 1")
+                    assert cursor.fetchone() == (1,)
+
+
+def to_postgresql(model: Any, **hints: Any) -> str | None:
+    return "postgresql_a" if model._meta.app_label == "django_cache" else None
 
 
 @DUAL
