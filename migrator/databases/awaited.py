@@ -13,19 +13,19 @@ from .identity import made_by_migrate
 from .made import Made, holds_rows_of_others
 from .ordering import load_order
 from .plan import AwaitedTable, TablePlan
-from .schema import StoredTables
+from .schema import Pending, StoredTables
 from .tables import Table
 
 
-def awaited_names(tables: Sequence[Table], dest_has: StoredTables, unapplied: Sequence[str]) -> frozenset[str]:
-    """Name the tables that these migrations will create or change in the destination.
+def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pending) -> frozenset[str]:
+    """Name the tables that migrations will create or change in the destination, or that are created without any.
 
     A migration may do anything to the tables of its app, and to the columns by which other tables refer to them; it may
     create a table for another app.
     """
-    if not unapplied:
+    if not coming:
         return frozenset()
-    apps = {name.partition(".")[0] for name in unapplied}
+    apps = {name.partition(".")[0] for name in coming.migrations}
     changed = {table.name for table in tables if table.model._meta.app_label in apps}
     return frozenset(
         table.name
@@ -67,7 +67,7 @@ def _is_made_by_migrate(ends: Ends, table: Table, dest_rows: Mapping[str, int]) 
     return rows > 0 and made_by_migrate(ends.dest, table, rows)
 
 
-def announcement(dest: Engine, unapplied: Sequence[str], made: Made) -> Finding:
+def announcement(dest: Engine, coming: Pending, made: Made) -> Finding:
     """Say which migrations will be applied, and what will become of the rows that they make."""
     fate = "Rows that they make are listed before the copy and replaced, without --replace: there are no others."
     if holds_rows_of_others(dest, made):
@@ -75,8 +75,17 @@ def announcement(dest: Engine, unapplied: Sequence[str], made: Made) -> Finding:
             "There are rows already, so those that they make cannot be told from yours: replacing them takes "
             f"--replace {dest.alias}."
         )
-    text = f"{plural(len(unapplied), 'migration')} will be applied first: {shortened(unapplied, 3)}"
-    return Finding(dest.alias, text, fate, stops=False)
+    parts = []
+    if coming.migrations:
+        parts.append(f"{plural(len(coming.migrations), 'migration')} will be applied first: {_few(coming.migrations)}")
+    if coming.tables:
+        count = plural(len(coming.tables), "table")
+        parts.append(f"{count} of apps without migrations will be created first: {_few(coming.tables)}")
+    return Finding(dest.alias, "; ".join(parts), fate, stops=False)
+
+
+def _few(names: Sequence[str]) -> str:
+    return shortened(names, 3)
 
 
 def with_makers(

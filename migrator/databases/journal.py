@@ -27,6 +27,8 @@ from .row_counts import RowCounts
 PREPARING, COPYING, FINISHING = "preparing", "copying", "finishing"
 FINISHED, KEPT = "finished", "kept"  # only the journal is left: to be dropped, or to stay as asked
 MIGRATED = "migrated"  # no run yet: a record of the rows that migrations have made
+HANDLERS = "handlers"  # no run yet: migrations are applied, and a post_migrate handler has failed
+NO_RUN = (FINISHED, KEPT, MIGRATED, HANDLERS)
 PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
 AFTERWARDS = -1  # the number of what is no chunk, but counts with them
@@ -163,7 +165,7 @@ def holds_unfinished_run(engine: Engine) -> bool:
     if TABLES[0] in present and "state" in engine.catalogue.stored_columns(TABLES[0]):
         states = {state for (state,) in engine.fetch_all(f"SELECT state FROM {engine.quote(TABLES[0])}")}
         if states:
-            return not states <= {FINISHED, KEPT, MIGRATED}
+            return not states <= set(NO_RUN)
     return TABLES[1] in present and not engine.is_empty(TABLES[1])
 
 
@@ -232,7 +234,7 @@ class Journal:
                 if TABLES[1] in present and QuerySet(Chunk, using=self.alias).exists():
                     raise self._damaged("it has chunks and no run")
                 return None
-            if run.state in (FINISHED, KEPT, MIGRATED):
+            if run.state in NO_RUN:
                 return None
             if TABLES[1] not in present:
                 raise self._damaged(f"the table {TABLES[1]} is missing")
@@ -335,11 +337,15 @@ class Journal:
         """Record the rows that migrations have made, by table; the next run to begin drops the record."""
         if not fingerprints and not self.made_by_migrations():
             return
+        self._replace(MIGRATED, json.dumps(fingerprints))
+
+    def _replace(self, state: str, identity: str) -> None:
+        """Record what is no run, in the place of the last such record."""
         self.create()
         now = timezone.now()
         run: Any = Run(
-            identity=json.dumps(fingerprints),
-            state=MIGRATED,
+            identity=identity,
+            state=state,
             taken_off="[]",
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -348,7 +354,7 @@ class Journal:
         )
         run.sign()
         with transaction.atomic(using=self.alias):
-            self._delete(Run, " WHERE state = %s", [MIGRATED])
+            self._delete(Run, " WHERE state = %s", [state])
             QuerySet(Run, using=self.alias).bulk_create([run])
 
     def made_by_migrations(self) -> dict[str, list[Any]]:
@@ -360,9 +366,24 @@ class Journal:
 
     def forget_made(self) -> None:
         """Drop that record, and the tables with it if they hold nothing else."""
+        self._forget(MIGRATED)
+        self._forget(HANDLERS)
+
+    def _forget(self, state: str) -> None:
         if TABLES[0] in self._present():
-            self._delete(Run, " WHERE state = %s", [MIGRATED])
+            self._delete(Run, " WHERE state = %s", [state])
             self.clear_away()
+
+    def record_handlers(self, *, lacking: bool) -> None:
+        """Record whether handlers of ``post_migrate`` still have to run after migrations that are all applied."""
+        if lacking:
+            self._replace(HANDLERS, "{}")
+        else:
+            self._forget(HANDLERS)
+
+    def lacks_handlers(self) -> bool:
+        """Return whether handlers still have to run there; a run that begins drops the record."""
+        return TABLES[0] in self._present() and QuerySet(Run, using=self.alias).filter(state=HANDLERS).exists()
 
     def beat(self) -> None:
         """Record now and then that the run is alive."""

@@ -30,9 +30,9 @@ FETCHED_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Migrated:
-    """How many migrations a command has applied to the destination before its run, and what to say of them."""
+    """What a command has migrated in the destination before its run, in words, and what else to say of it."""
 
-    applied: int = 0
+    what: str = ""
     notes: tuple[Finding, ...] = ()
 
 

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from ..interrupts import telling_plainly
-from ..wording import plural
+from ..wording import plural, shortened
 from .choices import Watcher
 from .ends import explained, open_engine
 from .engines.base.engine import Engine
@@ -21,14 +21,16 @@ from .findings import Finding
 from .journal import Journal
 from .made import NOT_MIGRATED, Made, Migrated, fingerprints, holds_rows_of_others
 from .reach import Reach, WroteElsewhere
-from .schema import unapplied_migrations
+from .schema import Pending, pending
 
 AGAIN = "Nothing was copied. Fix it and give the same command again: it goes on with the migrations that are left."
+AGAIN_AFTERWARDS = "Nothing was copied. Fix it and give the same command again: its handlers then run again."
 AFTERWARDS = "a post_migrate handler"
+CREATING = "the creation of tables that no migration creates"
 
 
 def migrate_destination(dest: str, watcher: Watcher) -> Migrated:
-    """Apply the migrations that the destination lacks, after asking.
+    """Apply the migrations that the destination lacks, and create the tables of apps without any, after asking.
 
     Meanwhile ``default`` is the destination, so that a data migration without ``using()`` does what its author meant,
     and no other database can be written to. Where the destination held nobody's rows before, those that it holds
@@ -36,25 +38,36 @@ def migrate_destination(dest: str, watcher: Watcher) -> Migrated:
     names the migration which failed.
     """
     connection = open_engine(dest, must_exist=False).connection
-    names = unapplied_migrations(connection)
-    if not names:
+    coming, journal = pending(connection), Journal(dest)
+    lacks_handlers = journal.lacks_handlers()
+    if not coming and not lacks_handlers:
         return NOT_MIGRATED
-    if not watcher.prompter.proceed(f"Apply {plural(len(names), 'migration')} to {dest!r} first?"):
+    what = coming.announced(dest) or f"run the post_migrate handlers for {dest!r} again"
+    if not watcher.prompter.proceed(f"{what[0].upper()}{what[1:]} first?"):
         raise Declined("Nothing was written.")
-    watcher.progress.message(f"Applying {plural(len(names), 'migration')} to {dest!r} …")
+    watcher.progress.message(_in_progress(coming, dest))
     reach = Reach(dest)
     try:
         with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), reach.opened() as alias:
-            call_command(_told_of_steps(reach), database=alias, interactive=False, verbosity=0)
+            call_command(_told_of_steps(reach), database=alias, interactive=False, verbosity=0, run_syncdb=True)
     except Interrupted as error:
-        text = f"Stopped while {dest!r} was migrated, {_place(names, connection)}. Nothing was copied."
+        text = f"Stopped while {dest!r} was migrated, {_place(coming, connection, reach)}. Nothing was copied."
         raise Interrupted(text, error.exit_code - 128) from None
     except Refused:
         raise
     except Exception as error:
-        place = _place(names, connection)
-        raise MigratorError(f"Migrating {dest!r} failed {place}: {_reason(error, reach)} {AGAIN}") from error
-    return Migrated(len(names), tuple(_notes(reach)))
+        place = _place(coming, connection, reach)
+        again = AGAIN_AFTERWARDS if place.endswith(AFTERWARDS) else AGAIN
+        raise MigratorError(f"Migrating {dest!r} failed {place}: {_reason(error, reach)} {again}") from error
+    if lacks_handlers:
+        journal.record_handlers(lacking=False)
+    return Migrated(coming.reported(dest) or f"post_migrate handlers were run for {dest!r}", tuple(_notes(reach)))
+
+
+def _in_progress(coming: Pending, dest: str) -> str:
+    if coming.migrations:
+        return f"Applying {plural(len(coming.migrations), 'migration')} to {dest!r} …"
+    return f"Migrating {dest!r} …"
 
 
 def _told_of_steps(reach: Reach) -> BaseCommand:
@@ -70,15 +83,19 @@ def _told_of_steps(reach: Reach) -> BaseCommand:
     return cast("BaseCommand", command)
 
 
-def _place(names: Sequence[str], connection: BaseDatabaseWrapper) -> str:
+def _place(coming: Pending, connection: BaseDatabaseWrapper, reach: Reach) -> str:
     """Say how far the migrations came, and in which they stopped."""
-    left: list[str] = []
+    names, left = coming.migrations, Pending()
     with contextlib.suppress(Exception):  # the database may be out of reach by now
-        left = unapplied_migrations(connection)
+        left = pending(connection)
         if not left:
-            return f"after all {len(names)} migrations, in {AFTERWARDS}"
-    place = f"after {len(names) - len(left)} of {plural(len(names), 'migration')}"
-    return f"{place}, in {left[0]}" if left else place
+            Journal(reach.dest).record_handlers(lacking=True)
+            after = f"after all {len(names)} migrations, " if names else ""
+            return f"{after}in {AFTERWARDS}"
+    if left.tables and not reach.step:
+        return f"in {CREATING}: {shortened(left.tables, 3)}"
+    place = f"after {len(names) - len(left.migrations)} of {plural(len(names), 'migration')}"
+    return f"{place}, in {left.migrations[0]}" if left.migrations else place
 
 
 def _reason(error: Exception, reach: Reach) -> str:

@@ -34,7 +34,7 @@ from .rejects import Rejects, keep_lines, rejects_for
 from .resume import find_change
 from .retry import Retries
 from .row_counts import RowCounts
-from .schema import unapplied_migrations
+from .schema import pending
 from .selection import Selection
 from .update import apply_updates, find_updates
 from .verify import Verification
@@ -71,7 +71,8 @@ class Move:
         """
         with ExitStack() as stack:
             stack.enter_context(locked(self._ends.dest, self._journal))
-            if self._journal.current() is not None or not unapplied_migrations(self._ends.dest.connection):
+            is_pending = self._journal.lacks_handlers() or pending(self._ends.dest.connection)
+            if self._journal.current() is not None or not is_pending:
                 return False
             plan = self._plan(is_whole=is_whole, is_resumed=False, will_migrate=True)
             refuse(plan)
@@ -136,6 +137,7 @@ class Move:
             checks_contents=checks_contents,
             made=Made(self._journal.made_by_migrations()),
             migrated=self._migrated,
+            lacks_handlers=will_migrate and self._journal.lacks_handlers(),
         )
 
     def _unfinished_text(self, run: Run) -> str:

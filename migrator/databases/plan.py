@@ -6,7 +6,6 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..wording import plural
 from .chunks import Restriction
 from .columns import conversions
 from .ends import Ends
@@ -86,8 +85,8 @@ class Plan:
     # By table name, where a database has schemas.
     source_schemas: Mapping[str, str] = field(default_factory=dict)
     dest_schemas: Mapping[str, str] = field(default_factory=dict)
-    # The migrations that this very command has applied to the destination before.
-    migrated: int = 0
+    # What this very command has migrated there before, in words.
+    migrated: str = ""
     # Where rows are skipped, how many of each table will be, as far as the findings say which, and if all of them do.
     rejected: Mapping[str, int] = field(default_factory=dict)
     knows_rejected: bool = True
@@ -114,8 +113,7 @@ class Plan:
     def untouched(self) -> str:
         """What to say of a destination that was planned for, and no more."""
         if self.migrated:
-            applied = plural(self.migrated, "migration was", "migrations were")
-            return f"Nothing was copied; {applied} applied to {self.dest.alias!r}."
+            return f"Nothing was copied; {self.migrated}."
         return "Nothing was written."
 
     @property

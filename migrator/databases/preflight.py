@@ -22,7 +22,7 @@ from .parents import check_added, check_parents
 from .plan import AwaitedTable, Plan, TablePlan, stored_tables, table_plans
 from .references import Dangling, find_dangling, orphan_rows, outside_references
 from .refused import ask_about_constraints
-from .schema import StoredTables, check_columns, check_migrations, tables_without_model, unapplied_migrations
+from .schema import Pending, StoredTables, check_columns, check_migrations, pending, tables_without_model
 from .selection import Selection
 from .tables import Table
 from .taking_off import to_take_off
@@ -49,6 +49,7 @@ def make_plan(
     updates: bool = False,
     made: Made = NOTHING_MADE,
     migrated: Migrated = NOT_MIGRATED,
+    lacks_handlers: bool = False,
 ) -> Plan:
     """Look at both databases and describe what a run would do and what stands in its way.
 
@@ -56,16 +57,20 @@ def make_plan(
     by table; ``is_resumed``: the rows in the destination are the run's own; ``will_migrate``: the destination's tables
     will be created first; ``skips_rows``: rows that cannot be stored are set aside; ``checks_contents``: whether rows
     are looked at; ``updates``: only what differs will be written; ``made``: the rows that migrations are known to have
-    made; ``migrated``: what this command has migrated already.
+    made; ``migrated``: what this command has migrated already; ``lacks_handlers``: ``post_migrate`` handlers have yet
+    to run there.
     """
     restrictions = restrictions or {}
     source_has, dest_has = stored_tables(ends, selection.tables)
-    unapplied = unapplied_migrations(ends.dest.connection) if will_migrate else []
-    waiting = awaited_names(selection.tables, dest_has, unapplied)
+    coming = pending(ends.dest.connection) if will_migrate else Pending()
+    waiting = awaited_names(selection.tables, dest_has, coming)
     findings = list(
-        _check_schema(ends, selection.tables, source_has, dest_has, unapplied, waiting, made, can_migrate=not adds_rows)
+        _check_schema(ends, selection.tables, source_has, dest_has, coming, waiting, made, can_migrate=not adds_rows)
     )
     findings += migrated.notes
+    if will_migrate and lacks_handlers and not coming:
+        text = "post_migrate handlers will run first: after its last migration one of them failed"
+        findings.append(Finding(ends.dest.alias, text, "", stops=False))
     findings += [ends.fewer_jobs] if ends.fewer_jobs else []
     sights = look_at_both(ends, selection.tables)
     hiding = list(check_sights(ends, sights, selection.tables))
@@ -144,7 +149,7 @@ def make_plan(
         ends.jobs,
         triggers.firing,
         *sights.schemas(selection.tables),
-        migrated.applied,
+        migrated.what,
         rejection.rows if rejection else {},
         rejection is None or rejection.is_complete,
     )
@@ -168,7 +173,7 @@ def _check_schema(
     tables: tuple[Table, ...],
     source_has: StoredTables,
     dest_has: StoredTables,
-    unapplied: Sequence[str],
+    coming: Pending,
     awaited: Collection[str],
     made: Made,
     *,
@@ -181,10 +186,12 @@ def _check_schema(
         if link := engine.open_link():
             text = f"whoever is on the way there can read or change rows: {link[0]}"
             yield Finding(engine.alias, text, link[1], stops=False)
-    if unapplied:
-        yield announcement(ends.dest, unapplied, made)
-    yield from check_migrations(ends.source, ends.dest, labels, will_migrate=bool(unapplied), can_migrate=can_migrate)
-    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has, awaited, can_migrate=can_migrate)
+    if coming:
+        yield announcement(ends.dest, coming, made)
+    yield from check_migrations(ends.source, ends.dest, labels, will_migrate=bool(coming), can_migrate=can_migrate)
+    is_any_missing = any(not dest_has[table.name] for table in tables)
+    creatable = pending(ends.dest.connection) if can_migrate and is_any_missing else None
+    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has, awaited, creatable=creatable)
 
 
 def _check_surroundings(

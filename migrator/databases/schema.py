@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from django.db import DEFAULT_DB_ALIAS
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
@@ -25,9 +27,58 @@ DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
 StoredTables = Mapping[str, Mapping[str, StoredColumn]]
 
 
-def unapplied_migrations(connection: BaseDatabaseWrapper) -> list[str]:
-    """List the migrations that the project has and the database has not."""
-    return _unapplied(MigrationExecutor(connection))
+@dataclass(frozen=True)
+class Pending:
+    """What ``migrate --run-syncdb`` would do to a database: apply migrations, and create tables of apps without any.
+
+    ``tables`` are the labels of their models.
+    """
+
+    migrations: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations or self.tables)
+
+    def creates(self, model: type[Model]) -> bool:
+        """Return whether the table of a model may come of it."""
+        meta = _maker(model)._meta
+        return meta.label in self.tables or any(name.startswith(f"{meta.app_label}.") for name in self.migrations)
+
+    def announced(self, alias: str) -> str:
+        """Say what is to be done, as an order."""
+        applied = f"apply {plural(len(self.migrations), 'migration')} to {alias!r}" if self.migrations else ""
+        created = f"create {plural(len(self.tables), 'table')} of apps without migrations" if self.tables else ""
+        where = "" if applied else f" in {alias!r}"
+        return " and ".join(filter(None, (applied, created and created + where)))
+
+    def reported(self, alias: str) -> str:
+        """Say that it was done."""
+        applied = f"{plural(len(self.migrations), 'migration was', 'migrations were')} applied to {alias!r}"
+        created = f"{plural(len(self.tables), 'table was', 'tables were')} created in {alias!r}"
+        return " and ".join([applied] * bool(self.migrations) + [created] * bool(self.tables))
+
+
+def pending(connection: BaseDatabaseWrapper) -> Pending:
+    """List the migrations that the project has and the database has not, and tables that no migration creates."""
+    executor = MigrationExecutor(connection)
+    return Pending(tuple(_unapplied(executor)), tuple(_not_created(executor)))
+
+
+def _not_created(executor: MigrationExecutor) -> Iterator[str]:
+    """List the models of apps without migrations whose tables are missing, as ``Command.sync_apps`` of Django does."""
+    connection, labels = executor.connection, executor.loader.unmigrated_apps
+    models = [
+        model
+        for config in apps.get_app_configs()
+        if config.label in labels and config.models_module is not None
+        for model in router.get_migratable_models(config, connection.alias)
+        if model._meta.can_migrate(connection)
+    ]
+    if models:
+        fold = connection.introspection.identifier_converter
+        present = {fold(name) for name in connection.introspection.table_names()}
+        yield from (model._meta.label for model in models if fold(model._meta.db_table) not in present)
 
 
 def _unapplied(executor: MigrationExecutor) -> list[str]:
@@ -68,14 +119,23 @@ def check_migrations(
         if engine is dest and will_migrate:
             continue
         if missing := [name for name in _unapplied(executor) if name.partition(".")[0] in labels]:
-            yield Finding(
-                engine.alias,
-                f"{plural(len(missing), 'migration is', 'migrations are')} not applied: {shortened(missing)}",
-                "Pass --migrate to apply them first."
-                if engine is dest and can_migrate
-                else f"Run manage.py migrate --database {engine.alias}, or check out the code that fits this database.",
-            )
+            advice = f"Run manage.py migrate --database {engine.alias}, or check out the code that fits this database."
+            if engine is dest and can_migrate:
+                advice = "Pass --migrate to apply them first."
+                if is_unrecorded(executor):
+                    advice = (
+                        "Tables that they create are there already. If all are complete, record these migrations by "
+                        f"manage.py migrate --database {engine.alias} --fake, or else choose an empty database."
+                    )
+            count = plural(len(missing), "migration is", "migrations are")
+            yield Finding(engine.alias, f"{count} not applied: {shortened(missing)}", advice)
     yield from _ahead_of_the_code(newer)
+
+
+def is_unrecorded(executor: MigrationExecutor) -> bool:
+    """Return whether the first migration that is left has been applied, and its record is lost or was never made."""
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return bool(plan and executor.detect_soft_applied(None, plan[0][0])[0])
 
 
 def _ahead_of_the_code(newer: Mapping[Engine, Sequence[str]]) -> Iterator[Finding]:
@@ -101,17 +161,18 @@ def check_columns(
     dest_has: StoredTables,
     awaited: Collection[str] = (),
     *,
-    can_migrate: bool = True,
+    creatable: Pending | None = None,
 ) -> Iterator[Finding]:
     """Compare the models' columns with those that both databases really have.
 
     Tables that are ``awaited``, which migrations will create or change, are not compared with the destination's.
+    ``creatable``: what ``--migrate`` would do there, if it could be passed.
     """
     for table in tables:
         is_there = table.name not in awaited
         yield from _missing(table, source, source_has[table.name], is_dest=False)
         if is_there:
-            yield from _missing(table, dest, dest_has[table.name], is_dest=True, can_migrate=can_migrate)
+            yield from _missing(table, dest, dest_has[table.name], is_dest=True, creatable=creatable)
         elif reason := why_impossible(table.model, dest.connection):
             yield _impossible(table, dest, reason)
         elif too_long := _too_long(table, dest, [column.name for column in table.with_generated().columns]):
@@ -149,7 +210,12 @@ def _maker(model: type[Model]) -> type[Model]:
 
 
 def _missing(
-    table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool, can_migrate: bool = False
+    table: Table,
+    engine: Engine,
+    stored: Mapping[str, StoredColumn],
+    *,
+    is_dest: bool,
+    creatable: Pending | None = None,
 ) -> Iterator[Finding]:
     if not stored:
         if reason := why_impossible(table.model, engine.connection):
@@ -158,7 +224,11 @@ def _missing(
         if is_dest and (misnamed := _misnamed(table, engine)):
             yield misnamed
             return
-        way_on = "Pass --migrate to create it" if can_migrate else "Apply the project's migrations there"
+        way_on = "Apply the project's migrations there"
+        if creatable is not None:
+            way_on = "No migration that is left creates it: run manage.py makemigrations, create it yourself"
+            if creatable.creates(table.model):
+                way_on = "Pass --migrate to create it"
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",

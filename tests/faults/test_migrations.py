@@ -201,6 +201,12 @@ class Shop(AppConfig):
     def ready(self):
         post_migrate.connect(make_group, sender=self)
 """
+NOTHING = """
+from django.db import migrations
+
+class Migration(migrations.Migration):
+    operations = []
+"""
 WORKING, FAILING = "pass", "raise ValueError('not today')"
 LONG_NAME = "of the source, " * 9
 
@@ -308,6 +314,105 @@ def test_rows_of_which_no_record_is_left_count_as_a_persons(broken: tuple[Site, 
     assert "holds rows that will be LOST: " in refused.err
     assert "shop.Thing (1)" in refused.err
     assert "Nothing was written." in refused.err
+
+
+PLAIN_MODELS = """
+from django.db import models
+
+class Thing(models.Model):
+    name = models.CharField(max_length=20)
+    others = models.ManyToManyField("self")
+"""
+
+
+def test_tables_of_an_app_without_migrations_are_created(make_site: Callable[..., Site]) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    site = make_site(["shop"], default=pair.source, new=pair.dest)
+    site.write(models=PLAIN_MODELS)
+    (site.directory / "shop/migrations/__init__.py").unlink()
+    (site.directory / "shop/migrations").rmdir()
+    assert site.manage("migrate", "--run-syncdb", "-v", "0").code == 0
+    execute(pair.source, "INSERT INTO shop_thing (id, name) VALUES (1, 'a')")
+    with nothing_changes(*pair):
+        dry = site.move("--dry-run")
+    assert dry.code == 0, dry.err
+    assert "; 1 table of apps without migrations will be created first: shop.Thing." in dry.out
+    # Something else may have been migrated before.
+    assert site.manage("migrate", "--database", "new", "-v", "0").code == 0
+    refused = site.manage("batch_migrate", "--source", "default", "--dest", "new", "--no-input")
+    assert "shop.Thing: 'new' has no table 'shop_thing'. Pass --migrate to create it" in refused.err
+    finished = site.move()
+    assert finished.code == 0, finished.err
+    assert rows(pair.dest, "SELECT id, name FROM shop_thing") == [(1, "a")]
+
+
+def test_a_table_that_no_migration_creates_is_not_left_to_migrations(make_site: Callable[..., Site]) -> None:
+    site = make_site(["shop"], default=SQLITE.source, new=SQLITE.dest)
+    site.write(models=PLAIN_MODELS, **{"0001_first": NOTHING})
+    assert site.manage("migrate", "-v", "0").code == 0
+    created = "CREATE TABLE shop_thing (id integer PRIMARY KEY, name varchar(20))"
+    execute(
+        SQLITE.source, created, created.replace("thing (", "thing_others (from_thing_id integer, to_thing_id int, ")
+    )
+    failed = site.move()
+    assert failed.code == 1
+    assert "'new' has no table 'shop_thing'. No migration that is left creates it: run manage.py makemig" in failed.err
+
+
+def test_tables_whose_migrations_are_not_recorded_are_not_made_again(make_site: Callable[..., Site]) -> None:
+    site = make_site(["shop"], default=SQLITE.source, new=SQLITE.dest)
+    site.write(models=PLAIN_MODELS)
+    assert site.manage("makemigrations", "shop", "-v", "0").code == 0
+    for alias in ("default", "new"):
+        assert site.manage("migrate", "--database", alias, "-v", "0").code == 0
+    execute(SQLITE.dest, "DELETE FROM django_migrations")
+    refused = site.manage("batch_migrate", "--source", "default", "--dest", "new", "--no-input")
+    assert refused.code == 1
+    (advice,) = re.findall(r"record these migrations by manage.py (migrate --database new --fake),", refused.err)
+    assert site.manage(*advice.split()).code == 0
+    finished = site.move("--replace", "new")
+    assert finished.code == 0, finished.err
+
+
+def test_handlers_that_failed_after_the_last_migration_run_again(make_site: Callable[..., Site]) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    site = make_site(["shop"], default=pair.source, new=pair.dest)
+    site.write(models=PLAIN_MODELS, apps=AFTER)
+    assert site.manage("makemigrations", "shop", "-v", "0").code == 0
+    assert site.manage("migrate", "-v", "0").code == 0
+    site.write(apps=AFTER.replace("Group.objects", "raise ValueError('not yet') #"))
+    for _ in range(2):
+        failed = site.move()
+        assert failed.code == 1
+        assert "in a post_migrate handler: ValueError: not yet." in failed.err
+        assert "give the same command again: its handlers then run again." in failed.err
+    site.write(apps=AFTER)
+    with nothing_changes(pair.source):
+        assert "post_migrate handlers will run first: after its last migration one of" in site.move("--dry-run").out
+        finished = site.move()
+    assert finished.code == 0, finished.err
+    assert "Replaced, as your migrations made them: auth.Group (1 row)." in finished.out
+    assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
+
+
+def test_tables_of_an_extension_are_nobodys(make_site: Callable[..., Site]) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    site = make_site(["shop"], default=pair.source, new=pair.dest)
+    site.write(models=PLAIN_MODELS, apps=AFTER)
+    assert site.manage("makemigrations", "shop", "-v", "0").code == 0
+    assert site.manage("migrate", "-v", "0").code == 0
+    execute(
+        pair.dest,
+        "CREATE EXTENSION IF NOT EXISTS citext",
+        "CREATE TABLE spatial_ref_sys AS SELECT 4326 AS srid",
+        "ALTER EXTENSION citext ADD TABLE spatial_ref_sys",
+    )
+    try:
+        finished = site.move()
+    finally:
+        execute(pair.dest, "ALTER EXTENSION citext DROP TABLE spatial_ref_sys", "DROP TABLE spatial_ref_sys")
+    assert finished.code == 0, finished.err
+    assert "Replaced, as your migrations made them: auth.Group (1 row)." in finished.out
 
 
 # -- names that Django cuts -------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class Catalogue(Session):
         return self.stored_tables([table])[table]
 
     def table_names(self) -> list[str]:
-        """List the database's tables, views left out."""
+        """List the database's tables, without views and what the database has made for itself."""
         with self.connection.cursor() as cursor:
             return self.connection.introspection.table_names(cursor)
 

@@ -149,6 +149,12 @@ LAST_VALUE = (
     "FROM pg_sequence WHERE seqrelid = %s::regclass"
 )
 INCREMENT = "SELECT greatest(seqincrement, 1) FROM pg_sequence WHERE seqrelid = %s::regclass"
+# Tables that an extension has brought with it, such as PostGIS' spatial_ref_sys, whose rows are its own.
+EXTENSIONS_SQL = """
+SELECT c.relname FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+      AND pg_table_is_visible(c.oid)
+"""
 MOST = "SELECT seqmax FROM pg_sequence WHERE seqrelid = %s::regclass"
 TOUCHED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({obstacles.TABLE})")
 
@@ -189,6 +195,10 @@ class PostgreSQLCatalogue(Catalogue):
 
     def _identifiers(self, names: Iterable[str]) -> list[str]:
         return [self.identifier(name) for name in names]
+
+    def table_names(self) -> list[str]:
+        of_extensions = {name for (name,) in self.fetch_all(EXTENSIONS_SQL)}
+        return [name for name in super().table_names() if name not in of_extensions]
 
     def room(self, table: str) -> int:
         sql = f"SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE {WITH_PARTITIONS}"
