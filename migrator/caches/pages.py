@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from django.db import DataError, IntegrityError
 
 from ..errors import UsageError
 from .keys import KeySpace, is_bookkeeping
@@ -56,6 +58,7 @@ class PageCopier:
         self._options = options
         self._verbatim = dest.takes_verbatim(source)
         self.tally = CacheTally()
+        self._refused: set[str] = set()
 
     def keep_pace(self, started: float) -> None:
         """Sleep until the next page is due."""
@@ -72,11 +75,23 @@ class PageCopier:
             converted = self._converted(item)
             if converted is not None:
                 pairs[key] = (item, converted)
-        written = self._dest.add(self._theirs, [value for _, value in pairs.values()])
+        written = self._added([value for _, value in pairs.values()])
+        pairs = {key: pair for key, pair in pairs.items() if key not in self._refused}
         self.tally.written += len(written)
         wrote = {key: pair for key, pair in pairs.items() if key in written}
         wrote |= self._held({key: pair for key, pair in pairs.items() if key not in written})
         self._look_again(wrote)
+
+    def _added(self, items: Sequence[Item]) -> set[str]:
+        """Write the items whose keys are not there; return the keys written. Those that a table refuses are noted."""
+        try:
+            return self._dest.add(self._theirs, items)
+        except (DataError, IntegrityError, ValueError) as error:
+            if len(items) == 1:
+                self._refused.add(items[0].key)
+                self.tally.note(items[0].key, f"the table refuses its row ({type(error).__name__})")
+                return set()
+        return set().union(*(self._added([item]) for item in items))
 
     def _converted(self, item: Item) -> Item | None:
         if reason := reason_against(item.raw):

@@ -52,6 +52,8 @@ class MemcachedStore(KeyStore):
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
         self._serde = cache._options["serde"]
         self._client = cache._class(cache.client_servers, **{**cache._options, "serde": _Raw()})
+        # What the client itself puts before each key.
+        self._client_prefix: bytes = self._client.key_prefix
         self._lines: dict[Address, Line] = {}
         self._listed: dict[bytes, int | None] = {}
         self._limit = min(int(line.statistics("settings")["item_size_max"]) for line in self._all_lines())
@@ -67,8 +69,11 @@ class MemcachedStore(KeyStore):
 
     def _line(self, server: Address) -> Line:
         if server not in self._lines:
-            self._lines[server] = Line(server)
+            self._lines[server] = self._new_line(server)
         return self._lines[server]
+
+    def _new_line(self, server: Address) -> Line:
+        return Line(server, self._client.tls_context)
 
     def _all_lines(self) -> list[Line]:
         return [self._line(server) for server in self._servers()]
@@ -76,7 +81,9 @@ class MemcachedStore(KeyStore):
     # What it is
 
     def address(self) -> str:
-        return ", ".join(line.name for line in self._all_lines())
+        names = ", ".join(line.name for line in self._all_lines())
+        prefix = self._client_prefix.decode("utf-8", "replace")
+        return f"{names}, key_prefix {prefix}" if prefix else names
 
     def identities(self) -> frozenset[str]:
         found = set()
@@ -84,7 +91,8 @@ class MemcachedStore(KeyStore):
             known = line.statistics()
             # The start time wavers by a second from one question to the next.
             started = int(known["time"]) - int(known["uptime"])
-            found |= {f"{known['pid']}:{started // 10}", f"{known['pid']}:half:{(started + 5) // 10}"}
+            for part in (f"{started // 10}", f"half:{(started + 5) // 10}"):
+                found.add(f"{known['pid']}:{part}:{self._client_prefix!r}")
         return frozenset(found)
 
     def encoding(self) -> str:
@@ -105,7 +113,7 @@ class MemcachedStore(KeyStore):
 
     def fits(self, space: KeySpace, item: Item) -> str | None:
         raw = space.raw(item.key)
-        if len(raw.encode("utf-8", "surrogateescape")) > _LONGEST_KEY or next(memcache_key_warnings(raw), None):
+        if len(self._full(raw)) > _LONGEST_KEY or next(memcache_key_warnings(raw), None):
             return f"memcached takes keys of at most {_LONGEST_KEY} characters, without spaces and control characters"
         size = len(item.raw) + len(item.key) + _ITEM_OVERHEAD
         if size > self._limit:
@@ -116,11 +124,13 @@ class MemcachedStore(KeyStore):
 
     def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         for server in self._servers():
-            listing = Line(server)  # answers of other commands must not come in between
+            listing = self._new_line(server)  # answers of other commands must not come in between
             try:
                 page: list[str] = []
                 for raw, expires in listing.list_keys():
-                    key = space.key(raw.decode("utf-8", "surrogateescape"))
+                    if not raw.startswith(self._client_prefix):
+                        continue
+                    key = space.key(raw[len(self._client_prefix) :].decode("utf-8", "surrogateescape"))
                     if key is None or not share.holds(key):
                         continue
                     self._listed[raw] = expires
@@ -217,8 +227,12 @@ class MemcachedStore(KeyStore):
         for key in keys:
             raw = space.raw(key)
             client = self._client._get_client(raw)
-            groups[client.server].append((key, raw.encode("utf-8", "surrogateescape")))
+            groups[client.server].append((key, self._full(raw)))
         return [(self._line(server), group) for server, group in groups.items()]
+
+    def _full(self, raw: str) -> bytes:
+        """Return a raw key as the server has it."""
+        return self._client_prefix + raw.encode("utf-8", "surrogateescape")
 
     # Values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from ssl import SSLContext
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -35,7 +36,7 @@ class Listed(NamedTuple):
 class Line:
     """A socket and its reader. Answers are read in the order of the commands."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, tls: SSLContext | None = None) -> None:
         self.name = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
         try:
             if isinstance(address, str):
@@ -44,6 +45,8 @@ class Line:
                 self._socket.connect(address)
             else:
                 self._socket = socket.create_connection(address, timeout=TIMEOUT)
+                if tls is not None:
+                    self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
         except OSError as error:
             raise Refused(f"memcached at {self.name} does not answer ({error.strerror or error}).") from error
         self._reader = self._socket.makefile("rb", buffering=1 << 18)

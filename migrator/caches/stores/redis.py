@@ -294,7 +294,7 @@ class RedisStore(KeyStore):
         clients = self._clients()
         if len(clients) == 1:
             group = list(keys)
-            yield runner(clients[0]), group, [raw.encode() for raw in space.raws(group)]
+            yield runner(clients[0]), group, [_encoded(raw) for raw in space.raws(group)]
             return
         groups: dict[int, tuple[Any, list[str], list[bytes]]] = {}
         for key in keys:
@@ -302,7 +302,7 @@ class RedisStore(KeyStore):
             client = self._client_of(raw)
             _, group, raws = groups.setdefault(id(client.connection_pool), (client, [], []))
             group.append(key)
-            raws.append(raw.encode())
+            raws.append(_encoded(raw))
         for client, group, raws in groups.values():
             yield runner(client), group, raws
 
@@ -343,6 +343,11 @@ class RedisStore(KeyStore):
 
 def dotted_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _encoded(raw: str) -> bytes:
+    """Return a raw key as the server has it, also one that is no UTF-8 there."""
+    return raw.encode("utf-8", "surrogateescape")
 
 
 def _is_live(item: Item, moment: int) -> bool:

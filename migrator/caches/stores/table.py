@@ -77,6 +77,9 @@ class TableStore(KeyStore):
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
         moment = now()
         rows = {space.raw(item.key): item for item in items if (self.rounded(item.expires) or NEVER) > moment}
+        if len(rows) == 1:
+            ((raw, item),) = rows.items()
+            return {item.key} if self._table.insert(self._row(raw, item)) else set()
         written = self._table.add([self._row(raw, item) for raw, item in rows.items()]) if rows else set()
         return {rows[raw].key for raw in written}
 

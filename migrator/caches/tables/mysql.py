@@ -19,6 +19,14 @@ class MySQLTable(KeyedTable):
         host, port, directory, database = self._rows("SELECT @@hostname, @@port, @@datadir, DATABASE()", [])[0]
         return f"{self.connection.vendor}:{host}:{port}:{directory}:{database}:{self.layout.table}"
 
+    def fetch(self, keys: Sequence[str]) -> dict[str, Row]:
+        # Collations hold keys equal that are those of two people.
+        found = super().fetch(keys)
+        return {key: found[key] for key in keys if key in found}
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        return super().present(keys).intersection(keys)
+
     def _insert(self, rows: Sequence[Row]) -> None:
         values = f"({', '.join(['%s'] * len(self.layout.names()))})"
         for group in self._statements(rows):

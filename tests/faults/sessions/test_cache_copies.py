@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from migrator.caches.keys import is_bookkeeping
 from migrator.caches.transition.marks import Marks
-from tests.management.running import run
+from tests.management.running import execute, run
 from tests.sessions.places import CACHE, Place
 
 from ..oracle import assert_ended
@@ -83,3 +83,41 @@ def test_values_of_one_serializer_change_their_compressor(ready: Callable[..., N
         words = ("copy_cache", "--source", "client_json", "--dest", "redis_other", "--no-input")
         assert_ended(run(*words), 1, "Give both caches the same serializer", "TransitionCache")
         assert caches["redis_other"].get_many(values) == {}
+
+
+@pytest.mark.memcached
+def test_keys_that_the_client_of_memcached_changes_are_those_of_its_cache(ready: Callable[..., None]) -> None:
+    ready(CACHE, OTHER)
+    plain = caches.settings["memcached"]
+    prefixed = {**plain, "OPTIONS": {**plain.get("OPTIONS", {}), "key_prefix": b"shop."}}
+    with override_settings(CACHES={**caches.settings, "prefixed": prefixed}):
+        caches["memcached"].clear()
+        caches["redis"].set("who", "ann", 600)
+        for source, dest in (("redis", "prefixed"), ("prefixed", "redis_other"), ("prefixed", "memcached")):
+            assert_ended(run("copy_cache", "--source", source, "--dest", dest, "--no-input"), 0)
+            assert caches[dest].get("who") == "ann"
+
+
+def test_keys_that_are_no_text_go_over_as_they_are(ready: Callable[..., None]) -> None:
+    ready(CACHE, OTHER)
+    there, here = (caches[alias]._cache.get_client() for alias in ("redis", "redis_other"))  # type: ignore[attr-defined]
+    there.set(b":1:\xff\xfe", b"1", ex=600)
+    assert_ended(run(*TO_OTHER), 0)
+    assert here.get(b":1:\xff\xfe") == b"1"
+
+
+def test_a_key_that_a_table_refuses_keeps_no_other_back(ready: Callable[..., None]) -> None:
+    ready(CACHE)
+    table: Any = caches["table"]
+    table.clear()
+    execute("default", f"CREATE UNIQUE INDEX twins ON {table._table} (cache_key COLLATE NOCASE)")
+    try:
+        caches["redis"].set_many({"who": 1, "WHO": 2, "what": 3}, 600)
+        for _ in range(2):
+            finished = run("copy_cache", "--source", "redis", "--dest", "table", "--no-input", "--format", "json")
+            assert_ended(finished, 4)
+            (problem,) = json.loads(finished.out)["problems"]
+            assert problem["what"] == "the table refuses its row (IntegrityError)"
+        assert (table.get("what"), {table.get("who"), table.get("WHO")} - {None}) in ((3, {1}), (3, {2}))
+    finally:
+        execute("default", "DROP INDEX twins")

@@ -238,6 +238,22 @@ def test_a_session_that_the_table_refuses_keeps_no_other_back(ready: Callable[..
     assert set(held(rows)) == keys
 
 
+@pytest.mark.mysql
+@pytest.mark.parametrize("chunk_size", ["1", "2000"])
+def test_keys_that_a_collation_holds_equal_are_two_sessions(chunk_size: str, ready: Callable[..., None]) -> None:
+    rows = Place("db", "mysql_a", "db")
+    ready(CACHE, rows)
+    with connections["mysql_a"].cursor() as cursor:
+        cursor.execute("ALTER TABLE django_session CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+    twins = {put(CACHE, {"n": n}, key=key) for n, key in enumerate(["A" * 32, "a" * 32, "aB" * 16])}
+    words = ("--dest", "mysql_a", "--key-regex", "[A-Za-z]{32}", "--chunk-size", chunk_size, "--no-input")
+    for _ in range(2):
+        finished = run("copy_sessions_cache_to_db", "--source", "redis", *words)
+        assert_ended(finished, 4, "1 session could not be moved")
+        (refused,) = twins - set(held(rows))
+        assert f"{digest(refused)}  the table refuses its row (IntegrityError)" in finished.out
+
+
 def test_sessions_end_when_they_would_have_ended(ready: Callable[..., None]) -> None:
     ready(CACHE, ROWS, OTHER)
     lasting = put(CACHE, {"a": 1}, expires=now() + HOUR)
