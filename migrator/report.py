@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .files import replace_private
+from .files import check_report, replace_private
 from .terminal import visible, visible_lines
 
 Cell = str | int | float | None
@@ -154,4 +154,5 @@ def write_report(report: Report, path: Path) -> None:
     """
     forms = {".json": to_json, ".jsonl": to_json_lines, ".html": to_html, ".htm": to_html}
     text = forms.get(path.suffix.lower(), to_full_text)(report)
+    check_report(path)
     replace_private(path, text if text.endswith("\n") else text + "\n")

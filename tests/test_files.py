@@ -11,7 +11,8 @@ import pytest
 
 from migrator import files
 from migrator.errors import MigratorError, UsageError
-from migrator.files import append_private, check_target, replace_private
+from migrator.files import append_private, check_apart, check_target, given_lines, replace_private
+from migrator.report import Report, write_report
 
 
 def mode(path: Path) -> int:
@@ -86,10 +87,41 @@ def test_refuses_a_directory_and_a_missing_one(tmp_path: Path, write: Callable[.
 
 
 def test_refuses_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, kind: False)  # root may write anywhere
+    def fail(**words: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", fail)  # root may write anywhere
     with pytest.raises(UsageError) as raised:
         check_target(tmp_path / "file")
-    assert str(raised.value) == f"The directory {str(tmp_path)!r} cannot be written; name another file."
+    assert str(raised.value) == (
+        f"The directory {str(tmp_path)!r} cannot be written (Permission denied); name another file."
+    )
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_takes_the_longest_name_and_refuses_a_longer_one(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX")
+    write(tmp_path / ("n" * longest), "text")
+    with pytest.raises(UsageError, match="cannot be written: File name too long; name another file"):
+        check_target(tmp_path / ("n" * (longest + 1)))
+
+
+def test_leaves_what_is_not_text_as_it_is(tmp_path: Path) -> None:
+    """A report would take the place of a database, an archive or a picture."""
+    path = tmp_path / "shop.data"
+    path.write_bytes(b"some format\0and data")
+    with pytest.raises(UsageError, match=r"shop\.data' holds data that is not text, such as a database"):
+        write_report(Report("heading", (), ()), path)
+    assert path.read_bytes() == b"some format\0and data"
+
+
+def test_two_options_do_not_name_one_file(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    link.symlink_to(tmp_path)
+    check_apart({"--report": path, "--rejects": tmp_path / "other"})
+    for other in (path, link / "file", tmp_path / "link" / ".." / tmp_path.name / "file"):
+        with pytest.raises(UsageError, match="--report and --rejects name the same file"):
+            check_apart({"--report": path, "--rejects": other})
 
 
 def test_keeps_the_old_file_where_the_new_one_cannot_be_finished(
@@ -152,3 +184,22 @@ def test_does_not_wait_for_the_reader_of_a_fifo_that_has_come_in_between(
         append_private(path)
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK)), pytest.raises(UsageError, match="is a FIFO"):
         append_private(path)
+
+
+def test_reads_given_lines_without_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes("\ufeffone\r\ntwo\n\nthree ä".encode())
+    assert list(given_lines(tmp_path / "keys")) == ["one", "two", "", "three ä"]
+
+
+def test_refuses_given_lines_that_cannot_be_read_twice_or_are_not_text(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_bytes("one\n".encode("utf-16"))
+    reasons = {
+        "pipe": "is a FIFO, and is read more than once; name a plain file",
+        "text": "is not text in UTF-8",
+        "missing": "cannot be read: No such file or directory",
+        ".": "cannot be read: Is a directory",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(UsageError, match=reason):
+            list(given_lines(tmp_path / name))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from django.db import DataError, IntegrityError
 
-from ..errors import UsageError
+from ..files import given_lines
 from .keys import KeySpace, is_bookkeeping
 from .records import CacheOptions, CacheTally
 from .stores.base import WHOLE, Item, KeyStore, Rejected, Share, now, reason_against
@@ -33,17 +33,12 @@ def pages_of(store: KeyStore, space: KeySpace, options: CacheOptions, share: Sha
 def _given(options: CacheOptions, share: Share) -> Iterator[list[str]]:
     assert options.keys_from is not None  # noqa: S101  (asked by the caller)
     page: list[str] = []
-    try:
-        with options.keys_from.open(encoding="utf-8") as file:
-            for line in file:
-                key = line.rstrip("\n")
-                if key and key.startswith(options.match) and share.holds(key):
-                    page.append(key.removeprefix(options.match))
-                if len(page) >= options.chunk_size:
-                    yield page
-                    page = []
-    except OSError as error:
-        raise UsageError(f"{str(options.keys_from)!r} cannot be read: {error.strerror}.") from error
+    for key in given_lines(options.keys_from):
+        if key and key.startswith(options.match) and share.holds(key):
+            page.append(key.removeprefix(options.match))
+        if len(page) >= options.chunk_size:
+            yield page
+            page = []
     if page:
         yield page
 

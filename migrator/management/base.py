@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
+from ..databases.own_files import check_no_database
 from ..errors import MigratorError
-from ..files import check_target
+from ..files import check_apart, check_report
 from ..interrupts import Interrupts
 from ..progress import Progress, progress_for
 from ..prompts import Prompter, prompter_for
@@ -31,6 +33,15 @@ def positive_integer(text: str) -> int:
     if value < 1:
         raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return value
+
+
+def _check_files(options: Mapping[str, Any]) -> None:
+    """Refuse files that would be lost: two options that name one, and a database in the place of any."""
+    named = {f"--{name.replace('_', '-')}": value for name, value in options.items() if isinstance(value, Path)}
+    check_apart(named)
+    check_no_database(named)
+    if options["report"]:
+        check_report(options["report"])
 
 
 class MigratorCommand(BaseCommand):
@@ -83,8 +94,7 @@ class MigratorCommand(BaseCommand):
             verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
         try:
-            if options["report"]:
-                check_target(options["report"])
+            _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
             self._tell_programs(Report("", (), (), {"error": str(error)}, error.exit_code), options)

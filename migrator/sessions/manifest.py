@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     before BLOB, before_expires INTEGER, batch INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_TABLES = {"about", "batches", "sessions"}
 
 
 class Entry(NamedTuple):
@@ -63,12 +64,22 @@ class Manifest:
             check_target(path)
         else:
             append_private(path).close()  # with its mode before anything is in it
+        self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
         try:
-            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._check_tables()
             self._database.executescript("PRAGMA synchronous = NORMAL;" + _SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise UsageError(f"{str(path)!r} is no manifest of a copy: {error}.") from error
+            raise UsageError(f"{str(path)!r} is not the manifest of a copy: {error}. Name another file.") from error
         self._check(identity)
+
+    def _check_tables(self) -> None:
+        """Refuse a database of somebody else, before anything is added to it."""
+        names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not names <= _TABLES:
+            raise UsageError(
+                f"{str(self.path)!r} is not the manifest of a copy: it is a database with other tables. "
+                "Name another file."
+            )
 
     def _check(self, identity: str) -> None:
         known = dict(self._database.execute("SELECT name, value FROM about"))

@@ -156,6 +156,25 @@ def test_a_device_or_a_hard_link_in_a_files_place_stays_as_it_is(
     oracle.assert_untouched()
 
 
+@pytest.mark.parametrize("option", ["--report", "--rejects"])
+@pytest.mark.parametrize("pair", PAIRS[:1], ids=str, indirect=True)
+def test_a_file_of_a_database_or_of_another_option_is_refused(
+    pair: Pair, oracle: Oracle, option: str, tmp_path: Path
+) -> None:
+    """A report would replace every row, and rejected rows would go into a file that SQLite deletes."""
+    files = [Path(connections[alias].settings_dict["NAME"]) for alias in pair]
+    before = [file.read_bytes() for file in files]
+    skip = ("--on-error", "skip", "--rejects", str(tmp_path / "rejects"))
+    for alias, file in zip(pair, files, strict=True):
+        for ending in ("", "-journal", "-wal", "-shm", ".migrator-lock"):
+            finished = run(*words(pair, *skip, option, f"{file}{ending}"))
+            assert_ended(finished, 2, f"{option} names '{file}{ending}', a file of the database {alias!r}")
+    assert_ended(run(*words(pair, *skip, "--report", str(tmp_path / "rejects"))), 2, "name the same file")
+    assert [file.read_bytes() for file in files] == before
+    assert list(tmp_path.iterdir()) == []
+    oracle.assert_untouched()
+
+
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n0 errors, 0 rows rejected.\r\n<script>"
 SHOWN = r"\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n0 errors, 0 rows rejected.\r\n<script>"
 

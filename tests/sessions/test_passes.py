@@ -1,7 +1,9 @@
 """Passes that follow the source, and the one after the switch that leaves the destination's own doings alone."""
 
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from django.core.cache import caches
 
 from migrator.caches.stores.base import now
-from migrator.errors import Refused
+from migrator.errors import Refused, UsageError
 from migrator.sessions.copy import CopyResult, copy_sessions
 from migrator.sessions.records import CopyOptions, Session
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, cache, data_of, held, opened, put, table
@@ -142,6 +144,19 @@ def test_keeps_manifests_of_two_copies_apart(ready: Callable[..., None], tmp_pat
 
     with pytest.raises(Refused, match="belongs to another copy"):
         copy_sessions(source=CACHE.end, dest=ROWS.end, options=options)
+
+
+def test_adds_nothing_to_a_database_of_somebody_else(ready: Callable[..., None], tmp_path: Path) -> None:
+    ready(ROWS, CACHE)
+    put(ROWS, {})
+    with closing(sqlite3.connect(tmp_path / "manifest")) as database:
+        database.execute("CREATE TABLE orders (id integer)")
+
+    with pytest.raises(UsageError, match="is not the manifest of a copy: it is a database with other tables"):
+        copy_sessions(source=ROWS.end, dest=CACHE.end, options=CopyOptions(manifest=tmp_path / "manifest"))
+
+    with closing(sqlite3.connect(tmp_path / "manifest")) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]
 
 
 def test_keeps_no_key_and_no_data_in_the_manifest(ready: Callable[..., None], tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...caches.stores.base import WHOLE, Share
-from ...errors import Refused, UsageError
+from ...errors import Refused
+from ...files import given_lines
 from ..codec import Codec, Data, Unreadable, codec_for
 from ..records import Problem, Session
 
@@ -220,12 +221,8 @@ class Store:
             raise Refused(
                 f"The keys of {self.label()} cannot be listed. Give them with --keys-from FILE, one on each line."
             )
-        try:
-            with self._keys_from.open(encoding="utf-8") as file:
-                stripped = (line.strip() for line in file)
-                yield from pages_of((key for key in stripped if key and share.holds(key)), size)
-        except OSError as error:
-            raise UsageError(f"{str(self._keys_from)!r} cannot be read: {error.strerror}.") from error
+        stripped = (line.strip() for line in given_lines(self._keys_from))
+        yield from pages_of((key for key in stripped if key and share.holds(key)), size)
 
 
 def pages_of(keys: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -140,6 +141,10 @@ class Engine(Session, ABC):
         Raises :exc:`~migrator.errors.Refused` where connecting would create what ``must_exist``.
         """
         return
+
+    def own_files(self) -> tuple[Path, ...]:
+        """Return the files of this machine that the database consists of or may come to use; none of a server's."""
+        return ()
 
     def connect(self) -> None:
         """Connect, unless that is done, and see to it that a server which is gone is missed after some seconds."""

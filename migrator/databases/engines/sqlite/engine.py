@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 from django.db import DatabaseError
 
@@ -36,6 +37,9 @@ RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
 WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: to begin one takes as long as to look through about so much
+LOCK_ENDING = ".migrator-lock"
+# The database, and what lies beside it while it is in use (sqlite.org/tempfiles.html).
+OWN_ENDINGS = ("", "-journal", "-wal", "-shm", LOCK_ENDING)
 NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
 FAILED = re.compile(r"^(?P<what>[A-Z ]+) constraint failed: (?:index '(?P<index>.*)'|(?P<rest>.*))$", re.DOTALL)
@@ -79,6 +83,12 @@ class SQLite(Engine):
             self._new_file = Path(name)
         if is_file:
             self._file = file_at(name)
+
+    def own_files(self) -> tuple[Path, ...]:
+        name = str(self.connection.settings_dict["NAME"])
+        if name.startswith("file:"):
+            name = unquote(urlsplit(name).path)
+        return () if name in ("", ":memory:") else tuple(Path(f"{name}{ending}") for ending in OWN_ENDINGS)
 
     def describe(self) -> Endpoint:
         version = self.fetch_value("SELECT sqlite_version()")
@@ -227,7 +237,7 @@ class SQLite(Engine):
             return True
         if reason := _why_shared(path):  # another run could have the lock of another name
             raise Refused(f"{self.alias!r}: {reason}. Nothing was written. Remove the other names, or copy the file.")
-        lock_path = f"{path}.migrator-lock"
+        lock_path = f"{path}{LOCK_ENDING}"
         try:
             file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
         except OSError as error:  # a symbolic link that somebody has laid there, among others
@@ -245,7 +255,7 @@ class SQLite(Engine):
 
     def unlock(self) -> None:
         if self._lock_file is not None:
-            Path(f"{_path(self)}.migrator-lock").unlink(missing_ok=True)
+            Path(f"{_path(self)}{LOCK_ENDING}").unlink(missing_ok=True)
             self._lock_file.close()
             self._lock_file = None
 
