@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
@@ -15,6 +16,7 @@ from django.db import connections
 from django.test import override_settings
 
 from migrator.caches.stores.base import now
+from migrator.progress import Progress
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.records import CopyOptions, Session
 from migrator.sessions.transition import SessionStore as BothEngine
@@ -22,6 +24,9 @@ from migrator.sessions.transition.configuration import transition
 from tests.sessions.places import CACHE, HOUR, Place, data_of, new_key, opened
 
 SESSIONS = 12_000
+PAGE = 1000
+ACTIONS_A_PAGE = 3
+PATIENCE_SECONDS = 120
 WRITERS = 3
 ROWS = Place("db", "postgresql_a", "db")
 ENGINES = {"cache": CacheEngine, "db": RowEngine}
@@ -86,9 +91,28 @@ class Writer(threading.Thread):
         self.engine(key).delete(key)
 
 
+class InStep(Progress):
+    """Lets every writer act a few times between two pages of a copy, however slow the machine is."""
+
+    def __init__(self, writers: list[Writer]) -> None:
+        self._writers = writers
+
+    @contextmanager
+    def task(self, label: str, total: int | None, *, done: int = 0, unit: str = "rows") -> Iterator[Any]:
+        yield self
+
+    def advance(self, count: int) -> None:
+        due = [writer.actions + ACTIONS_A_PAGE for writer in self._writers]
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while any(writer.actions < actions for writer, actions in zip(self._writers, due, strict=True)):
+            assert all(writer.is_alive() for writer in self._writers), [writer.error for writer in self._writers]
+            assert time.monotonic() < deadline, "the writers stand still"
+            time.sleep(0.001)
+
+
 @contextmanager
-def traffic(source: Place, dest: Place, *, both: bool) -> Iterator[Callable[[], None]]:
-    """Let writers loose; give a function that stops them."""
+def traffic(source: Place, dest: Place, *, both: bool) -> Iterator[tuple[InStep, Callable[[], None]]]:
+    """Let writers loose; give what keeps a copy in step with them, and a function that stops them."""
     keys = _fill(source)
     stop = threading.Event()
     engine = BothEngine if both else ENGINES[source.kind]
@@ -99,14 +123,14 @@ def traffic(source: Place, dest: Place, *, both: bool) -> Iterator[Callable[[], 
         for writer in writers:
             writer.join()
             assert writer.error is None, writer.error
-            assert writer.actions > 20
+            assert writer.actions > ACTIONS_A_PAGE * SESSIONS / PAGE / 2
 
     sides = {"OLD": SIDES[source.kind], "NEW": SIDES[dest.kind], "PHASE": "dual_old", "TALLY": "cache:redis_other"}
     with override_settings(SESSION_CACHE_ALIAS="redis", SESSIONS_DB="postgresql_a", MIGRATOR={"SESSIONS": sides}):
         for writer in writers:
             writer.start()
         try:
-            yield end
+            yield InStep(writers), end
         finally:
             stop.set()
 
@@ -134,9 +158,9 @@ def test_is_right_in_one_pass_while_the_site_writes_to_both(
     source: Place, dest: Place, ready: Callable[..., None]
 ) -> None:
     ready(source, dest)
-    with traffic(source, dest, both=True) as end:
-        result = copy_sessions(source=source.end, dest=dest.end, options=CopyOptions(chunk_size=1000, rate=6000))
-        time.sleep(0.1)
+    with traffic(source, dest, both=True) as (progress, end):
+        options = CopyOptions(chunk_size=PAGE)
+        result = copy_sessions(source=source.end, dest=dest.end, options=options, progress=progress)
         end()
 
     assert result.total.written > SESSIONS / 2
@@ -148,9 +172,10 @@ def test_is_right_after_the_last_pass_while_the_site_writes_to_the_source_alone(
     source: Place, dest: Place, ready: Callable[..., None], tmp_path: Path
 ) -> None:
     ready(source, dest)
-    options = {"chunk_size": 1000, "manifest": tmp_path / "manifest"}
-    with traffic(source, dest, both=False) as end:
-        copy_sessions(source=source.end, dest=dest.end, options=CopyOptions(catch_up=2, rate=12_000, **options))
+    options = {"chunk_size": PAGE, "manifest": tmp_path / "manifest"}
+    with traffic(source, dest, both=False) as (progress, end):
+        passes = CopyOptions(catch_up=2, **options)
+        copy_sessions(source=source.end, dest=dest.end, options=passes, progress=progress)
         end()
 
     result = copy_sessions(source=source.end, dest=dest.end, options=CopyOptions(after_switch=True, **options))
