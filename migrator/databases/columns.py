@@ -25,6 +25,7 @@ from .engines.base.json_text import depth, has_wide_whole_number
 from .engines.base.limits import UNIX_TIME, is_shown_otherwise
 from .engines.base.loading import Target
 from .engines.base.values import Convert, FilledUp, Limit, LimitName, Unstorable
+from .meaning import lenient, meaning_of
 from .tables import Column, Kind, StoredColumn, Table
 
 Stored = Mapping[str, StoredColumn]
@@ -146,7 +147,8 @@ def _conversion(
         # A type that holds a part of the kind's values can be asked about, if the source has the kind's own type.
         can_ask = source.values.stores(column.kind, source_stored) and dest.types.holds(column.kind, dest_stored)
         limits = _limits(column, source, dest, source_stored, dest_stored) if can_ask else ()
-        return Conversion(column, way, expression, chain(_never_none(load), dump), target, limits)
+        convert = chain(_never_none(load), meaning_of(column), dump)
+        return Conversion(column, way, expression, convert, target, limits)
     limits = _limits(typed, source, dest, source_stored, dest_stored)
     steps = [source.values.loader(typed, source_stored), *map(guard, limits)]
     steps += [_mapped(mapping) if mapping is not None else None, dest.values.dumper(typed, dest_stored)]
@@ -184,7 +186,7 @@ def readings(
             expression, load = _field_reading(table, column, engine)
             is_filled_up = stored[column.name].is_filled_up or other_stored[column.name].is_filled_up
             text = FilledUp if is_filled_up and column.kind is Kind.TEXT else None
-            found.append(Reading(column, way, expression, chain(load, text)))
+            found.append(Reading(column, way, expression, chain(load, lenient(meaning_of(column)), text)))
         else:
             own = stored[column.name]
             load = engine.values.loader(typed, own)
@@ -267,6 +269,10 @@ def _field_reading(table: Table, column: Column, engine: Engine) -> tuple[str, C
     compiler = QuerySet(table.model, using=engine.alias).query.get_compiler(using=engine.alias)
     col = column.field.get_col(table.name)
     expression, _ = column.field.select_format(compiler, engine.quote(column.name), ())
+    if column.kind is not Kind.OTHER:
+        expression = engine.values.unconverted(expression)
+    if column.kind in (Kind.DECIMAL, Kind.DATE):  # their only converters round a number, and drop a time of day
+        return expression, None
     converters = [*connection.ops.get_db_converters(col), *col.get_db_converters(connection)]
     if not converters:
         return expression, None

@@ -8,6 +8,7 @@ large table is asked about in two halves, for two sessions.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
@@ -18,10 +19,11 @@ from django.db.models import UniqueConstraint
 
 from ..wording import plural
 from .chunks import Bounds, Restriction, conditions, halves, key_text
-from .columns import Way
+from .columns import Conversion, Way
 from .engines.base.engine import Engine
 from .engines.base.lines import LineField
 from .engines.base.session import Row
+from .engines.base.values import Unreadable, Unstorable
 from .findings import Cause, Finding, FoundRows
 from .readable import Reader
 from .route import Route
@@ -32,6 +34,7 @@ _Stored = Mapping[str, StoredColumn]
 
 EXAMPLES = 3
 FIRST_ROWS = 500
+FAILED, CORRECT = "its conversion by the field failed", "Correct these values in the source."
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def check_values(sessions: Twins, route: Route, stored: _Stored, rows: int) -> C
     questions = list(_questions(route, stored))
     doubts = dict(_doubts(route, stored))
     counted: Callable[[], Mapping[str, int]] | Answer
+    unmeant = [_unmeant_finding(route, conversion) for conversion in _read_otherwise(route, stored)] if rows else []
     try:
         counted = _count(sessions, route, questions, list(doubts.values()), rows)
     except DatabaseError as error:
@@ -72,7 +76,7 @@ def check_values(sessions: Twins, route: Route, stored: _Stored, rows: int) -> C
             counts = counted()
         except DatabaseError as error:
             return _unanswered(route, error)
-        findings = tuple(
+        findings = tuple(found for found in unmeant if found is not None) + tuple(
             _finding(route, question, counts[question.condition])
             for question in questions
             if counts[question.condition]
@@ -121,6 +125,52 @@ def _questions(route: Route, stored: _Stored) -> Iterator[_Question]:
 
 def _of_values(route: Route, own: StoredColumn, condition: str) -> str:
     return f"{route.source.quote(own.name)} IS NOT NULL AND ({condition})" if own.nullable else condition
+
+
+def _read_otherwise(route: Route, stored: _Stored) -> Iterator[Conversion]:
+    """Yield the columns of Django's own fields whose type in the source is not the one that Django gives them."""
+    for conversion in route.conversions:
+        column = conversion.column
+        is_own = column.kind is not Kind.OTHER and not route.source.values.stores(column.kind, stored[column.name])
+        if conversion.way is Way.FIELD and is_own:
+            yield conversion
+
+
+def _unmeant_finding(route: Route, conversion: Conversion) -> Finding | None:
+    """Read all values of a column, and find those that are no values of its field; only its own converters can tell."""
+    table, reason, advice, count = route.table, "", "", 0
+    examples: list[str] = []
+    for error, key in _unmeant(route, conversion, route.source):
+        count += 1
+        reason, advice = (error.reason, error.advice) if isinstance(error, Unstorable) else (FAILED, CORRECT)
+        if len(examples) < EXAMPLES and table.key:
+            examples.append(key_text(table, key))
+    if not count:
+        return None
+    text = f"{plural(count, 'value')}: {reason}"
+    if examples:
+        text += f" (for example primary key {', '.join(examples)})"
+
+    def keys(source: Any) -> Iterator[Row]:
+        return (key for _, key in _unmeant(route, conversion, source))
+
+    rows = FoundRows(table.name, Cause.VALUE, keys)
+    return Finding(f"{table.label}.{conversion.column.attname}", text, advice, is_about_rows=True, rows=rows)
+
+
+def _unmeant(route: Route, conversion: Conversion, source: Engine) -> Iterator[tuple[Exception, Row]]:
+    table = route.table
+    names = [*table.key, conversion.column.name]
+    expressions = [*(source.quote(name) for name in table.key), conversion.expression]
+    reader = Reader(source, table, names, expressions, route.restriction)
+    with closing(reader.rows(Bounds())) as batches:
+        for *key, value in chain.from_iterable(batches):
+            if value is None or conversion.convert is None or isinstance(value, Unreadable):
+                continue
+            try:
+                conversion.convert(value)
+            except Exception as error:  # a field's own, which may raise anything
+                yield error, tuple(key)
 
 
 def _doubts(route: Route, stored: _Stored) -> Iterator[tuple[LineField, str]]:

@@ -148,6 +148,10 @@ class Values(Session):
         """Give the SQL by which a proven column is read."""
         return self.quote(column.name)
 
+    def unconverted(self, expression: str) -> str:
+        """Return the SQL for what is stored, where the driver would make something else of it for its column's type."""
+        return expression
+
     def raw_expression(self, column: Column) -> str:
         """Give the SQL by which a column is read as it is stored, for a column of the same storage."""
         return self.quote(column.name)

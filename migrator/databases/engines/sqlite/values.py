@@ -26,6 +26,7 @@ from ..base.values import (
     duration_limit,
     integer_limit,
     microseconds,
+    plain_limit,
 )
 from .affinity import Affinity, affinity
 from .decimals import MORE_DIGITS, decimal_loader, declared_digits, exact_decimal, more_decimals
@@ -80,10 +81,13 @@ class SQLiteValues(Values):
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         # An expression has no declared type, so that none of Django's converters, which hide bad values, sees it.
-        return f"+{self.quote(column.name)}"
+        return self.unconverted(self.quote(column.name))
+
+    def unconverted(self, expression: str) -> str:
+        return f"+{expression}"
 
     def raw_expression(self, column: Column) -> str:
-        return f"+{self.quote(column.name)}"
+        return self.unconverted(self.quote(column.name))
 
     def stores_spelling(self, column: Column, stored: StoredColumn) -> bool:
         if column.kind is Kind.DATETIME:
@@ -168,7 +172,10 @@ class SQLiteValues(Values):
                 )
             ]
         if kind is Kind.DECIMAL:
+            _, places = declared_digits(column)
+            reason = f"more than the field's {places} decimals, to which Django rounds what it reads from SQLite"
             return [
+                plain_limit(LimitName.MORE_DECIMALS_THAN, reason, places),
                 Limit(
                     LimitName.MORE_DIGITS_THAN,
                     (DIGITS,),
