@@ -139,12 +139,14 @@ def _several_schemas(engine: Engine, sight: Sight, tables: Sequence[Table]) -> I
 
 def check_source(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
     """Find what keeps rows or columns of a source from being read."""
+    yield from _temporary(engine, sight)
     yield from _hidden_rows(engine, sight)
     yield from _without_right(engine, sight, tables)
 
 
 def check_dest(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
     """Find what keeps rows of a destination from being seen, and columns there from being written."""
+    yield from _temporary(engine, sight)
     yield from _hidden_rows(engine, sight)
     yield from _uncountable(engine, sight)
     lacking = {
@@ -181,6 +183,14 @@ def check_loading(
                 "Leave the model out with --exclude.",
                 stops=not updates,
             )
+        if seen.delete_rules and dest_rows and not adds_rows:
+            statements = [f"ALTER TABLE {ends.dest.identifier(name)} DISABLE RULE {rule}" for rule in seen.delete_rules]
+            yield Finding(
+                alias,
+                f"rules there run in place of deletions of rows of {shown_name(name)}, or along with them: "
+                f"{shortened(seen.delete_rules, SHOWN)}",
+                f"Disable them during the run: {'; '.join(statements)}.",
+            )
         in_the_way = [child for child in seen.children if child.identity in coming or (child.rows and not adds_rows)]
         if in_the_way:
             yield Finding(
@@ -213,7 +223,7 @@ def _is_hidden(seen: Seen | None, table: Table) -> bool:
     if seen is None:
         return False
     names = {column.name for column in table.columns}
-    return seen.hides_rows or not seen.can_be_counted or bool(seen.unreadable & names)
+    return seen.is_temporary or seen.hides_rows or not seen.can_be_counted or bool(seen.unreadable & names)
 
 
 def _hidden_rows(engine: Engine, sight: Sight) -> Iterator[Finding]:
@@ -222,8 +232,18 @@ def _hidden_rows(engine: Engine, sight: Sight) -> Iterator[Finding]:
             engine.alias,
             f"row-level security may hide rows from user {engine.visibility.user()!r} in "
             f"{plural(len(hidden), 'table')}: {shortened(hidden, SHOWN)}",
-            "Connect as a superuser or as a role with BYPASSRLS, or, where policies are not forced, as the owner of "
-            "the tables.",
+            "Connect as a superuser or as a role with BYPASSRLS, or as the owner of the tables, after ALTER TABLE … NO "
+            "FORCE ROW LEVEL SECURITY if their policies are forced.",
+        )
+
+
+def _temporary(engine: Engine, sight: Sight) -> Iterator[Finding]:
+    if names := [shown_name(name) for name, seen in sight.items() if seen.is_temporary]:
+        yield Finding(
+            engine.alias,
+            f"temporary tables or views of this connection hide {plural(len(names), 'table')}: "
+            f"{shortened(names, SHOWN)}",
+            "Connect without making them (init_command in its OPTIONS, signals of Django's connections), or drop them.",
         )
 
 

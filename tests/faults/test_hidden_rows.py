@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.models import QuerySet
 
 from migrator.conf import load
 from migrator.databases.ends import open_ends
+from migrator.databases.engines.mysql import visibility as mysql_visibility
+from migrator.databases.engines.mysql.visibility import RIGHTS_SQL
 from migrator.databases.engines.registry import engine_for
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished
-from tests.management.running import as_another_role, execute, nothing_changes, run
+from tests.management.running import another_alias, as_another_role, entry_of, execute, nothing_changes, run
 from tests.servers.databases import FreshDatabases
 from tests.testapp.models import Tag
 
@@ -256,3 +260,80 @@ def test_a_table_that_a_user_has_no_rights_on_may_be_there(databases: FreshDatab
     execute("mysql_a", "SET foreign_key_checks = 0", "DROP TABLE testapp_tag")
     finished = move("mysql_a", "sqlite_b")
     assert_ended(finished, 1, "has no table 'testapp_tag'", "grant this user rights on all of it")
+
+
+@pytest.mark.mysql
+def test_columns_of_mysql_without_a_right_stop_a_run(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.fresh("mysql_a", "sqlite_b")
+    tags("mysql_a")
+    # The user of the tests may make no other one, so that only the catalogue can be made to say so.
+    for right, lacking in (("select", "insert"), ("insert", "select")):
+        of_column = f"IF(column_name = 'name', '{right}', privileges)"
+        monkeypatch.setattr(mysql_visibility, "RIGHTS_SQL", RIGHTS_SQL.replace("privileges", of_column))
+        source, dest = ("mysql_a", "sqlite_b") if lacking == "select" else ("sqlite_b", "mysql_a")
+        said = "may not read columns" if lacking == "select" else "may not insert into columns"
+        assert_ended(move(source, dest), 1, f"{said} of 1 table: testapp_tag (name)", f"grant {lacking.upper()}")
+
+
+TEMPORARY = {
+    "postgresql": "CREATE TEMP VIEW testapp_tag AS SELECT * FROM public.testapp_tag WHERE id < 3",
+    "mysql": "CREATE TEMPORARY TABLE testapp_tag (id bigint PRIMARY KEY, name varchar(80))",
+    "sqlite": "CREATE TEMP VIEW testapp_tag AS SELECT * FROM main.testapp_tag WHERE id < 3",
+}
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+def test_a_temporary_table_that_hides_another_stops_every_command(
+    databases: FreshDatabases, tmp_path: Path, engine: str
+) -> None:
+    """An update would delete from the destination what it does not see in the source."""
+    databases.fresh(f"{engine}_a", "default")
+    for alias in (f"{engine}_a", "default"):
+        tags(alias)
+
+    def hide(connection: BaseDatabaseWrapper, **_: object) -> None:
+        if connection.alias == "hiding":
+            with connection.cursor() as cursor:
+                cursor.execute(TEMPORARY[engine])
+
+    connection_created.connect(hide)
+    try:
+        with another_alias("hiding", **entry_of(f"{engine}_a")), nothing_changes("default"):
+            for finished in commands("hiding", "default", tmp_path / "rejects"):
+                assert_ended(finished, 1, "hiding: temporary tables or views of this connection hide 1 table: testapp_")
+    finally:
+        connection_created.disconnect(hide)
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("variable", ["sql_select_limit = 3", "system_versioning_asof = '2000-01-01 00:00:00'"])
+def test_no_variable_of_a_session_hides_rows(databases: FreshDatabases, variable: str) -> None:
+    databases.fresh("mysql_a", "sqlite_b")
+    tags("mysql_a")
+    if "versioning" in variable:
+        if not connections["mysql_a"].mysql_is_mariadb:  # type: ignore[attr-defined]
+            pytest.skip("MySQL has no such tables")
+        execute("mysql_a", "ALTER TABLE testapp_tag ADD SYSTEM VERSIONING")
+    entry = entry_of("mysql_a")
+    options = {**entry["OPTIONS"], "init_command": f"SET SESSION {variable}"}
+    with another_alias("limited", **{**entry, "OPTIONS": options}) as limited:
+        for more in ([], ["--replace", "sqlite_b", "--jobs", "2"], ["--update"]):
+            assert_ended(move(limited, "sqlite_b", *more), 0)
+            assert count("sqlite_b") == 10
+        connections[limited].close()
+
+
+@pytest.mark.postgresql
+def test_a_rule_in_place_of_deletions_stops_a_run_that_would_delete(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "postgresql_b")
+    tags("sqlite_a")
+    execute("postgresql_b", "CREATE RULE keep AS ON DELETE TO testapp_tag DO INSTEAD NOTHING")
+    assert_ended(move("sqlite_a", "postgresql_b"), 0)  # nothing is there to delete
+    disable = 'ALTER TABLE "testapp_tag" DISABLE RULE keep'
+    with nothing_changes("postgresql_b"):
+        for more in (["--replace", "postgresql_b"], ["--update"]):
+            assert_ended(move("sqlite_a", "postgresql_b", *more), 1, "in place of deletions", disable)
+    execute("postgresql_b", disable)
+    assert_ended(move("sqlite_a", "postgresql_b", "--replace", "postgresql_b", "--verify", "full"), 0)

@@ -32,6 +32,8 @@ class Seen:
     ``identity`` is the same for two sessions where both see the same table of one database. ``schema`` is ``None``
     where the database has no schemas. ``hides_rows``: a policy may keep rows from this session. ``unreadable`` and
     ``unwritable`` are the columns that it may not select and insert. ``takes_rows``: rows can be loaded into it.
+    ``is_temporary``: it is this session's own, and hides the table of that name. ``delete_rules`` run in place of each
+    deletion of rows, or in addition to it; their names are for SQL.
     """
 
     identity: Any
@@ -43,6 +45,8 @@ class Seen:
     unwritable: frozenset[str] = frozenset()
     takes_rows: bool = True
     children: tuple[Child, ...] = ()
+    is_temporary: bool = False
+    delete_rules: tuple[str, ...] = ()
 
 
 class Visibility(Session):

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import random
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import DatabaseError
@@ -39,9 +39,10 @@ DATA = (
     1048, 1062, 1169, 1216, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1416, 1451, 1452, 1525, 1557, 1586,
     1690, 3140, 3141, 3156, 3157, 3819, 4025, 4078,
 )  # fmt: skip
-# Nothing ends a session that waits for the other side, or a statement that takes long. MySQL and MariaDB differ in
-# which of these they have.
-SESSION_SETTINGS = {
+# Nothing ends a session that waits for the other side, or a statement that takes long, and no query gives rows as they
+# once were. MySQL and MariaDB differ in which of these they have.
+SESSION_SETTINGS: Mapping[str, int | str] = {
+    "system_versioning_asof": "DEFAULT",
     "wait_timeout": 28_800,
     "net_write_timeout": 3_600,
     "net_read_timeout": 3_600,
@@ -95,8 +96,11 @@ class MySQL(Engine):
 
     def _open(self) -> None:
         self.connect()
+        self.execute(f"SET SESSION sql_select_limit = {2**64 - 1}")  # which cuts off what SHOW gives, too
         present = self._variables(SESSION_SETTINGS)
-        changes = [f"SESSION {name} = {seconds}" for name, seconds in SESSION_SETTINGS.items() if name in present]
+        changes = [f"SESSION {name} = {value}" for name, value in SESSION_SETTINGS.items() if name in present]
+        # With that mode, texts are read with spaces that are not stored (MariaDB's manual, SQL_MODE).
+        changes.append("SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')")
         self.execute(f"SET {', '.join(changes)}")
 
     def _variables(self, names: Iterable[str]) -> dict[str, str]:

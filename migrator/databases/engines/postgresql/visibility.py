@@ -20,7 +20,10 @@ SELECT n.number, c.oid, c.relkind::text, s.nspname, row_security_active(c.oid),
              AND NOT a.attisdropped AND NOT has_column_privilege(c.oid, a.attnum, 'INSERT')),
        c.relkind IN ('r', 'p', 'f') OR c.relkind = 'v' AND EXISTS (
            SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype::integer & 69 = 69),
-       c.relkind IN ('r', 'f') AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhparent = c.oid)
+       c.relkind IN ('r', 'f') AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhparent = c.oid),
+       s.oid = pg_my_temp_schema(),
+       ARRAY(SELECT quote_ident(r.rulename) FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '4'
+             AND r.ev_enabled IN ('O', 'A') ORDER BY 1)
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_class c ON c.oid = to_regclass(n.name) JOIN pg_namespace s ON s.oid = c.relnamespace
 """
@@ -48,9 +51,8 @@ class PostgreSQLVisibility(Visibility):
 
     def look(self, tables: Collection[str]) -> dict[str, Seen]:
         names, found = list(tables), {}
-        for number, oid, kind, schema, hides, counted, unreadable, unwritable, takes, has_children in self.fetch_all(
-            LOOK_SQL, ([self.identifier(name) for name in names],)
-        ):
+        for number, *row in self.fetch_all(LOOK_SQL, ([self.identifier(name) for name in names],)):
+            oid, kind, schema, hides, counted, unreadable, unwritable, takes, has_children, is_temporary, rules = row
             name = names[number - 1]
             children = self._children(name, oid) if has_children and counted and not hides else ()
             found[name] = Seen(
@@ -63,6 +65,8 @@ class PostgreSQLVisibility(Visibility):
                 frozenset(unwritable),
                 takes,
                 children,
+                is_temporary,
+                tuple(rules),
             )
         return found
 

@@ -1,4 +1,4 @@
-"""SQLite: views."""
+"""SQLite: views, and what hides tables from one connection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ SELECT name, type, type = 'table' OR EXISTS (
     AND t.sql LIKE '%%INSTEAD OF INSERT%%')
 FROM sqlite_master m WHERE type IN ('table', 'view')
 """
+# Names are looked up there first (sqlite.org/lang_naming.html).
+TEMPORARY_SQL = "SELECT name, type FROM sqlite_temp_master WHERE type IN ('table', 'view')"
 
 
 class SQLiteVisibility(Visibility):
@@ -20,9 +22,16 @@ class SQLiteVisibility(Visibility):
 
     def look(self, tables: Collection[str]) -> dict[str, Seen]:
         known = {name.casefold(): (kind, takes) for name, kind, takes in self.fetch_all(LOOK_SQL)}
-        names = {table: self.stored_name(table).casefold() for table in tables}
-        return {
-            table: Seen(table, VIEW if known[name][0] == "view" else TABLE, takes_rows=bool(known[name][1]))
-            for table, name in names.items()
-            if name in known
-        }
+        temporary = {name.casefold(): kind for name, kind in self.fetch_all(TEMPORARY_SQL)}
+        found = {}
+        for table in tables:
+            name = self.stored_name(table).casefold()
+            if name in temporary:
+                found[table] = Seen(table, _kind(temporary[name]), takes_rows=False, is_temporary=True)
+            elif name in known:
+                found[table] = Seen(table, _kind(known[name][0]), takes_rows=bool(known[name][1]))
+        return found
+
+
+def _kind(kind: str) -> str:
+    return VIEW if kind == "view" else TABLE
