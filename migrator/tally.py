@@ -16,7 +16,7 @@ from django.core.signals import setting_changed
 from django.db import connections
 
 from .phases import Phase
-from .tally_places import CachePlace, DatabasePlace, Place, Record, Sums
+from .tally_places import CachePlace, Clock, DatabasePlace, Place, Record, Sums
 
 logger = logging.getLogger("migrator.tally")
 
@@ -138,14 +138,14 @@ _tallies: dict[str, Tally] = {}
 _making = threading.Lock()
 
 
-def tally_for_cache(name: str, cache: BaseCache) -> Tally:
+def tally_for_cache(name: str, cache: BaseCache, clock: Clock = lambda server: None) -> Tally:
     """Return the process's one tally of that name, kept in a cache."""
-    return _tally(name, lambda: CachePlace(cache))
+    return _tally(name, lambda: CachePlace(cache, clock))
 
 
-def tally_for_database(name: str, alias: str) -> Tally:
+def tally_for_database(name: str, alias: str, clock: Clock = lambda server: None) -> Tally:
     """Return the process's one tally of that name, kept in a small table of a database, made when first needed."""
-    return _tally(name, lambda: DatabasePlace(alias))
+    return _tally(name, lambda: DatabasePlace(alias, clock))
 
 
 def _tally(name: str, place: Callable[[], Place]) -> Tally:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import time_ns
 from typing import Any
 
@@ -24,6 +24,10 @@ from .silence import heard
 EVENTS = ("hit_old", "hit_new", "fallback", "promoted", "miss", "shadow_error", "repaired", "changed", "unreadable")
 
 Sums = Counter[tuple[Phase, str]]
+# Tells the present of a server, in microseconds, from the cache or the connection to it; None where nothing tells.
+Clock = Callable[[Any], int | None]
+# A clock that is less than this away from the server's is taken for right, in microseconds.
+CLOSE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Record:
     counts: Mapping[tuple[Phase, str], Count]
     # Since when no worker was seen in a phase in which OLD decides, None where that is not known.
     new_decides_since: int | None
+    # When it was read, by the clock that its moments are told by, and how far that of this host is ahead of it.
+    read_at: int = field(default_factory=lambda: _now(), compare=False)
+    ahead: int = field(default=0, compare=False)
 
     def first_seen(self, phase: Phase) -> int | None:
         """Return when a worker was first seen in a phase, None where none was or it is not known."""
@@ -60,6 +67,21 @@ class Place:
 
     # How many seconds lie between two additions.
     interval = 5.0
+
+    def __init__(self, clock: Clock = lambda server: None) -> None:
+        self._clock = clock
+
+    def _ahead(self, server: Any) -> int:
+        """Tell how far the clock of this host is ahead of the server's, by which all workers' moments are told.
+
+        By their own, a worker whose clock is minutes behind would look as if it were gone.
+        """
+        try:
+            told = self._clock(server)
+        except Exception:  # without the right to ask, or the command
+            told = None
+        ahead = 0 if told is None else time_ns() // 1000 - told
+        return ahead if abs(ahead) >= CLOSE else 0
 
     def add(self, name: str, sums: Sums) -> None:
         """Add to the counters of a tally; take from ``sums`` what is done, so that the rest can be tried again."""
@@ -89,7 +111,8 @@ class CachePlace(Place):
     a phase begins when the phase is first seen.
     """
 
-    def __init__(self, cache: BaseCache) -> None:
+    def __init__(self, cache: BaseCache, clock: Clock = lambda server: None) -> None:
+        super().__init__(clock)
         self._given = cache
         self._own: Any = None
 
@@ -125,7 +148,7 @@ class CachePlace(Place):
             self._add(name, sums)
 
     def _add(self, name: str, sums: Sums) -> None:
-        moment = _now()
+        moment = _now() - self._ahead(self._cache)
         phases = {phase for phase, _ in sums}
         wanted = [(phase, event) for phase in phases for event in EVENTS]
         begun = self._begun(name, dict.fromkeys([*wanted, *sums]))
@@ -188,7 +211,8 @@ class CachePlace(Place):
             last = found.get(_key(name, counter, since, "last"))
             if number is not None and (last is not None or not number):
                 counts[counter] = Count(number, since, last)
-        return Record(counts, found.get(_decides(name)))
+        ahead = self._ahead(self._cache)
+        return Record(counts, found.get(_decides(name)), _now() - ahead, ahead)
 
     def reset(self, name: str) -> None:
         with self._in_use():
@@ -236,7 +260,8 @@ class DatabasePlace(Place):
 
     interval = 15.0
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, clock: Clock = lambda server: None) -> None:
+        super().__init__(clock)
         self._alias = alias
 
     def __str__(self) -> str:
@@ -246,8 +271,8 @@ class DatabasePlace(Place):
         return closing(connections.create_connection(self._alias))
 
     def add(self, name: str, sums: Sums) -> None:
-        moment = _now()
         with self._connected() as connection:
+            moment = _now() - self._ahead(connection)
             for counter, number in list(sums.items()):
                 try:
                     _add(connection, [name, *counter], number, moment)
@@ -266,7 +291,9 @@ class DatabasePlace(Place):
             with connection.cursor() as cursor:
                 cursor.execute(sql, [name])
                 rows = cursor.fetchall()
-        return _whole({(Phase(phase), event): Count(*numbers) for phase, event, *numbers in rows})
+            ahead = self._ahead(connection)
+        found = _whole({(Phase(phase), event): Count(*numbers) for phase, event, *numbers in rows})
+        return replace(found, read_at=_now() - ahead, ahead=ahead)
 
     def reset(self, name: str) -> None:
         with self._connected() as connection:

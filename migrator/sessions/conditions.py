@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from ..caches.stores.base import MICROSECONDS, now
+from ..caches.stores.base import MICROSECONDS
 from ..caches.tables.reading import EPOCH, MICROSECOND
 from ..phases import Phase
 from ..tally_places import Record
@@ -169,7 +169,7 @@ class Asked:
     def _none_lately(self, event: str, text: str, seconds: int | None = None) -> Condition:
         """Ask that an event has not been counted lately in this phase, and that it would have been."""
         seconds = self.quiet_for if seconds is None else max(seconds, self.quiet_for)
-        since, text = now() - seconds * MICROSECONDS, f"{text} for {span_text(seconds * MICROSECONDS)}"
+        since, text = self.record.read_at - seconds * MICROSECONDS, f"{text} for {span_text(seconds * MICROSECONDS)}"
         count = self.record.counts.get((self.phase, event))
         if count is None:
             return Condition(text, False, UNKNOWN)
@@ -287,7 +287,8 @@ def phase_before(record: Record, phase: Phase) -> Phase | None:
 def no_worker_in(record: Record, quiet_for: int, *phases: Phase) -> Condition:
     """Ask that no worker has been seen in these phases lately."""
     last = {phase: record.last_seen(phase) for phase in phases}
-    lately = {phase: moment for phase, moment in last.items() if moment and moment > now() - quiet_for * MICROSECONDS}
+    since = record.read_at - quiet_for * MICROSECONDS
+    lately = {phase: moment for phase, moment in last.items() if moment and moment > since}
     *others, final = phases
     named = f"{', '.join(others)} or {final}"
     text = f"no worker was in {named} for {span_text(quiet_for * MICROSECONDS)}"
@@ -302,4 +303,5 @@ def decided_long_enough(record: Record, days: float | None = None) -> Condition:
     since = record.new_decides_since
     if since is None:
         return Condition(text, False, f"since when is {UNKNOWN}")
-    return Condition(text, now() - since >= needed, f"for {span_text(now() - since)}, since {moment_text(since)}")
+    passed = record.read_at - since
+    return Condition(text, passed >= needed, f"for {span_text(passed)}, since {moment_text(since)}")

@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 
 from .. import conf
-from ..caches.stores.base import MICROSECONDS, now
+from ..caches.stores.base import MICROSECONDS
 from ..phases import Phase, percentage_reader
 from ..tally_places import Record
 from .conditions import QUIET_SECONDS, moment_text
@@ -49,7 +49,7 @@ def _too_far(record: Record, phase: Phase) -> Phase | None:
     """Return the phase of the last workers, or of some that were seen lately, if it is not next to ``phase``."""
     seen = {other: record.last_seen(other) or 0 for other in Phase}
     latest = max(seen.values())
-    lately = now() - QUIET_SECONDS * MICROSECONDS
+    lately = record.read_at - QUIET_SECONDS * MICROSECONDS
     far = [other for other, moment in seen.items() if moment and not other.may_become(phase)]
     return next((other for other in far if seen[other] == latest or seen[other] > lately), None)
 

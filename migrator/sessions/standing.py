@@ -10,13 +10,14 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
+from ..caches.stores.base import MICROSECONDS
 from ..errors import MigratorError, UsageError
 from ..phases import Phase, percentage_reader
 from ..progress import Progress
 from ..tally_places import Record
 from ..wording import plural
 from .comparison import Comparison, VerifyOptions
-from .conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text
+from .conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text, span_text
 from .ends import key_regex_of, open_end
 from .engines import TRANSITION
 from .guards import check_sight
@@ -28,6 +29,9 @@ from .transition.same_server import one_place
 from .transition.sides import Side
 from .unseen import hidden_in
 from .verify import verify_sessions
+
+# A difference between two clocks that people should know of, in microseconds.
+NOTABLE = 30 * MICROSECONDS
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,12 @@ def _notes(record: Record) -> Iterator[str]:
     """Say what no step depends on, and people should know before one."""
     if settings.SESSION_ENGINE != TRANSITION:
         yield f"SESSION_ENGINE is {settings.SESSION_ENGINE!r} in these settings: no worker with them is in any phase."
+    if abs(record.ahead) >= NOTABLE:
+        way = "ahead of" if record.ahead > 0 else "behind"
+        yield (
+            f"This host's clock is {span_text(abs(record.ahead))} {way} that of {place_of_tally()}, by which all "
+            "moments here are told. Sessions that it saves end by its own."
+        )
     found = [count for (_, event), count in record.counts.items() if event == "changed" and count.number]
     if found:
         last = max(count.last or count.since for count in found)

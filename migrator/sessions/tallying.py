@@ -9,6 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
 from .. import conf
+from ..caches.tables import server_time
+from ..caches.transition.readers import reader_of
 from ..errors import MigratorError
 from ..tally import Tally, tally_for_cache, tally_for_database
 from .engines import cache_alias, cache_prefix, engine_class, engine_model, keeps_rows
@@ -24,8 +26,8 @@ def tally_for_sessions() -> Tally:
     """
     kind, alias = _place()
     if kind == "cache":
-        return tally_for_cache(NAME, caches[alias])
-    return tally_for_database(NAME, alias)
+        return tally_for_cache(NAME, caches[alias], lambda cache: reader_of(cache).server_time())
+    return tally_for_database(NAME, alias, server_time)
 
 
 def place_of_tally() -> str:

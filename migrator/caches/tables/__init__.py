@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -30,8 +30,22 @@ def open_table(*, alias: str | None, layout: Layout, is_there: bool = False) -> 
     connection = connections[alias]
     if connection.vendor not in ENGINES:
         raise Refused(f"The database {alias!r} is {connection.vendor}; known are {', '.join(sorted(ENGINES))}.")
-    module, name = ENGINES[connection.vendor].split(".")
-    table = cast("KeyedTable", getattr(import_module(f"{__name__}.{module}"), name)(alias, connection, layout))
+    table = _class_of(connection.vendor)(alias, connection, layout)
     if not is_there:
         table.check_exists()
     return table
+
+
+def _class_of(vendor: str) -> type[KeyedTable]:
+    module, name = ENGINES[vendor].split(".")
+    return cast("type[KeyedTable]", getattr(import_module(f"{__name__}.{module}"), name))
+
+
+def server_time(connection: Any) -> int | None:
+    """Return the present by the clock of a database's server, in microseconds; None where it is that of this host."""
+    sql = _class_of(connection.vendor).clock_sql if connection.vendor in ENGINES else None
+    if sql is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import Error, IntegrityError, OperationalError, transaction
 
@@ -21,6 +21,8 @@ class KeyedTable(ReadTable):
 
     # Whether texts longer than their column are refused, or cut where the server is lax.
     limits_lengths = True
+    # Asks the server for the present in microseconds of Unix time; None where it has the clock of this host.
+    clock_sql: ClassVar[str | None] = None
 
     def takes_address(self, text: str) -> bool:
         """Tell whether a column of addresses takes a text that is not empty."""

@@ -15,6 +15,8 @@ STATEMENT_BYTES = 1024 * 1024
 class MySQLTable(KeyedTable):
     """Rows are inserted plainly, never with IGNORE: that would also shorten what does not fit."""
 
+    clock_sql = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+
     def identity(self) -> str:
         host, port, directory, database = self._rows("SELECT @@hostname, @@port, @@datadir, DATABASE()", [])[0]
         return f"{self.connection.vendor}:{host}:{port}:{directory}:{database}:{self.layout.table}"

@@ -34,6 +34,8 @@ _PLAIN = frozenset(
 class PostgreSQLTable(KeyedTable):
     """Batches are of one transaction each, so that a pooler in transaction mode may sit between."""
 
+    clock_sql = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
+
     def takes_address(self, text: str) -> bool:
         try:
             address = ip_address(text)

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from django.core.cache.backends.base import BaseCache
 from django.db import connections, models, router
 
+from ..stores.base import MICROSECONDS
 from ..stores.redis_pipe import runner
+from ..tables import server_time
 
 # Anything later than the year 9990 was meant as never.
 _ALMOST_NEVER = 9990
@@ -50,6 +52,10 @@ class Reader:
         """Return the values of those keys that exist."""
         return self.load({key: Seen(None, None) for key in keys}, version)
 
+    def server_time(self) -> int | None:
+        """Return the present by the clock of the cache's server, in microseconds; None where nothing tells."""
+        return None
+
     def is_still(self, then: Seen, now: Seen | None, passed: float) -> bool:
         """Tell whether a key holds what it held ``passed`` seconds ago, for as long at least."""
         if now is None or now.state != then.state:
@@ -86,6 +92,11 @@ class RedisReader(Reader):
 
     def read(self, keys: Iterable[str], version: int | None) -> dict[str, Any]:
         return self.load(self.look(keys, version), version)
+
+    def server_time(self) -> int | None:
+        client, _ = next(iter(self._by_client({self._raw("clock", None): "clock"})))
+        seconds, microseconds = client.time()
+        return int(seconds) * MICROSECONDS + int(microseconds)
 
     def _by_client(self, group: dict[str, str]) -> Iterable[tuple[Any, dict[str, str]]]:
         return [(self.cache._cache.get_client(None, write=True), group)]
@@ -145,6 +156,9 @@ class MemcachedReader(Reader):
                 found[key] = Seen(flags[b"c"], None if flags[b"t"] == -1 else flags[b"t"] - 2.0)
         return found
 
+    def server_time(self) -> int | None:
+        return int(self.cache._cache._get_client(self._raw("clock", None)).stats()[b"time"]) * MICROSECONDS
+
 
 class TableReader(Reader):
     """``DatabaseCache``, read where its router sends writes."""
@@ -182,6 +196,9 @@ class TableReader(Reader):
 
     def read(self, keys: Iterable[str], version: int | None) -> dict[str, Any]:
         return self.load(self.look(keys, version), version)
+
+    def server_time(self) -> int | None:
+        return server_time(connections[router.db_for_write(self.cache.cache_model_class)])
 
 
 class FileReader(Reader):

@@ -1,12 +1,14 @@
 """Steps of a change of sessions that must not be taken: each is judged, forward and back, by what people would get."""
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from migrator.caches.stores.base import now
 from migrator.phases import Phase
@@ -18,6 +20,8 @@ from tests.sessions.places import new_key
 from tests.sessions.transition.pairs import (
     CACHED_SQLITE,
     CACHED_SQLITE_B,
+    MYSQL,
+    POSTGRESQL,
     REDIS,
     SQLITE,
     SQLITE_B,
@@ -32,6 +36,16 @@ DAY = 86_400
 UUID = "de44628b-7bdc-4f0e-9d1b-3a51a2f0c001"
 UUIDS = Named("uuids", {"ENGINE": "tests.sessions.engines.uuids", "CACHE": "redis"}, marks=("redis",))
 Fresh = Callable[..., None]
+TALLIES = [
+    pytest.param(f"{kind}:{alias}", marks=getattr(pytest.mark, server))
+    for kind, alias, server in (
+        ("db", "postgresql_a", "postgresql"),
+        ("db", "mysql_a", "mysql"),
+        ("cache", "redis", "redis"),
+        ("cache", "client", "redis"),
+        ("cache", "memcached", "memcached"),
+    )
+]
 
 
 def seen(phase: Phase, ago: float, event: str = "miss") -> None:
@@ -224,6 +238,34 @@ def test_a_worker_that_is_still_there_is_not_overlooked(rows: Site) -> None:
 
     assert "no worker was in old or new for 0:00:30" in unmet(found)
     assert found.notes[0].startswith("--quiet-for 6 is too short: workers add to their counts in db:sqlite_b every 15")
+
+
+@pytest.mark.parametrize("tally", TALLIES)
+@pytest.mark.parametrize("minutes", [-10, 10], ids=["behind", "ahead"])
+def test_a_worker_whose_clock_is_wrong_is_seen_when_it_was_there(
+    tally: str, minutes: int, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tally.startswith("db:"):
+        fresh(POSTGRESQL if "postgresql" in tally else MYSQL)
+    with site_of(SQLITE, SQLITE_B, fresh=fresh) as site:
+        site.phase = DUAL_OLD
+        with override_settings(MIGRATOR={"SESSIONS": site.setting(TALLY=tally)}):
+            tally_for_sessions().reset()
+            with monkeypatch.context() as patched:
+                patched.setattr("migrator.tally_places.time_ns", lambda: time.time_ns() + minutes * 60 * 10**9)
+                tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
+                judged_there = session_transition()
+            judged_here = session_transition()
+            (seen_at,) = {tally_for_sessions().read().last_seen(OLD)}
+
+    assert "no worker was in old or new for 0:05:00" in unmet(judged_here)
+    assert "no worker was in old or new for 0:05:00" in unmet(judged_there)
+    assert seen_at is not None
+    assert abs(seen_at - now()) < 60 * SECOND
+    (note,) = judged_there.notes
+    assert note.startswith("This host's clock is 0:")
+    assert f"{'behind' if minutes < 0 else 'ahead of'} that of {tally}" in note
+    assert judged_here.notes == ()
 
 
 @pytest.mark.parametrize(("phase", "back"), [(OLD, False), (OLD, True), (DUAL_OLD, True), (NEW, True)])
