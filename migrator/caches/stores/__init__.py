@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
@@ -46,11 +46,21 @@ def open_store(*, alias: str, trust_pickle: bool = False) -> KeyStore:
         if name in STORES:
             module, store = STORES[name].split(".")
             found = getattr(import_module(f"{__name__}.{module}"), store)
-            return cast("KeyStore", found(alias=alias, cache=cache, trust_pickle=trust_pickle))
+            return _opened(found, alias, cache, trust_pickle)
     raise Refused(
         f"The cache {alias!r} is a {type(cache).__module__}.{type(cache).__qualname__}, which is none of "
         f"{', '.join(sorted(STORES))}. Define the same server once more with one of these backends."
     )
+
+
+def _opened(store: Any, alias: str, cache: BaseCache, trust_pickle: bool) -> KeyStore:
+    try:
+        return cast("KeyStore", store(alias=alias, cache=cache, trust_pickle=trust_pickle))
+    except (ValueError, TypeError, ImportError) as error:
+        # The library's words may quote a password out of LOCATION.
+        raise Refused(
+            f"The cache {alias!r} cannot be opened ({type(error).__name__}). Check its LOCATION and its OPTIONS."
+        ) from error
 
 
 def _cache(alias: str) -> BaseCache:

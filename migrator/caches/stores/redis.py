@@ -20,6 +20,7 @@ from .redis_rights import (
     may_scan,
     missing_rights,
     probe_key,
+    refused_write,
     user_of,
     what_to_grant,
 )
@@ -104,6 +105,8 @@ class RedisStore(KeyStore):
             return f"it is a replica; name its primary, {primary}, as the first LOCATION"
         if denied := missing_rights(self._clients(), space, (*self._question, b"EXISTS", b"SET", b"DEL")):
             return denied
+        if refused := refused_write(self._clients(), space):
+            return refused
         try:
             for client in self._clients():
                 client.eval("return 1", 1, probe_key(space))

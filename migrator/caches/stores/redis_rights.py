@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...outages import words_of
 from ...wording import listed
 from ..keys import KeySpace, escaped_glob
 from .redis_pipe import runner
 
 _PROBE = "migrator.probe"
+# What makes a SET of the probe one that is tried and changes nothing.
+_WRITES_NOTHING = (b"", b"XX")
 PART_OF_CLUSTER = (
     "it is one node of a Redis Cluster, and other nodes hold the other keys. Name the cluster by a backend over a "
     "cluster client, such as django_valkey.cluster_cache.cache.ClusterValkeyCache, or a RedisCache of your own over "
@@ -67,10 +70,20 @@ def missing_rights(clients: Sequence[Any], space: KeySpace, verbs: Sequence[byte
     """
     probe = probe_key(space).encode()
     for client in clients:
-        commands = [(verb, probe, *((b"", b"XX") if verb == b"SET" else ())) for verb in verbs]
+        commands = [(verb, probe, *(_WRITES_NOTHING if verb == b"SET" else ())) for verb in verbs]
         answers = runner(client).run(commands)
         if denied := [verb.decode() for verb, answer in zip(verbs, answers, strict=True) if is_denied(answer)]:
             return what_to_grant(client, space, denied)
+    return None
+
+
+def refused_write(clients: Sequence[Any], space: KeySpace) -> str | None:
+    """Return why a server takes no write now: a replica, no room, a disk or replicas that fail; None if it does."""
+    for client in clients:
+        (answer,) = runner(client).run([(b"SET", probe_key(space).encode(), *_WRITES_NOTHING)])
+        if isinstance(answer, Exception):
+            said = words_of(answer).rstrip(".")
+            return f"its server refuses to write ({said}). Run the command again when it does, or name its primary"
     return None
 
 

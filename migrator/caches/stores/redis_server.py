@@ -14,6 +14,8 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
     """Return what INFO tells, of a cluster's first node; raise :exc:`Refused` where nobody answers."""
     try:
         info = client.info()
+    except (TypeError, ValueError):
+        raise  # the client does not take what LOCATION and OPTIONS say
     except Exception as error:
         if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
             raise Refused(
@@ -27,6 +29,10 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
 
 def _what_to_do(error: Exception) -> str:
     text = str(error).upper()
+    if "HOSTNAME MISMATCH" in text or "IP ADDRESS MISMATCH" in text:
+        return "Name the server in LOCATION by a name that its certificate is for."
+    if "EXPIRED" in text or "NOT YET VALID" in text:
+        return "Have its certificate renewed, and check the clocks."
     if "CERTIFICATE" in text:
         return "Name the authority that signed its certificate with ssl_ca_certs in OPTIONS or in LOCATION."
     if "SSL" in text:

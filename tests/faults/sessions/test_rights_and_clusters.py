@@ -172,3 +172,46 @@ def test_an_error_of_tls_says_what_it_is(ready: Callable[..., None], tmp_path: P
     ):
         wanted = ("does not answer (ConnectionError: ", "CERTIFICATE_VERIFY_FAILED", "ssl_ca_certs")
         assert_ended(copied("private", "redis"), 1, *wanted)
+    known = {"ssl_ca_certs": str(certificate)}
+    with (
+        private_redis(tmp_path, "--tls-port", str(port), *tls),
+        alias({"BACKEND": REDIS, "LOCATION": f"rediss://127.0.0.1:{port}/0", "OPTIONS": known}),
+    ):
+        wanted = ("CERTIFICATE_VERIFY_FAILED", "by a name that its certificate is for")
+        assert_ended(copied("private", "redis"), 1, *wanted)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [(("min-replicas-to-write", "1"), "NOREPLICAS"), (("maxmemory", "1kb"), "maxmemory")]
+)
+def test_a_server_that_takes_no_writes_is_refused_before_the_first(
+    setting: tuple[str, str], said: str, ready: Callable[..., None], tmp_path: Path
+) -> None:
+    ready(CACHE)
+    put(CACHE, {"a": 1})
+    name, value = setting
+    with (
+        private_redis(tmp_path, f"--{name}", value) as port,
+        alias({"BACKEND": REDIS, "LOCATION": f"redis://127.0.0.1:{port}/0"}),
+    ):
+        for more in ((), ("cache",)):
+            assert_ended(copied("redis", "private", *more), 1, "Nothing can be written", "refuses to write", said)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"LOCATION": "redis://:can/ary@127.0.0.1/0"},
+        {"LOCATION": "127.0.0.1:6379"},
+        {"LOCATION": "redis://127.0.0.1/0", "OPTIONS": {"nonsense": 1}},
+        {"LOCATION": "redis://127.0.0.1/0", "OPTIONS": {"serializer": "no.such.thing"}},
+    ],
+)
+def test_a_cache_that_cannot_be_opened_is_one_line_without_a_password(
+    entry: dict[str, Any], ready: Callable[..., None]
+) -> None:
+    ready(CACHE)
+    with alias({"BACKEND": REDIS, **entry}):
+        for finished in (copied("redis", "private"), copied("private", "redis", "cache")):
+            assert_ended(finished, 1, "The cache 'private' cannot be opened", "Check its LOCATION and its OPTIONS")
+            assert "ary" not in finished.out + finished.err
