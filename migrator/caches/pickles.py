@@ -4,7 +4,8 @@ Three things are bounded. *What is called*: only names of the allow-list, and in
 values and that no pickle can change (the opcode BUILD sets attributes on whatever lies on the stack, classes of this
 process among them). *What a call costs*: arguments are those that pickles of such values hold, so that 55 bytes do not
 ask for a number of a hundred million digits. *What the opcodes cost*: the place for a memo is allocated up to the
-largest index that is named, and a few references to references are a value that nobody could walk through.
+largest index that is named, and a few references to references are a value that nobody could walk through. Tuples in
+tuples that are hashed, and deques in deques that are freed, take the processor's stack, which ends the process.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Name = tuple[str, str]
 MOST_DIGITS = 4300  # as Python's own limit for numbers in texts
 MOST_PARTS = 1_000_000  # of a value whose parts refer to each other
 _FEW_REFERENCES = 20  # they cannot make more than some thousand parts out of one
+_DEEPEST = 1000  # levels of tuples in tuples, as Python's own limit for calls
+_MOST_CALLS = 10_000  # beside a deque, of which as many levels still fit on any stack
 _FRACTION = re.compile(rf"[-+]?[0-9]{{1,{MOST_DIGITS}}}(/[0-9]{{1,{MOST_DIGITS}}})?")
 _LATIN = ("latin1", "latin-1", "iso-8859-1")
 
@@ -97,6 +100,12 @@ def _fraction(*arguments: Any) -> Fraction:
     return Fraction(*arguments)
 
 
+def _slice(*arguments: Any) -> slice:
+    if not all(argument is None or type(argument) in (int, str) for argument in arguments):
+        raise UnsafePickle("its pickle makes a slice of something else")
+    return slice(*arguments)
+
+
 def _uuid(*arguments: Any) -> uuid.UUID:
     """Return an empty UUID, which the next opcode fills."""
     if arguments:
@@ -116,7 +125,7 @@ _BUILTINS: dict[str, Callable[..., Any]] = {
     "frozenset": _collection(frozenset),
     "range": range,
     "set": _collection(set),
-    "slice": slice,
+    "slice": _slice,
 }
 _BUILDERS: dict[Name, Callable[..., Any]] = {
     **{("builtins", name): build for name, build in _BUILTINS.items()},
@@ -141,8 +150,11 @@ _STAND_INS: dict[Name, type] = {name: _stand_in(name[1], build) for name, build 
 
 class _SafeUnpickler(pickle.Unpickler):
     stand_ins: Mapping[Name, type] = _STAND_INS
+    calls = 0  # that the pickle makes in all
 
     def find_class(self, module: str, name: str) -> Any:
+        if name == "deque" and self.calls > _MOST_CALLS:
+            raise UnsafePickle("its pickle makes a deque among very many other objects")
         found = self.stand_ins.get((module, name))
         if found is None:
             raise UnsafePickle(f"its pickle needs {f'{module}.{name}'[:100]}")
@@ -165,10 +177,14 @@ def loader(*, trusted: bool) -> Loads:
     return pickle.loads if trusted else loads_safely
 
 
-def _load(reader: type[pickle.Unpickler], data: bytes) -> Any:
-    references = _count_references(data)
-    value = reader(io.BytesIO(data)).load()
-    if references > _FEW_REFERENCES:
+def _load(reader: type[_SafeUnpickler], data: bytes) -> Any:
+    counts = _count_opcodes(data)
+    if sum(counts[code] for code in _TUPLES) > _DEEPEST:
+        _check_tuples(data)
+    unpickler = reader(io.BytesIO(data))
+    unpickler.calls = sum(counts[code] for code in _CALLS)
+    value = unpickler.load()
+    if sum(counts[code] for code in _REFERENCES) > _FEW_REFERENCES:
         _check_parts(value)
     return value
 
@@ -185,19 +201,22 @@ _LENGTH_BYTES = {
 }
 _TWO_LINES = frozenset(ord(op.code) for op in pickletools.opcodes if op.arg and op.arg.name == "stringnl_noescape_pair")
 _STOP, _PUT, _LONG_PUT = b".pr"
-_REFERENCES = frozenset(b"ghj2")  # GET, BINGET, LONG_BINGET, DUP
+_REFERENCES = b"ghj2"  # GET, BINGET, LONG_BINGET, DUP: they put a part in once more
+_TUPLES = b"t\x85\x86\x87"  # TUPLE, TUPLE1, TUPLE2, TUPLE3
+_CALLS = b"Rio\x81\x92"  # REDUCE, INST, OBJ, NEWOBJ, NEWOBJ_EX
 
 
-def _count_references(data: bytes) -> int:
-    """Walk through the opcodes and count those that put a part in once more; check where memos are put.
+def _count_opcodes(data: bytes) -> list[int]:
+    """Walk through the opcodes and count each; check where memos are put.
 
     Python allocates the memo up to the largest index (``_Unpickler_MemoPut`` in Modules/_pickle.c). What is damaged is
     left to the unpickler, which stops at the same place.
     """
-    at, end, references = 0, len(data), 0
+    at, end, counts = 0, len(data), [0] * 256
     try:
         while (code := data[at]) != _STOP:
             size = _SIZES[code]
+            counts[code] += 1
             start = at + 1
             if size >= 0:
                 at = start + size
@@ -212,11 +231,54 @@ def _count_references(data: bytes) -> int:
                 index = int.from_bytes(data[start:at], "little") if code == _LONG_PUT else int(data[start : at - 1])
                 if index > end:
                     raise UnsafePickle("its pickle asks for more memory than it is long")
-            elif code in _REFERENCES:
-                references += 1
     except (IndexError, KeyError, ValueError):
         pass
-    return references
+    return counts
+
+
+def _check_tuples(data: bytes) -> None:
+    """Refuse tuples in tuples in tuples: Python hashes them, as keys, without a limit to the levels.
+
+    The stack of the unpickler is followed. In place of each part it has the levels of tuples in it, which is 0 for all
+    but tuples: they alone are hashed through their parts.
+    """
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            name, before = opcode.name, opcode.stack_before
+            if name == "MARK":
+                marks.append(len(stack))
+            elif name == "POP" and marks and marks[-1] == len(stack):
+                marks.pop()
+            elif name in _PUTS:
+                memo[len(memo) if argument is None else int(argument)] = stack[-1]
+            elif name in _GETS:
+                stack.append(memo[int(argument or 0)])
+            elif name == "DUP":
+                stack.append(stack[-1])
+            else:
+                has_mark = pickletools.markobject in before
+                start = marks.pop() - before.index(pickletools.markobject) if has_mark else len(stack) - len(before)
+                if start < 0:
+                    raise IndexError
+                levels = 0
+                if name in _FILLS:
+                    levels = stack[start]
+                elif name.startswith("TUPLE"):
+                    levels = 1 + max(stack[start:], default=0)
+                if levels > _DEEPEST:
+                    raise UnsafePickle("its pickle is nested too deeply")
+                stack[start:] = [levels] * len(opcode.stack_after)
+    except (IndexError, KeyError, ValueError) as error:
+        raise UnsafePickle("its pickle is damaged") from error
+
+
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
+# These leave the object in its place, also if there is nothing to put into it.
+_FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 
 
 def _check_parts(value: Any) -> None:

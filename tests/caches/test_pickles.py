@@ -103,6 +103,41 @@ COSTLY = {
 }
 
 
+LEVELS = 300_000
+
+
+def chain(module: bytes, name: bytes) -> bytes:
+    """Write a pickle of an object in an object in an object ..., each made by a call."""
+    named = b"\x80\x04V" + module + b"\nV" + name + b"\n\x93\x940N"
+    return named + b"q\x010h\x00]h\x01a\x85R" * LEVELS + b"."
+
+
+def tuples(one: bytes) -> bytes:
+    """Write a pickle of a dictionary whose key is a tuple in a tuple in a tuple ...; ``one`` makes each."""
+    return b"\x80\x04})" + one * LEVELS + b"Ns."
+
+
+# Python goes down these levels without a limit, and the process ends.
+DEEP = {
+    "tuples": tuples(b"\x85"),
+    "tuples from marks": b"\x80\x04}" + b"(" * LEVELS + b"t" * LEVELS + b"Ns.",
+    "tuples of two": tuples(b"2\x86"),
+    "tuples that are filled with nothing": tuples(b"\x85(e"),
+    "tuples that are built from nothing": tuples(b"\x85Nb"),
+    "tuples by the memo": tuples(b"\x85q\x010h\x01"),
+    "tuples after a number that is not decimal": b"I0x10\n0" + tuples(b"\x85"),
+    "deques": chain(b"collections", b"deque"),
+    "deques under an escaped name": chain(b"collections", b"\\u0064eque"),
+    "slices": chain(b"builtins", b"slice").replace(b"]h\x01a", b"h\x01"),
+}
+COSTLY |= DEEP
+
+
+def test_reads_many_tuples_side_by_side() -> None:
+    value = {(number, (str(number), number)): [(number,)] for number in range(2000)}
+    assert loads_safely(pickle.dumps(value)) == value
+
+
 @pytest.mark.parametrize("data", COSTLY.values(), ids=COSTLY)
 def test_refuses_what_costs_more_than_its_length(data: bytes) -> None:
     with pytest.raises(UnsafePickle):

@@ -151,7 +151,8 @@ def test_a_value_that_costs_more_than_its_length_keeps_no_other_back(ready: Call
     good = {put(CACHE, {"good": n}) for n in range(5)}
     client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
     number = b"\x80\x04\x8c\x09fractions\x8c\x08Fraction\x93\x8c\x0b1e100000000\x85R."
-    for value in (number, b"\x80\x04Nr\xff\xff\xff\xff."):
+    deep = b"\x80\x04})" + b"\x85" * 300_000 + b"Ns."  # a tuple in a tuple ..., hashed without a limit to the levels
+    for value in (number, deep, b"\x80\x04Nr\xff\xff\xff\xff."):
         client.set(f":1:{redis_key(new_key())}", value, ex=600)
     finished = run(*TO_ROWS, "--format", "json")
     assert_ended(finished, 4)
