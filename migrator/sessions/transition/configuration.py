@@ -18,6 +18,7 @@ from ...phases import Phase, is_rolled_out, steady_percentage_reader, steady_pha
 from ..engines import TRANSITION
 from ..tallying import tally_for_sessions
 from .following import Follower
+from .owing import Ends
 from .places import one_place
 from .sides import Side
 
@@ -35,6 +36,7 @@ class Transition:
         self._read_share = steady_percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
         self._forth = Follower(self.old, self.new, tell_change=self._tell_change)
         self._back = Follower(self.new, self.old, tell_change=self._tell_change, gives_way=True)
+        self._ends = {side: Ends(side) for side in (self.old, self.new)}
         self._changes_told: set[tuple[str, str]] = set()
         self.count = tally_for_sessions().count
 
@@ -79,6 +81,21 @@ class Transition:
             self.count("shadow_error", phase=phase)
             # The message of an error may hold the key, or what the session holds.
             logger.warning("%s failed for session %s: %s", side.name, digest(key), type(error).__name__)
+        else:
+            if made_up := self._ends[side].pay():
+                self.count("repaired", made_up, phase=phase)
+
+    def end_in(self, side: Side, key: str, phase: Phase) -> None:
+        """End a session in the side that does not decide, later if it does not answer."""
+        ends = self._ends[side]
+        ends.owe(key)
+        with self.forgiving(side, key, phase):
+            side.delete(key)
+            ends.forget(key)
+
+    def has_ended(self, side: Side, key: str) -> bool:
+        """Tell whether a session has ended, and ``side`` did not answer then."""
+        return key in self._ends[side]
 
     def count_unreadable(self, side: Side, key: str, phase: Phase, error: Exception) -> None:
         """Log and count what a side holds under a session's key and cannot read as one."""

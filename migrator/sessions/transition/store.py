@@ -117,6 +117,8 @@ class SessionStore(SessionBase):
     def _load_from_old(self, change: Transition, phase: Phase) -> Data:
         """Look for what NEW does not have in OLD, and move it."""
         key, found = str(self.session_key), None
+        if change.has_ended(change.old, key):
+            return self._missed(change, phase)
         with change.forgiving(change.old, key, phase):
             found = change.old.fetch(key)
             if found is None:
@@ -256,7 +258,7 @@ class SessionStore(SessionBase):
         """Save to NEW what is not there yet, or no longer, where OLD still has it; tell whether it had."""
         key, has_it, still_has_it = str(self.session_key), False, True
         with change.forgiving(change.old, key, phase):
-            has_it = change.old.holds(key)
+            has_it = not change.has_ended(change.old, key) and change.old.holds(key)
         if not has_it:
             return False
         if not change.new.insert(engine) and not change.new.update(engine):
@@ -308,8 +310,7 @@ class SessionStore(SessionBase):
         """
         authority, shadow = change.authority(phase), change.shadow(phase)
         for _ in range(_ATTEMPTS_AT_AN_END):
-            with change.forgiving(shadow, key, phase):
-                shadow.delete(key)
+            change.end_in(shadow, key, phase)
             # Workers in phases before never write to the authority of `old` but over what is there.
             if phase is Phase.OLD or not authority.holds(key):
                 return

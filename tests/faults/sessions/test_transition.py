@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
-from django.db import connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 from django.test import Client, override_settings
 from redis.exceptions import ConnectionError as NoConnection
 
@@ -112,6 +112,32 @@ def test_a_server_that_is_down_is_told_by_its_clients_own_error(fresh: Fresh) ->
                     work()
             site.phase = DUAL_OLD
             assert SessionStore(key)["cart"] == 1
+
+
+@pytest.mark.parametrize("phase", [DUAL_OLD, DUAL_NEW, NEW])
+def test_an_end_that_a_side_has_missed_is_made_up_for(
+    phase: Phase, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site_of(SQLITE, SQLITE_B, fresh=fresh) as site:
+        keys = [saved(site, DUAL_OLD) for _ in range(3)]
+        site.phase = phase
+        follower = site.change.shadow(phase)
+
+        def fail(*words: Any) -> None:
+            raise OperationalError
+
+        with monkeypatch.context() as down:
+            for name in ("delete", "fetch", "holds"):
+                down.setattr(follower, name, fail)
+            SessionStore(keys[0]).flush()
+            SessionStore(keys[1]).cycle_key()
+        assert [follower.holds(key) for key in keys] == [True, True, True]
+
+        if phase is not DUAL_OLD:
+            assert not is_alive(site, keys[0], DUAL_NEW), "NEW lacks it, and OLD still has it"
+        site.phase = phase
+        SessionStore(keys[2]).delete()
+        assert [follower.holds(key) for key in keys] == [False, False, False]
 
 
 def test_a_flag_that_gives_nonsense_is_taken_for_what_it_was(
