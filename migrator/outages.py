@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.db import Error, InterfaceError, OperationalError
 
 from .errors import MigratorError
+from .passwords import without_passwords
 
 CLIENTS = ("redis", "valkey", "pymemcache", "pylibmc", "django_redis", "django_valkey")
 
@@ -17,7 +18,7 @@ def words_of(error: Exception) -> str:
     name, lines = type(error).__name__, str(error).splitlines()
     quotes_rows = isinstance(error, Error) and not isinstance(error, OperationalError | InterfaceError)
     quotes_key = name in ("MemcacheIllegalInputError", "MemcacheClientError")
-    return name if quotes_rows or quotes_key or not lines else f"{name}: {lines[0]}"
+    return name if quotes_rows or quotes_key or not lines else f"{name}: {without_passwords(lines[0])}"
 
 
 def is_outage(error: Exception) -> bool:

@@ -21,7 +21,7 @@ FLOORS: list[tuple[str, str]] = [
     ("errors and records", r"errors|terminal|wording|databases\.(tables|findings)"),
     (
         "settings, progress, prompts, reports",
-        r"conf|checks|progress|prompts|report|files|streams|links|outages|interrupts|stopping|phases|silence|tally(_places)?|workers",
+        r"conf|checks|progress|prompts|report|files|streams|links|outages|passwords|interrupts|stopping|phases|silence|tally(_places)?|workers",
     ),
     (
         "the base of all engines",

@@ -13,6 +13,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import DEFAULT_RETRY_FOR, Settings, load
 from ..errors import MigratorError, Refused, UsageError
+from ..passwords import HIDDEN, without_passwords
 from ..wording import plural, shortened
 from ..workers import can_fork
 from .engines.base.engine import Engine
@@ -76,9 +77,9 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
 
 def without_secrets(text: str, alias: str) -> str:
     """Write what a driver says in one line, without the password."""
-    password = connections[alias].settings_dict.get("PASSWORD")
-    first = " ".join(text.split())
-    return first.replace(str(password), "***") if password else first
+    password = connections[alias].settings_dict.get("PASSWORD")  # also of an alias that code has added
+    first = without_passwords(" ".join(text.split()))
+    return first.replace(str(password), HIDDEN) if password else first
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class MemcachedStore(KeyStore):
         self._client_prefix: bytes = self._client.key_prefix
         self._lines: dict[Address, Line] = {}
         self._listed: dict[bytes, int | None] = {}
-        self._limit = min(int(line.statistics("settings")["item_size_max"]) for line in self._all_lines())
+        self._limit = min(line.numbers("item_size_max", what="settings")[0] for line in self._all_lines())
 
     def close(self) -> None:
         for line in self._lines.values():
@@ -88,11 +88,10 @@ class MemcachedStore(KeyStore):
     def identities(self) -> frozenset[str]:
         found = set()
         for line in self._all_lines():
-            known = line.statistics()
-            # The start time wavers by a second from one question to the next.
-            started = int(known["time"]) - int(known["uptime"])
+            process, moment, uptime = line.numbers("pid", "time", "uptime")
+            started = moment - uptime  # which wavers by a second from one question to the next
             for part in (f"{started // 10}", f"half:{(started + 5) // 10}"):
-                found.add(f"{known['pid']}:{part}:{self._client_prefix!r}")
+                found.add(f"{process}:{part}:{self._client_prefix!r}")
         return frozenset(found)
 
     def encoding(self) -> str:
@@ -109,7 +108,7 @@ class MemcachedStore(KeyStore):
         return notes
 
     def evictions(self) -> int:
-        return sum(int(line.statistics().get("evictions", 0)) for line in self._all_lines())
+        return sum(line.numbers("evictions")[0] for line in self._all_lines())
 
     def fits(self, space: KeySpace, item: Item) -> str | None:
         raw = space.raw(item.key)

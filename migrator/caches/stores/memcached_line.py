@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ssl import SSLContext
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -14,6 +17,10 @@ from ...errors import Refused
 TIMEOUT = 30.0
 BUSY_ATTEMPTS = 100
 BUSY_SECONDS = 0.1
+
+_LONGEST_LINE = 64 * 1024  # a key, percent-encoded, and some numbers
+_LARGEST_ITEM = 1024**3  # as large as a server can be told to take
+_UNPRINTABLE = re.compile(rb"[\x00-\x20\x7f]")
 
 Address = tuple[str, int] | str
 
@@ -55,13 +62,20 @@ class Line:
         self._reader.close()
         self._socket.close()
 
-    def statistics(self, what: str = "") -> dict[str, str]:
-        """Return what ``stats`` tells."""
+    def numbers(self, *names: str, what: str = "") -> list[int]:
+        """Return numbers that ``stats`` tells."""
+        with self._understood():
+            found = self._statistics(what)
+            return [int(found[name]) for name in names]
+
+    def _statistics(self, what: str) -> dict[str, str]:
         self._socket.sendall(f"stats {what}".strip().encode() + b"\r\n")
         found = {}
         while (line := self._line()).startswith(b"STAT "):
             _, name, value = line.decode().split(" ", 2)
             found[name] = value
+        if line != b"END":
+            raise ValueError
         return found
 
     def list_keys(self) -> Iterator[Listed]:
@@ -76,8 +90,9 @@ class Line:
                     f"memcached at {self.name} does not list its keys ({line.decode(errors='replace')[:60]!r}); "
                     "give them with --keys-from FILE, one on each line."
                 )
-            parts = dict(part.split(b"=", 1) for part in line.split(b" ") if b"=" in part)
-            expires = int(parts[b"exp"])
+            with self._understood():
+                parts = dict(part.split(b"=", 1) for part in line.split(b" ") if b"=" in part)
+                expires = int(parts[b"exp"])
             yield Listed(unquote_to_bytes(parts[b"key"]), None if expires == -1 else expires)
             line = self._line()
 
@@ -93,17 +108,26 @@ class Line:
 
     def get(self, keys: Sequence[bytes]) -> list[Stored | None]:
         """Read keys with their flags and the time they have left."""
-        self._socket.sendall(b"".join([b"mg %b t f v\r\n" % key for key in keys]))
-        return [self._stored() for _ in keys]
+        asked = [_spelled(key) for key in keys]
+        self._socket.sendall(b"".join([b"mg %b t f k v\r\n" % key for key in asked]))
+        return [self._stored(key) for key in asked]
 
-    def _stored(self) -> Stored | None:
+    def _stored(self, asked: bytes) -> Stored | None:
         parts = self._line().split(b" ")
         if parts[0] != b"VA":
             self._check(parts[0])
             return None
-        data = self._reader.read(int(parts[1]) + 2)[:-2]
-        flags = {part[:1]: int(part[1:]) for part in parts[2:]}
-        return Stored(flags[b"f"], data, None if flags[b"t"] == -1 else flags[b"t"])
+        with self._understood():
+            size = int(parts[1])
+            flags = {part[:1]: part[1:] for part in parts[2:]}
+            # The value of another key would be somebody else's.
+            if not 0 <= size <= _LARGEST_ITEM or flags[b"k"] != asked.partition(b" ")[0]:
+                raise ValueError
+            data = self._reader.read(size + 2)
+            if len(data) != size + 2 or not data.endswith(b"\r\n"):
+                raise ValueError
+            left = int(flags[b"t"])
+            return Stored(int(flags[b"f"]), data[:-2], None if left == -1 else left)
 
     def add(self, entries: Sequence[tuple[bytes, int, bytes, int]]) -> list[bool]:
         """Store (key, flags, data, expiry in seconds of Unix time or 0 for never) where the key does not exist."""
@@ -125,7 +149,27 @@ class Line:
             )
 
     def _line(self) -> bytes:
-        line = self._reader.readline()
+        line = self._reader.readline(_LONGEST_LINE)
         if not line:
             raise Refused(f"memcached at {self.name} closed the connection. Run the command again.")
+        if len(line) == _LONGEST_LINE:
+            raise self._not_understood()
         return line.rstrip(b"\r\n")
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Turn an answer that does not have the parts that it should have into :exc:`Refused`."""
+        try:
+            yield
+        except (KeyError, IndexError, ValueError):
+            raise self._not_understood() from None
+
+    def _not_understood(self) -> Refused:
+        return Refused(
+            f"The server at {self.name} does not answer as memcached does. Check the address, and what is on the way."
+        )
+
+
+def _spelled(key: bytes) -> bytes:
+    """Spell a key in a meta command; one that would end its line or part goes in base64."""
+    return base64.b64encode(key) + b" b" if _UNPRINTABLE.search(key) else key

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..keys import KeySpace, escaped_glob
 from .base import WHOLE, Item, KeyStore, Share, Value, now
-from .redis_answers import answer_of, as_bytes
-from .redis_pipe import Command, Server, runner
+from .redis_answers import Malformed, answer_of, as_bytes
+from .redis_pipe import Command, Runner, Server, runner
 from .redis_rights import (
     PART_OF_CLUSTER,
     is_denied,
@@ -185,10 +185,12 @@ class RedisStore(KeyStore):
             for key, value, left in zip(group, answers[::2], answers[1::2], strict=True):
                 if value is None or left == _GONE:
                     continue
-                if type(left) is not int:
+                if type(left) is not int or left < _GONE:
                     if isinstance(left, Exception):
                         raise left
-                    left = _NEVER  # as some clients of clusters tell it
+                    if left is not None or isinstance(server, Runner):  # some clients of clusters make None of never
+                        raise Malformed
+                    left = _NEVER
                 expires = None if left == _NEVER else base + left * MILLISECOND
                 if expires is None or expires > asked:
                     found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
@@ -212,6 +214,8 @@ class RedisStore(KeyStore):
             for key, answer in zip(group, server.ask((b"EXISTS",), raws), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
+                if type(answer) is not int:
+                    raise Malformed
                 if answer:
                     found.add(key)
         return found

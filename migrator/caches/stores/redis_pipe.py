@@ -6,6 +6,7 @@ many times as fast as the client's pipelines; a cluster, whose keys live on seve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import islice
@@ -14,6 +15,9 @@ from typing import Any, TypeVar
 from .redis_answers import Answers, Malformed
 
 Command = tuple[bytes, ...]
+_CURSOR = re.compile(rb"[0-9]{1,20}")  # 64 bits without a sign
+# What clients raise if they take the answers at the beginning of a connection for something else.
+_CONFUSED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 Found = TypeVar("Found")
 # One for each number of parts; no command of ours has more.
 _TEMPLATES = [b"*%d\r\n" % count + b"$%d\r\n%b\r\n" * count for count in range(12)]
@@ -56,9 +60,13 @@ class Runner:
     def scan(self, pattern: bytes, size: int) -> Iterator[list[bytes]]:
         """List the keys that match, some ``size`` at a time; a key may come more than once."""
         cursor, page = b"0", list[bytes]()
+        seen: set[bytes] = set()
         while True:
             (answer,) = self.run([(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % max(size, 1000))])
             cursor, more = self._listed(answer)
+            if cursor in seen:  # an iteration goes through the server's buckets once, also while their number changes
+                raise self._invalid_response(str(Malformed()))
+            seen.add(cursor)
             page += more
             while len(page) >= size or (page and cursor == b"0"):
                 yield page[:size]
@@ -71,7 +79,9 @@ class Runner:
         if isinstance(answer, Exception):
             raise answer
         match answer:
-            case [bytes() as cursor, list() as keys] if all(type(key) is bytes for key in keys):
+            case [bytes() as cursor, list() as keys] if _CURSOR.fullmatch(cursor) and {bytes}.issuperset(
+                map(type, keys)
+            ):
                 return cursor, keys
         raise self._invalid_response(str(Malformed()))
 
@@ -136,9 +146,12 @@ class Runner:
 
     def _connect(self) -> Any:
         try:
-            return self._pool.get_connection()
-        except TypeError:  # clients older than redis-py 5.3 want the command's name
-            return self._pool.get_connection("GET")
+            try:
+                return self._pool.get_connection()
+            except TypeError:  # clients older than redis-py 5.3 want the command's name
+                return self._pool.get_connection("GET")
+        except _CONFUSED as error:
+            raise self._invalid_response(str(Malformed())) from error
 
 
 class ClusterRunner:

@@ -191,8 +191,16 @@ def impostor(answers: dict[bytes, bytes]) -> Iterator[int]:
 
 @pytest.mark.parametrize(
     "scan",
-    [b"$-1\r\n", b"*2\r\n:0\r\n*0\r\n", b"$99999999999\r\nx", b"*1\r\n" * 200_000, b"HTTP/1.1 400\r\n\r\n"],
-    ids=["nothing", "number", "huge", "nested", "http"],
+    [
+        b"$-1\r\n",
+        b"*2\r\n:0\r\n*0\r\n",
+        b"$99999999999\r\nx",
+        b"*1\r\n" * 200_000,
+        b"HTTP/1.1 400\r\n\r\n",
+        b"*2\r\n$1\r\n5\r\n*0\r\n",
+        b"*2\r\n$2\r\n-1\r\n*0\r\n",
+    ],
+    ids=["nothing", "number", "huge", "nested", "http", "endless", "cursor"],
 )
 def test_a_server_that_does_not_answer_as_redis_does_stops_the_copy(scan: bytes, ready: Callable[..., None]) -> None:
     ready(CACHE, ROWS)
@@ -204,6 +212,43 @@ def test_a_server_that_does_not_answer_as_redis_does_stops_the_copy(scan: bytes,
             finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
     assert_ended(finished, 1, "A server stopped the work (InvalidResponse: this server does not answer as Redis does")
     assert len(held(ROWS)) == 1
+
+
+def odd(port: int) -> override_settings:
+    """Give a cache of the server at this port, with a user and a password."""
+    entry = {**caches.settings["redis"], "LOCATION": f"redis://shop:s3cret%21@127.0.0.1:{port}"}
+    return override_settings(CACHES={**caches.settings, "odd": entry})
+
+
+@pytest.mark.parametrize("expiry", [b"+soon\r\n", b"$-1\r\n", b"$2\r\n50\r\n", b":-5\r\n", b"*0\r\n"], ids=repr)
+def test_an_answer_that_is_not_an_expiry_is_not_taken_for_none(expiry: bytes, ready: Callable[..., None]) -> None:
+    """The session would live for as long as a cookie."""
+    ready(CACHE, ROWS)
+    key, value = f":1:{redis_key('a' * 32)}".encode(), pickle.dumps({"a": 1})
+    answers = {
+        b"INFO": b"$20\r\nredis_version:7.0.0\n\r\n",
+        b"SCAN": b"*2\r\n$1\r\n0\r\n*1\r\n$%d\r\n%b\r\n" % (len(key), key),
+        b"GET": b"$%d\r\n%b\r\n" % (len(value), value),
+        b"EXISTS": b":1\r\n",
+        b"PEXPIRETIME": expiry,
+    }
+    with impostor(answers) as port, odd(port):
+        finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
+    assert_ended(finished, 1, "this server does not answer as Redis does")
+    assert held(ROWS) == {}
+
+
+@pytest.mark.parametrize(
+    "handshake", [b"-ERR unknown command `HELLO`, with args: `3` `AUTH` `shop` `s3cret!`\r\n", b":5\r\n"]
+)
+def test_a_server_that_quotes_the_password_is_quoted_without_it(handshake: bytes, ready: Callable[..., None]) -> None:
+    """As a Redis older than 6 answers newer clients; and a handshake that the client cannot read ends in one line."""
+    ready(CACHE, ROWS)
+    with impostor({b"HELLO": handshake, b"AUTH": b"-ERR I do not take s3cret!\r\n"}) as port, odd(port):
+        finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
+    assert_ended(finished, 1)
+    assert "s3cret" not in finished.out + finished.err
+    assert "***" in finished.err or "does not answer as Redis does" in finished.err
 
 
 def test_a_pickle_that_would_run_code_is_moved_between_caches_unread(ready: Callable[..., None]) -> None:
