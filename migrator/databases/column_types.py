@@ -56,7 +56,7 @@ def check_types(
                 subject,
                 f"{dest.alias!r} stores it as {stored.domain or stored.declared}, which is not known to keep the "
                 f"values of {shown}, the type that Django gives this field there",
-                f"Change the column's type there to {shown}, or leave the model out with --exclude {table.label}.",
+                f"{dest.types.change(table.name, stored, shown)}, or leave the model out with --exclude {table.label}.",
             )
         else:
             others.append(f"{subject} as {stored.domain or stored.declared} (Django: {shown})")
@@ -137,6 +137,6 @@ def _check_source(
         yield Finding(
             subject,
             f"{source.alias!r} stores it as {own.declared}, from which Django cannot tell the moment",
-            f"Change the column's type there to {_db_type(column, source)}, or leave the model out with "
+            f"{source.types.change(table.name, own, str(_db_type(column, source)))}, or leave the model out with "
             f"--exclude {table.label}.",
         )

@@ -356,6 +356,7 @@ BEYOND: Mapping[LimitName, Callable[..., bool]] = {
     LimitName.MORE_DECIMALS_THAN: lambda value, most: _decimals(value) > most,
     LimitName.FRACTIONAL_SECONDS: lambda value, digits: bool(_microsecond(value) % 10 ** (6 - digits)),
     LimitName.SPACE_AT_END: lambda value: value.endswith(" "),
+    LimitName.FILLED_UP_TO: lambda value, characters: len(value) < characters,
     LimitName.SHORTER_THAN: lambda value, fewest: _size(value) < fewest,
     LimitName.NOT_AMONG: lambda value, *texts: value not in texts,
     LimitName.NOT_SOME_OF: lambda value, *texts: value != ",".join(t for t in texts if t in value.split(",")),

@@ -150,6 +150,7 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
     Raises :exc:`Refused` where both are the same one, which would equal itself whatever it holds.
     """
     engines = [open_engine(alias) for alias in (source, dest)]
+    engines[1].role = "destination"
     try:
         _refuse_common_tables(engines[0], engines[1], tables, ", so a comparison would prove nothing.")
         for engine in engines:

@@ -26,13 +26,15 @@ def _character_rules(route: Route, source_stored: _Stored, dest_stored: _Stored)
     source, dest = route.source, route.dest
     for column in route.table.columns:
         own, other = source_stored[column.name], dest_stored[column.name]
-        if column.kind not in (Kind.TEXT, Kind.JSON, Kind.OTHER) or source.values.storage(own) != "text":
+        is_text = column.kind in (Kind.TEXT, Kind.OTHER) and source.values.storage(own) == "text"
+        if not is_text and column.kind is not Kind.JSON:
             continue
+        text = source.quote(column.name) if is_text else source.values.as_text(column.name)
         characters = dest.constraints.characters(route.table.name, column.name)
         if characters is None or source.constraints.characters(route.table.name, column.name) == characters:
             continue
         name, ranges = characters
-        condition = source.values.has_others(source.quote(column.name), ranges)
+        condition = source.values.has_others(text, ranges)
         if condition is not None:
             yield RowRule(
                 name,

@@ -181,6 +181,7 @@ def check_columns(
         if is_there and source_has[table.name] and dest_has[table.name]:
             yield from _demanded(table, dest, dest_has[table.name])
             yield from _left_empty(table, dest, dest_has[table.name])
+            yield from _computed(table, dest, dest_has[table.name])
     settled = [table for table in tables if table.name not in awaited]
     yield from check_types(settled, source, dest, source_has, dest_has)
 
@@ -314,6 +315,15 @@ def _left_empty(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) 
             table.label,
             f"{dest.alias!r} does not compute what it should, and nobody would fill it: {shortened(plain)}",
             "Apply the project's migrations there, or leave the model out with --exclude.",
+        )
+
+
+def _computed(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+    if computed := [c.name for c in table.columns if c.name in stored and stored[c.name].is_generated]:
+        yield Finding(
+            table.label,
+            f"{dest.alias!r} computes columns by itself that the model fills: {shortened(computed)}",
+            "Make them plain columns there, apply the project's migrations, or leave the model out with --exclude.",
         )
 
 

@@ -42,8 +42,16 @@ REFUSED: Mapping[str, Cases] = {
             (declared, MOMENT) for declared in ("timestamp(3)", "timestamptz(3)", "date", "timestamp", "text")
         ],
         models.FloatValue: [(declared, LONG_FLOAT) for declared in ("real", "numeric(10,2)", "integer", "numeric")],
-        models.BigIntegerValue: [("double precision", 2**53 + 1), ("real", 16_777_217), ("numeric(4,0)", 12_345)],
-        models.CharValue: [("integer", "007"), ("date", "2020-1-5"), ("boolean", "yes"), ("bytea", "a"), ("uuid", "b")],
+        models.BigIntegerValue: [
+            ("double precision", 2**53 + 1),
+            ("real", 16_777_217),
+            ("numeric(4,0)", 12_345),
+            ("numeric(9,-2)", 5),
+        ],
+        models.CharValue: [
+            *(("integer", "007"), ("date", "2020-1-5"), ("boolean", "yes"), ("bytea", "a"), ("uuid", "b")),
+            ("char(5)", "ab"),
+        ],
         models.IPAddressValue: [("varchar(39)", "2001:db8::1"), ("cidr", "10.0.0.1")],
         models.BooleanValue: [("varchar(5)", True), ("smallint", True), ("integer", True)],
         models.UUIDValue: [("varchar(36)", SOME_UUID), ("bytea", SOME_UUID)],
@@ -58,10 +66,17 @@ REFUSED: Mapping[str, Cases] = {
         ],
         models.MoneyDecimalValue: [("decimal(9,2) unsigned", Decimal("-1.5"))],
         models.FloatValue: [
-            (declared, LONG_FLOAT) for declared in ("float", "float(7,3)", "double(7,3)", "decimal(10,2)", "int")
+            *((declared, LONG_FLOAT) for declared in ("float", "float(7,3)", "double(7,3)", "decimal(10,2)", "int")),
+            *((declared, -0.5) for declared in ("double unsigned", "float unsigned")),
         ],
-        models.BigIntegerValue: [("double", 2**53 + 1), ("float", 16_777_217), ("decimal(4,0)", 12_345)],
-        models.CharValue: [("int", "007"), ("varbinary(20)", "a"), ("date", "2020-1-5"), ("set('a','b')", "b,a")],
+        models.BigIntegerValue: [
+            *(("double", 2**53 + 1), ("float", 16_777_217), ("decimal(4,0)", 12_345)),
+            *((declared, -5) for declared in ("double unsigned", "decimal(12,0) unsigned")),
+        ],
+        models.CharValue: [
+            *(("int", "007"), ("varbinary(20)", "a"), ("date", "2020-1-5"), ("set('a','b')", "b,a")),
+            ("varchar(20) character set ucs2", "\N{GRINNING FACE}"),
+        ],
         models.BooleanValue: [("char(1)", True), ("bit(1)", True)],
         models.DateTimeValue: [
             (declared, datetime(1960, 1, 2, 3, tzinfo=UTC))
@@ -76,10 +91,17 @@ REFUSED: Mapping[str, Cases] = {
         models.MoneyValue: [("decimal(12,1)", Decimal("1.25")), ("double", Decimal("1.25"))],
     },
     "sqlite": {
-        models.CharValue: [(declared, "007") for declared in ("integer", "datetime", "decimal", "real", "bool")],
+        models.CharValue: [
+            (declared, "007") for declared in ("integer", "datetime", "decimal", "real", "bool", "date text")
+        ],
+        # Of these types the driver makes something else.
+        models.DateValue: [(declared, date(2020, 1, 2)) for declared in ("datetime", "timestamp", "bool")],
+        models.TimeValue: [(declared, time(1, 2)) for declared in ("datetime", "date")],
+        models.DateTimeValue: [(declared, MOMENT) for declared in ("date", "time")],
+        models.BinaryValue: [("date", b"2020-01-02")],
         models.UUIDValue: [("integer", UUID(int=5))],
         models.JSONValue: [("decimal", 7)],
-        models.BigIntegerValue: [("real", 2**53 + 1), ("text", 7)],
+        models.BigIntegerValue: [("real", 2**53 + 1), ("text", 7), ("bool", 7), ("timestamp", 7)],
         models.FloatValue: [("text", 0.5), ("varchar(9)", 0.5)],
         models.MoneyDecimalValue: [("text", Decimal("1.50"))],
         models.BooleanValue: [("varchar(5)", True)],
@@ -106,6 +128,7 @@ HELD: Mapping[str, Cases] = {
             ("text", "a"),
             ("varchar(9)", "a"),
             ("char(1)", "a"),
+            ("char(5)", "abcd "),
             ("citext", "a"),
             ("varchar(99)", "a"),
         ],
@@ -117,7 +140,7 @@ HELD: Mapping[str, Cases] = {
     },
     "mysql": {
         models.LongDecimalValue: [("decimal(40,12)", LONG_DECIMAL)],
-        models.FloatValue: [("float", 0.5), ("float", 0.123456)],
+        models.FloatValue: [("float", 0.5), ("float", 0.123456), ("double unsigned", 0.5)],
         models.BigIntegerValue: [("decimal(20,0)", 2**62), ("double", 2**53), ("int", 5), ("bigint unsigned", 5)],
         models.CharValue: [
             ("longtext", "a"),
@@ -253,6 +276,24 @@ def found_before_the_first_write(pair: Pair, labels: Sequence[str]) -> set[str]:
     with nothing_changes(pair.dest):
         finished = move(pair, "--dry-run", *labels)
     return {label for label in labels if finished.code == 1 and f"  - {label}.value: " in finished.err}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_column_that_the_destination_computes_is_found_before_the_first_write(
+    databases: FreshDatabases, engine: str
+) -> None:
+    pair = Pair("sqlite_a", f"{engine}_b")
+    databases.fresh(*pair)
+    insert_rows(models.IntegerValue, pair.source, [{"label": "the value", "value": 5}])
+    if engine == "mysql":
+        table = models.IntegerValue._meta.db_table
+        execute(pair.dest, f"ALTER TABLE {table} DROP COLUMN value", f"ALTER TABLE {table} ADD value int AS (7) STORED")
+    else:
+        alter(pair.dest, models.IntegerValue, "integer GENERATED ALWAYS AS (7) STORED")
+    with nothing_changes(pair.dest):
+        finished = move(pair, "testapp.IntegerValue")
+    assert finished.code == 1
+    assert "computes columns by itself that the model fills: value" in finished.err
 
 
 def test_a_type_that_does_not_hold_the_values_is_found_before_the_first_write(pair: Pair) -> None:
@@ -492,6 +533,15 @@ def test_what_the_field_means_otherwise_is_found_before_the_first_write(pair: Pa
     assert not missed, missed
 
 
+def test_a_character_of_a_document_that_its_column_lacks_is_found(databases: FreshDatabases) -> None:
+    """PostgreSQL's own documents have characters as they are; Django writes others with escapes."""
+    pair = Pair("postgresql_a", "mysql_b")
+    databases.fresh(*pair)
+    omega = {"a": "\N{GREEK SMALL LETTER OMEGA}"}
+    labels = prepared(pair, {models.JSONValue: ("longtext character set latin1", omega)})
+    assert found_before_the_first_write(pair, labels) == set(labels)
+
+
 @pytest.mark.parametrize("declared", ["date", "timestamp"])
 def test_a_source_from_which_no_moment_can_be_told_is_named(databases: FreshDatabases, declared: str) -> None:
     pair = Pair("postgresql_a", "sqlite_b")
@@ -501,3 +551,19 @@ def test_a_source_from_which_no_moment_can_be_told_is_named(databases: FreshData
         finished = move(pair, "testapp.DateTimeValue")
     assert finished.code == 1
     assert f"testapp.DateTimeValue.value: 'postgresql_a' stores it as {declared}" in finished.err
+
+
+def test_the_message_says_how_local_times_become_moments(databases: FreshDatabases) -> None:
+    """Whatever the zone of the session that changes the type."""
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    alter(pair.dest, models.DateTimeValue, "timestamp")
+    execute(pair.dest, "INSERT INTO testapp_datetimevalue (label, value) VALUES ('there', '2020-01-02 03:04:05')")
+    insert_rows(models.DateTimeValue, pair.source, [{"label": "new", "value": MOMENT}])
+    finished = move(pair, "testapp.DateTimeValue", "--replace", pair.dest)
+    assert finished.code == 1
+    statement = finished.err.partition("(ALTER TABLE ")[2].partition(")")[0]
+    execute(pair.dest, "SET TimeZone = 'Asia/Tokyo'", f"ALTER TABLE {statement}")
+    (there,) = QuerySet(models.DateTimeValue, using=pair.dest).values_list("value", flat=True)
+    assert there == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert move(pair, "testapp.DateTimeValue", "--replace", pair.dest).code == 0

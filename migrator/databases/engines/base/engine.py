@@ -35,10 +35,10 @@ class SnapshotLost(MigratorError):
     """The one moment of the source that a run reads cannot be read any more."""
 
     @classmethod
-    def of(cls, alias: str, said: str = "") -> SnapshotLost:
-        """Say so of a source, with what it said itself."""
+    def of(cls, alias: str, said: str = "", *, role: str = "source") -> SnapshotLost:
+        """Build the error for a database that is read in one snapshot, with the server's message."""
         reason = f": {said}" if said else ""
-        return cls(f"The link to the source {alias!r} is lost, and its snapshot with it{reason}.")
+        return cls(f"The link to the {role} {alias!r} is lost, and its snapshot with it{reason}.")
 
 
 class Severity(enum.Enum):
@@ -119,6 +119,8 @@ class Engine(Session, ABC):
     # How many other sessions can read the snapshot beside this one, and why they are fewer than were asked for.
     readers: int = 0
     readers_note: str | None = None
+    # What a session that reads in a snapshot is to the command.
+    role: str = "source"
     # The number of the process that this session works for; ``None`` for the run itself.
     worker: int | None = None
 
@@ -200,7 +202,7 @@ class Engine(Session, ABC):
 
     def snapshot_lost(self, said: str = "") -> SnapshotLost:
         """Return the error of a snapshot that is lost: with the reason if it is known here, or with what was said."""
-        return SnapshotLost.of(self.alias, (self._hold and self._hold.reason()) or said)
+        return SnapshotLost.of(self.alias, (self._hold and self._hold.reason()) or said, role=self.role)
 
     def release_snapshot(self) -> None:
         """Let the connection leave its snapshot."""

@@ -37,6 +37,10 @@ class Types(Session):
         Such a field's values are read back after they were written, so it is enough that the type is of one family.
         """
 
+    def change(self, table: str, stored: StoredColumn, declared: str) -> str:
+        """Return the advice to give a column the ``declared`` type."""
+        return f"Change the column's type there to {declared}"
+
     def is_read_as_another_moment(self, kind: Kind, stored: StoredColumn) -> bool:
         """Whether Django reads a column of the source as something from which the moment cannot be told."""
         return False

@@ -88,6 +88,7 @@ class LimitName(enum.Enum):
     MORE_DECIMALS_THAN = "more digits behind the decimal point than (digits)"
     FRACTIONAL_SECONDS = "has fractions of a second finer than (digits)"
     SPACE_AT_END = "ends with a space"
+    FILLED_UP_TO = "fewer characters than (characters), to which spaces fill it up"
     SHORTER_THAN = "shorter than (bytes)"
     NOT_AMONG = "is none of (texts)"
     NOT_SOME_OF = "is no list of some of (texts) in their order"
@@ -279,7 +280,7 @@ def integer_limit(connection: BaseDatabaseWrapper, column: Column, stored: tuple
     )
 
 
-def plain_limit(name: LimitName, reason: str, *arguments: int) -> Limit:
+def plain_limit(name: LimitName, reason: str, *arguments: float) -> Limit:
     """Describe a limit that only other values or another field can keep."""
     return Limit(name, arguments, reason, "Correct these values in the source, or change the field.")
 

@@ -213,7 +213,7 @@ def _stored_column(row: Row) -> StoredColumn:
         is_unsigned="unsigned" in declared.lower(),
         ignores_case=bool(collation) and collation.endswith("_ci"),
         ignores_spaces=bool(collation) and not NO_PAD.search(collation),
-        is_three_byte_utf8=charset in ("utf8", "utf8mb3"),
+        is_three_byte_utf8=charset in ("utf8", "utf8mb3", "ucs2"),
         labels=tuple(label.replace("''", "'") for label in LABEL.findall(declared))
         if data_type in ("enum", "set")
         else (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from operator import attrgetter
@@ -191,7 +192,7 @@ class MySQLValues(Values):
             advice = "Take them away in the source, or make the column a varchar in the destination."
             limits.append(Limit(LimitName.SPACE_AT_END, (), reason, advice))
         if stored.is_three_byte_utf8:
-            reason = "a character of four bytes, and the column's character set has three"
+            reason = "a character of four bytes (in UTF-8), which the column's character set does not have"
             advice = "Convert the table to utf8mb4 in the destination."
             limits.append(Limit(LimitName.FOUR_BYTE_CHARACTER, (), reason, advice))
         return [*limits, *self._limits_of_type(column.kind, stored)]
@@ -200,12 +201,14 @@ class MySQLValues(Values):
         """Describe what a type other than Django's own holds, and what this server's own JSON does not."""
         match kind, stored.type:
             case Kind.INTEGER, "decimal" | "double":
-                return whole_number_limits(stored, DOUBLE_WHOLE if stored.type == "double" else None)
-            case Kind.DECIMAL, "decimal" if stored.is_unsigned:
-                most = 10 ** ((stored.precision or 0) - (stored.scale or 0))
-                return [plain_limit(LimitName.OUTSIDE, f"negative, which {stored.declared} is not", 0, most)]
+                held = DOUBLE_WHOLE if stored.type == "double" else None
+                return [*whole_number_limits(stored, held), *_negative(stored, BIGINT[1])]
+            case Kind.DECIMAL, "decimal":
+                return _negative(stored, 10 ** ((stored.precision or 0) - (stored.scale or 0)))
             case Kind.FLOAT, "float":
-                return [single_precision_limit(stored, SHOWN)]
+                return [single_precision_limit(stored, SHOWN), *_negative(stored, sys.float_info.max)]
+            case Kind.FLOAT, "double":
+                return _negative(stored, sys.float_info.max)
             case Kind.TEXT, "enum" | "set":
                 return [label_limit(stored, is_set=stored.type == "set")]
             case Kind.BINARY, "binary":
@@ -234,6 +237,8 @@ class MySQLValues(Values):
                 return f"CHAR_LENGTH({column}) > {arguments[0]}"
             case LimitName.LARGER_THAN:
                 return f"LENGTH({column}) > {arguments[0]}"
+            case LimitName.FILLED_UP_TO:
+                return f"CHAR_LENGTH({column}) < {arguments[0]}"
             case LimitName.SHORTER_THAN:
                 return f"LENGTH({column}) < {arguments[0]}"
             case LimitName.OUTSIDE:
@@ -318,6 +323,12 @@ class MySQLValues(Values):
                 )
             ]
         return []
+
+
+def _negative(stored: StoredColumn, most: float) -> list[Limit]:
+    """Describe a type that has no numbers below zero, and none above ``most`` that its other limits let through."""
+    reason = f"negative, which {stored.declared} is not"
+    return [plain_limit(LimitName.OUTSIDE, reason, 0, most)] if stored.is_unsigned else []
 
 
 def _bytes(column: str) -> str:

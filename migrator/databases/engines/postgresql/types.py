@@ -60,6 +60,8 @@ class PostgreSQLTypes(Types):
     def holds(self, kind: Kind, stored: StoredColumn) -> bool:
         if kind is Kind.TEXT and stored.labels:
             return True
+        if (stored.scale or 0) < 0:  # rounded before the point
+            return False
         if kind is Kind.DATETIME and stored.type == "timestamp":
             return not settings.USE_TZ
         return stored.type in (*STORES.get(kind, ()), *ALSO_HOLD.get(kind, ()))
@@ -71,6 +73,15 @@ class PostgreSQLTypes(Types):
             return is_unlimited or not own.startswith(ROUNDING) or _has_more_digits(stored.declared, declared)
         own, real = own.removesuffix("[]"), real.removesuffix("[]")
         return any(own in family and real in family for family in FAMILIES)
+
+    def change(self, table: str, stored: StoredColumn, declared: str) -> str:
+        plain = super().change(table, stored, declared)
+        if stored.type != "timestamp" or not declared.startswith("timestamp"):
+            return plain
+        # Django's sessions store local times of their zone there; the one that changes the type may have another.
+        name, zone = self.identifier(stored.name), self.connection.timezone_name
+        change = f"ALTER COLUMN {name} TYPE {declared} USING {name} AT TIME ZONE '{zone}'"
+        return f"{plain} (ALTER TABLE {self.identifier(table)} {change})"
 
     def is_read_as_another_moment(self, kind: Kind, stored: StoredColumn) -> bool:
         if kind is not Kind.DATETIME or stored.type not in ("date", "timestamp"):

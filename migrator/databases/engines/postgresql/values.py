@@ -206,6 +206,8 @@ class PostgreSQLValues(Values):
             case LimitName.HIGH_VERSION:
                 digits = f'{column}::text COLLATE "C"'
                 return f"substr({digits}, 15, 1) >= '8' AND substr({digits}, 20, 2) BETWEEN '01' AND '80'"
+            case LimitName.FILLED_UP_TO:
+                return f"char_length({column}::text) < {arguments[0]}"
             case LimitName.SHORTER_THAN:
                 return f"octet_length({column}) < {arguments[0]}"
             case LimitName.NOT_AMONG:
@@ -272,9 +274,9 @@ def _limits_of_type(kind: Kind, stored: StoredColumn) -> list[Limit]:
         return whole_number_limits(stored, WHOLE_NUMBERS.get(stored.type))
     if kind is Kind.FLOAT and stored.type == "float4":
         return [single_precision_limit(stored, MOST_SINGLE_DIGITS)]
-    if kind is Kind.TEXT and stored.is_filled_up:
-        reason = f"ends with spaces, which {stored.declared} does not tell from those that fill it up"
-        return [plain_limit(LimitName.SPACE_AT_END, reason)]
+    if kind is Kind.TEXT and stored.is_filled_up and stored.max_length is not None:
+        reason = f"shorter than {stored.declared}, which fills it up with spaces that Django reads"
+        return [plain_limit(LimitName.FILLED_UP_TO, reason, stored.max_length)]
     if kind is Kind.TEXT and stored.labels:
         return [label_limit(stored)]
     return []

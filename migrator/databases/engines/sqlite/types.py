@@ -11,6 +11,14 @@ from .values import STORES
 
 NUMBERS = (Affinity.INTEGER, Affinity.NUMERIC)
 TEXTS = (Affinity.TEXT, Affinity.BLOB)
+# What Django has the driver make of values, by the first word of a column's declared type.
+CONVERTED: Mapping[str, Kind] = {
+    "bool": Kind.BOOLEAN,
+    "date": Kind.DATE,
+    "time": Kind.TIME,
+    "datetime": Kind.DATETIME,
+    "timestamp": Kind.DATETIME,
+}
 # The affinities that leave what Django stores for a kind as it is. One for numbers makes 7 of the text '007', and one
 # for texts makes a text of a number.
 HOLD: Mapping[Kind, tuple[Affinity, ...]] = {
@@ -29,10 +37,20 @@ class SQLiteTypes(Types):
         return {db_type: db_type for db_type in db_types}
 
     def is_declared(self, declared: str, stored: StoredColumn) -> bool:
-        return affinity(declared.partition("(")[0]) is affinity(stored.type)
+        is_alike = affinity(declared.partition("(")[0]) is affinity(stored.type)
+        return is_alike and _converted(declared) is _converted(stored.declared)
 
     def holds(self, kind: Kind, stored: StoredColumn) -> bool:
+        if _converted(stored.declared) not in (None, kind):
+            return False
         return stored.type in STORES.get(kind, ()) or affinity(stored.type) in HOLD.get(kind, ())
 
     def widens(self, declared: str, stored: StoredColumn) -> bool:
+        if _converted(declared) is not _converted(stored.declared):
+            return False
         return (affinity(declared.partition("(")[0]) in TEXTS) is (affinity(stored.type) in TEXTS)
+
+
+def _converted(declared: str) -> Kind | None:
+    words = declared.partition("(")[0].lower().split()
+    return CONVERTED.get(words[0]) if words else None

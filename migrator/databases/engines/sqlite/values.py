@@ -228,6 +228,8 @@ class SQLiteValues(Values):
                 # From the end, for other programs may have written something before the digits.
                 digits = f"rtrim(replace({column}, '-', ''), '{{}}')"
                 return f"substr({digits}, -20, 1) >= '8' AND substr({digits}, -16, 2) BETWEEN '01' AND '80'"
+            case LimitName.FILLED_UP_TO:
+                return f"length(replace({column}, char(0), ' ')) < {arguments[0]}"
             case LimitName.SHORTER_THAN:
                 return f"length(CAST({column} AS BLOB)) < {arguments[0]}"
             case LimitName.NOT_AMONG:
