@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from django.db import Error
 
+from ..errors import MigratorError
 from ..interrupts import Interrupts
 from .choices import Choices, Watcher
 from .engines.base.catalogue import FOREIGN_KEY, TRIGGER, TakenOff, kinds_text
@@ -31,10 +32,11 @@ from .rejects import Rejects
 from .retry import Retries
 from .tables import Table
 
-TO_RESUME = (
+TO_RESUME_WITH_ROWS = (
     "Correct the rows in the source, or the objects in the destination, and pass --resume. Or pass --resume --on-error "
     "skip --rejects FILE to reject the rows in the way."
 )
+TO_RESUME_WITH_OBJECTS = "Correct what the destination lacks or has in the way, and pass --resume."
 
 # For other transactions that may still see rows which are deleted. They are mostly the server's own, and short.
 DELETED_ROWS_SECONDS = 20.0
@@ -78,7 +80,7 @@ class Ending:
                 off = self._make_room(run)
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
             if not (removed or self._waits(failed, tables, deadline)):
-                raise explain(dest, tables, failed, TO_RESUME)
+                raise self._explained(tables, failed)
             for table, rows in (
                 *removed.items(),
                 *reject_orphans(plan.tables, rejects, self.journal, adds_rows=plan.adds_rows).items(),
@@ -126,7 +128,12 @@ class Ending:
                 self.watcher.progress, self.interrupts.check, self.retries.run, passes_over=passes_over
             )
         except RecreationFailed as error:
-            raise explain(self.dest, tables, [error.failed], TO_RESUME) from error
+            raise self._explained(tables, [error.failed]) from error
+
+    def _explained(self, tables: dict[str, Table], failed: Sequence[Failed]) -> MigratorError:
+        is_about_rows = any(self.dest.is_about_rows(one.error) for one in failed)
+        hint = TO_RESUME_WITH_ROWS if is_about_rows else TO_RESUME_WITH_OBJECTS
+        return explain(self.dest, tables, failed, hint)
 
     # -- abandoning a run ---------------------------------------------------------------------------------------
 

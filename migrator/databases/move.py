@@ -315,6 +315,7 @@ class Move:
             else:
                 load.copy_all(self._tallies, finisher.begin, cut=cut)
             finishing = time.perf_counter()
+            self._ends.dest.leave()
             self._set_state(run, FINISHING)
             if self._choices.on_error == "skip":
                 for table, rows in reject_orphans(

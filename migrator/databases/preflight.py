@@ -322,5 +322,7 @@ def refuse(plan: Plan) -> None:
         hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
         if plan.updates:
             hint = "\n--update stores every row or none. Or leave these models out with --exclude."
+    if plan.is_resumed:
+        hint += "\nThe run stays unfinished: pass --resume once this is corrected, or --cleanup to give it up."
     count = "1 finding stops" if len(stopping) == 1 else f"{len(stopping)} findings stop"
     raise Refused(f"{plan.untouched} {count} the run:\n{lines}{hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -18,9 +18,9 @@ from .engines.base.engine import Engine, Fault
 from .finish import reject_rows
 from .finisher import Failed
 from .journal import Journal
-from .references import find_dangling
+from .references import constrained, find_dangling
 from .rejects import NO_KEY, Problem, Rejects, row_of
-from .tables import Table
+from .tables import Reference, Table
 from .twins import Twins
 
 MOST_NAMED = 5
@@ -203,13 +203,22 @@ def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Ite
 def list_dangling(dest: Engine, tables: Tables, items: Sequence[TakenOff]) -> Iterator[NotRecreated]:
     """List the foreign keys that an engine has recreated without a check though rows there lack their parents."""
     keys = [item for item in items if item.kind == FOREIGN_KEY] if dest.can_switch_off_foreign_keys else []
-    for name in dict.fromkeys(item.table for item in keys if item.table in tables):
-        for dangling in find_dangling(Twins(dest), [tables[name]], {})():
-            column = dangling.reference.column
-            own = [item for item in keys if item.table == name and column in _columns(tables[name], item)]
-            query = dest.orphan_query(name, dangling.reference, "child.*").replace("%%", "%")
-            for item in own:
-                yield NotRecreated(name, item.kind, item.name, query, str(dangling), is_unchecked=True)
+    for table in [tables[name] for name in dict.fromkeys(item.table for item in keys) if name in tables]:
+        for reference in constrained(table):
+            own = [i for i in keys if i.table == table.name and reference.column in _columns(table, i)]
+            if own and (reason := _dangling(dest, table, reference)):
+                query = dest.orphan_query(table.name, reference, "child.*").replace("%%", "%")
+                yield from (NotRecreated(i.table, i.kind, i.name, query, reason, is_unchecked=True) for i in own)
+
+
+def _dangling(dest: Engine, table: Table, reference: Reference) -> str | None:
+    """Describe the rows whose reference leads nowhere, or why they cannot be found."""
+    try:
+        found = find_dangling(Twins(dest), [replace(table, references=(reference,))], {})()
+    except Error as error:
+        fault = dest.fault(error, table.name)
+        return f"its rows cannot be checked: {fault.message} [{fault.code}]"
+    return str(found[0]) if found else None
 
 
 def list_unsigned(dest: Engine, items: Sequence[TakenOff]) -> Iterator[NotRecreated]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 import string
 import threading
 import time
@@ -187,7 +188,7 @@ def test_a_run_whose_source_is_gone_is_ended(pair: Pair, why: str) -> None:
     assert_ended(run(*command(pair, "--replace", pair.dest)), 0)
 
 
-def die_after_the_last_row(pair: Pair) -> None:
+def die_after_the_last_row(pair: Pair, *words: str) -> None:
     """Let a run die before it recreates the first object."""
     moments = ["finishing"]
 
@@ -199,7 +200,7 @@ def die_after_the_last_row(pair: Pair) -> None:
         return result
 
     with connections[pair.dest].execute_wrapper(fail), pytest.raises(RuntimeError):
-        run(*command(pair))
+        run(*(words or command(pair)))
 
 
 # -- foreign keys ----------------------------------------------------------------------------------------------------
@@ -248,10 +249,69 @@ def test_an_index_that_needs_what_is_gone_keeps_no_run_from_ending(databases: An
     execute(TO_POSTGRESQL.dest, "DROP FUNCTION weight")
     stopped = run(*command(TO_POSTGRESQL, "--resume"))
     assert_ended(stopped, 1, "index 'x' of testapp.TextValue: function weight", "does not exist", "--cleanup")
+    assert "Correct what the destination lacks or has in the way, and pass --resume." in stopped.err
     finished = run(*command(TO_POSTGRESQL, "--cleanup"))
     assert_ended(finished, 4)
     assert "Recreate it with: CREATE INDEX x ON public.testapp_textvalue USING btree (weight(value))" in finished.out
     assert journal_tables(TO_POSTGRESQL.dest) == set()
+
+
+# By destination, what somebody else does once the last row is there, the object that is not as before, and the reason.
+MEANWHILE: dict[str, tuple[Pair, tuple[str, ...], str, str]] = {
+    "a referenced table is dropped": (
+        TO_MYSQL, ("SET foreign_key_checks = 0", "DROP TABLE testapp_tag"), "testapp_rating_tag", "doesn't exist",
+    ),
+    "another table has an index of the name": (
+        Pair("postgresql_a", "sqlite_b"), ("CREATE INDEX testapp_treenode_parent_id_{} ON testapp_tag (name)",),
+        "testapp_treenode_parent_id", "already exists",
+    ),
+    "a table has the name of an index": (
+        TO_POSTGRESQL, ("CREATE TABLE testapp_treenode_parent_id_{} (id integer)",), "testapp_treenode_parent_id",
+        "already exists",
+    ),
+    "a column is dropped": (
+        TO_POSTGRESQL, ("ALTER TABLE testapp_treenode DROP COLUMN parent_id",), "testapp_treenode_parent_id",
+        "does not exist",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_somebody_does_meanwhile_keeps_no_run_from_ending(what: str, databases: Any) -> None:
+    pair, statements, name, reason = MEANWHILE[what]
+    databases.fresh(*pair)
+    fill(pair.source)
+    insert_rows(TreeNode, pair.source, [{"id": 1, "name": "root", "parent_id": None}])
+    with connections[pair.dest].cursor() as cursor:
+        found = connections[pair.dest].introspection.get_constraints(cursor, "testapp_treenode")
+    suffix = next(name for name in found if name.startswith("testapp_treenode_parent_id_")).split("_")[4]
+    words = (*command(pair), "testapp.Rating", "testapp.Tag")
+    die_after_the_last_row(pair, *words)
+    execute(pair.dest, *(statement.format(suffix) for statement in statements))
+    finished = run(*words, "--cleanup", "--format", "json")
+    assert_ended(finished, 4)
+    listed = json.loads(finished.out)["not_recreated"]
+    assert [item["name"] for item in listed if item["name"].startswith(name) and reason in item["reason"]]
+    assert journal_tables(pair.dest) == set()
+    assert "nothing to clean up" in run(*words, "--cleanup").out
+
+
+def test_a_table_that_is_dropped_meanwhile_is_not_looked_for_in_the_source(databases: Any) -> None:
+    """SQLite has attached the source's file, where there is a table of that name."""
+    pair = TO_SQLITE
+    databases.fresh(*pair)
+    fill(pair.source)
+
+    def drop(run_it: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        result = run_it(sql, params, many, context)
+        if "finishing" in map(str, params or ()):
+            with sqlite3.connect(connections[pair.dest].settings_dict["NAME"]) as other:
+                other.execute("DROP TABLE testapp_textvalue")
+            other.close()
+        return result
+
+    with connections[pair.dest].execute_wrapper(drop):
+        assert_ended(run(*command(pair)), 1, "no such table: testapp_textvalue", "--cleanup")
 
 
 # -- whose SQL it is --------------------------------------------------------------------------------------------------

@@ -435,6 +435,10 @@ class Engine(Session, ABC):
         """
         return None
 
+    def leave(self) -> None:
+        """Read nothing of the source in statements of this database any more, until :meth:`copy_within` is called."""
+        return
+
     def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
         """Tell how many rows, of so many in a table, are worth a commit of this destination.
 

@@ -71,6 +71,13 @@ class Attached:
         """Tell how many rows, of so many in a table, fill a chunk: all of them where the whole file is no larger."""
         return rows * CHUNK_BYTES // max(CHUNK_BYTES, self._size)
 
+    def detach(self) -> None:
+        """Let names mean tables of the destination alone: one that is missing there would be looked for here."""
+        if self._session is not None and self._session is self._dest.connection.connection:
+            with contextlib.suppress(DatabaseError):
+                self._dest.execute(f"DETACH DATABASE {NAME}")
+        self._session = None
+
     def close(self) -> None:
         """Stop watching; the attached file goes with the session."""
         self._watch.close()

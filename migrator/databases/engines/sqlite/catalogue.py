@@ -85,7 +85,9 @@ class SQLiteCatalogue(Catalogue):
         )
 
     def exists(self, item: TakenOff) -> bool:
-        return bool(self.fetch_all("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", (item.name,)))
+        # Names of indexes are those of a whole file, and one of another table may have this one's by now.
+        sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s AND tbl_name = %s COLLATE NOCASE"
+        return bool(self.fetch_all(sql, (item.name, item.table)))
 
     def counters(self, tables: Sequence[Table]) -> list[Counter]:
         told = self.next_keys(tables)

@@ -205,6 +205,10 @@ class SQLite(Engine):
             return None
         return self._attached.copy(table, columns, tail, params, self._taken_off.get(table, ()))
 
+    def leave(self) -> None:
+        if self._attached is not None:
+            self._attached.detach()
+
     def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
         if is_within and self._attached is not None:
             return max(COMMITTED_ROWS, self._attached.rows_in_chunk(rows))
