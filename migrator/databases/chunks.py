@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import DatabaseError
+
 from .engines.base.engine import Engine
+from .engines.base.session import LARGEST_FETCH
 from .engines.base.values import Unreadable
 from .tables import Table
 
@@ -144,8 +147,12 @@ def _whole_ends(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, in
         return None
     first = f"SELECT {engine.quote(key[0])} FROM {engine.quote(table)}"
     ends = (f"({first}{order(engine, key, direction)} LIMIT 1)" for direction in ("", " DESC"))
-    with engine.reading_everything():
-        least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
+    try:
+        with engine.reading_everything():
+            least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
+    except DatabaseError as error:
+        _pass_over(engine, error)
+        return None
     return (least, largest) if type(least) is int and type(largest) is int else None
 
 
@@ -155,9 +162,42 @@ def _upper_bound(
     names = ", ".join(engine.quote(name) for name in key)
     where, params = conditions(engine, key, bounds, restriction)
     page = f"SELECT {names} FROM {engine.quote(table)}{where}{order(engine, key)} LIMIT {size}"
-    with engine.reading_everything():
-        rows = engine.fetch_all(f"SELECT {names} FROM ({page}) page{order(engine, key, ' DESC')} LIMIT 1", params)
-    return tuple(rows[0]) if rows else None
+    return _first_key(engine, key, f"({page}) page{order(engine, key, ' DESC')}", params)
+
+
+def _first_key(engine: Engine, key: Sequence[str], rest: str, params: Sequence[Any] = ()) -> Key | None:
+    """Return the first key of a query, or, if the database cannot give that one, the first one that it can.
+
+    ``rest`` is the query from its FROM on, without the keyword and a limit.
+    """
+    names = ", ".join(engine.quote(name) for name in key)
+    try:
+        with engine.reading_everything():
+            rows = engine.fetch_all(f"SELECT {names} FROM {rest} LIMIT 1", params)
+        return tuple(rows[0]) if rows else None
+    except DatabaseError as error:
+        if len(key) > 1:
+            raise
+        _pass_over(engine, error)
+    stored = engine.values.stored_bytes(names)
+    rows = engine.fetch_all(f"SELECT {stored} FROM {rest} LIMIT {LARGEST_FETCH}", params)
+    keys = (decoded(bytes(data)) for (data,) in rows)
+    return next(((key,) for key in keys if not isinstance(key, Unreadable)), None)
+
+
+def _pass_over(engine: Engine, error: DatabaseError) -> None:
+    """Go on in the same snapshot after an error that is about a row; raise any other."""
+    if not engine.is_about_rows(error):
+        raise error
+    engine.recover()
+
+
+def decoded(data: bytes) -> str | Unreadable:
+    """Return the text of these bytes, as far as they are one."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return Unreadable("a text that is not valid UTF-8", data)
 
 
 def outer_bounds(engine: Engine, table: str, key: Sequence[str], size: int) -> list[Bounds]:
@@ -166,9 +206,8 @@ def outer_bounds(engine: Engine, table: str, key: Sequence[str], size: int) -> l
     found = []
     for direction, opposite in ((" ASC", " DESC"), (" DESC", " ASC")):
         page = f"SELECT {names} FROM {engine.quote(table)}{order(engine, key, direction)} LIMIT {size + 1}"
-        rows = engine.fetch_all(f"SELECT {names} FROM ({page}) page{order(engine, key, opposite)} LIMIT 1")
-        if rows:
-            bound = tuple(rows[0])
+        bound = _first_key(engine, key, f"({page}) page{order(engine, key, opposite)}")
+        if bound is not None:
             found.append(Bounds(None, bound) if direction == " ASC" else Bounds(bound, None))
     return found
 

@@ -16,7 +16,7 @@ from ..errors import MigratorError, Refused, UsageError
 from ..passwords import HIDDEN, without_passwords
 from ..wording import plural, shortened
 from ..workers import can_fork
-from .engines.base.engine import Engine
+from .engines.base.engine import Engine, Severity
 from .engines.registry import engine_for
 from .findings import Finding
 from .tables import shown_name
@@ -126,7 +126,7 @@ def open_destination(alias: str, settings: Settings, tables: Sequence[str]) -> I
         _begin_session(engine, tables)
         yield engine
     except Error as error:
-        raise explained(error, [engine]) from error
+        raise _waited(error, [engine]) from error
     finally:
         with contextlib.suppress(Error):
             engine.close()
@@ -215,13 +215,30 @@ def _check_distinct(ends: Ends, tables: Sequence[str]) -> bool:
 
 
 def _stopped(ends: Ends, error: Error) -> MigratorError:
-    """Explain an error before the first row; where the source's session has ended, the same command may succeed."""
-    source = ends.source
+    """Explain an error before the first row; if it passes, as a lost session or a lock, the command may be repeated."""
+    source, dest = ends.source, ends.dest
     if source.owns(error) and source.has_session() and not source.is_intact():
         fault = source.fault(error, "")
         lost = source.snapshot_lost(f"{fault.message} [{fault.code}]")
         return type(lost)(f"{lost} Run the command again.")
-    return explained(error, (ends.dest, source))
+    return _waited(error, (dest, source))
+
+
+def _waited(error: Error, engines: Sequence[Engine]) -> MigratorError:
+    """Explain an error, and name those who may hold the lock that was waited for in vain."""
+    told = explained(error, engines)
+    for engine in engines:
+        if engine.owns(error) and engine.severity(error) is Severity.RETRY:
+            return type(told)(f"{told}{lock_holders(engine)} Run the command again.")
+    return told
+
+
+def lock_holders(engine: Engine) -> str:
+    """Name the other sessions of a database that may hold a lock, as a sentence after another one."""
+    with contextlib.suppress(Error):
+        if engine.is_intact() and (blockers := engine.blockers()):
+            return f" Others there that may hold a lock: {'; '.join(blockers)}."
+    return ""
 
 
 def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:

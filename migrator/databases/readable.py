@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MigratorError
-from .chunks import Bounds, Key, Restriction, conditions, equality, order
+from .chunks import Bounds, Key, Restriction, conditions, decoded, equality, order
 from .engines.base.engine import Engine
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unreadable
@@ -99,7 +99,7 @@ class Reader:
             if len(names) > 1:
                 raise
             sql, params = self._query(bounds, [self.engine.values.stored_bytes(names[0])])
-            return [(_decoded(bytes(row[0])),) for row in self.engine.fetch_all(sql + page, params)]
+            return [(decoded(bytes(row[0])),) for row in self.engine.fetch_all(sql + page, params)]
 
     def _value(self, name: str, expression: str, rest: str, params: Sequence[Any]) -> Row | None:
         try:
@@ -114,10 +114,3 @@ class Reader:
         except Exception as error:  # not even its bytes: a damaged page
             self.survive(error)
             return (Unreadable(reason),)
-
-
-def _decoded(data: bytes) -> Any:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return Unreadable("a text that is not valid UTF-8", data)

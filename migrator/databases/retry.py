@@ -13,7 +13,7 @@ from django.db import Error
 from ..errors import MigratorError, Refused
 from ..progress import Progress
 from .ahead import ReadAhead
-from .ends import Ends, explained
+from .ends import Ends, explained, lock_holders
 from .engines.base.engine import Engine, Severity
 from .journal import Chunk, Journal
 from .rejects import Rejects
@@ -98,9 +98,7 @@ class Retries:
     def _given_up(self, error: Error) -> MigratorError:
         dest = self.ends.dest
         text = f"{explained(error, [dest])} It did so for {self.ends.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
-        if dest.is_intact() and (blockers := dest.blockers()):
-            text += f" Others there that may hold a lock: {'; '.join(blockers)}."
-        return MigratorError(text)
+        return MigratorError(text + lock_holders(dest))
 
     def reconnect(self) -> None:
         """Make sure that the session is the one that was set up and locked, or set up and lock another."""

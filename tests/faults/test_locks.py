@@ -127,6 +127,25 @@ def test_a_lock_that_is_never_let_go_ends_the_run_and_its_holder_is_named(impati
     impatient.assert_goes_on()
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--update"]], ids=str)
+def test_a_lock_that_is_held_before_the_first_write_is_reported_with_its_holder(
+    databases: Any, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    pair = TO_SERVERS[0]
+    databases.fresh(*pair)
+    monkeypatch.setattr("migrator.databases.engines.postgresql.engine.LOCK_WAIT_SECONDS", 1)
+    with another_session(pair.dest) as connection:
+        connection.cursor().execute("SET application_name = 'nightly report'")
+        somebody = Somebody(connection, LOCKS)
+        somebody.hold()
+        finished = run(*words(pair, *more))
+        somebody.let_go()
+    assert_ended(finished, 1, SAID["postgresql"], f"session {somebody.number} of ", "(nightly report)")
+    assert finished.err.rstrip().endswith("Run the command again.")
+    assert_ended(run(*words(pair, *more)), 0)
+
+
 @pytest.mark.parametrize("pair", TO_SERVERS, ids=str, indirect=True)
 def test_objects_come_back_after_a_lock_of_somebody_else(impatient: Oracle) -> None:
     """And the index or foreign key that had to wait is there once."""

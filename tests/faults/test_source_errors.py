@@ -103,13 +103,14 @@ def test_a_text_in_no_encoding_is_one_difference(of_any_bytes: str, pair: Pair, 
     assert_ended(run(*command(pair, "--update", "--verify", "full")), 0)
 
 
-def test_a_primary_key_in_no_encoding_is_rejected(of_any_bytes: str, databases: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", ["40", "1"], ids=["in a chunk", "at a chunk's end"])
+def test_a_primary_key_in_no_encoding_is_rejected(of_any_bytes: str, databases: Any, tmp_path: Path, rows: str) -> None:
     pair = FROM_POSTGRESQL[0]
     databases.fresh(pair.dest)
     insert_rows(TextKey, of_any_bytes, [{"code": f"kéy {n}", "label": f"{n}"} for n in range(30)])
     execute(of_any_bytes, f"INSERT INTO testapp_textkey (code, label) VALUES ({of_bytes(b'k' + LATIN)}, 'the one')")
     rejects = tmp_path / "rejects.jsonl"
-    words = [word.replace("TextValue", "TextKey") for word in command(pair)]
+    words = [word.replace("TextValue", "TextKey") for word in command(pair, "--chunk-size", rows)]
     assert_ended(run(*words, "--on-error", "skip", "--rejects", str(rejects)), 4)
     assert rejected(rejects)["row"]["label"] == "the one"
     assert count_rows(TextKey, pair.dest) == 30

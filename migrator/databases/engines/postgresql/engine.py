@@ -71,7 +71,8 @@ LOCKABLE = """
 # Every session that holds a lock on a table of the application in this database.
 BLOCKERS = """
     SELECT DISTINCT a.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'this machine'),
-           to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since
+           to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since,
+           coalesce(a.application_name, '')
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.granted AND l.locktype = 'relation' AND l.relation >= 16384 AND a.pid <> pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -271,8 +272,9 @@ class PostgreSQL(Engine):
 
     def blockers(self) -> list[str]:
         return [
-            f"session {number} of {user!r} from {host}, in a transaction since {since} UTC"
-            for number, user, host, since in self.fetch_all(BLOCKERS)
+            f"session {number} of {user!r} from {host}{f' ({application})' if application else ''}, in a transaction "
+            f"since {since} UTC"
+            for number, user, host, since, application in self.fetch_all(BLOCKERS)
         ]
 
     def why_read_only(self) -> str | None:
