@@ -32,7 +32,7 @@ class ModelColumn:
     """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, the field of its values.
 
     Without a field, values are read and written as they are. ``own`` is the model's own field, which is another one
-    where that is a foreign key.
+    where that is a foreign key; None for a model whose app is not installed.
     """
 
     role: str
@@ -41,6 +41,11 @@ class ModelColumn:
     takes_null: bool = True
     field: Any = None
     own: Any = None
+
+    @property
+    def is_key_of_user(self) -> bool:
+        """Whether the database refuses a user who is not there."""
+        return self.role == "user" and (self.own is None or self.own.is_relation)
 
     def at(self, connection: Any) -> Column:
         """Return the column of one database, whose values are read and written as its field would."""
@@ -193,8 +198,16 @@ def _has_own_values(field: Any) -> bool:
         return True
 
 
+def _has_role(field: Any, role: str) -> bool:
+    """Whether a field keeps what its name says in the packages: not a number as a moment, nor somebody else's key."""
+    if role == "user":
+        return not field.is_relation or field.related_model is get_user_model()
+    return bool(role) and (role not in ("created", "updated") or isinstance(field, models.DateTimeField))
+
+
 def _model_column(field: Any) -> ModelColumn:
     name = str(field.column)
-    role = ROLES.get(field.attname, f"column {name}")
+    role = ROLES.get(field.attname, "")
+    role = role if _has_role(field, role) else f"column {name}"
     column = Column(name, is_moment=isinstance(field, models.DateTimeField))
     return ModelColumn(role, column, field.max_length, field.null, _key_of(field), field)

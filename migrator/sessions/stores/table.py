@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.db import DatabaseError, IntegrityError, router
+from django.db.models import AutoField
 
 from ...caches.stores.base import WHOLE, Share, now
 from ...caches.tables import open_table
@@ -23,7 +24,7 @@ from ...caches.tables.reading import LATEST
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
-from ..records import Session
+from ..records import Problem, Session
 from .base import Store
 from .filling import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
 from .misfits import misfit
@@ -171,7 +172,7 @@ class TableStore(Store):
 
     def _left_out(self, session: Session) -> Roles:
         # One without any knowledge is no new row, but what was seen of one.
-        return self.roles.difference(session.more) if session.more else _NONE
+        return _NONE if session.more is None else self.roles.difference(session.more)
 
     def _table_without(self, roles: Roles) -> KeyedTable:
         if not roles:
@@ -247,7 +248,7 @@ class TableStore(Store):
 
     def _with_users(self, sessions: Sequence[Session]) -> Sequence[Session]:
         """Leave a user empty who is not in this database: its foreign key would refuse the whole page."""
-        if "user" not in self.roles:
+        if not any(column.is_key_of_user for column in self._columns):
             return sessions
         wanted = {session.more["user"] for session in sessions if session.more and session.more.get("user") is not None}
         absent = wanted - self._users(wanted)
@@ -286,7 +287,8 @@ class TableStore(Store):
             return engine.create_model_instance(data)
         if self.described.model is None:
             return None
-        return bare_row(self.described.model, self.alias, session_key=session.key)
+        users = {column.own.attname: user_of(data) for column in self._columns if column.own and column.role == "user"}
+        return bare_row(self.described.model, self.alias, session_key=session.key, **users)
 
     @property
     def _engine_fills(self) -> bool:
@@ -297,6 +299,8 @@ class TableStore(Store):
 
     def _known(self, column: ModelColumn, known: Any, row: Any, data: Data, saved: int) -> Any:
         role = column.role
+        if isinstance(column.own, AutoField):  # the next one that the database counts would be one that came along
+            return BY_DATABASE
         if role in known:
             return known[role]
         if role == "user":
@@ -305,7 +309,14 @@ class TableStore(Store):
             return data.get(_IN_DATA[role])
         if role == "updated":
             return saved * SECOND
-        return None if row is None else value_for(column, row)
+        return None if row is None else self._made(column, row)
+
+    def _made(self, column: ModelColumn, row: Any) -> Any:
+        try:
+            return value_for(column, row)
+        except Exception as error:  # of the project's own pre_save()
+            name = column.column.name
+            raise Problem("unfit", f"nothing tells what its {name} is to be ({type(error).__name__})") from None
 
     def refusal(self) -> str | None:
         """Refuse a table with columns that must hold what nobody here knows."""
@@ -320,11 +331,17 @@ class TableStore(Store):
             for column in self._columns
             if not column.takes_null
             and column.role.startswith("column ")
-            and (row is None or value_for(column, row) is None)
+            and (row is None or self._is_unknown(column, row))
         ]
         if unknown:
             return f"its columns {', '.join(unknown)} take no NULL and have no default, and nothing tells what to write"
         return None
+
+    def _is_unknown(self, column: ModelColumn, row: Any) -> bool:
+        try:
+            return self._made(column, row) is None
+        except Problem:  # it may need the user of the session, and is asked again with each
+            return False
 
     def fits(self, session: Session) -> str | None:
         longest = self.described.longest_key

@@ -13,6 +13,7 @@ from django.db import connections
 from django.test.utils import isolate_apps
 from django.utils import timezone
 
+from migrator.caches.stores.base import digest
 from migrator.sessions import layouts
 from migrator.sessions.copy import copy_sessions
 from migrator.sessions.records import CopyOptions, End
@@ -74,3 +75,41 @@ def test_columns_that_save_and_the_database_fill_are_filled(alias: str, tmp_path
     kept = ("made", "began", "stamped", "note")
     assert [again[keys[0]][name] for name in kept] == [first[keys[0]][name] for name in kept]
     assert {row["level"] for row in again.values()} == {8}
+
+
+@pytest.mark.postgresql
+def test_keys_that_a_database_counts_and_columns_with_names_of_packages_are_left_to_their_model(
+    ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, aliases = "tests.sessions.engines.numbered", ("sqlite_a", "postgresql_a")
+    ready(ROWS, Place("db", "postgresql_a", "db"))
+    ends = [End("db", alias, name, "testapp.NumberedSession") for alias in aliases]
+    with isolate_apps("tests.testapp") as registry:
+        module = importlib.import_module(name)
+        model = module.NumberedSession
+        monkeypatch.setattr(layouts, "apps", registry)
+        for alias in aliases:
+            with connections[alias].schema_editor() as editor:
+                editor.create_model(module.Shop)
+                editor.create_model(model)
+        try:
+            keys = [put(ROWS, {"_auth_user_id": "1"}, key=letter * 32) for letter in "abz"]
+            total = copy_sessions(source=ROWS.end, dest=ends[0]).total
+            assert (total.written, total.problems) == (
+                2,
+                [(digest(keys[2]), "nothing tells what its greeting is to be (LookupError)")],
+            )
+            found = model.objects.using("sqlite_a").values_list("session_key", "user", "updated_at", "greeting")
+            assert sorted(found) == [(keys[0], None, 5, "hello a"), (keys[1], None, 5, "hello b")]
+            model.objects.using("sqlite_a").update(updated_at=6)
+            assert copy_sessions(source=ends[0], dest=ends[1]).total.written == 2
+            there = model.objects.using("postgresql_a")
+            assert set(there.values_list("updated_at", flat=True)) == {6}
+            there.create(session_key="c" * 32, session_data="", expire_date=timezone.now())
+            assert there.count() == 3
+        finally:
+            for alias in aliases:
+                with connections[alias].schema_editor() as editor:
+                    editor.delete_model(model)
+                    editor.delete_model(module.Shop)
+            del sys.modules[name]
