@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from ..wording import plural
 from .chunks import key_text
@@ -18,6 +18,7 @@ from .findings import Cause, Finding, FoundRows
 from .route import Route
 from .row_checks import words_in
 from .tables import Column, StoredColumn
+from .trials import MOST_TRIED, Refused, Trial, is_answerable, unasked
 from .view import View, view_of
 
 _Stored = Mapping[str, StoredColumn]
@@ -43,17 +44,11 @@ class ExclusionRule:
 
 def exclusion_rules(
     route: Route, source_stored: _Stored, own: Sequence[Exclusion], others: Sequence[Exclusion]
-) -> Iterator[ExclusionRule | str]:
-    """Yield what the destination (``others``) enforces and the source doesn't, or the name of one that can't be asked
-    about: only an engine that has such constraints has their operators.
-    """
+) -> Iterator[ExclusionRule]:
+    """Yield what the destination (``others``) enforces and the source doesn't."""
     held = {(found.parts, found.condition) for found in own if found.covers_children}
     for exclusion in others:
-        if (exclusion.parts, exclusion.condition) in held:
-            continue
-        if route.source.vendor != route.dest.vendor:
-            yield exclusion.name
-        else:
+        if (exclusion.parts, exclusion.condition) not in held:
             yield _rule(route, source_stored, exclusion)
 
 
@@ -68,50 +63,71 @@ def _rule(route: Route, source_stored: _Stored, exclusion: Exclusion) -> Exclusi
 def check_exclusions(
     route: Route,
     engine: Engine,
-    rules: Sequence[ExclusionRule | str],
+    rules: Sequence[ExclusionRule],
     source_stored: _Stored,
     dest_stored: _Stored,
-) -> Iterator[Finding]:
-    """Find rows that break rules, by queries in a session of the source; what it can't evaluate is noted."""
+    rows: int,
+) -> Iterator[Finding | Trial]:
+    """Find rows that break rules, by queries in a session of the source; ``rows``: how many the table has.
+
+    Only an engine that has such constraints has their operators. From another one, rows are to be tried in the
+    destination.
+    """
     asked = replace(route, source=engine)
     for rule in rules:
-        name = rule if isinstance(rule, str) else rule.exclusion.name
+        what = f"exclusion constraint {rule.exclusion.name}"
+        columns = tuple(column.name for column in rule.columns)
         try:
-            found = None if isinstance(rule, str) else _find(asked, engine, rule, source_stored, dest_stored)
+            if route.source.vendor == route.dest.vendor:
+                view = view_of(asked, engine, rule.columns, source_stored, dest_stored)
+                yield from _find(asked, engine, rule, view)
+            elif rows <= MOST_TRIED and is_answerable(route, columns):
+                yield Trial(what, columns, partial(_kept_apart_there, rule), partial(_finding, route, rule))
+            else:
+                yield unasked(route, what)
         except (DatabaseError, _TooMany):
-            rule, found = name, None
-        if isinstance(rule, str):
-            yield Finding(
-                route.table.label,
-                f"whether rows break the exclusion constraint {name} of {route.dest.alias!r} can't be asked of "
-                f"{route.source.alias!r}",
-                "Each row is checked while it is loaded.",
-                stops=False,
-            )
-        elif found is not None:
-            yield found
+            yield unasked(route, what)
 
 
-class _TooMany(Exception):
+class _TooMany(DatabaseError):
     """More pairs would have to be compared than a check may."""
 
 
-def _find(
-    route: Route, engine: Engine, rule: ExclusionRule, source_stored: _Stored, dest_stored: _Stored
-) -> Finding | None:
-    view = view_of(route, engine, rule.columns, source_stored, dest_stored)
+def _find(route: Route, engine: Engine, rule: ExclusionRule, view: View) -> Iterator[Finding]:
     grouped = _grouped(rule, view)
     with engine.tentatively():
-        groups = ", ".join([*rule.equalities, "island"])
-        counted = f"SELECT COUNT(*) AS n FROM grouped GROUP BY {groups}"
-        query = f"{grouped} SELECT COALESCE(SUM(n * (n - 1) / 2), 0) FROM ({counted}) counted"
-        comparisons = int(engine.fetch_value(query, view.params))
-        if comparisons > MOST_COMPARISONS:
-            raise _TooMany
-        refused, examples = _refused(engine, rule, view, grouped) if comparisons else (0, [])
-    if not refused:
-        return None
-    table, width, dest = route.table, len(view.key), route.dest.alias
+        refused, examples = _kept_apart(engine, rule, view, grouped)
+    if refused:
+        yield _finding(route, rule, refused, examples, partial(_all_pairs, rule, view, grouped))
+
+
+def _kept_apart(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
+    groups = ", ".join([*rule.equalities, "island"])
+    counted = f"SELECT COUNT(*) AS n FROM grouped GROUP BY {groups}"
+    query = f"{grouped} SELECT COALESCE(SUM(n * (n - 1) / 2), 0) FROM ({counted}) counted"
+    comparisons = int(engine.fetch_value(query, view.params))
+    if comparisons > MOST_COMPARISONS:
+        raise _TooMany
+    return _refused(engine, rule, view, grouped) if comparisons else (0, [])
+
+
+def _kept_apart_there(rule: ExclusionRule, dest: Engine, view: View) -> Refused:
+    """Ask the destination for rows that conflict with another one, of those that are put there."""
+    grouped = _grouped(rule, view)
+    with transaction.atomic(using=dest.alias):
+        refused, examples = _kept_apart(dest, rule, view, grouped)
+        every = list(_all_pairs(rule, view, grouped, dest)) if refused else []
+    return Refused(refused, examples, every)
+
+
+def _finding(
+    route: Route,
+    rule: ExclusionRule,
+    refused: int,
+    examples: Sequence[Row],
+    every: Callable[[Engine], Iterator[Row]],
+) -> Finding:
+    table, width, dest = route.table, len(route.table.key), route.dest.alias
     shown = (f"{key_text(table, pair[:width])} conflicts with {key_text(table, pair[width:])}" for pair in examples)
     named = f" (for example primary key {', '.join(shown)})" if width else ""
     conflicts = "conflicts" if refused == 1 else "conflict"
@@ -121,7 +137,7 @@ def _find(
         f"{dest!r}{named}",
         "Correct or delete one row of each pair in the source.",
         is_about_rows=True,
-        rows=FoundRows(table.name, Cause.CONFLICTING, partial(_all_pairs, rule, view, grouped)),
+        rows=FoundRows(table.name, Cause.CONFLICTING, every),
     )
 
 

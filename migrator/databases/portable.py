@@ -6,7 +6,9 @@ A condition with anything else in it is not translated, for it might mean someth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from .tables import Kind
 
 # Strings, quoted names, numbers, words, operators; whatever else there is ends the translation.
 TOKEN = re.compile(
@@ -14,12 +16,23 @@ TOKEN = re.compile(
     r"|(?P<word>[^\W\d]\w*)|(?P<sign>::|<>|!=|<=|>=|[-=<>+*(),\[\]])|(?P<end>$))",
 )
 KEYWORDS = frozenset(("AND", "OR", "NOT", "IS", "NULL", "IN", "BETWEEN", "TRUE", "FALSE"))
-FUNCTIONS = frozenset(("LOWER", "UPPER", "COALESCE", "ABS", "TRIM"))
-# Casts that change nothing in a comparison, and the words that their names go on with.
+# No other function means the same everywhere: SQLite changes the case of ASCII letters alone.
+FUNCTIONS = frozenset(("COALESCE", "ABS", "TRIM"))
+# Kinds that have one order everywhere. Texts have another one in each collation.
+ORDERED = (Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL, Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DATETIME)
+ORDER = frozenset(("<", ">", "<=", ">="))
+# Casts of literals that change nothing in a comparison, and the words that their names go on with.
 CASTS = frozenset(
-    ("text", "character", "varchar", "bpchar", "citext", "smallint", "integer", "bigint", "numeric", "double", "real",
-     "boolean", "date", "timestamp")
+    ("text", "character", "varchar", "bpchar", "smallint", "integer", "bigint", "numeric", "double", "real", "boolean",
+     "date", "timestamp")
 )  # fmt: skip
+# Those of columns that change nothing, without a length or a precision.
+WIDENING = {
+    Kind.TEXT: ("text", "character", "varchar"),
+    Kind.INTEGER: ("integer", "bigint", "numeric", "double"),
+    Kind.DECIMAL: ("numeric",),
+    Kind.FLOAT: ("double",),
+}
 MORE_OF_CASTS = frozenset(("varying", "precision", "with", "without", "time", "zone"))
 # A moment as PostgreSQL prints it in a session in UTC; other engines keep it as the local time of UTC.
 OFFSET = re.compile(r"[+-]\d\d(:\d\d)?'$")
@@ -35,7 +48,7 @@ class _Untranslatable(Exception):
 
 def translate(
     expression: str,
-    columns: Collection[str],
+    columns: Mapping[str, Kind],
     quote: Callable[[str], str],
     *,
     length: str | None = None,
@@ -58,7 +71,7 @@ class _Translation:
     def __init__(
         self,
         expression: str,
-        columns: Collection[str],
+        columns: Mapping[str, Kind],
         quote: Callable[[str], str],
         length: str | None,
         lengths: Collection[str],
@@ -68,6 +81,10 @@ class _Translation:
         self._length, self._lengths = length, lengths
         self._position = 0
         self._done: list[str] = []
+        # Of the comparison that is being read: whether it asks for an order, and whether a text is part of it.
+        self._is_ordering = self._has_text = self._is_between = False
+        self._measured = 0  # how deep in the brackets of a length
+        self._operand: Kind | None = None  # what a cast would be of; a literal has no kind
 
     def translated(self) -> list[str]:
         while self._position < len(self._tokens):
@@ -79,8 +96,15 @@ class _Translation:
             elif kind == "quoted":
                 self._take_column(text[1:-1].replace(text[0] * 2, text[0]))
             else:
+                self._operand = None
                 self._done.append(text.replace("%", "%%"))
+        self._end_comparison()
         return self._done
+
+    def _end_comparison(self) -> None:
+        if self._is_ordering and self._has_text:
+            raise _Untranslatable
+        self._is_ordering = self._has_text = False
 
     def _next(self) -> tuple[str, str]:
         if self._position >= len(self._tokens):
@@ -99,13 +123,23 @@ class _Translation:
         elif (sign, follows) in (("=", "ANY"), ("<>", "ALL")):
             self._next()
             self._take_array("IN" if sign == "=" else "NOT IN")
-        elif sign in "[]":
+        elif sign in "[]+*" or (sign == "-" and not self._is_negative_number()):
             raise _Untranslatable
         else:
+            self._is_ordering |= sign in ORDER
+            if self._measured and sign in "()":
+                self._measured += 1 if sign == "(" else -1
+                self._measured *= self._measured > 1
             self._done.append(sign)
+
+    def _is_negative_number(self) -> bool:
+        before = self._done[-1] if self._done else "("
+        is_first = before in ("(", ",", "=", "<>", "!=", *ORDER, *KEYWORDS)
+        return is_first and self._position < len(self._tokens) and self._tokens[self._position][0] == "number"
 
     def _take_array(self, operator: str) -> None:
         """Translate what PostgreSQL makes of a list: ``= ANY ((ARRAY['a'::text])::text[])``."""
+        self._operand = None
         depth = 0
         while self._peek() == "(":
             self._next()
@@ -134,11 +168,13 @@ class _Translation:
 
     def _take_cast(self) -> None:
         name = self._next()[1].lower()
-        if name not in CASTS:
+        if name not in (CASTS if self._operand is None else WIDENING.get(self._operand, ())):
             raise _Untranslatable
         while self._peek().lower() in MORE_OF_CASTS:
             self._next()
         if self._peek() == "(" and self._peek(2) == ")":
+            if self._operand is not None:
+                raise _Untranslatable
             self._position += 3
         if self._peek() == "[":
             self._position += 2
@@ -153,8 +189,15 @@ class _Translation:
         upper = word.upper()
         if self._peek() == "(" and upper in self._lengths and self._length is not None:
             self._done.append(self._length)
+            self._measured = self._measured or 1
         elif (self._peek() == "(" and upper in FUNCTIONS) or upper in KEYWORDS:
             self._done.append(upper)
+            if upper == "BETWEEN":
+                self._is_ordering = self._is_between = True
+            elif upper == "AND" and self._is_between:
+                self._is_between = False
+            elif upper in ("AND", "OR"):
+                self._end_comparison()
         elif upper.startswith("_UTF8") and self._peek().startswith("'"):
             return  # MySQL prints which character set a literal is in
         else:
@@ -165,6 +208,8 @@ class _Translation:
         found = found or [column for column in self._columns if column.lower() == name.lower()]
         if len(found) != 1:
             raise _Untranslatable
+        self._operand = self._columns[found[0]]
+        self._has_text |= not self._measured and self._operand not in ORDERED
         self._done.append(self._quote(found[0]))
 
 

@@ -15,6 +15,7 @@ from .plan import TablePlan
 from .row_checks import check_rows, check_rules
 from .row_limits import limit_rules
 from .schema import StoredTables
+from .trials import Trial, answers
 from .twins import Twins
 from .uniqueness import check_unique, unique_rules
 
@@ -31,21 +32,28 @@ def ask_about_constraints(
     most = ends.dest.most_row_bytes() if filled else None
 
     def asked(planned: TablePlan) -> Callable[[], list[Finding]]:
-        route, name = planned.route, planned.table.name
+        route, name, rows = planned.route, planned.table.name, planned.source_rows
         has = source_has[name], dest_has[name]
         rules, pairs = [], []
-        if planned.source_rows > 1:
+        if rows > 1:
             rules = list(unique_rules(route, *has, unique[0][name], unique[1][name]))
             pairs = list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name]))
         conditions = [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)]
         if not (rules or pairs or conditions):
             return list
 
-        def look(engine: Engine) -> list[Finding]:
-            found = list(check_unique(route, engine, rules, has[0]))
-            found += check_exclusions(route, engine, pairs, *has)
+        def look(engine: Engine) -> list[Finding | Trial]:
+            found = list(check_unique(route, engine, rules, has[0], rows))
+            found += check_exclusions(route, engine, pairs, *has, rows)
             return found + list(check_rows(route, engine, conditions, *has))
 
-        return sessions.ask(look, planned.source_rows)
+        looked = sessions.ask(look, rows)
+
+        def answer() -> list[Finding]:
+            found = looked()
+            known = [one for one in found if isinstance(one, Finding)]
+            return [*known, *answers(route, [one for one in found if isinstance(one, Trial)])]
+
+        return answer
 
     return {planned.table.name: asked(planned) for planned in tables if planned.source_rows}

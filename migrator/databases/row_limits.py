@@ -1,4 +1,4 @@
-"""What a row needs beyond the types of its columns: characters of the destination's character set, and a size."""
+"""What a row needs beyond the types of its columns: values, characters of the destination's set, and a size."""
 
 from __future__ import annotations
 
@@ -17,9 +17,26 @@ def limit_rules(
     route: Route, source_stored: _Stored, dest_stored: _Stored, most_bytes: int | None
 ) -> Iterator[RowRule]:
     """Yield the conditions that rows have to meet and their source can break; ``most_bytes``: those of one row."""
+    yield from _empty_rules(route, source_stored, dest_stored)
     yield from _character_rules(route, source_stored, dest_stored)
     if most_bytes is not None and (rule := _size_rule(route, source_stored, dest_stored, most_bytes)):
         yield rule
+
+
+def _empty_rules(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[RowRule]:
+    """Yield that a column has to have a value, if only the destination's has to."""
+    for column in route.table.columns:
+        if source_stored[column.name].nullable and not dest_stored[column.name].nullable:
+            yield RowRule(
+                "NOT NULL",
+                f"{{}} no value in {column.attname}, which {route.dest.alias!r} does not allow to be NULL",
+                (column.attname,),
+                (column,),
+                Sql(f"{route.source.quote(column.name)} IS NOT NULL"),
+                ("has", "have"),
+                as_stored=True,
+                advice="Give it a value in the source, or drop NOT NULL in the destination.",
+            )
 
 
 def _character_rules(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[RowRule]:

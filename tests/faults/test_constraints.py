@@ -13,7 +13,7 @@ from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from migrator.databases import exclusions
+from migrator.databases import exclusions, uniqueness
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_few_queries import Statements
 from tests.manage import Finished
@@ -181,13 +181,16 @@ def test_a_check_that_was_switched_off_while_rows_were_written_is_asked_about(
 
 
 @pytest.mark.parametrize("pair", TO_POSTGRESQL, ids=str, indirect=True)
-def test_what_cannot_be_asked_of_the_source_is_noted_and_found_by_its_chunk(pair: Pair, account: Any) -> None:
+def test_what_cannot_be_asked_of_either_is_noted_and_found_by_its_chunk(
+    pair: Pair, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_tables(pair, account)
     execute(
         pair.dest,
-        f"ALTER TABLE {TABLE} ADD CONSTRAINT shape CHECK (code ~ '^c[0-9]$')",
+        f"ALTER TABLE {TABLE} ADD CONSTRAINT shape CHECK ({TABLE}.* IS NOT NULL AND code < 'd')",
         f"CREATE UNIQUE INDEX their_own ON {TABLE} (md5(nick))",
     )
+    monkeypatch.setattr(uniqueness, "is_answerable", lambda *_: False)
     insert_rows(account, pair.source, [row(3), row(4, code="d4")])
     planned = move(pair, account, "--dry-run")
     assert_ended(planned, 0)
@@ -343,8 +346,8 @@ def test_ranges_that_only_touch_are_not_compared(
 
 
 @pytest.mark.parametrize("pair", TO_POSTGRESQL[:1], ids=str, indirect=True)
-def test_an_exclusion_constraint_is_left_to_the_chunk_where_only_the_destination_knows_its_operators(
-    pair: Pair, account: Any
+def test_an_exclusion_constraint_over_too_many_rows_of_another_engine_is_left_to_the_chunk(
+    pair: Pair, account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_tables(pair, account)
     execute(pair.dest, f"ALTER TABLE {TABLE} ADD CONSTRAINT apart EXCLUDE USING gist (int4range(low, high) WITH &&)")
@@ -353,6 +356,8 @@ def test_an_exclusion_constraint_is_left_to_the_chunk_where_only_the_destination
     assert_ended(empty, 0)
     assert can_not not in empty.out
     insert_rows(account, pair.source, [row(3, low=1, high=5), row(4, low=5, high=6), row(9, low=4, high=5)])
+    assert_ended(move(pair, account, "--dry-run"), 1, "(for example primary key 9 conflicts with 3)")
+    monkeypatch.setattr(exclusions, "MOST_TRIED", 2)
     planned = move(pair, account, "--dry-run")
     assert_ended(planned, 0)
     assert f"Note: testapp.Account: {can_not}. Each row is checked while it is loaded." in planned.out

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...tables import StoredColumn
 from .characters import Ranges
 from .session import Session
+
+PROBE = "migrator_probe"
+# What numbers the rows of a probe.
+NUMBER = "migrator_number"
 
 
 @dataclass(frozen=True)
 class UniqueIndex:
     """A unique index or key of a table; its name is empty if nobody gave it one.
 
-    ``columns`` are its parts in order, ``None`` for an expression; ``condition`` is the predicate of a partial one, as
-    SQL of its own engine; ``definition`` is what two indexes of one engine are compared by. ``covers_children``: it
+    ``columns`` are its parts in order, ``None`` for an expression; ``expressions`` are all of them as SQL of its own
+    engine, if that is known; ``condition`` is the predicate of a partial one, as SQL of its own engine, too;
+    ``definition`` is what two indexes of one engine are compared by. ``covers_children``: it
     holds for every row that a query over the table gives, those of tables that inherit from it included.
     ``ignores_case`` and ``ignores_spaces`` are columns whose texts it takes for equal if they differ only in the case
     of ASCII letters, or in spaces at the end, whatever their own collations say.
@@ -29,6 +36,7 @@ class UniqueIndex:
     covers_children: bool = True
     ignores_case: frozenset[str] = frozenset()
     ignores_spaces: frozenset[str] = frozenset()
+    expressions: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -104,3 +112,10 @@ class Constraints(Session):
     def exclusions(self, tables: Collection[str]) -> dict[str, list[Exclusion]]:
         """Return the exclusion constraints of each table."""
         return {table: [] for table in tables}
+
+    def probe(self, table: str, columns: Collection[StoredColumn]) -> AbstractContextManager[None]:
+        """Make an empty temporary table with these columns of a table after one that numbers its rows, for a while.
+
+        It is :data:`PROBE`, and has no constraint of its own. Each step in it that may fail needs a savepoint.
+        """
+        raise NotImplementedError

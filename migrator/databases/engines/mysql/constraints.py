@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
+from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
-from ..base.constraints import Check, Constraints, UniqueIndex
+from ..base.constraints import NUMBER, PROBE, Check, Constraints, UniqueIndex
 from ..base.session import Row
 
 # Of an expression, which only MySQL has in indexes, there is no name. All tables are asked about at once: MariaDB takes
 # names in a list that differ in case for one.
 UNIQUE_SQL = """
-SELECT table_name, index_name, column_name FROM information_schema.statistics
+SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index
 """
 MARIADB_CHECKS_SQL = """
@@ -62,11 +64,22 @@ class MySQLConstraints(Constraints):
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         found: dict[str, list[UniqueIndex]] = {}
         for table, rows in self._by_table(UNIQUE_SQL, tables).items():
-            parts: defaultdict[str, list[str | None]] = defaultdict(list)
-            for index, column in rows:
-                parts[index].append(column)
-            found[table] = [UniqueIndex(name, tuple(columns)) for name, columns in parts.items()]
+            parts: defaultdict[str, list[tuple[str | None, int | None]]] = defaultdict(list)
+            for index, column, length in rows:
+                parts[index].append((column, length))
+            found[table] = [self._unique_index(name, columns) for name, columns in parts.items()]
         return found
+
+    def _unique_index(self, name: str, parts: list[tuple[str | None, int | None]]) -> UniqueIndex:
+        """Describe an index of columns, of some of which it may have only so many characters, or bytes."""
+        columns = tuple(column if length is None else None for column, length in parts)
+        if any(column is None for column, _ in parts):
+            return UniqueIndex(name, columns)
+        expressions = [
+            self.identifier(str(column)) if length is None else f"LEFT({self.identifier(str(column))}, {length})"
+            for column, length in parts
+        ]
+        return UniqueIndex(name, columns, definition=", ".join(expressions), expressions=tuple(expressions))
 
     def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
         fold = str.lower if self.connection.features.ignores_table_name_case else str
@@ -86,9 +99,21 @@ class MySQLConstraints(Constraints):
         rows = self._by_table(MARIADB_CHECKS_SQL if is_mariadb else MYSQL_CHECKS_SQL, tables)
         # MySQL can't be kept from checking a row but MariaDB can: SET check_constraint_checks = 0.
         return {
-            table: [Check(name, _unescaped(clause), is_validated=not is_mariadb) for name, clause in of_table]
+            table: [
+                Check(name, clause if is_mariadb else _unescaped(clause), is_validated=not is_mariadb)
+                for name, clause in of_table
+            ]
             for table, of_table in rows.items()
         }
+
+    @contextmanager
+    def probe(self, table: str, columns: Collection[StoredColumn]) -> Iterator[None]:
+        names = "".join(f", {self.quote(column.name)}" for column in columns)
+        self.execute(f"CREATE TEMPORARY TABLE {PROBE} SELECT 0 AS {NUMBER}{names} FROM {self.quote(table)} LIMIT 0")
+        try:
+            yield
+        finally:
+            self.execute(f"DROP TEMPORARY TABLE {PROBE}")
 
     def _by_table(self, sql: str, tables: Collection[str]) -> dict[str, list[Row]]:
         """Return the rows of a query by the table that each begins with, without that."""
@@ -100,5 +125,5 @@ class MySQLConstraints(Constraints):
 
 
 def _unescaped(clause: str) -> str:
-    r"""Return a clause as it was written: MySQL keeps its quotes as ``\'``, MariaDB as they are."""
+    r"""Return a clause of MySQL as it was written: its quotes are kept as ``\'``."""
     return clause.replace("\\'", "'")

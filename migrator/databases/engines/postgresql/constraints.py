@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 
+from django.db import transaction
+
+from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
-from ..base.constraints import Check, Constraints, Exclusion, ExclusionPart, UniqueIndex
+from ..base.constraints import NUMBER, PROBE, Check, Constraints, Exclusion, ExclusionPart, UniqueIndex
 
 # Whether a query over the table gives rows of other tables that an index of it does not hold.
 COVERS_CHILDREN = """
@@ -24,7 +29,8 @@ SELECT n.number, x.relname,
        pg_get_expr(i.indpred, i.indrelid),
        NOT COALESCE((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*'),
-       {COVERS_CHILDREN}
+       {COVERS_CHILDREN},
+       ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts) k ORDER BY k)
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_index i ON i.indrelid = to_regclass(n.name) JOIN pg_class x ON x.oid = i.indexrelid
 WHERE i.indisunique AND i.indisvalid AND NOT i.indisexclusion
@@ -63,12 +69,22 @@ SELECT b.number, b.attname, c.conname, pg_get_expr(c.conbin, 0), c.convalidated
 FROM bases b JOIN pg_constraint c ON c.contypid = b.type AND c.contype = 'c'
 ORDER BY b.number, b.attname, c.conname
 """
-# What is in a row of some partition, unless one takes all others; of hash partitions there is one for each row.
+# What is in a row of some partition, at the lowest level. A table without levels below has a place for each row if one
+# takes all others, or if there are all remainders of a hash.
 PARTITIONS_SQL = """
-SELECT n.number, pg_get_partition_constraintdef(h.inhrelid)
+SELECT n.number, l.condition
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
-JOIN pg_partitioned_table p ON p.partrelid = to_regclass(n.name) AND p.partstrat <> 'h' AND p.partdefid = 0
-LEFT JOIN pg_inherits h ON h.inhparent = p.partrelid
+JOIN pg_partitioned_table p ON p.partrelid = to_regclass(n.name)
+CROSS JOIN LATERAL (
+    SELECT bool_or(c.relkind = 'p') AS has_levels,
+           sum(1.0 / substring(pg_get_expr(c.relpartbound, c.oid) FROM 'modulus (\\d+)')::integer) AS share
+    FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid WHERE h.inhparent = p.partrelid
+) below
+LEFT JOIN LATERAL (
+    SELECT pg_get_partition_constraintdef(t.relid) AS condition FROM pg_partition_tree(p.partrelid) t WHERE t.isleaf
+           AND t.relid <> p.partrelid
+) l ON true
+WHERE below.has_levels OR (p.partdefid = 0 AND COALESCE(round(below.share, 6), 0) <> 1)
 ORDER BY n.number
 """
 # Server encodings of one byte for each character, and Python's names for them (PostgreSQL's manual, 24.3.1). Of
@@ -90,8 +106,9 @@ class PostgreSQLConstraints(Constraints):
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         names = list(tables)
         found: dict[str, list[UniqueIndex]] = {name: [] for name in names}
-        for number, name, columns, *more in self.fetch_all(UNIQUE_SQL, (self._identifiers(names),)):
-            found[names[number - 1]].append(UniqueIndex(name, tuple(columns), *more))
+        for number, name, columns, *more, expressions in self.fetch_all(UNIQUE_SQL, (self._identifiers(names),)):
+            index = UniqueIndex(name, tuple(columns), *more)
+            found[names[number - 1]].append(replace(index, expressions=tuple(expressions)))
         return found
 
     def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
@@ -134,6 +151,22 @@ class PostgreSQLConstraints(Constraints):
             condition = " AND ".join([*([f"({predicate})"] if predicate else []), *tests]) or None
             found[names[number - 1]].append(Exclusion(name, tuple(own), condition, covers))
         return found
+
+    @contextmanager
+    def probe(self, table: str, columns: Collection[StoredColumn]) -> Iterator[None]:
+        names = "".join(f", {self._without_domain(column)}" for column in columns)
+        made = f"CREATE TEMPORARY TABLE {PROBE} ON COMMIT DROP AS SELECT 0 AS {NUMBER}{names}"
+        with transaction.atomic(using=self.alias):
+            self.execute(f"{made} FROM {self.quote(table)} WITH NO DATA")
+            yield
+            transaction.set_rollback(True, using=self.alias)
+
+    def _without_domain(self, column: StoredColumn) -> str:
+        """Select a column as the type below its domain, whose own checks would keep rows out."""
+        name = self.quote(column.name)
+        if column.domain is None:
+            return name
+        return f"CAST({name} AS {column.declared.replace('%', '%%')}) AS {name}"
 
     def _identifiers(self, names: Collection[str]) -> list[str]:
         return [self.identifier(name) for name in names]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
-from ..base.constraints import Check, Constraints, UniqueIndex
+from django.db import transaction
+
+from ...tables import StoredColumn
+from ..base.constraints import NUMBER, PROBE, Check, Constraints, UniqueIndex
 
 # An INTEGER PRIMARY KEY is the table itself and has no index (sqlite.org/lang_createtable.html#rowid).
 UNIQUE_SQL = """
@@ -54,9 +58,24 @@ class SQLiteConstraints(Constraints):
         return {table: list(self._checks(self.stored_name(table))) for table in tables}
 
     def _checks(self, table: str) -> Iterator[Check]:
-        sql = self.fetch_value("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", (table,))
+        sql = self._definition(table)
         # Not validated: PRAGMA ignore_check_constraints lets any row in.
-        yield from (Check(name, expression) for name, expression in checks_in(sql or ""))
+        yield from (Check(name, expression) for name, expression in checks_in(sql))
+
+    def _definition(self, table: str) -> str:
+        return self.fetch_value("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", (table,)) or ""
+
+    @contextmanager
+    def probe(self, table: str, columns: Collection[StoredColumn]) -> Iterator[None]:
+        parts = [f"{NUMBER} integer"]
+        collations = collations_in(self._definition(self.stored_name(table)))
+        for column in columns:
+            collation = collations.get(column.name, "BINARY").replace("%", "%%")
+            parts.append(f"{self.quote(column.name)} {column.declared.replace('%', '%%')} COLLATE {collation}")
+        with transaction.atomic(using=self.alias):
+            self.execute(f"CREATE TEMPORARY TABLE {PROBE} ({', '.join(parts)})")
+            yield
+            transaction.set_rollback(True, using=self.alias)
 
 
 def checks_in(definition: str) -> Iterator[tuple[str, str]]:
@@ -73,6 +92,20 @@ def checks_in(definition: str) -> Iterator[tuple[str, str]]:
         end = _closing(words, position + 1)
         yield name, definition[found[position + 1].end() : found[end].start()]
         position = end + 1
+
+
+def collations_in(definition: str) -> dict[str, str]:
+    """Return the collations that a CREATE TABLE statement gives its columns, by their names."""
+    words = [token[0] for token in TOKEN.finditer(definition)]
+    found, depth, column = {}, 0, ""
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        if depth == 1 and before in ("(", ","):
+            column = unquoted(word)
+        if depth == 1 and before.upper() == "COLLATE":
+            found[column] = word
+        depth += {"(": 1, ")": -1}.get(word, 0)
+    return found
 
 
 def _closing(words: list[str], opening: int) -> int:
