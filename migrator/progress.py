@@ -99,7 +99,7 @@ class BarProgress(Progress):
         with tqdm(
             total=total,
             initial=done,
-            desc=f"  {label}",
+            desc=visible(f"  {label}"),
             unit=f" {unit}",
             unit_scale=True,
             smoothing=0.1,

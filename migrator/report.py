@@ -91,7 +91,12 @@ def to_text(report: Report) -> str:
 
 def to_json(report: Report) -> str:
     """Render the report as one JSON document; times in it are ISO 8601 in UTC."""
-    return json.dumps({**report.document, "exit_code": report.exit_code}, indent=2, default=str)
+    return _json({**report.document, "exit_code": report.exit_code}, indent=2)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Write a value as JSON in ASCII without any control, also without DEL, which JSON leaves as it is."""
+    return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
 
 
 def to_json_lines(report: Report) -> str:
@@ -103,7 +108,7 @@ def to_json_lines(report: Report) -> str:
     lines: list[dict[str, Any]] = [{"part": name, **record} for name in lists for record in _records(lists[name])]
     rest = {name: value for name, value in report.document.items() if not _records(lists.get(name))}
     lines.append({"part": "summary", **rest, "exit_code": report.exit_code})
-    return "\n".join(json.dumps(line, default=str) for line in lines)
+    return "\n".join(map(_json, lines))
 
 
 def _records(value: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Standard streams whose reader may go away in the middle of a run: a closed pipe, a terminal that hangs up."""
+"""Standard streams whose reader may go away in the middle of a run: a closed pipe, a terminal that hangs up.
+
+What their encoding lacks, as ASCII lacks the ellipsis, is written as Python escapes it.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ class Unheard:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError as error:  # nothing of it was written
+            return self._stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         except OSError as error:
             return self._let_go(text, error)
 

@@ -2,15 +2,20 @@
 
 Keys, names of tables and servers' messages may hold whatever somebody once stored: an escape sequence that clears the
 screen or sets the window's title, a line break that forges a line of a report, a mark that turns the order of a line
-around. They are shown as escapes. Unicode Standard Annex 9 lists the marks for bidirectional text.
+around, or one without a width that makes two keys look alike. They are shown as escapes. Unicode Standard Annex 9 lists
+the marks for bidirectional text.
 """
 
 from __future__ import annotations
 
 import re
 
-# Controls of all kinds, ends of lines, marks of direction, and halves of characters that no stream can write.
-_ACTS = "\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+# Controls of all kinds, ends of lines, marks of direction, what cannot be seen, and halves of characters that no stream
+# can write.
+_ACTS = (
+    "\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff"
+    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f"
+)
 _IN_A_LINE = re.compile(f"[\n{_ACTS}]")
 _IN_LINES = re.compile(f"[{_ACTS}]")
 

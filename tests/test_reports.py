@@ -166,3 +166,11 @@ def test_json_lines_are_one_for_each_record_and_one_for_the_rest() -> None:
         {"part": "models", **models[1]},
         {"part": "summary", "source": {"alias": "a"}, "late": [], "dangling": ["x"], "exit_code": 3},
     ]
+
+
+def test_json_holds_no_control_at_all() -> None:
+    text = "\x00\x1b[2J\x7f\x9b\u202e\n"
+    report = Report("", (), (), {"key": text, "list": [{"key": text}]})
+    for written in (to_json(report), to_json_lines(report)):
+        assert {letter for letter in written if not letter.isprintable()} <= {"\n"}
+    assert json.loads(to_json(report))["key"] == text

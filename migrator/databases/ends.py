@@ -72,6 +72,9 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
         ) from None
     except Error as error:
         raise Refused(f"{alias!r} does not answer: {without_secrets(str(error), alias)}") from None
+    except (TypeError, ValueError) as error:  # the driver does not take what the settings say
+        said = f"{type(error).__name__}: {without_secrets(str(error), alias)}"
+        raise Refused(f"{alias!r} cannot be opened ({said}). Check its entry in DATABASES.") from None
     return engine
 
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO, cast
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from ..databases.own_files import check_no_database
-from ..errors import MigratorError
+from ..errors import MigratorError, UsageError
 from ..files import check_apart, check_report
 from ..interrupts import Interrupts
 from ..progress import Progress, progress_for
@@ -98,7 +98,9 @@ class MigratorCommand(BaseCommand):
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
             self._tell_programs(Report("", (), (), {"error": str(error)}, error.exit_code), options)
-            raise CommandError(visible_lines(str(error)), returncode=error.exit_code) from error
+            # Errors of usage quote what was typed, and have one line.
+            shown = visible if isinstance(error, UsageError) else visible_lines
+            raise CommandError(shown(str(error)), returncode=error.exit_code) from error
         lost = self._keep(report, options["report"])
         self._tell_programs(report, options)
         if report.exit_code:

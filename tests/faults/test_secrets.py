@@ -59,7 +59,7 @@ def test_no_password_in_reports_journals_logs_or_arguments(
 
 
 @pytest.mark.parametrize("traceback", [[], ["--traceback"]], ids=["", "traceback"])
-@pytest.mark.parametrize("fault", ["down", "wrong password", "no such database"])
+@pytest.mark.parametrize("fault", ["down", "wrong password", "no such database", "no port"])
 @pytest.mark.parametrize("engine", ["postgresql", "mysql"])
 def test_no_password_where_a_server_says_no(engine: str, fault: str, traceback: list[str], databases: Any) -> None:
     databases.fresh("sqlite_a", f"{engine}_b")
@@ -67,6 +67,7 @@ def test_no_password_where_a_server_says_no(engine: str, fault: str, traceback: 
         "down": {"PORT": closed_port()},
         "wrong password": {"PASSWORD": CANARY},
         "no such database": {"NAME": "migrator_test_none"},
+        "no port": {"PORT": f"12 {PASSWORD}"},
     }
     with another_alias("locked", **{**entry_of(f"{engine}_b"), **changes[fault]}):
         for command in (["batch_migrate", "--no-input"], ["verify_counts"]):
@@ -175,8 +176,8 @@ def test_a_file_of_a_database_or_of_another_option_is_refused(
     oracle.assert_untouched()
 
 
-HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n0 errors, 0 rows rejected.\r\n<script>"
-SHOWN = r"\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n0 errors, 0 rows rejected.\r\n<script>"
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\u200b\ufeff\x7f\n0 errors, 0 rows rejected.\r\n<script>"
+SHOWN = r"\x1b]0;title\x07\x1b[2J\x9b31m\u202e\u200b\ufeff\x7f\n0 errors, 0 rows rejected.\r\n<script>"
 
 
 @to_each_engine

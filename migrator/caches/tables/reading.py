@@ -11,6 +11,8 @@ from django.db import Error
 from django.utils import timezone
 
 from ...errors import Refused
+from ...passwords import without_passwords
+from ...terminal import visible
 from ..stores.base import FIRST_CHARACTERS, WHOLE, Share, now
 from .layout import Layout, Row
 
@@ -55,8 +57,9 @@ class ReadTable:
         """Raise :exc:`Refused` where the table cannot be read."""
         try:
             present = self._is_there()
-        except Error as error:
-            raise Refused(f"The database {self.alias!r} does not answer: {str(error).splitlines()[0]}") from error
+        except (Error, TypeError, ValueError) as error:  # or the driver does not take what the settings say
+            said = without_passwords(str(error).split("\n", 1)[0])
+            raise Refused(f"The database {self.alias!r} does not answer: {visible(said)}") from error
         if not present:
             raise Refused(
                 f"The database {self.alias!r} has no table {self.layout.table!r}. {self.layout.missing_hint}."

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....conf import DEFAULT_LINK_TIMEOUT
 from ....errors import MigratorError
+from ....terminal import visible
 from ...tables import Reference, StoredColumn
 from .catalogue import Catalogue, TakenOff
 from .constraints import Constraints
@@ -60,6 +61,10 @@ class Fault:
     message: str
     column: str | None = None
     constraint: str | None = None
+
+    def __post_init__(self) -> None:
+        # Triggers say what they want, in several lines if they want.
+        object.__setattr__(self, "message", visible(self.message))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,13 @@
+"""Standard streams that end nobody's work, whatever encoding the terminal has."""
+
+import io
+
+from migrator.streams import unheard
+
+
+def test_what_the_encoding_lacks_is_escaped() -> None:
+    held = io.BytesIO()
+    stream = unheard(io.TextIOWrapper(held, encoding="ascii"))
+    stream.write("keys of shop… and ä\n")
+    stream.flush()
+    assert held.getvalue() == b"keys of shop\\u2026 and \\xe4\n"
