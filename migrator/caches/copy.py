@@ -41,7 +41,7 @@ def copy_cache(
     :exc:`migrator.errors.Interrupted`.
     """
     options, progress, prompter = options or CacheOptions(), progress or Progress(), prompter or Prompter()
-    with closing(open_store(alias=source)) as opened, closing(open_store(alias=dest)) as target:
+    with closing(_opened(source)) as opened, closing(_opened(dest)) as target:
         ours, theirs = _space(opened, options), _plain_space(target, options)
         plan = _planned(opened, target, ours, theirs, options)
         show(plan)
@@ -58,6 +58,12 @@ def copy_cache(
         return CacheResult(plan, tally, time.monotonic() - started, max(target.evictions() - evicted, 0))
 
 
+def _opened(alias: str) -> KeyStore:
+    store = open_store(alias=alias)
+    store.demand_all()
+    return store
+
+
 def _shares(source: KeyStore, options: CacheOptions) -> int:
     """Return in how many parts the keys are copied at once."""
     can_share = can_fork() and source.can_share and options.limit is None
@@ -67,7 +73,7 @@ def _shares(source: KeyStore, options: CacheOptions) -> int:
 def _side_by_side(source: str, dest: str, options: CacheOptions, tick: Tick, check: Check) -> CacheTally:
     def of_share(index: int) -> Work[CacheTally]:
         def work(tick: Tick) -> CacheTally:
-            with closing(open_store(alias=source)) as opened, closing(open_store(alias=dest)) as target:
+            with closing(_opened(source)) as opened, closing(_opened(dest)) as target:
                 return _copied(opened, target, options, ScatteredShare(index, options.jobs), tick, lambda: None)
 
         return work

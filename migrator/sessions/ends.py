@@ -47,7 +47,9 @@ def open_end(end: End, options: CopyOptions) -> Store:
         kind = "file"
     if kind not in OPENERS:
         raise UsageError(f"{kind!r} is no kind of place: there are {', '.join(OPENERS)}.")
-    return OPENERS[kind](end, options)
+    store = OPENERS[kind](end, options)
+    store.demand_all()
+    return store
 
 
 def settled(source: End, dest: End) -> tuple[End, End]:

@@ -201,6 +201,9 @@ class KeyStore:
         """Return why not every key of ``space`` can be read here, and what to do; None if all can."""
         return None
 
+    def demand_all(self) -> None:
+        """Have statements fail from now on that would see a part of what is here alone."""
+
     def why_unlisted(self) -> str:
         """Return why keys cannot be listed, for the middle of a sentence."""
         return "this kind of cache keeps no list of its keys"

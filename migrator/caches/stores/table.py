@@ -47,6 +47,9 @@ class TableStore(KeyStore):
     def blind_spot(self, space: KeySpace) -> str | None:
         return self._table.blind_spot()
 
+    def demand_all(self) -> None:
+        self._table.demands_all = True
+
     def encoding(self) -> str:
         return "pickle in base64"
 

@@ -200,7 +200,11 @@ class KeyedTable(ReadTable):
         if not statements:
             return set()
         with transaction.atomic(using=self.alias):
+            self._demand_all()
             return {key for key, sql, parameters in statements if self._execute(sql, parameters) > 0}
+
+    def _demand_all(self) -> None:
+        """Have the transaction's statements fail where they would see a part of the rows alone, if that is demanded."""
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
         with self.connection.cursor() as cursor:

@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import ProgrammingError, transaction
 
+from ...errors import Refused
 from ..stores.base import now
 from .base import KeyedTable
 from .layout import Row
@@ -57,7 +58,7 @@ class PostgreSQLTable(KeyedTable):
         return self._rows("SELECT to_regclass(%s)", [self.table])[0][0] is not None
 
     def blind_spot(self, table: str | None = None) -> str | None:
-        # Not by row_security = off: behind a pooler in transaction mode, others would get the session with it.
+        # Asked before anything is read, for all of it; what comes up later, _demand_all() finds.
         name = self.table if table is None else self.connection.ops.quote_name(table)
         sql = "SELECT current_user FROM to_regclass(%s) AS found WHERE row_security_active(found)"
         if not (found := self._rows(sql, [name])):
@@ -66,6 +67,24 @@ class PostgreSQLTable(KeyedTable):
             f"row-level security may hide rows of its table {name} from user {found[0][0]!r}; connect as a superuser, "
             "as a role with BYPASSRLS, or, where policies are not forced, as the owner of the table"
         )
+
+    def _demand_all(self) -> None:
+        # For this transaction alone: behind a pooler, others would get the session with it. One that somebody else
+        # began would keep it to its end.
+        if self.demands_all and not self.connection.savepoint_ids:
+            self._execute("SET LOCAL row_security = off", [])
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if not self.demands_all or self.connection.in_atomic_block:
+            return super()._rows(sql, parameters)
+        try:
+            with transaction.atomic(using=self.alias):
+                self._demand_all()
+                return super()._rows(sql, parameters)
+        except ProgrammingError as error:
+            if reason := self.blind_spot():
+                raise Refused(f"Not all rows can be seen any more: {reason}. What was written stays.") from error
+            raise
 
     def _expiry_read(self) -> str:
         # A moment takes the driver longer to make than all else in the row.
@@ -136,6 +155,7 @@ class PostgreSQLTable(KeyedTable):
             return set()
         temporary = self.connection.ops.quote_name(_TEMPORARY)
         with transaction.atomic(using=self.alias), self.connection.cursor() as cursor:
+            self._demand_all()
             cursor.execute(
                 f"CREATE TEMPORARY TABLE {temporary} ON COMMIT DROP AS SELECT {self.columns}, "
                 f"{self.value} AS seen_value, {self.expires} AS seen_expires FROM {self.table} WITH NO DATA"

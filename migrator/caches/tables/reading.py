@@ -32,6 +32,8 @@ class ReadTable:
     def __init__(self, alias: str, connection: Any, layout: Layout) -> None:
         self.alias = alias
         self.connection = connection
+        # Whether a statement that would see a part of the rows alone has to fail.
+        self.demands_all = False
         self.layout = layout
         self._zone = connection.timezone or timezone.get_default_timezone()
         quote = connection.ops.quote_name

@@ -90,6 +90,9 @@ class Store:
         """Return why not every session here can be seen, and what to do; None if all can."""
         return None
 
+    def demand_all(self) -> None:
+        """Have statements fail from now on that would see a part of the sessions alone."""
+
     def refusal(self) -> str | None:
         """Say why nothing may be written here, None where it may."""
         return None

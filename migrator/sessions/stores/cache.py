@@ -113,6 +113,9 @@ class CacheStore(Store):
     def refusal(self) -> str | None:
         return self.cache.refusal(self._space)
 
+    def demand_all(self) -> None:
+        self.cache.demand_all()
+
     def blind_spot(self) -> str | None:
         return self.cache.blind_spot(self._space)
 

@@ -50,7 +50,8 @@ class FileStore(Store):
         return frozenset({f"{self._directory.resolve()}/{self._prefix}"})
 
     def count(self) -> int | None:
-        return self.count_given() if self._keys_from else sum(len(page) for page in self.keys(10_000))
+        pages = self.keys(10_000)
+        return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
 
     def refusal(self) -> str | None:
         return None if os.access(self._directory, os.W_OK) else "it cannot be written"
@@ -65,9 +66,13 @@ class FileStore(Store):
     # Sessions
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
-        if self._keys_from:
-            return self.given_keys(size, share)
-        return pages_of(self._listed(share), size)
+        if self._keys_from is None:
+            yield from pages_of(self._listed(share), size)
+            return
+        for page in self.given_keys(size, share):
+            found = list(filter(self._pattern.fullmatch, page))
+            self.hidden.update(filter(self._is_taken, set(page).difference(found)))
+            yield found
 
     def _listed(self, share: Share) -> Iterator[str]:
         with os.scandir(self._directory) as entries:

@@ -105,6 +105,11 @@ class TableStore(Store):
         if self._shadow and self._shadow.identities() & source.identities():
             self._shadow = None
 
+    def demand_all(self) -> None:
+        self._table.demands_all = True
+        if self._shadow:
+            self._shadow.demand_all()
+
     def blind_spot(self) -> str | None:
         return self._table.blind_spot() or (self._shadow.blind_spot() if self._shadow else None)
 
@@ -183,7 +188,8 @@ class TableStore(Store):
                 spelled for column, spelled in zip(self._columns, whole.more, strict=True) if column.role not in roles
             ]
             layout = replace(whole, more=tuple(more))
-            self._narrow[roles] = type(self._table)(self.alias, self._table.connection, layout)
+            narrow = self._narrow[roles] = type(self._table)(self.alias, self._table.connection, layout)
+            narrow.demands_all = self._table.demands_all
         return self._narrow[roles]
 
     def update(self, session: Session) -> bool:

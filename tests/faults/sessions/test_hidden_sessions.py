@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
@@ -106,6 +108,20 @@ def test_given_keys_of_another_shape_are_counted(ready: Callable[..., None], tmp
     finished = run(*TO_ROWS, "--keys-from", tmp_path / "keys", "--format", "json")
     assert_ended(finished, 4)
     assert [part["digests"] for part in json.loads(finished.out)["hidden"]] == [[digest(UUID)]]
+    assert data_of(ROWS) == {good: {"good": True}}
+
+
+def test_given_keys_of_files_of_another_shape_are_counted(ready: Callable[..., None], tmp_path: Path) -> None:
+    files, longer = Place("file", "files", "file"), "ab" * 20
+    ready(files, ROWS)
+    good = put(files, {"good": True})
+    place = Path(settings.SESSION_FILE_PATH) / settings.SESSION_COOKIE_NAME
+    shutil.copy(f"{place}{good}", f"{place}{longer}")
+    (tmp_path / "keys").write_text(f"{good}\n{longer}\n../{good}\n")
+    words = ("copy_sessions_db_to_db", "--source", "sqlite_b", "--dest", "sqlite_a", "--source-engine", "file")
+    finished = run(*words, "--no-input", "--keys-from", tmp_path / "keys", "--format", "json")
+    assert_ended(finished, 4)
+    assert [part["digests"] for part in json.loads(finished.out)["hidden"]] == [[digest(longer)]]
     assert data_of(ROWS) == {good: {"good": True}}
 
 

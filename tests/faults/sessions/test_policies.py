@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from migrator.phases import Phase
+from migrator.sessions.pages import PageCopier
 from migrator.sessions.standing import session_transition
 from tests.management.running import execute, run
 from tests.servers.databases import FreshDatabases
-from tests.sessions.places import ROWS, Place, put
+from tests.sessions.places import ROWS, Place, held, put
 from tests.sessions.transition.pairs import POSTGRESQL, SQLITE, site_of
 
 from ..oracle import assert_ended
@@ -60,6 +61,30 @@ def test_sessions_that_a_policy_hides_stop_copies_and_comparisons(ready: Callabl
         ):
             assert_ended(finished, 1, *HIDDEN)
     assert_ended(run("copy_sessions_db_to_db", *there, "--no-input"), 0)
+
+
+@pytest.mark.parametrize("table_is", ["source", "dest"])
+def test_a_policy_that_comes_up_in_the_middle_stops_the_copy(
+    table_is: str, ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(TABLE, ROWS)
+    source, dest = (TABLE, ROWS) if table_is == "source" else (ROWS, TABLE)
+    keys = [put(source, {"n": n}) for n in range(3)]
+    there = put(dest, {"n": 0})
+    look_again = PageCopier.look_again
+    words = ("--source", source.alias, "--dest", dest.alias, "--no-input")
+    with ExitStack() as stack:
+
+        def then_hidden(self: Any, wrote: Any) -> None:
+            stack.enter_context(policy("django_session"))
+            look_again(self, wrote)
+
+        monkeypatch.setattr(PageCopier, "look_again", then_hidden)
+        finished = run("copy_sessions_db_to_db", *words, "--chunk-size", "2")
+    assert_ended(finished, 1, *HIDDEN, "What was written stays")
+    monkeypatch.setattr(PageCopier, "look_again", look_again)
+    assert_ended(run("copy_sessions_db_to_db", *words), 0)
+    assert set(held(dest)) == {*keys, there}
 
 
 def test_a_transition_says_that_a_policy_hides_its_sessions(
