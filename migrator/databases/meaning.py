@@ -46,7 +46,7 @@ def meaning_of(column: Column) -> Convert | None:
         if meant is None:
             raise Unstorable(
                 type(value).__name__,
-                f"its column holds what is not exactly a value of the field's ({column.kind})",
+                f"cannot become {column.kind}, the kind of its field, without a change",
                 "Correct these values in the source, or change the column there to the type that Django gives it.",
             )
         return meant

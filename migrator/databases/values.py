@@ -128,10 +128,16 @@ def _of_values(route: Route, own: StoredColumn, condition: str) -> str:
 
 
 def _read_otherwise(route: Route, stored: _Stored) -> Iterator[Conversion]:
-    """Yield the columns of Django's own fields whose type in the source is not the one that Django gives them."""
+    """Yield the columns of Django's own fields whose type in the source is not the one that Django gives them.
+
+    Without booleans that are stored as bits, of which no value could be corrected.
+    """
+    values = route.source.values
     for conversion in route.conversions:
         column = conversion.column
-        is_own = column.kind is not Kind.OTHER and not route.source.values.stores(column.kind, stored[column.name])
+        if column.kind is Kind.BOOLEAN and values.is_bits(stored[column.name]):
+            continue
+        is_own = column.kind is not Kind.OTHER and not values.stores(column.kind, stored[column.name])
         if conversion.way is Way.FIELD and is_own:
             yield conversion
 

@@ -250,6 +250,24 @@ def test_a_type_of_the_projects_own_is_no_obstacle(
     assert finished.code == 0, finished.err
 
 
+@pytest.mark.parametrize(
+    ("engine", "db_type", "declared"),
+    [
+        ("postgresql", "integer[]", "bigint"),
+        ("postgresql", "integer", "integer[]"),
+        ("sqlite", "text", "date text"),
+    ],
+)
+def test_another_type_than_the_projects_own_is_refused(
+    databases: FreshDatabases, engine: str, db_type: str, declared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(f"{'postgresql' if engine == 'sqlite' else 'sqlite'}_a", f"{engine}_b")
+    databases.fresh(*pair)
+    alter(pair.dest, models.MoneyValue, declared)
+    monkeypatch.setattr(type(models.MoneyValue._meta.get_field("value")), "db_type", lambda self, connection: db_type)
+    assert found_before_the_first_write(pair, ["testapp.MoneyValue"]) == {"testapp.MoneyValue"}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_migrate_makes_is_what_the_models_say(databases: FreshDatabases, engine: str) -> None:
     pair = Pair("sqlite_a", f"{engine}_b")

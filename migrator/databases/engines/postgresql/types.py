@@ -71,6 +71,8 @@ class PostgreSQLTypes(Types):
         if own.casefold() == real.casefold():
             is_unlimited = real == stored.declared
             return is_unlimited or not own.startswith(ROUNDING) or _has_more_digits(stored.declared, declared)
+        if own.endswith("[]") is not real.endswith("[]"):
+            return False
         own, real = own.removesuffix("[]"), real.removesuffix("[]")
         return any(own in family and real in family for family in FAMILIES)
 
