@@ -77,7 +77,9 @@ def load() -> Settings:
 
     Raises :exc:`UsageError` for a mistake that would otherwise leave a database unprotected.
     """
-    given = dict(getattr(django_settings, "MIGRATOR", {}))
+    given = getattr(django_settings, "MIGRATOR", {})
+    if not isinstance(given, Mapping):
+        raise UsageError(f"MIGRATOR is {type(given).__name__}, not a dictionary.")
     known = {name: value for name, value in given.items() if name not in unknown_names(given)}
     if isinstance(known.get("PROTECTED"), str):
         raise UsageError("MIGRATOR['PROTECTED'] is a text; write a list of database aliases.")

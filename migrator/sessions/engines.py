@@ -44,6 +44,8 @@ def engine_class(name: str) -> Any:
     path = STOCK.get(name, _COOKIES if name == "signed_cookies" else name)
     try:
         found = import_module(path).SessionStore
+        if issubclass(found, DatabaseEngine):
+            found.get_model_class()  # which fails unless its app is installed
     except (ImportError, AttributeError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"{name!r} is no session engine: {error}. Known are {', '.join(STOCK)} and dotted names."

@@ -6,10 +6,12 @@ import functools
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, router
 
 from .. import conf
+from ..errors import MigratorError
 from ..phases import Phase, steady_phase_reader
 from .engines import engine_class, engine_model, keeps_rows
 
@@ -41,7 +43,10 @@ class SessionRouter:
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool | None:
         """Make the session table where sessions are, or will be, and nowhere else."""
-        databases = _homes().get((app_label, model_name or ""))
+        try:
+            databases = _homes().get((app_label, model_name or ""))
+        except (ImproperlyConfigured, MigratorError):  # which our system checks report: Django's ask this before
+            return None
         return None if databases is None else db in databases
 
 

@@ -44,10 +44,9 @@ def _models() -> set[Any]:
     try:
         change = conf.load().SESSIONS
         names = {change.OLD.ENGINE, change.NEW.ENGINE} - {TRANSITION} if change else set()
-        engines = [engine_class(name) for name in names]
+        return {engine_model(engine) for engine in map(engine_class, names) if keeps_rows(engine)}
     except Exception:  # whatever is wrong with the settings: the system checks report it, once the project has started
         return set()
-    return {engine_model(engine) for engine in engines if keeps_rows(engine)}
 
 
 def _listen_to_proxy(sender: Any, **kwargs: Any) -> None:

@@ -63,6 +63,7 @@ class Side:
             raise ImproperlyConfigured(f"MIGRATOR['SESSIONS']['{name}']['ENGINE'] is the engine that keeps both sides.")
         try:
             engine = engine_class(setting.ENGINE)
+            self._check_aliases(engine)
             self.engine = tied_engine(engine, database=setting.DATABASE, cache=setting.CACHE)
             self._own = own_values(engine)
             check_text(engine)
@@ -87,6 +88,16 @@ class Side:
         self.makes_stock_keys = makes_stock_keys(engine)
         self._opened = threading.local()
         self._first: Store | None = None
+
+    def _check_aliases(self, engine: Any) -> None:
+        """Raise :exc:`ImproperlyConfigured` for a database or a cache that the settings do not have."""
+        given = self.setting
+        if given.DATABASE is not None and given.DATABASE not in connections:
+            raise ImproperlyConfigured(f"DATABASE is {given.DATABASE!r}, which is not in DATABASES.")
+        alias = given.CACHE or cache_alias(engine)
+        if getattr(engine, "cache_key_prefix", None) is not None and alias not in caches.settings:
+            name = "CACHE" if given.CACHE else "it has no CACHE, and SESSION_CACHE_ALIAS"
+            raise ImproperlyConfigured(f"{name} is {alias!r}, which is not in CACHES.")
 
     # What it is
 
@@ -131,8 +142,10 @@ class Side:
     def _has_cache_in_a_table(self) -> bool:
         if self.cache is None:
             return False
-        # A cache that cannot be opened is an error where it is used.
-        return issubclass(import_string(caches.settings[self.cache]["BACKEND"]), BaseDatabaseCache)
+        try:
+            return issubclass(import_string(caches.settings[self.cache]["BACKEND"]), BaseDatabaseCache)
+        except ImportError:  # an error where it is used
+            return False
 
     @property
     def transactions(self) -> list[str]:

@@ -1,10 +1,13 @@
 """A site that changes the store of its sessions: its engines, values, servers and flags are not always as usual."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db import OperationalError, connections, router, transaction
@@ -163,6 +166,46 @@ def test_a_flag_that_gives_nonsense_is_taken_for_what_it_was(
 
                 assert SessionStore(session.session_key)["cart"] == 1
                 assert "The last good value is kept: dual_old." in caplog.text
+
+
+ROWS = {"ENGINE": "django.contrib.sessions.backends.db", "DATABASE": "sqlite_a"}
+OTHER_ROWS = {**ROWS, "DATABASE": "sqlite_b"}
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "nothing": (None, "E001"),
+    "an engine that is nowhere": ({"SESSIONS": {"OLD": {**ROWS, "ENGINE": "nowhere"}, "NEW": OTHER_ROWS}}, "E034"),
+    "no engine": ({"SESSIONS": {"OLD": {"DATABASE": "sqlite_a"}, "NEW": OTHER_ROWS}}, "E030"),
+    "one side": ({"SESSIONS": {"OLD": ROWS}}, "E030"),
+    "a database that is nowhere": ({"SESSIONS": {"OLD": ROWS, "NEW": {**ROWS, "DATABASE": "nowhere"}}}, "E032"),
+    "a cache that is nowhere": (
+        {"SESSIONS": {"OLD": ROWS, "NEW": {"ENGINE": "django.contrib.sessions.backends.cache"}}},
+        "E034",
+    ),
+    "an app that is not installed": ({"SESSIONS": {"OLD": ROWS, "NEW": OTHER_ROWS}}, "E034"),
+}
+
+
+@pytest.mark.parametrize("command", [("check", "--deploy"), ("migrate", "--plan")], ids=" ".join)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_setting_is_reported_by_the_checks(mistake: str, command: tuple[str, ...]) -> None:
+    """Django's own checks ask the router and open each side before ours report it."""
+    given, number = MISTAKES[mistake]
+    apps = [app for app in settings.INSTALLED_APPS if not (app == "django.contrib.sessions" and "an app" in mistake)]
+    program = f"""
+import django
+from django.conf import settings
+from django.core.management import execute_from_command_line
+settings.MIGRATOR = {given!r}
+settings.INSTALLED_APPS = {apps!r}
+settings.SESSION_ENGINE = "migrator.sessions.transition"
+settings.SESSION_CACHE_ALIAS = "nowhere"
+settings.DATABASE_ROUTERS = ["migrator.sessions.router.SessionRouter"]
+execute_from_command_line(["manage.py", *{command!r}])
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert finished.returncode == 1
+    assert f"(migrator.{number})" in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 @pytest.mark.redis
