@@ -322,3 +322,24 @@ def test_paths_in_contributing_exist() -> None:
     ]
     assert len(paths) >= 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+JSON_MODULES = ("databases/summary.py", "databases/evidence.py", "sessions/outcome.py", "caches/outcome.py")
+WRITERS = re.compile(r"outcome_report|_update_report|\w*_?documents?")
+
+
+@pytest.mark.parametrize("module", JSON_MODULES)
+def test_the_readme_has_every_key_of_json_documents(module: str) -> None:
+    tree = ast.parse((ROOT / "migrator" / module).read_text(encoding="utf-8"))
+    writers = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and WRITERS.fullmatch(n.name)]
+    keys = {
+        key.value
+        for writer in writers
+        for node in ast.walk(writer)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+
+    assert keys
+    assert [key for key in sorted(keys) if not re.search(rf"[`\".]{key}[`\"]", README)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -203,11 +204,17 @@ def test_text_from_rows_does_not_act_on_a_terminal(pair: Pair, tmp_path: Path) -
 @pytest.mark.parametrize("pair", PAIRS[:1], ids=str, indirect=True)
 def test_a_symbolic_link_in_the_place_of_a_lock_is_refused(pair: Pair, oracle: Oracle, tmp_path: Path) -> None:
     link = Path(f"{connections[pair.dest].settings_dict['NAME']}.migrator-lock")
-    link.symlink_to(tmp_path / "elsewhere")
-    try:
-        assert_ended(run(*words(pair)), 1, f"The lock '{link}' cannot be made: ", "Nothing was written.")
-    finally:
-        link.unlink()
+    makers: dict[str, Callable[[], None]] = {
+        "Too many levels of symbolic links": lambda: link.symlink_to(tmp_path / "elsewhere"),
+        "File or stream is not seekable": lambda: os.mkfifo(link),
+    }
+    for reason, make in makers.items():
+        make()
+        try:
+            said = f"The lock '{link}' cannot be made: {reason}"
+            assert_ended(run(*words(pair)), 1, said, "Nothing was written.")
+        finally:
+            link.unlink()
     assert not (tmp_path / "elsewhere").exists()
     oracle.assert_untouched()
 

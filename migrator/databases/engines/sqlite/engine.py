@@ -245,7 +245,8 @@ class SQLite(Engine):
         try:
             file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
         except OSError as error:  # a symbolic link that somebody has laid there, among others
-            raise Refused(f"The lock {lock_path!r} cannot be made: {error.strerror}. Nothing was written.") from None
+            said = error.strerror or error  # the system has no words for a FIFO
+            raise Refused(f"The lock {lock_path!r} cannot be made: {said}. Nothing was written.") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
