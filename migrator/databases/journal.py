@@ -274,8 +274,9 @@ class Journal:
     def _damaged(self, what: str) -> DamagedJournal:
         return DamagedJournal(
             f"The journal of the unfinished run in {self.alias!r} is damaged: {what}. What was copied cannot be told "
-            f"from it. Drop the tables {' and '.join(TABLES)} there, compare the indexes, keys and triggers with the "
-            f"migrations, and start anew with --replace {self.alias}."
+            f"from it. Drop the tables {' and '.join(TABLES)} there, or rename them if they are not migrator's, and "
+            "compare the indexes, keys and triggers with the migrations. Then start anew: batch_migrate with --replace "
+            f"{self.alias} copies all rows again, and with --update it rewrites only what differs."
         )
 
     def begin(self, identity: dict[str, Any], taken_off: Iterable[TakenOff], *, empties: bool) -> Run:

@@ -125,9 +125,8 @@ class Twins:
         while (question := self._take(engine)) is not None:
             try:
                 answer = question.put(engine)
-            except BaseException:
-                if engine is not self.engine:
-                    self._shared.put(question)
+            except BaseException:  # whoever wants this answer meets the error, too
+                (self._own if engine is self.engine else self._shared).put(question)
                 raise
             if engine is self.engine or question.will_do(answer, is_later=self.engine.has_later_twin):
                 question.answers.append(answer)

@@ -387,3 +387,14 @@ def findings(pair: Pair, labels: list[str]) -> list[str]:
     with open_ends(pair.source, pair.dest, load()) as ends:
         plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels))
         return [str(finding) for finding in plan.findings]
+
+
+def test_a_question_that_failed_fails_for_all_who_want_its_answer(databases: FreshDatabases) -> None:
+    """Also if the error came up while another one was to be answered."""
+    databases.fresh("sqlite_a")
+    with opened("sqlite_a") as engine, Twins(engine) as session:
+        good = session.ask(lambda asked: asked.fetch_value("SELECT 1"))
+        bad = session.ask(lambda asked: asked.fetch_value("SELECT missing"), rows=10)
+        for answer in (good, bad):
+            with pytest.raises(OperationalError, match="no such column"):
+                answer()

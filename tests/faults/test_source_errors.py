@@ -16,7 +16,7 @@ from tests.databases.snapshots import insert_rows
 from tests.databases.test_retry import execute
 from tests.management.running import run
 from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import TextKey, TextValue
+from tests.testapp.models import TextKey, TextValue, TreeNode
 
 from .oracle import assert_ended, count_rows, journal_tables
 
@@ -166,3 +166,30 @@ def test_such_a_row_is_rejected_from_the_first_run_on(failing: str, databases: A
     assert_ended(run(*command(pair, *words)), 4)
     assert rejected(rejects)["pk"] == "77"
     assert count_rows(TextValue, pair.dest) == 99
+
+
+def damage(alias: str, text: bytes) -> None:
+    """Overwrite the page of a SQLite file that holds these bytes."""
+    connections[alias].close()
+    path = Path(connections[alias].settings_dict["NAME"])
+    data, size = bytearray(path.read_bytes()), 4096
+    start = data.index(text) // size * size
+    data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+
+
+def test_a_damaged_page_of_a_sqlite_source_ends_each_command_with_the_way_on(databases: Any, tmp_path: Path) -> None:
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    insert_rows(TreeNode, pair.source, [{"id": n, "name": f"node {n:05}", "parent_id": None} for n in range(1, 2_001)])
+    fill(pair.source)
+    damage(pair.source, b"node 01000")
+    rejects = ("--on-error", "skip", "--rejects", str(tmp_path / "rejects.jsonl"))
+    ways = ((), ("--resume", *rejects), ("--cleanup",), ("--replace", pair.dest), ("--cleanup",), ("--update",))
+    for more in ways:
+        finished = run(*command(pair, *more, "testapp.TreeNode"))
+        if more == ("--cleanup",):
+            assert_ended(finished, 0)
+        else:
+            assert_ended(finished, 1, "sqlite_a", "malformed", ".recover")
+    assert journal_tables(pair.dest) == set()

@@ -17,8 +17,9 @@ from typing import Any
 
 from django.db import DatabaseError
 
+from ....errors import MigratorError
 from ..base.catalogue import Catalogue, TakenOff
-from ..base.session import prepared
+from ..base.session import cause_of, prepared
 from .indexes import are_complete, copies_as_stored, forms
 
 NAME = "migrator_source"
@@ -26,6 +27,8 @@ ATTEMPTS = 5
 # As much may have to be copied again after a run was cut off, and is waited for when one shall end.
 CHUNK_BYTES = 2 * 1024 * 1024 * 1024
 READING = (sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_PRAGMA)
+
+RECOVERY = "recover its rows into another file with the .recover command of SQLite's shell"
 
 File = tuple[int, int]
 
@@ -50,6 +53,18 @@ class Attached:
         """
         if not self._attach():
             return None
+        try:
+            return self._copy(table, columns, tail, params, taken_off)
+        except DatabaseError as error:
+            if not is_damage(error):
+                raise
+            raise MigratorError(
+                f"The file {self._path!r}, or that of {self._dest.alias!r}, is damaged: {cause_of(error)}; {RECOVERY}."
+            ) from error
+
+    def _copy(
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any], taken_off: Sequence[TakenOff]
+    ) -> tuple[int, int] | None:
         dest = self._dest
         dest.fetch_all(f"SELECT 1 FROM {NAME}.sqlite_master LIMIT 1")  # from here on the transaction sees one state
         if not self._is_as_it_was():
@@ -164,6 +179,11 @@ def file_at(path: str) -> File | None:
         found = os.stat(path)
         return found.st_dev, found.st_ino
     return None
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says of a file that its pages are not what they should be."""
+    return str(getattr(cause_of(error), "sqlite_errorname", "")).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _address(path: str, mode: str) -> str:

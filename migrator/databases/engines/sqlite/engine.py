@@ -21,7 +21,7 @@ from ..base.engine import Endpoint, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
-from .attached import Attached, File, attached, file_at
+from .attached import RECOVERY, Attached, File, attached, file_at, is_damage
 from .catalogue import SQLiteCatalogue
 from .constraints import SQLiteConstraints
 from .digests import SQLiteDigests
@@ -313,6 +313,8 @@ class SQLite(Engine):
         if message.startswith("Could not decode"):
             message = NO_UTF_8
         code = getattr(cause, "sqlite_errorname", type(cause).__name__)
+        if is_damage(error):
+            message += f"; {RECOVERY}"
         found = FAILED.search(message)
         if found is None:
             return Fault(code, message)
