@@ -73,17 +73,24 @@ def transitions() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _warnings(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
-    return [*_versions(alias, entry), *_of_sides(alias, entry)]
+    return [*_one_store(alias, entry), *_of_sides(alias, entry)]
 
 
-def _versions(alias: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    """Doubt two sides that are one place to a call that says which version it means."""
-    old, new = ({**configuration.side_setting(entry, side), "VERSION": 1} for side in ("OLD", "NEW"))
-    if configuration.kept_at(old) == configuration.kept_at(new):
+def _one_store(alias: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Doubt two sides that KEY_PREFIX or VERSION keeps apart in one database, table or directory."""
+    old, new = (configuration.side_setting(entry, side) for side in ("OLD", "NEW"))
+    places = [configuration.kept_at({**side, "VERSION": 1}) for side in (old, new)]
+    if places[0] == places[1]:
         yield Warning(
             f"OLD and NEW of CACHES[{alias!r}] differ in VERSION alone: calls with a version of their own fail.",
             hint="Give NEW another LOCATION or KEY_PREFIX if the site calls incr_version() or passes version=.",
             id="migrator.W025",
+        )
+    if places[0][:-1] == places[1][:-1]:
+        yield Warning(
+            f"OLD and NEW of CACHES[{alias!r}] are one store to clear(), which empties both.",
+            hint="Give NEW another LOCATION, such as another database of the server, or clear neither side.",
+            id="migrator.W026",
         )
 
 
