@@ -98,7 +98,10 @@ def make_plan(
     if checks_contents and not any(finding.stops for finding in findings):
         findings += _check_surroundings(ends, tables, source_has, dest_has)
         is_whole_copied = not (is_resumed or adds_rows)
-        contents = _look_at_contents(ends, tables, source_has, dest_has, with_references=is_whole_copied)
+        is_added = adds_rows and not is_resumed
+        contents = _look_at_contents(
+            ends, tables, source_has, dest_has, with_references=is_whole_copied, adds_rows=is_added
+        )
         groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
         findings += contents.findings()
         findings += () if is_resumed else check_entries(ends, tables, source_has)
@@ -228,14 +231,20 @@ class _Contents:
 
 
 def _look_at_contents(
-    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables, *, with_references: bool
+    ends: Ends,
+    tables: list[TablePlan],
+    source_has: StoredTables,
+    dest_has: StoredTables,
+    *,
+    with_references: bool,
+    adds_rows: bool,
 ) -> _Contents:
     """Look at the rows of the source, in two sessions where that can be."""
     rows = {planned.table.name: planned.source_rows for planned in tables}
 
     with Twins(ends.source, max(rows.values(), default=0)) as source:
         values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
-        constraints = ask_about_constraints(source, ends, tables, source_has, dest_has)
+        constraints = ask_about_constraints(source, ends, tables, source_has, dest_has, adds_rows=adds_rows)
         referring = [t.table for t in tables if t.source_rows] if with_references else []
         exactly = {
             (table.name, reference.column)

@@ -15,15 +15,25 @@ from .plan import TablePlan
 from .row_checks import check_rows, check_rules
 from .row_limits import limit_rules
 from .schema import StoredTables
+from .taken import taken_trials
 from .trials import Trial, answers
 from .twins import Twins
 from .uniqueness import check_unique, unique_rules
 
 
 def ask_about_constraints(
-    sessions: Twins, ends: Ends, tables: Sequence[TablePlan], source_has: StoredTables, dest_has: StoredTables
+    sessions: Twins,
+    ends: Ends,
+    tables: Sequence[TablePlan],
+    source_has: StoredTables,
+    dest_has: StoredTables,
+    *,
+    adds_rows: bool,
 ) -> Mapping[str, Callable[[], list[Finding]]]:
-    """Ask for rows that constraints of the destination refuse; what this returns gives the findings, by table."""
+    """Ask for rows that constraints of the destination refuse; what this returns gives the findings, by table.
+
+    ``adds_rows``: to those that the destination has.
+    """
     filled = [planned.table.name for planned in tables if planned.source_rows]
     own, others = ends.source.constraints, ends.dest.constraints
     unique = own.unique_indexes(filled), others.unique_indexes(filled)
@@ -39,7 +49,8 @@ def ask_about_constraints(
             rules = list(unique_rules(route, *has, unique[0][name], unique[1][name]))
             pairs = list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name]))
         conditions = [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)]
-        if not (rules or pairs or conditions):
+        taken = list(taken_trials(route, unique[1][name])) if adds_rows and planned.dest_rows else []
+        if not (rules or pairs or conditions or taken):
             return list
 
         def look(engine: Engine) -> list[Finding | Trial]:
@@ -52,7 +63,7 @@ def ask_about_constraints(
         def answer() -> list[Finding]:
             found = looked()
             known = [one for one in found if isinstance(one, Finding)]
-            return [*known, *answers(route, [one for one in found if isinstance(one, Trial)])]
+            return [*known, *answers(route, [*(one for one in found if isinstance(one, Trial)), *taken])]
 
         return answer
 

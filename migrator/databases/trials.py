@@ -5,6 +5,7 @@ That is for what engines do not share: the order and the case of texts, patterns
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -35,12 +36,14 @@ PROBED = View(f"{PROBE} {ROWS}", (), (NUMBER,))
 class Refused:
     """The rows that a constraint refuses, by their numbers, each with those of the rows that are in its way.
 
-    ``every`` has all that are to be set aside, or all pairs; ``rows`` counts the former.
+    ``every`` has all that are to be set aside, or all pairs; ``rows`` counts the former. ``there`` has for each example
+    the key of the destination's own row that is in its way, if it is one of these.
     """
 
     rows: int
     examples: Sequence[tuple[int, ...]]
     every: Sequence[tuple[int, ...]]
+    there: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ def _answers(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
             rows = _Rows(route, conversions, trials[0].restriction)
             rows.fill()
             for number, trial in enumerate(trials):
-                found += _answer(route, trial, rows)
-                answered.add(number)
-    except Error:  # no temporary table may be made there, or the constraint cannot be evaluated outside of its table
+                with contextlib.suppress(Error):  # it cannot be evaluated outside of its table
+                    found += list(_answer(route, trial, rows))
+                    answered.add(number)
+    except Error:  # no temporary table may be made there
         route.source.recover()
     yield from found
     for number, trial in enumerate(trials):
@@ -107,6 +111,8 @@ def _answer(route: Route, trial: Trial, rows: _Rows) -> Iterator[Finding]:
     refused = trial.ask(route.dest, PROBED)
     if refused.rows:
         examples = [rows.keys_of(numbers) for numbers in refused.examples]
+        if refused.there:
+            examples = [(*own, *there) for own, there in zip(examples, refused.there, strict=True)]
         every = [rows.keys_of(numbers) for numbers in refused.every]
         yield trial.describe(refused.rows, examples, lambda engine: iter(every))
     if not rows.are_all and trial.restriction is None:

@@ -145,13 +145,13 @@ def _rule(
     if index.is_plain:
         used = tuple(columns[str(name)] for name in index.columns)
         fields = tuple(column.attname for column in used)
-        name, distinct = _name(route, index, fields), index.nulls_distinct
+        name, distinct = name_of(route, index, fields), index.nulls_distinct
         return UniqueRule(name, fields, used, quoted, None, distinct, is_folded, dest_stored)
-    tried = None if _is_portable(route, columns, index) else _in_dest(route, index)
+    tried = None if _is_portable(route, columns, index) else in_dest(route, index)
     model = route.table.model
     constraint = constraints_of(model).get(index.name)
     if not isinstance(constraint, UniqueConstraint):
-        known = tried or _in_dest(route, index)
+        known = tried or in_dest(route, index)
         if known is None:
             return None
         words = {word.lower() for sql in (*known[0], known[1]) if sql for word in words_in(sql.text)}
@@ -180,8 +180,10 @@ def _compiled(engine: Engine, model: type[Model], constraint: UniqueConstraint) 
     return tuple(expression_sql(model, expression, connection) for expression in constraint.expressions), condition
 
 
-def _in_dest(route: Route, index: UniqueIndex) -> tuple[tuple[Sql, ...], Sql | None] | None:
+def in_dest(route: Route, index: UniqueIndex) -> tuple[tuple[Sql, ...], Sql | None] | None:
     """Return the parts and the condition of an index in the destination's own SQL, if they are known."""
+    if index.is_plain:
+        return tuple(Sql(route.dest.quote(str(name))) for name in index.columns), None
     if index.expressions:
         condition = None if index.condition is None else Sql(index.condition.replace("%", "%%"))
         return tuple(Sql(text.replace("%", "%%")) for text in index.expressions), condition
@@ -195,7 +197,7 @@ def _in_dest(route: Route, index: UniqueIndex) -> tuple[tuple[Sql, ...], Sql | N
     return parts or tuple(Sql(route.dest.quote(str(name))) for name in index.columns), condition
 
 
-def _name(route: Route, index: UniqueIndex, fields: tuple[str, ...]) -> str:
+def name_of(route: Route, index: UniqueIndex, fields: tuple[str, ...]) -> str:
     """Return what an index of plain columns is called in the model, if its engine has no name for it."""
     if index.name:
         return index.name

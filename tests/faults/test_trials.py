@@ -20,7 +20,7 @@ from django.db.models.query import QuerySet
 
 from migrator.databases import trials
 from tests.databases.snapshots import insert_rows
-from tests.management.running import execute, nothing_changes
+from tests.management.running import execute, nothing_changes, run
 from tests.servers.databases import Pair
 
 from .oracle import assert_ended
@@ -298,3 +298,40 @@ def test_constraints_of_one_name_that_differ_prove_nothing(pair: Pair, plain: An
     insert_rows(plain, pair.source, [{"id": n, "code": "a", "half": half} for n, half in ((1, 1), (2, 1), (3, 7))])
     once = ONCE.replace("1 row has", "2 rows have").replace(" (for example primary key 9 repeats 3)", "")
     assert_ended(move(pair, plain, "--dry-run"), 1, once.format("own_code", pair.dest), BREAKS.format("own"))
+
+
+ADDED = [Pair("sqlite_a", "postgresql_b"), Pair("postgresql_a", "mysql_b"), Pair("mysql_a", "sqlite_b")]
+
+
+@pytest.mark.parametrize("pair", ADDED, ids=str, indirect=True)
+def test_unique_values_that_the_destinations_own_rows_have_are_found_before_rows_are_added(
+    pair: Pair, plain: Any, tmp_path: Path
+) -> None:
+    plain._meta.constraints = [models.UniqueConstraint(fields=["half", "nick"], name="own")]
+    if pair.engines[1] == "postgresql":
+        plain._meta.constraints.append(models.UniqueConstraint(Lower("code"), name="own_code"))
+    with connections[pair.dest].schema_editor() as editor:
+        field = plain._meta.get_field("nick")
+        field.__class__, field.max_length = models.CharField, 40  # which MySQL takes for an index
+        editor.create_model(plain)
+    with connections[pair.source].schema_editor() as editor:
+        editor.create_model(plain)
+    insert_rows(plain, pair.dest, [{"id": n, "code": f"Ü{n}", "nick": f"n{n}", "half": n} for n in (1, 2, 3)])
+    # NULL equals nothing; 8 has another unique value of its own, and 9 that of the second row there.
+    own = [(7, "a", None, 1), (8, "b", "n1", 2), (9, "c", "n2", 2), (10, "ü3", "x", 10)]
+    insert_rows(plain, pair.source, [{"id": n, "code": c, "nick": nick, "half": half} for n, c, nick, half in own])
+    ends = ("--source", pair.source, "--dest", pair.dest, "--no-input")
+    found = "1 chosen row has values that a row of '{}' has already, which {} allows only once (for example primary key"
+    said = [f"testapp.Plain.half, nick: {found.format(pair.dest, 'own')} 9 has that of 2 there)"]
+    wrong = ["9"]
+    if pair.engines[1] == "postgresql":
+        said.append(f"testapp.Plain.code: {found.format(pair.dest, 'own_code')} 10 has that of 3 there)")
+        wrong.append("10")
+    with nothing_changes(*pair):
+        assert_ended(run("batch_migrate_models", *ends, plain._meta.label, "--dry-run"), 1, *said)
+    rejects = tmp_path / "rejects"
+    skipping = ("--on-error", "skip", "--rejects", str(rejects))
+    planned = run("batch_migrate_models", *ends, plain._meta.label, "--dry-run", *skipping)
+    assert f"one of them: testapp.Plain {len(wrong)}." in planned.out
+    assert_ended(run("batch_migrate_models", *ends, plain._meta.label, *skipping), 4)
+    assert [json.loads(line)["pk"] for line in rejects.read_text().splitlines()] == wrong
