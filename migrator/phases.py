@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import inspect
 import logging
 import time
 from collections.abc import Callable
@@ -113,24 +114,26 @@ def steady_percentage_reader(setting: object, *, name: str) -> Callable[[], floa
     return _steady(percentage_reader(setting, name=name), setting, name, 0.0)
 
 
-_last_good: dict[tuple[str, Any], Any] = {}
+# By the setting's name, and its path or the identity of its callable: not all of these can be hashed.
+_last_good: dict[tuple[str, str | int], tuple[Any, Any]] = {}
 _complained: dict[str, float] = {}
 
 
 def _steady(read: Callable[[], T], setting: Any, name: str, otherwise: T | None = None) -> Callable[[], T]:
     if not callable(setting) and not (isinstance(setting, str) and "." in setting):
         return read  # a constant: what is wrong with it is wrong for good
+    place = (name, setting if isinstance(setting, str) else id(setting))
 
     def read_or_keep() -> T:
         try:
             found = read()
         except ImproperlyConfigured as error:
-            kept: T | None = _last_good.get((name, setting), otherwise)
+            kept: T | None = _last_good.get(place, (setting, otherwise))[1]
             if kept is None:
                 raise
             _complain(name, f"{error} The last good value is kept: {kept}.")
             return kept
-        _last_good[name, setting] = found
+        _last_good[place] = setting, found
         return found
 
     return read_or_keep
@@ -161,7 +164,11 @@ def _present(setting: object, *, constants: frozenset[str], name: str) -> Any:
     if not callable(setting):
         return setting
     try:
-        return setting()
+        found = setting()
     except Exception as error:
         # The message of an error may tell how a store of flags is reached.
         raise ImproperlyConfigured(f"{name} fails with {type(error).__name__} when it is called.") from error
+    if inspect.iscoroutine(found):
+        found.close()
+        raise ImproperlyConfigured(f"{name} is a coroutine function. Write a plain one: nothing awaits it.")
+    return found

@@ -132,3 +132,36 @@ def test_without_a_last_good_value_nothing_is_rolled_out_and_no_phase_is_guessed
         steady_phase_reader(lambda: "newer", name="PHASE")()
     with pytest.raises(ImproperlyConfigured):
         steady_percentage_reader(101, name="ROLLOUT")()
+
+
+class Flag:
+    """A callable of a kind that cannot be hashed, as a dataclass is."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __call__(self) -> object:
+        return self.value
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_callable_may_be_of_any_kind() -> None:
+    flag, other = Flag("dual_new"), Flag("newer")
+    read = steady_phase_reader(flag, name="PHASE")
+    assert read() == "dual_new"
+    flag.value = "newer"
+    assert steady_phase_reader(flag, name="PHASE")() == "dual_new"
+    with pytest.raises(ImproperlyConfigured):
+        steady_phase_reader(other, name="PHASE")()
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_coroutine_function_is_refused() -> None:
+    async def flag() -> str:
+        return "old"
+
+    with pytest.raises(ImproperlyConfigured, match="PHASE is a coroutine function"):
+        steady_phase_reader(flag, name="PHASE")()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -44,11 +46,19 @@ def _list() -> list[_Work]:
 def after_transactions(do: Callable[[], None], *sides: Side) -> None:
     """Do it now, or when the transactions of ``sides`` have ended, in whatever way they end.
 
-    After a rollback it is done at the end of the request: the other side may keep what this one has lost.
+    After a rollback it is done at the next use of a session in this thread, and at the latest at the end of the request
+    or of the process: the other side may keep what this one has lost.
     """
     work = _Work(sides, do)
     _list().append(work)
     work.wait_or_run()
+
+
+def run_what_is_over() -> None:
+    """Do what still waits for transactions that are over: nothing says that they were rolled back."""
+    for work in list(_list()):
+        if not any(side.transactions for side in work.sides):
+            work.run()
 
 
 def run_waiting(**kwargs: Any) -> None:
@@ -57,4 +67,10 @@ def run_waiting(**kwargs: Any) -> None:
         work.run()
 
 
+def _run_at_exit() -> None:
+    with suppress(Exception):  # a store may be gone before the process
+        run_waiting()
+
+
 request_finished.connect(run_waiting, dispatch_uid="migrator.sessions.transition")
+atexit.register(_run_at_exit)

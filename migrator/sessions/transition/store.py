@@ -15,7 +15,7 @@ from ..codec import Data, Unreadable
 from ..engines import ANY_KEY
 from ..records import Problem, Session
 from .configuration import Transition, transition
-from .postponing import after_transactions
+from .postponing import after_transactions, run_what_is_over
 from .sides import Side
 
 # Cookies hold what browsers send. Nothing else than this is ever asked for: no store has it.
@@ -70,6 +70,7 @@ class SessionStore(SessionBase):
     # Load
 
     def load(self) -> Data:
+        run_what_is_over()
         change, phase = transition(), self._phase()
         if not self._is_possible():
             return self._missed(change, phase)
@@ -202,6 +203,7 @@ class SessionStore(SessionBase):
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:
             return self.create()
+        run_what_is_over()
         change, phase = transition(), self._phase()
         self._get_session(no_load=must_create)  # type: ignore[attr-defined]
         self._check_key()
@@ -295,6 +297,7 @@ class SessionStore(SessionBase):
         key = self.session_key if session_key is None else session_key
         if key is None or not _POSSIBLE.fullmatch(key):
             return
+        run_what_is_over()
         change = transition()
         phase = change.phase(key)
         change.authority(phase).delete(key)

@@ -302,6 +302,23 @@ def test_both_sides_are_alike_after_what_is_rolled_back(site: Site, phase: Phase
         assert one == other
 
 
+@DUAL
+@pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL), param(POSTGRESQL, REDIS)])
+def test_what_is_rolled_back_outside_of_a_request_is_made_good_at_the_next_use(site: Site, phase: Phase) -> None:
+    """As in a task, which no signal ends."""
+    keys = [saved(site, phase, a=1) for _ in range(3)]
+    with suppress(Undone), transaction.atomic(using="postgresql_a"):
+        session = site.session(keys[0])
+        session["a"] = 2
+        session.save()
+        site.session(keys[1]).flush()
+        raise Undone
+    site.session(keys[2]).load()
+    for key in keys:
+        one, other = site.both(key)
+        assert one == other
+
+
 @pytest.mark.parametrize("pair", [param(POSTGRESQL, CACHE_TABLE), param(POSTGRESQL, BEFORE_ROWS)])
 def test_a_cache_table_that_is_missing_does_not_break_the_transaction(site: Site) -> None:
     key = saved(site, Phase.OLD, a=1)
