@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.utils.crypto import constant_time_compare
 
 from .. import conf
+from ..databases.engines.registry import engine_for
+from ..databases.journal import holds_unfinished_run
+from ..databases.visibility import END_IT_FIRST, UNFINISHED
 from ..errors import Refused, UsageError
 from ..wording import plural
 from .codec import BadSignature, Data, Unreadable
@@ -69,6 +72,16 @@ def check_keys(source: Store, dest: Store) -> None:
             f"{dest.label()}. Name engines that make the same keys with --source-engine and --dest-engine. "
             "Nothing was written."
         )
+
+
+def check_complete(source: Store) -> None:
+    """Raise :exc:`Refused` for a source in a database that a move has filled in part."""
+    for alias in sorted(source.databases()):
+        if holds_unfinished_run(engine_for(connections[alias])):
+            raise Refused(
+                f"{source.label()} cannot be a source: {UNFINISHED}. {END_IT_FIRST.format(alias=alias)} "
+                "Nothing was written."
+            )
 
 
 def check_sight(*stores: Store) -> None:

@@ -19,7 +19,7 @@ from .ahead import read_ahead
 from .codec import Unreadable
 from .comparison import Comparison, VerifyOptions, VerifyResult
 from .ends import key_regex_of, open_end, settled
-from .guards import check_keys, check_sight
+from .guards import check_complete, check_keys, check_sight
 from .passes import Check, Tick, garbage_left_for_later
 from .records import End, Problem, Session
 from .served import stale_before_rows
@@ -52,6 +52,7 @@ def verify_sessions(
             raise Refused(f"Source and destination are the same place: {target.label()}.")
         check_keys(opened, target)
         check_sight(opened, target)
+        check_complete(opened)
         comparison = Comparison(opened.count(), target.count())
         started = time.monotonic()
         total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)

@@ -79,6 +79,8 @@ class OwnValues:
         """
         made = self._engine(key) if into is None else into
         cache, made._cache = made._cache, OneValue({self._prefix + key: value})
+        if keeps_rows(self._engine):
+            made._get_session_from_db = _no_row
         try:
             data = made.load()
         except Exception as error:
@@ -104,10 +106,15 @@ def own_values(engine: Any) -> OwnValues | None:
     Raises :exc:`Refused` where the engine does not keep a session as one value under its prefix and the key, or does
     not read back what it saves.
     """
+    if keeps_rows(engine) and present_prefix(engine) is not None and engine.load is not CachedEngine.load:
+        return OwnValues(engine)  # what is before its rows is only read
     if keeps_rows(engine) or present_prefix(engine) is None or not _has_own(engine, CacheEngine):
         return None
     if all(getattr(engine, name) is getattr(CacheEngine, name) for name in _METHODS):
-        raise Refused(f"{_name(engine)} has an asynchronous load or save of its own, and no other one.")
+        raise Refused(
+            f"{_name(engine)} has an asynchronous load or save of its own, and no other one: give it a load() and a "
+            "save() that do the same. Between two caches copy_cache moves what it keeps as it is."
+        )
     found = OwnValues(engine)
     databases = _Databases()
     try:
@@ -125,6 +132,10 @@ def own_values(engine: Any) -> OwnValues | None:
     if not is_read_back:
         raise Refused(f"{_name(engine)} does not read back by load() what its save() keeps.")
     return None if value == _PROBE else found
+
+
+def _no_row() -> None:
+    """Stand for a session that has no row."""
 
 
 def check_text(engine: Any) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.contrib.sessions.backends import cached_db
 from django.core.cache import caches
 from django.test import override_settings
 
 from migrator.caches.stores.base import digest
 from tests.manage import run_manage
 from tests.management.running import run
+from tests.sessions.engines import uuids
 from tests.sessions.places import CACHE, ROWS, Place, data_of, held, new_key, put
 
 from ..oracle import assert_ended
@@ -79,6 +82,30 @@ def test_what_the_cache_before_a_table_serves_is_compared_with_its_rows(ready: C
         assert_ended(run(*VERIFY_TABLES, *engine), 0)
         caches["redis"].set(f"{before}{new_key()}", {"whose row": "is gone"}, 3000)
         assert_ended(run(*VERIFY_TABLES, *engine), 3)
+
+
+class SealedBeforeRows(cached_db.SessionStore):
+    """Encrypts what it keeps in the cache before its rows."""
+
+    def load(self) -> Any:
+        sealed = self._cache.get(self.cache_key)  # type: ignore[attr-defined]
+        if sealed is not None:
+            return json.loads(sealed[::-1])
+        row = self._get_session_from_db()  # type: ignore[attr-defined]
+        return self.decode(row.session_data) if row else {}
+
+
+def test_what_an_engine_keeps_encrypted_before_its_rows_is_read_by_it(
+    ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(ROWS, OTHER_ROWS, Place("cache", "redis", "cached_db"))
+    monkeypatch.setattr(uuids, "SessionStore", SealedBeforeRows)
+    key, engine = put(ROWS, {"cart": 1}), ("--dest-engine", "tests.sessions.engines.uuids")
+    with override_settings(SESSION_CACHE_ALIAS="redis"):
+        assert_ended(run(*BETWEEN_TABLES, *engine), 0)
+        for cart, code in ((1, 0), (2, 3)):
+            caches["redis"].set(f"django.contrib.sessions.cached_db{key}", json.dumps({"cart": cart})[::-1], 3000)
+            assert_ended(run(*VERIFY_TABLES, *engine), code)
 
 
 def test_rows_of_an_earlier_serializer_are_read_by_an_engine_of_ones_own(ready: Callable[..., None]) -> None:

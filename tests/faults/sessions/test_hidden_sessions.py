@@ -15,6 +15,7 @@ from django.db import connections
 from django.test import override_settings
 
 from migrator.caches.stores.base import digest
+from migrator.databases.journal import COPYING, Journal
 from tests.management.running import run
 from tests.sessions.places import BACKENDS, CACHE, ROWS, Place, data_of, new_key, put
 
@@ -123,6 +124,24 @@ def test_given_keys_of_files_of_another_shape_are_counted(ready: Callable[..., N
     assert_ended(finished, 4)
     assert [part["digests"] for part in json.loads(finished.out)["hidden"]] == [[digest(longer)]]
     assert data_of(ROWS) == {good: {"good": True}}
+
+
+def test_a_database_that_a_move_has_filled_in_part_is_no_source(ready: Callable[..., None]) -> None:
+    other = Place("db", "sqlite_b", "db")
+    ready(ROWS, other, CACHE)
+    key = put(ROWS, {"a": 1})
+    journal = Journal("sqlite_a")
+    journal.set_state(journal.begin({}, [], empties=False), COPYING)
+    to_cache = ("copy_sessions_db_to_cache", "--source", "sqlite_a", "--dest", "redis", "--no-input")
+    for words in (
+        to_cache,
+        ("copy_sessions_db_to_db", "--source", "sqlite_a", "--dest", "sqlite_b", "--no-input"),
+        ("verify_sessions", "--source", "db:sqlite_a", "--dest", "db:sqlite_b"),
+    ):
+        assert_ended(run(*words), 1, "cannot be a source: it holds an unfinished run", "--resume", "--cleanup")
+    assert_ended(run("batch_migrate", "--source", "sqlite_b", "--dest", "sqlite_a", "--cleanup", "--no-input"), 0)
+    assert_ended(run(*to_cache), 0)
+    assert data_of(CACHE) == {key: {"a": 1}}
 
 
 def test_two_caches_of_a_cached_db_site_are_those_of_cached_db(ready: Callable[..., None]) -> None:
