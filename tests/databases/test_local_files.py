@@ -120,26 +120,16 @@ def test_rows_are_inserted_where_the_server_refuses(
     assert [note for note in notes(outcome) if "the server allows no LOAD DATA LOCAL" in note]
 
 
-@pytest.mark.parametrize(
-    ("statement", "key"),
-    [
-        pytest.param(
-            "ALTER TABLE testapp_integervalue ADD CONSTRAINT own CHECK (value NOT IN (34 / 2, 19))", 17, id="check"
-        ),
-        pytest.param(
-            "ALTER TABLE testapp_integervalue ADD own int AS (value + 0), ADD UNIQUE (own, value)", 30, id="unique"
-        ),
-    ],
-)
-def test_names_the_row_that_only_the_destination_refuses(filled: Pair, statement: str, key: int) -> None:
+def test_names_the_row_that_only_the_destination_refuses(filled: Pair) -> None:
     QuerySet(IntegerValue, using=filled.source).filter(id=30).update(value=29)
-    execute(filled.dest, statement)
+    # No query can ask about a column that only the destination computes.
+    execute(filled.dest, "ALTER TABLE testapp_integervalue ADD own int AS (value + 0), ADD UNIQUE (own, value)")
     with pytest.raises(DataRejected) as caught:
         move(filled)
-    assert f"testapp.IntegerValue with primary key {key}" in str(caught.value)
+    assert "testapp.IntegerValue with primary key 30" in str(caught.value)
     assert "value" in str(caught.value)
     kept = QuerySet(IntegerValue, using=filled.dest).order_by("id").values_list("id", flat=True)
-    assert list(kept) == [*range(1, (key - 1) // 7 * 7 + 1)]  # the chunks before it
+    assert list(kept) == [*range(1, 29)]  # the chunks before it
 
 
 BAD = {
