@@ -212,7 +212,8 @@ class DualNew:
         """Empty NEW. What stays in OLD, for the way back, is fenced off."""
         if self.sides.clears_old:
             try:
-                self.old.clear()
+                with self.sides.sparing(self.old):
+                    self.old.clear()
                 return self.new.clear()
             except Exception as error:
                 self.sides.forgive(error, "clear", phase=self.phase)
@@ -226,7 +227,8 @@ class DualNew:
     def _ask_old(self, ask: Callable[[], Any], otherwise: Any) -> Any:
         """Read from OLD; where it is down, that is a miss unless the options say otherwise."""
         try:
-            return ask()
+            with self.sides.sparing(self.old):
+                return ask()
         except Exception as error:
             self.sides.forgive(error, "read", phase=self.phase)
             if not self.sides.misses_when_old_is_down:
@@ -237,7 +239,8 @@ class DualNew:
         """Write to OLD; where that fails, mark the keys before NEW is written, so that nothing earlier comes back."""
         keys = list(keys)
         try:
-            answer = write()
+            with self.sides.sparing(self.old):
+                answer = write()
         except Exception as error:
             self.sides.forgive(error, what, phase=self.phase)
             self.sides.marks.distrust(keys, version)
@@ -271,7 +274,8 @@ class DualNew:
                 self._renew(unbarred, version)
 
     def _current(self, keys: Mapping[str, Any], version: Version) -> dict[str, Any]:
-        return self.sides.reader.read(keys, version)
+        with self.sides.sparing(self.old):
+            return self.sides.reader.read(keys, version)
 
     def _renew(self, keys: Collection[str], version: Version) -> None:
         """Write to NEW what OLD holds, until OLD holds it still. NEW never lacks it meanwhile, for OLD may go down."""
@@ -280,8 +284,9 @@ class DualNew:
         wrote: dict[str, tuple[Seen, Any]] = {}
         for _ in range(_ROUNDS if reader.can_tell else 0):
             try:
-                seen = reader.look(waiting, version)
-                values = reader.load(seen, version) if seen else {}
+                with self.sides.sparing(self.old):
+                    seen = reader.look(waiting, version)
+                    values = reader.load(seen, version) if seen else {}
             except Exception as error:
                 self.sides.forgive(error, "read", phase=self.phase)
                 self._take_back({key: value for key, (_, value) in wrote.items() if key in waiting}, version)
@@ -309,8 +314,9 @@ class DualNew:
             return
         asked = time.monotonic()
         try:
-            seen = {key: one for key, one in reader.look(keys, version).items() if _lasts(one)}
-            values = reader.load(seen, version) if seen else {}
+            with self.sides.sparing(self.old):
+                seen = {key: one for key, one in reader.look(keys, version).items() if _lasts(one)}
+                values = reader.load(seen, version) if seen else {}
         except Exception as error:
             self.sides.forgive(error, "read", phase=self.phase)
             return
@@ -318,7 +324,8 @@ class DualNew:
         if not added:
             return
         try:
-            again = reader.look(added, version)
+            with self.sides.sparing(self.old):
+                again = reader.look(added, version)
         except Exception as error:
             self.sides.forgive(error, "read", phase=self.phase)
             again = {}

@@ -79,7 +79,8 @@ class DualOld:
     def clear(self) -> Any:
         answer = self.old.clear()
         try:
-            self.new.clear()
+            with self.sides.sparing(self.new):
+                self.new.clear()
             self.sides.worker.owed.clear()
         except Exception as error:
             self.sides.forgive(error, "clear", phase=self.phase)
@@ -101,12 +102,13 @@ class DualOld:
 
     def _drop(self, keys: list[str], version: Version) -> None:
         try:
-            if len(keys) == 1:
-                self.new.delete(keys[0], version=version)
-            elif keys:
-                self.new.delete_many(keys, version=version)
-            if self.sides.worker.owed:
-                self.sides.pay()
+            with self.sides.sparing(self.new):
+                if len(keys) == 1:
+                    self.new.delete(keys[0], version=version)
+                elif keys:
+                    self.new.delete_many(keys, version=version)
+                if self.sides.worker.owed:
+                    self.sides.pay()
         except Exception as error:
             self.sides.owe(keys, version)
             self.sides.forgive(error, "delete", phase=self.phase)

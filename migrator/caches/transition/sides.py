@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 
@@ -104,7 +105,7 @@ class Sides:
         if self.worker.cleaning_due > time.monotonic():
             return
         self.worker.cleaning_due = time.monotonic() + FENCE_SECONDS
-        with suppress(Exception):  # OLD decides: where it is down, the call that is due says so
+        with suppress(Exception), self.sparing(self.old):  # where it is down, the call that is due says so
             if self.marks.unfence_old():
                 logger.warning("A fence that was copied into OLD of the cache %r was removed.", self.name)
 
@@ -112,8 +113,9 @@ class Sides:
         """Raise :exc:`ImproperlyConfigured` where what is written to NEW is found in OLD; asked once in a process."""
         if self.worker.probe_due <= time.monotonic():
             try:
-                self.worker.is_one_place = is_one_place(self.old, self.new)
-                self.worker.shares_versions = shares_versions(self.old, self.new)
+                with self.sparing(self.old), self.sparing(self.new):
+                    self.worker.is_one_place = is_one_place(self.old, self.new)
+                    self.worker.shares_versions = shares_versions(self.old, self.new)
                 self.worker.probe_due = float("inf")
             except Exception:  # a side that is down says so itself where it matters
                 self.worker.probe_due = time.monotonic() + FENCE_SECONDS
@@ -131,6 +133,13 @@ class Sides:
                 f"{version} is the same in both: what is deleted from one is gone. Give NEW another LOCATION or "
                 "KEY_PREFIX."
             )
+
+    def sparing(self, cache: Any) -> AbstractContextManager[Any]:
+        """Keep a statement that fails in the table of a cache from breaking the transaction that it is a part of."""
+        if not isinstance(cache, BaseDatabaseCache):
+            return nullcontext()
+        database = router.db_for_write(cache.cache_model_class)
+        return transaction.atomic(using=database) if connections[database].in_atomic_block else nullcontext()
 
     def after_commit(self, act: Callable[[], object]) -> None:
         """Act once more when the transaction ends in which OLD's table was changed; until then others see it as it was.
@@ -168,7 +177,8 @@ class Sides:
         if self.worker.owed and self.worker.pay_due <= time.monotonic():
             self.worker.pay_due = time.monotonic() + PAY_SECONDS
             try:
-                self.pay()
+                with self.sparing(self.new):
+                    self.pay()
             except Exception as error:
                 if phase.new_decides:
                     raise

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 
 from migrator.caches.checks import check_transitions
@@ -85,6 +87,38 @@ def test_a_lock_of_one_value_for_all_is_taken_once(make: Make) -> None:
     Now.phase = "dual_new"
 
     assert [cache.add("lock", 1, 600) for _ in range(2)] == [False, False]
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "set": lambda cache: cache.set("a", 1),
+    "set_many": lambda cache: cache.set_many({"a": 1}),
+    "get": lambda cache: cache.get("b"),
+    "add": lambda cache: cache.add("c", 1),
+    "delete": lambda cache: cache.delete("a"),
+    "clear": lambda cache: cache.clear(),
+}
+
+
+@pytest.mark.redis
+@pytest.mark.postgresql
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("phase", ["dual_old", "dual_new"])
+def test_a_cache_table_that_is_missing_does_not_break_the_transaction(make: Make, phase: str, call: str) -> None:
+    """Only the side that decides may."""
+    make("postgresql", "redis", phase=phase)
+    nowhere = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache_nowhere"}
+    follower = "new" if phase == "dual_old" else "old"
+    there = {**caches.settings, "old": caches.settings["new"], "new": caches.settings["new"], follower: nowhere}
+    router = SimpleNamespace(db_for_write=to_postgresql, db_for_read=to_postgresql)
+    with override_settings(CACHES=there, DATABASE_ROUTERS=[router]), transaction.atomic(using="postgresql_a"):
+        CALLS[call](caches["default"])
+        with connections["postgresql_a"].cursor() as cursor:
+            cursor.execute("SELECT 1")
+            assert cursor.fetchone() == (1,)
+
+
+def to_postgresql(model: Any, **hints: Any) -> str | None:
+    return "postgresql_a" if model._meta.app_label == "django_cache" else None
 
 
 def flag() -> Any:
