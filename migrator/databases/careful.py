@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
@@ -25,6 +26,13 @@ CAREFUL_ADVICE = "Correct the row in the source."
 def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> RowCounts:
     """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
     return _CarefulCopy(route, number, rejects).run(bounds)
+
+
+def release_values(error: BaseException | None) -> None:
+    """Let go of the rows that an error and its causes keep in the frames they went through: they may be large."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 class _CarefulCopy:
@@ -99,6 +107,17 @@ class _CarefulCopy:
         return tuple(values)
 
     def _write(self, pairs: Sequence[tuple[Row, Row]]) -> None:
+        if (error := self._refusal(pairs)) is None:
+            return
+        if len(pairs) > 1:
+            half = len(pairs) // 2
+            self._write(pairs[:half])
+            self._write(pairs[half:])
+        else:
+            self._reject_written(pairs[0], error)
+
+    def _refusal(self, pairs: Sequence[tuple[Row, Row]]) -> Exception | None:
+        """Write rows; return the error if the destination refuses some of them."""
         route = self._route
         try:
             with transaction.atomic(using=route.dest.alias):
@@ -111,15 +130,11 @@ class _CarefulCopy:
         except Exception as error:
             if severity_of(route, error) is not Severity.DATA:
                 raise
-            if len(pairs) > 1:
-                half = len(pairs) // 2
-                self._write(pairs[:half])
-                self._write(pairs[half:])
-            else:
-                self._reject_written(pairs[0], error)
-            return
+            release_values(error)
+            return error
         self._tally.rows_written += len(pairs)
         self._tally.bytes_written += size
+        return None
 
     def _reject_written(self, pair: tuple[Row, Row], error: Exception) -> None:
         raw, converted = pair

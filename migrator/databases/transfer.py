@@ -15,7 +15,7 @@ from django.db import transaction
 
 from ..errors import MigratorError
 from .ahead import ReadAhead
-from .careful import copy_carefully
+from .careful import copy_carefully, release_values
 from .chunks import Bounds
 from .columns import Conversion
 from .engines.base.engine import Severity
@@ -84,6 +84,7 @@ def copy_rows(
     except Exception as error:
         if severity_of(route, error) is not Severity.DATA:
             raise
+        release_values(error)
         route.source.recover()
         with transaction.atomic(using=route.dest.alias):
             if (done := claim()) is not None:

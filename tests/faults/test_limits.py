@@ -98,6 +98,26 @@ def test_the_memory_for_a_very_large_text_is_a_few_times_its_size(pair: Pair, st
     assert count_rows(TextValue, pair.dest) == 3
 
 
+@pytest.mark.parametrize("pair", [PAIRS[2]], ids=str, indirect=True)
+def test_the_memory_for_a_rejected_text_is_a_few_times_its_size(
+    pair: Pair, start_manage: Callable[..., Any], tmp_path: Any
+) -> None:
+    """However often the rows around it are tried without it."""
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        size = max(cursor.fetchone()[0], 32 * MIB)
+    texts = ["small"] * 40
+    texts[20] = "x" * size
+    insert_rows(TextValue, pair.source, text_rows(*texts))
+    connections.close_all()
+    with start_manage(*command(pair, "--on-error", "skip", "--rejects", str(tmp_path / "rejects"))) as process:
+        peak = peak_of(process)
+        out, err = process.communicate()
+    assert process.returncode == 4, err + out
+    assert peak < 80 + 8 * size // MIB
+    assert count_rows(TextValue, pair.dest) == 39
+
+
 # -- tables with very many columns ---------------------------------------------------------------------------------
 
 
