@@ -33,6 +33,7 @@ PENDING, DONE = "pending", "done"
 MARK_BATCH = 500
 AFTERWARDS = -1  # the number of what is no chunk, but counts with them
 BEAT_SECONDS = 15.0
+OTHER_COLUMNS = "its tables have other columns than this version of migrator uses"
 SIGNED = "\nsigned:"  # in no JSON that is written in one line
 
 
@@ -240,7 +241,7 @@ class Journal:
                 raise self._damaged(f"the table {TABLES[1]} is missing")
             self._check(run)
         except DatabaseError as error:
-            raise self._damaged("its tables have other columns than this version of migrator uses") from error
+            raise self._damaged(OTHER_COLUMNS) from error
         return run
 
     def _check(self, run: Run) -> None:
@@ -326,10 +327,14 @@ class Journal:
         """Drop what a crash in the middle of :meth:`begin` or :meth:`end` has left, and return the finished run."""
         present = self._present()
         models = [model for model in (Run, Chunk) if model._meta.db_table in present]
-        if models and not any(QuerySet(model, using=self.alias).exists() for model in models):
+        try:
+            is_empty = bool(models) and not any(QuerySet(model, using=self.alias).exists() for model in models)
+            run = QuerySet(Run, using=self.alias).filter(state=FINISHED).first() if Run in models else None
+        except DatabaseError as error:
+            raise self._damaged(OTHER_COLUMNS) from error
+        if is_empty:
             self.drop()
             return None
-        run = QuerySet(Run, using=self.alias).filter(state=FINISHED).first() if Run in models else None
         if run is not None:
             self.drop()
         return run

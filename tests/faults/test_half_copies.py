@@ -62,3 +62,15 @@ def test_the_journal_that_a_finished_run_has_kept_stands_in_nobodys_way(database
     assert_ended(run("batch_migrate", *onward, "--no-input"), 0)
     assert_ended(run("verify_counts", *onward), 0)
     assert QuerySet(Tag, using="sqlite_b").count() == 1
+
+
+@pytest.mark.parametrize("half", ["sqlite_a", pytest.param("postgresql_a", marks=pytest.mark.postgresql)])
+def test_sessions_are_not_copied_from_a_half_filled_database(databases: FreshDatabases, half: str) -> None:
+    databases.fresh(half, "sqlite_b")
+    journal = Journal(half)
+    journal.set_state(journal.begin({}, [], empties=False), COPYING)
+    connections.close_all()
+    copied = run("copy_sessions_db_to_db", "--source", half, "--dest", "sqlite_b", "--no-input")
+    assert_ended(copied, 1, f"'{half}': {UNFINISHED}", "--cleanup", "Nothing was written.")
+    journal.drop()
+    connections.close_all()

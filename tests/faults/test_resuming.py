@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from migrator.databases.journal import Run
 from tests.databases.test_resume import CHUNK_RECORDED, DAMAGES, Trap, in_a_process_of_its_own
-from tests.management.running import contents, run
+from tests.management.running import contents, execute, run
 from tests.management.test_two_runs import paused_run
 from tests.management.test_two_runs import second as second_run
 from tests.servers.databases import PAIRS, Pair
@@ -162,3 +162,16 @@ def test_a_damaged_journal_is_not_guessed_at(unfinished: Pair, oracle: Oracle, d
     if finished.code == 3:  # no trace of a run was left: to begin anew, its rows stand in the way
         finished = run(*words(unfinished))
     assert_ended(finished, 1, f"--replace {unfinished.dest}")
+
+
+@on_sqlite
+def test_a_table_of_others_that_is_called_like_the_journal_is_not_touched(pair: Pair) -> None:
+    """Every command says what is in its way, and what to do about it."""
+    execute(pair.dest, "CREATE TABLE migrator_run (id integer, what text)")
+    execute(pair.dest, "INSERT INTO migrator_run VALUES (1, 'of others')")
+    before = contents(pair.dest)
+    for more in ([], ["--dry-run"], ["--resume"], ["--cleanup"], ["--update"], ["--replace", pair.dest]):
+        finished = run(*words(pair, *more))
+        assert_ended(finished, 1, "its tables have other columns", "rename them if they are not migrator's")
+    assert contents(pair.dest) == before
+    execute(pair.dest, "DROP TABLE migrator_run")
