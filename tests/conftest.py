@@ -16,6 +16,7 @@ import django
 import pytest
 from django.db import connections
 
+from tests.forking import close_templates
 from tests.manage import Finished, run_manage, start_manage
 from tests.servers.catalogue import SERVERS, has_to_be_alone, servers_of_this_process
 from tests.servers.databases import ENGINES, PAIRS, FreshDatabases, Pair, engine_of
@@ -36,6 +37,7 @@ NEEDED = {server.marker: server.variable for server in SERVERS}
 
 
 def pytest_unconfigure() -> None:
+    close_templates()
     _session.close()
 
 

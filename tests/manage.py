@@ -1,11 +1,14 @@
 """Run `manage.py` in a process of its own, on the databases of the test session."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import termios
 from typing import NamedTuple
 
 from settings.base import ROOT
+from tests.forking import Command, template_for
 
 
 class Finished(NamedTuple):
@@ -16,17 +19,35 @@ class Finished(NamedTuple):
     err: str
 
 
-def start_manage(*args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start_manage(*args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str] | Command:
     """Start `manage.py ARGS` with pipes to it, for tests that interrupt or kill it; `env` adds to ours."""
+    # The session's environment says which settings, servers and databases there are.
+    environment = os.environ | (env or {})
+    if template := template_for(environment):
+        return template.start(*args)
     return subprocess.Popen(
         [sys.executable, "-W", "error", "manage.py", *args],
         cwd=ROOT,
-        # The session's environment says which settings, servers and databases there are.
-        env=os.environ | (env or {}),
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+    )
+
+
+def start_at_terminal(terminal: int, *args: str) -> subprocess.Popen[bytes] | Command:
+    """Start `manage.py ARGS` in a session of its own, whose terminal is its input and its standard error."""
+    if template := template_for(os.environ):
+        return template.start_at_terminal(terminal, *args)
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "manage.py", *args],
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
 
 
@@ -40,4 +61,4 @@ def run_manage(
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    return Finished(process.returncode, out, err)
+        return Finished(process.wait(), out, err)

@@ -10,7 +10,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -23,8 +22,7 @@ from django.core.management import ManagementUtility
 from django.db import connections
 
 from migrator.interrupts import SIGNALS
-from settings.base import ROOT
-from tests.manage import Finished
+from tests.manage import Finished, start_at_terminal
 from tests.servers.base import PASSWORD
 
 END_OF_INPUT, INTERRUPT = "\x04", "\x03"  # what the keys Ctrl-D and Ctrl-C send
@@ -56,11 +54,7 @@ def at_terminal(
     """
     keyboard, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "manage.py", *map(os.fspath, words)],
-        cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as process:  # fmt: skip
+    with start_at_terminal(terminal, *map(os.fspath, words)) as process:
         os.close(terminal)
         try:
             out, err = _converse(process, keyboard, list(answers), time.monotonic() + timeout)
@@ -71,9 +65,7 @@ def at_terminal(
     return Finished(process.wait(), out, err)
 
 
-def _converse(
-    process: subprocess.Popen[bytes], keyboard: int, answers: list[tuple[str, str]], deadline: float
-) -> tuple[str, str]:
+def _converse(process: Any, keyboard: int, answers: list[tuple[str, str]], deadline: float) -> tuple[str, str]:
     assert process.stdout
     pipe = process.stdout.fileno()
     heard = {pipe: b"", keyboard: b""}

@@ -1,0 +1,257 @@
+"""Commands in processes of their own that do not wait for Python and Django to start.
+
+A template process has Django set up and every command imported. For each command it forks, and the fork runs
+`manage.py` with pipes or a terminal of its own: what a process started anew needs 0.7 s of processor time for is there
+after 0.01 s. Signals, exit codes, closed streams and `kill -9` are as real as in any process.
+
+`python -m tests.forking FD` is the template; it takes orders from the socket with that number.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from types import TracebackType
+from typing import IO, Any
+
+from settings.base import ROOT
+
+LONGEST_MESSAGE = 1 << 16
+# A process ignores those of them that the one which starts it ignores, as under nohup.
+INHERITED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+class Command:
+    """A command that runs as a fork of a template; what it offers is as in :class:`subprocess.Popen`."""
+
+    def __init__(self, status: socket.socket, args: Sequence[str], pipes: Sequence[IO[str] | None]) -> None:
+        self._status = status
+        self.args = ["manage.py", *args]
+        self.stdin, self.stdout, self.stderr = pipes
+        self.returncode: int | None = None
+        self.pid = int(status.recv(LONGEST_MESSAGE) or 0)
+        assert self.pid, "the template process could not fork"
+
+    def poll(self) -> int | None:
+        """Return the exit code, a signal's number below zero, or ``None`` while it runs."""
+        return self._wait(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, at most so many seconds."""
+        code = self._wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def _wait(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+            self.returncode = os.waitstatus_to_exitcode(int(self._status.recv(LONGEST_MESSAGE)))
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        """Write its input, and read what it prints until it ends."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self.stdin and not self.stdin.closed:
+            with suppress(BrokenPipeError):
+                self.stdin.write(input or "")
+                self.stdin.close()
+        pipes = [pipe for pipe in (self.stdout, self.stderr) if pipe and not pipe.closed]
+        said = dict.fromkeys(pipes, b"")
+        while pipes:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            ready, _, _ = select.select(pipes, [], [], left)
+            if not ready:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            for pipe in ready:
+                data = os.read(pipe.fileno(), LONGEST_MESSAGE)
+                said[pipe] += data
+                if not data:
+                    pipes.remove(pipe)
+                    pipe.close()
+        self.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
+        out, err = (said.get(pipe, b"").decode() if pipe else "" for pipe in (self.stdout, self.stderr))
+        return out, err
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self.wait()
+        self._status.close()
+
+
+class Template:
+    """A process with Django set up under one environment, which forks for every command."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "tests.forking", str(theirs.fileno())],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def start(self, *args: str) -> Command:
+        """Start `manage.py ARGS` with pipes to it."""
+        (their_in, our_in), (our_out, their_out), (our_err, their_err) = os.pipe(), os.pipe(), os.pipe()
+        pipes = (open(our_in, "w"), open(our_out), open(our_err))  # noqa: SIM115  (the command closes them)
+        return self._start(args, [their_in, their_out, their_err], pipes, at_terminal=False)
+
+    def start_at_terminal(self, terminal: int, *args: str) -> Command:
+        """Start `manage.py ARGS` with a terminal for its input and standard error; standard output is a pipe."""
+        our_out, their_out = os.pipe()
+        # One descriptor each, for all that are given are closed here once the command has them.
+        streams = [os.dup(terminal), their_out, os.dup(terminal)]
+        return self._start(args, streams, (None, open(our_out), None), at_terminal=True)
+
+    def _start(
+        self, args: Sequence[str], streams: Sequence[int], pipes: Sequence[IO[str] | None], *, at_terminal: bool
+    ) -> Command:
+        status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ignored = [number for number in INHERITED if signal.getsignal(number) is signal.SIG_IGN]
+        order = json.dumps({"args": args, "at_terminal": at_terminal, "ignored": ignored}).encode()
+        with theirs:
+            socket.send_fds(self._orders, [order], [*streams, theirs.fileno()])
+        for stream in streams:
+            os.close(stream)
+        return Command(status, args, pipes)
+
+    def close(self) -> None:
+        """End the template; commands that run go on."""
+        self._orders.close()
+        self._process.wait()
+
+
+_templates: dict[frozenset[tuple[str, str]], Template] = {}
+_asked: Counter[frozenset[tuple[str, str]]] = Counter()
+
+
+def template_for(environment: Mapping[str, str]) -> Template | None:
+    """Return a template with this environment, or ``None`` for one that is asked for the first time.
+
+    Settings read the environment once, so that a template is of use to equal environments alone.
+    """
+    known = {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
+    key = frozenset(known.items())
+    _asked[key] += 1
+    if key not in _templates and _asked[key] > 1:
+        _templates[key] = Template(known)
+    return _templates.get(key)
+
+
+def close_templates() -> None:
+    """End all templates."""
+    for template in _templates.values():
+        template.close()
+    _templates.clear()
+
+
+# -- in the template -------------------------------------------------------------------------------------------------
+
+
+def prepare() -> None:
+    """Import what commands need, and open nothing."""
+    import django
+    from django.db import connections
+    from django.db.utils import load_backend
+
+    import migrator.management.commands as commands
+
+    django.setup()
+    for alias in connections:
+        load_backend(connections.settings[alias]["ENGINE"])
+    for module in pkgutil.iter_modules(commands.__path__):
+        import_module(f"{commands.__name__}.{module.name}")
+
+
+def wait_for_order(orders: socket.socket) -> list[str] | None:
+    """Fork for each order; return its arguments in the fork, and ``None`` in the template at its end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave no zombies
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(orders, LONGEST_MESSAGE, 4)
+        if not order:
+            return None
+        if os.fork():
+            for descriptor in descriptors:
+                os.close(descriptor)
+            continue
+        orders.close()
+        return _keep(json.loads(order), descriptors)
+
+
+def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
+    """Fork the command and report how it ends; return its arguments in the fork alone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *streams, status = descriptors
+    command = os.fork()
+    if command:
+        for stream in streams:
+            os.close(stream)
+        with socket.socket(fileno=status) as told:
+            told.send(str(command).encode())
+            _, how = os.waitpid(command, 0)
+            with suppress(OSError):  # if nothing waits for it any more
+                told.send(str(how).encode())
+        os._exit(0)
+    os.close(status)
+    if order["at_terminal"]:
+        os.setsid()
+        fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    for number in order["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    args: list[str] = order["args"]
+    return args
+
+
+def main() -> None:
+    with socket.socket(fileno=int(sys.argv[1])) as orders:
+        prepare()
+        args = wait_for_order(orders)
+    if args is not None:
+        sys.argv = ["manage.py", *args]
+        runpy.run_path("manage.py", run_name="__main__")  # as it is named on the command line
+
+
+if __name__ == "__main__":
+    main()
