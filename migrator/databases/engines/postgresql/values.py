@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 import zoneinfo
 from collections.abc import Mapping
 
@@ -67,6 +68,10 @@ STORAGE: Mapping[str, str] = {
 }
 
 
+SPAN = re.compile(r"(?:(-?\d+) days?)? ?(?:([-+]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?)?")
+WITH_MONTHS = "an interval with months, whose length in days is not fixed"
+SPAN_ADVICE = "Rewrite these values in days and seconds."
+
 # What a text consists of, where each byte is a character to the server (RFC 3629, section 4).
 TAIL = r"[\u0080-\u00bf]"
 UTF_8 = (
@@ -96,6 +101,8 @@ class PostgreSQLValues(Values):
         if column.kind in (Kind.DATE, Kind.DATETIME) and not is_psycopg3:
             # psycopg2 takes the infinite for the ends of Python's calendar, and fails at what is beyond these.
             return f"CASE WHEN NOT isfinite({name}) THEN '10000-01-01' ELSE {name} END"
+        if column.kind is Kind.DURATION:
+            return f"{name}::text"  # of a month the drivers make 30 days
         if column.kind is Kind.JSON and stored.type == "json":
             return f"{name}::text"  # Django registers no reader for json, so the driver would parse the document
         return name
@@ -149,6 +156,8 @@ class PostgreSQLValues(Values):
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
             return column.field.get_prep_value  # inet has notations of its own; this gives Django's
+        if column.kind is Kind.DURATION:
+            return _span
         return bytes if column.kind is Kind.BINARY else None
 
     def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
@@ -247,8 +256,8 @@ class PostgreSQLValues(Values):
             return [
                 Suspicion(
                     f"extract(year from {name}) <> 0 OR extract(month from {name}) <> 0",
-                    "an interval with months, whose length in days is not fixed",
-                    "Rewrite these values in days and seconds.",
+                    WITH_MONTHS,
+                    SPAN_ADVICE,
                 )
             ]
         if column.kind is Kind.TIME:
@@ -295,6 +304,23 @@ def _loses_digits(column: str, digits: int) -> str:
         f"CASE WHEN {column} = 0 OR {column} IN ('NaN', 'Infinity', '-Infinity') THEN false "
         f"WHEN abs({column}) NOT BETWEEN 1.2e-38 AND 3.4e38 THEN true ELSE {read} <> {column} END"
     )
+
+
+def _span(text: str) -> datetime.timedelta:
+    """Read an interval as PostgreSQL prints it by ``IntervalStyle = postgres`` (manual, 8.5.5).
+
+    Raises :exc:`Unstorable` for one that is no fixed span of time, or longer than Python holds.
+    """
+    if (found := SPAN.fullmatch(text)) is None:
+        raise Unstorable("interval", WITH_MONTHS, SPAN_ADVICE)
+    days, sign, hours, minutes, seconds, fraction = found.groups(default="")
+    try:
+        time = datetime.timedelta(
+            0, int(seconds or 0), int(fraction.ljust(6, "0")), 0, int(minutes or 0), int(hours or 0)
+        )
+        return datetime.timedelta(int(days or 0)) + (-time if sign == "-" else time)
+    except OverflowError:
+        raise Unstorable("interval", "longer than Python's timedelta", SPAN_ADVICE) from None
 
 
 def _address(value: str) -> str:
