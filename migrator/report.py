@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from .files import check_report, replace_private
 from .terminal import visible, visible_lines
 
 Cell = str | int | float | None
+_NARROWEST = 12  # columns that a text needs, so as to be read
+_PARTS = re.compile(r"\s+|[^\s._]+[._]?|[._]")
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
@@ -59,31 +63,75 @@ def _is_numeric(grid: Grid, column: int) -> bool:
     return bool(values) and all(isinstance(value, int | float) for value in values)
 
 
-def grid_text(grid: Grid) -> str:
-    """Render a grid in aligned columns."""
+def grid_text(grid: Grid, width: int | None = None) -> str:
+    """Render a grid in aligned columns, of a terminal in so many columns if that is possible."""
     body: list[Sequence[Cell]] = [*grid.rows, *([grid.footer] if grid.footer else [])]
     texts = [[cell_text(value) for value in row] for row in body]
-    widths = [max([len(head), *(len(row[i]) for row in texts)]) for i, head in enumerate(grid.headers)]
     right = [_is_numeric(grid, i) for i in range(len(grid.headers))]
+    widths = _widths(grid.headers, texts, right, width)
 
-    def line(cells: Sequence[str]) -> str:
-        parts = (
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(cells, widths, right, strict=True)
-        )
-        return ("  " + "  ".join(parts)).rstrip()
+    def lines_of(cells: Sequence[str]) -> Iterator[str]:
+        for parts in zip_longest(*map(_folded, cells, widths), fillvalue=""):
+            aligned = (
+                part.rjust(size) if to_right else part.ljust(size)
+                for part, size, to_right in zip(parts, widths, right, strict=True)
+            )
+            yield ("  " + "  ".join(aligned)).rstrip()
 
-    rule = "  " + "  ".join("-" * width for width in widths)
+    rule = "  " + "  ".join("-" * size for size in widths)
     lines = [visible(grid.title)] if grid.title else []
-    lines += [line(grid.headers), rule, *(line(row) for row in texts[: len(grid.rows)])]
+    lines += [*lines_of(grid.headers), rule]
+    for row in texts[: len(grid.rows)]:
+        lines += lines_of(row)
     if grid.footer:
-        lines += [rule, line(texts[-1])]
+        lines += [rule, *lines_of(texts[-1])]
     return "\n".join(lines)
 
 
-def to_text(report: Report) -> str:
-    """Render the report for a terminal."""
-    blocks = [visible_lines(report.heading), *(grid_text(grid) for grid in report.grids)]
+def _widths(
+    headers: Sequence[str], texts: Sequence[Sequence[str]], right: Sequence[bool], width: int | None
+) -> list[int]:
+    """Choose how wide columns are: as their widest cell, or less so that the grid fits into ``width``.
+
+    First headers over numbers are folded, then the widest texts; numbers never are.
+    """
+    cells = [max((len(row[i]) for row in texts), default=0) for i in range(len(headers))]
+    widths = [max(len(head), size) for head, size in zip(headers, cells, strict=True)]
+    words = [max(map(len, head.split()), default=0) for head in headers]
+    least = [
+        max(word, size if to_right else min(size, _NARROWEST))
+        for word, size, to_right in zip(words, cells, right, strict=True)
+    ]
+    excess = 0 if width is None else sum(widths) + 2 * len(widths) - width
+    for is_number in (True, False):
+        while excess > 0:
+            foldable = [i for i, size in enumerate(widths) if right[i] == is_number and size > least[i]]
+            if not foldable:
+                break
+            widths[max(foldable, key=widths.__getitem__)] -= 1
+            excess -= 1
+    return widths
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Break a cell at spaces, dots and underscores, and elsewhere only where one part is too long."""
+    if len(text) <= width:
+        return [text]
+    lines = [""]
+    for part in _PARTS.findall(text):
+        if len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+            part = part.lstrip()
+        while len(part.rstrip()) > width:
+            lines[-1:] = [part[:width], ""]
+            part = part[width:]
+        lines[-1] += part
+    return [line.rstrip() for line in lines if line] or [""]
+
+
+def to_text(report: Report, width: int | None = None) -> str:
+    """Render the report for a terminal of so many columns, or for a file."""
+    blocks = [visible_lines(report.heading), *(grid_text(grid, width) for grid in report.grids)]
     if report.lines:
         blocks.append("\n".join(map(visible, report.lines)))
     return "\n\n".join(block for block in blocks if block)

@@ -174,3 +174,34 @@ def test_json_holds_no_control_at_all() -> None:
     for written in (to_json(report), to_json_lines(report)):
         assert {letter for letter in written if not letter.isprintable()} <= {"\n"}
     assert json.loads(to_json(report))["key"] == text
+
+
+WIDE = Grid(
+    "Tables",
+    ("#", "model", "table", "source rows", "method"),
+    (
+        (1, "contenttypes.ContentType", "django_content_type", 120, "within the destination"),
+        (2, "shop.Order", "shop_order", 5, "text"),
+        (3, "a" * 30, "", 5, None),
+    ),
+    ("-", "3 tables", "", 130, "-"),
+)
+FOLDED = """\
+Tables
+  #  model          table          source  method
+                                     rows
+  -  -------------  -------------  ------  --------------
+  1  contenttypes.  django_           120  within the
+     ContentType    content_type           destination
+  2  shop.Order     shop_order          5  text
+  3  aaaaaaaaaaaaa                      5  -
+     aaaaaaaaaaaaa
+     aaaa
+  -  -------------  -------------  ------  --------------
+  -  3 tables                         130  -"""
+
+
+def test_a_table_fits_into_the_terminal() -> None:
+    assert grid_text(WIDE, 57) == FOLDED
+    assert grid_text(WIDE, 200) == grid_text(WIDE)
+    assert "120" in grid_text(WIDE, 10)  # numbers stay whole, however narrow it is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import replace
@@ -132,7 +133,9 @@ class MigratorCommand(BaseCommand):
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error where standard output is for a program."""
         if options["verbosity"] > 0:
-            self._write(self.stderr if options["format"] in PROGRAM_FORMS else self.stdout, to_text(report) + "\n")
+            stream = self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
+            width = shutil.get_terminal_size().columns if self._file(stream).isatty() else None
+            self._write(stream, to_text(report, width) + "\n")
 
     def _tell_programs(self, report: Report, options: dict[str, Any]) -> None:
         if form := PROGRAM_FORMS.get(options["format"]):
