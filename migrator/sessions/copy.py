@@ -17,7 +17,15 @@ from ..prompts import Prompter
 from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .ends import key_regex_of, open_end, settled
-from .guards import check_complete, check_counts, check_options, check_places, check_room, check_sample
+from .guards import (
+    check_complete,
+    check_counts,
+    check_not_emptied,
+    check_options,
+    check_places,
+    check_room,
+    check_sample,
+)
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
 from .records import CopyOptions, End, Hidden, Tally
@@ -120,8 +128,10 @@ def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
     in_source, in_dest = source.count(), dest.count()
     hidden = hidden_in(source)
     missing = "" if in_source else nothing_found(source)
-    if not hidden:
+    if not (hidden or options.after_switch):
         check_counts(source, dest, in_source, in_dest, missing)
+    elif not (hidden or options.end_missed):
+        check_not_emptied(source, dest, in_source, in_dest)
     check_room(source, dest, options)
     check_sample(source, options)
     notes = [*source.notes(), *dest.notes(), *_notes(source, dest, options)]

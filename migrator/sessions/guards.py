@@ -108,6 +108,16 @@ def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int
         )
 
 
+def check_not_emptied(source: Store, dest: Store, in_source: int | None, in_dest: int | None) -> None:
+    """Raise :exc:`Refused` for a last pass over a source that holds nothing: it may have been emptied."""
+    if in_source == 0 and in_dest:
+        raise Refused(
+            f"The source holds no session any more: {source.label()}. If it was emptied, this pass would end the "
+            f"sessions of all who have not been back since the switch: {dest.label()} holds {in_dest:,}. If each one "
+            "ended there, as by a logout, run the same command with --end-missed. Nothing was written."
+        )
+
+
 def check_room(source: Store, dest: Store, options: CopyOptions) -> None:
     """Raise :exc:`Refused` for a destination that would drop entries, be they others' or those that come."""
     capacity = dest.capacity()

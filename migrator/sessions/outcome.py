@@ -54,7 +54,7 @@ def copy_report(result: CopyResult) -> Report:
     if result.is_dry_run:
         return _dry_run_report(result)
     is_short = total.failures or total.missed or result.evicted or plan.hidden
-    code = 4 if is_short else 3 if not total.read else 0
+    code = 4 if is_short else 3 if not (total.read or total.removed) else 0
     rate = sum(tally.read for tally in result.passes) / result.seconds if result.seconds else 0.0
     heading = f"Copied {plural(total.written, 'session')} in {result.seconds:.1f} s ({rate:,.0f} read in a second)"
     grids = [Grid("", ("sessions", "count"), tuple(_rows(total)))]

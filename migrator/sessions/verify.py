@@ -177,7 +177,7 @@ class _Comparer:
                 for key in extra:
                     if key in still and key not in known:
                         self._found.note("extra", key, "only in the destination")
-            tick(len(page))
+            tick(len(self._dest.present(page) if self._dest.has_given_keys else page))
             check()
 
     def _compare(self, sessions: list[Session], there: Mapping[str, Session]) -> list[str]:

@@ -49,6 +49,22 @@ def test_a_logout_that_the_switch_missed_is_counted_until_it_is_made_good(
     assert_ended(run(*words, "--end-missed"), 2, "--end-missed belongs to --after-switch")
 
 
+def test_the_logouts_of_all_are_followed_if_that_is_what_has_emptied_the_source(
+    ready: Callable[..., None], tmp_path: Path
+) -> None:
+    ready(CACHE, OTHER)
+    words = (*TO_OTHER, "--manifest", str(tmp_path / "manifest"))
+    keys = [put(CACHE, {"n": n}) for n in range(2)]
+    assert_ended(run(*words), 0)
+    for key in keys:
+        end(CACHE, key)
+    assert_ended(run(*words), 1, "are the two ends swapped?")
+    assert_ended(run(*words, "--after-switch"), 1, "holds no session any more", "--end-missed", "Nothing was written")
+    assert data_of(OTHER).keys() == set(keys)
+    assert_ended(run(*words, "--after-switch", "--end-missed"), 0)
+    assert data_of(OTHER) == {}
+
+
 def test_sessions_are_counted_once_in_several_passes(ready: Callable[..., None]) -> None:
     ready(CACHE, ROWS)
     for number in range(4):
