@@ -19,7 +19,7 @@ from tests.databases.test_memory import peak_of
 from tests.databases.test_retry import execute
 from tests.management.running import run
 from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import TextValue
+from tests.testapp.models import Tag, TextValue
 
 from .amounts import IS_WHOLE
 from .oracle import THREE_PAIRS, assert_ended, count_rows, journal_tables
@@ -163,3 +163,15 @@ def test_a_table_of_hundreds_of_columns_meets_no_limit_of_parameters(wide: Any, 
     assert verify_counts(source=pair.source, dest=pair.dest, labels=labels, mode="full").exit_code == 3
     assert batch_migrate(source=pair.source, dest=pair.dest, labels=labels, update=True).exit_code == 0
     assert verify_counts(source=pair.source, dest=pair.dest, labels=labels, mode="full").exit_code == 0
+
+
+@pytest.mark.postgresql
+def test_an_index_of_a_column_that_the_source_lacks_is_no_obstacle(databases: Any) -> None:
+    pair = Pair("sqlite_a", "postgresql_b")
+    databases.fresh(*pair)
+    insert_rows(Tag, pair.source, [{"id": 1, "name": "a"}])
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("ALTER TABLE testapp_tag ADD own text")
+        cursor.execute("CREATE INDEX by_own ON testapp_tag (own)")
+    finished = run("batch_migrate", "--source", pair.source, "--dest", pair.dest, "--no-input", "testapp.Tag")
+    assert_ended(finished, 0)

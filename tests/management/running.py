@@ -146,11 +146,24 @@ def execute(alias: str, *statements: str) -> None:
     connections[alias].close()
 
 
+def forbid_unasked(alias: str, table: str, column: str, *values: str) -> None:
+    """Have a server refuse values by a check of a column that it fills itself, of which no model knows."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    execute(
+        alias,
+        f"ALTER TABLE {table} ADD own varchar(200) GENERATED ALWAYS AS ({column}) STORED",
+        f"ALTER TABLE {table} ADD CONSTRAINT own_values CHECK (own NOT IN ({listed}))",
+    )
+
+
 def forbid_twins_unasked(alias: str, table: str, column: str) -> None:
     """Have a database refuse two equal texts by an index that nothing can be asked about before rows are written."""
     name = f"own_{table}"
     if connections[alias].vendor == "mysql":
         execute(alias, f"ALTER TABLE {table} ADD own varchar(200) AS (lower({column})), ADD UNIQUE INDEX {name} (own)")
+    elif connections[alias].vendor == "postgresql":
+        own = f"ALTER TABLE {table} ADD own text GENERATED ALWAYS AS ({column} || '') STORED"
+        execute(alias, own, f"CREATE UNIQUE INDEX {name} ON {table} (own)")
     else:
         execute(alias, f"CREATE UNIQUE INDEX {name} ON {table} (({column} || ''))")
 
