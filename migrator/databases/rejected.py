@@ -105,7 +105,8 @@ def find_rejected(
             continue
         if any(name not in row for row in rows for name in table.key):
             raise UsageError(f"--rejects: {_foreign(path)}: {table.label} has another primary key.")
-        left, right = sides(table, source, dest, own, other, mappings.get(table.name))
+        both = sides(table, source, dest, own, other, mappings.get(table.name))
+        left, right = (side.narrowed({*table.key}) for side in both)  # other values may be why a row was rejected
         with source.reading_everything(), dest.reading_everything():
             keys = _keys_in_source(left, rows)
             there = _keys_in(right, keys)

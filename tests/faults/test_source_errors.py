@@ -82,6 +82,8 @@ def test_a_text_in_no_encoding_is_named_or_rejected_with_its_bytes(
     assert (line["pk"], line["field"]) == ("77", "value")
     assert line["row"]["value"] == {"base64": base64.b64encode(LATIN).decode()}
     assert count_rows(TextValue, pair.dest) == 99
+    ends = ("--source", pair.source, "--dest", pair.dest, "testapp.TextValue", "--rejects", str(rejects))
+    assert "is not in the destination, as the run left it." in run("verify_counts", *ends).out
 
 
 @from_postgresql
