@@ -18,7 +18,6 @@ from ..stopping import stopping_between_pages
 from ..workers import Work, can_fork, run_side_by_side
 from .ends import key_regex_of, open_end, settled
 from .guards import (
-    check_complete,
     check_counts,
     check_not_emptied,
     check_options,
@@ -124,7 +123,6 @@ def _total(passes: Sequence[Tally]) -> Tally:
 def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
     check_options(options, dest)
     check_places(source, dest)
-    check_complete(source)
     in_source, in_dest = source.count(), dest.count()
     hidden = hidden_in(source)
     missing = "" if in_source else nothing_found(source)

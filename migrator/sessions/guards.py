@@ -52,7 +52,7 @@ def check_places(source: Store, dest: Store) -> None:
         raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
     check_keys(source, dest)
     check_sight(source, dest)
-    _check_complete(source)
+    check_complete(source)
     if isinstance(dest, TableStore):
         dest.spare_shadow_of(source)
     for alias in sorted(dest.databases() & set(conf.load().PROTECTED)):
@@ -76,13 +76,10 @@ def check_keys(source: Store, dest: Store) -> None:
 
 
 def check_complete(source: Store) -> None:
-    """Raise :exc:`Refused` for a source in a database that a move has filled in part."""
+    """Raise :exc:`Refused` for a database whose rows a run of ``batch_migrate`` has not all brought there."""
     for alias in sorted(source.databases()):
         if holds_unfinished_run(engine_for(connections[alias])):
-            raise Refused(
-                f"{source.label()} cannot be a source: {UNFINISHED}. {END_IT_FIRST.format(alias=alias)} "
-                "Nothing was written."
-            )
+            raise Refused(f"{alias!r}: {UNFINISHED}. {END_IT_FIRST.format(alias=alias)} Nothing was written.")
 
 
 def check_sight(*stores: Store) -> None:
@@ -90,13 +87,6 @@ def check_sight(*stores: Store) -> None:
     for store in stores:
         if reason := store.blind_spot():
             raise Refused(f"Not all sessions of {store.label()} can be seen: {reason}. Nothing was written.")
-
-
-def _check_complete(source: Store) -> None:
-    """Raise :exc:`Refused` for a database whose rows a run of ``batch_migrate`` has not all brought there."""
-    for alias in sorted(source.databases()):
-        if holds_unfinished_run(engine_for(connections[alias])):
-            raise Refused(f"{alias!r}: {UNFINISHED}. {END_IT_FIRST.format(alias=alias)} Nothing was written.")
 
 
 def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None, missing: str) -> None:

@@ -138,7 +138,7 @@ def test_a_database_that_a_move_has_filled_in_part_is_no_source(ready: Callable[
         ("copy_sessions_db_to_db", "--source", "sqlite_a", "--dest", "sqlite_b", "--no-input"),
         ("verify_sessions", "--source", "db:sqlite_a", "--dest", "db:sqlite_b"),
     ):
-        assert_ended(run(*words), 1, "cannot be a source: it holds an unfinished run", "--resume", "--cleanup")
+        assert_ended(run(*words), 1, "'sqlite_a': it holds an unfinished run", "--resume", "--cleanup")
     assert_ended(run("batch_migrate", "--source", "sqlite_b", "--dest", "sqlite_a", "--cleanup", "--no-input"), 0)
     assert_ended(run(*to_cache), 0)
     assert data_of(CACHE) == {key: {"a": 1}}
