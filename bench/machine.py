@@ -39,7 +39,7 @@ def facts(aliases: Iterable[str], programs: Iterable[str]) -> dict[str, str | in
 def _server(alias: str) -> str:
     from django.db import connections
 
-    from migrator.databases.ends import open_engine
+    from migrator.databases.endpoints import open_engine
 
     engine = open_engine(alias)
     waits = [

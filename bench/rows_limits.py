@@ -87,10 +87,10 @@ def _tables() -> list[str]:
 @contextmanager
 def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     """Give a connection for loading, its indexes and foreign keys taken off before and put back after, all timed."""
-    from migrator.databases.ends import open_engine
-    from migrator.databases.references import find_dangling
+    from migrator.databases.endpoints import open_engine
+    from migrator.databases.planning.foreign_keys import find_dangling
+    from migrator.databases.planning.parallel_queries import Twins
     from migrator.databases.tables import table_of
-    from migrator.databases.twins import Twins
 
     engine = open_engine(alias)
     engine.open_destination()

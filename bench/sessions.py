@@ -320,7 +320,7 @@ def in_bulk_to_cache(database: str, sessions: int) -> tuple[float, int]:
 
 def ours(*, to_cache: bool, jobs: int) -> Callable[[str, int], tuple[float, int]]:
     def run(database: str, sessions: int) -> tuple[float, int]:
-        from migrator.sessions.copy import copy_sessions
+        from migrator.sessions.copying.run import copy_sessions
         from migrator.sessions.records import CopyOptions, End
 
         if to_cache:
@@ -342,7 +342,7 @@ def compare(*, mode: str, jobs: int) -> Callable[[str, int], tuple[float, int]]:
     def run(database: str, sessions: int) -> tuple[float, int]:
         from migrator.sessions.comparison import VerifyOptions
         from migrator.sessions.records import End
-        from migrator.sessions.verify import verify_sessions
+        from migrator.sessions.verification import verify_sessions
 
         options = VerifyOptions(mode=mode, jobs=jobs)
 

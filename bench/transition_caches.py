@@ -14,7 +14,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from bench.transition import Line
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 
 VALUE = {"name": "x" * 300, "numbers": list(range(20))}
 PLAIN = "plain"

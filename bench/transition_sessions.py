@@ -17,7 +17,7 @@ from django.db import connections
 from django.test import override_settings
 
 from bench.transition import Line
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 
 BACKENDS = "django.contrib.sessions.backends"
 REDIS = {"ENGINE": f"{BACKENDS}.cache", "CACHE": "redis_a"}

@@ -105,7 +105,7 @@ def _table(results: dict[str, dict[str, dict[str, float]]], rows: int) -> str:
 
 
 def _ours(source: str, dest: str) -> Run:
-    from migrator.databases.counting import verify_counts
+    from migrator.databases.verification.compare import verify_counts
 
     started = time.perf_counter()
     comparison = verify_counts(source=source, dest=dest, labels=[LABEL], mode="full")
@@ -114,7 +114,7 @@ def _ours(source: str, dest: str) -> Run:
 
 
 def _update(source: str, dest: str) -> Run:
-    from migrator.databases.copy import batch_migrate
+    from migrator.databases.api import batch_migrate
 
     started = time.perf_counter()
     outcome = batch_migrate(source=source, dest=dest, labels=[LABEL], update=True)
@@ -189,7 +189,7 @@ def _own_databases() -> Iterator[None]:
 
 
 def _fill(source: str, dest: str, rows: int) -> None:
-    from migrator.databases.copy import batch_migrate
+    from migrator.databases.api import batch_migrate
     from tests.testapp.models import Defaulted
 
     first = datetime(2020, 1, 1, tzinfo=UTC)

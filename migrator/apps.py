@@ -8,10 +8,7 @@ class MigratorConfig(AppConfig):
     verbose_name = "Migrator"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  (registers the system checks)
-        from .caches import checks as cache_checks  # noqa: F401  (likewise)
-        from .sessions import apart, jumps  # noqa: F401  (likewise)
-        from .sessions import checks as session_checks  # noqa: F401  (likewise)
-        from .sessions.transition.model_ends import listen
+        from .checks import caches, deploy, sessions, settings  # noqa: F401  (registers the system checks)
+        from .sessions.transition.model_deletes import listen
 
         listen()

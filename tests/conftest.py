@@ -111,7 +111,7 @@ def pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 @pytest.fixture
 def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have indexes taken off tables of any size, so that a few rows stand for many."""
-    monkeypatch.setattr("migrator.databases.taking_off.FEWEST_INDEXED_ROWS", 0)
+    monkeypatch.setattr("migrator.databases.planning.deferred_objects.FEWEST_INDEXED_ROWS", 0)
 
 
 @pytest.fixture(autouse=True)

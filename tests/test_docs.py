@@ -18,7 +18,8 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandParser
 
 import migrator.management.commands
-from migrator import conf, errors, interrupts
+from migrator import conf, errors
+from migrator.console import interrupts
 from settings.base import ROOT
 from tests.management.running import another_alias
 
@@ -324,7 +325,12 @@ def test_paths_in_contributing_exist() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-JSON_MODULES = ("databases/summary.py", "databases/evidence.py", "sessions/outcome.py", "caches/outcome.py")
+JSON_MODULES = (
+    "databases/reports/run.py",
+    "databases/reports/verification.py",
+    "sessions/reports.py",
+    "caches/reports.py",
+)
 WRITERS = re.compile(r"outcome_report|_update_report|\w*_?documents?")
 
 

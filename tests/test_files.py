@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator import files
+from migrator.console import private_files
+from migrator.console.private_files import append_private, check_apart, check_target, given_lines, replace_private
+from migrator.console.reports import Report, write_report
 from migrator.errors import MigratorError, UsageError
-from migrator.files import append_private, check_apart, check_target, given_lines, replace_private
-from migrator.report import Report, write_report
 
 
 def mode(path: Path) -> int:
@@ -90,7 +90,7 @@ def test_refuses_a_directory_that_cannot_be_written(tmp_path: Path, monkeypatch:
     def fail(**words: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", fail)  # root may write anywhere
+    monkeypatch.setattr(private_files.tempfile, "TemporaryFile", fail)  # root may write anywhere
     with pytest.raises(UsageError) as raised:
         check_target(tmp_path / "file")
     assert str(raised.value) == (
@@ -133,7 +133,7 @@ def test_keeps_the_old_file_where_the_new_one_cannot_be_finished(
     def fail(descriptor: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", fail)
+    monkeypatch.setattr(private_files.os, "fsync", fail)
     with pytest.raises(MigratorError, match=r"report\.txt' cannot be written: No space left on device"):
         replace_private(path, "new")
     assert path.read_text() == "old"
@@ -179,7 +179,7 @@ def test_does_not_wait_for_the_reader_of_a_fifo_that_has_come_in_between(
 ) -> None:
     path = tmp_path / "rejects"
     os.mkfifo(path)
-    monkeypatch.setattr(files, "check_target", lambda path: None)
+    monkeypatch.setattr(private_files, "check_target", lambda path: None)
     with pytest.raises(MigratorError, match=r"rejects' cannot be written"):
         append_private(path)
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK)), pytest.raises(UsageError, match="is a FIFO"):

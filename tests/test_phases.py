@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from migrator import phases
-from migrator.phases import (
+from migrator.transitions import phases
+from migrator.transitions.phases import (
     Phase,
     is_rolled_out,
     percentage_reader,

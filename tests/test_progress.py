@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from migrator import progress as module
-from migrator.progress import BarProgress, LineProgress, Progress, progress_for
+from migrator.console import progress as module
+from migrator.console.progress import BarProgress, LineProgress, Progress, progress_for
 
 
 class Terminal(io.StringIO):

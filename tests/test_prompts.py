@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from migrator.console.prompts import NobodyToAsk, Prompter, TerminalPrompter, prompter_for
 from migrator.errors import Declined
-from migrator.prompts import NobodyToAsk, Prompter, TerminalPrompter, prompter_for
 
 
 def asked(typed: str) -> tuple[TerminalPrompter, io.StringIO]:

@@ -10,9 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from migrator.console.reports import (
+    Grid,
+    Report,
+    cell_text,
+    grid_text,
+    to_html,
+    to_json,
+    to_json_lines,
+    to_text,
+    write_report,
+)
+from migrator.console.wording import byte_text, listed, plural
 from migrator.errors import UsageError
-from migrator.report import Grid, Report, cell_text, grid_text, to_html, to_json, to_json_lines, to_text, write_report
-from migrator.wording import byte_text, listed, plural
 
 GRID = Grid(
     "Copied",

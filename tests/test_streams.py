@@ -2,7 +2,7 @@
 
 import io
 
-from migrator.streams import unheard
+from migrator.console.robust_streams import unheard
 
 
 def test_what_the_encoding_lacks_is_escaped() -> None:

@@ -19,9 +19,9 @@ from django.db import connections, transaction
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
-from migrator.phases import Phase
-from migrator.tally import Tally, tally_for_cache, tally_for_database
-from migrator.tally_places import EVENTS, CachePlace, DatabasePlace, Place, Record, Sums
+from migrator.transitions.metrics import Tally, tally_for_cache, tally_for_database
+from migrator.transitions.metrics_storage import EVENTS, CachePlace, DatabasePlace, Place, Record, Sums
+from migrator.transitions.phases import Phase
 from settings.base import ROOT
 from tests.servers.databases import FreshDatabases
 
@@ -384,7 +384,9 @@ def test_a_rollback_of_the_caller_takes_no_count_back(rows: str) -> None:
 def test_a_table_that_cannot_be_made_does_not_break_the_callers_transaction(
     rows: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("migrator.tally_places._create_table", lambda connection: connection.cursor().execute("SELEC"))
+    monkeypatch.setattr(
+        "migrator.transitions.metrics_storage._create_table", lambda connection: connection.cursor().execute("SELEC")
+    )
     tally = Tally("site", DatabasePlace(rows))
     with transaction.atomic(using=rows), connections[rows].cursor() as cursor:
         tally.count("miss", phase=NEW)
@@ -498,8 +500,8 @@ def test_a_forked_worker_adds_its_own_counts_alone(rows: str) -> None:
 COUNTING = """
 import django
 django.setup()
-from migrator.phases import Phase
-from migrator.tally import tally_for_database
+from migrator.transitions.phases import Phase
+from migrator.transitions.metrics import tally_for_database
 tally = tally_for_database("ended", "{alias}")
 tally.count("miss", phase=Phase.OLD)
 tally.count("miss", phase=Phase.OLD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from .stores.base import digest
+from ..stores.base import digest
 
 MAX_PROBLEMS_LISTED = 1000
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..terminal import visible
+from ..console.safe_text import visible
 
 
 class Cause(enum.Enum):

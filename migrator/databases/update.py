@@ -19,18 +19,18 @@ from typing import IO
 
 from django.db import transaction
 
-from ..progress import Progress
-from .blame import UNWRITTEN, blaming, delete_rows
+from ..console.progress import Progress
 from .chunks import Bounds, Restriction
-from .comparing import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference, Side, sides
-from .contents import Pairing, find_differences
-from .ends import Ends
+from .copying.chunk import copy_rows
+from .copying.rejects import Rejects
+from .copying.retry import Retries
+from .endpoints import Ends
 from .engines.base.session import Row
-from .plan import Plan, TablePlan
-from .rejects import Rejects
-from .retry import Retries
-from .transfer import copy_rows
-from .triggers import without_triggers
+from .planning.plan import Plan, TablePlan
+from .planning.triggers import without_triggers
+from .update_failures import UNWRITTEN, blaming, delete_rows
+from .verification.contents import Pairing, find_differences
+from .verification.rows import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference, Side, sides
 
 
 @dataclass

@@ -12,15 +12,15 @@ from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
-from ..databases.own_files import check_no_database
+from ..console.interrupts import Interrupts
+from ..console.private_files import check_apart, check_report
+from ..console.progress import Progress, progress_for
+from ..console.prompts import Prompter, prompter_for
+from ..console.reports import Report, to_json, to_json_lines, to_text, write_report
+from ..console.robust_streams import unheard
+from ..console.safe_text import visible, visible_lines
+from ..databases.database_files import check_no_database
 from ..errors import MigratorError, UsageError
-from ..files import check_apart, check_report
-from ..interrupts import Interrupts
-from ..progress import Progress, progress_for
-from ..prompts import Prompter, prompter_for
-from ..report import Report, to_json, to_json_lines, to_text, write_report
-from ..streams import unheard
-from ..terminal import visible, visible_lines
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
 

@@ -24,8 +24,8 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
 from django.utils.encoding import force_bytes
 
-from ..caches.stores.compression import TooLarge, unpacked
 from ..errors import Refused
+from ..stores.compression import TooLarge, unpacked
 
 Data = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..caches.stores.base import digest
+from ..stores.base import digest
 from .records import MAX_PROBLEMS_LISTED, CopyOptions, Hidden
 
 

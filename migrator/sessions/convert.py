@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..caches.stores.base import MICROSECONDS, digest, now
 from ..errors import DataRejected
+from ..stores.base import MICROSECONDS, digest, now
 from .codec import Data, Unreadable, saved_at
 from .expiry import from_data
 from .records import CopyOptions, Problem, Session, Tally

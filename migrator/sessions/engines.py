@@ -18,8 +18,8 @@ from django.contrib.sessions.backends.file import SessionStore as FileEngine
 from django.core.cache import InvalidCacheBackendError, caches
 from django.db.models import Model
 
-from ..caches.keys import SESSION_KEY
 from ..errors import Refused, UsageError
+from ..stores.key_space import SESSION_KEY
 
 # Every key that a cookie can bring and Django would load.
 LONGEST_KEY = 128

@@ -12,8 +12,8 @@ from django.db import models
 from django.db.models.expressions import Col
 from django.utils import timezone
 
-from ..caches.tables.layout import Column, Layout
 from ..errors import Refused, UsageError
+from ..stores.table.layout import Column, Layout
 
 STOCK_MODEL = "sessions.Session"
 # What columns of session models mean, by the attribute that the packages give them.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..caches.stores.base import digest
+from ..stores.base import digest
 
 MAX_PROBLEMS_LISTED = 1000
 DEFAULT_CHUNK_SIZE = 2000

@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 from .. import conf
 from ..errors import MigratorError
-from ..phases import Phase, steady_phase_reader
+from ..transitions.phases import Phase, steady_phase_reader
 from .engines import engine_class, engine_model, keeps_rows
 
 

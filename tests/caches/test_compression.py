@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django_redis.exceptions import CompressorError
 
-from migrator.caches.stores import compression
-from migrator.caches.stores.compression import TooLarge, unpacked, unpacked_by
+from migrator.stores import compression
+from migrator.stores.compression import TooLarge, unpacked, unpacked_by
 
 COMPRESSORS = [
     "django_redis.compressors.zlib.ZlibCompressor",

@@ -12,12 +12,12 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
-from migrator.caches.copy import copy_cache
-from migrator.caches.outcome import copy_report
-from migrator.caches.pages import PageCopier
+from migrator.caches.copying import copy_cache
+from migrator.caches.page_copier import PageCopier
 from migrator.caches.records import CacheOptions
-from migrator.caches.stores.base import digest, now
+from migrator.caches.reports import copy_report
 from migrator.errors import Interrupted, MigratorError, Refused
+from migrator.stores.base import digest, now
 
 pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("databases")]
 
@@ -193,7 +193,7 @@ class OneDatabase:
 
 
 def test_follows_what_changes_while_a_page_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    from migrator.caches.stores.redis import RedisStore
+    from migrator.stores.redis.store import RedisStore
 
     caches["redis"].set_many({"changed": "old", "dropped": "old", "same": "old"}, 600)
     plain = RedisStore.add

@@ -7,11 +7,11 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.caches.copy import copy_cache
-from migrator.caches.outcome import copy_report
-from migrator.sessions.copy import copy_sessions
-from migrator.sessions.outcome import copy_report as sessions_report
-from migrator.sessions.verify import verify_sessions
+from migrator.caches.copying import copy_cache
+from migrator.caches.reports import copy_report
+from migrator.sessions.copying.run import copy_sessions
+from migrator.sessions.reports import copy_report as sessions_report
+from migrator.sessions.verification import verify_sessions
 from tests.caches.private_redis import needs_server, private_redis
 from tests.sessions.places import CACHE, Place, put
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from migrator.caches.keys import escaped_glob, key_space
 from migrator.errors import Refused
+from migrator.stores.key_space import escaped_glob, key_space
 
 
 def default(prefix: str, version: int = 1) -> Callable[[str], str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from migrator.caches.stores.memcached_line import Line, Stored
 from migrator.errors import Refused
+from migrator.stores.memcached.connection import Line, Stored
 from tests.servers.memcached import Memcached
 
 

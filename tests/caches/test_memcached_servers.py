@@ -12,15 +12,15 @@ from django.test import override_settings
 from pymemcache import Client, HashClient
 from pymemcache.serde import pickle_serde
 
-from migrator.caches.copy import copy_cache
-from migrator.caches.outcome import copy_report
+from migrator.caches.copying import copy_cache
 from migrator.caches.records import CacheOptions
-from migrator.caches.stores.base import digest
+from migrator.caches.reports import copy_report
 from migrator.errors import Refused
-from migrator.sessions.copy import copy_sessions
-from migrator.sessions.outcome import copy_report as sessions_report
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End
-from migrator.sessions.verify import VerifyOptions, verify_sessions
+from migrator.sessions.reports import copy_report as sessions_report
+from migrator.sessions.verification import VerifyOptions, verify_sessions
+from migrator.stores.base import digest
 from tests.servers.memcached import Memcached
 from tests.sessions.places import CACHE, ROWS, data_of, new_key
 
@@ -175,7 +175,7 @@ def test_lists_keys_of_a_cache_that_another_client_put_elsewhere(
 def test_says_how_a_site_with_pylibmc_is_copied(servers: list[Address], monkeypatch: pytest.MonkeyPatch) -> None:
     from django.core.cache.backends.memcached import PyMemcacheCache
 
-    from migrator.caches import stores
+    from migrator import stores
 
     name = "django.core.cache.backends.memcached.PyMemcacheCache"
     monkeypatch.delitem(stores.STORES, name)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils.safestring import SafeString
 
-from migrator.caches.pickles import UnsafePickle, loader, loads_safely
+from migrator.stores.pickles import UnsafePickle, loader, loads_safely
 
 PLAIN = [
     {"a": [1, 2.5, "é", b"x", None, True, (1,), {1}, frozenset({2})]},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrator.caches.stores.redis_answers import Answers, Malformed
+from migrator.stores.redis.replies import Answers, Malformed
 
 WHOLE = (
     b"$5\r\na\r\nbc\r\n:-7\r\n$-1\r\n_\r\n+OK\r\n-WRONGTYPE it is a list\r\n*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n:2\r\n"

@@ -9,11 +9,11 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.caches.copy import copy_cache
-from migrator.caches.stores import open_store
+from migrator.caches.copying import copy_cache
 from migrator.errors import Refused
-from migrator.sessions.copy import copy_sessions
-from migrator.sessions.verify import verify_sessions
+from migrator.sessions.copying.run import copy_sessions
+from migrator.sessions.verification import verify_sessions
+from migrator.stores import open_store
 from tests.caches.private_redis import needs_server, private_redis, wait_for
 from tests.servers.process import ask
 from tests.sessions.places import ROWS, Place, data_of, put

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import pytest
 from django.core.cache import caches
 
-from migrator.caches.keys import KeySpace, key_space, unlisted_key_space
-from migrator.caches.stores import open_store
-from migrator.caches.stores.base import Item, KeyStore, Rejected, Value, now
+from migrator.stores import open_store
+from migrator.stores.base import Item, KeyStore, Rejected, Value, now
+from migrator.stores.key_space import KeySpace, key_space, unlisted_key_space
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -207,7 +207,7 @@ class TestFiles(StoreSuite):
 def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from redis.exceptions import ConnectionError as Lost
 
-    from migrator.caches.stores.redis_pipe import Runner
+    from migrator.stores.redis.pipeline import Runner
 
     caches["redis"].clear()
     store = open_store(alias="redis")
@@ -235,7 +235,7 @@ def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypat
 
 @pytest.mark.redis
 def test_works_as_well_with_a_server_that_tells_only_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    from migrator.caches.stores.redis import RedisStore
+    from migrator.stores.redis.store import RedisStore
 
     monkeypatch.setattr(RedisStore, "_server_info", lambda store: {"redis_version": "6.0.16"})
     caches["redis"].clear()

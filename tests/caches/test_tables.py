@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from django.db import connections, transaction
 
-from migrator.caches.stores.base import now
-from migrator.caches.tables import open_table
-from migrator.caches.tables.base import KeyedTable
-from migrator.caches.tables.layout import Layout, Row
+from migrator.stores.base import now
+from migrator.stores.table import open_table
+from migrator.stores.table.base import KeyedTable
+from migrator.stores.table.layout import Layout, Row
 from tests.management.running import another_alias, entry_of, execute
 from tests.servers.databases import FreshDatabases
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from django.db import connections
 
-from migrator.databases.copy import Outcome, Watcher, batch_migrate
-from migrator.progress import Progress
+from migrator.console.progress import Progress
+from migrator.databases.api import Outcome, Watcher, batch_migrate
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
 

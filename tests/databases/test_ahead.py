@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases import ahead
-from migrator.databases.ahead import ReadAhead
+from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
-from migrator.databases.copy import batch_migrate
+from migrator.databases.copying import prefetch
+from migrator.databases.copying.prefetch import ReadAhead
 from migrator.databases.engines.base.lines import Block
-from migrator.databases.route import Route
+from migrator.databases.planning.route import Route
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Tag
 
@@ -96,7 +96,7 @@ def test_reads_the_next_range_before_it_is_asked_for() -> None:
 
 
 def test_keeps_no_more_than_a_little_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "AHEAD_BYTES", 25)
+    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 25)
     source = Source(size=10)
     with reading(source) as reader:
         blocks = reader.read(RANGES[0])
@@ -109,7 +109,7 @@ def test_keeps_no_more_than_a_little_in_memory(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_large_block_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "AHEAD_BYTES", 25)
+    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 25)
     source = Source(size=1000)
     with reading(source) as reader:
         blocks = reader.read(RANGES[0])
@@ -149,7 +149,7 @@ def test_goes_back_to_a_range_that_was_not_written() -> None:
 
 
 def test_whoever_stops_taking_gives_the_session_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "AHEAD_BYTES", 5)
+    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 5)
     source = Source()
     with reading(source) as reader:
         blocks = reader.read(RANGES[0])

@@ -12,7 +12,7 @@ import pytest
 from django.db import ConnectionHandler, DatabaseError, IntegrityError, connections
 from django.test import override_settings
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.sqlite import attached
 from migrator.databases.engines.sqlite.engine import SQLite

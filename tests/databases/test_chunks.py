@@ -16,9 +16,9 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
-from migrator.databases import load
+from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, halves, order
-from migrator.databases.copy import batch_migrate
+from migrator.databases.copying import load
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Chunk

@@ -19,17 +19,17 @@ from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import checksums, contents, move
-from migrator.databases.comparing import RowDifference, digests
-from migrator.databases.contents import Contents
-from migrator.databases.copy import batch_migrate
-from migrator.databases.counting import Comparison, verify_counts
+from migrator.databases import run as move
+from migrator.databases.api import batch_migrate, batch_migrate_models
 from migrator.databases.engines.base.values import Unreadable
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
 from migrator.databases.engines.sqlite.elsewhere import Elsewhere
-from migrator.databases.rows import batch_migrate_models
+from migrator.databases.verification import checksums, contents
+from migrator.databases.verification.compare import Comparison, verify_counts
+from migrator.databases.verification.contents import Contents
+from migrator.databases.verification.rows import RowDifference, digests
 from migrator.errors import UsageError
 from tests.management.running import execute, run
 from tests.servers.databases import PAIRS, Pair

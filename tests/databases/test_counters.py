@@ -8,11 +8,10 @@ import pytest
 from django.db import connections, models
 from django.db.models import QuerySet
 
-from migrator.databases.copy import Outcome, batch_migrate
-from migrator.databases.counting import verify_counts
+from migrator.databases.api import Outcome, batch_migrate, batch_migrate_models
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.rows import batch_migrate_models
 from migrator.databases.tables import table_of
+from migrator.databases.verification.compare import verify_counts
 from tests.management.running import as_another_role
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, AutoKey, BigAutoKey, Constrained, Empty, OddNames, SmallAutoKey, Tag

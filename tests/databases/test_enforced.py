@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connections
 
-from migrator.databases.copy import batch_migrate
+from migrator.databases.api import batch_migrate
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.references import find_dangling
+from migrator.databases.planning.foreign_keys import find_dangling
+from migrator.databases.planning.parallel_queries import Twins
 from migrator.databases.tables import table_of
-from migrator.databases.twins import Twins
 from tests.servers.databases import Pair
 from tests.testapp.models import TreeNode
 

@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.copy import batch_migrate
+from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base import engine as base_engine
 from migrator.databases.engines.base import session
 from migrator.databases.engines.registry import engine_for

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases import finisher
+from migrator.databases.copying import recreation
+from migrator.databases.copying.load import Load
 from migrator.databases.engines.base.catalogue import Catalogue, TakenOff
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.load import Load
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import TreeNode
 
@@ -22,8 +22,8 @@ from .snapshots import insert_rows
 from .test_taken_off import definitions
 
 if TYPE_CHECKING:
-    from migrator.databases.copy import Outcome
-    from migrator.databases.plan import TablePlan
+    from migrator.databases.api import Outcome
+    from migrator.databases.planning.plan import TablePlan
     from tests.servers.databases import FreshDatabases
 
 pytestmark = pytest.mark.usefixtures("few_rows_are_many")
@@ -35,7 +35,7 @@ def make_helped(pair: Pair, databases: FreshDatabases, monkeypatch: pytest.Monke
     """Fill a source, all of whose tables count as large enough for a second session."""
     databases.fresh(*pair)
     fill(pair.source)
-    monkeypatch.setattr(finisher, "HELPED_ROWS", 1)
+    monkeypatch.setattr(recreation, "HELPED_ROWS", 1)
     return pair
 
 
@@ -119,7 +119,7 @@ def test_a_mistake_in_the_second_session_is_not_kept_quiet(filled: Pair, monkeyp
 
 @to_servers
 def test_small_tables_take_no_second_session(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finisher, "HELPED_ROWS", 60)
+    monkeypatch.setattr(recreation, "HELPED_ROWS", 60)
     steps = Steps(monkeypatch, filled.dest)
     assert move(filled).exit_code == 0
     assert steps.by_helper == []
@@ -131,7 +131,7 @@ def test_sqlite_is_written_to_by_one_session(filled: Pair, monkeypatch: pytest.M
     def refuse(finisher: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(finisher.Finisher, "_help", refuse)
+    monkeypatch.setattr(recreation.Finisher, "_help", refuse)
     assert move(filled).exit_code == 0
 
 

@@ -18,14 +18,13 @@ import pytest
 from django.db import OperationalError, connections
 from django.db.models import QuerySet, Sum
 
-from migrator.databases.copy import batch_migrate
+from migrator.console.reports import to_text
+from migrator.databases.api import batch_migrate, batch_migrate_models
 from migrator.databases.engines.mysql import snapshots
 from migrator.databases.engines.mysql.engine import MySQL
 from migrator.databases.journal import DONE, Chunk
-from migrator.databases.rows import batch_migrate_models
-from migrator.databases.summary import plan_report
+from migrator.databases.reports.run import plan_report
 from migrator.errors import DataRejected, Interrupted, UsageError
-from migrator.report import to_text
 from tests.management.running import forbid_unasked
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import rows

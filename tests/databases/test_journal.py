@@ -12,8 +12,8 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
 
+from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
-from migrator.databases.copy import batch_migrate
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import AFTERWARDS, COPYING, DONE, PREPARING, Chunk, DamagedJournal, Journal, Run

@@ -12,14 +12,14 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases import taking_off
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.console.reports import to_text
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.databases.engines.base.catalogue import UNIQUE_KEY
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Run
-from migrator.databases.summary import plan_report
+from migrator.databases.planning import deferred_objects
+from migrator.databases.reports.run import plan_report
 from migrator.errors import MigratorError
-from migrator.report import to_text
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Constrained, DecimalKey, Tag, TextKey, TextValue, TreeNode, UUIDKey
 
@@ -48,7 +48,7 @@ between = pytest.mark.parametrize("pair", [BETWEEN], ids=str, indirect=True)
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking_off, "FEWEST_ROWS", 5)
+    monkeypatch.setattr(deferred_objects, "FEWEST_ROWS", 5)
 
 
 @pytest.fixture

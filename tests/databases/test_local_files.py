@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.databases.engines.base.loading import Target
 from migrator.databases.engines.mysql import loading, local_files
 from migrator.databases.engines.mysql.engine import MySQL

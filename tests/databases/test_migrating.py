@@ -330,7 +330,7 @@ def test_only_until_the_destination_is_migrated(
     for body, code in (("raise ValueError", 1), (TO_DEFAULT, 0)):
         project.fill_by(body)
         call = (
-            "from django.db import connection; from migrator.databases.copy import batch_migrate\n"
+            "from django.db import connection; from migrator.databases.api import batch_migrate\n"
             "from migrator.errors import MigratorError; import sys\n"
             f"try:\n  batch_migrate(source='default', dest='{SQLITE.dest}', labels=['shelf'], migrate=True)\n"
             "except MigratorError as error:\n  code = error.exit_code\nelse:\n  code = 0\n"

@@ -9,7 +9,7 @@ import pytest
 from django.apps import apps
 from django.db import models
 
-from migrator.databases.ordering import is_cycle, load_order
+from migrator.databases.planning.ordering import is_cycle, load_order
 from migrator.databases.tables import Reference, Table, table_of
 from tests.testapp.models import Article, Chapter, Paper, Pizzeria, Place, Rating, Restaurant, Ring, Rock, Scissors, Tag
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases import twins
+from migrator.databases.planning import parallel_queries
 from tests.servers.databases import PAIRS, Pair
 
 from .side_by_side import ROWS, fill, move
@@ -58,7 +58,7 @@ def counts_after(pair: Pair, statement: str, **options: Any) -> dict[str, tuple[
 def test_rows_that_come_or_go_in_the_destination_are_told(
     pair: Pair, statement: str, dest_rows: int, helped_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twins, "HELPED_ROWS", helped_rows)
+    monkeypatch.setattr(parallel_queries, "HELPED_ROWS", helped_rows)
     assert counts_after(pair, statement) == {"testapp_article_tags": (ROWS, dest_rows)}
 
 

@@ -15,7 +15,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.errors import DataRejected, MigratorError, UsageError
 from tests.management.running import error_in, forbid_unasked, nothing_changes, run
 from tests.servers.databases import Pair

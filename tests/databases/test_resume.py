@@ -17,10 +17,11 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases import comparing, resume
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases import recheck
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Chunk, Run
+from migrator.databases.verification import rows
 from migrator.errors import MigratorError, Refused
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Constrained, Pizzeria, Place, Restaurant, Tag, TreeNode
@@ -329,9 +330,9 @@ def test_only_rows_of_chunks_that_differ_are_read(filled: Pair, monkeypatch: pyt
 
     def differing_rows(source: Any, dest: Any, bounds: Any, *rest: Any) -> Any:
         read.append((source.table.name, bounds.lower, bounds.upper))
-        return comparing.differing_rows(source, dest, bounds, *rest)
+        return rows.differing_rows(source, dest, bounds, *rest)
 
-    monkeypatch.setattr(resume, "differing_rows", differing_rows)
+    monkeypatch.setattr(recheck, "differing_rows", differing_rows)
     assert move(filled, resume=True).exit_code == 0
     assert read == [("testapp_article", (6,), (12,))]
     assert_complete(filled, before)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases import ahead, journal
-from migrator.databases.copy import Outcome, Watcher, batch_migrate
+from migrator.console.progress import Progress
+from migrator.databases import journal
+from migrator.databases.api import Outcome, Watcher, batch_migrate
+from migrator.databases.copying import prefetch
 from migrator.errors import MigratorError
-from migrator.progress import Progress
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
 
@@ -261,7 +262,7 @@ def test_a_lost_session_of_the_destination_between_two_chunks_leaves_the_source_
     filled: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread is reading in the source's session then."""
-    monkeypatch.setattr(ahead, "AHEAD_BYTES", 1)
+    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 1)
     monkeypatch.setattr(journal, "BEAT_SECONDS", -1)
     before, heard = definitions(filled.dest), Heard()
     trap = At(3, "SET heartbeat", lambda: end_session(filled.dest))

@@ -9,8 +9,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases.outcome import Outcome
-from migrator.databases.rows import batch_migrate_models
+from migrator.databases.api import batch_migrate_models
+from migrator.databases.result import Outcome
 from migrator.errors import DataRejected, Refused, UsageError
 from tests.management.running import execute, run
 from tests.servers.databases import Pair

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from migrator.databases.copying.recreation_order import FinishSchedule, PutBack, RefreshStatistics
 from migrator.databases.engines.base.catalogue import TakenOff
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
-from migrator.databases.orders import CopyChunk, CopyGroup, CopyTable, CutTable, Order
-from migrator.databases.plan import largest_first
-from migrator.databases.recreation_order import FinishSchedule, PutBack, RefreshStatistics
-from migrator.databases.schedule import LoadSchedule, Schedule
+from migrator.databases.parallel.scheduler import LoadSchedule, Schedule
+from migrator.databases.parallel.tasks import CopyChunk, CopyGroup, CopyTable, CutTable, Order
+from migrator.databases.planning.plan import largest_first
 
 
 def planned(name: str, rows: int, *parents: str, binds_late: bool = False) -> Any:

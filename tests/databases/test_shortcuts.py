@@ -16,16 +16,17 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from migrator.conf import load
-from migrator.databases import transfer, values
-from migrator.databases.copy import batch_migrate
-from migrator.databases.ends import open_ends
+from migrator.databases.api import batch_migrate
+from migrator.databases.copying import chunk
+from migrator.databases.endpoints import open_ends
 from migrator.databases.engines.sqlite import lines
 from migrator.databases.engines.sqlite.engine import SQLite
-from migrator.databases.outcome import Outcome
-from migrator.databases.preflight import make_plan
-from migrator.databases.route import Route
-from migrator.databases.selection import select
-from migrator.databases.values import Answer
+from migrator.databases.planning import values
+from migrator.databases.planning.preflight import make_plan
+from migrator.databases.planning.route import Route
+from migrator.databases.planning.selection import select
+from migrator.databases.planning.values import Answer
+from migrator.databases.result import Outcome
 from migrator.errors import MigratorError
 from tests.management.running import another_alias, entry_of
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
@@ -53,7 +54,7 @@ def any_pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 def take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every value looked at and converted."""
     for name in ("line_fields", "trusted"):
-        monkeypatch.setattr(f"migrator.databases.plan.{name}", lambda *arguments: None)
+        monkeypatch.setattr(f"migrator.databases.planning.plan.{name}", lambda *arguments: None)
     monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
 
 
@@ -63,7 +64,7 @@ def never_carefully(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(route: Any, *arguments: Any) -> Any:
         raise AssertionError(f"{route.table.label} was copied again")
 
-    monkeypatch.setattr(transfer, "copy_carefully", fail)
+    monkeypatch.setattr(chunk, "copy_carefully", fail)
 
 
 def move(pair: Pair, labels: list[str], *, keep_triggers: bool = False) -> Outcome:
@@ -345,7 +346,7 @@ def test_rejects_what_the_slow_way_rejects(
     if not is_looked_at:
         if any_pair not in LINE_PAIRS or any_pair.engines[0] == "postgresql":
             pytest.skip("these values have to be looked at before")
-        monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: Answer)
+        monkeypatch.setattr("migrator.databases.planning.preflight.check_values", lambda *arguments: Answer)
     # Within SQLite even what Python cannot read arrives as it is.
     monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
     found = list(insert_all_dirt(any_pair.source))

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.models import F, QuerySet, Sum
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import BigIntegerValue, IntegerValue, Tag
 

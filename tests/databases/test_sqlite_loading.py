@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connections
 
-from migrator.databases.copy import batch_migrate
+from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base.loading import Target
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.tables import Kind

@@ -13,7 +13,7 @@ from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django.db.models import QuerySet
 
-from migrator.databases.copy import batch_migrate
+from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base.engine import Severity
 from migrator.databases.engines.postgresql import engine as postgresql
 from migrator.databases.engines.postgresql.engine import PostgreSQL

@@ -23,7 +23,7 @@ from django.db.models.signals import (
 )
 from django.test import override_settings
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.errors import DataRejected, Refused
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import models, rows

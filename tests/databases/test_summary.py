@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.console.reports import to_html, to_json, to_text
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.databases.findings import Finding
+from migrator.databases.reports.run import SHOWN_FINDINGS, SHOWN_TABLES, outcome_report, plan_report
 from migrator.databases.row_counts import RowCounts
-from migrator.databases.summary import SHOWN_FINDINGS, SHOWN_TABLES, outcome_report, plan_report
-from migrator.report import to_html, to_json, to_text
 from tests.testapp.models import Chapter, Tag, TreeNode
 
 from .snapshots import insert_rows
@@ -64,7 +64,7 @@ def test_shows_the_slowest_tables_first(outcome: Outcome) -> None:
 
 
 def test_shows_no_more_tables_than_can_be_read(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrator.databases.summary.SHOWN_TABLES", 1)
+    monkeypatch.setattr("migrator.databases.reports.run.SHOWN_TABLES", 1)
     text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
     _, _, grid = text.partition("Where the time went, in seconds\n")
     assert [line.split()[0] for line in grid.splitlines()[2:4]] == ["testapp.Chapter", "2"]

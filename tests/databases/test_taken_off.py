@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.errors import MigratorError
 from tests.management.running import forbid_twins_unasked
 from tests.servers.databases import PAIRS, Pair

@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases.api import Outcome, batch_migrate
 from tests.faults.oracle import wait_until_unlocked
 from tests.management.running import execute, run
 from tests.servers.databases import Pair

@@ -12,16 +12,16 @@ import pytest
 from django.db import DatabaseError, OperationalError, connections
 
 from migrator.conf import load
-from migrator.databases import twins
-from migrator.databases.ends import open_ends
+from migrator.databases.endpoints import open_ends
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.engines.sqlite.engine import SQLite
-from migrator.databases.preflight import make_plan
-from migrator.databases.selection import select
-from migrator.databases.twins import Twins
+from migrator.databases.planning import parallel_queries
+from migrator.databases.planning.parallel_queries import Twins
+from migrator.databases.planning.preflight import make_plan
+from migrator.databases.planning.selection import select
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Chapter, Tag, TreeNode
 
@@ -310,7 +310,7 @@ def test_a_question_that_fails_in_both_sessions_tells_why(source: Engine) -> Non
 
 
 def test_a_session_that_is_left_at_work_is_closed_in_the_end(source: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(twins, "END_SECONDS", 0.01)
+    monkeypatch.setattr(parallel_queries, "END_SECONDS", 0.01)
     seen: list[Engine] = []
     is_at_work, may_end = threading.Event(), threading.Event()
 
@@ -344,7 +344,7 @@ def test_a_run_goes_on_where_no_second_session_can_be_opened(
         raise OperationalError("too many connections")
 
     monkeypatch.setattr(SQLite, "twin", twin)
-    monkeypatch.setattr(twins, "HELPED_ROWS", 1)
+    monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 1)
     assert move(pair, jobs=1).exit_code == 0
     assert refused
 
@@ -376,7 +376,7 @@ def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkey
     monkeypatch.setattr(Engine, "fetch_all", fetch_all)
     one = findings(pair, labels)
     assert set(asked) == {"MainThread"}
-    monkeypatch.setattr(twins, "HELPED_ROWS", 0)
+    monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 0)
     assert findings(pair, labels) == one
     assert set(asked) == {"MainThread", "twin"}
     assert len(one) > 5

@@ -15,10 +15,11 @@ import pytest
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from migrator.databases import move, update
-from migrator.databases.copy import Outcome, batch_migrate
+from migrator.databases import run as move
+from migrator.databases import update
+from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.planning.values import Answer
 from migrator.databases.update import Update
-from migrator.databases.values import Answer
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
 from settings.base import ROOT
 from tests.management.running import contents, execute, run
@@ -221,8 +222,8 @@ KILLED = """
 import os, signal, sys
 import django
 django.setup()
-from migrator.databases import move, update
-from migrator.databases.copy import batch_migrate
+from migrator.databases import run as move, update
+from migrator.databases.api import batch_migrate
 
 left = int(sys.argv[3])
 real = update.copy_rows
@@ -272,7 +273,7 @@ def test_names_the_row_that_the_destination_cannot_hold(databases: FreshDatabase
     execute(pair.source, "UPDATE testapp_charvalue SET value = 'w' WHERE id = 4")
     with pytest.raises(Refused, match="longer than the 20 characters"):
         follow(pair, "testapp.CharValue")
-    monkeypatch.setattr("migrator.databases.preflight.check_values", lambda *arguments: Answer)
+    monkeypatch.setattr("migrator.databases.planning.preflight.check_values", lambda *arguments: Answer)
     with pytest.raises(DataRejected, match=r"testapp\.CharValue.*\b3\b"):
         follow(pair, "testapp.CharValue")
     assert set(of(CharValue, pair.dest).values_list("value", flat=True)) == {"v"}

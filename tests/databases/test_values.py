@@ -17,8 +17,8 @@ from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange
 from django.db.models import Model, QuerySet
 from django.test import modify_settings, override_settings
 
-from migrator.databases import twins, values
-from migrator.databases.copy import batch_migrate
+from migrator.databases.api import batch_migrate
+from migrator.databases.planning import parallel_queries, values
 from migrator.errors import DataRejected, Refused
 from tests.servers.databases import ENGINES, FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp import models, rows
@@ -318,7 +318,7 @@ def test_sees_what_does_not_fit_in_either_half_of_a_large_table(
 ) -> None:
     databases.fresh(source, "mysql_b")
     monkeypatch.setattr(values, "FIRST_ROWS", 1)
-    monkeypatch.setattr(twins, "HELPED_ROWS", 5)
+    monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 5)
     found = dict.fromkeys((-5, -4, -3, 3, 4, 5, 40), 1.5) | {bad_key: float("inf")}
     rows_of = [{"id": number, "label": str(number), "value": value} for number, value in found.items()]
     insert_rows(models.FloatValue, source, rows_of)

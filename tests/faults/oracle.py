@@ -12,9 +12,9 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from migrator.databases.copy import Outcome, batch_migrate
-from migrator.databases.counting import verify_counts
+from migrator.databases.api import Outcome, batch_migrate
 from migrator.databases.engines.registry import engine_for
+from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import differences, insert_rows, snapshot, unchecked
 from tests.databases.test_taken_off import definitions
 from tests.manage import Finished

@@ -18,9 +18,9 @@ from django.db import DatabaseError, connections
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from migrator.databases import ending
+from migrator.databases.copying import finish
+from migrator.databases.copying.recreation_failures import reject_obstacles
 from migrator.databases.journal import Journal, Run
-from migrator.databases.recreation import reject_obstacles
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_retry import execute
 from tests.databases.test_taken_off import definitions
@@ -132,7 +132,7 @@ def test_a_rejected_row_that_another_transaction_still_sees_is_waited_for(
         return reject_obstacles(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ending, "reject_obstacles", end_soon)
+        patch.setattr(finish, "reject_obstacles", end_soon)
         words = command(pair, "--on-error", "skip", "--rejects", str(tmp_path / "rejects.jsonl"))
         assert_ended(run(*words), 4)
     assert seen == [100]

@@ -13,7 +13,7 @@ from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from migrator.databases import exclusions, uniqueness
+from migrator.databases.planning import exclusion_constraints, unique_constraints
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_few_queries import Statements
 from tests.manage import Finished
@@ -190,7 +190,7 @@ def test_what_cannot_be_asked_of_either_is_noted_and_found_by_its_chunk(
         f"ALTER TABLE {TABLE} ADD CONSTRAINT shape CHECK ({TABLE}.* IS NOT NULL AND code < 'd')",
         f"CREATE UNIQUE INDEX their_own ON {TABLE} (md5(nick))",
     )
-    monkeypatch.setattr(uniqueness, "is_answerable", lambda *_: False)
+    monkeypatch.setattr(unique_constraints, "is_answerable", lambda *_: False)
     insert_rows(account, pair.source, [row(3), row(4, code="d4")])
     planned = move(pair, account, "--dry-run")
     assert_ended(planned, 0)
@@ -334,7 +334,7 @@ def test_ranges_that_only_touch_are_not_compared(
     can_not = "whether rows break the exclusion constraint apart of 'postgresql_b' can't be asked of 'postgresql_a'"
     execute(pair.dest, apart.format("[)"))
     with monkeypatch.context() as patch:
-        patch.setattr(exclusions, "MOST_COMPARISONS", 0)
+        patch.setattr(exclusion_constraints, "MOST_COMPARISONS", 0)
         open_ends = move(pair, account, "--dry-run")
         execute(pair.dest, f"ALTER TABLE {TABLE} DROP CONSTRAINT apart", apart.format("[]"))
         closed_ends = move(pair, account, "--dry-run")
@@ -357,7 +357,7 @@ def test_an_exclusion_constraint_over_too_many_rows_of_another_engine_is_left_to
     assert can_not not in empty.out
     insert_rows(account, pair.source, [row(3, low=1, high=5), row(4, low=5, high=6), row(9, low=4, high=5)])
     assert_ended(move(pair, account, "--dry-run"), 1, "(for example primary key 9 conflicts with 3)")
-    monkeypatch.setattr(exclusions, "MOST_TRIED", 2)
+    monkeypatch.setattr(exclusion_constraints, "MOST_TRIED", 2)
     planned = move(pair, account, "--dry-run")
     assert_ended(planned, 0)
     assert f"Note: testapp.Account: {can_not}. Each row is checked while it is loaded." in planned.out

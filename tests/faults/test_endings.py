@@ -18,9 +18,9 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
+from migrator.console.interrupts import AT_ONCE, SIGNALS, Interrupts
 from migrator.databases.engines.registry import engine_for
 from migrator.errors import Interrupted
-from migrator.interrupts import AT_ONCE, SIGNALS, Interrupts
 from settings.base import ROOT
 from tests.databases.test_resume import in_a_process_of_its_own, wait_for_chunks
 from tests.manage import Finished, run_manage

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from migrator.databases.copy import Watcher, batch_migrate
+from migrator.databases.api import Watcher, batch_migrate
 from migrator.errors import DataRejected, MigratorError
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.databases.test_retry import Heard, execute

@@ -12,8 +12,8 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet, signals
 
-from migrator.phases import Phase
-from migrator.tally_places import DatabasePlace, Sums
+from migrator.transitions.metrics_storage import DatabasePlace, Sums
+from migrator.transitions.phases import Phase
 from tests.databases.test_resume import CHUNK_RECORDED, Trap, in_a_process_of_its_own
 from tests.management.running import run
 from tests.servers.databases import Pair

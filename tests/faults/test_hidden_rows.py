@@ -13,7 +13,7 @@ from django.db.backends.signals import connection_created
 from django.db.models import QuerySet
 
 from migrator.conf import load
-from migrator.databases.ends import open_ends
+from migrator.databases.endpoints import open_ends
 from migrator.databases.engines.mysql import visibility as mysql_visibility
 from migrator.databases.engines.mysql.visibility import RIGHTS_SQL
 from migrator.databases.engines.registry import engine_for

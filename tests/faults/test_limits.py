@@ -12,8 +12,8 @@ import pytest
 from django.apps import apps
 from django.db import connections, models
 
-from migrator.databases.copy import batch_migrate
-from migrator.databases.counting import verify_counts
+from migrator.databases.api import batch_migrate
+from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.databases.test_memory import peak_of
 from tests.databases.test_retry import execute

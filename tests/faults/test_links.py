@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.test import override_settings
 
-from migrator.databases.copy import Outcome, Watcher
+from migrator.databases.api import Outcome, Watcher
 from migrator.errors import Interrupted, MigratorError
 from tests.databases.test_retry import At, Heard, end_session
 from tests.management.running import run

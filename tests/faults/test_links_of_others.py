@@ -11,9 +11,9 @@ from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
-from migrator.caches.copy import copy_cache
+from migrator.caches.copying import copy_cache
 from migrator.caches.records import CacheOptions
-from migrator.databases.copy import batch_migrate
+from migrator.databases.api import batch_migrate
 from tests.databases.snapshots import insert_rows
 from tests.management.running import another_alias, entry_of
 from tests.servers.databases import Pair

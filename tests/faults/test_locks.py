@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 from django.test import override_settings
 
-from migrator.databases.copy import Watcher
+from migrator.databases.api import Watcher
 from tests.databases.test_retry import At, Heard, another_session
 from tests.management.running import run
 

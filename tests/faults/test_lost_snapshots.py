@@ -10,11 +10,11 @@ import pytest
 from django.db import close_old_connections, connections
 from django.db.models import QuerySet
 
-from migrator.databases.choices import Watcher
-from migrator.databases.copy import batch_migrate
-from migrator.databases.counting import verify_counts
+from migrator.console.progress import Progress, Task
+from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base.engine import SnapshotLost
-from migrator.progress import Progress, Task
+from migrator.databases.options import Watcher
+from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import insert_rows
 from tests.servers.databases import Pair, engine_of
 from tests.testapp.models import Tag

@@ -12,11 +12,10 @@ from django.db import connections, models
 from django.db.models import DecimalField, F, Q
 from django.db.models.functions import Cast, Lower, Substr
 
-from migrator.databases import refused
-from migrator.databases.copy import Watcher, batch_migrate
+from migrator.databases.api import Watcher, batch_migrate, batch_migrate_models
 from migrator.databases.engines.mysql.messages import without_values as of_mysql
 from migrator.databases.engines.postgresql.messages import without_values as of_postgresql
-from migrator.databases.rows import batch_migrate_models
+from migrator.databases.planning import constraints as refused
 from migrator.errors import DataRejected
 from tests.databases.snapshots import insert_rows
 from tests.servers.databases import PAIRS, Pair

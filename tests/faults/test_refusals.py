@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connections
 
-from migrator.databases.copy import Watcher, batch_migrate
-from migrator.databases.schema import why_impossible
+from migrator.databases.api import Watcher, batch_migrate
+from migrator.databases.planning.schema import why_impossible
 from settings.base import ROOT
 from tests.management.running import another_alias, contents, entry_of, execute, nothing_changes, run
 from tests.servers.databases import PAIRS, Pair

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.test import override_settings
 
-from migrator.databases.copy import Watcher
+from migrator.databases.api import Watcher
 from settings.base import database_from_url
 from tests.databases.test_retry import At, Heard
 from tests.management.running import another_alias, run

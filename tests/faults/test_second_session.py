@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases import twins
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.engines.sqlite.engine import SQLite
+from migrator.databases.planning import parallel_queries
 from migrator.errors import MigratorError, Refused
 from tests.databases import side_by_side
 from tests.databases.side_by_side import assert_equal, fill, until
@@ -128,7 +128,7 @@ def test_the_run_does_what_a_process_that_is_killed_cannot(
     pair = Pair("sqlite_a", "sqlite_b")
     databases.fresh(*pair)
     fill(pair.source)
-    monkeypatch.setattr(twins, "HELPED_ROWS", 1)
+    monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 1)
     monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
     monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: False)
     killed: list[int] = []

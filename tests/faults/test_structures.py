@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.copy import Watcher, batch_migrate
+from migrator.databases.api import Watcher, batch_migrate
 from migrator.databases.journal import Chunk
 from migrator.errors import DataRejected
 from tests.databases.snapshots import differences, insert_rows, snapshot, tables, unchecked

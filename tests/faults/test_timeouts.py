@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import connections
 
-from migrator.databases.copy import Watcher
+from migrator.databases.api import Watcher
 from tests.databases.test_retry import At, Heard
 from tests.servers.databases import PAIRS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from migrator.databases import move as conductor
+from migrator.databases import run as conductor
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import DONE, Journal, Run
 from tests.databases.test_resume import Trap, in_a_process_of_its_own

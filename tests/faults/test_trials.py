@@ -18,7 +18,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Left, Lower, NullIf, Upper
 from django.db.models.query import QuerySet
 
-from migrator.databases import trials
+from migrator.databases.planning import destination_trials
 from tests.databases.snapshots import insert_rows
 from tests.management.running import execute, nothing_changes, run
 from tests.servers.databases import Pair
@@ -145,7 +145,7 @@ def test_only_so_many_rows_are_tried_and_the_plan_says_so(
 ) -> None:
     make_tables(pair, word)
     insert_rows(word, pair.source, [one(1), one(2), one(3, name="Ü")])
-    monkeypatch.setattr(trials, "MOST_TRIED", 2)
+    monkeypatch.setattr(destination_trials, "MOST_TRIED", 2)
     planned = move(pair, word, "--dry-run")
     assert_ended(planned, 0)
     assert (

@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.counting import verify_counts
+from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.databases.test_resume import Trap, in_a_process_of_its_own
 from tests.databases.test_retry import At

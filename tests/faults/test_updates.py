@@ -65,8 +65,8 @@ def test_a_unique_value_that_two_rows_have_is_told_with_both(pair: Pair, monkeyp
         "UPDATE testapp_charvalue SET label = 'l2' WHERE id = 4",
     )
     # Where a query finds the pair beforehand, this is what is left to do if it did not.
-    monkeypatch.setattr("migrator.databases.preflight.refuse", lambda plan: None)
-    monkeypatch.setattr("migrator.databases.move.refuse", lambda plan: None)
+    monkeypatch.setattr("migrator.databases.planning.preflight.refuse", lambda plan: None)
+    monkeypatch.setattr("migrator.databases.run.refuse", lambda plan: None)
     with nothing_changes(pair.dest):
         finished = update(pair, *labels)
     assert_ended(finished, 1, "testapp.CharValue with primary key 4, field label", "Nothing was written.")
@@ -83,7 +83,7 @@ def test_a_check_that_a_row_breaks_is_named_with_it(pair: Pair, monkeypatch: pyt
     else:
         drop_unique_index(pair, "testapp_constrained", "code")
     execute(pair.source, "UPDATE testapp_constrained SET low = 9")
-    monkeypatch.setattr("migrator.databases.move.refuse", lambda plan: None)
+    monkeypatch.setattr("migrator.databases.run.refuse", lambda plan: None)
     with nothing_changes(pair.dest):
         finished = update(pair, "testapp.Constrained")
     assert "field testapp_constrained_low_high" not in finished.err

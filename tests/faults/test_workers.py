@@ -17,7 +17,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.ends import open_engine
+from migrator.databases.endpoints import open_engine
 from migrator.databases.journal import DONE, Chunk
 from migrator.errors import MigratorError
 from tests.databases.side_by_side import (

@@ -21,7 +21,7 @@ from unittest import mock
 from django.core.management import ManagementUtility
 from django.db import connections
 
-from migrator.interrupts import SIGNALS
+from migrator.console.interrupts import SIGNALS
 from tests.manage import Finished, start_at_terminal
 from tests.servers.base import PASSWORD
 

@@ -36,8 +36,8 @@ import sys
 from contextlib import contextmanager
 import django
 django.setup()
-from migrator.databases.copy import Watcher, batch_migrate
-from migrator.progress import Progress
+from migrator.databases.api import Watcher, batch_migrate
+from migrator.console.progress import Progress
 
 class Paused:
     def advance(self, count):

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from migrator.sessions.ahead import read_ahead
+from migrator.processes.prefetch import read_ahead
 
 
 def test_gives_all_pages_in_order_from_another_thread() -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
 
-from migrator.caches.stores.base import digest
+from migrator.stores.base import digest
 from tests.manage import run_manage, start_manage
 from tests.servers.base import PASSWORD
 from tests.sessions.places import CACHE, ROWS, Place, held, new_key, put

@@ -9,9 +9,9 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from migrator.errors import Refused, UsageError
-from migrator.sessions.clearing import check_apart
-from migrator.sessions.copy import copy_sessions
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End
+from migrator.sessions.transition.clear_store import check_apart
 from tests.sessions.places import CACHE, ROWS, Place, held, opened, put
 
 pytestmark = pytest.mark.redis

@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 
 from migrator.sessions.comparison import VerifyOptions
-from migrator.sessions.copy import copy_sessions
-from migrator.sessions.verify import verify_sessions
+from migrator.sessions.copying.run import copy_sessions
+from migrator.sessions.verification import verify_sessions
 from tests.sessions.places import PAIRS, Place, returning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")  # its own, in set()

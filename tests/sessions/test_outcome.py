@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from migrator.caches.copy import copy_cache
-from migrator.caches.outcome import copy_report as cache_report
+from migrator.caches.copying import copy_cache
 from migrator.caches.records import CacheOptions, CachePlan, CacheResult, CacheTally
-from migrator.sessions.copy import CopyResult, Plan, copy_sessions
-from migrator.sessions.outcome import copy_report
+from migrator.caches.reports import copy_report as cache_report
+from migrator.sessions.copying.run import CopyResult, Plan, copy_sessions
 from migrator.sessions.records import CopyOptions, End, Tally
+from migrator.sessions.reports import copy_report
 from tests.sessions.places import CACHE, ROWS, data_of, put
 
 ALL = "Every session that was read and had not expired is in the destination."

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from migrator.errors import Refused
 from migrator.sessions import layouts
-from migrator.sessions.copy import copy_sessions
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import End
 from tests.sessions.places import ROWS, Place, held, opened, put
 

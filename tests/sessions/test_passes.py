@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from migrator.caches.stores.base import now
 from migrator.errors import Refused, UsageError
-from migrator.sessions.copy import CopyResult, copy_sessions
+from migrator.sessions.copying.run import CopyResult, copy_sessions
 from migrator.sessions.records import CopyOptions, Session
+from migrator.stores.base import now
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, cache, data_of, held, opened, put, table
 
 pytestmark = pytest.mark.redis
@@ -116,7 +116,7 @@ def test_brings_back_before_the_switch_what_the_destination_dropped(ready: Calla
 def test_repeats_passes_until_one_finds_nothing_to_do(
     ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from migrator.sessions.copy import _Run
+    from migrator.sessions.copying.run import _Run
 
     ready(ROWS, CACHE)
     put(ROWS, {})

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connections, router
 from django.test import override_settings
 
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 from tests.servers.databases import FreshDatabases
 
 BACKENDS = "django.contrib.sessions.backends"

@@ -6,8 +6,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from migrator.sessions.tallying import place_of_tally, tally_for_sessions
-from migrator.tally_places import CachePlace, DatabasePlace
+from migrator.sessions.transition.metrics_place import place_of_tally, tally_for_sessions
+from migrator.transitions.metrics_storage import CachePlace, DatabasePlace
 
 BACKENDS = "django.contrib.sessions.backends"
 LOCAL = {"ENGINE": f"{BACKENDS}.cache", "CACHE": "default"}

@@ -7,7 +7,7 @@ from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from migrator.sessions.checks import ENGINE, check_sessions
+from migrator.checks.sessions import ENGINE, check_sessions
 from migrator.sessions.transition import SessionStore
 
 B = "django.contrib.sessions.backends"

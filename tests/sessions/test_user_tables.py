@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from migrator.caches.stores.base import digest, now
-from migrator.sessions.copy import copy_sessions
-from migrator.sessions.outcome import copy_report
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import End, Session
+from migrator.sessions.reports import copy_report
 from migrator.sessions.stores.table import NO_USER, SHORTENED
+from migrator.stores.base import digest, now
 from tests.sessions.places import CACHE, HOUR, Place, data_of, held, new_key, opened, put
 
 ALIASES = ["postgresql_a", "mysql_a", "sqlite_a"]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from migrator.caches.stores.base import digest, now
 from migrator.errors import Refused
 from migrator.sessions.comparison import Comparison, VerifyOptions
-from migrator.sessions.copy import copy_sessions
-from migrator.sessions.outcome import comparison_report
-from migrator.sessions.verify import verify_sessions
+from migrator.sessions.copying.run import copy_sessions
+from migrator.sessions.reports import comparison_report
+from migrator.sessions.verification import verify_sessions
+from migrator.stores.base import digest, now
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, held, opened, put
 
 pytestmark = pytest.mark.redis

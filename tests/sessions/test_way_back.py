@@ -9,7 +9,7 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.test import override_settings
 
-from migrator.sessions.copy import copy_sessions
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions
 from tests.sessions.places import BACKENDS, CACHE, ROWS, Place, data_of, put
 from tests.sessions.test_passes import end, save

@@ -10,8 +10,8 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
-from ...phases import Phase, steady_phase_reader
-from ...tally import Tally, tally_for_cache
+from ...transitions.metrics import Tally, tally_for_cache
+from ...transitions.phases import Phase, steady_phase_reader
 from . import configuration
 from .dual_new import DualNew
 from .dual_old import DualOld

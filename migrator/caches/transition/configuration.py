@@ -12,7 +12,7 @@ from django.core.cache.backends.base import BaseCache, get_key_func
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from ...phases import phase_reader
+from ...transitions.phases import phase_reader
 from .readers import READERS, dotted_names
 
 DEFAULTS = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION")

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from ...phases import Phase
+from ...transitions.phases import Phase
 from .readers import Seen
 from .sides import GRACE_SECONDS, Sides
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from ...phases import Phase
+from ...transitions.phases import Phase
 from .sides import Sides
 
 _MISSING = object()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...phases import Phase
+from ...transitions.phases import Phase
 from .sides import Sides
 
 # How long something lives yet, which keys there are; and what changes a key's end or deletes by pattern.

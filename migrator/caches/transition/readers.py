@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from django.core.cache.backends.base import BaseCache
 from django.db import connections, models, router
 
-from ..stores.base import MICROSECONDS
-from ..stores.redis_pipe import runner
-from ..tables import server_time
+from ...stores.base import MICROSECONDS
+from ...stores.redis.pipeline import runner
+from ...stores.table import server_time
 
 # Anything later than the year 9990 was meant as never.
 _ALMOST_NEVER = 9990

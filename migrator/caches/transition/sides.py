@@ -15,8 +15,8 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 
-from ...phases import Phase
-from ...tally import Tally
+from ...transitions.metrics import Tally
+from ...transitions.phases import Phase
 from .marks import Marks
 from .readers import Reader, TableReader, reader_of
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...databases.rows import batch_migrate_models
-from ...databases.summary import outcome_report
-from ...progress import Progress
-from ...prompts import Prompter
-from ...report import Report
-from ..runs import RunCommand
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.reports import Report
+from ...databases.api import batch_migrate_models
+from ...databases.reports.run import outcome_report
+from ..database_command import RunCommand
 
 
 class Command(RunCommand):

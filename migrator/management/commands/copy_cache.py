@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...caches.copy import copy_cache
-from ...caches.outcome import copy_report, plan_report
+from ...caches.copying import copy_cache
 from ...caches.records import CacheOptions
-from ...progress import Progress
-from ...prompts import Prompter
-from ...report import Report
+from ...caches.reports import copy_report, plan_report
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.reports import Report
 from ..base import MigratorCommand, positive_integer
 
 OPTIONS = ("match", "keys_from", "chunk_size", "limit", "rate", "jobs", "overwrite", "dry_run")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...sessions.routes import copy_sessions_cache_to_db
-from ..sessions import SessionsCommand
+from ...sessions.api import copy_sessions_cache_to_db
+from ..session_command import SessionsCommand
 
 
 class Command(SessionsCommand):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...sessions.routes import copy_sessions_db_to_cache
-from ..sessions import SessionsCommand
+from ...sessions.api import copy_sessions_db_to_cache
+from ..session_command import SessionsCommand
 
 
 class Command(SessionsCommand):

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...progress import Progress
-from ...prompts import Prompter
-from ...report import Report
-from ...sessions.conditions import QUIET_SECONDS
-from ...sessions.standing import session_transition
-from ...sessions.transition_outcome import standing_report
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.reports import Report
+from ...sessions.transition.readiness import session_transition
+from ...sessions.transition.reports import standing_report
+from ...sessions.transition.step_conditions import QUIET_SECONDS
 from ..base import MigratorCommand, positive_integer
-from ..sessions import regular_expression
+from ..session_command import regular_expression
 
 
 class Command(MigratorCommand):

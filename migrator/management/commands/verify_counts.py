@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...databases.contents import MOST_DIFFERENCES
-from ...databases.counting import MODES, SAMPLE, verify_counts
-from ...databases.summary import comparison_report
-from ...progress import Progress
-from ...prompts import Prompter
-from ...report import Report
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.reports import Report
+from ...databases.reports.run import comparison_report
+from ...databases.verification.compare import MODES, SAMPLE, verify_counts
+from ...databases.verification.contents import MOST_DIFFERENCES
 from ..base import MigratorCommand, positive_integer
 
 

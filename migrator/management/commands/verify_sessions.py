@@ -8,15 +8,15 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...progress import Progress
-from ...prompts import Prompter
-from ...report import Report
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.reports import Report
 from ...sessions.comparison import VerifyOptions
-from ...sessions.outcome import comparison_report
 from ...sessions.records import End
-from ...sessions.verify import verify_sessions
+from ...sessions.reports import comparison_report
+from ...sessions.verification import verify_sessions
 from ..base import MigratorCommand, positive_integer
-from ..sessions import add_reading_options
+from ..session_command import add_reading_options
 
 OPTIONS = ("mode", "ttl_tolerance", "sample", "trust_pickle", "key_regex", "chunk_size", "jobs")
 

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...caches.stores.base import WHOLE, Share
+from ...console.private_files import given_lines
 from ...errors import Refused
-from ...files import given_lines
+from ...stores.base import WHOLE, Share
 from ..codec import Codec, Data, Unreadable, codec_for
 from ..records import Problem, Session
 

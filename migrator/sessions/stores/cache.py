@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from django.core.cache import caches
 
-from ...caches.keys import SESSION_KEY, KeySpace, elsewhere, key_space, unlisted_key_space
-from ...caches.pickles import UnsafePickle
-from ...caches.stores import open_store
-from ...caches.stores.base import ELSEWHERE, WHOLE, Item, Rejected, Share, reason_against
 from ...errors import Refused
+from ...stores import open_store
+from ...stores.base import ELSEWHERE, WHOLE, Item, Rejected, Share, reason_against
+from ...stores.key_space import SESSION_KEY, KeySpace, elsewhere, key_space, unlisted_key_space
+from ...stores.pickles import UnsafePickle
 from ..codec import Data, Unreadable, checked
 from ..engines import PROBE_KEY, others_beginning_with
 from ..records import Problem, Session
 from .base import Store
-from .own_values import own_values
+from .custom_values import own_values
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase

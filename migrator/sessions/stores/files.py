@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 
-from ...caches.keys import SESSION_KEY
-from ...caches.stores.base import WHOLE, Share, now
-from ...caches.tables.reading import LATEST
 from ...errors import Refused
+from ...stores.base import WHOLE, Share, now
+from ...stores.key_space import SESSION_KEY
+from ...stores.table.reading import LATEST
 from ..codec import Data, Unreadable, same_text
 from ..expiry import from_data
 from ..records import Session

@@ -16,18 +16,18 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.db import DatabaseError, IntegrityError, router
 from django.db.models import AutoField
 
-from ...caches.stores.base import WHOLE, Share, now
-from ...caches.tables import open_table
-from ...caches.tables.base import KeyedTable
-from ...caches.tables.layout import Row
-from ...caches.tables.reading import LATEST
+from ...stores.base import WHOLE, Share, now
+from ...stores.table import open_table
+from ...stores.table.base import KeyedTable
+from ...stores.table.layout import Row
+from ...stores.table.reading import LATEST
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
 from ..records import Problem, Session
 from .base import Store
-from .filling import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
-from .misfits import misfit
+from .column_defaults import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
+from .column_limits import misfit
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, Sus
 from django.db import DatabaseError, IntegrityError, models, router, transaction
 from django.utils import timezone
 
-from ...silence import heard
+from ...stores.ignore_exceptions import heard
 from ..engines import cache_prefix, keeps_rows
 
 Data = dict[str, Any]

@@ -13,13 +13,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from ... import conf
-from ...caches.stores.base import digest
-from ...phases import Phase, is_rolled_out, steady_percentage_reader, steady_phase_reader
+from ...stores.base import digest
+from ...transitions.phases import Phase, is_rolled_out, steady_percentage_reader, steady_phase_reader
 from ..engines import TRANSITION
-from ..tallying import tally_for_sessions
-from .following import Follower
-from .owing import Ends
-from .places import one_place
+from .follower import Follower
+from .metrics_place import tally_for_sessions
+from .owed_ends import Ends
+from .same_store import one_place
 from .sides import Side
 
 logger = logging.getLogger("migrator.sessions.transition")

@@ -1,4 +1,4 @@
-"""Whether both sides of a transition are one store, as their servers report it. :mod:`.places` asks the settings."""
+"""Whether both sides of a transition are one store, as their servers report it; :mod:`.same_store` asks settings."""
 
 from __future__ import annotations
 

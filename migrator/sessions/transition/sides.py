@@ -20,12 +20,12 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
-from ...caches.stores.base import MICROSECONDS, now
-from ...caches.tables.reading import EPOCH, MICROSECOND
 from ...conf import SessionSide
 from ...errors import MigratorError, Refused
-from ...outages import is_outage
-from ...silence import heard
+from ...server_errors import is_outage
+from ...stores.base import MICROSECONDS, now
+from ...stores.ignore_exceptions import heard
+from ...stores.table.reading import EPOCH, MICROSECOND
 from ..codec import Data, Unreadable, checked
 from ..engines import (
     TRANSITION,
@@ -41,10 +41,10 @@ from ..engines import (
 from ..layouts import session_layout
 from ..records import End, Problem, Session
 from ..stores.cache import CacheStore
-from ..stores.engine import EngineStore
+from ..stores.custom_values import check_key, check_text, own_values
 from ..stores.files import FILE_KEY, FileStore
-from ..stores.own_values import check_key, check_text, own_values
 from ..stores.table import TableStore
+from ..stores.through_engine import EngineStore
 from .bindings import tied_engine
 
 if TYPE_CHECKING:

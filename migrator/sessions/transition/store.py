@@ -10,12 +10,12 @@ from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError, 
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from ...phases import Phase
+from ...transitions.phases import Phase
 from ..codec import Data, Unreadable
 from ..engines import ANY_KEY
 from ..records import Problem, Session
+from .after_commit import after_transactions, run_what_is_over
 from .configuration import Transition, transition
-from .postponing import after_transactions, run_what_is_over
 from .sides import Side
 
 # Cookies hold what browsers send. Nothing else than this is ever asked for: no store has it.

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 from tests.caches.transition.places import Now, TableRouter, prepare, settings_of
 from tests.servers.databases import FreshDatabases
 

@@ -18,7 +18,7 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.caches.copy import copy_cache
+from migrator.caches.copying import copy_cache
 from migrator.caches.records import CacheOptions
 from tests.servers.process import ask, find_program, free_port
 

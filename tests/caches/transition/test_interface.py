@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 from tests.caches.transition.conftest import Make
 from tests.caches.transition.places import Now, markers_of
 from tests.caches.transition.suite import Awaited, CacheSuite, Called, TimedSuite

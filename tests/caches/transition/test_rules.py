@@ -14,7 +14,7 @@ from django.core.cache.backends.base import InvalidCacheKey
 from migrator.caches.transition.marks import FENCE
 from migrator.caches.transition.readers import reader_of
 from migrator.caches.transition.sides import Sides
-from migrator.tally import tally_for_cache
+from migrator.transitions.metrics import tally_for_cache
 from tests.caches.transition.conftest import Make, MemoryTally
 from tests.caches.transition.places import Now
 

@@ -15,9 +15,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 from django.test import override_settings
 
-from migrator.caches.checks import check_transitions
-from migrator.caches.copy import copy_cache
+from migrator.caches.copying import copy_cache
 from migrator.caches.transition.marks import FENCE
+from migrator.checks.caches import check_transitions
 from tests.caches.transition.conftest import Make
 from tests.caches.transition.places import BACKEND, Now
 

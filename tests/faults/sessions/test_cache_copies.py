@@ -10,8 +10,8 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.caches.keys import is_bookkeeping
 from migrator.caches.transition.marks import Marks
+from migrator.stores.key_space import is_bookkeeping
 from tests.management.running import execute, run
 from tests.sessions.places import CACHE, Place
 

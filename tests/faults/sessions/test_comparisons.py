@@ -12,7 +12,7 @@ from django.contrib.sessions.backends import cached_db
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.caches.stores.base import digest
+from migrator.stores.base import digest
 from tests.manage import run_manage
 from tests.management.running import run
 from tests.sessions.engines import uuids

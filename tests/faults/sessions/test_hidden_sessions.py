@@ -14,8 +14,8 @@ from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
-from migrator.caches.stores.base import digest
 from migrator.databases.journal import COPYING, Journal
+from migrator.stores.base import digest
 from tests.management.running import run
 from tests.sessions.places import BACKENDS, CACHE, ROWS, Place, data_of, new_key, put
 

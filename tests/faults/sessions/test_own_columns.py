@@ -13,10 +13,10 @@ from django.db import connections
 from django.test.utils import isolate_apps
 from django.utils import timezone
 
-from migrator.caches.stores.base import digest
 from migrator.sessions import layouts
-from migrator.sessions.copy import copy_sessions
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End
+from migrator.stores.base import digest
 from tests.sessions.places import ROWS, Place, put
 from tests.sessions.test_passes import save
 

@@ -13,9 +13,9 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.test import override_settings
 
-from migrator.phases import Phase
-from migrator.sessions.pages import PageCopier
-from migrator.sessions.standing import session_transition
+from migrator.sessions.copying.page_copier import PageCopier
+from migrator.sessions.transition.readiness import session_transition
+from migrator.transitions.phases import Phase
 from tests.management.running import execute, run
 from tests.servers.databases import FreshDatabases
 from tests.sessions.places import ROWS, Place, held, put

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.caches.stores.base import digest, now
+from migrator.stores.base import digest, now
 from tests.management.running import run
 from tests.sessions.places import CACHE, ROWS, Place, data_of, put
 from tests.sessions.test_passes import end, save

@@ -14,9 +14,9 @@ from django.db import OperationalError, connections, router, transaction
 from django.test import Client, override_settings
 from redis.exceptions import ConnectionError as NoConnection
 
-from migrator.phases import Phase
-from migrator.sessions.checks import check_sessions
+from migrator.checks.sessions import check_sessions
 from migrator.sessions.transition import SessionStore
+from migrator.transitions.phases import Phase
 from tests.servers.process import free_port
 from tests.sessions.engines import elsewhere
 from tests.sessions.places import new_key
@@ -161,7 +161,7 @@ def test_a_flag_that_gives_nonsense_is_taken_for_what_it_was(
             session.save()
             for nonsense in ("7", 101, -1, "None", True, RuntimeError("the store of flags is down")):
                 found.append(nonsense)
-                monkeypatch.setattr("migrator.phases._complained", {})
+                monkeypatch.setattr("migrator.transitions.phases._complained", {})
                 caplog.clear()
 
                 assert SessionStore(session.session_key)["cart"] == 1

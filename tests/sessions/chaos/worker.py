@@ -18,8 +18,8 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.signals import request_finished
 
-from migrator.caches.stores.base import digest
 from migrator.sessions.transition import SessionStore
+from migrator.stores.base import digest
 
 BROWSERS = 45
 RACED = 5

@@ -4,7 +4,7 @@ import pickle
 
 from django.contrib.sessions.backends import db
 
-from migrator.caches.pickles import loads_safely
+from migrator.stores.pickles import loads_safely
 
 
 class PickleSerializer:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError, ProgrammingError
 
-from migrator.phases import Phase
 from migrator.sessions.transition import configuration
-from migrator.sessions.transition.postponing import run_waiting
+from migrator.sessions.transition.after_commit import run_waiting
+from migrator.transitions.phases import Phase
 from tests.servers.databases import FreshDatabases
 from tests.sessions.transition.pairs import Named, Site, site_of
 

@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 from django.core.cache.backends.redis import RedisCache
 
-from migrator.caches.stores.redis import RedisStore
-from migrator.phases import Phase
-from migrator.sessions.transition import following
+from migrator.sessions.transition import follower
+from migrator.stores.redis.store import RedisStore
+from migrator.transitions.phases import Phase
 
 Operation = Callable[[], Any]
 # What is one step on a server. The engines use the cache, the places the store.
@@ -101,7 +101,7 @@ def steps() -> Iterator[None]:
         for owner, names in STEPS:
             for name in names:
                 stack.enter_context(patch.object(owner, name, stopping(getattr(owner, name))))
-        stack.enter_context(patch.object(following, "pause", lambda: stop(gives_way=True)))
+        stack.enter_context(patch.object(follower, "pause", lambda: stop(gives_way=True)))
         yield
 
 

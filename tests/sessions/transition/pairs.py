@@ -14,9 +14,9 @@ from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
-from migrator.phases import Phase
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.configuration import Transition, transition
+from migrator.transitions.phases import Phase
 from tests.servers.databases import engine_of
 
 BACKENDS = "django.contrib.sessions.backends"

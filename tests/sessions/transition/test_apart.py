@@ -11,9 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.test import override_settings
 
-from migrator.phases import Phase
-from migrator.sessions.standing import session_transition
 from migrator.sessions.transition import SessionStore
+from migrator.sessions.transition.readiness import session_transition
+from migrator.transitions.phases import Phase
 from tests.servers.databases import FreshDatabases
 from tests.sessions.transition.pairs import BACKENDS, CACHED_SQLITE, POSTGRESQL, REDIS, SQLITE, Named, site_of
 

@@ -14,7 +14,7 @@ from django.core.cache import caches
 from django.test import override_settings
 from django.utils import timezone
 
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 from tests.sessions.places import new_key
 from tests.sessions.transition.pairs import CACHED_SQLITE, FILES, PAIRS, REDIS, SQLITE, Named, param, site_of
 

@@ -11,9 +11,9 @@ import pytest
 from django.core.cache import caches
 from django.test import Client, override_settings
 
-from migrator.caches.stores.base import digest
-from migrator.phases import Phase
 from migrator.sessions.transition import SessionStore
+from migrator.stores.base import digest
+from migrator.transitions.phases import Phase
 from tests.servers.process import ask, end_with_parent, find_program, free_port
 from tests.sessions.transition.pairs import POSTGRESQL, Named, Site, site_of
 

@@ -14,11 +14,11 @@ from django.db import connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from migrator.caches.stores.base import digest
-from migrator.phases import Phase, is_rolled_out
 from migrator.sessions.records import Session
 from migrator.sessions.transition import SessionStore
-from migrator.sessions.transition.postponing import run_waiting
+from migrator.sessions.transition.after_commit import run_waiting
+from migrator.stores.base import digest
+from migrator.transitions.phases import Phase, is_rolled_out
 from tests.sessions.places import new_key
 from tests.sessions.transition.pairs import (
     CACHE_TABLE,

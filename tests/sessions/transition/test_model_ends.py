@@ -11,8 +11,8 @@ from django.db import router, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from migrator.phases import Phase
 from migrator.sessions.transition import SessionStore
+from migrator.transitions.phases import Phase
 from tests.sessions.transition.pairs import (
     CACHED_SQLITE,
     POSTGRESQL,

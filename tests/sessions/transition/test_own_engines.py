@@ -19,10 +19,10 @@ from django.db import connections
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from migrator.phases import Phase
 from migrator.sessions import layouts
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.configuration import transition
+from migrator.transitions.phases import Phase
 from tests.sessions.engines import elsewhere, sealed, uuids
 from tests.sessions.places import new_key
 from tests.sessions.transition.conftest import Counts

@@ -8,12 +8,12 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 
-from migrator.phases import Phase
 from migrator.sessions.comparison import VerifyOptions
-from migrator.sessions.copy import copy_sessions
+from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions
 from migrator.sessions.transition.sides import Side
-from migrator.sessions.verify import verify_sessions
+from migrator.sessions.verification import verify_sessions
+from migrator.transitions.phases import Phase
 from tests.sessions.transition.pairs import (
     CACHED_MYSQL,
     CACHED_SQLITE,

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.cache import caches
 
-from migrator.phases import Phase
+from migrator.transitions.phases import Phase
 from tests.sessions.places import new_key
 from tests.sessions.transition.interleaving import Operation, Worker, every_order, phase_here, steps
 from tests.sessions.transition.pairs import REDIS, REDIS_OTHER, Site, site_of

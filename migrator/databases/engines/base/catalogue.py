@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from ....wording import plural
+from ....console.wording import plural
 from ...tables import Reference, StoredColumn, Table
 from .session import Row, Session
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....conf import DEFAULT_LINK_TIMEOUT
+from ....console.safe_text import visible
 from ....errors import MigratorError
-from ....terminal import visible
 from ...tables import Reference, StoredColumn
 from .catalogue import Catalogue, TakenOff
 from .constraints import Constraints

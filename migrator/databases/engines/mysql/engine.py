@@ -12,7 +12,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ....links import is_on_this_machine
+from ....local_hosts import is_on_this_machine
 from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared

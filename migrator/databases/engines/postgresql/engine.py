@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ....errors import Refused
-from ....links import is_on_this_machine
+from ....local_hosts import is_on_this_machine
 from ...tables import StoredColumn
 from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer

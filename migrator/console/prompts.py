@@ -1,0 +1,68 @@
+"""Questions to a person. The base class answers safely where there is nobody to ask."""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar, TextIO
+
+from ..errors import Declined
+from .safe_text import visible_lines
+
+
+class Prompter:
+    """Answer for a caller that has already decided (``--no-input``, or a call from code).
+
+    It goes on where nothing is at stake and never decides that something may be destroyed.
+    """
+
+    can_ask: ClassVar[bool] = False
+
+    def proceed(self, question: str) -> bool:
+        """Answer a question whose yes destroys nothing."""
+        return True
+
+    def type_to_destroy(self, warning: str, word: str) -> bool:
+        """Answer whether what ``warning`` names may be destroyed; ``word`` is what a person has to type."""
+        return False
+
+
+class NobodyToAsk(Prompter):
+    """Stand in for the terminal where standard input is none and ``--no-input`` was not given."""
+
+    def proceed(self, question: str) -> bool:
+        raise Declined(
+            f"There is no terminal to ask on ({question}). Nothing was written. "
+            "Pass --no-input to go on without a question."
+        )
+
+
+class TerminalPrompter(Prompter):
+    """Ask the person at the terminal; the default answer is no, and so is the end of input."""
+
+    can_ask = True
+
+    def __init__(self, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
+        self._stdin = stdin or sys.stdin
+        self._stdout = stdout or sys.stderr
+
+    def _ask(self, text: str) -> str:
+        self._stdout.write(visible_lines(text))
+        self._stdout.flush()
+        return self._stdin.readline().strip()
+
+    def proceed(self, question: str) -> bool:
+        return self._ask(f"{question} [y/N] ").lower() in ("y", "yes")
+
+    def type_to_destroy(self, warning: str, word: str) -> bool:
+        return self._ask(f"{warning}\nType {word!r} to go on, anything else to stop: ") == word
+
+
+def prompter_for(*, no_input: bool) -> Prompter:
+    """Choose who answers: the option, the terminal, or nobody."""
+    if no_input:
+        return Prompter()
+    try:
+        interactive = sys.stdin.isatty()
+    except (AttributeError, ValueError):  # standard input is closed
+        interactive = False
+    return TerminalPrompter() if interactive else NobodyToAsk()

@@ -1,0 +1,111 @@
+"""A run is abandoned: its destination and the journal in there are enough, whatever became of the source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from django.db import Error
+
+from ..conf import load
+from ..console.interrupts import Interrupts, telling_plainly
+from ..errors import Declined, Interrupted, MigratorError, Refused
+from .copying.finish import Ending
+from .copying.recreation_failures import NotRecreated
+from .copying.retry import Retries
+from .endpoints import Ends, explained, open_destination
+from .engines.base.catalogue import kinds_text
+from .engines.base.engine import Engine
+from .journal import Journal, Run
+from .options import Choices, Watcher
+from .planning.plan import Plan, unread_plan
+from .planning.selection import select
+from .planning.table_names import named_for
+from .result import Outcome
+from .run_lock import locked
+from .tables import Table
+
+AGAIN = "Call again with --cleanup: what is recreated already stays."
+
+
+def abandon_run(
+    *,
+    source: str,
+    dest: str,
+    labels: Sequence[str],
+    exclude: Sequence[str],
+    choices: Choices,
+    watcher: Watcher,
+) -> Outcome:
+    """Recreate what an unfinished run dropped in a destination, as far as that can be, and end the run in any case.
+
+    The source is not opened: ``source`` only helps to choose the tables, and need not be in ``DATABASES`` any more.
+    """
+    settings = load()
+    with ExitStack() as stack:
+        stack.enter_context(named_for(dest, dest))
+        interrupts = stack.enter_context(Interrupts())
+        selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
+        engine = stack.enter_context(open_destination(dest, settings, selection.names))
+        journal = Journal(dest)
+        plan = unread_plan(source, engine.describe())
+        if choices.dry_run:
+            return Outcome(plan, {}, None, 0.0, remark=_forecast(dest, journal.current()))
+        stack.enter_context(locked(engine, journal))
+        journal.clear_away()
+        run = journal.current()
+        if run is None:
+            journal.forget_made()
+            return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {dest!r}: nothing to clean up.")
+        _confirm(engine, run, watcher)
+        retries = Retries(
+            Ends(engine, engine, settings.RETRY_FOR), watcher.progress, interrupts.check, lambda: journal.is_run_by(run)
+        )
+        ending = Ending(engine, journal, choices, watcher, interrupts, retries)
+        return _abandon(ending, run, plan, retries.run(lambda: _complete(engine, selection.tables)))
+
+
+def _forecast(alias: str, run: Run | None) -> str:
+    if run is None:
+        return f"No unfinished run in {alias!r}: nothing to clean up."
+    objects = kinds_text(run.items_taken_off())
+    if not run.is_signed:
+        return f"Nothing was written. The run in {alias!r} would be ended, and the SQL for {objects} listed."
+    return f"Nothing was written. The run in {alias!r} would be ended, and these recreated: {objects}."
+
+
+def _confirm(dest: Engine, run: Run, watcher: Watcher) -> None:
+    if reason := dest.why_read_only():
+        raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Call again once it can be written.")
+    objects = kinds_text(run.items_taken_off())
+    question = f"Put back {objects} in {dest.alias!r} and forget the run?"
+    if not run.is_signed:
+        question = f"Forget the run in {dest.alias!r} without putting back {objects}, whose SQL will be listed?"
+    if not watcher.prompter.proceed(question):
+        raise Declined("Nothing was written.")
+
+
+def _complete(dest: Engine, tables: Sequence[Table]) -> list[Table]:
+    """Return those tables that have all columns of their models."""
+    stored = dest.catalogue.stored_tables([table.name for table in tables])
+    return [table for table in tables if all(column.name in stored[table.name] for column in table.columns)]
+
+
+def _abandon(ending: Ending, run: Run, plan: Plan, tables: Sequence[Table]) -> Outcome:
+    started = time.perf_counter()
+    ending.interrupts.defer(AGAIN)
+    ending.journal.take_over(run)
+    remark, left = _ended(ending, run, tables)
+    return Outcome(plan, {}, None, time.perf_counter() - started, remark=remark, not_recreated=left)
+
+
+def _ended(ending: Ending, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
+    try:
+        with telling_plainly():
+            return ending.abandon(run, tables)
+    except Interrupted as error:
+        raise Interrupted(f"{error} {AGAIN}", error.exit_code - 128) from None
+    except (MigratorError, Error) as error:
+        told = explained(error, [ending.dest]) if isinstance(error, Error) else error
+        raise type(told)(f"{told} {AGAIN}") from error

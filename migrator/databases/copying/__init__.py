@@ -1,0 +1,1 @@
+"""Rows copied in chunks, and what follows the last one."""

@@ -1,0 +1,228 @@
+"""What cannot be recreated after the last row: the rows in the way are named or rejected, and the rest is listed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import Any
+
+from django.db import Error
+
+from ...console.wording import plural
+from ...errors import DataRejected, MigratorError
+from ..chunks import Bounds, Key, conditions, equality, find_bounds, key_text, order
+from ..engines.base.catalogue import FOREIGN_KEY, INDEX, Obstacle, TakenOff
+from ..engines.base.engine import Engine, Fault
+from ..journal import Journal
+from ..planning.foreign_keys import constrained, find_dangling
+from ..planning.parallel_queries import Twins
+from ..tables import Reference, Table
+from .orphans_and_sequences import reject_rows
+from .recreation import Failed
+from .rejects import NO_KEY, Problem, Rejects, row_of
+
+MOST_NAMED = 5
+BATCH = 500
+TRIED_AT_ONCE = 10_000  # rows on whose copy an index is tried
+ADVICE = "Correct the row in the source."
+
+Tables = Mapping[str, Table]
+
+
+@dataclass(frozen=True)
+class NotRecreated:
+    """An object that a run dropped and that is not there as it was.
+
+    ``statement`` recreates it; ``rows`` names the first rows in the way. ``is_unchecked``: it is there, and holds for
+    new rows only.
+    """
+
+    table: str
+    kind: str
+    name: str
+    statement: str
+    reason: str
+    rows: tuple[str, ...] = ()
+    is_unchecked: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """Describe it for people, with the statement on a line of its own."""
+        fate = "was recreated without a check of the rows" if self.is_unchecked else "was not recreated"
+        yield f"  {self.kind} {self.name!r} of {self.table!r} {fate}: {self.reason}."
+        yield from (f"    {row}" for row in self.rows)
+        yield f"    {'Check them with' if self.is_unchecked else 'Recreate it with'}: {self.statement}"
+
+
+def find_obstacles(dest: Engine, table: Table, item: TakenOff, limit: int) -> list[Obstacle]:
+    """Find rows that keep an object from being recreated; none if they cannot be found."""
+    try:
+        found = dest.catalogue.in_the_way(item, table.key, limit)
+        if found is None and item.kind == INDEX:
+            found = list(islice(_not_indexed(dest, table, item), limit))
+    except Error:  # it is asked only to explain another error
+        found = None
+    return found or []
+
+
+def _not_indexed(dest: Engine, table: Table, item: TakenOff) -> Iterator[Obstacle]:
+    """Find the rows that an index does not take, by trying it on copies of fewer and fewer of them."""
+
+    def takes(bounds: Bounds) -> bool:
+        return dest.catalogue.can_index(item, *conditions(dest, table.key, bounds, None))
+
+    def search(keys: Sequence[Key], below: Key | None) -> Iterator[Key]:
+        if not keys or takes(Bounds(below, keys[-1])):
+            return
+        if len(keys) == 1:
+            yield keys[0]
+            return
+        half = len(keys) // 2
+        yield from search(keys[:half], below)
+        yield from search(keys[half:], keys[half - 1])
+
+    if not table.key or not dest.catalogue.can_index(item, " WHERE 1 = 0", ()):
+        return
+    names = ", ".join(dest.quote(name) for name in table.key)
+    rows = dest.count(table.name)
+    for bounds in list(find_bounds(dest, table.name, table.key, rows, TRIED_AT_ONCE, None)):
+        if takes(bounds):
+            continue
+        where, params = conditions(dest, table.key, bounds, None)
+        page = f"SELECT {names} FROM {dest.quote(table.name)}{where}{order(dest, table.key)}"
+        for key in search([tuple(row) for row in dest.fetch_all(page, params)], bounds.lower):
+            yield Obstacle(key, *equality(dest, table.key, key))
+
+
+def _place(table: Table, item: TakenOff, obstacle: Obstacle) -> str:
+    """Name a row by its model, its primary key and the fields in question."""
+    key = key_text(table, obstacle.key) if table.key else NO_KEY
+    fields = ", ".join(_fields(table, item))
+    if table.key and obstacle.twin is not None and obstacle.twin != obstacle.key:
+        keys = f"primary keys {key_text(table, obstacle.twin)} and {key}"
+    else:
+        keys = f"primary key {key}" + (", which is there twice" if obstacle.twin is not None else "")
+    return f"{table.label} with {keys}{f', field {fields}' if fields else ''}"
+
+
+def _fields(table: Table, item: TakenOff) -> list[str]:
+    return [table.column(name).attname for name in _columns(table, item)]
+
+
+def _columns(table: Table, item: TakenOff) -> list[str]:
+    """Name the columns that a definition is about."""
+    text = re.split(r"\b(?:REFERENCES|INCLUDE|WHERE|WITH)\b", item.put_back.partition("(")[2])[0]
+    return [c.name for c in table.columns if re.search(rf"(?<!\w){re.escape(c.name)}(?!\w)", text)]
+
+
+def explain(dest: Engine, tables: Tables, failed: Sequence[Failed], hint: str) -> MigratorError:
+    """Build the error for what could not be recreated, which names the rows in the way."""
+    lines = []
+    for one in failed:
+        fault = dest.fault(one.error, one.table)
+        rows = _rows(dest, tables, one)
+        lines.append(f"  - {_name(one, tables)}: {fault.message} [{fault.code}].")
+        lines += [f"    {row}." for row in rows]
+        if not rows and (triggers := dest.catalogue.event_triggers()):
+            lines.append(
+                f"    Event triggers are enabled there, which may forbid it: {', '.join(triggers[:MOST_NAMED])}."
+            )
+    count = plural(len(failed), "object")
+    text = f"{dest.alias!r}: all rows are copied, and {count} could not be recreated:\n" + "\n".join(lines)
+    return DataRejected(f"{text}\n{hint}")
+
+
+def _name(failed: Failed, tables: Tables) -> str:
+    owner = tables[failed.table].label if failed.table in tables else repr(failed.table)
+    return f"{failed.item.kind} {failed.item.name!r} of {owner}" if failed.item else f"the statistics of {owner}"
+
+
+def _rows(dest: Engine, tables: Tables, failed: Failed) -> tuple[str, ...]:
+    table = tables.get(failed.table)
+    if table is None or failed.item is None or not dest.is_about_rows(failed.error):
+        return ()
+    found = find_obstacles(dest, table, failed.item, MOST_NAMED + 1)
+    names = [_place(table, failed.item, obstacle) for obstacle in found[:MOST_NAMED]]
+    return (*names, *(["and more rows"] if len(found) > MOST_NAMED else []))
+
+
+def reject_obstacles(
+    dest: Engine, tables: Tables, failed: Sequence[Failed], rejects: Rejects, journal: Journal
+) -> dict[str, int]:
+    """Move the rows in the way to the reject file; return their number by table name.
+
+    Of rows that hold the same unique values the one with the smallest key stays.
+    """
+    removed: dict[str, int] = {}
+    for one in failed:
+        table = tables.get(one.table)
+        if table is None or one.item is None:
+            continue
+        fault = dest.fault(one.error, one.table)
+        while found := find_obstacles(dest, table, one.item, BATCH):
+            rows = [_rejected(dest, table, one.item, obstacle, fault) for obstacle in found]
+            reject_rows(dest, table, rows, rejects, journal)
+            removed[table.name] = removed.get(table.name, 0) + len(rows)
+    return removed
+
+
+def _rejected(
+    dest: Engine, table: Table, item: TakenOff, obstacle: Obstacle, fault: Fault
+) -> tuple[Problem, dict[str, Any], str, Sequence[Any]]:
+    names = [column.name for column in table.columns]
+    columns = ", ".join(dest.quote(name) for name in names)
+    query = f"SELECT {columns} FROM {dest.quote(table.name)} WHERE {obstacle.test}"
+    values = row_of(names, dest.fetch_all(query, obstacle.params)[0])
+    key = key_text(table, obstacle.key) if table.key else NO_KEY
+    fields = ", ".join(_fields(table, item)) or None
+    reason = f"{item.name}: {fault.message}"
+    problem = Problem(table.label, table.name, key, fields, item.kind, reason, fault.code, ADVICE)
+    return problem, values, obstacle.test, obstacle.params
+
+
+def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Iterator[NotRecreated]:
+    """List what cannot be recreated, after recreating foreign keys without a check of the rows if the engine can."""
+    for one in failed:
+        if one.item is None:  # statistics, which the server makes in time
+            continue
+        item, fault = one.item, dest.fault(one.error, one.table)
+        reason = f"{fault.message} [{fault.code}]"
+        rows = _rows(dest, tables, one)
+        try:
+            is_there = dest.catalogue.put_back_unchecked(item)
+        except Error:
+            is_there = False
+        statement = dest.catalogue.check_statement(item) if is_there else dest.catalogue.statement(item)
+        yield NotRecreated(item.table, item.kind, item.name, statement, reason, rows, is_there)
+
+
+def list_dangling(dest: Engine, tables: Tables, items: Sequence[TakenOff]) -> Iterator[NotRecreated]:
+    """List the foreign keys that an engine has recreated without a check though rows there lack their parents."""
+    keys = [item for item in items if item.kind == FOREIGN_KEY] if dest.can_switch_off_foreign_keys else []
+    for table in [tables[name] for name in dict.fromkeys(item.table for item in keys) if name in tables]:
+        for reference in constrained(table):
+            own = [i for i in keys if i.table == table.name and reference.column in _columns(table, i)]
+            if own and (reason := _dangling(dest, table, reference)):
+                query = dest.orphan_query(table.name, reference, "child.*").replace("%%", "%")
+                yield from (NotRecreated(i.table, i.kind, i.name, query, reason, is_unchecked=True) for i in own)
+
+
+def _dangling(dest: Engine, table: Table, reference: Reference) -> str | None:
+    """Describe the rows whose reference leads nowhere, or why they cannot be found."""
+    try:
+        found = find_dangling(Twins(dest), [replace(table, references=(reference,))], {})()
+    except Error as error:
+        fault = dest.fault(error, table.name)
+        return f"its rows cannot be checked: {fault.message} [{fault.code}]"
+    return str(found[0]) if found else None
+
+
+def list_unsigned(dest: Engine, items: Sequence[TakenOff]) -> Iterator[NotRecreated]:
+    """List what a record names that this project may not have written, and that is not executed for that reason."""
+    for item in items:
+        reason = "its SQL is not signed with this project's SECRET_KEY, so read it before you run it"
+        yield NotRecreated(item.table, item.kind, item.name, dest.catalogue.statement(item), reason)

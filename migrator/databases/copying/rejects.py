@@ -1,0 +1,184 @@
+"""Rows that the destination cannot hold: named for people, and kept whole in a file of JSON lines."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ...console.private_files import append_private, replace_private, told
+from ...console.safe_text import visible
+from ...errors import DataRejected
+
+NO_KEY = "(none)"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why one row cannot be stored. Nothing in it is a value of the row but its primary key."""
+
+    label: str
+    table: str
+    key: str
+    field: str | None
+    kind: str
+    reason: str
+    code: str
+    advice: str
+
+    def __str__(self) -> str:
+        place = f"{self.label} with primary key {self.key}"
+        if self.field:
+            place += f", field {self.field}"
+        return visible(f"{place}: {self.reason} [{self.code}]. {self.advice}")
+
+
+def json_value(value: Any) -> Any:
+    """Write a raw value so that JSON can hold it: bytes in base64, everything else as itself or its text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, bytes | memoryview):
+        return {"base64": base64.b64encode(bytes(value)).decode()}
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+SKIP_INSTEAD = "Or pass --on-error skip --rejects FILE to copy all other rows."
+
+
+class Rejects:
+    """Stop at the first row that cannot be stored; ``way_on`` says what to do then."""
+
+    def __init__(self, way_on: str = SKIP_INSTEAD) -> None:
+        self._way_on = way_on
+
+    def begin(self) -> None:
+        """Forget what was noted of a chunk whose transaction was rolled back."""
+
+    def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
+        """Take note of a row. Raises :exc:`DataRejected` unless rows are skipped."""
+        raise DataRejected(f"{problem} {self._way_on}")
+
+    def commit(self) -> None:
+        """Make sure that what was noted outlives a crash, before the chunk is committed."""
+
+    def settle(self) -> None:
+        """Take note that what was noted is committed, and that its rows will not be met again."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a row that cannot be stored is noted, and the others are copied."""
+        return False
+
+    def listed(self, table: str) -> set[str]:
+        """Return the primary keys of a table's rows that were noted so far, as messages have them."""
+        return set()
+
+    def for_another_process(self) -> Rejects:
+        """Give what a process that works beside this one notes rows with."""
+        return self
+
+    def close(self) -> None:
+        """Release the file, if there is one."""
+
+
+class RejectFile(Rejects):
+    """Write the rows that cannot be stored to a file that only its owner can read, and go on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file: TextIO = append_private(path)
+        self._lines: list[tuple[tuple[str, str], bytes]] = []
+        self._written: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        self._lines.clear()
+
+    def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
+        line = {
+            "model": problem.label,
+            "table": problem.table,
+            "pk": problem.key,
+            "field": problem.field,
+            "kind": problem.kind,
+            "reason": problem.reason,
+            "code": problem.code,
+            "advice": problem.advice,
+            "chunk": chunk,
+            "row": {name: json_value(value) for name, value in row.items()},
+        }
+        data = json.dumps(line, ensure_ascii=True).encode() + b"\n"
+        self._lines.append(((problem.table, problem.key), data))
+
+    def commit(self) -> None:
+        # What was written already belongs to a transaction that is tried again.
+        lines = [line for row, line in self._lines if row not in self._written]
+        if lines:
+            with told(self._path):
+                append_whole(self._file.fileno(), b"".join(lines))
+                os.fsync(self._file.fileno())
+        self._written.update(row for row, _ in self._lines if row[1] != NO_KEY)
+        self._lines.clear()
+
+    def settle(self) -> None:
+        self._written.clear()
+
+    @property
+    def goes_on(self) -> bool:
+        return True
+
+    def listed(self, table: str) -> set[str]:
+        with told(self._path), self._path.open(encoding="utf-8") as lines:
+            entries = map(json.loads, lines)
+            return {entry["pk"] for entry in entries if entry["table"] == table}
+
+    def for_another_process(self) -> Rejects:
+        return RejectFile(self._path)  # a lock on an inherited file would be everybody's
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Append all of it or nothing to a file that others may append to at the same time."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def rejects_for(on_error: str, path: Path | None) -> Rejects:
+    """Choose what happens to rows that cannot be stored: ``stop``, or ``skip`` and keep them in ``path``."""
+    return RejectFile(path) if on_error == "skip" and path is not None else Rejects()
+
+
+def keep_lines(path: Path, is_current: Callable[[str, int | None], bool]) -> None:
+    """Drop the lines of chunks that will be copied again, so that no row is listed twice after a crash."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the crash came in the middle of this line, and so before its chunk was committed
+            continue
+        if is_current(entry["table"], entry["chunk"]):
+            kept.append(line + "\n")
+    replace_private(path, "".join(kept))
+
+
+def row_of(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """Pair a row's values with its columns."""
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,181 @@
+"""The slow way for a chunk with a row in the way: it finds that row, and copies the others."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Generator, Sequence
+from contextlib import closing
+
+from django.db import Error, transaction
+
+from ..chunks import Bounds, key_text
+from ..engines.base.engine import Severity
+from ..engines.base.session import Row
+from ..engines.base.values import Unreadable, Unstorable
+from ..planning.route import ReadFailed, Route, severity_of
+from ..row_counts import RowCounts
+from ..row_reader import Reader
+from .read_back import NotReadBack, read_back
+from .refusal_reasons import reason_for
+from .rejects import NO_KEY, Problem, Rejects, row_of
+
+CAREFUL_ADVICE = "Correct the row in the source."
+
+
+def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> RowCounts:
+    """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
+    return _CarefulCopy(route, number, rejects).run(bounds)
+
+
+def release_values(error: BaseException | None) -> None:
+    """Let go of the rows that an error and its causes keep in the frames they went through: they may be large."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
+class _CarefulCopy:
+    """Copies a chunk so that a row in the way is found: by its conversion, or by halving what the database refuses."""
+
+    def __init__(self, route: Route, number: int, rejects: Rejects) -> None:
+        self._route, self._number, self._rejects = route, number, rejects
+        self._names = [conversion.column.name for conversion in route.conversions]
+        self._expressions = [conversion.expression for conversion in route.conversions]
+        self._writer = route.careful_writer()
+        self._read_back = read_back(route)
+        self._tally = RowCounts()
+
+    def run(self, bounds: Bounds) -> RowCounts:
+        started = time.perf_counter()
+        with closing(self._batches(bounds)) as batches:
+            for batch in batches:
+                self._take(batch)
+        self._tally.writing += time.perf_counter() - started
+        return self._tally
+
+    def _batches(self, bounds: Bounds) -> Generator[Sequence[Row]]:
+        route = self._route
+        reader = Reader(route.source, route.table, self._names, self._expressions, route.restriction)
+        try:
+            with closing(reader.rows(bounds)) as batches:
+                yield from batches
+        except Error as error:
+            raise ReadFailed(str(error)) from error
+
+    def _reject_unreadable(self, row: Row) -> None:
+        """Reject a row with all of its values, of which those that cannot be read are its bytes."""
+        table = self._route.table
+        found = [
+            (conversion.column.attname, value)
+            for conversion, value in zip(self._route.conversions, row, strict=True)
+            if isinstance(value, Unreadable)
+        ]
+        given = row_of(self._names, row)
+        values = {name: value.stored if isinstance(value, Unreadable) else value for name, value in given.items()}
+        key = key_text(table, [given[name] for name in table.key])
+        fields, reason = ", ".join(name for name, _ in found), found[0][1].reason
+        problem = Problem(table.label, table.name, key, fields, "value", reason, "read", CAREFUL_ADVICE)
+        self._tally.rows_rejected += 1
+        self._rejects.add(problem, values, self._number)
+
+    def _take(self, batch: Sequence[Row]) -> None:
+        pairs = []
+        for raw in batch:
+            self._tally.rows_read += 1
+            if any(isinstance(value, Unreadable) for value in raw):
+                self._reject_unreadable(raw)
+                continue
+            converted = self._convert(raw)
+            if converted is not None:
+                pairs.append((raw, converted))
+        if pairs:
+            self._write(pairs)
+
+    def _convert(self, raw: Row) -> Row | None:
+        values = []
+        for conversion, value in zip(self._route.conversions, raw, strict=True):
+            try:
+                values.append(value if value is None or conversion.convert is None else conversion.convert(value))
+            except Unstorable as error:
+                self._reject(raw, conversion.column.attname, error.kind, error.reason, "value", error.advice)
+                return None
+            except Exception as error:
+                reason = f"its conversion failed with {type(error).__name__}"
+                self._reject(raw, conversion.column.attname, type(value).__name__, reason, "value", CAREFUL_ADVICE)
+                return None
+        return tuple(values)
+
+    def _write(self, pairs: Sequence[tuple[Row, Row]]) -> None:
+        if (error := self._refusal(pairs)) is None:
+            return
+        if len(pairs) > 1:
+            half = len(pairs) // 2
+            self._write(pairs[:half])
+            self._write(pairs[half:])
+        else:
+            self._reject_written(pairs[0], error)
+
+    def _refusal(self, pairs: Sequence[tuple[Row, Row]]) -> Exception | None:
+        """Write rows; return the error if the destination refuses some of them."""
+        route = self._route
+        try:
+            with transaction.atomic(using=route.dest.alias):
+                size = self._writer.write([converted for _, converted in pairs])
+                self._writer.finish()
+                if not route.binds_late:
+                    route.dest.bind_now()
+                if self._read_back is not None:
+                    self._read_back.check_rows([raw for raw, _ in pairs])
+        except Exception as error:
+            if severity_of(route, error) is not Severity.DATA:
+                raise
+            release_values(error)
+            return error
+        self._tally.rows_written += len(pairs)
+        self._tally.bytes_written += size
+        return None
+
+    def _reject_written(self, pair: tuple[Row, Row], error: Exception) -> None:
+        raw, converted = pair
+        if isinstance(error, Unstorable):
+            self._reject(
+                raw,
+                error.field if isinstance(error, NotReadBack) else None,
+                error.kind,
+                error.reason,
+                "value",
+                error.advice,
+            )
+            return
+        position = self._refused_column(converted, error)
+        if position is not None:
+            conversion = self._route.conversions[position]
+            reason = f"the driver cannot send it ({type(error).__name__})"
+            kind = type(raw[position]).__name__
+            self._reject(raw, conversion.column.attname, kind, reason, "value", CAREFUL_ADVICE)
+            return
+        fault = self._route.dest.fault(error, self._route.table.name)
+        found = reason_for(self._route, row_of(self._names, converted), fault)
+        kinds = row_of(self._names, raw)
+        kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
+        self._reject(raw, found.fields, kind, found.reason, fault.code, CAREFUL_ADVICE)
+
+    def _refused_column(self, converted: Row, error: Exception) -> int | None:
+        """Find the value that cannot even be encoded, as only the driver's own classes of error tell of it."""
+        if not isinstance(error, UnicodeError):
+            return None
+        for position, value in enumerate(converted):
+            if isinstance(value, str):
+                try:
+                    value.encode()
+                except UnicodeError:
+                    return position
+        return None
+
+    def _reject(self, raw: Row, field: str | None, kind: str, reason: str, code: str, advice: str) -> None:
+        row = row_of(self._names, raw)
+        table = self._route.table
+        key = key_text(table, [row[name] for name in table.key]) if table.key else NO_KEY
+        self._tally.rows_rejected += 1
+        self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)

@@ -1,0 +1,255 @@
+"""The two databases of a run: opened for it, told apart, and closed again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, NotSupportedError, connections
+from django.utils.connection import ConnectionDoesNotExist
+
+from ..conf import DEFAULT_RETRY_FOR, Settings, load
+from ..console.passwords import HIDDEN, without_passwords
+from ..console.wording import plural, shortened
+from ..errors import MigratorError, Refused, UsageError
+from ..processes.workers import can_fork
+from .engines.base.engine import Engine, Severity
+from .engines.registry import engine_for
+from .findings import Finding
+from .tables import shown_name
+
+SHOWN_TABLES = 5
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The engines of both sides, and what goes for both.
+
+    ``retry_for``: the seconds for which a passing fault of the destination is waited for; ``jobs``: how many processes
+    copy; ``fewer_jobs``: why they are not as many as were asked for; ``is_one_database``: they are two schemas of one.
+    """
+
+    source: Engine
+    dest: Engine
+    retry_for: float = DEFAULT_RETRY_FOR
+    jobs: int = 1
+    fewer_jobs: Finding | None = None
+    is_one_database: bool = False
+
+    @property
+    def has_source(self) -> bool:
+        """Whether a source is read: where none is, the destination stands on both sides."""
+        return self.source is not self.dest
+
+
+def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
+    """Connect to a database of ``DATABASES``.
+
+    Raises :exc:`UsageError` for an unknown alias or a missing driver, :exc:`Refused` where it does not answer.
+    """
+    try:
+        connection = connections[alias]
+    except ConnectionDoesNotExist:
+        raise UsageError(
+            f"There is no database {alias!r}. DATABASES has {', '.join(repr(name) for name in sorted(connections))}."
+        ) from None
+    except ImproperlyConfigured as error:
+        raise UsageError(f"The driver for {alias!r} is missing: {str(error).splitlines()[0]}") from None
+    if connection.in_atomic_block:
+        raise UsageError(f"{alias!r} is inside a transaction. A run makes its own, so call it outside of atomic().")
+    engine = engine_for(connection)
+    engine.check_address(must_exist=must_exist)
+    engine.link_timeout = load().LINK_TIMEOUT
+    try:
+        engine.connect()
+    except NotSupportedError as error:
+        raise Refused(
+            f"Django refuses {alias!r}: {error} An older release of Django may still read this server; "
+            "run the move from there."
+        ) from None
+    except Error as error:
+        raise Refused(f"{alias!r} does not answer: {without_secrets(str(error), alias)}") from None
+    except (TypeError, ValueError) as error:  # the driver does not take what the settings say
+        said = f"{type(error).__name__}: {without_secrets(str(error), alias)}"
+        raise Refused(f"{alias!r} cannot be opened ({said}). Check its entry in DATABASES.") from None
+    return engine
+
+
+def without_secrets(text: str, alias: str) -> str:
+    """Write what a driver says in one line, without the password."""
+    password = connections[alias].settings_dict.get("PASSWORD")  # also of an alias that code has added
+    first = without_passwords(" ".join(text.split()))
+    return first.replace(str(password), HIDDEN) if password else first
+
+
+@contextlib.contextmanager
+def open_ends(
+    source: str, dest: str, settings: Settings, tables: Sequence[str] = (), *, jobs: int = 1, is_dry: bool = False
+) -> Iterator[Ends]:
+    """Open both databases, the source read-only and in one snapshot of ``tables``, and close them whatever happens.
+
+    With ``jobs`` that many processes shall be able to read the snapshot; not so that anybody has to wait in a run that
+    ``is_dry``. Raises :exc:`UsageError` or :exc:`Refused` where the two cannot be the ends of a move.
+    """
+    if source == dest:
+        raise UsageError(f"--source and --dest are both {source!r}.")
+    _refuse_protected(dest, settings)
+    ends = Ends(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
+    try:
+        _begin_session(ends.dest, tables)
+        is_one_database = _check_distinct(ends, tables)
+        fewer = _why_one_process(ends, is_dry=is_dry) if jobs > 1 else None
+        ends.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
+        ends.dest.join(ends.source)
+        ends.source.remember_session()
+        possible = max(ends.source.readers, 1)
+        if possible < jobs and fewer is None:
+            fewer = _fewer(ends.source, possible, str(ends.source.readers_note))
+        yield dataclasses.replace(ends, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
+    except Error as error:
+        raise _stopped(ends, error) from error
+    finally:
+        for engine in (ends.source, ends.dest):
+            with contextlib.suppress(Error):
+                engine.close()
+
+
+@contextlib.contextmanager
+def open_destination(alias: str, settings: Settings, tables: Sequence[str]) -> Iterator[Engine]:
+    """Open a destination alone, and close it whatever happens.
+
+    Raises :exc:`UsageError` or :exc:`Refused` where it cannot be one.
+    """
+    _refuse_protected(alias, settings)
+    engine = open_engine(alias, must_exist=False)
+    try:
+        _begin_session(engine, tables)
+        yield engine
+    except Error as error:
+        raise _waited(error, [engine]) from error
+    finally:
+        with contextlib.suppress(Error):
+            engine.close()
+
+
+def _refuse_protected(alias: str, settings: Settings) -> None:
+    if alias in settings.PROTECTED:
+        raise Refused(f"{alias!r} is in MIGRATOR['PROTECTED'], so it can never be a destination.")
+
+
+def _begin_session(dest: Engine, tables: Sequence[str]) -> None:
+    dest.open_destination()
+    dest.remember_session()
+    dest.claim(tables)
+
+
+@contextlib.contextmanager
+def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[list[Engine]]:
+    """Open two databases that are only compared, each in a snapshot of its own of these tables.
+
+    Raises :exc:`Refused` where both are the same one, which would equal itself whatever it holds.
+    """
+    engines = [open_engine(alias) for alias in (source, dest)]
+    engines[1].role = "destination"
+    try:
+        _refuse_common_tables(engines[0], engines[1], tables, ", so a comparison would prove nothing.")
+        for engine in engines:
+            engine.open_source(tables)
+        yield engines
+    except Error as error:
+        raise explained(error, engines) from error
+    finally:
+        for engine in engines:
+            with contextlib.suppress(Error):
+                engine.close()
+
+
+def _why_one_process(ends: Ends, *, is_dry: bool) -> Finding | None:
+    if not can_fork():
+        return _fewer(ends.source, 1, "this system cannot fork")
+    if not ends.dest.can_be_filled_side_by_side:
+        return _fewer(ends.dest, 1, f"{ends.dest.display_name} takes what one session writes at a time")
+    if is_dry and ends.source.readers_hold_writers_up:
+        text = "how many processes can read it is found out by a run, which stops writers for a moment"
+        return Finding(ends.source.alias, text, "", stops=False)
+    return None
+
+
+def _fewer(engine: Engine, jobs: int, reason: str) -> Finding:
+    return Finding(engine.alias, f"only {plural(jobs, 'process', 'processes')} will copy: {reason}", "", stops=False)
+
+
+def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], consequence: str) -> bool:
+    """Whether two engines reach one database, by which they see different tables all the same.
+
+    Two schemas of one database are two places: there the identity of each table decides, and of one that is not there
+    yet the schema in which it would be created. Raises :exc:`Refused` where a table is the same one.
+    """
+    if one.vendor != other.vendor or not one.is_same_database(other):
+        return False
+    here, there = (
+        {name: seen[name].identity if name in seen else (engine.visibility.new_tables_schema(),) for name in tables}
+        for engine in (one, other)
+        for seen in [engine.visibility.look(tables)]
+    )
+    common = [shown_name(name) for name in tables if here[name] == there[name]]
+    if tables and not common:
+        return True
+    which = "" if len(common) == len(tables) else f", and see the same {shortened(common, SHOWN_TABLES)} there"
+    raise Refused(
+        f"{one.alias!r} and {other.alias!r} are the same database ({other.describe().database!r}){which}{consequence} "
+        "Correct DATABASES."
+    )
+
+
+def _check_distinct(ends: Ends, tables: Sequence[str]) -> bool:
+    """Whether the ends are two schemas of one database; raise :exc:`Refused` where a write would reach the source."""
+    source, dest = ends.source, ends.dest
+    is_one_database = _refuse_common_tables(source, dest, tables, ". Nothing was written.")
+    if source.vendor == dest.vendor and source.follows(dest):
+        raise Refused(
+            f"{source.alias!r} is a replica of {dest.alias!r}: what a run writes there comes here as well, so that it "
+            "would overwrite its own source. Nothing was written. Name another destination, or another source."
+        )
+    return is_one_database
+
+
+def _stopped(ends: Ends, error: Error) -> MigratorError:
+    """Explain an error before the first row; if it passes, as a lost session or a lock, the command may be repeated."""
+    source, dest = ends.source, ends.dest
+    if source.owns(error) and source.has_session() and not source.is_intact():
+        fault = source.fault(error, "")
+        lost = source.snapshot_lost(f"{fault.message} [{fault.code}]")
+        return type(lost)(f"{lost} Run the command again.")
+    return _waited(error, (dest, source))
+
+
+def _waited(error: Error, engines: Sequence[Engine]) -> MigratorError:
+    """Explain an error, and name those who may hold the lock that was waited for in vain."""
+    told = explained(error, engines)
+    for engine in engines:
+        if engine.owns(error) and engine.severity(error) is Severity.RETRY:
+            return type(told)(f"{told}{lock_holders(engine)} Run the command again.")
+    return told
+
+
+def lock_holders(engine: Engine) -> str:
+    """Name the other sessions of a database that may hold a lock, as a sentence after another one."""
+    with contextlib.suppress(Error):
+        if engine.is_intact() and (blockers := engine.blockers()):
+            return f" Others there that may hold a lock: {'; '.join(blockers)}."
+    return ""
+
+
+def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:
+    """Turn a database's error into one line without values."""
+    owners = [engine for engine in engines if engine.owns(error)]
+    # Django notes on a connection that an error came by it: with two of one driver that tells them apart.
+    owners.sort(key=lambda engine: not engine.connection.errors_occurred)
+    if not owners:
+        return MigratorError(f"A database stopped the run: {type(error).__name__}.")
+    fault = owners[0].fault(error, "")
+    return MigratorError(f"{owners[0].alias!r} stopped the run: {fault.message} [{fault.code}].")

@@ -1,0 +1,1 @@
+"""The same copy in several processes."""

@@ -1,0 +1,115 @@
+"""Which table or chunk is copied next. It does not know the workers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Sequence
+from itertools import count
+from typing import Protocol
+
+from ..planning.plan import Plan, TablePlan, is_bound_late, parents_of
+from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, Order
+
+# Cutting comes first, for others can begin with what was cut; a group is one long piece, so it begins early, too.
+CUT, GROUP, COPY = range(3)
+
+
+class Schedule(Protocol):
+    """Tasks that are left, some of which may have to wait for others."""
+
+    def next(self, running: Collection[Order]) -> Order | None:
+        """Take the next task that can be carried out at the same time as these, or ``None``."""
+
+    def give_back(self, order: Order) -> None:
+        """Return a task that was not carried out."""
+
+    def is_empty(self) -> bool:
+        """Whether all tasks have been taken."""
+
+
+class LoadSchedule:
+    """The tables of a plan, the largest first, in chunks.
+
+    Where foreign keys bind while rows are loaded, a table waits until those that it refers to are complete.
+    """
+
+    def __init__(self, plan: Plan, chunk_size: int, *, keeps_order: bool) -> None:
+        self.complete: set[str] = set()
+        self._chunk_size = chunk_size
+        self._rows = {planned.table.name: planned.source_rows for planned in plan.tables}
+        self._left: dict[str, int] = {}
+        self._ready: list[tuple[int, int, int, Order]] = []
+        self._ties = count()
+        own = set(self._rows)
+        self._waiting = [
+            (parents_of([planned.table for planned in group]) & own if keeps_order else set(), group)
+            for group in plan.groups
+        ]
+        self._release()
+
+    def _release(self) -> None:
+        """Let those tables begin that need not wait any more."""
+        still = []
+        for parents, group in self._waiting:
+            if parents <= self.complete:
+                self._begin(group)
+            else:
+                still.append((parents, group))
+        self._waiting = still
+
+    def _begin(self, group: Sequence[TablePlan]) -> None:
+        names = tuple(planned.table.name for planned in group)
+        if is_bound_late(group):
+            self._push(GROUP, names[0], CopyGroup(names))
+            return
+        for planned in group:
+            name = planned.table.name
+            if planned.table.key and planned.source_rows > self._chunk_size:
+                self._push(CUT, name, CutTable(name))
+            else:
+                self._push(COPY, name, CopyTable(name))
+
+    def _push(self, rank: int, table: str, order: Order) -> None:
+        heapq.heappush(self._ready, (rank, -self._rows[table], next(self._ties), order))
+
+    def next(self, running: Collection[Order]) -> Order | None:
+        """Take the next task, the largest table first, or ``None``."""
+        return heapq.heappop(self._ready)[-1] if self._ready else None
+
+    def give_back(self, order: Order) -> None:
+        """Return a task that was not carried out."""
+        match order:
+            case CutTable(table):
+                self._push(CUT, table, order)
+            case CopyGroup(tables):
+                self._push(GROUP, tables[0], order)
+            case CopyTable(table) | CopyChunk(table, _):
+                self._push(COPY, table, order)
+
+    def is_empty(self) -> bool:
+        """Whether all tasks have been taken."""
+        return not self._ready and not self._waiting
+
+    def cut(self, table: str, chunks: Sequence[int]) -> None:
+        """Take note of the chunks of a table that are left."""
+        self._left[table] = len(chunks)
+        for chunk in chunks:
+            self._push(COPY, table, CopyChunk(table, chunk))
+        if not chunks:
+            self._complete([table])
+
+    def done(self, order: Order) -> None:
+        """Take note of what was copied."""
+        match order:
+            case CopyTable(table):
+                self._complete([table])
+            case CopyGroup(tables):
+                self._complete(tables)
+            case CopyChunk(table, _):
+                self._left[table] -= 1
+                if not self._left[table]:
+                    self._complete([table])
+
+    def _complete(self, tables: Iterable[str]) -> None:
+        self.complete.update(tables)
+        self._release()

@@ -1,0 +1,260 @@
+"""Rows of the source that a CHECK constraint of the destination refuses, asked for before the first write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import CheckConstraint
+
+from ...console.wording import plural
+from ..chunks import Restriction, key_text
+from ..engines.base.constraints import Check
+from ..engines.base.engine import Engine
+from ..engines.base.session import Row
+from ..findings import Cause, Finding, FoundRows
+from ..tables import Column, StoredColumn
+from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, fields_of
+from .destination_trials import Trial, is_answerable, refused_by, unasked
+from .portable_sql import translate
+from .route import Route
+from .source_view import View, is_folded, view_of
+
+_Stored = Mapping[str, StoredColumn]
+
+EXAMPLES = 3
+NAMES = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|(\w+)')
+INSIGNIFICANT = re.compile(r"""[\s"`()\[\]]""")
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A condition that each row has to meet in the destination; it may be unknown, as with NULL.
+
+    ``reason`` says what is wrong with rows that don't, with one of the ``verbs``, for one row or several, in its
+    braces. ``condition`` is SQL of the source, ``None`` if it isn't certain to mean the same there; ``tried`` is SQL of
+    the destination. ``as_stored``: the condition is about the source's own texts, whatever equals what there.
+    """
+
+    name: str
+    reason: str
+    fields: tuple[str, ...]
+    columns: tuple[Column, ...]
+    condition: Sql | None
+    verbs: tuple[str, str] = ("breaks", "break")
+    as_stored: bool = False
+    advice: str = "Correct or delete these rows in the source."
+    tried: str | None = None
+
+    @property
+    def what(self) -> str:
+        """The constraint in words."""
+        return f"check constraint {self.name or 'without a name'}"
+
+
+def check_rules(
+    route: Route, source_stored: _Stored, dest_stored: _Stored, own: Sequence[Check], others: Sequence[Check]
+) -> Iterator[RowRule]:
+    """Yield the destination's checks (``others``) that the source's ``own`` don't prove."""
+    columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
+    proven = {check.name: check for check in own if check.is_validated and check.name}
+    of_fields = _checks_of_fields(route)
+    for check in others:
+        if _bare(check.expression) in of_fields:
+            continue
+        text = _translated(route, columns, check)
+        if check.name in proven and _is_same(route, columns, proven[check.name], check, text):
+            continue
+        yield _rule(route, columns, source_stored, dest_stored, check, text)
+
+
+def _is_same(route: Route, columns: Mapping[str, Column], own: Check, other: Check, text: str | None) -> bool:
+    """Compare a check of the source with one of the destination, whose ``text`` in the source's words is known."""
+    if route.source.vendor == route.dest.vendor:
+        return _bare(own.expression) == _bare(other.expression)
+    there = _as_source(route, columns, own)
+    return text is not None and there is not None and _bare(there) == _bare(text)
+
+
+def words_in(*expressions: str) -> set[str]:
+    """Return all that may be a column's name in SQL, quoted or not."""
+    return {next(filter(None, found.groups())) for text in expressions for found in NAMES.finditer(text)}
+
+
+def _checks_of_fields(route: Route) -> set[str]:
+    """Return the checks that Django makes of fields by itself, which the fields' own limits stand for."""
+    fields = route.table.model._meta.local_concrete_fields
+    return {_bare(check) for field in fields if (check := field.db_check(route.dest.connection))}
+
+
+def _bare(expression: str) -> str:
+    return INSIGNIFICANT.sub("", expression).lower()
+
+
+def _rule(
+    route: Route,
+    columns: Mapping[str, Column],
+    source_stored: _Stored,
+    dest_stored: _Stored,
+    check: Check,
+    text: str | None,
+) -> RowRule:
+    model = route.table.model
+    constraint = constraints_of(model).get(check.name)
+    condition = None if text is None else Sql(text)
+    words = {word.lower() for word in words_in(check.expression)}
+    read = tuple(name for name in dest_stored if name.lower() in words)
+    used = tuple(columns[name] for name in read if name in columns)
+    fields = tuple(column.attname for column in used)
+    if isinstance(constraint, CheckConstraint):
+        fields = tuple(fields_of(model, constraint))
+        condition = _certain(route, columns, constraint) or condition
+    # To a destination that ignores case, more texts are equal than to the source.
+    if len(used) < len(read) or any(is_folded(column, source_stored, dest_stored) for column in used):
+        condition = None
+    what = f"the check constraint {check.name}" if check.name else "a check constraint"
+    rule = RowRule(check.name, f"{{}} {what} of {route.dest.alias!r}", fields, used, condition)
+    if is_answerable(route, read):
+        rule = replace(rule, tried=check.expression)
+    if not check.is_partitioning:
+        return rule
+    return replace(
+        rule,
+        reason=f"{{}} no partition in {route.dest.alias!r}",
+        verbs=("has", "have"),
+        advice="Make the partitions for these rows in the destination.",
+    )
+
+
+def _certain(route: Route, columns: Mapping[str, Column], constraint: CheckConstraint) -> Sql | None:
+    try:
+        return certain_condition(route, columns, constraint.condition)
+    except Uncompilable:
+        return None
+
+
+def certain_condition(route: Route, columns: Mapping[str, Column], condition: Any) -> Sql | None:
+    """Return what a model says of a condition as SQL of the source, if that is certain to mean the same to both.
+
+    Raises :exc:`~migrator.databases.planning.constraint_sql.Uncompilable`.
+    """
+    compiled = condition_sql(route.table.model, condition, route.source.connection)
+    if compiled is None:
+        return None
+    literals = (str(value) if isinstance(value, int | float) else "'?'" for value in compiled.params)
+    plain = re.sub(r"%(.)", lambda found: next(literals, "'?'") if found[1] == "s" else found[1], compiled.text)
+    return compiled if _as_source(route, columns, Check("", plain)) is not None else None
+
+
+def _as_source(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
+    """Return a check of the source in the words that all engines share."""
+    constraints = route.source.constraints
+    return translate(
+        check.expression,
+        {name: column.kind for name, column in columns.items()},
+        route.source.quote,
+        length=constraints.character_length,
+        lengths=constraints.character_lengths,
+    )
+
+
+def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
+    """Return a check of the destination's catalogue as SQL of the source, if that is certain to mean the same there."""
+    source, dest = route.source, route.dest
+    if source.vendor == dest.vendor:
+        return check.expression.replace("%", "%%")
+    if "with time zone" in check.expression and source.connection.timezone_name != "UTC":
+        return None  # it keeps moments as the local time of another zone
+    return translate(
+        check.expression,
+        {name: column.kind for name, column in columns.items()},
+        source.quote,
+        length=source.constraints.character_length,
+        lengths=dest.constraints.character_lengths,
+    )
+
+
+def check_rows(
+    route: Route, engine: Engine, rules: Sequence[RowRule], source_stored: _Stored, dest_stored: _Stored
+) -> Iterator[Finding | Trial]:
+    """Find rows that break rules, by queries in a session of the source.
+
+    What it can't evaluate is to be tried in the destination, and so are the rows that seem to break a rule: there it is
+    what it says.
+    """
+    asked = replace(route, source=engine)
+    for rule in rules:
+        try:
+            if rule.condition is None:
+                yield _trial(route, rule)
+            else:
+                yield from _find(asked, engine, rule, rule.condition, source_stored, dest_stored)
+        except DatabaseError:
+            yield _trial(route, rule)
+
+
+def _trial(
+    route: Route, rule: RowRule, restriction: Restriction | None = None, otherwise: Finding | None = None
+) -> Finding | Trial:
+    if rule.tried is None:
+        return otherwise or unasked(route, rule.what)
+    columns, ask = tuple(column.name for column in rule.columns), refused_by(rule.tried)
+    describe = partial(_finding, route, rule)
+    return Trial(rule.what, columns, ask, describe, restriction, otherwise)
+
+
+def _find(
+    route: Route,
+    engine: Engine,
+    rule: RowRule,
+    condition: Sql,
+    source_stored: _Stored,
+    dest_stored: _Stored,
+) -> Iterator[Finding | Trial]:
+    view = view_of(route, engine, rule.columns, source_stored, dest_stored, as_stored=rule.as_stored)
+    where, params = f" WHERE NOT ({condition.text})", (*view.params, *condition.params)
+    with engine.tentatively():
+        if not engine.fetch_all(f"SELECT 1 FROM {view.sql}{where} LIMIT 1", params):
+            return
+        rows = int(engine.fetch_value(f"SELECT COUNT(*) FROM {view.sql}{where}", params))
+        keys = _keys(route, engine, view, where, params)
+    found = _finding(route, rule, rows, keys, partial(_all_keys, view, where, params))
+    if not view.key:
+        yield found
+        return
+    names = ", ".join(engine.quote(name) for name in route.table.key)
+    chosen = Restriction(f"({names}) IN (SELECT {', '.join(view.key)} FROM {view.sql}{where})", params)
+    yield _trial(route, rule, chosen, found)
+
+
+def _finding(
+    route: Route, rule: RowRule, rows: int, keys: Sequence[Row], every: Callable[[Engine], Iterator[Row]]
+) -> Finding:
+    shown = [key_text(route.table, key) for key in keys if key]
+    examples = f" (for example primary key {', '.join(shown)})" if shown else ""
+    return Finding(
+        f"{route.table.label}.{', '.join(rule.fields)}" if rule.fields else route.table.label,
+        f"{plural(rows, 'row')} {rule.reason.format(rule.verbs[rows != 1])}{examples}",
+        rule.advice,
+        is_about_rows=True,
+        rows=FoundRows(route.table.name, Cause.VALUE, every),
+    )
+
+
+def _all_keys(view: View, where: str, params: Sequence[object], source: Engine) -> Iterator[Row]:
+    names = ", ".join(view.key) or "1"
+    with source.reading_everything():
+        yield from chain.from_iterable(source.stream(f"SELECT {names} FROM {view.sql}{where}", params))
+
+
+def _keys(route: Route, engine: Engine, view: View, where: str, params: Sequence[object]) -> list[Row]:
+    if not view.key:
+        return []
+    names = ", ".join(view.key)
+    with engine.reading_everything():
+        return engine.fetch_all(f"SELECT {names} FROM {view.sql}{where} ORDER BY {names} LIMIT {EXAMPLES}", params)

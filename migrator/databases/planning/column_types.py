@@ -1,0 +1,142 @@
+"""Whether the destination's columns have the types that the models give them, or others that hold the same values.
+
+This is the one place that asks. What each type holds is in the engines' closed tables; a type that is in none of them
+stops the run before its first write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..engines.base.engine import Engine
+from ..findings import Finding
+from ..tables import Column, Kind, StoredColumn, Table
+from .columns import Way, travels_as
+
+Stored = Mapping[str, StoredColumn]
+CONSTRAINTS = re.compile(
+    r"\s+(?:default|not|null|collate|generated|primary|unique|check|references|on|auto_increment)\b", re.IGNORECASE
+)
+# Names in a message before it is cut.
+SHOWN = 5
+
+
+def check_types(
+    tables: Sequence[Table],
+    source: Engine,
+    dest: Engine,
+    source_has: Mapping[str, Stored],
+    dest_has: Mapping[str, Stored],
+) -> Iterator[Finding]:
+    """Compare the type that each field gives its column with the real one in the destination.
+
+    Yields a finding that stops the run for each column whose type is not known to hold the field's values, and one note
+    that lists the columns with another type that holds them.
+    """
+    pairs = [
+        (table, column, source_has[table.name][column.name], dest_has[table.name][column.name])
+        for table in tables
+        for column in table.columns
+        if column.name in source_has[table.name] and column.name in dest_has[table.name]
+    ]
+    declared = _declared(dest, (column for _, column, *_ in pairs))
+    others = []
+    for table, column, own, stored in pairs:
+        subject = f"{table.label}.{column.attname}"
+        yield from _check_source(subject, table, column, source, dest, own, stored)
+        db_type = _db_type(column, dest)
+        expected = declared.get(db_type or "")
+        if _has_expected_type(column, source, dest, own, stored, expected, db_type):
+            continue
+        shown = expected or db_type or ""
+        if not _holds(column, source, dest, own, stored, shown):
+            yield Finding(
+                subject,
+                f"{dest.alias!r} stores it as {stored.domain or stored.declared}, which is not known to keep the "
+                f"values of {shown}, the type that Django gives this field there",
+                f"{dest.types.change(table.name, stored, shown)}, or leave the model out with --exclude {table.label}.",
+            )
+        else:
+            others.append(f"{subject} as {stored.domain or stored.declared} (Django: {shown})")
+    if others:
+        rest = len(others) - SHOWN
+        text = ", ".join(others[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        yield Finding(
+            dest.alias,
+            f"columns there have other types than the models, which hold the values all the same: {text}",
+            "",
+            stops=False,
+        )
+
+
+def _db_type(column: Column, engine: Engine) -> str | None:
+    """Return the type that a field gives its column, without the constraints that some add to it."""
+    try:
+        db_type = column.field.db_type(engine.connection)
+    except Exception:  # a field's own, which may know other databases alone
+        return None
+    return None if db_type is None else CONSTRAINTS.split(db_type, maxsplit=1)[0]
+
+
+def _declared(dest: Engine, columns: Iterable[Column]) -> Mapping[str, str]:
+    db_types = {_db_type(column, dest) for column in columns}
+    return dest.types.declared(sorted(db_type for db_type in db_types if db_type))
+
+
+def _holds_every_integer(column: Column, dest: Engine, stored: StoredColumn) -> bool:
+    """Whether an integer type is at least as wide as the field's.
+
+    Django itself makes wider ones: migrations give the tables behind many-to-many fields of its own apps the key of
+    DEFAULT_AUTO_FIELD, whatever the app's configuration says.
+    """
+    held = dest.values.integer_range(stored) if dest.values.stores(Kind.INTEGER, stored) else None
+    if held is None:
+        return False
+    of_field: tuple[Any, Any] = dest.connection.ops.integer_field_range(column.field.get_internal_type())
+    smallest, largest = of_field
+    if smallest is None or largest is None:
+        return False
+    return bool(held[0] <= smallest and largest <= held[1])
+
+
+def _has_expected_type(
+    column: Column,
+    source: Engine,
+    dest: Engine,
+    own: StoredColumn,
+    stored: StoredColumn,
+    expected: str | None,
+    db_type: str | None,
+) -> bool:
+    """Whether a column has the type of its field or of the source's own column, or its field has no type at all."""
+    if db_type is None or (source.vendor == dest.vendor and own.declared == stored.declared):
+        return True
+    if column.kind is Kind.INTEGER and _holds_every_integer(column, dest, stored):
+        return True
+    return expected is not None and dest.types.is_declared(expected, stored)
+
+
+def _holds(
+    column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn, declared: str
+) -> bool:
+    way, typed = travels_as(column, source, dest, own, stored)
+    if way is Way.RAW:
+        return True
+    if column.kind is not Kind.OTHER:
+        return dest.types.holds(typed.kind, stored)
+    return way is Way.PROVEN or dest.types.widens(declared, stored)
+
+
+def _check_source(
+    subject: str, table: Table, column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn
+) -> Iterator[Finding]:
+    way, _ = travels_as(column, source, dest, own, stored)
+    if way is Way.FIELD and source.types.is_read_as_another_moment(column.kind, own):
+        yield Finding(
+            subject,
+            f"{source.alias!r} stores it as {own.declared}, from which Django cannot tell the moment",
+            f"{source.types.change(table.name, own, str(_db_type(column, source)))}, or leave the model out with "
+            f"--exclude {table.label}.",
+        )

@@ -1,0 +1,75 @@
+"""What is off while rows are loaded: triggers, foreign keys, indexes, keys that the source has enforced in its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..endpoints import Ends
+from ..engines.base.catalogue import FOREIGN_KEY, TakenOff
+from ..tables import Kind, StoredColumn
+from .columns import Conversion, Way
+from .plan import TablePlan
+from .schema import StoredTables
+
+# Of a table whose indexes are taken off, and its keys: what that saves is less than it costs below.
+FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
+
+
+def to_take_off(
+    ends: Ends,
+    tables: Sequence[TablePlan],
+    dest_has: StoredTables,
+    *,
+    keeps_indexes: bool,
+    keeps_triggers: bool,
+    skips_rows: bool,
+) -> tuple[TakenOff, ...]:
+    """Choose what goes off tables that a run fills, in the order in which it has to go.
+
+    ``keeps_indexes``: all indexes stay; ``keeps_triggers``: triggers fire; ``skips_rows``: keys stay, which find the
+    rows to set aside.
+    """
+    names = [planned.table.name for planned in tables]
+    large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
+    items = [] if keeps_triggers else ends.dest.catalogue.removable_triggers(names)
+    items += ends.dest.catalogue.removable(names, large)
+    if ends.is_one_database:
+        # To drop one locks the table that it leads to, and the source's session may be reading that very one.
+        spared = ends.dest.visibility.keys_to_others(names)
+        items = [item for item in items if item.kind != FOREIGN_KEY or (item.table, item.name) not in spared]
+    if not (keeps_indexes or skips_rows):
+        items += _keys(ends, tables, dest_has)
+    return tuple(items)
+
+
+def _keys(ends: Ends, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[TakenOff]:
+    """Give the keys of large tables that no two of the source's rows have in common."""
+    others = [table.table for table in tables]
+    for planned in tables:
+        name = planned.table.name
+        if planned.source_rows < FEWEST_ROWS or name in ends.source.outside_snapshot:
+            continue
+        if not (removable := ends.dest.catalogue.removable_keys(planned.table, others)):
+            continue
+        enforced = ends.source.catalogue.unique_keys(name)
+        distinct = {
+            conversion.column.name
+            for conversion in planned.route.conversions
+            if _stays_distinct(conversion) and not _is_loose(dest_has[name][conversion.column.name])
+        }
+        for item, columns in removable.items():
+            if columns <= distinct and any(key <= columns for key in enforced):
+                yield item
+
+
+def _is_loose(stored: StoredColumn) -> bool:
+    """Whether a column's collation takes some texts for the same that are not."""
+    return stored.ignores_case or stored.ignores_spaces
+
+
+def _stays_distinct(conversion: Conversion) -> bool:
+    """Tell whether two values that are not the same in the source cannot be so in the destination."""
+    if conversion.mapping is not None:
+        return False
+    is_plain = conversion.column.kind in (Kind.INTEGER, Kind.TEXT)
+    return conversion.way is Way.RAW or (conversion.way is Way.PROVEN and is_plain)

@@ -1,0 +1,112 @@
+"""``--filter``: which rows of the chosen models are copied, as conditions on each table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import FieldError, ValidationError
+from django.db.models import Model
+from django.db.models.query import QuerySet
+
+from ...errors import UsageError
+from ..chunks import Restriction
+from ..engines.base.engine import Engine
+from .table_names import renamed
+
+MANY_VALUES = ("in", "range")
+TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def parse_filter(text: str) -> tuple[str, Any]:
+    """Read ``field__lookup=value``.
+
+    Raises :exc:`UsageError` where there is no ``=`` or a truth value cannot be understood.
+    """
+    lookup, equals, value = text.partition("=")
+    if not (equals and lookup):
+        raise UsageError(f"--filter {text!r} is no field__lookup=value.")
+    last = lookup.rpartition("__")[2]
+    if last in MANY_VALUES:
+        return lookup, value.split(",")
+    if last == "isnull":
+        if value.lower() not in TRUTHS:
+            raise UsageError(f"--filter {text!r}: isnull takes true or false.")
+        return lookup, TRUTHS[value.lower()]
+    return lookup, value
+
+
+def restrictions_for(
+    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], lookups: Mapping[str, Any]
+) -> dict[str, Restriction | None]:
+    """Say for each table which of its rows are chosen: ``None`` for all of them.
+
+    A parent's table gives the rows that the chosen ones are spread over, and a many-to-many table those that belong
+    to chosen rows; what several named models choose of one table adds up.
+    """
+    run_names = {source.stored_name(model._meta.db_table): model._meta.db_table for model in tables}
+    every = apps.get_models(include_auto_created=True) if source.has_other_names else []
+    with renamed({model: source.stored_name(model._meta.db_table) for model in every}):
+        found = _restrictions(source, tables, named, lookups)
+    return {run_names[table]: _any_of(parts) for table, parts in found.items()}
+
+
+def _restrictions(
+    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], lookups: Mapping[str, Any]
+) -> dict[str, list[Restriction | None]]:
+    found: dict[str, list[Restriction | None]] = {model._meta.db_table: [] for model in tables}
+    for model in named:
+        if model._meta.db_table not in found:
+            continue
+        chosen = _chosen(source, model, lookups)
+        own_key = [field.attname for field in model._meta.pk_fields]
+        found[model._meta.db_table].append(_within(source, model, own_key, chosen, own_key) if lookups else None)
+        for parent in model._meta.all_parents:
+            link = model._meta.get_ancestor_link(parent)
+            if parent._meta.db_table in found and link is not None:
+                parent_key = [field.attname for field in parent._meta.pk_fields]
+                found[parent._meta.db_table].append(_within(source, parent, parent_key, chosen, [link.attname]))
+        for field in model._meta.many_to_many:
+            through = field.remote_field.through
+            if through is None or through in named or through._meta.db_table not in found:
+                continue
+            to_chosen: Any = through._meta.get_field(field.m2m_field_name())
+            target = to_chosen.target_field.attname
+            found[through._meta.db_table].append(
+                _within(source, through, [to_chosen.attname], chosen, [target]) if lookups else None
+            )
+    return found
+
+
+def _chosen(source: Engine, model: type[Model], lookups: Mapping[str, Any]) -> QuerySet[Any]:
+    try:
+        with warnings.catch_warnings():  # of a time without its zone, which Django takes to be in TIME_ZONE
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return QuerySet(model, using=source.alias).filter(**lookups).order_by()
+    except (FieldError, ValidationError, ValueError, TypeError) as error:
+        text = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        raise UsageError(f"--filter does not fit {model._meta.label}: {text}") from None
+
+
+def _within(
+    source: Engine, model: type[Model], attnames: Sequence[str], chosen: QuerySet[Any], wanted: Sequence[str]
+) -> Restriction:
+    """Restrict a table to rows whose columns are among the wanted ones of the chosen rows."""
+    query = chosen.values_list(*wanted).query
+    sql, params = query.get_compiler(using=source.alias).as_sql()
+    columns = {field.attname: str(field.column) for field in model._meta.local_concrete_fields}
+    names = ", ".join(source.quote(columns[attname]) for attname in attnames)
+    return Restriction(f"{f'({names})' if len(attnames) > 1 else names} IN ({sql})", tuple(params))
+
+
+def _any_of(parts: Sequence[Restriction | None]) -> Restriction | None:
+    real = [part for part in parts if part is not None]
+    if len(real) < len(parts) or not real:
+        return None
+    if len(real) == 1:
+        return real[0]
+    return Restriction(
+        " OR ".join(f"({part.sql})" for part in real), tuple(value for part in real for value in part.params)
+    )

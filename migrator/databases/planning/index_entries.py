@@ -1,0 +1,124 @@
+"""Values too large for an entry of an index, found before the first write: the entry is built, and rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from django.db import Error
+
+from ...console.wording import plural
+from ..chunks import Bounds, Restriction, key_text
+from ..endpoints import Ends
+from ..engines.base.catalogue import EntryLimit
+from ..engines.base.session import Row, row_bytes
+from ..engines.base.values import Limit, LimitName
+from ..findings import Cause, Finding, FoundRows
+from ..row_reader import Reader
+from .columns import Stored
+from .plan import TablePlan
+from .schema import StoredTables
+
+EXAMPLES = 3
+# Of the values that may be too large, for how many that is tried: what repeats itself is compressed and fits.
+MOST_TRIED, MOST_BYTES = 500, 32 * 1024 * 1024
+
+
+def check_entries(ends: Ends, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
+    """Find rows that an index of the destination does not take because of their size."""
+    filled = [planned for planned in tables if planned.source_rows and planned.table.key]
+    limits = ends.dest.catalogue.entry_limits([planned.table.name for planned in filled])
+    for planned in filled:
+        for limit in limits.get(planned.table.name, ()):
+            try:
+                found = list(_Trial(planned, limit).too_large(source_has))
+            except Error:  # no temporary table may be created there: it shows when the index is recreated
+                ends.source.recover()
+                continue
+            if found:
+                yield _finding(planned, limit, found)
+
+
+def _finding(planned: TablePlan, limit: EntryLimit, found: Sequence[Row]) -> Finding:
+    table = planned.table
+    fields = ", ".join(column.attname for column in table.columns if column.name in limit.columns)
+    examples = ", ".join(key_text(table, key) for key in found[:EXAMPLES])
+    return Finding(
+        f"{table.label}.{fields}",
+        f"{plural(len(found), 'row')} of those that were tried {'is' if len(found) == 1 else 'are'} too large for an "
+        f"entry of the index {limit.name!r} of {planned.route.dest.alias!r}, which holds {limit.bytes:,} bytes after "
+        f"compression (for example primary key {examples})",
+        "Shorten the values in the source, or drop the index.",
+        is_about_rows=True,
+        rows=FoundRows(table.name, Cause.VALUE, lambda engine: found),
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    planned: TablePlan
+    limit: EntryLimit
+
+    def too_large(self, source_has: StoredTables) -> Iterator[Row]:
+        """Give the primary keys of rows whose entry the index refuses."""
+        pairs = list(self._candidates(source_has[self.planned.table.name]))
+        if pairs and not self._takes([row for _, row in pairs]):
+            yield from (key for key, row in pairs if not self._takes([row]))
+
+    def _takes(self, rows: Sequence[Row]) -> bool:
+        dest = self.planned.route.dest
+        targets = [conversion.target for conversion in self.planned.route.conversions]
+
+        def fill(probe: str) -> None:
+            writer = dest.writer(probe, targets)
+            writer.write(rows)
+            writer.finish()
+
+        return dest.catalogue.takes_entries(self.limit, fill)
+
+    def _candidates(self, stored: Stored) -> Iterator[tuple[Row, Row]]:
+        """Give rows, as they are to be stored, that may be too large, each after its primary key."""
+        route, table = self.planned.route, self.planned.table
+        restriction = self._restriction(stored)
+        if restriction is None:
+            return
+        names = [conversion.column.name for conversion in route.conversions]
+        reader = Reader(route.source, table, names, [c.expression for c in route.conversions], restriction)
+        tried = size = 0
+        keys = iter(reader.keys(Bounds(), MOST_TRIED))
+        with closing(reader.rows(Bounds())) as batches:
+            for batch in batches:
+                for row in batch:
+                    tried, size = tried + 1, size + row_bytes([row])
+                    key = next(keys, None)
+                    if key is None or size > MOST_BYTES:
+                        return
+                    if (converted := self._converted(row)) is not None:
+                        yield key, converted
+
+    def _converted(self, row: Row) -> Row | None:
+        conversions = self.planned.route.conversions
+        try:
+            return tuple(
+                value if value is None or conversion.convert is None else conversion.convert(value)
+                for conversion, value in zip(conversions, row, strict=True)
+            )
+        except Exception:  # another finding is about that
+            return None
+
+    def _restriction(self, stored: Stored) -> Restriction | None:
+        values, route = self.planned.route.source.values, self.planned.route
+        share = self.limit.bytes // max(len(self.limit.columns), 1)
+        larger = Limit(LimitName.LARGER_THAN, (share,), "too large for an index", "")
+        # Others the destination fills itself.
+        present = sorted(name for name in self.limit.columns if name in stored)
+        columns = [(route.source.quote(name), stored[name]) for name in present]
+        tests = [values.violation(larger, name, column) for name, column in columns]
+        if not tests or any(test is None for test in tests):
+            return None
+        condition = " OR ".join(f"({test})" for test in tests)
+        own = route.restriction
+        if own is None:
+            return Restriction(f"({condition})", ())
+        return Restriction(f"({condition}) AND ({own.sql})", own.params)

@@ -1,0 +1,97 @@
+"""Tables that migrations will create or change before a run: until then little can be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...console.wording import plural, shortened
+from ..endpoints import Ends
+from ..engines.base.engine import Engine
+from ..findings import Finding
+from ..tables import Table
+from .natural_keys import made_by_migrate
+from .ordering import load_order
+from .plan import AwaitedTable, TablePlan
+from .rows_of_migrations import Made, holds_rows_of_others
+from .schema import Pending, StoredTables
+
+
+def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pending) -> frozenset[str]:
+    """Name the tables that migrations will create or change in the destination, or that are created without any.
+
+    A migration may do anything to the tables of its app, and to the columns by which other tables refer to them; it may
+    create a table for another app.
+    """
+    if not coming:
+        return frozenset()
+    apps = {name.partition(".")[0] for name in coming.migrations}
+    changed = {table.name for table in tables if table.model._meta.app_label in apps}
+    return frozenset(
+        table.name
+        for table in tables
+        if table.name in changed
+        or not dest_has[table.name]
+        or any(reference.target_table in changed for reference in table.references)
+    )
+
+
+def awaited_tables(
+    ends: Ends,
+    tables: Sequence[Table],
+    source_has: StoredTables,
+    dest_has: StoredTables,
+    awaited: frozenset[str],
+    made: Made,
+) -> tuple[AwaitedTable, ...]:
+    """Count the rows of awaited tables, as far as they are there, in load order."""
+    waiting = [table for table in tables if table.name in awaited]
+    source_rows = ends.source.counts([table.name for table in waiting if source_has[table.name]])
+    dest_rows = ends.dest.counts([table.name for table in waiting if dest_has[table.name]])
+    of_migrations = made.tables(ends.dest, dest_rows)
+    return tuple(
+        AwaitedTable(
+            table,
+            source_rows.get(table.name, 0),
+            dest_rows.get(table.name),
+            _is_made_by_migrate(ends, table, dest_rows),
+            table.name in of_migrations,
+        )
+        for group in load_order(waiting)
+        for table in group
+    )
+
+
+def _is_made_by_migrate(ends: Ends, table: Table, dest_rows: Mapping[str, int]) -> bool:
+    rows = dest_rows.get(table.name, 0)
+    return rows > 0 and made_by_migrate(ends.dest, table, rows)
+
+
+def announcement(dest: Engine, coming: Pending, made: Made) -> Finding:
+    """Say which migrations will be applied, and what will become of the rows that they make."""
+    fate = "Rows that they make are listed before the copy and replaced, without --replace: there are no others."
+    if holds_rows_of_others(dest, made):
+        fate = (
+            "There are rows already, so those that they make cannot be told from yours: replacing them takes "
+            f"--replace {dest.alias}."
+        )
+    parts = []
+    if coming.migrations:
+        parts.append(f"{plural(len(coming.migrations), 'migration')} will be applied first: {_few(coming.migrations)}")
+    if coming.tables:
+        count = plural(len(coming.tables), "table")
+        parts.append(f"{count} of apps without migrations will be created first: {_few(coming.tables)}")
+    return Finding(dest.alias, "; ".join(parts), fate, stops=False)
+
+
+def _few(names: Sequence[str]) -> str:
+    return shortened(names, 3)
+
+
+def with_makers(
+    groups: tuple[tuple[TablePlan, ...], ...], made: Made, dest: Engine
+) -> tuple[tuple[TablePlan, ...], ...]:
+    """Mark the tables whose rows in the destination the project's migrations have made."""
+    rows = {t.table.name: t.dest_rows for group in groups for t in group if not t.is_made_by_migrate}
+    known = made.tables(dest, rows)
+    return tuple(tuple(replace(t, is_made_by_migrations=t.table.name in known) for t in group) for group in groups)

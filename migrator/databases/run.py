@@ -1,0 +1,382 @@
+"""The conductor: plan, confirm, record, prepare, copy, finish, verify. The one module that knows the order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
+from functools import partial
+
+from django.db import Error
+
+from ..console.interrupts import Interrupts, telling_plainly
+from ..console.progress import Progress
+from ..console.wording import plural, shortened
+from ..errors import Declined, Interrupted, MigratorError, Refused
+from .chunks import Restriction
+from .copying.finish import Ending, rows_of
+from .copying.load import Load
+from .copying.orphans_and_sequences import reject_orphans, reset_counters
+from .copying.recreation import Finisher
+from .copying.rejects import Rejects, keep_lines, rejects_for
+from .copying.retry import Retries
+from .endpoints import Ends, explained
+from .engines.base.catalogue import UNIQUE_KEY, kinds_text
+from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
+from .options import Choices, Watcher
+from .parallel.coordinator import Crew
+from .planning.natural_keys import clear_caches
+from .planning.plan import Plan, differences, stored_tables
+from .planning.preflight import make_plan, refuse
+from .planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated
+from .planning.schema import pending
+from .planning.selection import Selection
+from .recheck import find_change
+from .result import Outcome
+from .row_counts import RowCounts
+from .run_lock import locked
+from .update import apply_updates, find_updates
+from .verification.counts import Verification
+from .verification.run import count_tables, prove
+
+
+class Move:
+    """One run over two open databases."""
+
+    def __init__(
+        self,
+        ends: Ends,
+        selection: Selection,
+        choices: Choices,
+        watcher: Watcher,
+        interrupts: Interrupts,
+        restrictions: Mapping[str, Restriction | None] | None = None,
+        *,
+        adds_rows: bool = False,
+        migrated: Migrated = NOT_MIGRATED,
+    ) -> None:
+        self._migrated = migrated
+        self._ends, self._selection, self._choices = ends, selection, choices
+        self._watcher, self._interrupts = watcher, interrupts
+        self._restrictions, self._adds_rows = restrictions or {}, adds_rows
+        self._journal = Journal(ends.dest.alias)
+        self._retries = Retries(ends, watcher.progress, interrupts.check)
+        self._tallies: dict[str, RowCounts] = {}
+        self._started = time.perf_counter()
+
+    def needs_migrations(self, *, is_whole: bool) -> bool:
+        """Tell whether migrations have to be applied to the destination, after refusing what can be refused before.
+
+        A run that is unfinished has its tables.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(locked(self._ends.dest, self._journal))
+            is_pending = self._journal.lacks_handlers() or pending(self._ends.dest.connection)
+            if self._journal.current() is not None or not is_pending:
+                return False
+            plan = self._plan(is_whole=is_whole, is_resumed=False, will_migrate=True)
+            refuse(plan)
+            if plan.destroyed and self._choices.replace is None and not self._watcher.prompter.can_ask:
+                raise Refused(_refusal_to_destroy(plan))
+            return True
+
+    def make(self, *, is_whole: bool, will_migrate: bool = False) -> Outcome:
+        """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
+        with ExitStack() as stack:
+            finished = None
+            if not self._choices.dry_run:
+                stack.enter_context(locked(self._ends.dest, self._journal))
+                finished = self._journal.clear_away()
+            unfinished = self._journal.current()
+            if self._choices.resume and unfinished is None:
+                return self._nothing_to_resume(finished)
+            if unfinished and not self._choices.resume:
+                raise Refused(self._unfinished_text(unfinished))
+            plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
+            self._watcher.show(plan)
+            refuse(plan)
+            if self._choices.update:
+                return self._update(plan)
+            if self._choices.dry_run:
+                return Outcome(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
+            run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
+            return self._walk(run, plan)
+
+    def _nothing_to_resume(self, finished: Run | None) -> Outcome:
+        plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
+        alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
+        if finished:
+            remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
+            return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+        refuse(plan)  # it may even lack tables
+        remark = f"No unfinished run in {alias!r}: nothing to resume."
+        # Perhaps there never was one, or its record is lost: whoever goes on after this has to know.
+        verification = Verification(count_tables(self._ends, plan), (), ())
+        if lacking := [count.label for count in verification.differing]:
+            remark += f" It is NOT a copy of the source: counts differ in {shortened(lacking)}. Call without --resume."
+        return Outcome(plan, {}, verification, 0.0, remark=remark)
+
+    # -- before the first write -------------------------------------------------------------------------------
+
+    def _plan(
+        self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False, checks_contents: bool = True
+    ) -> Plan:
+        self._watcher.progress.message(f"Looking at {plural(len(self._selection.tables), 'table')} in both databases …")
+        return make_plan(
+            self._ends,
+            self._selection,
+            keeps_indexes=self._choices.keep_indexes,
+            keeps_triggers=self._choices.keep_triggers,
+            adds_rows=self._adds_rows,
+            restrictions=self._restrictions,
+            is_whole=is_whole,
+            is_resumed=is_resumed,
+            will_migrate=will_migrate,
+            skips_rows=self._choices.on_error == "skip",
+            updates=self._choices.update,
+            checks_contents=checks_contents,
+            made=Made(self._journal.made_by_migrations()),
+            migrated=self._migrated,
+            lacks_handlers=will_migrate and self._journal.lacks_handlers(),
+        )
+
+    def _unfinished_text(self, run: Run) -> str:
+        if self._choices.update:
+            return (
+                f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Nothing was written. Give the "
+                "command of that run with --resume to complete it, or with --cleanup to give it up; then update."
+            )
+        return (
+            f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Pass --resume to go on with it, or "
+            "--cleanup to give it up: that puts back what it took off, and leaves the copied rows."
+        )
+
+    def _begin(self, plan: Plan) -> Run:
+        self._confirm(plan)
+        self._check_still_made(plan)
+        return self._journal.begin(plan.identity(), plan.taken_off, empties=bool(plan.emptied))
+
+    def _check_still_made(self, plan: Plan) -> None:
+        """Refuse to empty what somebody has written since the plan was made: rows of migrations were all there was."""
+        if self._choices.replace is not None:
+            return
+        rows = {t.table.name: t.dest_rows for t in plan.tables if t.is_made_by_migrations}
+        known = Made(self._journal.made_by_migrations()).tables(self._ends.dest, rows)
+        if changed := [t.table.label for t in plan.tables if t.table.name in rows.keys() - known]:
+            raise Refused(f"Somebody has written to {shortened(changed)} meanwhile. {plan.untouched} Call again.")
+
+    def _confirm(self, plan: Plan) -> None:
+        dest = plan.dest
+        if plan.destroyed and self._choices.replace is None:
+            if not self._watcher.prompter.type_to_destroy(_loss(plan), dest.alias):
+                raise Refused(_refusal_to_destroy(plan))
+            return
+        rows = sum(table.source_rows for table in plan.tables)
+        what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
+        question = f"Copy {what} from {plan.source.alias!r} to {dest.alias!r}?"
+        if not self._watcher.prompter.proceed(question):
+            raise Declined(plan.untouched)
+
+    def _unsigned_text(self) -> str:
+        return (
+            f"The unfinished run in {self._ends.dest.alias!r} is not signed with this project's SECRET_KEY, so the SQL "
+            "in its record is not executed. Nothing was written. If the key was changed since, add the old one to "
+            "SECRET_KEY_FALLBACKS and call again. Otherwise pass --cleanup: it ends the run and lists the SQL for you."
+        )
+
+    def _take_up(self, run: Run, plan: Plan) -> Run:
+        found = differences(run.recorded_identity(), plan.identity())
+        if found:
+            raise Refused(
+                f"The unfinished run cannot go on, because it was planned otherwise: {'; '.join(found)}. Call with the "
+                "same arguments and code as then, or give it up with --cleanup."
+            )
+        if not run.is_signed:
+            raise Refused(self._unsigned_text())
+        if not self._watcher.prompter.proceed(f"Go on with the run of {run.holder()}?"):
+            raise Declined("Nothing was written.")
+        self._journal.take_over(run)
+        return run
+
+    # -- the run ------------------------------------------------------------------------------------------------
+
+    def _walk(self, run: Run, plan: Plan) -> Outcome:
+        self._interrupts.defer(self._choices.resume_hint)
+        self._retries = Retries(
+            self._ends, self._watcher.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
+        )
+        rejects = Rejects()
+        try:
+            with telling_plainly():
+                if run.state == PREPARING:
+                    self._prepare(run, plan)
+                elif not self._choices.trust_done:
+                    self._recheck(run, plan)
+                rejects = self._open_rejects()
+                finishing = self._load(run, plan, rejects)
+                verification = self._retries.run(lambda: self._prove(plan))
+        except Interrupted as error:
+            text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
+            raise Interrupted(text, error.exit_code - 128) from None
+        except (MigratorError, Error) as error:
+            told = explained(error, (self._ends.dest, self._ends.source)) if isinstance(error, Error) else error
+            raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
+        finally:
+            rejects.close()
+        rows_rejected = sum(tally.rows_rejected for tally in self._tallies.values())
+        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._choices.keep_journal)
+        clear_caches()
+        return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
+
+    def _prove(self, plan: Plan) -> Verification:
+        rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
+        return prove(self._ends, plan, self._choices, rejected, self._watcher.progress)
+
+    def _progress_text(self, run: Run) -> str:
+        rows = sum(tally.rows_written for tally in self._tallies.values())
+        text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
+        if items := run.items_taken_off():
+            text += f" Taken off there until then: {kinds_text(items)}."
+        return text
+
+    def _open_rejects(self) -> Rejects:
+        path = self._choices.rejects
+        if self._choices.on_error == "skip" and path is not None and self._choices.resume:
+            done = {
+                (chunk.table, None if chunk.number == AFTERWARDS else chunk.number)
+                for table in self._selection.tables
+                for chunk in self._journal.chunks(table.name)
+                if chunk.state == DONE
+            }
+            keep_lines(path, lambda table, number: (table, number) in done)
+        return rejects_for(self._choices.on_error, path)
+
+    def _prepare(self, run: Run, plan: Plan) -> None:
+        dest = self._ends.dest
+        for item in run.items_taken_off():
+            self._retries.run(partial(dest.catalogue.take_off, item))
+        filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
+        if run.empties and filled:
+            self._retries.run(lambda: dest.empty(filled))
+        self._set_state(run, COPYING)
+
+    def _set_state(self, run: Run, state: str) -> None:
+        self._retries.run(lambda: self._journal.set_state(run, state))
+
+    def _recheck(self, run: Run, plan: Plan) -> None:
+        """Hold what was committed against the source as it is now, and let what differs be copied again.
+
+        It is found by its keys, so those of tables with rows come back before, and stay on: else each chunk would be
+        looked for in the whole table.
+        """
+        has = stored_tables(self._ends, [table.table for table in plan.tables])
+        self._put_back_keys(run)
+        changes = []
+        for table in plan.tables:
+            self._interrupts.check()
+            change = find_change(table, self._journal, *has, self._watcher.progress, adds_rows=self._adds_rows)
+            if change:
+                changes.append(change)
+        if changes:
+            for item in run.items_taken_off():  # some may be back already
+                if item.kind != UNIQUE_KEY:
+                    self._ends.dest.catalogue.take_off(item)
+            self._journal.set_state(run, COPYING)
+            for change in reversed(changes):
+                change.undo(self._journal, self._watcher.progress)
+
+    def _put_back_keys(self, run: Run) -> None:
+        keys = [
+            item
+            for item in run.items_taken_off()
+            if item.kind == UNIQUE_KEY and any(chunk.state == DONE for chunk in self._journal.chunks(item.table))
+        ]
+        progress = self._watcher.progress if keys else Progress()
+        with progress.task("keys (re-check)", len(keys), unit="objects") as task:
+            for item in keys:
+                self._interrupts.check()
+                try:
+                    self._retries.run(partial(self._ends.dest.catalogue.put_back, [item]))
+                except Error as error:
+                    if not self._ends.dest.is_about_rows(error):  # rows in the way are about to be found
+                        raise
+                task.advance(1)
+
+    def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
+        """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
+        load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
+        self._ends.dest.expect_back(run.items_taken_off())
+        ending = self._ending()
+        schedule = ending.schedule(run.items_taken_off(), rows_of(plan))
+        cut = self._retries.run(load.cut_small)
+        with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
+            if crew:
+                load.copy_all(self._tallies, but=crew.copy(self._tallies))
+            else:
+                load.copy_all(self._tallies, finisher.begin, cut=cut)
+            finishing = time.perf_counter()
+            self._ends.dest.leave()
+            self._set_state(run, FINISHING)
+            if self._choices.on_error == "skip":
+                for table, rows in reject_orphans(
+                    plan.tables, rejects, self._journal, adds_rows=plan.adds_rows
+                ).items():
+                    self._tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
+            if crew:
+                schedule.release()
+                crew.finish(schedule, self._tallies)
+            if not (crew and schedule.is_empty()):
+                for table, rows in ending.finish(run, plan, finisher, rejects).items():
+                    self._tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
+            for name, seconds in finisher.seconds.items():
+                self._tallies[name].indexing += seconds
+            self._retries.run(lambda: reset_counters(plan))
+            return time.perf_counter() - finishing
+
+    def _ending(self) -> Ending:
+        return Ending(self._ends.dest, self._journal, self._choices, self._watcher, self._interrupts, self._retries)
+
+    # -- rewriting what differs ---------------------------------------------------------------------------------
+
+    def _update(self, plan: Plan) -> Outcome:
+        question = f"Rewrite and delete rows of {plan.dest} until it equals {plan.source.alias!r}?"
+        if not self._choices.dry_run and not self._watcher.prompter.proceed(question):
+            raise Declined(plan.untouched)
+        progress, check = self._watcher.progress, self._interrupts.check
+        with ExitStack() as stack:
+            found = find_updates(plan, chunk_size=self._choices.rows_compared_at_once, progress=progress, check=check)
+            for difference in found:
+                stack.callback(difference.close)
+            updates = {difference.planned.table.name: difference.update for difference in found}
+            if self._choices.dry_run:
+                seconds = time.perf_counter() - self._started
+                return Outcome(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
+            # From the commit on it would no longer be true that nothing was written.
+            again = "The update is complete. Call again with --update to have it verified."
+            apply_updates(
+                self._ends,
+                found,
+                progress,
+                check,
+                lambda: self._interrupts.defer(again),
+                keeps_triggers=self._choices.keep_triggers,
+            )
+        finishing = time.perf_counter()
+        self._journal.forget_made()
+        reset_counters(plan)
+        if (number := self._interrupts.received) is not None:
+            raise Interrupted(f"Stopped. {again}", number)
+        finishing = time.perf_counter() - finishing
+        verification = self._prove(plan)
+        clear_caches()
+        return Outcome(plan, {}, verification, time.perf_counter() - self._started, finishing, updates=updates)
+
+
+def _loss(plan: Plan) -> str:
+    tables = ", ".join(f"{table.table.label} ({table.dest_rows:,})" for table in plan.destroyed)
+    return f"{plan.dest} holds rows that will be LOST: {tables}."
+
+
+def _refusal_to_destroy(plan: Plan) -> str:
+    way_on = f"Pass --replace {plan.dest.alias} if they may be, or choose an empty destination."
+    return f"{_loss(plan)} {plan.untouched} {way_on}"

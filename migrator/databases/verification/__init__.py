@@ -1,0 +1,1 @@
+"""Both databases compared: counts, checksums, rows."""

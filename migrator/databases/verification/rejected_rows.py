@@ -1,0 +1,198 @@
+"""The rows that a run has rejected, as its reject file lists them, found again in both databases."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import DataError
+from django.utils import timezone
+
+from ...console.wording import plural
+from ...errors import UsageError
+from ..chunks import equality, key_text
+from ..engines.base.engine import Engine
+from ..engines.base.session import Row
+from ..tables import Table
+from .rows import LOOKUP, Mapped, Side, by_key, look_up, sides
+
+# A row's columns as the file has them.
+_Line = Mapping[str, Any]
+EXAMPLES = 5
+
+
+@dataclass
+class Rejected:
+    """What became of the rows in a reject file, by table name.
+
+    ``missing``: neutral keys of rows that the source has and the destination lacks, as the run left them; ``there``:
+    primary keys of rows that are in the destination all the same; ``gone``: how many the source does not have.
+    """
+
+    path: Path
+    missing: dict[str, frozenset[Row]] = field(default_factory=dict)
+    there: dict[str, list[str]] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rejected rows explain that the destination lacks them."""
+        return sum(map(len, self.missing.values()))
+
+
+def read_rejects(path: Path) -> dict[str, list[_Line]]:
+    """Read a reject file into rows by table name.
+
+    Raises :exc:`UsageError` for a file that `--on-error skip` of a move did not write.
+    """
+    if not path.is_file():
+        raise UsageError(f"--rejects: there is no file {str(path)!r}. Name the reject file of the run.")
+    known = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    found: dict[str, list[_Line]] = {}
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            entry = json.loads(line)
+            table, row = entry["table"], dict(entry["row"])
+        except (ValueError, TypeError, KeyError):
+            raise UsageError(
+                f"--rejects: line {number} of {str(path)!r} is not a row that --on-error skip of a move has rejected. "
+                "Name the reject file of the run."
+            ) from None
+        if table not in known:
+            raise UsageError(f"--rejects: {_foreign(path)}: line {number} is of a table that no model of it has.")
+        found.setdefault(table, []).append(row)
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--rejects: {str(path)!r} cannot be read: {error}.") from None
+
+
+def _foreign(path: Path) -> str:
+    return f"{str(path)!r} does not belong to this project's databases"
+
+
+def find_rejected(
+    path: Path,
+    lines: Mapping[str, Sequence[_Line]],
+    tables: Sequence[Table],
+    source: Engine,
+    dest: Engine,
+    mappings: Mapping[str, Mapped],
+) -> Rejected:
+    """Look up the rows of a reject file on both sides, those of ``tables`` that both have.
+
+    ``mappings`` gives, by table and column, what the destination has in place of the source's values. Raises
+    :exc:`UsageError` if none of the rows is in the source: then it is the file of another move.
+    """
+    found = Rejected(path)
+    asked = 0
+    for table in tables:
+        own, other = (engine.catalogue.stored_columns(table.name) for engine in (source, dest))
+        rows = lines.get(table.name, ())
+        if not (rows and table.key and own and other):
+            continue
+        if any(name not in row for row in rows for name in table.key):
+            raise UsageError(f"--rejects: {_foreign(path)}: {table.label} has another primary key.")
+        both = sides(table, source, dest, own, other, mappings.get(table.name))
+        left, right = (side.narrowed({*table.key}) for side in both)  # other values may be why a row was rejected
+        with source.reading_everything(), dest.reading_everything():
+            keys = _keys_in_source(left, rows)
+            there = _keys_in(right, keys)
+        listed = len({json.dumps([row[name] for name in table.key], sort_keys=True) for row in rows})
+        asked += listed
+        found.missing[table.name] = frozenset(keys) - frozenset(there)
+        found.there[table.label] = [key_text(table, key) for key in there]
+        found.gone[table.label] = max(listed - len(keys), 0)
+    if asked and asked == sum(found.gone.values()):
+        raise UsageError(
+            f"--rejects: {str(path)!r} does not belong to {source.alias!r}: none of its {plural(asked, 'row')} is "
+            "there. Name the reject file of the run that filled the destination from it."
+        )
+    return found
+
+
+def _keys_in_source(side: Side, rows: Sequence[_Line]) -> list[Row]:
+    """Return the neutral keys of those rows that the source has."""
+    found: dict[Row, None] = {}
+    params = [key for row in rows if (key := _key(side, row)) is not None]
+    size = max(1, LOOKUP // len(side.table.key))
+    for start in range(0, len(params), size):
+        found.update(dict.fromkeys(_look_up(side, params[start : start + size])))
+    return list(found)
+
+
+def _look_up(side: Side, keys: Sequence[Row]) -> Iterator[Row]:
+    tests, params = [], []
+    for key in keys:
+        test, values = equality(side.engine, side.table.key, key)
+        tests.append(f"({test})")
+        params += values
+    try:
+        with side.engine.tentatively():
+            rows = side.engine.fetch_all(side.query(f" WHERE {' OR '.join(tests)}"), params)
+    except DataError:  # a key that no row of such a column can have
+        if len(keys) == 1:
+            return
+        for key in keys:
+            yield from _look_up(side, [key])
+        return
+    yield from by_key(side, [side.neutral(row) for row in rows])
+
+
+def _key(side: Side, row: _Line) -> Row | None:
+    """Turn the key of a line into parameters; ``None`` if the field can make nothing of it."""
+    values = []
+    for name in side.table.key:
+        field, value = side.table.column(name).field, row[name]
+        if isinstance(value, dict) and isinstance(value.get("base64"), str):
+            value = base64.b64decode(value["base64"])
+        try:
+            value = field.to_python(value) if not isinstance(value, bytes) else value
+            if settings.USE_TZ and isinstance(value, datetime.datetime) and timezone.is_naive(value):
+                value = timezone.make_aware(value, side.engine.connection.timezone)
+            values.append(field.get_db_prep_value(value, side.engine.connection, prepared=False))
+        except (ValidationError, ValueError, TypeError):
+            return None
+    return tuple(values)
+
+
+def _keys_in(side: Side, keys: Sequence[Row]) -> list[Row]:
+    """Return those of the neutral keys that a database has."""
+    found: list[Row] = []
+    for start in range(0, len(keys), LOOKUP):
+        page = keys[start : start + LOOKUP]
+        there = look_up(side, page)
+        found += [key for key in page if key in there]
+    return found
+
+
+def rejected_lines(found: Rejected) -> list[str]:
+    """Say which rows of a reject file explain a difference, and which do not."""
+    lines = [f"{plural(found.rows, 'row')} of {found.path} are not in the destination, as the run left them."]
+    if found.rows == 1:
+        lines = [f"1 row of {found.path} is not in the destination, as the run left it."]
+    for label, keys in found.there.items():
+        if keys:
+            rest = len(keys) - EXAMPLES
+            more = f" and {rest:,} more" if rest > 0 else ""
+            lines.append(
+                f"{label}: rejected, and in the destination now: primary key {', '.join(keys[:EXAMPLES])}{more}."
+            )
+    lines += [
+        f"{label}: {plural(count, 'rejected row')} {'is' if count == 1 else 'are'} not in the source."
+        for label, count in found.gone.items()
+        if count
+    ]
+    return lines

@@ -1,0 +1,108 @@
+"""The last stage of a run: whether the destination holds what the plan said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from ...console.progress import Progress
+from ..endpoints import Ends
+from ..engines.base.engine import COUNTED_TOGETHER, Engine
+from ..options import Choices
+from ..planning.foreign_keys import existing_keys, find_dangling
+from ..planning.parallel_queries import Twins
+from ..planning.plan import Plan, TablePlan
+from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
+from .counts import TableCount, Verification, late_counters
+
+
+def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress) -> Verification:
+    """Check counters and references in any case, and counts and values as ``choices.verify`` says.
+
+    With counts come the values of tables whose triggers have fired, for those may have changed what was written.
+    The source is read in the snapshot that was copied; ``rejected`` gives, by table name, rows that were set aside.
+    """
+    tables = [planned.table for planned in plan.tables]
+    rows = {planned.table.name: planned.source_rows for planned in plan.tables}
+    was_loaded_without = not (plan.adds_rows or plan.updates)
+    with Twins(ends.dest, max(rows.values(), default=0)) as dest:
+        dangling = find_dangling(dest, tables, rows, trusts_constraints=was_loaded_without)
+        counts = _count(ends, dest, plan, choices, rejected)
+        dest.begin()
+        contents = _compare(ends, plan, choices, rejected, progress)
+        return Verification(counts(), late_counters(ends.dest, tables), tuple(dangling()), contents)
+
+
+def count_tables(ends: Ends, plan: Plan) -> tuple[TableCount, ...]:
+    """Hold the counts of a plan against each other."""
+    return tuple(
+        _table_count(planned, planned.source_rows, _count_added(ends, planned), {})
+        if plan.adds_rows
+        else _table_count(planned, planned.source_rows, planned.dest_rows, {})
+        for planned in plan.tables
+    )
+
+
+def _count(
+    ends: Ends, dest: Twins, plan: Plan, choices: Choices, rejected: Mapping[str, int]
+) -> Callable[[], tuple[TableCount, ...]]:
+    """Ask how many rows the destination has; what this returns holds them against the source's."""
+    if choices.verify == "none":
+        return tuple
+    if plan.adds_rows:
+        return lambda: tuple(
+            _table_count(planned, planned.source_rows, _count_added(ends, planned), rejected) for planned in plan.tables
+        )
+    rows = {planned.table.name: planned.source_rows for planned in plan.tables}
+    large = {name for name in rows if rows[name] > COUNTED_TOGETHER}
+    each = {name: dest.ask(partial(Engine.count, table=name), rows[name]) for name in large}
+    together = dest.ask(partial(Engine.counts, tables=[name for name in rows if name not in large]))
+
+    def counts() -> tuple[TableCount, ...]:
+        dest_rows = together() | {name: answer() for name, answer in each.items()}
+        return tuple(
+            _table_count(planned, _count_source(ends.source, planned), dest_rows[planned.table.name], rejected)
+            for planned in plan.tables
+        )
+
+    return counts
+
+
+def _table_count(planned: TablePlan, source_rows: int, dest_rows: int, rejected: Mapping[str, int]) -> TableCount:
+    table = planned.table
+    return TableCount(table.label, table.name, source_rows, dest_rows, rejected.get(table.name, 0))
+
+
+def _count_source(source: Engine, planned: TablePlan) -> int:
+    """Count what may have changed under the run; the plan has counted the others in the snapshot that was copied."""
+    name = planned.table.name
+    return source.count(name) if name in source.outside_snapshot else planned.source_rows
+
+
+def _count_added(ends: Ends, planned: TablePlan) -> int:
+    """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
+    return existing_keys(ends.source, ends.dest, planned.table, planned.route.restriction)[0]
+
+
+def _compare(
+    ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress
+) -> tuple[Contents, ...]:
+    if choices.verify == "none":
+        return ()
+    pairings = [
+        Pairing(
+            planned.table,
+            ends.source,
+            ends.dest,
+            planned.source_rows,
+            restriction=planned.route.restriction,
+            mappings=planned.route.mappings,
+            allows_extra=plan.adds_rows,
+            rejected=rejected.get(planned.table.name, 0),
+        )
+        for planned in plan.tables
+        if choices.verify == "full" or planned.table.name in plan.with_triggers
+    ]
+    return compare_contents(
+        pairings, sample=None, chunk_size=choices.rows_compared_at_once, most=MOST_DIFFERENCES, progress=progress
+    )

@@ -1,0 +1,1 @@
+"""Processes that work at the same time."""

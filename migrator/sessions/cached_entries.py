@@ -1,0 +1,52 @@
+"""What a ``cached_db`` engine serves from the cache before its table, where that is not what its rows say."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+from .codec import Data, Unreadable
+from .places import key_regex_of, open_end
+from .records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Problem, Session
+from .stores.base import Store
+from .stores.cache import CacheStore
+from .stores.table import TableStore
+
+# A session that differs may have been saved between the two readings.
+SETTLE_SECONDS = 0.5
+
+
+def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
+    """Count the sessions that the cache before a table holds otherwise than its rows, or without a row.
+
+    The engine reads the cache first, so that these are what people get. Returns None for an end without such a cache.
+    What differs is read once more after a moment, as somebody may just have been saving it.
+    """
+    options = CopyOptions(key_regex=key_regex_of(end), trust_pickle=trust_pickle)
+    with closing(open_end(end, options)) as store:
+        if not isinstance(store, TableStore) or store.before is None:
+            return None
+        suspects = [key for page in store.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)]
+        if store.before.can_list_keys:
+            suspects += [
+                key for page in store.before.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)
+            ]
+        if not suspects:
+            return 0
+        time.sleep(SETTLE_SECONDS)
+        return len(_stale(store, store.before, list(dict.fromkeys(suspects))))
+
+
+def _stale(rows: TableStore, before: CacheStore, keys: list[str]) -> list[str]:
+    held = before.fetch(keys)
+    there = rows.fetch(list(held))
+    return [key for key, session in held.items() if _data(before, session) != _data(rows, there.get(key))]
+
+
+def _data(store: Store, session: Session | None) -> Data | str | None:
+    if session is None:
+        return None
+    try:
+        return store.load(session)
+    except (Unreadable, Problem) as error:
+        return str(error)  # the engine finds no session in it either, and reads the row

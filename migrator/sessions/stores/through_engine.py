@@ -1,0 +1,109 @@
+"""Sessions of an engine that keeps them in no cache of CACHES, no table and no file: one by one through the engine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.utils import timezone
+
+from ...stores.base import WHOLE, Share
+from ...stores.table.reading import EPOCH, MICROSECOND
+from ..codec import Data
+from ..records import Session
+from .base import Store
+
+
+class EngineStore(Store):
+    """What the engine's own methods can do. Its keys cannot be listed, and it alone decides when its sessions end.
+
+    A payload is the data, pickled and read back within this process.
+    """
+
+    keeps_text = False
+    can_list_keys = False
+    can_share = False
+
+    def label(self) -> str:
+        return f"the engine {type(self.engine).__module__}.{type(self.engine).__qualname__}"
+
+    def identities(self) -> frozenset[str]:
+        return frozenset({self.label()})
+
+    def keys(self, size: int, share: Share = WHOLE) -> Any:
+        return self.given_keys(size, share)  # which refuses: there are none
+
+    pages = keys
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+        return {key: session for key in keys if (session := self._read(key)) is not None}
+
+    def _read(self, key: str) -> Session | None:
+        made = self._made(key)
+        if not made.exists(key):  # for some load() does not tell
+            return None
+        data = made.load()
+        if made.session_key != key:
+            return None
+        made._session_cache = data
+        return Session(key, pickle.dumps(data), _expiry(made))
+
+    def _made(self, key: str) -> Any:
+        return type(self.engine)(key)
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        return {key for key in keys if self._made(key).exists(key)}
+
+    def add(self, sessions: Sequence[Session]) -> set[str]:
+        return {session.key for session in sessions if self._save(session, must_create=True)}
+
+    def update(self, session: Session) -> bool:
+        return self._made(session.key).exists(session.key) and self._save(session, must_create=False)
+
+    def _save(self, session: Session, *, must_create: bool) -> bool:
+        made = self._made(session.key)
+        made._session_cache = self.load(session)
+        try:
+            made.save(must_create=must_create)
+        except (CreateError, UpdateError):
+            return False
+        return True
+
+    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+        return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self.update(new)}
+
+    def discard(self, sessions: Sequence[Session]) -> set[str]:
+        found = {session.key for session in sessions if self._is_as_seen(session)}
+        for key in found:
+            self._made(key).delete(key)
+        return found
+
+    def _is_as_seen(self, seen: Session) -> bool:
+        current = self._read(seen.key)
+        return current is not None and self.same(current, seen)
+
+    # Payloads
+
+    def load(self, session: Session) -> Data:
+        data: Data = pickle.loads(bytes(session.payload))  # type: ignore[arg-type]  # noqa: S301  (made in this process)
+        return data
+
+    def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
+        return pickle.dumps(data), True
+
+    def same(self, one: Session, other: Session) -> bool:
+        return self.load(one) == self.load(other)
+
+    def same_expiry(self, one: int | None, other: int | None) -> bool:
+        """Take any two for one: the engine tells the time left as if the session were saved now."""
+        return True
+
+
+def _expiry(engine: SessionBase) -> int:
+    moment: dt.datetime = engine.get_expiry_date()
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment)
+    return (moment - EPOCH) // MICROSECOND

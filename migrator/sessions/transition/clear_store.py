@@ -1,0 +1,282 @@
+"""Empty the store that a transition has left behind, or the one that only follows, to have it copied to again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+from ... import conf
+from ...console.interrupts import stopping_between_pages
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.wording import plural
+from ...errors import Declined, MigratorError, Refused, UsageError
+from ...server_errors import telling_of_outages
+from ...transitions.metrics_storage import Record
+from ...transitions.phases import Phase, percentage_reader
+from ..copying.passes import Check, Pace
+from ..copying.preflight import check_sight
+from ..hidden_sessions import hidden_in
+from ..places import key_regex_of, open_end
+from ..records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Hidden
+from ..stores.base import Store
+from ..stores.table import TableStore
+from .leftovers import Leftovers, look_up_leftovers
+from .metrics_place import tally_for_sessions
+from .readiness import configured, quiet_enough
+from .step_conditions import QUIET_SECONDS, decided_long_enough, no_worker_in
+
+
+@dataclass(frozen=True)
+class ClearPlan:
+    """What would be emptied, and what it holds; shown before anything is deleted.
+
+    ``label`` and ``label_of_stays`` name the two stores; ``in_new`` counts the live sessions of the one that stays.
+    """
+
+    place: str
+    label: str
+    label_of_stays: str
+    in_new: int | None
+    leftovers: Leftovers
+    reasons: tuple[str, ...]
+    # OLD or NEW.
+    emptied: str = "OLD"
+    notes: tuple[str, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    # How many keys begin as its sessions do and hold none.
+    other_keys: int = 0
+    # Whether workers write to it meanwhile, as they do to a store that follows.
+    is_followed: bool = False
+
+    @property
+    def stays(self) -> str:
+        """The store that is not emptied."""
+        return "OLD" if self.emptied == "NEW" else "NEW"
+
+    @property
+    def old(self) -> str:
+        """What OLD is, for people."""
+        return self.label if self.emptied == "OLD" else self.label_of_stays
+
+    @property
+    def new(self) -> str:
+        """What NEW is, for people."""
+        return self.label_of_stays if self.emptied == "OLD" else self.label
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What was deleted, and what remains."""
+
+    plan: ClearPlan
+    removed: int = 0
+    expired: int = 0
+    remaining: int | None = None
+    in_new: int | None = None
+    seconds: float = 0.0
+    is_dry_run: bool = False
+
+
+@telling_of_outages()
+def clear_old_sessions(
+    *,
+    side: str | None = None,
+    clear: str | None = None,
+    after: float | None = None,
+    discard_missing: bool = False,
+    key_regex: str | None = None,
+    quiet_for: int = QUIET_SECONDS,
+    rate: int | None = None,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    prompter: Prompter | None = None,
+    show: Callable[[ClearPlan], object] | None = None,
+) -> Cleared:
+    """Delete every session of OLD and none of NEW, or the other way round. It may be called again at any time.
+
+    ``side``: ``old`` or ``new``, to empty the store that only follows in this phase and is to be copied to again: NEW
+    in ``old`` and ``dual_old``, OLD in ``dual_new``. None empties OLD in ``new``, once nobody can need it.
+    ``clear``: the place that is emptied, as ``cache:ALIAS``, ``db:ALIAS`` or ``file``, where there is nobody to ask.
+    ``after``: how many days NEW must have decided, in place of SESSION_COOKIE_AGE; with 0 no record is needed.
+    ``discard_missing``: delete also what the other store lacks without anything telling why.
+    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both sides make.
+
+    Raises :exc:`Refused` before the first deletion, :exc:`Declined`, and :exc:`migrator.errors.Interrupted`.
+    """
+    # 1. ask the phase and the record  2. open both  3. compare  4. show the plan  5. ask the person  6. delete
+    progress, prompter = progress or Progress(), prompter or Prompter()
+    change, setting = configured()
+    phase, share = change.phase(), percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
+    target = _target(phase, side, share)
+    ends = (change.new.end, change.old.end) if target.emptied == "NEW" else (change.old.end, change.new.end)
+    place = _name(ends[0])
+    if clear is not None and clear != place:
+        raise UsageError(f"--clear names {clear!r}, and what would be emptied is {place!r}. Nothing was deleted.")
+    decided_since, reasons, notes = _ask_record(target, after, quiet_for)
+    options = CopyOptions(trust_pickle=False, key_regex=key_regex or key_regex_of(*ends))
+    with ExitStack() as stack:
+        left, live = (stack.enter_context(closing(open_end(end, options))) for end in ends)
+        check_apart(left, live)
+        check_sight(left, live)
+        check = stack.enter_context(stopping_between_pages())
+        leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
+        if leftovers.lost and not discard_missing:
+            reasons.append(_lost_text(leftovers, target))
+        hidden = hidden_in(left)
+        plan = ClearPlan(
+            place,
+            left.label(),
+            live.label(),
+            live.count(),
+            leftovers,
+            tuple(reasons),
+            emptied=target.emptied,
+            notes=tuple(notes),
+            hidden=hidden,
+            other_keys=max(len(left.hidden) - sum(found.count for found in hidden), 0),
+            is_followed=target.is_followed,
+        )
+        if show:
+            show(plan)
+        if dry_run:
+            return Cleared(plan, is_dry_run=True)
+        if reasons:
+            raise Refused("Nothing was deleted. " + " ".join(reasons))
+        if clear is None and not prompter.type_to_destroy(_warning(plan), place):
+            raise Declined(f"Nothing was deleted. Without a question, --clear {place} decides it.")
+        started = time.monotonic()
+        removed, expired = _Clearing(left, Pace(rate), chunk_size, progress, check).all(leftovers.live)
+        return Cleared(plan, removed, expired, left.count(), live.count(), time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Which side is emptied, in which phases a worker would need it, and whether workers write to it meanwhile."""
+
+    emptied: str
+    unwanted: tuple[Phase, ...]
+    is_followed: bool
+
+    @property
+    def stays(self) -> str:
+        return "OLD" if self.emptied == "NEW" else "NEW"
+
+
+def _target(phase: Phase, side: str | None, share: float) -> _Target:
+    """Return what is to be emptied; raise :exc:`Refused` for the side that decides, or may still be asked."""
+    if phase is Phase.NEW and side in (None, "old"):
+        return _Target("OLD", (Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW), is_followed=False)
+    if phase is Phase.DUAL_NEW and side == "old":
+        return _Target("OLD", (Phase.OLD, Phase.DUAL_OLD), is_followed=True)
+    if phase in (Phase.OLD, Phase.DUAL_OLD) and side == "new":
+        if share and phase is Phase.DUAL_OLD:
+            raise Refused(f"ROLLOUT is {share:g}: NEW decides for these keys. Set it to 0 first. Nothing was deleted.")
+        return _Target("NEW", (Phase.DUAL_NEW, Phase.NEW), is_followed=phase is Phase.DUAL_OLD)
+    if side == "new":
+        raise Refused(f"The phase is {phase}: NEW decides, and cannot be emptied. Nothing was deleted.")
+    follower = "--side old" if phase is Phase.DUAL_NEW else "--side new"
+    raise Refused(
+        f"The phase is {phase}: OLD is in use. It can be emptied once the phase is new. To empty the store that only "
+        f"follows in {phase}, before it is copied to again: {follower}. Nothing was deleted."
+    )
+
+
+def _name(end: End) -> str:
+    return end.kind if end.alias is None else f"{end.kind}:{end.alias}"
+
+
+def _ask_record(target: _Target, after: float | None, quiet_for: int) -> tuple[int | None, list[str], list[str]]:
+    """Ask what the workers counted.
+
+    Returns since when the side that stays decides, what speaks against emptying the other, and notes.
+    """
+    try:
+        tally = tally_for_sessions()
+        tally.flush()
+        record = tally.read()
+    except MigratorError:
+        raise
+    except Exception as error:
+        if after == 0:
+            return None, [], []
+        kind = type(error).__name__
+        return None, [f"What the workers counted cannot be read ({kind}); --after 0 goes on without."], []
+    quiet, notes = quiet_enough(quiet_for)
+    asked = [no_worker_in(record, quiet, *target.unwanted)]
+    if after != 0 and not target.is_followed and target.emptied == "OLD":
+        asked.append(decided_long_enough(record, after))
+    since = record.new_decides_since if target.emptied == "OLD" else _old_decides_since(record)
+    return since, [f"It is not so that {item.text} ({item.figure})." for item in asked if not item.is_met], notes
+
+
+def _old_decides_since(record: Record) -> int | None:
+    """Return when NEW was last seen to decide, 0 where it never did although something was counted, None if unknown."""
+    if not record.counts:
+        return None
+    return max((record.last_seen(phase) or 0 for phase in Phase if phase.new_decides), default=0)
+
+
+def check_apart(old: Store, new: Store) -> None:
+    """Raise :exc:`Refused` where the two are one place, or OLD may not be emptied."""
+    if old.identities() & new.identities():
+        raise Refused(f"OLD and NEW are the same place: {new.label()}. Nothing was deleted.")
+    if isinstance(old, TableStore):
+        old.spare_shadow_of(new)
+        if isinstance(new, TableStore) and new.before:
+            old.spare_shadow_of(new.before)
+    for alias in sorted(old.databases() & set(conf.load().PROTECTED)):
+        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; nothing in it may be deleted.")
+    if not old.can_list_keys:
+        raise Refused(f"The sessions of {old.label()} cannot be listed; they end there by themselves.")
+
+
+def _lost_text(found: Leftovers, target: _Target) -> str:
+    verb = "is" if found.lost == 1 else "are"
+    return (
+        f"{plural(found.lost, 'live session')} of {target.emptied} {verb} not in {target.stays}, and nothing "
+        "tells that they were ended there. Copy them, or delete them with --discard-missing if they were."
+    )
+
+
+def _warning(plan: ClearPlan) -> str:
+    found = plan.leftovers
+    return (
+        f"All sessions of {plan.label} will be deleted: {found.live:,} live ones, of which {found.in_new:,} are in "
+        f"{plan.stays} as well, {found.ended:,} have ended there, and {found.lost:,} are nowhere else. "
+        f"{plan.stays} stays as it is: {plan.label_of_stays}."
+    )
+
+
+class _Clearing:
+    """The deletion, page by page."""
+
+    def __init__(self, store: Store, pace: Pace, size: int, progress: Progress, check: Check) -> None:
+        self._store, self._pace, self._size, self._progress, self._check = store, pace, size, progress, check
+
+    def all(self, live: int) -> tuple[int, int]:
+        """Delete everything; return how many live and how many expired sessions that were."""
+        with self._progress.task("deleted", live, unit="sessions") as task:
+            removed = self._live(self._store, task.advance)
+            expired = 0
+            while count := self._store.discard_expired(self._size):
+                expired += count
+                self._step(count)
+        if isinstance(self._store, TableStore) and self._store.before and self._store.before.can_list_keys:
+            self._live(self._store.before, lambda count: None)  # what it holds of rows that are gone
+        return removed, expired
+
+    def _live(self, store: Store, tick: Callable[[int], None]) -> int:
+        removed = 0
+        for page in store.pages(self._size):
+            removed += len(store.discard(page))
+            tick(len(page))
+            self._step(len(page))
+        return removed
+
+    def _step(self, count: int) -> None:
+        self._pace.wait(count)
+        self._check()

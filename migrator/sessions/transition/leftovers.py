@@ -1,0 +1,106 @@
+"""What a store that is to be emptied holds, compared with the one that stays."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from ...console.progress import Progress
+from ...stores.base import MICROSECONDS, digest, now
+from ..codec import Unreadable, saved_at
+from ..copying.passes import Check
+from ..expiry import from_data
+from ..records import MAX_PROBLEMS_LISTED, Problem, Session
+from ..stores.base import Store
+
+# A session that seems to be missing may be just being saved.
+SETTLE_SECONDS = 0.5
+# Workers add to their counts some seconds later, and their clocks differ a little.
+MARGIN = 120 * MICROSECONDS
+# An age is counted from the last save and is less than this; a date is more.
+_YEARS = 20 * 365 * 86_400 * MICROSECONDS
+
+
+@dataclass
+class Leftovers:
+    """What the store to be emptied holds.
+
+    ``in_new`` are in the store that stays as well, ``ended`` have ended there, ``lost`` are sessions that it lacks and
+    nothing tells why.
+    """
+
+    live: int = 0
+    in_new: int = 0
+    ended: int = 0
+    lost: int = 0
+    listed: list[tuple[str, str]] = field(default_factory=list)
+
+    def lose(self, key: str, why: str) -> None:
+        """Count a session that the store that stays lacks, and list it by digest."""
+        self.lost += 1
+        if len(self.listed) < MAX_PROBLEMS_LISTED:
+            self.listed.append((digest(key), why))
+
+
+def look_up_leftovers(
+    old: Store,
+    new: Store,
+    stays: str,
+    decided_since: int | None,
+    size: int,
+    progress: Progress,
+    check: Check,
+) -> Leftovers:
+    """Look every live session of the one store up in the other; what is missing is looked at again after a while."""
+    found = Leftovers()
+    with progress.task("compared", old.count(), unit="sessions") as task:
+        for page in old.pages(size):
+            found.live += len(page)
+            there = new.present([session.key for session in page])
+            absent = [session for session in page if session.key not in there]
+            found.in_new += len(page) - len(absent)
+            if absent:
+                time.sleep(SETTLE_SECONDS)
+                there, moment = new.present([session.key for session in absent]), now()
+                for session in absent:
+                    _sort_out(session, session.key in there, old, stays, decided_since, moment, found)
+            task.advance(len(page))
+            check()
+    return found
+
+
+def _sort_out(
+    session: Session,
+    is_in_new: bool,
+    old: Store,
+    stays: str,
+    decided_since: int | None,
+    moment: int,
+    found: Leftovers,
+) -> None:
+    if is_in_new:
+        found.in_new += 1
+        return
+    if session.expires is not None and session.expires <= moment:
+        found.live -= 1
+        return
+    saved = _saved(session, old)
+    # Whoever saved it after the other store began to decide has saved it there as well: there it has ended since.
+    if saved is not None and decided_since is not None and saved > decided_since + MARGIN:
+        found.ended += 1
+        return
+    found.lose(session.key, f"{stays} does not have it, and nothing tells whether it ever had")
+
+
+def _saved(session: Session, store: Store) -> int | None:
+    """Return when a session was last saved, to the second below; None where nothing tells."""
+    if store.keeps_text:
+        second = saved_at(str(session.payload))
+        return None if second is None else second * MICROSECONDS
+    if session.expires is None:
+        return None
+    try:
+        age = from_data(store.load(session), store.engine, 0)
+    except (Unreadable, Problem):
+        return None
+    return session.expires - age if age < _YEARS else None

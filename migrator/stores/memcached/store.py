@@ -1,0 +1,266 @@
+"""memcached through Django's ``PyMemcacheCache``. Which server holds a key is the client's decision, never ours.
+
+What lies on another server may be another client's, or be left from a day on which a server was down, and have ended
+since: it is told, and not read.
+
+Keys are listed by the servers' crawler, best effort: a key that moves in memory meanwhile may be missed, so that a
+second pass and a verification belong to each copy. Expiry is in whole seconds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.cache.backends.base import memcache_key_warnings
+
+from ..base import ELSEWHERE, MICROSECONDS, WHOLE, Item, KeyStore, Share, Value, now
+from ..key_space import KeySpace
+from .connection import Address, Line
+
+_PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
+# Its clock ticks once a second, not when ours does, and later where the machine is busy.
+_CLOCK_ERROR = 2
+_LONGEST_KEY = 250
+# It reads expiries as 32 bits with a sign.
+_LAST_SECOND = 2**31 - 1
+# What an item needs beside its key and its value, at most.
+_ITEM_OVERHEAD = 64
+
+
+class _Raw:
+    """Carries flags and bytes through the client unread."""
+
+    def serialize(self, key: str, raw: bytes) -> tuple[bytes, int]:
+        flags, _, data = raw.partition(b":")
+        return data, int(flags)
+
+    def deserialize(self, key: str, data: bytes, flags: int) -> bytes:
+        return b"%d:%b" % (flags, data)
+
+
+class MemcachedStore(KeyStore):
+    """Raw values are the flags in digits, a colon, and the bytes."""
+
+    can_list_keys = True
+    has_size_limit = True
+    can_share = False
+    expiry_slack = 3 * MICROSECONDS
+
+    def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
+        super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
+        self._serde = cache._options["serde"]
+        self._client = cache._class(cache.client_servers, **{**cache._options, "serde": _Raw()})
+        # What the client itself puts before each key.
+        self._client_prefix: bytes = self._client.key_prefix
+        self._lines: dict[Address, Line] = {}
+        self._listed: dict[bytes, int | None] = {}
+        self._limit = min(line.numbers("item_size_max", what="settings")[0] for line in self._all_lines())
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+        self._client.close()
+
+    def _servers(self) -> list[Address]:
+        return [client.server for client in self._client.clients.values()]
+
+    def _line(self, server: Address) -> Line:
+        if server not in self._lines:
+            self._lines[server] = self._new_line(server)
+        return self._lines[server]
+
+    def _new_line(self, server: Address) -> Line:
+        return Line(server, self._client.tls_context)
+
+    def _all_lines(self) -> list[Line]:
+        return [self._line(server) for server in self._servers()]
+
+    # What it is
+
+    def address(self) -> str:
+        names = ", ".join(line.name for line in self._all_lines())
+        prefix = self._client_prefix.decode("utf-8", "replace")
+        return f"{names}, key_prefix {prefix}" if prefix else names
+
+    def identities(self) -> frozenset[str]:
+        found = set()
+        for line in self._all_lines():
+            process, moment, uptime = line.numbers("pid", "time", "uptime")
+            started = moment - uptime  # which wavers by a second from one question to the next
+            for part in (f"{started // 10}", f"half:{(started + 5) // 10}"):
+                found.add(f"{process}:{part}:{self._client_prefix!r}")
+        return frozenset(found)
+
+    def encoding(self) -> str:
+        return f"{type(self._serde).__module__}.{type(self._serde).__qualname__} with flags"
+
+    def notes(self) -> list[str]:
+        notes = [f"{self.alias!r} is memcached: its keys are listed as well as it can, so run a second pass and verify"]
+        if len(self._servers()) > 1:
+            notes.append(
+                f"{self.alias!r} is several servers, of which pylibmc and others choose another one for a key than "
+                "pymemcache does: copy what they wrote from a cache for each server alone, and copy nothing here that "
+                "they are to read"
+            )
+        return notes
+
+    def evictions(self) -> int:
+        return sum(line.numbers("evictions")[0] for line in self._all_lines())
+
+    def fits(self, space: KeySpace, item: Item) -> str | None:
+        raw = space.raw(item.key)
+        if len(self._full(raw)) > _LONGEST_KEY or next(memcache_key_warnings(raw), None):
+            return f"memcached takes keys of at most {_LONGEST_KEY} characters, without spaces and control characters"
+        size = len(item.raw) + len(item.key) + _ITEM_OVERHEAD
+        if size > self._limit:
+            return f"it is larger than memcached's items may be ({self._limit:,} bytes)"
+        return None
+
+    # Keys
+
+    def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        for server in self._servers():
+            listing = self._new_line(server)  # answers of other commands must not come in between
+            try:
+                page: list[str] = []
+                for raw, expires in listing.list_keys():
+                    if not raw.startswith(self._client_prefix):
+                        continue
+                    key = space.key(raw[len(self._client_prefix) :].decode("utf-8", "surrogateescape"))
+                    if key is None or not share.holds(key):
+                        continue
+                    self._listed[raw] = expires
+                    page.append(key)
+                    if len(page) >= size:
+                        yield page
+                        page = []
+                        self._listed.clear()
+                if page:
+                    yield page
+            finally:
+                listing.close()
+                self._listed.clear()
+
+    def read(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        found = self.fetch(space, keys)
+        for line, group in self._by_server(space, [key for key in keys if key not in found]):
+            for other in self._all_lines():
+                if other is not line:
+                    found |= {item.key: item._replace(raw=ELSEWHERE) for item in self._got(other, group)}
+        return found
+
+    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        return {item.key: item for line, group in self._by_server(space, keys) for item in self._got(line, group)}
+
+    def _got(self, line: Line, group: Sequence[tuple[str, bytes]]) -> Iterator[Item]:
+        moment = now()
+        for (key, raw), stored in zip(group, line.get([raw for _, raw in group]), strict=True):
+            if stored is None:
+                continue
+            expires = self._expiry(raw, stored.left, moment)
+            if expires is None or expires > moment:
+                yield Item(key, b"%d:%b" % (stored.flags, stored.data), expires)
+
+    def _expiry(self, raw: bytes, left: int | None, moment: int) -> int | None:
+        """Return the expiry that the listing told, where the time left agrees; else never later than the truth."""
+        if left is None:
+            return None
+        second = moment // MICROSECONDS
+        listed = self._listed.get(raw)
+        if listed is not None and abs(listed - (second + left)) <= _CLOCK_ERROR:
+            return listed * MICROSECONDS
+        return (second + left - _CLOCK_ERROR) * MICROSECONDS
+
+    def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        by_key = {item.key: item for item in items}
+        written = set()
+        for line, group in self._by_server(space, list(by_key)):
+            entries, keys = [], []
+            for key, raw in group:
+                flags, _, data = by_key[key].raw.partition(b":")
+                expires = self._seconds(by_key[key].expires)
+                if expires is not None:
+                    entries.append((raw, int(flags), data, expires))
+                    keys.append(key)
+            written |= {key for key, is_new in zip(keys, line.add(entries), strict=True) if is_new}
+        return written
+
+    def _seconds(self, expires: int | None) -> int | None:
+        """Return an expiry as the server takes it, 0 for never; None where it has passed."""
+        if expires is None:
+            return 0
+        seconds = min(expires // MICROSECONDS, _LAST_SECOND)
+        return seconds if seconds * MICROSECONDS > now() else None
+
+    def rounded(self, expires: int | None) -> int | None:
+        return None if expires is None else min(super().rounded(expires) or 0, _LAST_SECOND * MICROSECONDS)
+
+    def update(self, space: KeySpace, item: Item) -> bool:
+        seconds = self._seconds(item.expires)
+        # An expiry within the running second is over for the server: the key ends now.
+        expire = -1 if seconds is None else seconds
+        return bool(self._client.replace(space.raw(item.key), item.raw, expire=expire, noreply=False))
+
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+        changed = set()
+        for seen, new in pairs:
+            seconds = self._seconds(new.expires)
+            if self._compare(space, seen, new.raw, -1 if seconds is None else seconds):
+                changed.add(seen.key)
+        return changed
+
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        return {seen.key for seen in items if self._compare(space, seen, b"0:", -1)}
+
+    def _compare(self, space: KeySpace, seen: Item, raw: bytes, expires: int) -> bool:
+        if not self.is_as_seen(self.fetch(space, [seen.key]), seen):
+            return False
+        current, token = self._client.gets(space.raw(seen.key))
+        return current == seen.raw and bool(self._client.cas(space.raw(seen.key), raw, token, expire=expires))
+
+    def _by_server(self, space: KeySpace, keys: Sequence[str]) -> list[tuple[Line, list[tuple[str, bytes]]]]:
+        groups: dict[Address, list[tuple[str, bytes]]] = defaultdict(list)
+        for key in keys:
+            raw = space.raw(key)
+            client = self._client._get_client(raw)
+            groups[client.server].append((key, self._full(raw)))
+        return [(self._line(server), group) for server, group in groups.items()]
+
+    def _full(self, raw: str) -> bytes:
+        """Return a raw key as the server has it."""
+        return self._client_prefix + raw.encode("utf-8", "surrogateescape")
+
+    # Values
+
+    def decode(self, raw: bytes) -> Any:
+        flags, _, data = raw.partition(b":")
+        if self._has_pickles() and int(flags) & _PICKLE:
+            return self._unpickle(data)
+        return self._serde.deserialize("", data, int(flags))
+
+    def encode(self, value: Any, expires: int | None) -> bytes:
+        data, flags = self._serde.serialize("", value)
+        return b"%d:%b" % (flags, data.encode() if isinstance(data, str) else data)
+
+    def _has_pickles(self) -> bool:
+        return type(self._serde).__name__ == "PickleSerde"
+
+    @property
+    def has_exact_values(self) -> bool:
+        return self._has_pickles()
+
+    def unwrap(self, raw: bytes) -> Value:
+        if not self._has_pickles():
+            return super().unwrap(raw)
+        flags, _, data = raw.partition(b":")
+        kinds = {_PICKLE: "pickle", _INTEGER: "integer", _LONG: "integer", _TEXT: "text", 0: "bytes"}
+        return Value(kinds.get(int(flags), "unknown"), data)
+
+    def wrap(self, value: Value) -> bytes:
+        flags = {"pickle": _PICKLE, "integer": _INTEGER, "text": _TEXT, "bytes": 0}
+        if not self._has_pickles() or value.kind not in flags:
+            return super().wrap(value)
+        return b"%d:%b" % (flags[value.kind], value.data)

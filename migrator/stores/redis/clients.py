@@ -1,0 +1,146 @@
+"""django-redis and django-valkey: several servers, serializers, compressors, and the client that fears herds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from ..base import MICROSECONDS, Item, KeyStore, Rejected, Value
+from ..compression import TooLarge, unpacked_by
+from ..ignore_exceptions import heard, is_silent
+from ..key_space import KeySpace
+from ..pickles import fixed_class, safe_loads_with
+from .pipeline import Command
+from .replies import as_bytes
+from .store import RedisStore, dotted_name
+
+_HERD = "a herd's value holds its own expiry and is moved only between such caches"
+
+
+class ClientRedisStore(RedisStore):
+    """A cache whose ``client`` object holds connections, serializer and compressor."""
+
+    def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
+        self._herd = any(base.__name__ == "HerdClient" for base in type(cache.client).__mro__)
+        super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
+        if self._herd:
+            self.expiry_step = MICROSECONDS  # the tuple holds whole seconds
+        if self._herd and not trust_pickle:
+            marker = next(base for base in type(cache.client).__mro__ if base.__name__ == "HerdClient").__module__
+            self._unpickle = safe_loads_with({(marker, "Marker"): fixed_class("Marker")})
+
+    def close(self) -> None:
+        """Leave the pools open: all threads share them."""
+
+    def _clients(self) -> list[Any]:
+        shards = getattr(self.cache.client, "_serverdict", None)
+        return list(shards.values()) if shards else [self._primary()]
+
+    def _primary(self) -> Any:
+        client = self.cache.client
+        return client.get_client(write=True) if hasattr(client, "get_client") else client._get_client(write=True)
+
+    def _client_of(self, raw_key: str) -> Any:
+        if getattr(self.cache.client, "_serverdict", None):
+            return self.cache.client.get_server(raw_key)
+        return self._primary()
+
+    @cached_property
+    def _serializer(self) -> Any:
+        return self.cache.client._serializer
+
+    def _has_pickles(self) -> bool:
+        return type(self._serializer).__name__ == "PickleSerializer"
+
+    def _compressed(self, data: bytes) -> bytes:
+        return as_bytes(self.cache.client._compressor.compress(data))
+
+    def _decompressed(self, data: bytes) -> bytes:
+        try:
+            return unpacked_by(self.cache.client._compressor, data)
+        except TooLarge:
+            raise
+        except Exception:  # short values are kept uncompressed, and only the attempt tells
+            return data
+
+    def encoding(self) -> str:
+        herd = " in a herd's tuple" if self._herd else ""
+        return f"{dotted_name(self._serializer)} + {dotted_name(self.cache.client._compressor)}{herd}"
+
+    def refusal(self, space: KeySpace) -> str | None:
+        if is_silent(self.cache):
+            return (
+                "its IGNORE_EXCEPTIONS turns writes that fail into silence; define the same server once more without it"
+            )
+        return super().refusal(space)
+
+    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        found = super().fetch(space, keys)
+        return {key: self._inner(item) for key, item in found.items()} if self._herd else found
+
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        return not self._herd and super().are_as_seen(space, items)
+
+    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
+        return set(self.fetch(space, keys)) if self._herd else super().present(space, keys)
+
+    def delete(self, space: KeySpace, keys: Sequence[str]) -> None:
+        heard(self.cache).delete_many([space.prefix + key for key in keys])
+
+    def _inner(self, item: Item) -> Item:
+        """Give an item the expiry that the herd's tuple holds; the server's is a minute later."""
+        try:
+            _, _, expires = self._plain(item.raw)
+        except Exception:
+            return item  # no tuple of the herd: a key without expiry, or a foreign one
+        return item._replace(expires=int(expires * MICROSECONDS))
+
+    def _plain(self, raw: bytes) -> Any:
+        if self._pickles:
+            return super().decode(raw)
+        self._decompressed(raw)  # with a bound, which the client's own way has not
+        return self.cache.client.decode(raw)
+
+    def decode(self, raw: bytes) -> Any:
+        value = self._plain(raw)
+        if self._herd and isinstance(value, tuple) and len(value) == 3 and type(value[0]).__name__ == "Marker":
+            return value[1]
+        return value
+
+    def encode(self, value: Any, expires: int | None) -> bytes:
+        if self._herd and expires is not None:
+            value = (self.cache.client._marker, value, expires // MICROSECONDS)
+        return as_bytes(self.cache.client.encode(value))
+
+    def _seen_expiry(self, seen: Item) -> bytes:
+        # The tuple holds the expiry that counts, and is compared with the value.
+        return b"" if self._herd else super()._seen_expiry(seen)
+
+    def _outer_expiry(self, expires: int | None) -> int | None:
+        if not self._herd or expires is None:
+            return expires
+        return expires + int(self.cache.client._herd_timeout) * MICROSECONDS
+
+    def _limit(self, expires: int | None, moment: int) -> Command:
+        return super()._limit(self._outer_expiry(expires), moment)
+
+    def takes_verbatim(self, other: KeyStore) -> bool:
+        # A herd's tuple holds the expiry once more, which a copy may have to change.
+        return not self._herd and super().takes_verbatim(other)
+
+    def unwrap(self, raw: bytes) -> Value:
+        if self._herd:
+            raise Rejected(_HERD)
+        if self._pickles or raw.lstrip(b"-").isdigit():
+            return super().unwrap(raw) if self._pickles else Value("integer", raw)
+        return Value(dotted_name(self._serializer), self._decompressed(raw))
+
+    def wrap(self, value: Value) -> bytes:
+        if self._herd:
+            raise Rejected(_HERD)
+        if not self._pickles and value.kind == "integer":
+            return value.data
+        if value.kind == dotted_name(self._serializer):
+            return self._compressed(value.data)
+        return super().wrap(value)

@@ -1,0 +1,361 @@
+"""Redis, Valkey and their like, through Django's own cache, django-redis or django-valkey.
+
+Reads go to the primary; values are the server's bytes; times to live are the server's milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from ..base import WHOLE, Item, KeyStore, Share, Value, now
+from ..key_space import KeySpace, escaped_glob
+from .pipeline import Command, Runner, Server, runner
+from .replies import Malformed, answer_of, as_bytes
+from .rights import (
+    PART_OF_CLUSTER,
+    is_denied,
+    is_part_of_cluster,
+    may_scan,
+    missing_rights,
+    probe_key,
+    refused_write,
+    user_of,
+    what_to_grant,
+)
+from .server import count_of, has_open_link, identities, place, server_info
+
+MILLISECOND = 1000
+_NEVER, _GONE = -1, -2
+_PICKLE_START = b"\x80"
+
+# Answers 1 where the key held what was seen and was changed. An empty second argument leaves the expiry uncompared.
+_COMPARE = b"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '' and redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
+if ARGV[3] == '' then return redis.call('DEL', KEYS[1]) end
+if ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], ARGV[4], ARGV[5]) end
+return 1
+"""
+
+
+class RedisStore(KeyStore):
+    """Django's own ``RedisCache``; what other backends do otherwise is in the methods that subclasses replace."""
+
+    can_change_threads = True
+    expiry_step = MILLISECOND
+
+    def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
+        super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
+        self._info = self._server_info()
+        version = tuple(int(part) for part in str(self._info.get("redis_version", "0")).split(".")[:2])
+        self._has_absolute_expiry = version >= (6, 2)
+        self._has_expiry_time = version >= (7, 0)
+        if not self._has_expiry_time:  # its answers are times left, which two readings put some milliseconds apart
+            self.expiry_slack = 100 * MILLISECOND
+
+    # What differs between the backends
+
+    def _clients(self) -> list[Any]:
+        """Return one client for each server or cluster that keys are listed from."""
+        return [self.cache._cache.get_client(None, write=True)]
+
+    def close(self) -> None:
+        # Django's backend has pools in each thread and never closes them; they open again where they are used.
+        for pool in self.cache._cache._pools.values():
+            pool.disconnect()
+
+    def _client_of(self, raw_key: str) -> Any:
+        """Return the client of the server that holds a key."""
+        return self._clients()[0]
+
+    @cached_property
+    def _serializer(self) -> Any:
+        return self.cache._cache._serializer
+
+    def _has_pickles(self) -> bool:
+        return dotted_name(self._serializer) == "django.core.cache.backends.redis.RedisSerializer"
+
+    @cached_property
+    def _pickles(self) -> bool:
+        return self._has_pickles()
+
+    def _compressed(self, data: bytes) -> bytes:
+        return data
+
+    def _decompressed(self, data: bytes) -> bytes:
+        return data
+
+    def encoding(self) -> str:
+        return dotted_name(self._serializer)
+
+    @cached_property
+    def can_list_keys(self) -> bool:  # type: ignore[override]
+        """Whether the server's user may run SCAN."""
+        return all(may_scan(client) for client in self._clients())
+
+    def why_unlisted(self) -> str:
+        return f"its user may not run SCAN (ACL SETUSER {user_of(self._clients()[0])} +scan grants it)"
+
+    def refusal(self, space: KeySpace) -> str | None:
+        if self._info.get("role") == "slave":
+            primary = f"{self._info.get('master_host')}:{self._info.get('master_port')}"
+            return f"it is a replica; name its primary, {primary}, as the first LOCATION"
+        if denied := missing_rights(self._clients(), space, (*self._question, b"EXISTS", b"SET", b"DEL")):
+            return denied
+        if refused := refused_write(self._clients(), space):
+            return refused
+        try:
+            for client in self._clients():
+                client.eval("return 1", 1, probe_key(space))
+        except Exception as error:
+            if is_denied(error):
+                return what_to_grant(self._clients()[0], space, ["EVAL"])
+            return f"it does not run the short script that compares before it changes ({error})"
+        return None
+
+    def blind_spot(self, space: KeySpace) -> str | None:
+        may_be_cluster = self._info.get("cluster_enabled", 1)
+        if may_be_cluster and any(is_part_of_cluster(client, space) for client in self._clients()):
+            return PART_OF_CLUSTER
+        return missing_rights(self._clients(), space, (*self._question, b"EXISTS"))
+
+    # What it is
+
+    def _server_info(self) -> Mapping[str, Any]:
+        return server_info(self._clients()[0], self.alias)
+
+    def address(self) -> str:
+        return ", ".join(place(client) for client in self._clients())
+
+    def identities(self) -> frozenset[str]:
+        return frozenset().union(*(identities(client) for client in self._clients()))
+
+    def notes(self) -> list[str]:
+        found = []
+        policy, limit = self._info.get("maxmemory_policy"), self._info.get("maxmemory")
+        if limit and policy not in (None, "noeviction"):
+            found.append(
+                f"{self.alias!r} drops keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
+                "what it drops during the copy is counted"
+            )
+        if any(map(has_open_link, self._clients())):
+            found.append(
+                f"whoever is on the way to {self.alias!r} can read or change what is copied: name it by rediss://, "
+                "with its certificate checked"
+            )
+        if self._info.get("role") == "slave":
+            found.append(
+                f"{self.alias!r} is a replica: what its primary changes while the copy runs is seen late, or not at all"
+            )
+        if not self._has_absolute_expiry or not self._has_expiry_time:
+            found.append(f"{self.alias!r} is older than Redis 7: expiry is exact to some milliseconds, never longer")
+        return found
+
+    def evictions(self) -> int:
+        return sum(count_of(client, "evicted_keys") for client in self._clients())
+
+    # Keys
+
+    def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        pattern = escaped_glob(space.head)
+        if first := share.beginning():
+            pattern += f"[{first}]"
+        pattern += f"*{escaped_glob(space.within)}*" if space.within else "*"
+        pattern += escaped_glob(space.tail)
+        for client in self._clients():
+            for batch in runner(client).scan(pattern.encode("utf-8", "surrogateescape"), size):
+                keys = space.keys([raw.decode("utf-8", "surrogateescape") for raw in batch])
+                if page := keys if share.is_whole else [key for key in keys if share.holds(key)]:
+                    yield page
+
+    @cached_property
+    def _question(self) -> tuple[bytes, bytes]:
+        """What is asked of each key."""
+        return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
+
+    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+        asked = now()  # taken before the server answers, so that a time left never ends later than it should
+        base = 0 if self._has_expiry_time else asked
+        found: dict[str, Item] = {}
+        for server, group, raws in self._by_server(space, keys):
+            answers = server.ask(self._question, raws)
+            for key, value, left in zip(group, answers[::2], answers[1::2], strict=True):
+                if value is None or left == _GONE:
+                    continue
+                if type(left) is not int or left < _GONE:
+                    if isinstance(left, Exception):
+                        raise left
+                    if left is not None or isinstance(server, Runner):  # some clients of clusters make None of never
+                        raise Malformed
+                    left = _NEVER
+                expires = None if left == _NEVER else base + left * MILLISECOND
+                if expires is None or expires > asked:
+                    found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
+        return found
+
+    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+        if not self._has_expiry_time:
+            return False
+        seen = {item.key: answer_of(item.raw, item.expires) for item in items}
+        return all(
+            server.answers_are(self._question, raws, b"".join([seen[key] for key in group]))
+            for server, group, raws in self._by_server(space, seen)
+        )
+
+    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for server, group, raws in self._by_server(space, keys):
+            if server.answers_are((b"EXISTS",), raws, b":1\r\n" * len(raws)):
+                found.update(group)
+                continue
+            for key, answer in zip(group, server.ask((b"EXISTS",), raws), strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
+                if type(answer) is not int:
+                    raise Malformed
+                if answer:
+                    found.add(key)
+        return found
+
+    def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        written = set()
+        by_key = {item.key: item for item in items}
+        for server, group, raws in self._by_server(space, by_key):
+            moment = now()
+            live = [(key, raw) for key, raw in zip(group, raws, strict=True) if _is_live(by_key[key], moment)]
+            commands = [
+                (b"SET", raw, by_key[key].raw, b"NX", *self._limit(by_key[key].expires, moment)) for key, raw in live
+            ]
+            for (key, _), answer in zip(live, server.run(commands), strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
+                if answer is not None and answer is not False:
+                    written.add(key)
+            if server.repeated:
+                # The answer to the first sending was lost: what is there may be ours.
+                there = self.fetch(space, group)
+                written.update(key for key in there if self.is_as_seen(there, by_key[key]))
+        return written
+
+    def _limit(self, expires: int | None, moment: int) -> Command:
+        if expires is None:
+            return ()
+        if self._has_absolute_expiry:
+            return (b"PXAT", b"%d" % (expires // MILLISECOND))
+        return (b"PX", b"%d" % max((expires - moment) // MILLISECOND, 1))
+
+    def update(self, space: KeySpace, item: Item) -> bool:
+        ((server, _, raws),) = self._by_server(space, [item.key])
+        (answer,) = server.run([(b"SET", raws[0], item.raw, b"XX", *self._limit(item.expires, now()))])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer is not None and answer is not False
+
+    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+        moment = now()
+        return self._compare(
+            space,
+            {
+                seen.key: (seen, new.raw if _is_live(new, moment) else b"", self._limit(new.expires, moment))
+                for seen, new in pairs
+            },
+        )
+
+    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+        return self._compare(space, {seen.key: (seen, b"", ()) for seen in items})
+
+    def _compare(self, space: KeySpace, wanted: Mapping[str, tuple[Item, bytes, Command]]) -> set[str]:
+        changed = set()
+        for server, group, raws in self._by_server(space, wanted):
+            commands: list[Command] = []
+            for key, raw in zip(group, raws, strict=True):
+                seen, new, limit = wanted[key]
+                commands.append(
+                    (b"EVAL", _COMPARE, b"1", raw, seen.raw, self._seen_expiry(seen), new, *(limit or (b"", b"")))
+                )
+            for key, answer in zip(group, server.run(commands), strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
+                if answer:
+                    changed.add(key)
+            if server.repeated:
+                there = self.fetch(space, group)
+                changed.update(key for key, item in there.items() if item.raw == wanted[key][1])
+        return changed
+
+    def _seen_expiry(self, seen: Item) -> bytes:
+        """Spell the expiry that the key must still have, nothing where the server does not tell it."""
+        if not self._has_expiry_time:
+            return b""
+        return b"%d" % (_NEVER if seen.expires is None else seen.expires // MILLISECOND)
+
+    def _outer_expiry(self, expires: int | None) -> int | None:
+        """Return when the server forgets a key that expires then."""
+        return expires
+
+    def _by_server(self, space: KeySpace, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
+        """Part keys by the server that holds them; give each server with its keys, plain and raw."""
+        clients = self._clients()
+        if len(clients) == 1:
+            group = list(keys)
+            yield runner(clients[0]), group, [_encoded(raw) for raw in space.raws(group)]
+            return
+        groups: dict[int, tuple[Any, list[str], list[bytes]]] = {}
+        for key in keys:
+            raw = space.raw(key)
+            client = self._client_of(raw)
+            _, group, raws = groups.setdefault(id(client.connection_pool), (client, [], []))
+            group.append(key)
+            raws.append(_encoded(raw))
+        for client, group, raws in groups.values():
+            yield runner(client), group, raws
+
+    # Values
+
+    def decode(self, raw: bytes) -> Any:
+        if not self._pickles:
+            return self._serializer.loads(raw)
+        if raw[:1] == _PICKLE_START:
+            return self._unpickle(raw)
+        try:
+            return int(raw)
+        except ValueError:
+            return self._unpickle(self._decompressed(raw))
+
+    def encode(self, value: Any, expires: int | None) -> bytes:
+        return as_bytes(self._serializer.dumps(value))
+
+    @property
+    def has_exact_values(self) -> bool:
+        return self._pickles
+
+    def unwrap(self, raw: bytes) -> Value:
+        if not self._pickles:
+            return super().unwrap(raw)
+        try:
+            int(raw)
+        except ValueError:
+            data = self._decompressed(raw)
+            return Value.of_pickle(data) if data[:1] == _PICKLE_START else Value("unknown", data)
+        return Value("integer", raw)
+
+    def wrap(self, value: Value) -> bytes:
+        if not self._pickles:
+            return super().wrap(value)
+        return value.data if value.kind == "integer" else self._compressed(value.as_pickle())
+
+
+def dotted_name(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _encoded(raw: str) -> bytes:
+    """Return a raw key as the server has it, also one that is no UTF-8 there."""
+    return raw.encode("utf-8", "surrogateescape")
+
+
+def _is_live(item: Item, moment: int) -> bool:
+    return item.expires is None or item.expires > moment

@@ -1,0 +1,224 @@
+"""Rows of a keyed table read in pages, by key, or counted, in the SQL that all engines speak."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import Error
+from django.utils import timezone
+
+from ...console.passwords import without_passwords
+from ...console.safe_text import visible
+from ...errors import Refused
+from ..base import FIRST_CHARACTERS, WHOLE, Share, now
+from .layout import Layout, Row
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+NAIVE_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as drivers give times that are UTC)
+MICROSECOND = dt.timedelta(microseconds=1)
+# The last day that Python and all engines hold, wherever they are. Redis takes later ones.
+LATEST = (dt.datetime(9999, 12, 30, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
+# The last second of all, which stands for never.
+NEVER = (dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
+SECOND = 1_000_000
+
+
+class ReadTable:
+    """One table of one database, as it is read."""
+
+    def __init__(self, alias: str, connection: Any, layout: Layout) -> None:
+        self.alias = alias
+        self.connection = connection
+        # Whether a statement that would see a part of the rows alone has to fail.
+        self.demands_all = False
+        self.layout = layout
+        self._zone = connection.timezone or timezone.get_default_timezone()
+        quote = connection.ops.quote_name
+        self.table = quote(layout.table)
+        self.key, self.value, self.expires = quote(layout.key), quote(layout.value), quote(layout.expires)
+        self.columns = ", ".join(quote(name) for name in layout.names())
+        self._read_columns = ", ".join(
+            [self.key, self.value, self._expiry_read(), *(quote(column.name) for column in layout.more)]
+        )
+
+    def _expiry_read(self) -> str:
+        """Spell the expiry as it is read: the column, or an expression that gives microseconds of Unix time."""
+        return str(self.expires)
+
+    @property
+    def can_open_again(self) -> bool:
+        """Whether another connection sees the same table."""
+        return not self.connection.in_atomic_block
+
+    # What it is
+
+    def check_exists(self) -> None:
+        """Raise :exc:`Refused` where the table cannot be read."""
+        try:
+            present = self._is_there()
+        except (Error, TypeError, ValueError) as error:  # or the driver does not take what the settings say
+            said = without_passwords(str(error).split("\n", 1)[0])
+            raise Refused(f"The database {self.alias!r} does not answer: {visible(said)}") from error
+        if not present:
+            raise Refused(
+                f"The database {self.alias!r} has no table {self.layout.table!r}. {self.layout.missing_hint}."
+            )
+
+    def _is_there(self) -> bool:
+        with self.connection.cursor() as cursor:
+            return self.layout.table in self.connection.introspection.table_names(cursor, include_views=True)
+
+    def blind_spot(self, table: str | None = None) -> str | None:
+        """Return why not all rows of the table, or of another one there, can be seen; ``None`` if all can."""
+        return None
+
+    def address(self) -> str:
+        """Name the table and its database for people, without a password."""
+        known = self.connection.settings_dict
+        place = f"{known['HOST']}:{known['PORT']}/".lstrip(":/") if known.get("HOST") else ""
+        return f"{place}{known['NAME']}, table {self.layout.table}"
+
+    def identity(self) -> str:
+        """Name the physical table: two aliases of one database give the same name."""
+        raise NotImplementedError
+
+    def count(self, *, like: str | None = None, with_expired: bool = False) -> int:
+        """Count the rows that have not expired, or all."""
+        if with_expired:
+            return int(self._rows(f"SELECT COUNT(*) FROM {self.table}", [])[0][0])
+        where, parameters = self._where_like(like)
+        sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.expires} > %s{where}"
+        return int(self._rows(sql, [self.moment(now()), *parameters])[0][0])
+
+    # Moments
+
+    def moment(self, microseconds: int) -> Any:
+        """Turn microseconds of Unix time into what the column takes."""
+        value = EPOCH + min(microseconds, NEVER) * MICROSECOND
+        try:
+            local = value if settings.USE_TZ else timezone.make_naive(value, self._zone)
+            return self.connection.ops.adapt_datetimefield_value(local)
+        except OverflowError:  # east of Greenwich that is in the year 10000 already
+            return self.moment(LATEST)
+
+    def microseconds(self, moment: Any) -> int:
+        """Turn what the column gives into microseconds of Unix time."""
+        if type(moment) is int:
+            return moment
+        if isinstance(moment, str):
+            moment = dt.datetime.fromisoformat(moment)
+        if moment.tzinfo is None:
+            if self._zone is dt.UTC:
+                return int((moment - NAIVE_EPOCH) // MICROSECOND)
+            moment = timezone.make_aware(moment, self._zone)
+        return int((moment - EPOCH) // MICROSECOND)
+
+    # Reading
+
+    def pages(self, size: int, *, like: str | None = None, share: Share = WHOLE) -> Iterator[list[Row]]:
+        """Read the rows that have not expired in the order of their keys, ``size`` at a time."""
+        where, parameters = self._where_like(like)
+        bounds, more = self._where_share(share)
+        where, parameters = where + bounds, parameters + more
+        after: list[Any] = []
+        while True:
+            beyond = f" AND {self.key} > %s" if after else ""
+            sql = (
+                f"SELECT {self._read_columns} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
+                f" ORDER BY {self.key} LIMIT {size:d}"
+            )
+            found = self._rows(sql, [self.moment(now()), *parameters, *after])
+            if not found:
+                return
+            yield self._loaded(found)
+            after = [found[-1][0]]
+
+    def keys(self, size: int, *, share: Share = WHOLE) -> Iterator[list[str]]:
+        """Read the keys alone of the rows that have not expired."""
+        where, parameters = self._where_share(share)
+        after: list[Any] = []
+        while True:
+            beyond = f" AND {self.key} > %s" if after else ""
+            sql = (
+                f"SELECT {self.key} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
+                f" ORDER BY {self.key} LIMIT {size:d}"
+            )
+            found = self._rows(sql, [self.moment(now()), *parameters, *after])
+            if not found:
+                return
+            yield [key for (key,) in found]
+            after = [found[-1][0]]
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Row]:
+        """Read those of ``keys`` that exist and have not expired."""
+        if not keys:
+            return {}
+        condition, parameters = self._where_keys(keys)
+        sql = f"SELECT {self._read_columns} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
+        return {row.key: row for row in self._loaded(self._rows(sql, [*parameters, self.moment(now())]))}
+
+    def are_as_seen(self, rows: Sequence[Row]) -> bool:
+        """Tell quickly that all rows still have the value and the expiry that were read."""
+        condition, parameters = self._where_keys([row.key for row in rows])
+        sql = f"SELECT {self.key}, {self.value}, {self._expiry_read()} FROM {self.table} WHERE {condition}"
+        there = {key: (value, expires) for key, value, expires in self._rows(sql, parameters)}
+        load = self.microseconds
+        for row in rows:
+            value, expires = there.get(row.key, (None, 0))
+            if value != row.value or load(expires) != row.expires:
+                return False
+        return True
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """Return those of ``keys`` that exist and have not expired."""
+        if not keys:
+            return set()
+        condition, parameters = self._where_keys(keys)
+        sql = f"SELECT {self.key} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
+        return {key for (key,) in self._rows(sql, [*parameters, self.moment(now())])}
+
+    def _loaded(self, found: Sequence[Sequence[Any]]) -> list[Row]:
+        to_microseconds = self.microseconds
+        if not self.layout.more:
+            return [Row(key, value, to_microseconds(expires)) for key, value, expires in found]
+        loads = [to_microseconds if column.is_moment else column.load for column in self.layout.more]
+        return [
+            Row(
+                key,
+                value,
+                to_microseconds(expires),
+                tuple(
+                    load(cell) if load and cell is not None else cell for load, cell in zip(loads, more, strict=True)
+                ),
+            )
+            for key, value, expires, *more in found
+        ]
+
+    def _where_like(self, prefix: str | None) -> tuple[str, list[Any]]:
+        if prefix is None:
+            return "", []
+        pattern = "".join(f"!{sign}" if sign in "!%_" else sign for sign in prefix) + "%"
+        return f" AND {self.key} LIKE %s ESCAPE '!'", [pattern]
+
+    def _where_share(self, share: Share) -> tuple[str, list[Any]]:
+        """Bound a share by its first characters, in the order of the column's own collation."""
+        where, parameters = "", []
+        step = len(share.characters()) if not share.is_last else 0
+        begin = FIRST_CHARACTERS.index(share.characters()[0])
+        if share.index:
+            where, parameters = f" AND {self.key} >= %s", [FIRST_CHARACTERS[begin]]
+        if step and not share.is_whole:
+            where += f" AND {self.key} < %s"
+            parameters.append(FIRST_CHARACTERS[begin + step])
+        return where, parameters
+
+    def _where_keys(self, keys: Sequence[str]) -> tuple[str, list[Any]]:
+        return f"{self.key} IN ({', '.join(['%s'] * len(keys))})", list(keys)
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())

@@ -1,0 +1,1 @@
+"""What transitions of caches and of sessions share: phases and the metrics of the workers."""
