@@ -88,8 +88,8 @@ def _tables() -> list[str]:
 def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     """Give a connection for loading, its indexes and foreign keys taken off before and put back after, all timed."""
     from migrator.databases.endpoints import open_engine
-    from migrator.databases.planning.foreign_keys import find_dangling
-    from migrator.databases.planning.parallel_queries import Twins
+    from migrator.databases.planning.foreign_keys import find_orphans
+    from migrator.databases.planning.parallel_queries import ParallelQueries
     from migrator.databases.tables import table_of
 
     engine = open_engine(alias)
@@ -104,7 +104,7 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     for is_key in (False, True):  # a foreign key may need an index of another table
         engine.catalogue.put_back([item for item in items if (item.kind != "index") is is_key])
     engine.catalogue.refresh_statistics(_tables())
-    if engine.can_switch_off_foreign_keys and find_dangling(Twins(engine), tables, {})():
+    if engine.can_switch_off_foreign_keys and find_orphans(ParallelQueries(engine), tables, {})():
         raise AssertionError(f"foreign keys of {alias} lead nowhere")
     seconds.append(time.perf_counter() - started)
     engine.close()

@@ -250,7 +250,7 @@ def kinds(error: type[errors.MigratorError]) -> Iterator[type[errors.MigratorErr
 
 
 def test_exit_codes_are_those_that_there_are() -> None:
-    # A run that comes to its end has 0, 3, 4 or 5 (Outcome.exit_code); the others are of errors and signals.
+    # A run that comes to its end has 0, 3, 4 or 5 (RunResult.exit_code); the others are of errors and signals.
     real = {
         0,
         3,

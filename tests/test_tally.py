@@ -19,7 +19,7 @@ from django.db import connections, transaction
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
-from migrator.transitions.metrics import Tally, tally_for_cache, tally_for_database
+from migrator.transitions.metrics import Metrics, metrics_for_cache, metrics_for_database
 from migrator.transitions.metrics_storage import EVENTS, CachePlace, DatabasePlace, Place, Record, Sums
 from migrator.transitions.phases import Phase
 from settings.base import ROOT
@@ -60,15 +60,15 @@ def _caches(tmp_path: Path, databases: FreshDatabases) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _nothing_is_added_after_its_test(databases: FreshDatabases) -> Iterator[None]:
     """A thread that tries again half a minute later would meet the database of another test."""
-    made: list[Tally] = []
-    begin = Tally._begin
+    made: list[Metrics] = []
+    begin = Metrics._begin
 
-    def begin_remembered(tally: Tally) -> None:
+    def begin_remembered(tally: Metrics) -> None:
         made.append(tally)
         begin(tally)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Tally, "_begin", begin_remembered)
+        patched.setattr(Metrics, "_begin", begin_remembered)
         yield
     for tally in made:
         tally.forget()
@@ -121,7 +121,7 @@ def seen(place: Place, *phases: Phase) -> None:
 
 
 def test_counts_of_all_workers_add_up(place: Place) -> None:
-    one, other = Tally("site", place), Tally("site", of_another_process(place))
+    one, other = Metrics("site", place), Metrics("site", of_another_process(place))
     one.count("hit_old", phase=DUAL_OLD)
     one.count("hit_old", 4, phase=DUAL_OLD)
     one.flush()
@@ -137,7 +137,7 @@ def test_counts_of_all_workers_add_up(place: Place) -> None:
 def test_adds_by_itself_after_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "interval", 0.05)
     added = _Awaited(place)
-    tally = Tally("site", added)
+    tally = Metrics("site", added)
     for _ in range(3):
         tally.count("miss", phase=OLD)
         added.wait()
@@ -219,7 +219,7 @@ def test_tallies_of_other_names_are_apart(place: Place) -> None:
 
 
 def test_counts_from_nought_after_a_reset(place: Place) -> None:
-    tally = Tally("site", place)
+    tally = Metrics("site", place)
     seen(place, DUAL_NEW, NEW)
     tally.reset()
     assert tally.read() == Record({}, None)
@@ -370,7 +370,7 @@ def test_no_connection_to_redis_stays_open() -> None:
 def test_a_rollback_of_the_caller_takes_no_count_back(rows: str) -> None:
     if rows == "sqlite_a":
         pytest.skip("two connections cannot write at once")
-    tally = Tally("site", DatabasePlace(rows))
+    tally = Metrics("site", DatabasePlace(rows))
     with transaction.atomic(using=rows):
         with connections[rows].cursor() as cursor:
             cursor.execute("DELETE FROM django_session")
@@ -387,7 +387,7 @@ def test_a_table_that_cannot_be_made_does_not_break_the_callers_transaction(
     monkeypatch.setattr(
         "migrator.transitions.metrics_storage._create_table", lambda connection: connection.cursor().execute("SELEC")
     )
-    tally = Tally("site", DatabasePlace(rows))
+    tally = Metrics("site", DatabasePlace(rows))
     with transaction.atomic(using=rows), connections[rows].cursor() as cursor:
         tally.count("miss", phase=NEW)
         tally.flush()
@@ -438,7 +438,7 @@ class _Broken(Place):
 def test_an_outage_is_logged_once_and_costs_no_count(caplog: pytest.LogCaptureFixture) -> None:
     caches["default"].clear()
     place = CachePlace(caches["default"])
-    tally = Tally("site", _Broken(place, failures=3))
+    tally = Metrics("site", _Broken(place, failures=3))
     for _ in range(4):
         tally.count("shadow_error", 2, phase=DUAL_OLD)
         tally.flush()
@@ -451,7 +451,7 @@ def test_an_outage_is_logged_once_and_costs_no_count(caplog: pytest.LogCaptureFi
 
 def test_a_second_outage_is_logged_again(caplog: pytest.LogCaptureFixture) -> None:
     broken = _Broken(CachePlace(caches["default"]), failures=1)
-    tally = Tally("site", broken)
+    tally = Metrics("site", broken)
     for failures in (1, 0, 1):
         broken.failures = failures
         tally.count("miss", phase=DUAL_OLD)
@@ -465,7 +465,7 @@ def test_counting_goes_on_where_no_thread_can_be_started(monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     caches["default"].clear()
-    tally = Tally("site", CachePlace(caches["default"]))
+    tally = Metrics("site", CachePlace(caches["default"]))
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         tally.count("miss", phase=OLD)
@@ -478,7 +478,7 @@ def test_counting_goes_on_where_no_thread_can_be_started(monkeypatch: pytest.Mon
 def test_a_forked_worker_adds_its_own_counts_alone(rows: str) -> None:
     place = DatabasePlace(rows)
     place.interval = 1000.0
-    tally = tally_for_database("forked", rows)
+    tally = metrics_for_database("forked", rows)
     tally.place = place
     tally.flush()
     tally.count("miss", 100, phase=OLD)
@@ -501,8 +501,8 @@ COUNTING = """
 import django
 django.setup()
 from migrator.transitions.phases import Phase
-from migrator.transitions.metrics import tally_for_database
-tally = tally_for_database("ended", "{alias}")
+from migrator.transitions.metrics import metrics_for_database
+tally = metrics_for_database("ended", "{alias}")
 tally.count("miss", phase=Phase.OLD)
 tally.count("miss", phase=Phase.OLD)
 """
@@ -518,16 +518,16 @@ def test_what_was_counted_last_is_added_at_the_end_of_the_process(rows: str) -> 
 
 
 def test_there_is_one_tally_of_a_name() -> None:
-    tally = tally_for_cache("site", caches["default"])
+    tally = metrics_for_cache("site", caches["default"])
 
-    assert tally_for_cache("site", caches["default"]) is tally
-    assert tally_for_cache("other", caches["default"]) is not tally
+    assert metrics_for_cache("site", caches["default"]) is tally
+    assert metrics_for_cache("other", caches["default"]) is not tally
 
 
 def test_other_settings_make_another_tally() -> None:
-    tally = tally_for_cache("site", caches["default"])
+    tally = metrics_for_cache("site", caches["default"])
     with override_settings(CACHES={"default": {"BACKEND": f"{BACKENDS}.locmem.LocMemCache", "LOCATION": "other"}}):
-        other = tally_for_cache("site", caches["default"])
+        other = metrics_for_cache("site", caches["default"])
 
         assert other is not tally
 
@@ -542,7 +542,7 @@ def test_other_settings_come_after_an_addition_that_is_on_its_way() -> None:
             sums.clear()
             ended.set()
 
-    tally = tally_for_cache("site", caches["default"])
+    tally = metrics_for_cache("site", caches["default"])
     tally.place = Slow()
     tally.count("miss", phase=OLD)
     assert begun.wait(10)

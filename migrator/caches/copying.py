@@ -16,10 +16,10 @@ from ..errors import Declined, Refused
 from ..processes.workers import Work, can_fork, run_side_by_side
 from ..server_errors import telling_of_outages
 from ..stores import open_store
-from ..stores.base import WHOLE, KeyStore, Rejected, ScatteredShare, Share
+from ..stores.base import WHOLE, KeyStore, RejectedItem, ScatteredShare, Share
 from ..stores.key_space import KeySpace, is_bookkeeping, key_space, unlisted_key_space
-from .page_copier import PageCopier, pages_of
-from .records import CacheOptions, CachePlan, CacheResult, CacheTally
+from .page_copier import CachePageCopier, pages_of
+from .records import CacheCounts, CacheOptions, CachePlan, CacheResult
 
 Tick = Callable[[int], None]
 Check = Callable[[], None]
@@ -70,15 +70,15 @@ def _shares(source: KeyStore, options: CacheOptions) -> int:
     return options.jobs if can_share else 1
 
 
-def _side_by_side(source: str, dest: str, options: CacheOptions, tick: Tick, check: Check) -> CacheTally:
-    def of_share(index: int) -> Work[CacheTally]:
-        def work(tick: Tick) -> CacheTally:
+def _side_by_side(source: str, dest: str, options: CacheOptions, tick: Tick, check: Check) -> CacheCounts:
+    def of_share(index: int) -> Work[CacheCounts]:
+        def work(tick: Tick) -> CacheCounts:
             with closing(_opened(source)) as opened, closing(_opened(dest)) as target:
                 return _copied(opened, target, options, ScatteredShare(index, options.jobs), tick, lambda: None)
 
         return work
 
-    total = CacheTally()
+    total = CacheCounts()
     for tally in run_side_by_side([of_share(index) for index in range(options.jobs)], tick, check):
         total.add(tally)
     return total
@@ -86,10 +86,10 @@ def _side_by_side(source: str, dest: str, options: CacheOptions, tick: Tick, che
 
 def _copied(
     source: KeyStore, dest: KeyStore, options: CacheOptions, share: Share, tick: Tick, check: Check
-) -> CacheTally:
+) -> CacheCounts:
     """Copy one share of the keys."""
     ours, started = _space(source, options), time.monotonic()
-    copier = PageCopier(source, dest, ours, _plain_space(dest, options), options)
+    copier = CachePageCopier(source, dest, ours, _plain_space(dest, options), options)
     for page in pages_of(source, ours, options, share):
         copier.copy(page)
         tick(len(page))
@@ -193,7 +193,7 @@ def _check_encoding(source: KeyStore, dest: KeyStore, ours: KeySpace, options: C
         for item in source.fetch(ours, page[:20]).values():
             try:
                 dest.wrap(source.unwrap(item.raw))
-            except Rejected as error:
+            except RejectedItem as error:
                 raise Refused(
                     f"Values of {source.alias!r} ({source.encoding()}) cannot go to {dest.alias!r} ({dest.encoding()}) "
                     f"unread: {error}. Give both caches the same serializer for the move, or change from one to the "

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from django.db import DataError, IntegrityError
 
 from ..console.private_files import given_lines
-from ..stores.base import WHOLE, Item, KeyStore, Rejected, Share, now, reason_against
+from ..stores.base import WHOLE, Item, KeyStore, RejectedItem, Share, now, reason_against
 from ..stores.key_space import KeySpace, is_bookkeeping
-from .records import CacheOptions, CacheTally
+from .records import CacheCounts, CacheOptions
 
 ROUNDS = 5
 
@@ -43,7 +43,7 @@ def _given(options: CacheOptions, share: Share) -> Iterator[list[str]]:
         yield page
 
 
-class PageCopier:
+class CachePageCopier:
     """Copies pages of keys; a page may be copied twice, or half and then again."""
 
     def __init__(
@@ -52,7 +52,7 @@ class PageCopier:
         self._source, self._dest, self._ours, self._theirs = source, dest, ours, theirs
         self._options = options
         self._verbatim = dest.takes_verbatim(source)
-        self.tally = CacheTally()
+        self.tally = CacheCounts()
         self._refused: set[str] = set()
 
     def keep_pace(self, started: float) -> None:
@@ -101,8 +101,8 @@ class PageCopier:
             raw = item.raw if self._verbatim else self._dest.wrap(self._source.unwrap(item.raw))
             new = item._replace(raw=raw)
             if problem := self._dest.fits(self._theirs, new):
-                raise Rejected(problem)
-        except Rejected as error:
+                raise RejectedItem(problem)
+        except RejectedItem as error:
             self.tally.note(item.key, str(error))
             return None
         return new

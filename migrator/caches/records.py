@@ -39,7 +39,7 @@ class CachePlan:
 
 
 @dataclass
-class CacheTally:
+class CacheCounts:
     """What was counted."""
 
     read: int = 0
@@ -53,7 +53,7 @@ class CacheTally:
     unfit: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, other: CacheTally) -> None:
+    def add(self, other: CacheCounts) -> None:
         """Add the counts of a share to these."""
         for name, count in tally_counts(other).items():
             setattr(self, name, getattr(self, name) + count)
@@ -71,12 +71,12 @@ class CacheResult:
     """What a copy did."""
 
     plan: CachePlan
-    tally: CacheTally = field(default_factory=CacheTally)
+    tally: CacheCounts = field(default_factory=CacheCounts)
     seconds: float = 0.0
     evicted: int = 0
     is_dry_run: bool = False
 
 
-def tally_counts(tally: CacheTally) -> dict[str, int]:
+def tally_counts(tally: CacheCounts) -> dict[str, int]:
     """Return the counts of a tally by name."""
     return {item.name: getattr(tally, item.name) for item in fields(tally) if item.name != "problems"}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ..console.reports import Cell, Grid, Report
 from ..console.wording import listed, plural
-from .records import CachePlan, CacheResult, CacheTally, tally_counts
+from .records import CacheCounts, CachePlan, CacheResult, tally_counts
 
 WORDS = {
     "read": "read from the source",
@@ -79,7 +79,7 @@ def _lines(result: CacheResult) -> list[str]:
     return lines
 
 
-def _is_nothing(tally: CacheTally) -> bool:
+def _is_nothing(tally: CacheCounts) -> bool:
     """Whether no key was there to be copied; given keys that are not there count as expired."""
     return tally.read == tally.expired
 

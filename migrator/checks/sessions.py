@@ -18,7 +18,7 @@ from ..sessions.engines import TRANSITION as ENGINE
 from ..sessions.engines import cache_prefix
 from ..sessions.transition.metrics_place import place_of_tally
 from ..sessions.transition.same_store import one_place, shared_cache
-from ..sessions.transition.sides import Side
+from ..sessions.transition.sides import TransitionSide
 from ..stores import REFUSALS, STORES
 from ..stores.ignore_exceptions import is_silent
 from ..stores.key_space import key_space
@@ -91,7 +91,7 @@ def _check_sides(setting: conf.Sessions) -> Iterator[CheckMessage]:
             )
             continue
         try:
-            side = Side(name, given)
+            side = TransitionSide(name, given)
         except ImproperlyConfigured as error:
             yield Error(str(error), hint="Any engine with a store on the server will do.", id="migrator.E034")
             continue
@@ -109,7 +109,7 @@ def _check_sides(setting: conf.Sessions) -> Iterator[CheckMessage]:
         yield from _check_pair(*sides)
 
 
-def _check_pair(old: Side, new: Side) -> Iterator[CheckMessage]:
+def _check_pair(old: TransitionSide, new: TransitionSide) -> Iterator[CheckMessage]:
     if problem := one_place(old, new):
         yield Error(problem, hint="Nothing can be changed from a place to itself.", id="migrator.E035")
     elif problem := shared_cache(old, new):
@@ -121,7 +121,7 @@ def _check_pair(old: Side, new: Side) -> Iterator[CheckMessage]:
         )
 
 
-def _check_cache(side: Side) -> Iterator[CheckMessage]:
+def _check_cache(side: TransitionSide) -> Iterator[CheckMessage]:
     alias = side.cache
     if alias is None:
         return
@@ -146,7 +146,7 @@ def _check_cache(side: Side) -> Iterator[CheckMessage]:
         yield from _check_room(side, alias, cache)
 
 
-def _check_silence(side: Side, alias: str, cache: Any) -> Iterator[CheckMessage]:
+def _check_silence(side: TransitionSide, alias: str, cache: Any) -> Iterator[CheckMessage]:
     if is_silent(cache):
         yield Warning(
             f"The cache {alias!r} of {side.name} has IGNORE_EXCEPTIONS, and sessions that cannot be ended there are "
@@ -162,7 +162,7 @@ def _check_silence(side: Side, alias: str, cache: Any) -> Iterator[CheckMessage]
         )
 
 
-def _check_listing(side: Side, alias: str, cache: Any, names: list[str]) -> Iterator[CheckMessage]:
+def _check_listing(side: TransitionSide, alias: str, cache: Any, names: list[str]) -> Iterator[CheckMessage]:
     try:
         key_space(cache.make_key, alias=alias, prefix=cache_prefix(side.engine) or "")
         is_listed = _FILES not in names
@@ -176,7 +176,7 @@ def _check_listing(side: Side, alias: str, cache: Any, names: list[str]) -> Iter
         )
 
 
-def _check_room(side: Side, alias: str, cache: Any) -> Iterator[CheckMessage]:
+def _check_room(side: TransitionSide, alias: str, cache: Any) -> Iterator[CheckMessage]:
     room = getattr(cache, "_max_entries", None)
     if room is not None and room < 10_000 and hasattr(cache, "_cull"):
         yield Warning(
@@ -209,7 +209,7 @@ def _check_times(setting: conf.Sessions) -> Iterator[CheckMessage]:
             yield Error(str(error), hint="Without it a cache or a database of the sides is taken.", id="migrator.E039")
 
 
-def _check_transactions(side: Side) -> Iterator[CheckMessage]:
+def _check_transactions(side: TransitionSide) -> Iterator[CheckMessage]:
     """Check that no request needs a database that only sessions are in: Django begins a transaction there."""
     for alias in sorted(atomic_databases_without_models() & set(side.databases)):
         yield Warning(

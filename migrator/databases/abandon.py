@@ -14,15 +14,15 @@ from ..errors import Declined, Interrupted, MigratorError, Refused
 from .copying.finish import Ending
 from .copying.recreation_failures import NotRecreated
 from .copying.retry import Retries
-from .endpoints import Ends, explained, open_destination
+from .endpoints import Endpoints, explained, open_destination
 from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Engine
 from .journal import Journal, Run
-from .options import Choices, Watcher
+from .options import Console, RunOptions
 from .planning.plan import Plan, unread_plan
 from .planning.selection import select
 from .planning.table_names import named_for
-from .result import Outcome
+from .result import RunResult
 from .run_lock import locked
 from .tables import Table
 
@@ -35,9 +35,9 @@ def abandon_run(
     dest: str,
     labels: Sequence[str],
     exclude: Sequence[str],
-    choices: Choices,
-    watcher: Watcher,
-) -> Outcome:
+    choices: RunOptions,
+    watcher: Console,
+) -> RunResult:
     """Recreate what an unfinished run dropped in a destination, as far as that can be, and end the run in any case.
 
     The source is not opened: ``source`` only helps to choose the tables, and need not be in ``DATABASES`` any more.
@@ -51,16 +51,19 @@ def abandon_run(
         journal = Journal(dest)
         plan = unread_plan(source, engine.describe())
         if choices.dry_run:
-            return Outcome(plan, {}, None, 0.0, remark=_forecast(dest, journal.current()))
+            return RunResult(plan, {}, None, 0.0, remark=_forecast(dest, journal.current()))
         stack.enter_context(locked(engine, journal))
         journal.clear_away()
         run = journal.current()
         if run is None:
             journal.forget_made()
-            return Outcome(plan, {}, None, 0.0, remark=f"No unfinished run in {dest!r}: nothing to clean up.")
+            return RunResult(plan, {}, None, 0.0, remark=f"No unfinished run in {dest!r}: nothing to clean up.")
         _confirm(engine, run, watcher)
         retries = Retries(
-            Ends(engine, engine, settings.RETRY_FOR), watcher.progress, interrupts.check, lambda: journal.is_run_by(run)
+            Endpoints(engine, engine, settings.RETRY_FOR),
+            watcher.progress,
+            interrupts.check,
+            lambda: journal.is_run_by(run),
         )
         ending = Ending(engine, journal, choices, watcher, interrupts, retries)
         return _abandon(ending, run, plan, retries.run(lambda: _complete(engine, selection.tables)))
@@ -75,7 +78,7 @@ def _forecast(alias: str, run: Run | None) -> str:
     return f"Nothing was written. The run in {alias!r} would be ended, and these recreated: {objects}."
 
 
-def _confirm(dest: Engine, run: Run, watcher: Watcher) -> None:
+def _confirm(dest: Engine, run: Run, watcher: Console) -> None:
     if reason := dest.why_read_only():
         raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Call again once it can be written.")
     objects = kinds_text(run.items_taken_off())
@@ -92,12 +95,12 @@ def _complete(dest: Engine, tables: Sequence[Table]) -> list[Table]:
     return [table for table in tables if all(column.name in stored[table.name] for column in table.columns)]
 
 
-def _abandon(ending: Ending, run: Run, plan: Plan, tables: Sequence[Table]) -> Outcome:
+def _abandon(ending: Ending, run: Run, plan: Plan, tables: Sequence[Table]) -> RunResult:
     started = time.perf_counter()
     ending.interrupts.defer(AGAIN)
     ending.journal.take_over(run)
     remark, left = _ended(ending, run, tables)
-    return Outcome(plan, {}, None, time.perf_counter() - started, remark=remark, not_recreated=left)
+    return RunResult(plan, {}, None, time.perf_counter() - started, remark=remark, not_recreated=left)
 
 
 def _ended(ending: Ending, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:

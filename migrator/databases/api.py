@@ -10,14 +10,14 @@ from ..conf import load
 from ..console.interrupts import Interrupts
 from ..errors import UsageError
 from .abandon import abandon_run
-from .endpoints import open_ends
+from .endpoints import open_endpoints
 from .migrations.migrate import migrate_destination
-from .options import RESUME_HINT, Choices, Watcher, check_choices
+from .options import RESUME_HINT, Console, RunOptions, check_options
 from .planning.filters import parse_filter, restrictions_for
 from .planning.rows_of_migrations import NOT_MIGRATED
 from .planning.selection import select
 from .planning.table_names import named_for
-from .result import Outcome
+from .result import RunResult
 from .run import Move
 
 
@@ -43,8 +43,8 @@ def batch_migrate(
     keep_journal: bool = False,
     jobs: int = 1,
     resume_hint: str = RESUME_HINT,
-    watcher: Watcher | None = None,
-) -> Outcome:
+    watcher: Console | None = None,
+) -> RunResult:
     """Move the tables of the project's models from one database of ``DATABASES`` to another, and prove it.
 
     ``source`` and ``dest`` are aliases, ``labels`` and ``exclude`` are ``app_label`` or ``app_label.Model``.
@@ -59,7 +59,7 @@ def batch_migrate(
     cannot hold, and :exc:`~migrator.errors.Interrupted` after a signal.
     """
     settings = load()
-    choices = Choices(
+    choices = RunOptions(
         settings.CHUNK_SIZE if chunk_size is None else chunk_size,
         replace=replace,
         update=update,
@@ -76,19 +76,19 @@ def batch_migrate(
         jobs=jobs,
         resume_hint=resume_hint,
     )
-    watcher = watcher or Watcher()
-    check_choices(choices, dest)
+    watcher = watcher or Console()
+    check_options(choices, dest)
     if cleanup:
         return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, choices=choices, watcher=watcher)
     migrated = NOT_MIGRATED
     with named_for(source, dest), Interrupts() as interrupts:
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
         if migrate and not dry_run:
-            with open_ends(source, dest, settings, selection.names) as ends:
+            with open_endpoints(source, dest, settings, selection.names) as ends:
                 is_needed = Move(ends, selection, choices, watcher, interrupts).needs_migrations(is_whole=not labels)
             if is_needed:
                 migrated = migrate_destination(dest, watcher)
-        with open_ends(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run) as ends:
+        with open_endpoints(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run) as ends:
             move = Move(ends, selection, choices, watcher, interrupts, migrated=migrated)
             return move.make(is_whole=not labels, will_migrate=migrate and dry_run)
 
@@ -112,8 +112,8 @@ def batch_migrate_models(
     keep_journal: bool = False,
     jobs: int = 1,
     resume_hint: str = RESUME_HINT,
-    watcher: Watcher | None = None,
-) -> Outcome:
+    watcher: Console | None = None,
+) -> RunResult:
     """Copy the rows of chosen models, with their parents' tables and many-to-many tables, beside those that are there.
 
     ``models`` are ``app_label.Model``; ``filters`` are Django lookups as ``field__lookup=value``, which all have to be
@@ -124,7 +124,7 @@ def batch_migrate_models(
     chosen row's parent is missing or its key is taken, and what :func:`~migrator.databases.batch_migrate` raises.
     """
     settings = load()
-    choices = Choices(
+    choices = RunOptions(
         settings.CHUNK_SIZE if chunk_size is None else chunk_size,
         dry_run=dry_run,
         resume=resume,
@@ -138,11 +138,11 @@ def batch_migrate_models(
         jobs=jobs,
         resume_hint=resume_hint,
     )
-    check_choices(choices, dest)
+    check_options(choices, dest)
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
     lookups = dict(parse_filter(text) for text in filters)
-    watcher = watcher or Watcher()
+    watcher = watcher or Console()
     if cleanup:
         return abandon_run(source=source, dest=dest, labels=models, exclude=exclude, choices=choices, watcher=watcher)
     with ExitStack() as stack:
@@ -150,7 +150,7 @@ def batch_migrate_models(
         selection = select(source=source, dest=dest, labels=models, exclude=exclude)
         interrupts = stack.enter_context(Interrupts())
         ends = stack.enter_context(
-            open_ends(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run)
+            open_endpoints(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run)
         )
         restrictions = restrictions_for(
             ends.source, [table.model for table in selection.tables], selection.named, lookups

@@ -25,7 +25,7 @@ SHOWN_TABLES = 5
 
 
 @dataclass(frozen=True)
-class Ends:
+class Endpoints:
     """The engines of both sides, and what goes for both.
 
     ``retry_for``: the seconds for which a passing fault of the destination is waited for; ``jobs``: how many processes
@@ -86,9 +86,9 @@ def without_secrets(text: str, alias: str) -> str:
 
 
 @contextlib.contextmanager
-def open_ends(
+def open_endpoints(
     source: str, dest: str, settings: Settings, tables: Sequence[str] = (), *, jobs: int = 1, is_dry: bool = False
-) -> Iterator[Ends]:
+) -> Iterator[Endpoints]:
     """Open both databases, the source read-only and in one snapshot of ``tables``, and close them whatever happens.
 
     With ``jobs`` that many processes shall be able to read the snapshot; not so that anybody has to wait in a run that
@@ -97,7 +97,7 @@ def open_ends(
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
     _refuse_protected(dest, settings)
-    ends = Ends(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
+    ends = Endpoints(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
     try:
         _begin_session(ends.dest, tables)
         is_one_database = _check_distinct(ends, tables)
@@ -167,7 +167,7 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
                 engine.close()
 
 
-def _why_one_process(ends: Ends, *, is_dry: bool) -> Finding | None:
+def _why_one_process(ends: Endpoints, *, is_dry: bool) -> Finding | None:
     if not can_fork():
         return _fewer(ends.source, 1, "this system cannot fork")
     if not ends.dest.can_be_filled_side_by_side:
@@ -205,7 +205,7 @@ def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], con
     )
 
 
-def _check_distinct(ends: Ends, tables: Sequence[str]) -> bool:
+def _check_distinct(ends: Endpoints, tables: Sequence[str]) -> bool:
     """Whether the ends are two schemas of one database; raise :exc:`Refused` where a write would reach the source."""
     source, dest = ends.source, ends.dest
     is_one_database = _refuse_common_tables(source, dest, tables, ". Nothing was written.")
@@ -217,7 +217,7 @@ def _check_distinct(ends: Ends, tables: Sequence[str]) -> bool:
     return is_one_database
 
 
-def _stopped(ends: Ends, error: Error) -> MigratorError:
+def _stopped(ends: Endpoints, error: Error) -> MigratorError:
     """Explain an error before the first row; if it passes, as a lost session or a lock, the command may be repeated."""
     source, dest = ends.source, ends.dest
     if source.owns(error) and source.has_session() and not source.is_intact():

@@ -19,7 +19,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from ..errors import MigratorError
 from .chunks import Bounds, decode_key, encode_key
-from .engines.base.catalogue import TakenOff
+from .engines.base.catalogue import DeferredObject
 from .engines.base.engine import Engine
 from .engines.registry import engine_for
 from .row_counts import RowCounts
@@ -85,12 +85,12 @@ class Run(_Record):
         app_label = "migrator"
         db_table = "migrator_run"
 
-    def items_taken_off(self) -> list[TakenOff]:
+    def items_taken_off(self) -> list[DeferredObject]:
         """List what this run took off and has to put back.
 
         The statements in there are for people to read only, unless :attr:`is_signed`.
         """
-        return [TakenOff(**item) for item in json.loads(self._record_and_signature()[0])]
+        return [DeferredObject(**item) for item in json.loads(self._record_and_signature()[0])]
 
     @property
     def is_signed(self) -> bool:
@@ -280,7 +280,7 @@ class Journal:
             f"{self.alias} copies all rows again, and with --update it rewrites only what differs."
         )
 
-    def begin(self, identity: dict[str, Any], taken_off: Iterable[TakenOff], *, empties: bool) -> Run:
+    def begin(self, identity: dict[str, Any], taken_off: Iterable[DeferredObject], *, empties: bool) -> Run:
         """Record a run before it changes anything; what it will take off is recorded with it."""
         self.create()
         now = timezone.now()

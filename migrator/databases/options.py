@@ -19,7 +19,7 @@ RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put
 
 
 @dataclass(frozen=True)
-class Choices:
+class RunOptions:
     """How a run is to be made; each is an option of the commands.
 
     ``chunk_size`` is ``None`` where nobody has chosen the rows in a chunk.
@@ -48,7 +48,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Watcher:
+class Console:
     """Who is told and asked: shows the plan, draws the progress, answers the questions."""
 
     show: Callable[[Plan], None] = lambda plan: None
@@ -56,7 +56,7 @@ class Watcher:
     prompter: Prompter = field(default_factory=Prompter)
 
 
-def check_choices(choices: Choices, dest: str) -> None:
+def check_options(choices: RunOptions, dest: str) -> None:
     """Raise :exc:`UsageError` for choices that exclude each other or lack something."""
     if choices.replace is not None and choices.replace != dest:
         raise UsageError(
@@ -88,7 +88,7 @@ def check_choices(choices: Choices, dest: str) -> None:
             raise UsageError(f"{str(choices.rejects)!r} holds the rejected rows of another run; name a new file.")
 
 
-def _check_update(choices: Choices) -> None:
+def _check_update(choices: RunOptions) -> None:
     others = {
         "--replace": choices.replace is not None,
         "--resume": choices.resume,

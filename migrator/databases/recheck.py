@@ -16,7 +16,7 @@ from .journal import AFTERWARDS, DONE, PENDING, Chunk, Journal
 from .planning.plan import TablePlan
 from .planning.schema import StoredTables
 from .verification.contents import Pairing, range_prover
-from .verification.rows import Found, Side, by_key, differing_rows, pages, sides
+from .verification.rows import ComparedSide, Found, by_key, differing_rows, pages, sides
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Change:
 
     table: TablePlan
     chunks: tuple[Chunk, ...]
-    source: Side
-    dest: Side
+    source: ComparedSide
+    dest: ComparedSide
 
     def undo(self, journal: Journal, progress: Progress) -> None:
         """Take the rows in question out of the destination, and mark their chunks as not copied."""

@@ -14,7 +14,7 @@ from .verification.counts import Verification
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """What a run did. ``tallies`` are by table name; a dry run has none."""
 
     plan: Plan

@@ -16,7 +16,7 @@ from .tables import Table
 
 
 @dataclass(frozen=True)
-class Reader:
+class RowReader:
     """Reads columns of one table: the ``names`` of the columns, and the ``expressions`` that read them.
 
     A value that the database cannot give, because of what is stored there, becomes

@@ -16,15 +16,15 @@ from ..errors import Declined, Interrupted, MigratorError, Refused
 from .chunks import Restriction
 from .copying.finish import Ending, rows_of
 from .copying.load import Load
-from .copying.orphans_and_sequences import reject_orphans, reset_counters
-from .copying.recreation import Finisher
+from .copying.orphans_and_sequences import reject_orphans, reset_sequences
+from .copying.recreation import Recreator
 from .copying.rejects import Rejects, keep_lines, rejects_for
 from .copying.retry import Retries
-from .endpoints import Ends, explained
+from .endpoints import Endpoints, explained
 from .engines.base.catalogue import UNIQUE_KEY, kinds_text
 from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
-from .options import Choices, Watcher
-from .parallel.coordinator import Crew
+from .options import Console, RunOptions
+from .parallel.coordinator import Coordinator
 from .planning.natural_keys import clear_caches
 from .planning.plan import Plan, differences, stored_tables
 from .planning.preflight import make_plan, refuse
@@ -32,7 +32,7 @@ from .planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated
 from .planning.schema import pending
 from .planning.selection import Selection
 from .recheck import find_change
-from .result import Outcome
+from .result import RunResult
 from .row_counts import RowCounts
 from .run_lock import locked
 from .update import apply_updates, find_updates
@@ -45,10 +45,10 @@ class Move:
 
     def __init__(
         self,
-        ends: Ends,
+        ends: Endpoints,
         selection: Selection,
-        choices: Choices,
-        watcher: Watcher,
+        choices: RunOptions,
+        watcher: Console,
         interrupts: Interrupts,
         restrictions: Mapping[str, Restriction | None] | None = None,
         *,
@@ -80,7 +80,7 @@ class Move:
                 raise Refused(_refusal_to_destroy(plan))
             return True
 
-    def make(self, *, is_whole: bool, will_migrate: bool = False) -> Outcome:
+    def make(self, *, is_whole: bool, will_migrate: bool = False) -> RunResult:
         """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
         with ExitStack() as stack:
             finished = None
@@ -98,23 +98,23 @@ class Move:
             if self._choices.update:
                 return self._update(plan)
             if self._choices.dry_run:
-                return Outcome(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
+                return RunResult(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
             run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
             return self._walk(run, plan)
 
-    def _nothing_to_resume(self, finished: Run | None) -> Outcome:
+    def _nothing_to_resume(self, finished: Run | None) -> RunResult:
         plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
         alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
         if finished:
             remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
-            return Outcome(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
+            return RunResult(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
         refuse(plan)  # it may even lack tables
         remark = f"No unfinished run in {alias!r}: nothing to resume."
         # Perhaps there never was one, or its record is lost: whoever goes on after this has to know.
         verification = Verification(count_tables(self._ends, plan), (), ())
         if lacking := [count.label for count in verification.differing]:
             remark += f" It is NOT a copy of the source: counts differ in {shortened(lacking)}. Call without --resume."
-        return Outcome(plan, {}, verification, 0.0, remark=remark)
+        return RunResult(plan, {}, verification, 0.0, remark=remark)
 
     # -- before the first write -------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Move:
 
     # -- the run ------------------------------------------------------------------------------------------------
 
-    def _walk(self, run: Run, plan: Plan) -> Outcome:
+    def _walk(self, run: Run, plan: Plan) -> RunResult:
         self._interrupts.defer(self._choices.resume_hint)
         self._retries = Retries(
             self._ends, self._watcher.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
@@ -226,7 +226,7 @@ class Move:
         rows_rejected = sum(tally.rows_rejected for tally in self._tallies.values())
         self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._choices.keep_journal)
         clear_caches()
-        return Outcome(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
+        return RunResult(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
 
     def _prove(self, plan: Plan) -> Verification:
         rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
@@ -309,7 +309,10 @@ class Move:
         ending = self._ending()
         schedule = ending.schedule(run.items_taken_off(), rows_of(plan))
         cut = self._retries.run(load.cut_small)
-        with Crew(load) if plan.jobs > 1 else nullcontext() as crew, Finisher(self._ends.dest, schedule) as finisher:
+        with (
+            Coordinator(load) if plan.jobs > 1 else nullcontext() as crew,
+            Recreator(self._ends.dest, schedule) as finisher,
+        ):
             if crew:
                 load.copy_all(self._tallies, but=crew.copy(self._tallies))
             else:
@@ -330,7 +333,7 @@ class Move:
                     self._tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
             for name, seconds in finisher.seconds.items():
                 self._tallies[name].indexing += seconds
-            self._retries.run(lambda: reset_counters(plan))
+            self._retries.run(lambda: reset_sequences(plan))
             return time.perf_counter() - finishing
 
     def _ending(self) -> Ending:
@@ -338,7 +341,7 @@ class Move:
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
 
-    def _update(self, plan: Plan) -> Outcome:
+    def _update(self, plan: Plan) -> RunResult:
         question = f"Rewrite and delete rows of {plan.dest} until it equals {plan.source.alias!r}?"
         if not self._choices.dry_run and not self._watcher.prompter.proceed(question):
             raise Declined(plan.untouched)
@@ -350,7 +353,7 @@ class Move:
             updates = {difference.planned.table.name: difference.update for difference in found}
             if self._choices.dry_run:
                 seconds = time.perf_counter() - self._started
-                return Outcome(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
+                return RunResult(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
             # From the commit on it would no longer be true that nothing was written.
             again = "The update is complete. Call again with --update to have it verified."
             apply_updates(
@@ -363,13 +366,13 @@ class Move:
             )
         finishing = time.perf_counter()
         self._journal.forget_made()
-        reset_counters(plan)
+        reset_sequences(plan)
         if (number := self._interrupts.received) is not None:
             raise Interrupted(f"Stopped. {again}", number)
         finishing = time.perf_counter() - finishing
         verification = self._prove(plan)
         clear_caches()
-        return Outcome(plan, {}, verification, time.perf_counter() - self._started, finishing, updates=updates)
+        return RunResult(plan, {}, verification, time.perf_counter() - self._started, finishing, updates=updates)
 
 
 def _loss(plan: Plan) -> str:

@@ -24,13 +24,13 @@ from .chunks import Bounds, Restriction
 from .copying.chunk import copy_rows
 from .copying.rejects import Rejects
 from .copying.retry import Retries
-from .endpoints import Ends
+from .endpoints import Endpoints
 from .engines.base.session import Row
 from .planning.plan import Plan, TablePlan
 from .planning.triggers import without_triggers
 from .update_failures import UNWRITTEN, blaming, delete_rows
 from .verification.contents import Pairing, find_differences
-from .verification.rows import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference, Side, sides
+from .verification.rows import CHANGED, EXTRA, LOOKUP, MISSING, ComparedSide, RowDifference, sides
 
 
 @dataclass
@@ -115,7 +115,7 @@ def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Call
 
 
 def apply_updates(
-    ends: Ends,
+    ends: Endpoints,
     differences: Sequence[Difference],
     progress: Progress,
     check: Callable[[], None],
@@ -152,7 +152,7 @@ def apply_updates(
     Retries(ends, progress, check).run(attempt)
 
 
-def _delete(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:
+def _delete(ends: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
     for page in difference.going():
         check()
@@ -160,7 +160,7 @@ def _delete(ends: Ends, difference: Difference, check: Callable[[], None]) -> No
     difference.update.seconds += time.perf_counter() - started
 
 
-def _insert(ends: Ends, difference: Difference, check: Callable[[], None]) -> None:
+def _insert(ends: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
     source, _ = _sides(difference.planned)
     # What other rows still lack is not held against these: foreign keys are checked when all are there.
@@ -174,7 +174,7 @@ def _insert(ends: Ends, difference: Difference, check: Callable[[], None]) -> No
     difference.update.seconds += time.perf_counter() - started
 
 
-def _sides(planned: TablePlan) -> tuple[Side, Side]:
+def _sides(planned: TablePlan) -> tuple[ComparedSide, ComparedSide]:
     route = planned.route
     own, other = (engine.catalogue.stored_columns(planned.table.name) for engine in (route.source, route.dest))
     return sides(planned.table, route.source, route.dest, own, other, route.mappings)

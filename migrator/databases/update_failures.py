@@ -14,7 +14,7 @@ from .chunks import key_text
 from .engines.base.engine import Engine, Severity
 from .engines.base.session import Row
 from .tables import Table
-from .verification.rows import Side
+from .verification.rows import ComparedSide
 
 UNWRITTEN = "Nothing was written. Call again with --update then."
 NOT_DEFERRED = (
@@ -36,7 +36,7 @@ def blaming(dest: Engine, table: Table | None = None) -> Iterator[None]:
         raise _refusal(dest, table, f"{table.label} in {dest.alias!r}" if table else repr(dest.alias), error) from error
 
 
-def delete_rows(dest: Engine, table: Table, side: Side, keys: Sequence[Row]) -> None:
+def delete_rows(dest: Engine, table: Table, side: ComparedSide, keys: Sequence[Row]) -> None:
     """Delete the rows with these neutral keys.
 
     Raises :exc:`~migrator.errors.DataRejected` with the primary key of the first row that cannot be deleted.
@@ -57,7 +57,7 @@ def delete_rows(dest: Engine, table: Table, side: Side, keys: Sequence[Row]) -> 
     raise refused
 
 
-def _delete(dest: Engine, table: Table, side: Side, keys: Sequence[Row]) -> None:
+def _delete(dest: Engine, table: Table, side: ComparedSide, keys: Sequence[Row]) -> None:
     where, params = side.key_test(keys)
     dest.execute(f"DELETE FROM {dest.quote(table.name)}{where}", params)
 

@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from ..console.progress import Progress
 from ..console.prompts import Prompter
-from ..databases.options import VERIFY, Watcher
+from ..databases.options import VERIFY, Console
 from ..databases.reports.run import plan_report
 from .base import MigratorCommand, positive_integer
 
@@ -99,9 +99,9 @@ class RunCommand(MigratorCommand):
         hint = f"Go on:   {shlex.join(words)} --resume\nGive up: {shlex.join(given_up)} --cleanup"
         return {**{name: options[name] for name in ARGUMENTS}, "resume_hint": hint}
 
-    def watcher(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Watcher:
+    def watcher(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Console:
         """Make who shows the plan, draws the progress and asks."""
-        return Watcher(lambda plan: self.show(plan_report(plan), options), progress, prompter)
+        return Console(lambda plan: self.show(plan_report(plan), options), progress, prompter)
 
 
 def _command_line() -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from .codec import Data, Unreadable
+from .codec import Data, UnreadableSession
 from .places import key_regex_of, open_end
-from .records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Problem, Session
+from .records import DEFAULT_CHUNK_SIZE, CopyOptions, End, SessionProblem, SessionRecord
 from .stores.base import Store
 from .stores.cache import CacheStore
-from .stores.table import TableStore
+from .stores.table import SessionTableStore
 
 # A session that differs may have been saved between the two readings.
 SETTLE_SECONDS = 0.5
@@ -24,7 +24,7 @@ def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
     """
     options = CopyOptions(key_regex=key_regex_of(end), trust_pickle=trust_pickle)
     with closing(open_end(end, options)) as store:
-        if not isinstance(store, TableStore) or store.before is None:
+        if not isinstance(store, SessionTableStore) or store.before is None:
             return None
         suspects = [key for page in store.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)]
         if store.before.can_list_keys:
@@ -37,16 +37,16 @@ def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
         return len(_stale(store, store.before, list(dict.fromkeys(suspects))))
 
 
-def _stale(rows: TableStore, before: CacheStore, keys: list[str]) -> list[str]:
+def _stale(rows: SessionTableStore, before: CacheStore, keys: list[str]) -> list[str]:
     held = before.fetch(keys)
     there = rows.fetch(list(held))
     return [key for key, session in held.items() if _data(before, session) != _data(rows, there.get(key))]
 
 
-def _data(store: Store, session: Session | None) -> Data | str | None:
+def _data(store: Store, session: SessionRecord | None) -> Data | str | None:
     if session is None:
         return None
     try:
         return store.load(session)
-    except (Unreadable, Problem) as error:
+    except (UnreadableSession, SessionProblem) as error:
         return str(error)  # the engine finds no session in it either, and reads the row

@@ -46,11 +46,11 @@ PROBES: tuple[Data, ...] = (
 )
 
 
-class Unreadable(Exception):
+class UnreadableSession(Exception):
     """A stored value that the session engine could not read either; the message holds none of its content."""
 
 
-class BadSignature(Unreadable):
+class BadSignature(UnreadableSession):
     """Text that no key of SECRET_KEY and SECRET_KEY_FALLBACKS has signed."""
 
 
@@ -66,7 +66,7 @@ class Codec(Protocol):
         """Sign ``data``, and tell whether it will be read back equal."""
 
     def decode(self, text: str) -> Data:
-        """Read signed text; raise :exc:`Unreadable` where the engine would give an empty session in its place."""
+        """Read signed text; raise :exc:`UnreadableSession` if the engine would return an empty session instead."""
 
 
 class _Signature:
@@ -160,9 +160,9 @@ class FastCodec:
             plain = unpacked(_from_base64(packed[1:])) if compressed else _from_base64(packed)
             data = self._from_json(plain.decode("latin-1"))
         except TooLarge as error:
-            raise Unreadable(str(error)) from None
+            raise UnreadableSession(str(error)) from None
         except Exception as error:
-            raise Unreadable(f"it is signed, but no JSON ({type(error).__name__})") from None
+            raise UnreadableSession(f"it is signed, but no JSON ({type(error).__name__})") from None
         return checked(data)
 
 
@@ -194,24 +194,24 @@ class EngineCodec:
         except signing.BadSignature:
             raise BadSignature("its signature matches no secret key") from None
         except Exception as error:
-            raise Unreadable(f"the session serializer fails on it ({type(error).__name__})") from None
+            raise UnreadableSession(f"the session serializer fails on it ({type(error).__name__})") from None
         return checked(data)
 
     def _decode_by_method(self, text: str) -> Data:
         try:
             data = self._engine.decode(text)
         except Exception as error:
-            raise Unreadable(f"the engine's decode() fails on it ({type(error).__name__})") from None
+            raise UnreadableSession(f"the engine's decode() fails on it ({type(error).__name__})") from None
         if data == {} and text.partition(":")[0] != self._engine.encode({}).partition(":")[0]:
-            raise Unreadable("the engine's decode() gives an empty session for it")
+            raise UnreadableSession("the engine's decode() gives an empty session for it")
         return checked(data)
 
 
 def checked(data: Any) -> Data:
-    """Return session data; raise :exc:`Unreadable` where a stored value is none."""
+    """Return session data; raise :exc:`UnreadableSession` where a stored value is none."""
     if type(data) is dict or isinstance(data, Mapping):
         return data  # type: ignore[return-value]
-    raise Unreadable(f"it holds {type(data).__name__}, not a session")
+    raise UnreadableSession(f"it holds {type(data).__name__}, not a session")
 
 
 def saved_at(text: str) -> int | None:
@@ -231,7 +231,7 @@ def codec_for(engine: SessionBase) -> Codec:
     for probe in PROBES:
         try:
             understood = slow.decode(engine.encode(probe)) == probe
-        except Unreadable:
+        except UnreadableSession:
             understood = False
         if not understood:
             name = f"{type(engine).__module__}.{type(engine).__qualname__}"
@@ -254,7 +254,7 @@ def _agrees_on(probe: Data, fast: FastCodec, engine: SessionBase, now: int) -> b
     same_text = theirs.rsplit(":", 2)[0] == ours.rsplit(":", 2)[0] and len(theirs) == len(ours)
     try:
         return same_text and engine.decode(ours) == probe and fast.decode(theirs) == probe
-    except Unreadable:
+    except UnreadableSession:
         return False
 
 
@@ -275,7 +275,7 @@ def same_text(one: SessionBase, other: SessionBase) -> bool:
     def reads(reader: SessionBase, text: str, probe: Data) -> bool:
         try:
             return codec_for(reader).decode(text) == probe
-        except Unreadable:
+        except UnreadableSession:
             return False
 
     return all(reads(other, one.encode(probe), probe) and reads(one, other.encode(probe), probe) for probe in PROBES)

@@ -33,7 +33,7 @@ class VerifyOptions:
 
 
 @dataclass
-class Comparison:
+class SessionComparison:
     """What was compared and found."""
 
     in_source: int | None = None
@@ -56,7 +56,7 @@ class Comparison:
         """How many sessions differ in any way."""
         return self.missing + self.extra + self.data_differs + self.expiry_differs
 
-    def add(self, other: Comparison) -> None:
+    def add(self, other: SessionComparison) -> None:
         """Add the counts of a share to these."""
         for name, count in counts(other).items():
             if name not in ("in_source", "in_dest", "seconds"):
@@ -77,7 +77,7 @@ class VerifyResult:
     source: str
     dest: str
     options: VerifyOptions
-    comparison: Comparison
+    comparison: SessionComparison
     hidden: tuple[Hidden, ...] = ()
     # How many sessions the cache before the destination's table holds otherwise than its rows.
     stale: int = 0
@@ -88,6 +88,6 @@ class VerifyResult:
     nothing_found: str = ""
 
 
-def counts(comparison: Comparison) -> dict[str, Any]:
+def counts(comparison: SessionComparison) -> dict[str, Any]:
     """Return the counts of a comparison by name."""
     return {item.name: getattr(comparison, item.name) for item in fields(comparison) if item.name != "differences"}

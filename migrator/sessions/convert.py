@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataRejected
 from ..stores.base import MICROSECONDS, digest, now
-from .codec import Data, Unreadable, saved_at
+from .codec import Data, UnreadableSession, saved_at
 from .expiry import from_data
-from .records import CopyOptions, Problem, Session, Tally
+from .records import CopyOptions, SessionCounts, SessionProblem, SessionRecord
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -28,8 +28,8 @@ class Converter:
         self._tells_time = source.keeps_text and (dest.keeps_text or bool(dest.roles))
         self._blind = self._verbatim and not source.keeps_text
 
-    def convert(self, session: Session, tally: Tally, moment: int) -> Session:
-        """Return what to write; raise :exc:`Problem` or :exc:`Expired` where nothing is to be written.
+    def convert(self, session: SessionRecord, tally: SessionCounts, moment: int) -> SessionRecord:
+        """Return what to write; raise :exc:`SessionProblem` or :exc:`Expired` where nothing is to be written.
 
         ``moment`` is about the present; what expires until it is written is left to the writing.
         """
@@ -47,28 +47,28 @@ class Converter:
             raise Expired
         saved = self._saved(session, moment)
         payload = session.payload if self._verbatim else self._dump(session, data or {}, expires, saved, tally)
-        new = Session(
+        new = SessionRecord(
             session.key,
             payload,
             expires,
             self._dest.remember(data, session, saved) if data is not None else None,
         )
         if self._dest.has_size_limit and (problem := self._dest.fits(new)):
-            raise Problem("unfit", problem)
+            raise SessionProblem("unfit", problem)
         return new
 
-    def _load(self, session: Session) -> Data:
+    def _load(self, session: SessionRecord) -> Data:
         try:
             return self._source.load(session)
-        except Unreadable as error:
-            raise Problem("unreadable", str(error)) from None
+        except UnreadableSession as error:
+            raise SessionProblem("unreadable", str(error)) from None
 
-    def _saved(self, session: Session, moment: int) -> int:
+    def _saved(self, session: SessionRecord, moment: int) -> int:
         """Return the second at which a session was saved, the present where its place does not keep it."""
         known = saved_at(str(session.payload)) if self._tells_time else None
         return moment // MICROSECONDS if known is None else known
 
-    def _given_expiry(self, session: Session, data: Data) -> int | None:
+    def _given_expiry(self, session: SessionRecord, data: Data) -> int | None:
         policy = self._options.no_ttl
         if policy == "keep":
             return None
@@ -79,20 +79,26 @@ class Converter:
                 f"The session {digest(session.key)} has no time to live. Choose what becomes of such sessions with "
                 "--no-ttl expiry-from-data, skip, or keep where the destination is a cache."
             )
-        raise Problem("skipped", "it has no time to live")
+        raise SessionProblem("skipped", "it has no time to live")
 
-    def _dump(self, session: Session, data: Data, expires: int | None, saved: int, tally: Tally) -> str | bytes:
+    def _dump(
+        self, session: SessionRecord, data: Data, expires: int | None, saved: int, tally: SessionCounts
+    ) -> str | bytes:
         try:
             payload, survives = self._dest.dump(data, expires, saved, key=session.key)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise Problem("unfit", f"the destination's serializer does not hold it: {_without_values(error)}") from None
-        except Unreadable:
-            raise Problem("unfit", "the destination's serializer does not read back what it writes for it") from None
+            raise SessionProblem(
+                "unfit", f"the destination's serializer does not hold it: {_without_values(error)}"
+            ) from None
+        except UnreadableSession:
+            raise SessionProblem(
+                "unfit", "the destination's serializer does not read back what it writes for it"
+            ) from None
         if not survives:
             self._count_change(session, data, tally)
         return payload
 
-    def _count_change(self, session: Session, data: Data, tally: Tally) -> None:
+    def _count_change(self, session: SessionRecord, data: Data, tally: SessionCounts) -> None:
         where = ", ".join(changed_parts(data)) or "some value"
         if self._options.strict:
             raise DataRejected(

@@ -13,7 +13,7 @@ from django.db.models.expressions import Col
 from django.utils import timezone
 
 from ..errors import Refused, UsageError
-from ..stores.table.layout import Column, Layout
+from ..stores.table.layout import Layout, LayoutColumn
 
 STOCK_MODEL = "sessions.Session"
 # What columns of session models mean, by the attribute that the packages give them.
@@ -36,7 +36,7 @@ class ModelColumn:
     """
 
     role: str
-    column: Column
+    column: LayoutColumn
     max_length: int | None = None
     takes_null: bool = True
     field: Any = None
@@ -47,7 +47,7 @@ class ModelColumn:
         """Whether the database refuses a user who is not there."""
         return self.role == "user" and (self.own is None or self.own.is_relation)
 
-    def at(self, connection: Any) -> Column:
+    def at(self, connection: Any) -> LayoutColumn:
         """Return the column of one database, whose values are read and written as its field would."""
         if self.field is None or self.column.is_moment:
             return self.column
@@ -81,7 +81,7 @@ class SessionLayout:
 
 
 def _user_column(name: str) -> ModelColumn:
-    return ModelColumn("user", Column(name), field=_key_of(get_user_model()._meta.pk))
+    return ModelColumn("user", LayoutColumn(name), field=_key_of(get_user_model()._meta.pk))
 
 
 def _key_of(field: Any) -> Any:
@@ -92,15 +92,15 @@ def _key_of(field: Any) -> Any:
 
 
 def _address_column(name: str) -> ModelColumn:
-    return ModelColumn("ip", Column(name), field=models.GenericIPAddressField())
+    return ModelColumn("ip", LayoutColumn(name), field=models.GenericIPAddressField())
 
 
 def _text(role: str, name: str, max_length: int) -> ModelColumn:
-    return ModelColumn(role, Column(name), max_length)
+    return ModelColumn(role, LayoutColumn(name), max_length)
 
 
 def _moment(role: str, name: str, *, takes_null: bool) -> ModelColumn:
-    return ModelColumn(role, Column(name, is_moment=True), takes_null=takes_null)
+    return ModelColumn(role, LayoutColumn(name, is_moment=True), takes_null=takes_null)
 
 
 # The two packages cannot be installed together, so that one of them is read by its table.
@@ -209,5 +209,5 @@ def _model_column(field: Any) -> ModelColumn:
     name = str(field.column)
     role = ROLES.get(field.attname, "")
     role = role if _has_role(field, role) else f"column {name}"
-    column = Column(name, is_moment=isinstance(field, models.DateTimeField))
+    column = LayoutColumn(name, is_moment=isinstance(field, models.DateTimeField))
     return ModelColumn(role, column, field.max_length, field.null, _key_of(field), field)

@@ -30,8 +30,8 @@ from .records import CopyOptions, End
 from .stores.base import Store
 from .stores.cache import CacheStore
 from .stores.custom_values import check_text
-from .stores.files import FileStore
-from .stores.table import TableStore
+from .stores.files import SessionFileStore
+from .stores.table import SessionTableStore
 from .stores.through_engine import EngineStore
 
 OPENERS: dict[str, Callable[[End, CopyOptions], Store]] = {}
@@ -135,7 +135,7 @@ def _open_table(end: End, options: CopyOptions) -> Store:
             key_regex=options.key_regex or key_shape(engine),
             trust_pickle=options.trust_pickle,
         )
-    return TableStore(
+    return SessionTableStore(
         alias=end.alias, described=described, engine=instance(engine), keys_from=end.keys_from, shadow=shadow
     )
 
@@ -153,7 +153,7 @@ def _open_files(end: End, options: CopyOptions) -> Store:
     engine = engine_class(end.engine or "file")
     check_text(engine)
     key_regex = options.key_regex or key_shape(engine)
-    return FileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)
+    return SessionFileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)
 
 
 def _open_engine(end: End, options: CopyOptions) -> Store:

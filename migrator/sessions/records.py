@@ -14,7 +14,7 @@ MAX_PROBLEMS_LISTED = 1000
 DEFAULT_CHUNK_SIZE = 2000
 
 
-class Session(NamedTuple):
+class SessionRecord(NamedTuple):
     """A session as its store keeps it.
 
     ``payload`` is signed text or a cache's raw value, ``expires`` microseconds of Unix time or None for never,
@@ -27,7 +27,7 @@ class Session(NamedTuple):
     more: Mapping[str, Any] | None = None
 
 
-class Problem(Exception):
+class SessionProblem(Exception):
     """A session that cannot be moved; ``count`` names the counter it belongs to, the message tells no content."""
 
     def __init__(self, count: str, why: str) -> None:
@@ -90,7 +90,7 @@ class CopyOptions:
 
 
 @dataclass
-class Tally:
+class SessionCounts:
     """What was counted, in the order in which it is reported."""
 
     read: int = 0
@@ -112,7 +112,7 @@ class Tally:
     losses: Counter[str] = field(default_factory=Counter)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: SessionCounts) -> None:
         """Add another tally's counts to these."""
         for item in fields(self):
             if item.type == "int":
@@ -120,7 +120,7 @@ class Tally:
         self.losses += other.losses
         self.problems = [*self.problems, *other.problems][:MAX_PROBLEMS_LISTED]
 
-    def note(self, key: str, problem: Problem) -> None:
+    def note(self, key: str, problem: SessionProblem) -> None:
         """Count a session that was not moved, and list it by digest."""
         setattr(self, problem.count, getattr(self, problem.count) + 1)
         self.list(key, str(problem))

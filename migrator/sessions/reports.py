@@ -9,8 +9,8 @@ from typing import Any
 from ..console.reports import Cell, Grid, Report
 from ..console.wording import listed, plural
 from .comparison import VerifyResult, counts
-from .copying.run import CopyResult, Plan
-from .records import MAX_PROBLEMS_LISTED, Hidden, Tally
+from .copying.run import CopyResult, SessionPlan
+from .records import MAX_PROBLEMS_LISTED, Hidden, SessionCounts
 
 WORDS = {
     "read": "read from the source",
@@ -34,7 +34,7 @@ WORDS = {
 ALWAYS = ("read", "written", "present", "expired", "unreadable")
 
 
-def plan_report(plan: Plan) -> Report:
+def plan_report(plan: SessionPlan) -> Report:
     """Tell what a copy would do, before it does anything."""
     rows: tuple[tuple[Cell, ...], ...] = (
         ("from", plan.source, _counted(plan.in_source)),
@@ -89,7 +89,7 @@ def _unseen_grids(hidden: Sequence[Hidden]) -> list[Grid]:
     return [Grid("Left out, by the digest of the key", ("digest", "what"), rows)] if rows else []
 
 
-def _rows(total: Tally) -> list[tuple[Cell, ...]]:
+def _rows(total: SessionCounts) -> list[tuple[Cell, ...]]:
     counts = [(name, getattr(total, name)) for name in WORDS]
     rows: list[tuple[Cell, ...]] = [(WORDS[name], count) for name, count in counts if count or name in ALWAYS]
     return rows + [(sentence, count) for sentence, count in sorted(total.losses.items())]
@@ -144,7 +144,7 @@ def _limits(result: CopyResult) -> list[str]:
     return lines
 
 
-def _conditions(total: Tally) -> str:
+def _conditions(total: SessionCounts) -> str:
     """Say which sessions are in the destination."""
     found = ["was read", "had not expired"]
     found += ["had time to live"] if total.skipped else []
@@ -154,7 +154,7 @@ def _conditions(total: Tally) -> str:
 
 
 def _document(result: CopyResult) -> dict[str, Any]:
-    def counts(tally: Tally) -> dict[str, Any]:
+    def counts(tally: SessionCounts) -> dict[str, Any]:
         return {item.name: getattr(tally, item.name) for item in fields(tally) if item.name in WORDS}
 
     return {

@@ -17,13 +17,13 @@ from ..processes.workers import Work, can_fork, run_side_by_side
 from ..server_errors import telling_of_outages
 from ..stores.base import WHOLE, Share, digest, now
 from .cached_entries import stale_before_rows
-from .codec import Unreadable
-from .comparison import Comparison, VerifyOptions, VerifyResult
+from .codec import UnreadableSession
+from .comparison import SessionComparison, VerifyOptions, VerifyResult
 from .copying.passes import Check, Tick, garbage_left_for_later
 from .copying.preflight import check_complete, check_keys, check_sight
 from .hidden_sessions import hidden_in, nothing_found
 from .places import key_regex_of, open_end, settled
-from .records import End, Problem, Session
+from .records import End, SessionProblem, SessionRecord
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -32,7 +32,7 @@ SECOND = 1_000_000
 # A session that differs may have been saved between the two readings.
 SETTLE_SECONDS = 0.5
 # How many sessions a page of the source has, those of them to compare, and what the destination holds of these.
-Pair = tuple[int, list[Session], dict[str, Session]]
+Pair = tuple[int, list[SessionRecord], dict[str, SessionRecord]]
 
 
 @telling_of_outages()
@@ -53,7 +53,7 @@ def verify_sessions(
         check_keys(opened, target)
         check_sight(opened, target)
         check_complete(opened)
-        comparison = Comparison(opened.count(), target.count())
+        comparison = SessionComparison(opened.count(), target.count())
         started = time.monotonic()
         total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)
         check = stack.enter_context(stopping_between_pages())
@@ -87,14 +87,14 @@ def _parts(
     in_source: int | None,
     tick: Tick,
     check: Check,
-) -> list[Comparison]:
+) -> list[SessionComparison]:
     """Compare in this process, or each share in one of its own."""
     if options.jobs == 1 or not (can_fork() and opened.can_share and target.can_share):
         return [_compare((source, dest), opened, target, options, in_source, WHOLE, tick, check)]
     opening = options.opening()
 
-    def of_share(index: int) -> Work[Comparison]:
-        def work(tick: Tick) -> Comparison:
+    def of_share(index: int) -> Work[SessionComparison]:
+        def work(tick: Tick) -> SessionComparison:
             with closing(open_end(source, opening)) as one, closing(open_end(dest, opening)) as other:
                 share = Share(index, options.jobs)
                 return _compare((source, dest), one, other, options, in_source, share, tick, lambda: None)
@@ -113,9 +113,9 @@ def _compare(
     share: Share,
     tick: Tick,
     check: Check,
-) -> Comparison:
+) -> SessionComparison:
     """Compare one share from both sides."""
-    comparison = Comparison()
+    comparison = SessionComparison()
     part = _part(options, in_source)
     comparer = _Comparer(source, dest, options, comparison, part)
     with garbage_left_for_later():
@@ -148,7 +148,9 @@ def _pairs(source: Store, dest: Store, options: VerifyOptions, share: Share, par
 
 
 class _Comparer:
-    def __init__(self, source: Store, dest: Store, options: VerifyOptions, comparison: Comparison, part: float) -> None:
+    def __init__(
+        self, source: Store, dest: Store, options: VerifyOptions, comparison: SessionComparison, part: float
+    ) -> None:
         self._source, self._dest, self._options, self._found = source, dest, options, comparison
         self._is_full = options.mode == "full"
         self._verbatim = dest.takes_verbatim(source)
@@ -180,7 +182,7 @@ class _Comparer:
             tick(len(self._dest.present(page) if self._dest.has_given_keys else page))
             check()
 
-    def _compare(self, sessions: list[Session], there: Mapping[str, Session]) -> list[str]:
+    def _compare(self, sessions: list[SessionRecord], there: Mapping[str, SessionRecord]) -> list[str]:
         suspects = []
         for session in sessions:
             if self._difference(session, there.get(session.key)) is None:
@@ -204,25 +206,25 @@ class _Comparer:
             else:
                 self._found.note(difference[0], key, difference[1])
 
-    def _difference(self, one: Session, other: Session | None) -> tuple[str, str] | None:
+    def _difference(self, one: SessionRecord, other: SessionRecord | None) -> tuple[str, str] | None:
         if other is None:
             return self._missing(one)
         if expiry := self._expiry_difference(one, other):
             return "expiry_differs", expiry
         return self._data_difference(one, other) if self._is_full else None
 
-    def _missing(self, session: Session) -> tuple[str, str] | None:
+    def _missing(self, session: SessionRecord) -> tuple[str, str] | None:
         expires = self._dest.rounded(session.expires)
         if expires is not None and expires <= now():
             return None
         if self._is_full:
             try:
                 self._source.load(session)
-            except (Unreadable, Problem) as error:
+            except (UnreadableSession, SessionProblem) as error:
                 return "unreadable", f"unreadable in the source, and missing in the destination: {error}"
         return "missing", "missing in the destination"
 
-    def _expiry_difference(self, one: Session, other: Session) -> str | None:
+    def _expiry_difference(self, one: SessionRecord, other: SessionRecord) -> str | None:
         if one.expires is None or other.expires is None:
             if one.expires is None and other.expires is not None:
                 self._found.without_ttl += 1  # what such a session becomes was chosen at the copy
@@ -237,23 +239,23 @@ class _Comparer:
         later = (other.expires - one.expires) / SECOND
         return f"ends {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
 
-    def _same_by(self, store: Store, one: Session, other: Session) -> bool:
+    def _same_by(self, store: Store, one: SessionRecord, other: SessionRecord) -> bool:
         return store.same_expiry(one.expires, other.expires)
 
-    def _data_difference(self, one: Session, other: Session) -> tuple[str, str] | None:
+    def _data_difference(self, one: SessionRecord, other: SessionRecord) -> tuple[str, str] | None:
         is_alike = self._verbatim and one.payload == other.payload
         if is_alike and not self._source.keeps_text:
             return None
         try:
             ours = self._source.load(one)
-        except (Unreadable, Problem) as error:
+        except (UnreadableSession, SessionProblem) as error:
             where = "on both sides" if is_alike else "in the source"
             return "unreadable_alike" if is_alike else "unreadable", f"unreadable {where}: {error}"
         if is_alike:
             return None
         try:
             same = self._dest.load(other) == ours
-        except (Unreadable, Problem) as error:
+        except (UnreadableSession, SessionProblem) as error:
             return "data_differs", f"unreadable in the destination: {error}"
         return None if same else ("data_differs", "other data in the destination")
 

@@ -81,11 +81,11 @@ class Value(NamedTuple):
             "bytes": lambda: self.data,
         }
         if self.kind not in plain:
-            raise Rejected(f"there is no pickle of a value of the kind {self.kind!r}")
+            raise RejectedItem(f"there is no pickle of a value of the kind {self.kind!r}")
         return pickle.dumps(plain[self.kind](), pickle.HIGHEST_PROTOCOL)
 
 
-class Rejected(Exception):
+class RejectedItem(Exception):
     """A value that the destination cannot hold; the message holds none of its content."""
 
 
@@ -285,12 +285,12 @@ class KeyStore:
         return self.encoding() == other.encoding()
 
     def unwrap(self, raw: bytes) -> Value:
-        """Take the store's own wrapping off; raise :exc:`Rejected` where only the backend can."""
-        raise Rejected(f"values of the cache {self.alias!r} cannot be taken apart unread")
+        """Take the store's own wrapping off; raise :exc:`RejectedItem` where only the backend can."""
+        raise RejectedItem(f"values of the cache {self.alias!r} cannot be taken apart unread")
 
     def wrap(self, value: Value) -> bytes:
-        """Put the store's own wrapping on; raise :exc:`Rejected` where the store has no spelling for it."""
-        raise Rejected(f"the cache {self.alias!r} has no way to hold a {value.kind} value")
+        """Put the store's own wrapping on; raise :exc:`RejectedItem` where the store has no spelling for it."""
+        raise RejectedItem(f"the cache {self.alias!r} has no way to hold a {value.kind} value")
 
     # Help for subclasses
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .base import MICROSECONDS, Item, KeyStore, Rejected, Value, now
+from .base import MICROSECONDS, Item, KeyStore, RejectedItem, Value, now
 from .compression import unpacked
 from .key_space import KeySpace
 
@@ -94,7 +94,7 @@ class FileStore(KeyStore):
         try:
             return Value.of_pickle(unpacked(raw))
         except zlib.error:
-            raise Rejected("its file is damaged") from None
+            raise RejectedItem("its file is damaged") from None
 
     def wrap(self, value: Value) -> bytes:
         return zlib.compress(value.as_pickle())

@@ -25,7 +25,7 @@ RETRY_SECONDS = 30.0
 EXIT_SECONDS = 5.0
 
 
-class Tally:
+class Metrics:
     """The counters of one transition. Counting takes a microsecond, and never raises.
 
     What was counted is added to the place some seconds later, in a thread of its own: so no transaction of a request
@@ -134,24 +134,24 @@ class Tally:
             logger.warning("The counts of %s could not be kept in %s (%s).", self.name, self.place, kind)
 
 
-_tallies: dict[str, Tally] = {}
+_tallies: dict[str, Metrics] = {}
 _making = threading.Lock()
 
 
-def tally_for_cache(name: str, cache: BaseCache, clock: Clock = lambda server: None) -> Tally:
+def metrics_for_cache(name: str, cache: BaseCache, clock: Clock = lambda server: None) -> Metrics:
     """Return the process's one tally of that name, kept in a cache."""
     return _tally(name, lambda: CachePlace(cache, clock))
 
 
-def tally_for_database(name: str, alias: str, clock: Clock = lambda server: None) -> Tally:
+def metrics_for_database(name: str, alias: str, clock: Clock = lambda server: None) -> Metrics:
     """Return the process's one tally of that name, kept in a small table of a database, made when first needed."""
     return _tally(name, lambda: DatabasePlace(alias, clock))
 
 
-def _tally(name: str, place: Callable[[], Place]) -> Tally:
+def _tally(name: str, place: Callable[[], Place]) -> Metrics:
     with _making:
         if name not in _tallies:
-            _tallies[name] = Tally(name, place())
+            _tallies[name] = Metrics(name, place())
         return _tallies[name]
 
 

@@ -234,7 +234,7 @@ def _decides(name: str) -> str:
     return f"migrator.tally.{name}.new_decides_since"
 
 
-class Row(models.Model):
+class MetricsRow(models.Model):
     """One counter in the table."""
 
     id = models.BigAutoField(primary_key=True)
@@ -252,7 +252,7 @@ class Row(models.Model):
         constraints = [models.UniqueConstraint(fields=["name", "phase", "event"], name="migrator_tally_counter")]
 
 
-TABLE = Row._meta.db_table
+TABLE = MetricsRow._meta.db_table
 
 
 class DatabasePlace(Place):
@@ -328,7 +328,7 @@ def _has_table(connection: Any) -> bool:
 
 
 def _create_table(connection: Any) -> None:
-    sql, parameters = connection.schema_editor().table_sql(Row)
+    sql, parameters = connection.schema_editor().table_sql(MetricsRow)
     try:
         _execute(connection, sql, parameters)
     except DatabaseError:

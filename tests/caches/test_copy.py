@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import override_settings
 
 from migrator.caches.copying import copy_cache
-from migrator.caches.page_copier import PageCopier
+from migrator.caches.page_copier import CachePageCopier
 from migrator.caches.records import CacheOptions
 from migrator.caches.reports import copy_report
 from migrator.errors import Interrupted, MigratorError, Refused
@@ -315,13 +315,13 @@ def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None
 def test_says_how_to_go_on_when_it_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         caches["redis"].set(f"key{number}", number)
-    copy_page = PageCopier.copy
+    copy_page = CachePageCopier.copy
 
-    def copy_and_be_told(copier: PageCopier, page: Sequence[Any]) -> None:
+    def copy_and_be_told(copier: CachePageCopier, page: Sequence[Any]) -> None:
         copy_page(copier, page)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(PageCopier, "copy", copy_and_be_told)
+    monkeypatch.setattr(CachePageCopier, "copy", copy_and_be_told)
     with pytest.raises(Interrupted, match="run the same command again") as raised:
         copy_cache(source="redis", dest="redis_other", options=CacheOptions(chunk_size=10))
     monkeypatch.undo()

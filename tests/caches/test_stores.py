@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import caches
 
 from migrator.stores import open_store
-from migrator.stores.base import Item, KeyStore, Rejected, Value, now
+from migrator.stores.base import Item, KeyStore, RejectedItem, Value, now
 from migrator.stores.key_space import KeySpace, key_space, unlisted_key_space
 
 SECOND = 1_000_000
@@ -150,9 +150,9 @@ class Unwrappable:
     """Values that only their own backend can take apart."""
 
     def test_takes_values_apart_and_puts_them_together(self, store: KeyStore) -> None:
-        with pytest.raises(Rejected):
+        with pytest.raises(RejectedItem):
             store.unwrap(store.encode({"a": 1}, None))
-        with pytest.raises(Rejected):
+        with pytest.raises(RejectedItem):
             store.wrap(Value("pickle", b"."))
 
 
@@ -165,7 +165,7 @@ class TestClientWithJSON(StoreSuite):
         for given in ({"a": "x" * 900}, -1, True):
             raw = store.encode(given, None)
             assert store.wrap(store.unwrap(raw)) == raw
-        with pytest.raises(Rejected):
+        with pytest.raises(RejectedItem):
             store.wrap(Value("pickle", b"."))
 
 

@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from migrator.stores.base import now
 from migrator.stores.table import open_table
 from migrator.stores.table.base import KeyedTable
-from migrator.stores.table.layout import Layout, Row
+from migrator.stores.table.layout import KeyedRow, Layout
 from tests.management.running import another_alias, entry_of, execute
 from tests.servers.databases import FreshDatabases
 
@@ -26,8 +26,8 @@ def table(request: pytest.FixtureRequest, databases: FreshDatabases) -> KeyedTab
     return open_table(alias=request.param, layout=LAYOUT)
 
 
-def row(key: str, value: str = "value", expires: int | None = None) -> Row:
-    return Row(key, value, now() + HOUR if expires is None else expires)
+def row(key: str, value: str = "value", expires: int | None = None) -> KeyedRow:
+    return KeyedRow(key, value, now() + HOUR if expires is None else expires)
 
 
 def held(table: KeyedTable) -> dict[str, str]:
@@ -61,7 +61,7 @@ def test_keeps_every_character_and_every_microsecond(table: KeyedTable) -> None:
     moments = [now() + HOUR, (now() // 1_000_000 + 5000) * 1_000_000, 4_102_444_799_999_999]
     values = ["plain", "tab\tnew\nline\r\\N \\. back\\slash", "é 漢 \U0001f600 '\"%s"]
 
-    table.add([Row(f"key{number}", values[number], moments[number]) for number in range(3)])
+    table.add([KeyedRow(f"key{number}", values[number], moments[number]) for number in range(3)])
 
     found = table.fetch(["key0", "key1", "key2"])
     assert [(found[f"key{number}"].value, found[f"key{number}"].expires) for number in range(3)] == list(

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections
 
 from migrator.console.progress import Progress
-from migrator.databases.api import Outcome, Watcher, batch_migrate
+from migrator.databases.api import Console, RunResult, batch_migrate
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
 
@@ -48,10 +48,10 @@ class Heard(Progress):
         return [text for text in self.messages if words in text]
 
 
-def move(pair: Pair, heard: Heard | None = None, **options: Any) -> Outcome:
+def move(pair: Pair, heard: Heard | None = None, **options: Any) -> RunResult:
     """Move the four tables by three processes."""
     arguments: dict[str, Any] = {"labels": LABELS, "chunk_size": CHUNK, "jobs": 3} | options
-    return batch_migrate(source=pair.source, dest=pair.dest, watcher=Watcher(progress=heard or Heard()), **arguments)
+    return batch_migrate(source=pair.source, dest=pair.dest, watcher=Console(progress=heard or Heard()), **arguments)
 
 
 def assert_equal(pair: Pair) -> None:

@@ -14,7 +14,7 @@ from django.db import connections
 from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
 from migrator.databases.copying import prefetch
-from migrator.databases.copying.prefetch import ReadAhead
+from migrator.databases.copying.prefetch import Prefetch
 from migrator.databases.engines.base.lines import Block
 from migrator.databases.planning.route import Route
 from tests.servers.databases import PAIRS, Pair
@@ -57,9 +57,9 @@ class Source:
             self.closed += 1
 
 
-def reading(source: Source) -> ReadAhead:
+def reading(source: Source) -> Prefetch:
     route: Any = source
-    return ReadAhead(route, RANGES)
+    return Prefetch(route, RANGES)
 
 
 def first_bytes(blocks: Iterator[Block]) -> list[int]:

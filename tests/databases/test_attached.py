@@ -12,8 +12,8 @@ import pytest
 from django.db import ConnectionHandler, DatabaseError, IntegrityError, connections
 from django.test import override_settings
 
-from migrator.databases.api import Outcome, batch_migrate
-from migrator.databases.engines.base.catalogue import TakenOff
+from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.engines.base.catalogue import DeferredObject
 from migrator.databases.engines.sqlite import attached
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.errors import DataRejected
@@ -52,7 +52,7 @@ def execute(alias: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def move(pair: Pair, chunk_size: int | None = CHUNK, **options: Any) -> Outcome:
+def move(pair: Pair, chunk_size: int | None = CHUNK, **options: Any) -> RunResult:
     labels = [model._meta.label for model in MODELS]
     return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=chunk_size, **options)
 
@@ -274,7 +274,7 @@ def indexed(
     names = str(path / "source"), str(path / "dest")
     rows, then = (TWO, (there, *DAMAGE)) if damages else (NUMBERS, (there,))
     with joined(*names, source_columns or columns, columns, rows=f"(b, a) VALUES {rows}", then=then) as (_, dest):
-        dest.expect_back([TakenOff("things", "index", "by_b", "DROP INDEX by_b", here)])
+        dest.expect_back([DeferredObject("things", "index", "by_b", "DROP INDEX by_b", here)])
         yield dest
 
 

@@ -736,7 +736,7 @@ def test_sees_what_became_of_values_on_the_way(pair: Pair, monkeypatch: pytest.M
         with connections[pair.dest].cursor() as cursor:
             cursor.execute("UPDATE testapp_charvalue SET value = 'w' WHERE id = 17")
 
-    monkeypatch.setattr(move, "reset_counters", damage)
+    monkeypatch.setattr(move, "reset_sequences", damage)
     outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.CharValue"], verify="full")
     assert outcome.verification is not None
     assert named(outcome.verification.contents[0].differences) == {("changed", "17", "value")}

@@ -8,7 +8,7 @@ import pytest
 from django.db import connections, models
 from django.db.models import QuerySet
 
-from migrator.databases.api import Outcome, batch_migrate, batch_migrate_models
+from migrator.databases.api import RunResult, batch_migrate, batch_migrate_models
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.tables import table_of
 from migrator.databases.verification.compare import verify_counts
@@ -26,7 +26,7 @@ THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
 TO_POSTGRESQL = Pair("sqlite_a", "postgresql_b")
 
 
-def move(pair: Pair, *labels: str, **options: Any) -> Outcome:
+def move(pair: Pair, *labels: str, **options: Any) -> RunResult:
     outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, **options)
     assert outcome.exit_code == 0, outcome.verification
     return outcome

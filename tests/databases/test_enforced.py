@@ -9,8 +9,8 @@ from django.db import connections
 
 from migrator.databases.api import batch_migrate
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.planning.foreign_keys import find_dangling
-from migrator.databases.planning.parallel_queries import Twins
+from migrator.databases.planning.foreign_keys import find_orphans
+from migrator.databases.planning.parallel_queries import ParallelQueries
 from migrator.databases.tables import table_of
 from tests.servers.databases import Pair
 from tests.testapp.models import TreeNode
@@ -74,7 +74,7 @@ def test_looks_up_what_postgresql_does_not_enforce(change: str, databases: Fresh
     execute("postgresql_a", f"ALTER TABLE {TABLE} {key}", *change.format(name).split("; "))
     assert not enforces("postgresql_a")
     engine = engine_for(connections["postgresql_a"])
-    (found,) = find_dangling(Twins(engine), [table_of(TreeNode)], {}, trusts_constraints=True)()
+    (found,) = find_orphans(ParallelQueries(engine), [table_of(TreeNode)], {}, trusts_constraints=True)()
     assert (found.rows, found.keys) == (1, ("1",))
 
 

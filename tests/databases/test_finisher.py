@@ -11,7 +11,7 @@ from django.db import connections
 
 from migrator.databases.copying import recreation
 from migrator.databases.copying.load import Load
-from migrator.databases.engines.base.catalogue import Catalogue, TakenOff
+from migrator.databases.engines.base.catalogue import Catalogue, DeferredObject
 from migrator.databases.engines.registry import engine_for
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import TreeNode
@@ -22,7 +22,7 @@ from .snapshots import insert_rows
 from .test_taken_off import definitions
 
 if TYPE_CHECKING:
-    from migrator.databases.api import Outcome
+    from migrator.databases.api import RunResult
     from migrator.databases.planning.plan import TablePlan
     from tests.servers.databases import FreshDatabases
 
@@ -44,7 +44,7 @@ def filled(pair: Pair, databases: FreshDatabases, monkeypatch: pytest.MonkeyPatc
     return make_helped(pair, databases, monkeypatch)
 
 
-def move(pair: Pair, heard: Heard | None = None, **options: Any) -> Outcome:
+def move(pair: Pair, heard: Heard | None = None, **options: Any) -> RunResult:
     """Move the four tables by one process."""
     return move_by_workers(pair, heard, jobs=1, **options)
 
@@ -63,7 +63,7 @@ class Steps:
         cls = type(engine_for(connections[alias]).catalogue)
         usual = cls.put_back
 
-        def put_back(catalogue: Catalogue, items: tuple[TakenOff, ...]) -> None:
+        def put_back(catalogue: Catalogue, items: tuple[DeferredObject, ...]) -> None:
             if is_helper() and not self.began.is_set():
                 self.began.set()
                 if instead is not None:
@@ -131,7 +131,7 @@ def test_sqlite_is_written_to_by_one_session(filled: Pair, monkeypatch: pytest.M
     def refuse(finisher: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(recreation.Finisher, "_help", refuse)
+    monkeypatch.setattr(recreation.Recreator, "_help", refuse)
     assert move(filled).exit_code == 0
 
 

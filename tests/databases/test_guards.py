@@ -22,7 +22,7 @@ from django.db.backends.sqlite3 import base as sqlite3_backend
 from django.db.models import Model, QuerySet
 from django.test import override_settings
 
-from migrator.databases.api import Watcher, batch_migrate, batch_migrate_models
+from migrator.databases.api import Console, batch_migrate, batch_migrate_models
 from migrator.databases.verification import compare
 from migrator.databases.verification.compare import verify_counts
 from migrator.errors import MigratorError, Refused, UsageError
@@ -416,7 +416,7 @@ def test_the_database_itself_rejects_a_write_to_the_source(databases: FreshDatab
             cursor.execute("INSERT INTO testapp_empty (name) VALUES ('intruder')")
         errors.append(str(raised.value))
 
-    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Empty"], dry_run=True, watcher=Watcher(write))
+    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Empty"], dry_run=True, watcher=Console(write))
     assert len(errors) == 1
     assert "read" in errors[0].lower(), errors
     assert "only" in errors[0].lower(), errors

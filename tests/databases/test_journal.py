@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
-from migrator.databases.engines.base.catalogue import TakenOff
+from migrator.databases.engines.base.catalogue import DeferredObject
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import AFTERWARDS, COPYING, DONE, PREPARING, Chunk, DamagedJournal, Journal, Run
 from migrator.errors import MigratorError, Refused
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 # Each engine once as source and once as destination.
 THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
 TABLES = {"migrator_run", "migrator_chunk"}
-ITEM = TakenOff("ta`b\"l'e", "index", "odd %s 'näme'", "DROP INDEX x", "CREATE INDEX \"x\" ON t (a) WHERE b = '%'\n")
+ITEM = DeferredObject(
+    "ta`b\"l'e", "index", "odd %s 'näme'", "DROP INDEX x", "CREATE INDEX \"x\" ON t (a) WHERE b = '%'\n"
+)
 BOUNDS = [Bounds(None, (1, "ä'\"%s")), Bounds((1, "ä'\"%s"), (2, "")), Bounds((2, ""), None)]
 
 

@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.console.reports import to_text
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.base.catalogue import UNIQUE_KEY
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Run
@@ -68,7 +68,7 @@ def fill(alias: str) -> None:
     insert_rows(TextValue, alias, [{"id": n, "label": f"text {n}", "value": f"word {n}"} for n in range(1, 4)])
 
 
-def move(pair: Pair, **options: Any) -> Outcome:
+def move(pair: Pair, **options: Any) -> RunResult:
     return batch_migrate(source=pair.source, dest=pair.dest, **{"labels": LABELS, "chunk_size": 6} | options)
 
 

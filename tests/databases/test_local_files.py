@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.base.loading import Target
 from migrator.databases.engines.mysql import loading, local_files
 from migrator.databases.engines.mysql.engine import MySQL
@@ -80,12 +80,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def move(pair: Pair, **options: Any) -> Outcome:
+def move(pair: Pair, **options: Any) -> RunResult:
     labels = [IntegerValue._meta.label, CharValue._meta.label]
     return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=7, **options)
 
 
-def notes(outcome: Outcome) -> list[str]:
+def notes(outcome: RunResult) -> list[str]:
     return [str(finding) for finding in outcome.plan.findings if not finding.stops]
 
 

@@ -15,7 +15,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.errors import DataRejected, MigratorError, UsageError
 from tests.management.running import error_in, forbid_unasked, nothing_changes, run
 from tests.servers.databases import Pair
@@ -68,7 +68,7 @@ def filled(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
     return pair
 
 
-def move(pair: Pair, path: Path | None, **options: Any) -> Outcome:
+def move(pair: Pair, path: Path | None, **options: Any) -> RunResult:
     arguments: dict[str, Any] = {"labels": LABELS, "chunk_size": 6, "on_error": "skip", "rejects": path} | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments)
 

@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases import recheck
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import Chunk, Run
 from migrator.databases.verification import rows
@@ -72,7 +72,7 @@ def rows_of(model: Any, alias: str) -> QuerySet[Any, Any]:
     return QuerySet(model, using=alias)
 
 
-def move(pair: Pair, **options: Any) -> Outcome:
+def move(pair: Pair, **options: Any) -> RunResult:
     arguments = {"labels": LABELS, "chunk_size": 6} | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments)
 

@@ -14,7 +14,7 @@ from django.db import connections
 
 from migrator.console.progress import Progress
 from migrator.databases import journal
-from migrator.databases.api import Outcome, Watcher, batch_migrate
+from migrator.databases.api import Console, RunResult, batch_migrate
 from migrator.databases.copying import prefetch
 from migrator.errors import MigratorError
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair
@@ -58,8 +58,8 @@ class Heard(Progress):
         self.messages.append(text)
 
 
-def move(pair: Pair, heard: Heard | None = None, **options: Any) -> Outcome:
-    watcher = Watcher(progress=heard or Heard())
+def move(pair: Pair, heard: Heard | None = None, **options: Any) -> RunResult:
+    watcher = Console(progress=heard or Heard())
     return batch_migrate(source=pair.source, dest=pair.dest, labels=LABELS, chunk_size=4, watcher=watcher, **options)
 
 

@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from migrator.databases.api import batch_migrate_models
-from migrator.databases.result import Outcome
+from migrator.databases.result import RunResult
 from migrator.errors import DataRejected, Refused, UsageError
 from tests.management.running import execute, run
 from tests.servers.databases import Pair
@@ -40,7 +40,7 @@ RELATED = Article.related.through
 HERE, CHOSEN = 900, 10  # a key that only the destination has; the largest key that is chosen
 
 
-def add(pair: Pair, *models: str, **options: Any) -> Outcome:
+def add(pair: Pair, *models: str, **options: Any) -> RunResult:
     return batch_migrate_models(models=models, source=pair.source, dest=pair.dest, **options)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from migrator.databases.copying.recreation_order import FinishSchedule, PutBack, RefreshStatistics
-from migrator.databases.engines.base.catalogue import TakenOff
+from migrator.databases.copying.recreation_order import Recreate, RecreationSchedule, RefreshStatistics
+from migrator.databases.engines.base.catalogue import DeferredObject
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
 from migrator.databases.parallel.scheduler import LoadSchedule, Schedule
-from migrator.databases.parallel.tasks import CopyChunk, CopyGroup, CopyTable, CutTable, Order
+from migrator.databases.parallel.tasks import CopyChunk, CopyGroup, CopyTable, CutTable, WorkerTask
 from migrator.databases.planning.plan import largest_first
 
 
@@ -27,7 +27,7 @@ def schedule(*groups: Any, keeps_order: bool = False) -> LoadSchedule:
     return LoadSchedule(plan, 10, keeps_order=keeps_order)
 
 
-def drain(of: Schedule) -> list[Order]:
+def drain(of: Schedule) -> list[WorkerTask]:
     found = []
     while order := of.next([]):
         found.append(order)
@@ -75,16 +75,16 @@ def test_tables_that_are_only_right_together_are_one_order() -> None:
     assert drain(load) == [CopyTable("nest")]
 
 
-def item(kind: str, table: str, name: str, *touched: str) -> TakenOff:
-    return TakenOff(table, kind, name, "", " ".join((table, *touched)))
+def item(kind: str, table: str, name: str, *touched: str) -> DeferredObject:
+    return DeferredObject(table, kind, name, "", " ".join((table, *touched)))
 
 
 def rows_of(tables: Sequence[Any]) -> list[Any]:
     return [(planned.table, planned.source_rows) for planned in tables]
 
 
-def finish(*items: TakenOff, by_table: bool = False, keys_wait: bool = False) -> FinishSchedule:
-    return FinishSchedule(
+def finish(*items: DeferredObject, by_table: bool = False, keys_wait: bool = False) -> RecreationSchedule:
+    return RecreationSchedule(
         items,
         rows_of([planned("small", 1), planned("large", 100, "small", "elsewhere")]),
         by_table=by_table,
@@ -104,7 +104,7 @@ def test_of_each_table_indexes_come_first_then_statistics_then_foreign_keys() ->
     of.release()
     assert of.objects() == 3
     small, large = STATISTICS
-    assert drain(of) == [PutBack((SMALL_INDEX,)), small, PutBack((INDEX,)), large, PutBack((KEY,))]
+    assert drain(of) == [Recreate((SMALL_INDEX,)), small, Recreate((INDEX,)), large, Recreate((KEY,))]
     assert of.is_empty()
 
 
@@ -118,14 +118,14 @@ def test_what_the_largest_table_waits_for_comes_before_other_large_ones() -> Non
     )
     own = [item("index", table.table.name, "i") for table in tables]
     beside = item("index", "outside", "i")
-    of = FinishSchedule((beside, *own), rows_of(tables), by_table=False, touched=lambda item: frozenset())
+    of = RecreationSchedule((beside, *own), rows_of(tables), by_table=False, touched=lambda item: frozenset())
     of.release()
-    put_back = [order.table for order in drain(of) if isinstance(order, PutBack)]
+    put_back = [order.table for order in drain(of) if isinstance(order, Recreate)]
     assert put_back == ["root", "parent", "child", "middle", "tiny", "outside"]
 
 
 def test_tables_that_refer_to_each_other_have_their_places_too() -> None:
-    of = FinishSchedule(
+    of = RecreationSchedule(
         (),
         rows_of([planned("hen", 5, "egg"), planned("egg", 50, "hen")]),
         by_table=False,
@@ -139,9 +139,9 @@ def test_the_finish_of_a_table_begins_when_it_is_complete_and_its_keys_with_thos
     of = finish(KEY, SMALL_INDEX, INDEX)
     assert drain(of) == []
     of.complete(["large"])
-    assert drain(of) == [PutBack((INDEX,)), RefreshStatistics("large")]
+    assert drain(of) == [Recreate((INDEX,)), RefreshStatistics("large")]
     of.complete(["small"])
-    assert drain(of) == [PutBack((SMALL_INDEX,)), RefreshStatistics("small"), PutBack((KEY,))]
+    assert drain(of) == [Recreate((SMALL_INDEX,)), RefreshStatistics("small"), Recreate((KEY,))]
 
 
 def test_foreign_keys_wait_for_the_release_where_rows_may_still_go() -> None:
@@ -149,34 +149,34 @@ def test_foreign_keys_wait_for_the_release_where_rows_may_still_go() -> None:
     of.complete(["large", "small"])
     assert drain(of) == STATISTICS
     of.release()
-    assert drain(of) == [PutBack((KEY,))]
+    assert drain(of) == [Recreate((KEY,))]
 
 
 def test_what_touches_the_same_table_waits_but_for_indexes() -> None:
     other = item("index", "large", "l")
     of = finish(INDEX, other, KEY)
     of.release()
-    running: list[Order] = [PutBack((INDEX,)), PutBack((other,))]
+    running: list[WorkerTask] = [Recreate((INDEX,)), Recreate((other,))]
     small, large = STATISTICS
     assert [of.next([]), of.next([small]), of.next([small, *running[:1]])] == [small, *running]
     assert of.next(running) is None
     of.give_back(small)
-    assert of.next([PutBack((KEY,))]) is None
+    assert of.next([Recreate((KEY,))]) is None
     assert [of.next([]), of.next([small]), of.next([large])] == [small, large, None]
-    assert of.next([]) == PutBack((KEY,))
+    assert of.next([]) == Recreate((KEY,))
 
 
 def test_unique_keys_come_first_and_share_their_table_with_nothing() -> None:
     unique = item("unique key", "large", "u")
     of = finish(KEY, INDEX, SMALL_INDEX, unique)
     of.release()
-    assert [of.next([]), of.next([])] == [PutBack((SMALL_INDEX,)), RefreshStatistics("small")]
-    assert of.next([]) == PutBack((unique,))
-    assert of.next([PutBack((unique,))]) is None
-    assert of.next([]) == PutBack((INDEX,))
-    of.give_back(PutBack((unique,)))
-    assert of.next([PutBack((INDEX,))]) is None
-    assert drain(of) == [PutBack((unique,)), RefreshStatistics("large"), PutBack((KEY,))]
+    assert [of.next([]), of.next([])] == [Recreate((SMALL_INDEX,)), RefreshStatistics("small")]
+    assert of.next([]) == Recreate((unique,))
+    assert of.next([Recreate((unique,))]) is None
+    assert of.next([]) == Recreate((INDEX,))
+    of.give_back(Recreate((unique,)))
+    assert of.next([Recreate((INDEX,))]) is None
+    assert drain(of) == [Recreate((unique,)), RefreshStatistics("large"), Recreate((KEY,))]
 
 
 def test_a_foreign_key_waits_for_the_unique_key_of_a_table_that_no_model_connects_it_with() -> None:
@@ -184,14 +184,14 @@ def test_a_foreign_key_waits_for_the_unique_key_of_a_table_that_no_model_connect
     of = finish(key, unique)
     of.complete(["small"])
     assert of.next([]) == RefreshStatistics("small")
-    assert of.next([]) == PutBack((unique,))
-    assert of.next([PutBack((unique,))]) is None
-    assert of.next([]) == PutBack((key,))
+    assert of.next([]) == Recreate((unique,))
+    assert of.next([Recreate((unique,))]) is None
+    assert of.next([]) == Recreate((key,))
     again = finish(key, unique)
     again.complete(["small"])
-    assert [again.next([]), again.next([])] == [RefreshStatistics("small"), PutBack((unique,))]
-    again.give_back(PutBack((unique,)))
-    assert again.next([]) == PutBack((unique,))
+    assert [again.next([]), again.next([])] == [RefreshStatistics("small"), Recreate((unique,))]
+    again.give_back(Recreate((unique,)))
+    assert again.next([]) == Recreate((unique,))
 
 
 def test_foreign_keys_wait_for_each_other_where_they_share_a_table() -> None:
@@ -200,9 +200,9 @@ def test_foreign_keys_wait_for_each_other_where_they_share_a_table() -> None:
     of = finish(*keys)
     of.release()
     small, large = STATISTICS
-    assert [of.next([]), of.next([])] == [small, PutBack((keys[0],))]
-    assert [of.next([PutBack((keys[0],))]), of.next([PutBack((keys[0],))])] == [large, PutBack((keys[2],))]
-    assert of.next([PutBack((keys[0],)), PutBack((keys[2],))]) is None
+    assert [of.next([]), of.next([])] == [small, Recreate((keys[0],))]
+    assert [of.next([Recreate((keys[0],))]), of.next([Recreate((keys[0],))])] == [large, Recreate((keys[2],))]
+    assert of.next([Recreate((keys[0],)), Recreate((keys[2],))]) is None
     assert of.objects() == 1
 
 
@@ -211,7 +211,7 @@ def test_indexes_of_a_table_stay_together_where_one_statement_restores_them() ->
     of = finish(INDEX, SMALL_INDEX, more, by_table=True)
     of.release()
     small, large = STATISTICS
-    assert drain(of) == [PutBack((SMALL_INDEX,)), small, PutBack((INDEX, more)), large]
+    assert drain(of) == [Recreate((SMALL_INDEX,)), small, Recreate((INDEX, more)), large]
 
 
 def test_what_nobody_carried_out_is_left_in_its_place() -> None:
@@ -235,4 +235,4 @@ def test_what_nobody_carried_out_is_left_in_its_place() -> None:
 def test_postgresql_names_both_tables_of_a_foreign_key(owner: str, definition: str, touched: set[str]) -> None:
     statement = f"ALTER TABLE {owner} ADD CONSTRAINT name {definition}"
     catalogue = PostgreSQLCatalogue.__new__(PostgreSQLCatalogue)
-    assert catalogue.touched(TakenOff("a", "foreign key", "name", "", statement)) >= touched
+    assert catalogue.touched(DeferredObject("a", "foreign key", "name", "", statement)) >= touched

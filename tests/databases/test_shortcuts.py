@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 from migrator.conf import load
 from migrator.databases.api import batch_migrate
 from migrator.databases.copying import chunk
-from migrator.databases.endpoints import open_ends
+from migrator.databases.endpoints import open_endpoints
 from migrator.databases.engines.sqlite import lines
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.planning import values
@@ -26,7 +26,7 @@ from migrator.databases.planning.preflight import make_plan
 from migrator.databases.planning.route import Route
 from migrator.databases.planning.selection import select
 from migrator.databases.planning.values import Answer
-from migrator.databases.result import Outcome
+from migrator.databases.result import RunResult
 from migrator.errors import MigratorError
 from tests.management.running import another_alias, entry_of
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
@@ -64,16 +64,16 @@ def never_carefully(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(route: Any, *arguments: Any) -> Any:
         raise AssertionError(f"{route.table.label} was copied again")
 
-    monkeypatch.setattr(chunk, "copy_carefully", fail)
+    monkeypatch.setattr(chunk, "copy_row_by_row", fail)
 
 
-def move(pair: Pair, labels: list[str], *, keep_triggers: bool = False) -> Outcome:
+def move(pair: Pair, labels: list[str], *, keep_triggers: bool = False) -> RunResult:
     return batch_migrate(
         source=pair.source, dest=pair.dest, labels=labels, replace=pair.dest, keep_triggers=keep_triggers
     )
 
 
-def methods(outcome: Outcome) -> dict[str, str]:
+def methods(outcome: RunResult) -> dict[str, str]:
     return {planned.table.label: planned.route.method for planned in outcome.plan.tables}
 
 
@@ -330,7 +330,7 @@ def table_of(model: type[Model]) -> str:
 @contextmanager
 def looked_at_nothing(pair: Pair, labels: list[str]) -> Iterator[list[Route]]:
     """Give the tables' ways as they are planned before anything is known of their values."""
-    with open_ends(pair.source, pair.dest, load()) as ends:
+    with open_endpoints(pair.source, pair.dest, load()) as ends:
         plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels), checks_contents=False)
         yield [planned.route for planned in plan.tables]
 

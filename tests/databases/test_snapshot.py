@@ -12,7 +12,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.models import F, QuerySet, Sum
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import BigIntegerValue, IntegerValue, Tag
 
@@ -51,7 +51,7 @@ def execute(connection: BaseDatabaseWrapper, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def move(pair: Pair) -> Outcome:
+def move(pair: Pair) -> RunResult:
     labels = [model._meta.label for model in MODELS]
     return batch_migrate(source=pair.source, dest=pair.dest, labels=labels, chunk_size=5)
 

@@ -23,7 +23,7 @@ from django.db.models.signals import (
 )
 from django.test import override_settings
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.errors import DataRejected, Refused
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import models, rows
@@ -38,7 +38,7 @@ THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
 LABELS = ("testapp", "testapp.Legacy")
 
 
-def move(pair: Pair, *labels: str, **options: Any) -> Outcome:
+def move(pair: Pair, *labels: str, **options: Any) -> RunResult:
     outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, **options)
     assert outcome.exit_code == 0, outcome.verification
     return outcome

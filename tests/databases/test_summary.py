@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migrator.console.reports import to_html, to_json, to_text
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.findings import Finding
 from migrator.databases.reports.run import SHOWN_FINDINGS, SHOWN_TABLES, outcome_report, plan_report
 from migrator.databases.row_counts import RowCounts
@@ -38,11 +38,11 @@ Where the time went, in seconds
 
 
 @pytest.fixture
-def outcome(databases: FreshDatabases) -> Outcome:
+def outcome(databases: FreshDatabases) -> RunResult:
     return moved("sqlite_a", "sqlite_b", databases)
 
 
-def moved(source: str, dest: str, databases: FreshDatabases) -> Outcome:
+def moved(source: str, dest: str, databases: FreshDatabases) -> RunResult:
     databases.fresh(source, dest)
     insert_rows(Tag, source, [{"id": n, "name": f"tag {n}"} for n in range(1, 100)])
     insert_rows(Chapter, source, [{"id": n, "title": "x", "tag_id": n, "_order": 0} for n in range(1, 100)])
@@ -58,12 +58,12 @@ def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabase
     assert all(tally.seconds > 0 for tally in tallies.values())
 
 
-def test_shows_the_slowest_tables_first(outcome: Outcome) -> None:
+def test_shows_the_slowest_tables_first(outcome: RunResult) -> None:
     text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
     assert GRID in text + "\n"
 
 
-def test_shows_no_more_tables_than_can_be_read(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shows_no_more_tables_than_can_be_read(outcome: RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("migrator.databases.reports.run.SHOWN_TABLES", 1)
     text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
     _, _, grid = text.partition("Where the time went, in seconds\n")
@@ -71,12 +71,12 @@ def test_shows_no_more_tables_than_can_be_read(outcome: Outcome, monkeypatch: py
     assert SHOWN_TABLES == 10
 
 
-def test_says_nothing_of_a_run_that_was_quick(outcome: Outcome) -> None:
+def test_says_nothing_of_a_run_that_was_quick(outcome: RunResult) -> None:
     quick = {name: RowCounts(1, 1, writing=0.01) for name in TIMES}
     assert "Where the time went" not in to_text(outcome_report(replace(outcome, tallies=quick)))
 
 
-def test_programs_get_the_times_of_every_table(outcome: Outcome) -> None:
+def test_programs_get_the_times_of_every_table(outcome: RunResult) -> None:
     document = json.loads(to_json(outcome_report(replace(outcome, tallies=TIMES))))
     by_table = {table["table"]: table for table in document["tables"]}
     assert by_table["testapp_chapter"] == {
@@ -96,13 +96,13 @@ def test_programs_get_the_times_of_every_table(outcome: Outcome) -> None:
     assert by_table["testapp_treenode"]["seconds_indexing"] == 0.003
 
 
-def test_the_page_has_the_same_times(outcome: Outcome) -> None:
+def test_the_page_has_the_same_times(outcome: RunResult) -> None:
     page = to_html(outcome_report(replace(outcome, tallies=TIMES)))
     assert "<h2>Where the time went, in seconds</h2>" in page
     assert '<td>testapp.Chapter</td><td class="number">0.5</td>' in page
 
 
-def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: Outcome) -> None:
+def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: RunResult) -> None:
     notes = [Finding("testapp.Tag", f"note {number}", "", stops=False) for number in range(SHOWN_FINDINGS + 5)]
     notes.append(Finding(outcome.plan.dest.alias, "triggers fire", "", stops=False))
     told = [line for line in plan_report(replace(outcome.plan, findings=tuple(notes))).lines if line.startswith("Note")]

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.errors import MigratorError
 from tests.management.running import forbid_twins_unasked
 from tests.servers.databases import PAIRS, Pair
@@ -65,7 +65,7 @@ def execute(alias: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def move(pair: Pair, **options: Any) -> Outcome:
+def move(pair: Pair, **options: Any) -> RunResult:
     arguments = {"labels": LABELS, "chunk_size": 4} | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments)
 

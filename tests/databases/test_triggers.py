@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from tests.faults.oracle import wait_until_unlocked
 from tests.management.running import execute, run
 from tests.servers.databases import Pair
@@ -58,7 +58,7 @@ def filled(databases: FreshDatabases) -> None:
     insert_rows(Chapter, PAIR.source, [{"title": "one", "tag_id": 1, "_order": 0}])
 
 
-def move(*labels: str, **options: Any) -> Outcome:
+def move(*labels: str, **options: Any) -> RunResult:
     return batch_migrate(source=PAIR.source, dest=PAIR.dest, labels=labels or ["testapp"], **options)
 
 

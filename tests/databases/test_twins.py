@@ -12,14 +12,14 @@ import pytest
 from django.db import DatabaseError, OperationalError, connections
 
 from migrator.conf import load
-from migrator.databases.endpoints import open_ends
+from migrator.databases.endpoints import open_endpoints
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.planning import parallel_queries
-from migrator.databases.planning.parallel_queries import Twins
+from migrator.databases.planning.parallel_queries import ParallelQueries
 from migrator.databases.planning.preflight import make_plan
 from migrator.databases.planning.selection import select
 from tests.servers.databases import PAIRS, Pair
@@ -80,7 +80,7 @@ def insert_elsewhere(alias: str) -> None:
         other.close()
 
 
-def answers_of_both(asked: Twins, question: Callable[[Engine], Any]) -> dict[str, Any]:
+def answers_of_both(asked: ParallelQueries, question: Callable[[Engine], Any]) -> dict[str, Any]:
     """Put a question to each session, which none of them answers before the other has begun, by the threads' names."""
     both = threading.Barrier(2, timeout=20)
 
@@ -93,7 +93,7 @@ def answers_of_both(asked: Twins, question: Callable[[Engine], Any]) -> dict[str
 
 
 def test_both_sessions_see_the_same_rows(source: Engine) -> None:
-    with Twins(source, 10_001) as asked:
+    with ParallelQueries(source, 10_001) as asked:
         found = answers_of_both(asked, lambda engine: (id(engine), engine.fetch_all(NAMES)))
     assert set(found) == {"MainThread", "twin"}
     assert found["MainThread"][0] == id(source) != found["twin"][0]
@@ -108,7 +108,7 @@ def test_the_second_session_can_begin_while_the_first_is_busy(source: Engine) ->
         begun.set()
         return threading.current_thread().name
 
-    with Twins(source, 10_001) as asked:
+    with ParallelQueries(source, 10_001) as asked:
         answers = [asked.ask(answer)]
         asked.begin()
         assert begun.wait(20)
@@ -119,7 +119,7 @@ def test_the_second_session_can_begin_while_the_first_is_busy(source: Engine) ->
 def test_what_is_about_the_most_rows_is_asked_first(source: Engine) -> None:
     """Else one session would be left with it while the other has nothing more to do."""
     put: list[int] = []
-    with Twins(source) as asked:
+    with ParallelQueries(source) as asked:
         given = [asked.ask(lambda engine, rows=rows: put.append(rows), rows) for rows in (3, 100, 0, 20)]  # type: ignore[misc]
         given[0]()
     assert put == [100, 20, 3, 0]
@@ -130,7 +130,7 @@ def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDat
     databases.fresh("postgresql_a")
     with opened("postgresql_a") as source:
         insert_elsewhere("postgresql_a")
-        with Twins(source, 10_001) as asked:
+        with ParallelQueries(source, 10_001) as asked:
             found = answers_of_both(asked, lambda engine: engine.fetch_all(NAMES))
         assert found == {"MainThread": [], "twin": []}
 
@@ -224,7 +224,7 @@ def test_the_second_session_writes_nothing(source: Engine, statement: str) -> No
 @pytest.mark.mysql
 def test_the_second_session_of_mysql_is_asked_only_what_may_be_later(databases: FreshDatabases) -> None:
     databases.fresh("mysql_a")
-    with opened("mysql_a") as source, Twins(source, 10_001) as asked:
+    with opened("mysql_a") as source, ParallelQueries(source, 10_001) as asked:
         insert_elsewhere("mysql_a")
         second_began = threading.Event()
 
@@ -246,7 +246,7 @@ def test_the_second_session_of_mysql_is_asked_only_what_may_be_later(databases: 
 @pytest.mark.mysql
 def test_an_answer_of_a_later_moment_that_will_not_do_is_asked_for_again(databases: FreshDatabases) -> None:
     databases.fresh("mysql_a")
-    with opened("mysql_a") as source, Twins(source, 10_001) as asked:
+    with opened("mysql_a") as source, ParallelQueries(source, 10_001) as asked:
         insert_elsewhere("mysql_a")
         tried: list[str] = []
 
@@ -270,7 +270,7 @@ def test_two_sessions_of_a_destination_see_what_is_committed(databases: FreshDat
     dest = engine_for(connections[alias])
     dest.open_destination()
     insert_rows(Tag, alias, [{"id": 1, "name": "copied"}])
-    with closing(dest), Twins(dest, 10_001) as asked:
+    with closing(dest), ParallelQueries(dest, 10_001) as asked:
         found = answers_of_both(asked, lambda engine: engine.fetch_all(NAMES))
     assert [list(rows) for rows in found.values()] == [[("copied",)], [("copied",)]]
 
@@ -280,7 +280,7 @@ def test_two_sessions_of_a_destination_see_what_is_committed(databases: FreshDat
 
 def test_a_small_table_is_not_worth_a_second_session(source: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(source), "twin", lambda engine: pytest.fail("another session was opened"))
-    with Twins(source, 10_000) as asked:
+    with ParallelQueries(source, 10_000) as asked:
         given = [asked.ask(lambda engine: engine.fetch_all(NAMES)) for _ in range(3)]
         assert [get() for get in given] == [[("before",)]] * 3
 
@@ -297,14 +297,14 @@ def test_what_the_second_session_fails_at_is_asked_in_the_first(source: Engine) 
         assert second_failed.wait(20)
         return number
 
-    with Twins(source, 10_001) as asked:
+    with ParallelQueries(source, 10_001) as asked:
         given = [asked.ask(partial(answer, number)) for number in range(5)]
         assert [get() for get in given] == [0, 1, 2, 3, 4]
     assert sorted(tried) == ["MainThread"] * 5 + ["twin"]
 
 
 def test_a_question_that_fails_in_both_sessions_tells_why(source: Engine) -> None:
-    with pytest.raises(DatabaseError, match="missing_table"), Twins(source, 10_001) as asked:  # noqa: PT012
+    with pytest.raises(DatabaseError, match="missing_table"), ParallelQueries(source, 10_001) as asked:  # noqa: PT012
         given = [asked.ask(lambda engine: engine.fetch_all("SELECT * FROM missing_table")) for _ in range(2)]
         given[0]()
 
@@ -322,7 +322,7 @@ def test_a_session_that_is_left_at_work_is_closed_in_the_end(source: Engine, mon
         is_at_work.set()
         assert may_end.wait(20)
 
-    with pytest.raises(OperationalError, match="lost"), Twins(source, 10_001) as asked:  # noqa: PT012
+    with pytest.raises(OperationalError, match="lost"), ParallelQueries(source, 10_001) as asked:  # noqa: PT012
         given = [asked.ask(answer) for _ in range(3)]
         given[0]()
     (twin,) = seen
@@ -384,7 +384,7 @@ def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkey
 
 
 def findings(pair: Pair, labels: list[str]) -> list[str]:
-    with open_ends(pair.source, pair.dest, load()) as ends:
+    with open_endpoints(pair.source, pair.dest, load()) as ends:
         plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels))
         return [str(finding) for finding in plan.findings]
 
@@ -392,7 +392,7 @@ def findings(pair: Pair, labels: list[str]) -> list[str]:
 def test_a_question_that_failed_fails_for_all_who_want_its_answer(databases: FreshDatabases) -> None:
     """Also if the error came up while another one was to be answered."""
     databases.fresh("sqlite_a")
-    with opened("sqlite_a") as engine, Twins(engine) as session:
+    with opened("sqlite_a") as engine, ParallelQueries(engine) as session:
         good = session.ask(lambda asked: asked.fetch_value("SELECT 1"))
         bad = session.ask(lambda asked: asked.fetch_value("SELECT missing"), rows=10)
         for answer in (good, bad):

@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 
 from migrator.databases import run as move
 from migrator.databases import update
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.planning.values import Answer
 from migrator.databases.update import Update
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
@@ -40,7 +40,7 @@ THREE_PAIRS = [PAIRS[1], PAIRS[5], PAIRS[6]]
 three_pairs = pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
 
 
-def copy(pair: Pair, *labels: str, **options: Any) -> Outcome:
+def copy(pair: Pair, *labels: str, **options: Any) -> RunResult:
     outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, **options)
     assert outcome.exit_code == 0, outcome.verification
     return outcome
@@ -53,7 +53,7 @@ def follow(pair: Pair, *labels: str, **options: Any) -> dict[str, tuple[int, int
     return changes_of(outcome)
 
 
-def changes_of(outcome: Outcome) -> dict[str, tuple[int, int, int]]:
+def changes_of(outcome: RunResult) -> dict[str, tuple[int, int, int]]:
     found: dict[str, Update] = dict(outcome.updates or {})
     return {name: (u.inserted, u.rewritten, u.deleted) for name, u in found.items() if u.changes}
 
@@ -211,7 +211,7 @@ def test_does_not_say_that_nothing_was_written_when_it_was(
 ) -> None:
     databases.fresh("sqlite_a", "sqlite_b")
     insert_rows(Tag, "sqlite_a", [{"id": 1, "name": "one"}])
-    monkeypatch.setattr(move, "reset_counters", lambda plan: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(move, "reset_sequences", lambda plan: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Interrupted, match=r"^Stopped\. The update is complete\.") as caught:
         batch_migrate(source="sqlite_a", dest="sqlite_b", labels=["testapp.Tag"], update=True)
     assert caught.value.exit_code == 130

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from migrator.databases.api import Outcome, batch_migrate
+from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import differences, insert_rows, snapshot, unchecked
@@ -71,7 +71,7 @@ def fill(alias: str, rows: int = ROWS) -> None:
     insert_rows(Pizzeria, alias, [{"restaurant_ptr_id": n} for n in numbers if n % 4 == 1])
 
 
-def move(pair: Pair, **options: Any) -> Outcome:
+def move(pair: Pair, **options: Any) -> RunResult:
     """Move all of it in small chunks, in this process."""
     arguments = {"labels": LABELS, "chunk_size": 6} | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from migrator.databases.api import Watcher, batch_migrate
+from migrator.databases.api import Console, batch_migrate
 from migrator.errors import DataRejected, MigratorError
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.databases.test_retry import Heard, execute
@@ -93,7 +93,7 @@ def provoke(pair: Pair, number: int, code: object, *, once: bool) -> None:
 
 
 def move(pair: Pair, heard: Heard, **options: Any) -> int:
-    usual = {"labels": ["testapp.Tag"], "chunk_size": 5, "keep_triggers": True, "watcher": Watcher(progress=heard)}
+    usual = {"labels": ["testapp.Tag"], "chunk_size": 5, "keep_triggers": True, "watcher": Console(progress=heard)}
     arguments = usual | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments).exit_code
 

@@ -13,7 +13,7 @@ from django.db.backends.signals import connection_created
 from django.db.models import QuerySet
 
 from migrator.conf import load
-from migrator.databases.endpoints import open_ends
+from migrator.databases.endpoints import open_endpoints
 from migrator.databases.engines.mysql import visibility as mysql_visibility
 from migrator.databases.engines.mysql.visibility import RIGHTS_SQL
 from migrator.databases.engines.registry import engine_for
@@ -109,7 +109,7 @@ def test_a_policy_of_the_destination_stops_a_run_before_its_first_write(database
 def test_no_session_of_a_run_is_filtered(databases: FreshDatabases) -> None:
     """Where a policy comes up that the plan did not see, the server raises in place of hiding rows."""
     databases.fresh("postgresql_a", "postgresql_b")
-    with open_ends("postgresql_a", "postgresql_b", load(), ["testapp_tag"], jobs=2) as ends:
+    with open_endpoints("postgresql_a", "postgresql_b", load(), ["testapp_tag"], jobs=2) as ends:
         for engine in (ends.source, ends.dest):
             twin = engine.twin()
             assert twin is not None
@@ -206,7 +206,7 @@ def test_an_empty_child_table_of_the_destination_is_left_alone(databases: FreshD
     tags("sqlite_a")
     tags("postgresql_b", 3)
     execute("postgresql_b", "CREATE TABLE old_tags () INHERITS (testapp_tag)")
-    with open_ends("sqlite_a", "postgresql_b", load(), ["testapp_tag"]) as ends:
+    with open_endpoints("sqlite_a", "postgresql_b", load(), ["testapp_tag"]) as ends:
         ends.dest.execute("INSERT INTO old_tags (id, name) VALUES (100, 'child')")
         for empty in (lambda: ends.dest.empty(["testapp_tag"]), lambda: ends.dest.delete_rows("testapp_tag")):
             empty()

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from migrator.console.progress import Progress, Task
 from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base.engine import SnapshotLost
-from migrator.databases.options import Watcher
+from migrator.databases.options import Console
 from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import insert_rows
 from tests.servers.databases import Pair, engine_of
@@ -53,7 +53,7 @@ def names(alias: str) -> set[str]:
 
 
 def move(pair: Pair, meddle: Callable[[Any], None], **options: Any) -> Any:
-    watcher = Watcher(progress=Meddling(pair.source, meddle))
+    watcher = Console(progress=Meddling(pair.source, meddle))
     return batch_migrate(
         source=pair.source, dest=pair.dest, labels=["testapp.Tag"], chunk_size=10, watcher=watcher, **options
     )

@@ -12,7 +12,7 @@ from django.db import connections, models
 from django.db.models import DecimalField, F, Q
 from django.db.models.functions import Cast, Lower, Substr
 
-from migrator.databases.api import Watcher, batch_migrate, batch_migrate_models
+from migrator.databases.api import Console, batch_migrate, batch_migrate_models
 from migrator.databases.engines.mysql.messages import without_values as of_mysql
 from migrator.databases.engines.postgresql.messages import without_values as of_postgresql
 from migrator.databases.planning import constraints as refused
@@ -128,7 +128,7 @@ def test_names_the_fields_of_a_check(pair: Pair, booking: Any) -> None:
                 cursor.execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT low_high CHECK (high < 7)")
 
     with pytest.raises(DataRejected) as caught:
-        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Booking"], watcher=Watcher(show=alter))
+        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Booking"], watcher=Console(show=alter))
     assert str(caught.value).startswith("testapp.Booking with primary key 9, field low, high: "), caught.value
 
 

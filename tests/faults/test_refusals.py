@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connections
 
-from migrator.databases.api import Watcher, batch_migrate
+from migrator.databases.api import Console, batch_migrate
 from migrator.databases.planning.schema import why_impossible
 from settings.base import ROOT
 from tests.management.running import another_alias, contents, entry_of, execute, nothing_changes, run
@@ -208,7 +208,7 @@ def test_a_write_to_the_source_is_refused_by_the_source(pair: Pair, oracle: Orac
             connections[pair.source].cursor().execute("DELETE FROM testapp_pizzeria")
         tried.append(refused.value)
 
-    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, watcher=Watcher(show=write))
+    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, watcher=Console(show=write))
     assert len(tried) == 1
     assert contents(pair.source) == before
     oracle.assert_untouched()
@@ -220,6 +220,6 @@ def test_a_trial_locks_nobody_out_and_writes_nothing(pair: Pair, oracle: Oracle)
         assert_unlocked(pair.dest)
 
     with nothing_changes(*pair):
-        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, watcher=Watcher(show=look))
+        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, watcher=Console(show=look))
         assert_ended(run(*words(pair, "--dry-run")), 0)
     oracle.assert_untouched()

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.test import override_settings
 
-from migrator.databases.api import Watcher
+from migrator.databases.api import Console
 from settings.base import database_from_url
 from tests.databases.test_retry import At, Heard
 from tests.management.running import another_alias, run
@@ -100,7 +100,7 @@ MOMENTS = {
 def test_waits_for_a_server_that_comes_back_and_goes_on(oracle: Oracle, server: Server, way: str, moment: str) -> None:
     nurse, words_then = Nurse(server), MOMENTS[moment][connections[ALIAS].vendor]
     with connections[ALIAS].execute_wrapper(At(5, words_then, lambda: WAYS[way](server))):
-        outcome = move(oracle.pair, replace=ALIAS, watcher=Watcher(progress=nurse))
+        outcome = move(oracle.pair, replace=ALIAS, watcher=Console(progress=nurse))
     assert outcome.exit_code == 0
     assert [text for text in nurse.messages if "trying again" in text]
     oracle.assert_complete()

@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.api import Watcher, batch_migrate
+from migrator.databases.api import Console, batch_migrate
 from migrator.databases.journal import Chunk
 from migrator.errors import DataRejected
 from tests.databases.snapshots import differences, insert_rows, snapshot, tables, unchecked
@@ -96,7 +96,7 @@ def move_and_alter(pair: Pair, model: Any, column: str) -> str:
 
     with pytest.raises(DataRejected) as stopped:
         batch_migrate(
-            source=pair.source, dest=pair.dest, labels=[model._meta.label], chunk_size=2, watcher=Watcher(alter)
+            source=pair.source, dest=pair.dest, labels=[model._meta.label], chunk_size=2, watcher=Console(alter)
         )
     return str(stopped.value)
 

@@ -35,7 +35,7 @@ JOURNAL = {
     "the run is recorded as finished": ("end", 1),
     "the journal is dropped": ("drop", 1),
 }
-CONDUCTOR = {"tables are emptied": ("empty", 1), "counters are set": ("reset_counters", 1)}
+CONDUCTOR = {"tables are emptied": ("empty", 1), "counters are set": ("reset_sequences", 1)}
 MOMENTS = {**CATALOGUE, **JOURNAL, **CONDUCTOR}
 
 

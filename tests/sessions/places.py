@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 from django.utils.crypto import get_random_string
 
 from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, End, Session
+from migrator.sessions.records import CopyOptions, End, SessionRecord
 from migrator.stores.base import now
 
 BACKENDS = "django.contrib.sessions.backends"
@@ -122,12 +122,12 @@ def put(place: Place, data: Any, *, key: str | None = None, expires: int | str |
     moment = now() + HOUR if expires == "in an hour" else expires
     with opened(place) as store:
         payload, _ = store.dump(data, moment, now() // 1_000_000)
-        session = Session(key, payload, moment)
+        session = SessionRecord(key, payload, moment)
         store.add([session._replace(more=store.remember(data, session, now() // 1_000_000))])
     return key
 
 
-def held(place: Place) -> dict[str, Session]:
+def held(place: Place) -> dict[str, SessionRecord]:
     """Return the sessions of a place by key."""
     with opened(place) as store:
         return {session.key: session for page in store.pages(1000) for session in page}

@@ -11,7 +11,7 @@ from django.core import signing
 from django.test import override_settings
 
 from migrator.errors import Refused
-from migrator.sessions.codec import PROBES, BadSignature, EngineCodec, FastCodec, Unreadable, codec_for, saved_at
+from migrator.sessions.codec import PROBES, BadSignature, EngineCodec, FastCodec, UnreadableSession, codec_for, saved_at
 
 VALUES: list[dict[str, Any]] = [
     *PROBES,
@@ -51,14 +51,14 @@ def test_reads_nothing_unsigned(text: str) -> None:
 @pytest.mark.parametrize("value", [[1], "text", None])
 def test_tells_other_signed_values_from_sessions(value: Any) -> None:
     engine = db.SessionStore()
-    with pytest.raises(Unreadable, match="not a session"):
+    with pytest.raises(UnreadableSession, match="not a session"):
         codec_for(engine).decode(signing.dumps(value, salt=engine.key_salt))
 
 
 def test_tells_signed_text_that_is_no_json() -> None:
     engine = db.SessionStore()
     text = signing.TimestampSigner(salt=engine.key_salt).sign(".eJw")
-    with pytest.raises(Unreadable, match=r"it is signed, but no JSON \(error\)"):
+    with pytest.raises(UnreadableSession, match=r"it is signed, but no JSON \(error\)"):
         codec_for(engine).decode(text)
 
 
@@ -112,7 +112,7 @@ def test_gives_way_to_an_engine_with_methods_of_its_own() -> None:
     assert isinstance(codec, EngineCodec)
     assert codec.decode(codec.encode({"a": 1}, 1)) == {"a": 1}
     assert codec.decode(codec.encode({}, 1)) == {}
-    with pytest.raises(Unreadable, match="gives an empty session for it"):
+    with pytest.raises(UnreadableSession, match="gives an empty session for it"):
         codec.decode("nonsense")
 
 

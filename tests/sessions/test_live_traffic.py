@@ -17,7 +17,7 @@ from django.test import override_settings
 
 from migrator.console.progress import Progress
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.records import CopyOptions, Session
+from migrator.sessions.records import CopyOptions, SessionRecord
 from migrator.sessions.transition import SessionStore as BothEngine
 from migrator.sessions.transition.configuration import transition
 from migrator.stores.base import now
@@ -140,7 +140,7 @@ def _fill(place: Place) -> list[str]:
     with opened(place) as store:
         moment = now() + 300 * HOUR
         payload = store.dump({"n": "old"}, moment, 1)[0]
-        store.add([Session(key, payload, moment) for key in keys])
+        store.add([SessionRecord(key, payload, moment) for key in keys])
     return keys
 
 

@@ -12,7 +12,7 @@ from django.core.cache import caches
 
 from migrator.errors import Refused, UsageError
 from migrator.sessions.copying.run import CopyResult, copy_sessions
-from migrator.sessions.records import CopyOptions, Session
+from migrator.sessions.records import CopyOptions, SessionRecord
 from migrator.stores.base import now
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, cache, data_of, held, opened, put, table
 
@@ -34,7 +34,7 @@ def end(place: Place, key: str) -> None:
 def save(place: Place, key: str, data: Any) -> None:
     with opened(place) as store:
         moment = now() + 2 * HOUR
-        session = Session(key, store.dump(data, moment, now() // 1_000_000)[0], moment)
+        session = SessionRecord(key, store.dump(data, moment, now() // 1_000_000)[0], moment)
         assert store.replace([(held(place)[key], session)])
 
 

@@ -22,7 +22,7 @@ from django.test import override_settings
 
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, Session
+from migrator.sessions.records import CopyOptions, SessionRecord
 from migrator.sessions.transition.configuration import transition
 from migrator.sessions.transition.metrics_place import tally_for_sessions
 from migrator.stores.base import digest, now
@@ -193,7 +193,7 @@ def _fill(side: Any) -> set[str]:
     keys, moment = [new_key() for _ in range(IDLE)], now() + 300 * HOUR
     with closing(open_end(side.end, CopyOptions())) as store:
         payload = store.dump({"n": "idle"}, moment, 1)[0]
-        store.add([Session(key, payload, moment) for key in keys])
+        store.add([SessionRecord(key, payload, moment) for key in keys])
     return set(keys)
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.records import End, Session
+from migrator.sessions.records import End, SessionRecord
 from migrator.sessions.reports import copy_report
 from migrator.sessions.stores.table import NO_USER, SHORTENED
 from migrator.stores.base import digest, now
@@ -77,7 +77,7 @@ def test_keeps_who_and_where_between_packages(tables: str, source: str, dest: st
         if source.startswith("user_sessions"):
             kept["user_agent"] = "ä" * 200
         payload = store.dump({"_auth_user_id": "41"}, moment, 1_700_000_000)[0]
-        store.add([Session(key, payload, moment, kept)])
+        store.add([SessionRecord(key, payload, moment, kept)])
 
     result = copy_sessions(source=one.end, dest=other.end)
 

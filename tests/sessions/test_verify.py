@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import caches
 
 from migrator.errors import Refused
-from migrator.sessions.comparison import Comparison, VerifyOptions
+from migrator.sessions.comparison import SessionComparison, VerifyOptions
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.reports import comparison_report
 from migrator.sessions.verification import verify_sessions
@@ -18,7 +18,7 @@ from tests.sessions.places import CACHE, HOUR, ROWS, Place, held, opened, put
 pytestmark = pytest.mark.redis
 
 
-def compared(**options: Any) -> Comparison:
+def compared(**options: Any) -> SessionComparison:
     return verify_sessions(source=CACHE.end, dest=ROWS.end, options=VerifyOptions(**options)).comparison
 
 
@@ -95,7 +95,7 @@ def test_shares_the_work_and_samples(ready: Callable[..., None]) -> None:
         put(CACHE, {"n": number})
     copy_sessions(source=CACHE.end, dest=rows.end)
 
-    def comparison(**options: Any) -> Comparison:
+    def comparison(**options: Any) -> SessionComparison:
         return verify_sessions(source=CACHE.end, dest=rows.end, options=VerifyOptions(**options)).comparison
 
     assert comparison(jobs=2, mode="full").equal == 200

@@ -10,7 +10,7 @@ from django.test import override_settings
 from migrator.errors import DataRejected
 from migrator.sessions.codec import saved_at
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.records import CopyOptions, End, Session
+from migrator.sessions.records import CopyOptions, End, SessionRecord
 from migrator.sessions.stores.cache import CacheStore
 from migrator.stores.base import digest, now
 from tests.sessions.places import CACHE, CORE, HOUR, ROWS, Place, data_of, held, opened, put
@@ -54,8 +54,10 @@ def test_writes_over_what_was_saved_earlier_when_told_to(
     with opened(ROWS) as source, opened(OTHER_ROWS) as dest:
         moment = now() + HOUR
         (session,) = held(ROWS).values()
-        source.replace([(session, Session(key, source.dump({"from": "source"}, moment, 1_000 + ours)[0], moment))])
-        dest.add([Session(key, dest.dump({"from": "destination"}, moment, 1_000 + theirs)[0], moment)])
+        source.replace(
+            [(session, SessionRecord(key, source.dump({"from": "source"}, moment, 1_000 + ours)[0], moment))]
+        )
+        dest.add([SessionRecord(key, dest.dump({"from": "destination"}, moment, 1_000 + theirs)[0], moment)])
 
     copy_sessions(source=ROWS.end, dest=OTHER_ROWS.end, options=CopyOptions(overwrite_older=True))
 
@@ -117,7 +119,7 @@ def test_follows_what_was_saved_meanwhile(
         with opened(OTHER_ROWS) as store:
             moment = now() + 2 * HOUR
             payload = store.dump({"state": "new"}, moment, now() // 1_000_000)[0]
-            assert store.replace([(session, Session(key, payload, moment))])
+            assert store.replace([(session, SessionRecord(key, payload, moment))])
 
     with opened(dest) as store:
         Meddler(monkeypatch, type(store), save)
@@ -250,7 +252,7 @@ def test_counts_keys_that_are_too_long_for_the_table(alias: str, ready: Callable
     assert total.problems == [(digest(longer), "its key is longer than the table's keys may be (40 characters)")]
 
 
-def held_long(place: Place) -> dict[str, Session]:
+def held_long(place: Place) -> dict[str, SessionRecord]:
     with opened(place, key_regex="[a-z0-9]{32,64}") as store:
         return {session.key: session for page in store.pages(1000) for session in page}
 

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
-from ...transitions.metrics import Tally, tally_for_cache
+from ...transitions.metrics import Metrics, metrics_for_cache
 from ...transitions.phases import Phase, steady_phase_reader
 from . import configuration
 from .dual_new import DualNew
@@ -76,17 +76,17 @@ class TransitionCache(BaseCache):
         )
         duals = {Phase.DUAL_OLD: DualOld(sides), Phase.DUAL_NEW: DualNew(sides)}
         self.__dict__ |= {"_name": name, "_phase": phase, "OLD": old, "NEW": new, "_sides": sides, "_duals": duals}
-        self._tally: Tally | None = None
+        self._tally: Metrics | None = None
 
     @property
     def phase(self) -> Phase:
         """The phase at this moment."""
         return self._phase()
 
-    def tally(self) -> Tally:
+    def tally(self) -> Metrics:
         """Return what this transition is counted in; the sums of all workers are kept in NEW."""
         if self._tally is None:
-            self._tally = tally_for_cache(f"cache.{self._name}", self.NEW)
+            self._tally = metrics_for_cache(f"cache.{self._name}", self.NEW)
         return self._tally
 
     def _decider(self) -> Any:

@@ -25,7 +25,7 @@ _LEAD_ELSEWHERE = ("db", "CONNECTION_POOL_KWARGS", "SENTINELS")
 
 
 @dataclass(frozen=True)
-class Fault:
+class SettingFault:
     """A mistake: the id of its system check, what was found, and what to write."""
 
     id: str
@@ -36,20 +36,20 @@ class Fault:
         return f"{self.found} {self.hint}"
 
 
-def faults(name: str, entry: Mapping[str, Any], *, reads_phase: bool = True) -> Iterator[Fault]:
+def faults(name: str, entry: Mapping[str, Any], *, reads_phase: bool = True) -> Iterator[SettingFault]:
     """Find the mistakes in the entry ``name`` of CACHES, without asking any server.
 
     Without ``reads_phase`` a dotted path of PHASE is not followed: where it leads may fail for a while.
     """
     place = f"CACHES[{name!r}]"
     if entry.get("LOCATION"):
-        yield Fault(
+        yield SettingFault(
             "migrator.E021",
             f"{place} has a LOCATION.",
             "A transition has none of its own: give one to OLD and one to NEW.",
         )
     for key in sorted(set(entry) - {*KEYS, "LOCATION"}):
-        yield Fault(
+        yield SettingFault(
             "migrator.E025",
             f"{place} has the unknown key {key!r}.",
             f"Write one of {', '.join(KEYS)}, or leave it out.",
@@ -65,24 +65,26 @@ def faults(name: str, entry: Mapping[str, Any], *, reads_phase: bool = True) -> 
         yield from _pair_faults(place, entry)
 
 
-def _option_faults(place: str, options: object) -> Iterator[Fault]:
+def _option_faults(place: str, options: object) -> Iterator[SettingFault]:
     if options is not None and not isinstance(options, Mapping):
-        yield Fault(
+        yield SettingFault(
             "migrator.E025", f"{place}['OPTIONS'] is {options!r}.", f"Write a dictionary of {', '.join(OPTIONS)}."
         )
         return
     for key, value in (options or {}).items():
         if key not in OPTIONS:
             known = ", ".join(OPTIONS)
-            yield Fault("migrator.E025", f"{place}['OPTIONS'] has the unknown key {key!r}.", f"There are {known}.")
+            yield SettingFault(
+                "migrator.E025", f"{place}['OPTIONS'] has the unknown key {key!r}.", f"There are {known}."
+            )
         elif value not in OPTIONS[key]:
             allowed = " or ".join(map(repr, OPTIONS[key]))
-            yield Fault("migrator.E025", f"{place}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
+            yield SettingFault("migrator.E025", f"{place}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
 
 
-def _phase_faults(place: str, entry: Mapping[str, Any], *, reads_phase: bool) -> Iterator[Fault]:
+def _phase_faults(place: str, entry: Mapping[str, Any], *, reads_phase: bool) -> Iterator[SettingFault]:
     if "PHASE" not in entry:
-        yield Fault("migrator.E026", f"{place} has no PHASE.", "Begin with 'PHASE': 'old'.")
+        yield SettingFault("migrator.E026", f"{place} has no PHASE.", "Begin with 'PHASE': 'old'.")
         return
     phase = entry["PHASE"]
     is_path = isinstance(phase, str) and "." in phase
@@ -91,37 +93,39 @@ def _phase_faults(place: str, entry: Mapping[str, Any], *, reads_phase: bool) ->
         try:
             phase_reader(phase, name=f"{place}['PHASE']")()
         except ImproperlyConfigured as error:
-            yield Fault(
+            yield SettingFault(
                 "migrator.E026", str(error), "Write a phase, a callable that returns one, or the dotted path of either."
             )
 
 
-def _side_faults(place: str, side: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
+def _side_faults(place: str, side: str, entry: Mapping[str, Any]) -> Iterator[SettingFault]:
     where = f"{place}[{side!r}]"
     given = entry.get(side)
     if given is None:
-        yield Fault(
+        yield SettingFault(
             "migrator.E020", f"{place} has no {side}.", f"Write '{side}': {{...}}, a whole cache setting or an alias."
         )
         return
     if isinstance(given, str) and given not in caches.settings:
         known = ", ".join(sorted(caches.settings))
-        yield Fault("migrator.E022", f"{where} is {given!r}, which is no alias in CACHES.", f"The aliases are {known}.")
+        yield SettingFault(
+            "migrator.E022", f"{where} is {given!r}, which is no alias in CACHES.", f"The aliases are {known}."
+        )
         return
     setting = side_setting(entry, side)
     if not isinstance(setting, Mapping) or "BACKEND" not in setting:
-        yield Fault(
+        yield SettingFault(
             "migrator.E022", f"{where} is no cache setting.", "Write a dictionary with BACKEND and what belongs to it."
         )
         return
     yield from _backend_faults(where, setting)
 
 
-def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[Fault]:
+def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[SettingFault]:
     try:
         backend = import_string(setting["BACKEND"])
     except (ImportError, AttributeError, TypeError) as error:
-        yield Fault(
+        yield SettingFault(
             "migrator.E022",
             f"{where} has the BACKEND {setting['BACKEND']!r}, which cannot be imported: {error}.",
             "Mend it.",
@@ -130,25 +134,29 @@ def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[Fault]:
     try:
         get_key_func(setting.get("KEY_FUNCTION"))
     except (ImportError, AttributeError, TypeError) as error:
-        yield Fault("migrator.E022", f"{where} has a KEY_FUNCTION that cannot be imported: {error}.", "Name another.")
+        yield SettingFault(
+            "migrator.E022", f"{where} has a KEY_FUNCTION that cannot be imported: {error}.", "Name another."
+        )
         return
     names = set(dotted_names(backend))
     if f"{__package__}.cache.TransitionCache" in names:
-        yield Fault(
+        yield SettingFault(
             "migrator.E023", f"{where} is a transition itself.", "Finish one change before the next: name its NEW here."
         )
     elif DUMMY in names:
-        yield Fault(
+        yield SettingFault(
             "migrator.E023", f"{where} is a DummyCache, which keeps nothing.", "Where there is no cache, use it alone."
         )
     elif inspect.iscoroutinefunction(getattr(backend, "get", None)):
-        yield Fault("migrator.E023", f"{where} has asynchronous methods alone.", "Give a backend that has both kinds.")
+        yield SettingFault(
+            "migrator.E023", f"{where} has asynchronous methods alone.", "Give a backend that has both kinds."
+        )
 
 
-def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
+def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[SettingFault]:
     old, new = side_setting(entry, "OLD"), side_setting(entry, "NEW")
     if kept_at(old) == kept_at(new):
-        yield Fault(
+        yield SettingFault(
             "migrator.E024",
             f"{place} has one place for OLD and for NEW.",
             "Give NEW another LOCATION or KEY_PREFIX: each would delete what the other has just written.",
@@ -156,7 +164,7 @@ def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(entry["OLD"], str) and isinstance(entry["NEW"], str):
         for key in DEFAULTS:
             if key in entry:
-                yield Fault(
+                yield SettingFault(
                     "migrator.E027",
                     f"{place} has {key}, and both sides are aliases.",
                     "It would do nothing: write it in the entries that OLD and NEW name.",

@@ -14,13 +14,13 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from ...transitions.phases import Phase
-from .readers import Seen
+from .readers import CacheValue
 from .sides import GRACE_SECONDS, Sides
 
 _MISSING = object()
 # A write that did not reach OLD.
 _FAILED = object()
-_NOTHING = Seen(_MISSING, None)
+_NOTHING = CacheValue(_MISSING, None)
 # How often a value that others keep changing is followed, before NEW gives it up.
 _ROUNDS = 10
 # For these alone equality says that they are stored alike.
@@ -281,7 +281,7 @@ class DualNew:
         """Write to NEW what OLD holds, until OLD holds it still. NEW never lacks it meanwhile, for OLD may go down."""
         waiting, reader = list(keys), self.sides.reader
         self.sides.count("repaired", len(waiting), phase=self.phase)
-        wrote: dict[str, tuple[Seen, Any]] = {}
+        wrote: dict[str, tuple[CacheValue, Any]] = {}
         for _ in range(_ROUNDS if reader.can_tell else 0):
             try:
                 with self.sides.sparing(self.old):
@@ -357,7 +357,7 @@ def is_same(one: Any, other: Any) -> bool:
         return False
 
 
-def _lasts(seen: Seen) -> bool:
+def _lasts(seen: CacheValue) -> bool:
     """Tell whether a value has time enough left to be written with it."""
     return seen.left is None or seen.left >= 1
 

@@ -20,14 +20,14 @@ from ...stores.table import server_time
 _ALMOST_NEVER = 9990
 
 
-class Seen(NamedTuple):
+class CacheValue(NamedTuple):
     """What a key held when it was looked at. Equal states are one value; ``left`` is in seconds, None for never."""
 
     state: Any
     left: float | None
 
 
-class Reader:
+class CacheReader:
     """A cache of an unknown kind: its values can be read, the time that they have left cannot."""
 
     # Backends of one family keep keys in the same servers.
@@ -39,24 +39,24 @@ class Reader:
     def __init__(self, cache: BaseCache) -> None:
         self.cache: Any = cache
 
-    def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
+    def look(self, keys: Iterable[str], version: int | None) -> dict[str, CacheValue]:
         """Return the state of those keys that exist."""
         return {}
 
-    def load(self, seen: Mapping[str, Seen], version: int | None) -> dict[str, Any]:
+    def load(self, seen: Mapping[str, CacheValue], version: int | None) -> dict[str, Any]:
         """Return the values of states that were just seen."""
         found: dict[str, Any] = self.cache.get_many(list(seen), version=version)
         return found
 
     def read(self, keys: Iterable[str], version: int | None) -> dict[str, Any]:
         """Return the values of those keys that exist."""
-        return self.load({key: Seen(None, None) for key in keys}, version)
+        return self.load({key: CacheValue(None, None) for key in keys}, version)
 
     def server_time(self) -> int | None:
         """Return the present by the clock of the cache's server, in microseconds; None where nothing tells."""
         return None
 
-    def is_still(self, then: Seen, now: Seen | None, passed: float) -> bool:
+    def is_still(self, then: CacheValue, now: CacheValue | None, passed: float) -> bool:
         """Tell whether a key holds what it held ``passed`` seconds ago, for as long at least."""
         if now is None or now.state != then.state:
             return False
@@ -68,13 +68,13 @@ class Reader:
         return str(self.cache.make_key(key, version=version))
 
 
-class RedisReader(Reader):
+class RedisReader(CacheReader):
     """Django's ``RedisCache``."""
 
     family = "redis"
     can_tell = True
 
-    def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
+    def look(self, keys: Iterable[str], version: int | None) -> dict[str, CacheValue]:
         found = {}
         for client, group in self._by_client({self._raw(key, version): key for key in keys}):
             commands = [command for raw in group for command in ((b"GET", raw.encode()), (b"PTTL", raw.encode()))]
@@ -87,7 +87,7 @@ class RedisReader(Reader):
                     found[key] = self._seen(value, None if left == -1 else left / 1000)
         return found
 
-    def load(self, seen: Mapping[str, Seen], version: int | None) -> dict[str, Any]:
+    def load(self, seen: Mapping[str, CacheValue], version: int | None) -> dict[str, Any]:
         return {key: self._decoded(one.state) for key, one in seen.items()}
 
     def read(self, keys: Iterable[str], version: int | None) -> dict[str, Any]:
@@ -101,8 +101,8 @@ class RedisReader(Reader):
     def _by_client(self, group: dict[str, str]) -> Iterable[tuple[Any, dict[str, str]]]:
         return [(self.cache._cache.get_client(None, write=True), group)]
 
-    def _seen(self, value: Any, left: float | None) -> Seen:
-        return Seen(value, left)
+    def _seen(self, value: Any, left: float | None) -> CacheValue:
+        return CacheValue(value, left)
 
     def _decoded(self, value: bytes) -> Any:
         return self.cache._cache._serializer.loads(value)
@@ -122,10 +122,10 @@ class ClientReader(RedisReader):
             shards.setdefault(id(server), (server, {}))[1][raw] = key
         return shards.values()
 
-    def _seen(self, value: Any, left: float | None) -> Seen:
+    def _seen(self, value: Any, left: float | None) -> CacheValue:
         # The client that fears herds keeps a key a minute longer than its value, whose own end is beside it.
         inner = self._unpacked(value)
-        return Seen(value, left if inner is None else max(inner[2] - time.time(), 0.0))
+        return CacheValue(value, left if inner is None else max(inner[2] - time.time(), 0.0))
 
     def _decoded(self, value: bytes) -> Any:
         inner = self._unpacked(value)
@@ -139,13 +139,13 @@ class ClientReader(RedisReader):
         return None
 
 
-class MemcachedReader(Reader):
+class MemcachedReader(CacheReader):
     """``PyMemcacheCache``, on a server that knows the meta commands; where it does not, nothing can be told."""
 
     can_tell = True
     slack = 3.0
 
-    def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
+    def look(self, keys: Iterable[str], version: int | None) -> dict[str, CacheValue]:
         found = {}
         for key in keys:
             raw = self._raw(key, version)
@@ -153,20 +153,20 @@ class MemcachedReader(Reader):
             flags = {part[:1]: int(part[1:]) for part in answer.split()[1:]}
             if answer.startswith(b"HD") and b"c" in flags:
                 # The clock of the server ticks once a second, not when ours does.
-                found[key] = Seen(flags[b"c"], None if flags[b"t"] == -1 else flags[b"t"] - 2.0)
+                found[key] = CacheValue(flags[b"c"], None if flags[b"t"] == -1 else flags[b"t"] - 2.0)
         return found
 
     def server_time(self) -> int | None:
         return int(self.cache._cache._get_client(self._raw("clock", None)).stats()[b"time"]) * MICROSECONDS
 
 
-class TableReader(Reader):
+class TableReader(CacheReader):
     """``DatabaseCache``, read where its router sends writes."""
 
     can_tell = True
     slack = 1.5
 
-    def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
+    def look(self, keys: Iterable[str], version: int | None) -> dict[str, CacheValue]:
         raws = {self._raw(key, version): key for key in keys}
         if not raws:
             return {}
@@ -187,10 +187,10 @@ class TableReader(Reader):
                 expires = convert(expires, expiry, connection)
             left = None if expires.year > _ALMOST_NEVER else expires.timestamp() - time.time()
             if raw in raws and (left is None or left > 0):
-                found[raws[raw]] = Seen(connection.ops.process_clob(value), left)
+                found[raws[raw]] = CacheValue(connection.ops.process_clob(value), left)
         return found
 
-    def load(self, seen: Mapping[str, Seen], version: int | None) -> dict[str, Any]:
+    def load(self, seen: Mapping[str, CacheValue], version: int | None) -> dict[str, Any]:
         # As the backend itself reads them.
         return {key: pickle.loads(base64.b64decode(one.state.encode())) for key, one in seen.items()}  # noqa: S301
 
@@ -201,12 +201,12 @@ class TableReader(Reader):
         return server_time(connections[router.db_for_write(self.cache.cache_model_class)])
 
 
-class FileReader(Reader):
+class FileReader(CacheReader):
     """``FileBasedCache``: the expiry is the first pickle in the file."""
 
     can_tell = True
 
-    def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
+    def look(self, keys: Iterable[str], version: int | None) -> dict[str, CacheValue]:
         found = {}
         for key in keys:
             try:
@@ -214,29 +214,29 @@ class FileReader(Reader):
                     expires = pickle.load(file)  # noqa: S301  (as the backend itself reads it)
                     left = None if expires is None else expires - time.time()
                     if left is None or left > 0:
-                        found[key] = Seen(file.read(), left)
+                        found[key] = CacheValue(file.read(), left)
             except (FileNotFoundError, EOFError):
                 continue
         return found
 
 
-class LocalReader(Reader):
+class LocalReader(CacheReader):
     """``LocMemCache``."""
 
     can_tell = True
 
-    def look(self, keys: Iterable[str], version: int | None) -> dict[str, Seen]:
+    def look(self, keys: Iterable[str], version: int | None) -> dict[str, CacheValue]:
         return {key: seen for key in keys if (seen := self._one(self._raw(key, version)))}
 
-    def _one(self, raw: str) -> Seen | None:
+    def _one(self, raw: str) -> CacheValue | None:
         with self.cache._lock:
             if raw not in self.cache._cache or self.cache._has_expired(raw):
                 return None
             expires = self.cache._expire_info[raw]
-            return Seen(self.cache._cache[raw], None if expires is None else expires - time.time())
+            return CacheValue(self.cache._cache[raw], None if expires is None else expires - time.time())
 
 
-READERS: dict[str, type[Reader]] = {
+READERS: dict[str, type[CacheReader]] = {
     "django.core.cache.backends.redis.RedisCache": RedisReader,
     "django_redis.cache.RedisCache": ClientReader,
     "django_valkey.cache.ValkeyCache": ClientReader,
@@ -248,12 +248,12 @@ READERS: dict[str, type[Reader]] = {
 }
 
 
-def reader_of(cache: BaseCache) -> Reader:
+def reader_of(cache: BaseCache) -> CacheReader:
     """Return what reads a cache: by its class, or by the nearest one that it extends."""
     for name in dotted_names(type(cache)):
         if name in READERS:
             return READERS[name](cache)
-    return Reader(cache)
+    return CacheReader(cache)
 
 
 def dotted_names(backend: type) -> Iterator[str]:

@@ -15,10 +15,10 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 
-from ...transitions.metrics import Tally
+from ...transitions.metrics import Metrics
 from ...transitions.phases import Phase
 from .marks import Marks
-from .readers import Reader, TableReader, reader_of
+from .readers import CacheReader, TableReader, reader_of
 
 logger = logging.getLogger("migrator.caches.transition")
 
@@ -57,7 +57,7 @@ class Sides:
         old: BaseCache,
         new: BaseCache,
         worker: Worker,
-        tally: Callable[[], Tally],
+        tally: Callable[[], Metrics],
         misses_when_old_is_down: bool,
         clears_old: bool,
     ) -> None:
@@ -68,8 +68,8 @@ class Sides:
         self.misses_when_old_is_down = misses_when_old_is_down
         self.clears_old = clears_old
         self.marks = Marks(old=old, new=new)
-        self.reader: Reader = reader_of(old)
-        self.new_reader: Reader = reader_of(new)
+        self.reader: CacheReader = reader_of(old)
+        self.new_reader: CacheReader = reader_of(new)
         self._tally = tally
 
     def count(self, event: str, number: int = 1, *, phase: Phase) -> None:

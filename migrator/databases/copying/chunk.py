@@ -24,16 +24,16 @@ from ..planning.columns import Conversion
 from ..planning.route import ReadFailed, Route, severity_of
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
-from .prefetch import ReadAhead
+from .prefetch import Prefetch
 from .read_back import read_back
 from .rejects import Rejects
-from .row_by_row import copy_carefully, release_values
+from .row_by_row import copy_row_by_row, release_values
 
 Batch = TypeVar("Batch", Block, list[Row])
 
 
 def copy_chunk(
-    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ahead: ReadAhead | None = None
+    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ahead: Prefetch | None = None
 ) -> RowCounts:
     """Copy one chunk and record it as done, in one transaction. One that turns out to be done is left alone.
 
@@ -61,7 +61,7 @@ def copy_rows(
     route: Route,
     bounds: Bounds,
     rejects: Rejects,
-    ahead: ReadAhead | None = None,
+    ahead: Prefetch | None = None,
     *,
     number: int = 0,
     claim: Callable[[], RowCounts | None] = lambda: None,
@@ -90,7 +90,7 @@ def copy_rows(
             if (done := claim()) is not None:
                 return done
             with _silenced(route):
-                tally = copy_carefully(route, bounds, number, rejects)
+                tally = copy_row_by_row(route, bounds, number, rejects)
             record(tally)
     finally:
         route.dest.connection.queries_log.clear()
@@ -108,7 +108,7 @@ def _silenced(route: Route) -> AbstractContextManager[None]:
 # -- the fast way -------------------------------------------------------------------------------------------------
 
 
-def _copy_fast(route: Route, bounds: Bounds, ahead: ReadAhead | None) -> RowCounts:
+def _copy_fast(route: Route, bounds: Bounds, ahead: Prefetch | None) -> RowCounts:
     if route.is_within:
         started = time.perf_counter()
         if (copied := route.copy_within(bounds)) is not None:

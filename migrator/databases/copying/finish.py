@@ -11,14 +11,14 @@ from django.db import Error
 
 from ...console.interrupts import Interrupts
 from ...errors import MigratorError
-from ..engines.base.catalogue import FOREIGN_KEY, TRIGGER, TakenOff, kinds_text
+from ..engines.base.catalogue import FOREIGN_KEY, TRIGGER, DeferredObject, kinds_text
 from ..engines.base.engine import Engine
 from ..journal import TABLES, Journal, Run
-from ..options import Choices, Watcher
+from ..options import Console, RunOptions
 from ..planning.plan import Plan
 from ..tables import Table
 from .orphans_and_sequences import reject_orphans
-from .recreation import WAIT_SECONDS, Failed, Finisher, RecreationFailed
+from .recreation import WAIT_SECONDS, Failed, RecreationFailed, Recreator
 from .recreation_failures import (
     NotRecreated,
     explain,
@@ -28,7 +28,7 @@ from .recreation_failures import (
     list_unsigned,
     reject_obstacles,
 )
-from .recreation_order import FinishSchedule
+from .recreation_order import RecreationSchedule
 from .rejects import Rejects
 from .retry import Retries
 
@@ -48,15 +48,15 @@ class Ending:
 
     dest: Engine
     journal: Journal
-    choices: Choices
-    watcher: Watcher
+    choices: RunOptions
+    watcher: Console
     interrupts: Interrupts
     retries: Retries
 
-    def schedule(self, items: Iterable[TakenOff], tables: Sequence[tuple[Table, int]]) -> FinishSchedule:
+    def schedule(self, items: Iterable[DeferredObject], tables: Sequence[tuple[Table, int]]) -> RecreationSchedule:
         """Give the order in which objects are recreated, of tables with their rows, parents first."""
         catalogue = self.dest.catalogue
-        return FinishSchedule(
+        return RecreationSchedule(
             items,
             tables,
             by_table=catalogue.restores_by_table,
@@ -64,7 +64,7 @@ class Ending:
             keys_wait=self.choices.on_error == "skip",
         )
 
-    def finish(self, run: Run, plan: Plan, finisher: Finisher, rejects: Rejects) -> dict[str, int]:
+    def finish(self, run: Run, plan: Plan, finisher: Recreator, rejects: Rejects) -> dict[str, int]:
         """Recreate what is left, and return the number of rows that were rejected for it, by table name.
 
         Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless those are skipped.
@@ -75,7 +75,7 @@ class Ending:
         deadline = time.monotonic() + DELETED_ROWS_SECONDS
         while failed:
             removed: dict[str, int] = {}
-            off: list[TakenOff] = []
+            off: list[DeferredObject] = []
             if self.choices.on_error == "skip":
                 off = self._make_room(run)
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
@@ -87,7 +87,7 @@ class Ending:
             ):
                 rejected[table] = rejected.get(table, 0) + rows
             again = [one.item for one in failed if one.item is not None and one.item not in off]
-            finisher = Finisher(dest, self.schedule([*again, *off], rows_of(plan)))
+            finisher = Recreator(dest, self.schedule([*again, *off], rows_of(plan)))
             failed = self._work_off(finisher, tables, dest.is_about_rows)
         return rejected
 
@@ -110,7 +110,7 @@ class Ending:
         time.sleep(WAIT_SECONDS)
         return True
 
-    def _make_room(self, run: Run) -> list[TakenOff]:
+    def _make_room(self, run: Run) -> list[DeferredObject]:
         """Drop the foreign keys and triggers again that are there already, so that rows and their children can go."""
         dest = self.dest
         if dest.can_switch_off_foreign_keys:
@@ -121,7 +121,7 @@ class Ending:
         return items
 
     def _work_off(
-        self, finisher: Finisher, tables: dict[str, Table], passes_over: Callable[[Error], bool]
+        self, finisher: Recreator, tables: dict[str, Table], passes_over: Callable[[Error], bool]
     ) -> list[Failed]:
         try:
             return finisher.work_off(
@@ -146,7 +146,7 @@ class Ending:
         dest, by_name = self.dest, {table.name: table for table in tables}
         items = run.items_taken_off()
         if run.is_signed:
-            finisher = Finisher(dest, self.schedule(items, [(table, 1) for table in tables]))
+            finisher = Recreator(dest, self.schedule(items, [(table, 1) for table in tables]))
             left = list(list_failures(dest, by_name, self._work_off(finisher, by_name, lambda error: True)))
             left += list_dangling(dest, by_name, items)
         else:
@@ -159,7 +159,7 @@ class Ending:
         return remark, tuple(left)
 
 
-def _counted(items: Collection[TakenOff], left: Collection[NotRecreated]) -> str:
+def _counted(items: Collection[DeferredObject], left: Collection[NotRecreated]) -> str:
     if not left:
         return f"{kinds_text(list(items))} put back"
     missing = sum(not one.is_unchecked for one in left)

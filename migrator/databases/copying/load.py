@@ -15,13 +15,13 @@ from django.db import transaction
 from ...conf import DEFAULT_CHUNK_SIZE, LARGEST_CHUNK_SIZE
 from ...console.progress import Progress
 from ..chunks import find_bounds
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..journal import DONE, Chunk, Journal
 from ..planning.plan import Plan, TablePlan, is_bound_late, largest_first
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
 from .orphans_and_sequences import reject_orphans
-from .prefetch import ReadAhead
+from .prefetch import Prefetch
 from .rejects import Rejects
 from .retry import Retries, copy_with_retries
 
@@ -43,7 +43,7 @@ class Load:
     retries: Retries
 
     @property
-    def ends(self) -> Ends:
+    def ends(self) -> Endpoints:
         return self.retries.ends
 
     @property
@@ -142,7 +142,7 @@ class Load:
     def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[RowCounts]:
         """Copy chunks of a table, each again where a fault passes."""
         route = planned.route
-        with ReadAhead(route, [chunk.bounds() for chunk in chunks]) as ahead:
+        with Prefetch(route, [chunk.bounds() for chunk in chunks]) as ahead:
             for chunk in chunks:
                 self.check()
                 yield copy_with_retries(route, chunk, self.journal, self.rejects, self.retries, ahead)

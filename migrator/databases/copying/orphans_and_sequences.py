@@ -106,7 +106,7 @@ def reject_rows(
         rejects.settle()
 
 
-def reset_counters(plan: Plan) -> None:
+def reset_sequences(plan: Plan) -> None:
     """Set every copied table's counter so that the next key is one that is free.
 
     Where the destination becomes what the source is, it goes on from where the source's counter is, which may be above

@@ -20,7 +20,7 @@ class _Mark(Enum):
     END = "the end of a range"
 
 
-class ReadAhead:
+class Prefetch:
     """Reads ranges of a table as lines, in their order.
 
     From the first :meth:`read` on the source's session is the thread's; :meth:`stop` gives it back, and so does the end
@@ -36,7 +36,7 @@ class ReadAhead:
         self._size = 0
         self._is_stopped = False
 
-    def __enter__(self) -> ReadAhead:
+    def __enter__(self) -> Prefetch:
         return self
 
     def __exit__(

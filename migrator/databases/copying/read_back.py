@@ -14,7 +14,7 @@ from ..engines.base.session import Row
 from ..engines.base.values import Unstorable
 from ..planning.columns import Way
 from ..planning.route import Route
-from ..verification.rows import LOOKUP, Found, RowDifference, Side, compare_rows, differing_rows, sides
+from ..verification.rows import LOOKUP, ComparedSide, Found, RowDifference, compare_rows, differing_rows, sides
 
 
 class NotReadBack(Unstorable):
@@ -32,7 +32,7 @@ class NotReadBack(Unstorable):
 class ReadBack:
     """The comparison of one table's rows, as far as they went through fields, with what was just written."""
 
-    def __init__(self, source: Side, dest: Side, names: Iterable[str]) -> None:
+    def __init__(self, source: ComparedSide, dest: ComparedSide, names: Iterable[str]) -> None:
         chosen = {*source.table.key, *names}
         self._positions = [at for at, reading in enumerate(source.readings) if reading.column.name in chosen]
         self._source, self._dest = source.narrowed(chosen), dest.narrowed(chosen)

@@ -15,12 +15,12 @@ from django.db import Error, connections
 
 from ...console.progress import Progress
 from ...errors import MigratorError
-from ..engines.base.catalogue import TakenOff
+from ..engines.base.catalogue import DeferredObject
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.registry import engine_for
 from ..planning.parallel_queries import END_SECONDS, HELPED_ROWS
-from .recreation_order import Finish, FinishSchedule, PutBack
+from .recreation_order import FinishTask, Recreate, RecreationSchedule
 
 WAIT_SECONDS = 0.2
 
@@ -32,7 +32,7 @@ class Failed:
     """What could not be done for a table after its last row: an object to recreate, or its statistics (``None``)."""
 
     table: str
-    item: TakenOff | None
+    item: DeferredObject | None
     error: Error
 
 
@@ -44,24 +44,24 @@ class RecreationFailed(Exception):
         self.failed = failed
 
 
-class Finisher:
+class Recreator:
     """Carries out a schedule in the destination's session, and in a second one that begins before.
 
     Nothing depends on the second one: what it fails at is left to the first, which tries again and tells the reason.
     """
 
-    def __init__(self, dest: Engine, schedule: FinishSchedule) -> None:
+    def __init__(self, dest: Engine, schedule: RecreationSchedule) -> None:
         self._dest, self._schedule = dest, schedule
         self._objects, self._objects_done = schedule.objects(), 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._changed = threading.Condition()
-        self._running: list[Finish] = []
+        self._running: list[FinishTask] = []
         self._helper: threading.Thread | None = None
         self._helper_session: Row | None = None
         self._helper_error: BaseException | None = None
         self._is_over = False
 
-    def __enter__(self) -> Finisher:
+    def __enter__(self) -> Recreator:
         return self
 
     def __exit__(
@@ -129,18 +129,18 @@ class Finisher:
             raise self._helper_error
         return failed
 
-    def _failures(self, order: Finish, again: Callable[[Action], None]) -> list[Failed]:
+    def _failures(self, order: FinishTask, again: Callable[[Action], None]) -> list[Failed]:
         """Carry out an order; of several objects that fail together each is tried by itself."""
         try:
             again(partial(order.carry_out, self._dest.catalogue))
         except Error as error:
-            items = order.items if isinstance(order, PutBack) else ()
+            items = order.items if isinstance(order, Recreate) else ()
             if len(items) < 2:
                 return [Failed(order.table, items[0] if items else None, error)]
-            return [one for item in items for one in self._failures(PutBack((item,)), again)]
+            return [one for item in items for one in self._failures(Recreate((item,)), again)]
         return []
 
-    def _take(self) -> Finish | None:
+    def _take(self) -> FinishTask | None:
         """Take what can be done now, after a moment if need be."""
         with self._changed:
             order = self._schedule.next(self._running)
@@ -152,7 +152,7 @@ class Finisher:
         return order
 
     @contextlib.contextmanager
-    def _held(self, order: Finish, *, gives_back: bool = False) -> Iterator[None]:
+    def _held(self, order: FinishTask, *, gives_back: bool = False) -> Iterator[None]:
         """Count what is carried out meanwhile as done; where it fails it may be left to somebody else."""
         started = time.perf_counter()
         is_done = False
@@ -164,7 +164,7 @@ class Finisher:
                 self._running.remove(order)
                 if not is_done and gives_back:
                     self._schedule.give_back(order)
-                elif is_done and isinstance(order, PutBack):
+                elif is_done and isinstance(order, Recreate):
                     self._seconds[order.table] += time.perf_counter() - started
                     self._objects_done += len(order.items)
                 self._changed.notify_all()

@@ -13,11 +13,11 @@ from django.db import Error
 from ...console.wording import plural
 from ...errors import DataRejected, MigratorError
 from ..chunks import Bounds, Key, conditions, equality, find_bounds, key_text, order
-from ..engines.base.catalogue import FOREIGN_KEY, INDEX, Obstacle, TakenOff
+from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacle
 from ..engines.base.engine import Engine, Fault
 from ..journal import Journal
-from ..planning.foreign_keys import constrained, find_dangling
-from ..planning.parallel_queries import Twins
+from ..planning.foreign_keys import constrained, find_orphans
+from ..planning.parallel_queries import ParallelQueries
 from ..tables import Reference, Table
 from .orphans_and_sequences import reject_rows
 from .recreation import Failed
@@ -58,7 +58,7 @@ class NotRecreated:
         yield f"    {'Check them with' if self.is_unchecked else 'Recreate it with'}: {self.statement}"
 
 
-def find_obstacles(dest: Engine, table: Table, item: TakenOff, limit: int) -> list[Obstacle]:
+def find_obstacles(dest: Engine, table: Table, item: DeferredObject, limit: int) -> list[Obstacle]:
     """Find rows that keep an object from being recreated; none if they cannot be found."""
     try:
         found = dest.catalogue.in_the_way(item, table.key, limit)
@@ -69,7 +69,7 @@ def find_obstacles(dest: Engine, table: Table, item: TakenOff, limit: int) -> li
     return found or []
 
 
-def _not_indexed(dest: Engine, table: Table, item: TakenOff) -> Iterator[Obstacle]:
+def _not_indexed(dest: Engine, table: Table, item: DeferredObject) -> Iterator[Obstacle]:
     """Find the rows that an index does not take, by trying it on copies of fewer and fewer of them."""
 
     def takes(bounds: Bounds) -> bool:
@@ -98,7 +98,7 @@ def _not_indexed(dest: Engine, table: Table, item: TakenOff) -> Iterator[Obstacl
             yield Obstacle(key, *equality(dest, table.key, key))
 
 
-def _place(table: Table, item: TakenOff, obstacle: Obstacle) -> str:
+def _place(table: Table, item: DeferredObject, obstacle: Obstacle) -> str:
     """Name a row by its model, its primary key and the fields in question."""
     key = key_text(table, obstacle.key) if table.key else NO_KEY
     fields = ", ".join(_fields(table, item))
@@ -109,11 +109,11 @@ def _place(table: Table, item: TakenOff, obstacle: Obstacle) -> str:
     return f"{table.label} with {keys}{f', field {fields}' if fields else ''}"
 
 
-def _fields(table: Table, item: TakenOff) -> list[str]:
+def _fields(table: Table, item: DeferredObject) -> list[str]:
     return [table.column(name).attname for name in _columns(table, item)]
 
 
-def _columns(table: Table, item: TakenOff) -> list[str]:
+def _columns(table: Table, item: DeferredObject) -> list[str]:
     """Name the columns that a definition is about."""
     text = re.split(r"\b(?:REFERENCES|INCLUDE|WHERE|WITH)\b", item.put_back.partition("(")[2])[0]
     return [c.name for c in table.columns if re.search(rf"(?<!\w){re.escape(c.name)}(?!\w)", text)]
@@ -171,7 +171,7 @@ def reject_obstacles(
 
 
 def _rejected(
-    dest: Engine, table: Table, item: TakenOff, obstacle: Obstacle, fault: Fault
+    dest: Engine, table: Table, item: DeferredObject, obstacle: Obstacle, fault: Fault
 ) -> tuple[Problem, dict[str, Any], str, Sequence[Any]]:
     names = [column.name for column in table.columns]
     columns = ", ".join(dest.quote(name) for name in names)
@@ -200,7 +200,7 @@ def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Ite
         yield NotRecreated(item.table, item.kind, item.name, statement, reason, rows, is_there)
 
 
-def list_dangling(dest: Engine, tables: Tables, items: Sequence[TakenOff]) -> Iterator[NotRecreated]:
+def list_dangling(dest: Engine, tables: Tables, items: Sequence[DeferredObject]) -> Iterator[NotRecreated]:
     """List the foreign keys that an engine has recreated without a check though rows there lack their parents."""
     keys = [item for item in items if item.kind == FOREIGN_KEY] if dest.can_switch_off_foreign_keys else []
     for table in [tables[name] for name in dict.fromkeys(item.table for item in keys) if name in tables]:
@@ -214,14 +214,14 @@ def list_dangling(dest: Engine, tables: Tables, items: Sequence[TakenOff]) -> It
 def _dangling(dest: Engine, table: Table, reference: Reference) -> str | None:
     """Describe the rows whose reference leads nowhere, or why they cannot be found."""
     try:
-        found = find_dangling(Twins(dest), [replace(table, references=(reference,))], {})()
+        found = find_orphans(ParallelQueries(dest), [replace(table, references=(reference,))], {})()
     except Error as error:
         fault = dest.fault(error, table.name)
         return f"its rows cannot be checked: {fault.message} [{fault.code}]"
     return str(found[0]) if found else None
 
 
-def list_unsigned(dest: Engine, items: Sequence[TakenOff]) -> Iterator[NotRecreated]:
+def list_unsigned(dest: Engine, items: Sequence[DeferredObject]) -> Iterator[NotRecreated]:
     """List what a record names that this project may not have written, and that is not executed for that reason."""
     for item in items:
         reason = "its SQL is not signed with this project's SECRET_KEY, so read it before you run it"

@@ -8,16 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from dataclasses import dataclass
 from operator import attrgetter
 
-from ..engines.base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, TakenOff
+from ..engines.base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, DeferredObject
 from ..planning.plan import parents_of
 from ..tables import Table
 
 
 @dataclass(frozen=True)
-class PutBack:
+class Recreate:
     """Put back indexes, or foreign keys, of one table; answered by the seconds that it took, or ``None``."""
 
-    items: tuple[TakenOff, ...]
+    items: tuple[DeferredObject, ...]
 
     @property
     def table(self) -> str:
@@ -37,10 +37,10 @@ class RefreshStatistics:
         catalogue.refresh_statistics([self.table])
 
 
-Finish = PutBack | RefreshStatistics
+FinishTask = Recreate | RefreshStatistics
 
 
-class FinishSchedule:
+class RecreationSchedule:
     """What comes after a table's last row: unique keys, indexes, statistics, foreign keys, triggers.
 
     What others wait for comes first. It begins when the table is complete, and with foreign keys when those that it
@@ -50,11 +50,11 @@ class FinishSchedule:
 
     def __init__(
         self,
-        items: Iterable[TakenOff],
+        items: Iterable[DeferredObject],
         tables: Sequence[tuple[Table, int]],
         *,
         by_table: bool,
-        touched: Callable[[TakenOff], frozenset[str]],
+        touched: Callable[[DeferredObject], frozenset[str]],
         keys_wait: bool = False,
     ) -> None:
         self._incomplete = {table.name for table, _ in tables}
@@ -62,7 +62,7 @@ class FinishSchedule:
         targets = {table.name: parents_of([table]) for table, _ in tables}
         places = _places(tables, targets)
         filled = {table.name for table, rows in tables if rows}
-        groups: dict[tuple[_Rank, str, str], list[TakenOff]] = {}
+        groups: dict[tuple[_Rank, str, str], list[DeferredObject]] = {}
         for item in items:
             rank = RANKS[item.kind]
             groups.setdefault((rank, item.table, "" if by_table else item.name), []).append(item)
@@ -71,7 +71,7 @@ class FinishSchedule:
             needs = {table} | (targets.get(table, set()) if rank is _Rank.KEY else set())
             names = needs if rank is _Rank.INDEX else needs.union(*map(touched, group))
             place = (*places.get(table, LAST), rank)
-            steps.append(_Step(rank, place, PutBack(tuple(group)), needs, names))
+            steps.append(_Step(rank, place, Recreate(tuple(group)), needs, names))
         rank = _Rank.STATISTICS
         steps += [
             _Step(rank, (*place, rank), RefreshStatistics(table), {table}, {table})
@@ -90,9 +90,9 @@ class FinishSchedule:
         self._incomplete.clear()
         self._keys_wait = False
 
-    def next(self, running: Collection[object]) -> Finish | None:
+    def next(self, running: Collection[object]) -> FinishTask | None:
         """Take the next step that can be carried out at the same time as these, or ``None``."""
-        others = [self._steps[order] for order in running if isinstance(order, Finish)]
+        others = [self._steps[order] for order in running if isinstance(order, FinishTask)]
         for position, step in enumerate(self._waiting):
             if self._is_ready(step, others):
                 return self._waiting.pop(position).order
@@ -111,7 +111,7 @@ class FinishSchedule:
 
     def give_back(self, order: object) -> None:
         """Return a step that was not carried out; what is not a step of this schedule is ignored."""
-        if isinstance(order, Finish):
+        if isinstance(order, FinishTask):
             self._waiting.append(self._steps[order])
             self._waiting.sort(key=_place)
 
@@ -121,7 +121,7 @@ class FinishSchedule:
 
     def objects(self) -> int:
         """Count the indexes and foreign keys that nobody has taken."""
-        return sum(len(step.order.items) for step in self._waiting if isinstance(step.order, PutBack))
+        return sum(len(step.order.items) for step in self._waiting if isinstance(step.order, Recreate))
 
 
 class _Rank(enum.IntEnum):
@@ -143,7 +143,7 @@ class _Step:
 
     rank: _Rank
     place: tuple[int, int, _Rank]
-    order: Finish
+    order: FinishTask
     needs: Set[str]
     names: Set[str]
 

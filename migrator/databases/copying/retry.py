@@ -12,13 +12,13 @@ from django.db import Error
 
 from ...console.progress import Progress
 from ...errors import MigratorError, Refused
-from ..endpoints import Ends, explained, lock_holders
+from ..endpoints import Endpoints, explained, lock_holders
 from ..engines.base.engine import Engine, Severity
 from ..journal import Chunk, Journal
 from ..planning.route import ReadFailed, Route
 from ..row_counts import RowCounts
 from .chunk import copy_chunk
-from .prefetch import ReadAhead
+from .prefetch import Prefetch
 from .rejects import Rejects
 
 LONGEST_PAUSE_SECONDS = 10.0
@@ -35,7 +35,7 @@ class Retries:
     no other run was here meanwhile.
     """
 
-    ends: Ends
+    ends: Endpoints
     progress: Progress
     check: Callable[[], None] = lambda: None
     is_ours: Callable[[], bool] = lambda: True
@@ -130,7 +130,7 @@ class Retries:
 
 
 def copy_with_retries(
-    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, retries: Retries, ahead: ReadAhead
+    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, retries: Retries, ahead: Prefetch
 ) -> RowCounts:
     """Copy a chunk, again if need be. What the destination has recorded as done is not done twice."""
 

@@ -15,7 +15,7 @@ from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
 from ..planning.route import ReadFailed, Route, severity_of
 from ..row_counts import RowCounts
-from ..row_reader import Reader
+from ..row_reader import RowReader
 from .read_back import NotReadBack, read_back
 from .refusal_reasons import reason_for
 from .rejects import NO_KEY, Problem, Rejects, row_of
@@ -23,9 +23,9 @@ from .rejects import NO_KEY, Problem, Rejects, row_of
 CAREFUL_ADVICE = "Correct the row in the source."
 
 
-def copy_carefully(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> RowCounts:
+def copy_row_by_row(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> RowCounts:
     """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
-    return _CarefulCopy(route, number, rejects).run(bounds)
+    return _RowByRowCopy(route, number, rejects).run(bounds)
 
 
 def release_values(error: BaseException | None) -> None:
@@ -35,7 +35,7 @@ def release_values(error: BaseException | None) -> None:
         error = error.__context__
 
 
-class _CarefulCopy:
+class _RowByRowCopy:
     """Copies a chunk so that a row in the way is found: by its conversion, or by halving what the database refuses."""
 
     def __init__(self, route: Route, number: int, rejects: Rejects) -> None:
@@ -56,7 +56,7 @@ class _CarefulCopy:
 
     def _batches(self, bounds: Bounds) -> Generator[Sequence[Row]]:
         route = self._route
-        reader = Reader(route.source, route.table, self._names, self._expressions, route.restriction)
+        reader = RowReader(route.source, route.table, self._names, self._expressions, route.restriction)
         try:
             with closing(reader.rows(bounds)) as batches:
                 yield from batches

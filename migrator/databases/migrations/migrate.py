@@ -18,7 +18,7 @@ from ..engines.base.engine import Engine
 from ..engines.registry import engine_for
 from ..findings import Finding
 from ..journal import Journal
-from ..options import Watcher
+from ..options import Console
 from ..planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated, fingerprints, holds_rows_of_others
 from ..planning.schema import Pending, pending
 from .guarded_databases import Reach, WroteElsewhere
@@ -29,7 +29,7 @@ AFTERWARDS = "a post_migrate handler"
 CREATING = "the creation of tables that no migration creates"
 
 
-def migrate_destination(dest: str, watcher: Watcher) -> Migrated:
+def migrate_destination(dest: str, watcher: Console) -> Migrated:
     """Apply the migrations that the destination lacks, and create the tables of apps without any, after asking.
 
     Meanwhile ``default`` is the destination, so that a data migration without ``using()`` does what its author meant,

@@ -18,34 +18,34 @@ from ...errors import Interrupted, MigratorError
 from ...processes.workers import DONE, FAILED, GONE, READY, TOLD, Event, Pool
 from ..chunks import key_text
 from ..copying.load import Load
-from ..copying.recreation_order import FinishSchedule, PutBack, RefreshStatistics
+from ..copying.recreation_order import Recreate, RecreationSchedule, RefreshStatistics
 from ..journal import BEAT_SECONDS
 from ..row_counts import RowCounts
 from .scheduler import LoadSchedule, Schedule
-from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, Order, open_worker
+from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, WorkerTask, open_worker
 
 MOST_DEATHS = 3  # over one piece of work
 NEWS_SECONDS = 0.2
 END_SECONDS, HASTY_END_SECONDS = 5.0, 1.0
 
-Done = Callable[[Order, Any], None]
+Done = Callable[[WorkerTask, Any], None]
 
 
-class Crew:
+class Coordinator:
     """Some workers, each with at most one order. Leaving it ends them, and waits until their servers know of it."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._pool = Pool(lambda number, tell: open_worker(load, number, tell))
         self._idle: set[int] = set()
-        self._running: dict[int, Order] = {}
+        self._running: dict[int, WorkerTask] = {}
         # Workers that died, with what they had: until their sessions are gone, nobody else may do it.
-        self._buried: dict[int, Order | None] = {}
-        self._deaths: dict[Order | None, int] = {}
+        self._buried: dict[int, WorkerTask | None] = {}
+        self._deaths: dict[WorkerTask | None, int] = {}
         self._given_up: set[int] = set()
         self._beaten = time.monotonic()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Coordinator:
         for number in range(self._load.ends.jobs):
             self._start(number)
         return self
@@ -72,14 +72,14 @@ class Crew:
             self._work_off(schedule, _Copied(load, schedule, tallies, task).take)
         return schedule.complete
 
-    def finish(self, schedule: FinishSchedule, tallies: Mapping[str, RowCounts]) -> None:
+    def finish(self, schedule: RecreationSchedule, tallies: Mapping[str, RowCounts]) -> None:
         """Do what comes after the last rows; what fails, or is left because no worker is, stays in the schedule."""
-        failed: list[Order] = []
+        failed: list[WorkerTask] = []
 
-        def done(order: Order, seconds: float | None) -> None:
+        def done(order: WorkerTask, seconds: float | None) -> None:
             if seconds is None:
                 failed.append(order)
-            elif isinstance(order, PutBack):
+            elif isinstance(order, Recreate):
                 tallies[order.table].indexing += seconds
                 task.advance(len(order.items))
 
@@ -204,7 +204,7 @@ class Crew:
             raise source.snapshot_lost()
         self._load.again(self._load.journal.beat)
 
-    def _place(self, order: Order | None) -> str:
+    def _place(self, order: WorkerTask | None) -> str:
         """Say for people at which work a worker was."""
         labels = {planned.table.name: planned.table.label for planned in self._load.plan.tables}
         match order:
@@ -218,7 +218,7 @@ class Crew:
                 return f"while it copied {labels[table]}, {self._range(table, number)}"
             case CopyGroup(tables):
                 return f"while it copied {', '.join(labels[table] for table in tables)}"
-            case PutBack(items):
+            case Recreate(items):
                 return f"while it put back {items[0].kind} {items[0].name!r} of {labels.get(order.table)}"
             case RefreshStatistics(table):
                 return f"while it had the statistics of {labels[table]} refreshed"
@@ -238,7 +238,7 @@ class _Copied:
         self._planned: Mapping[str, Any] = {planned.table.name: planned for planned in load.plan.tables}
         self._told: set[str] = set()
 
-    def take(self, order: Order, answer: Any) -> None:
+    def take(self, order: WorkerTask, answer: Any) -> None:
         """Take note of an order that was carried out."""
         match order:
             case CutTable(table):

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Protocol
 
 from ..planning.plan import Plan, TablePlan, is_bound_late, parents_of
-from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, Order
+from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, WorkerTask
 
 # Cutting comes first, for others can begin with what was cut; a group is one long piece, so it begins early, too.
 CUT, GROUP, COPY = range(3)
@@ -17,10 +17,10 @@ CUT, GROUP, COPY = range(3)
 class Schedule(Protocol):
     """Tasks that are left, some of which may have to wait for others."""
 
-    def next(self, running: Collection[Order]) -> Order | None:
+    def next(self, running: Collection[WorkerTask]) -> WorkerTask | None:
         """Take the next task that can be carried out at the same time as these, or ``None``."""
 
-    def give_back(self, order: Order) -> None:
+    def give_back(self, order: WorkerTask) -> None:
         """Return a task that was not carried out."""
 
     def is_empty(self) -> bool:
@@ -38,7 +38,7 @@ class LoadSchedule:
         self._chunk_size = chunk_size
         self._rows = {planned.table.name: planned.source_rows for planned in plan.tables}
         self._left: dict[str, int] = {}
-        self._ready: list[tuple[int, int, int, Order]] = []
+        self._ready: list[tuple[int, int, int, WorkerTask]] = []
         self._ties = count()
         own = set(self._rows)
         self._waiting = [
@@ -69,14 +69,14 @@ class LoadSchedule:
             else:
                 self._push(COPY, name, CopyTable(name))
 
-    def _push(self, rank: int, table: str, order: Order) -> None:
+    def _push(self, rank: int, table: str, order: WorkerTask) -> None:
         heapq.heappush(self._ready, (rank, -self._rows[table], next(self._ties), order))
 
-    def next(self, running: Collection[Order]) -> Order | None:
+    def next(self, running: Collection[WorkerTask]) -> WorkerTask | None:
         """Take the next task, the largest table first, or ``None``."""
         return heapq.heappop(self._ready)[-1] if self._ready else None
 
-    def give_back(self, order: Order) -> None:
+    def give_back(self, order: WorkerTask) -> None:
         """Return a task that was not carried out."""
         match order:
             case CutTable(table):
@@ -98,7 +98,7 @@ class LoadSchedule:
         if not chunks:
             self._complete([table])
 
-    def done(self, order: Order) -> None:
+    def done(self, order: WorkerTask) -> None:
         """Take note of what was copied."""
         match order:
             case CopyTable(table):

@@ -14,7 +14,7 @@ from django.db import Error
 from ...console.progress import Progress
 from ...processes.workers import CannotWork, Tell
 from ..copying.load import Load, done_before
-from ..copying.recreation_order import Finish, PutBack, RefreshStatistics
+from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
 from ..endpoints import explained, without_secrets
 from ..engines.base.engine import Engine, Severity, SnapshotLost
 from ..journal import DONE
@@ -51,11 +51,11 @@ class CopyGroup:
     tables: tuple[str, ...]
 
 
-Order = CutTable | CopyChunk | CopyTable | CopyGroup | Finish
+WorkerTask = CutTable | CopyChunk | CopyTable | CopyGroup | FinishTask
 Cut = tuple[RowCounts, list[int]]
 
 
-class Telling(Progress):
+class WorkerProgress(Progress):
     """Tell the parent's process what there is to say. The parent counts by itself."""
 
     def __init__(self, tell: Tell) -> None:
@@ -66,12 +66,12 @@ class Telling(Progress):
 
 
 @contextlib.contextmanager
-def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[Order], Any]]:
+def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[WorkerTask], Any]]:
     """Open a worker's own sessions, in its process, and give what carries out orders.
 
     Raises :exc:`~migrator.processes.workers.CannotWork` where a server takes no more sessions.
     """
-    retries = dataclasses.replace(load.retries, progress=Telling(tell))
+    retries = dataclasses.replace(load.retries, progress=WorkerProgress(tell))
     load = dataclasses.replace(load, retries=retries, rejects=load.rejects.for_another_process())
     source, dest = load.ends.source, load.ends.dest
     dest.worker = number
@@ -82,9 +82,9 @@ def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[Order
             source.remember_session()
         with _unless_full(dest):
             load.retries.reconnect()
-    hand = _Hand(load)
+    hand = _Worker(load)
 
-    def carry_out(order: Order) -> Any:
+    def carry_out(order: WorkerTask) -> Any:
         with _explained(load):
             return hand.do(order)
 
@@ -117,14 +117,14 @@ def _explained(load: Load) -> Iterator[None]:
         raise explained(error, (load.ends.dest, load.ends.source)) from error
 
 
-class _Hand:
+class _Worker:
     """Does what it is told, one thing after the other."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._planned = {planned.table.name: planned for planned in load.plan.tables}
 
-    def do(self, order: Order) -> Any:
+    def do(self, order: WorkerTask) -> Any:
         match order:
             case CutTable(table):
                 return self._cut(self._planned[table])
@@ -134,7 +134,7 @@ class _Hand:
                 return self._copy_table(self._planned[table])
             case CopyGroup(tables):
                 return self._copy_group([self._planned[table] for table in tables])
-            case PutBack() | RefreshStatistics():
+            case Recreate() | RefreshStatistics():
                 return self._finish(order)
 
     def _cut(self, planned: TablePlan) -> Cut:
@@ -157,7 +157,7 @@ class _Hand:
         self._load.rejects.settle()
         return tallies
 
-    def _finish(self, order: Finish) -> float | None:
+    def _finish(self, order: FinishTask) -> float | None:
         """Return the seconds that it took; ``None`` if it failed, which the run itself then tries and explains."""
         started = time.perf_counter()
         try:

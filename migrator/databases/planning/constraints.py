@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..findings import Finding
 from .check_constraints import check_rows, check_rules
 from .destination_trials import Trial, answers
 from .exclusion_constraints import check_exclusions, exclusion_rules
-from .parallel_queries import Twins
+from .parallel_queries import ParallelQueries
 from .plan import TablePlan
 from .row_limits import limit_rules
 from .schema import StoredTables
@@ -22,8 +22,8 @@ from .unique_constraints import check_unique, unique_rules
 
 
 def ask_about_constraints(
-    sessions: Twins,
-    ends: Ends,
+    sessions: ParallelQueries,
+    ends: Endpoints,
     tables: Sequence[TablePlan],
     source_has: StoredTables,
     dest_has: StoredTables,

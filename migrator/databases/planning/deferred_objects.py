@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..endpoints import Ends
-from ..engines.base.catalogue import FOREIGN_KEY, TakenOff
+from ..endpoints import Endpoints
+from ..engines.base.catalogue import FOREIGN_KEY, DeferredObject
 from ..tables import Kind, StoredColumn
 from .columns import Conversion, Way
 from .plan import TablePlan
@@ -15,15 +15,15 @@ from .schema import StoredTables
 FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
 
 
-def to_take_off(
-    ends: Ends,
+def to_defer(
+    ends: Endpoints,
     tables: Sequence[TablePlan],
     dest_has: StoredTables,
     *,
     keeps_indexes: bool,
     keeps_triggers: bool,
     skips_rows: bool,
-) -> tuple[TakenOff, ...]:
+) -> tuple[DeferredObject, ...]:
     """Choose what goes off tables that a run fills, in the order in which it has to go.
 
     ``keeps_indexes``: all indexes stay; ``keeps_triggers``: triggers fire; ``skips_rows``: keys stay, which find the
@@ -42,7 +42,7 @@ def to_take_off(
     return tuple(items)
 
 
-def _keys(ends: Ends, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[TakenOff]:
+def _keys(ends: Endpoints, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[DeferredObject]:
     """Give the keys of large tables that no two of the source's rows have in common."""
     others = [table.table for table in tables]
     for planned in tables:

@@ -21,7 +21,7 @@ from ..engines.base.loading import Target
 from ..engines.base.session import Row
 from ..engines.base.values import Unstorable
 from ..findings import Finding
-from ..row_reader import Reader
+from ..row_reader import RowReader
 from ..tables import Kind
 from .columns import Conversion
 from .route import Route
@@ -33,7 +33,7 @@ PROBED = View(f"{PROBE} {ROWS}", (), (NUMBER,))
 
 
 @dataclass(frozen=True)
-class Refused:
+class TrialRefusal:
     """The rows that a constraint refuses, by their numbers, each with those of the rows that are in its way.
 
     ``every`` has all that are to be set aside, or all pairs; ``rows`` counts the former. ``there`` has for each example
@@ -57,7 +57,7 @@ class Trial:
 
     what: str
     columns: tuple[str, ...]
-    ask: Callable[[Engine, View], Refused]
+    ask: Callable[[Engine, View], TrialRefusal]
     describe: Callable[[int, Sequence[Row], Callable[[Engine], Iterator[Row]]], Finding] = field(compare=False)
     restriction: Restriction | None = None
     otherwise: Finding | None = None
@@ -138,7 +138,7 @@ class _Rows:
         names = [*(conversion.column.name for conversion in self._conversions), *route.table.key]
         expressions = [conversion.expression for conversion in self._conversions]
         expressions += [route.source.quote(name) for name in route.table.key]
-        reader = Reader(route.source, route.table, names, expressions, self._restriction)
+        reader = RowReader(route.source, route.table, names, expressions, self._restriction)
         with closing(reader.rows(Bounds())) as batches:
             for batch in batches:
                 room = MOST_TRIED - len(self._keys)
@@ -188,14 +188,14 @@ def _both(one: Restriction | None, other: Restriction | None) -> Restriction | N
     return Restriction(f"({one.sql}) AND ({other.sql})", (*one.params, *other.params))
 
 
-def refused_by(condition: str) -> Callable[[Engine, View], Refused]:
+def refused_by(condition: str) -> Callable[[Engine, View], TrialRefusal]:
     """Return a question for rows that a condition, in the destination's own SQL, is false of, or fails for."""
 
-    def ask(dest: Engine, view: View) -> Refused:
+    def ask(dest: Engine, view: View) -> TrialRefusal:
         last = dest.fetch_value(f"SELECT MAX({NUMBER}) FROM {view.sql}")
         numbers = [] if last is None else list(_false(dest, view, condition.replace("%", "%%"), 0, int(last) + 1))
         every = [(number,) for number in numbers]
-        return Refused(len(every), every[:3], every)
+        return TrialRefusal(len(every), every[:3], every)
 
     return ask
 

@@ -17,7 +17,7 @@ from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..tables import Column, StoredColumn
 from .check_constraints import words_in
-from .destination_trials import MOST_TRIED, Refused, Trial, is_answerable, unasked
+from .destination_trials import MOST_TRIED, Trial, TrialRefusal, is_answerable, unasked
 from .route import Route
 from .source_view import View, view_of
 
@@ -111,13 +111,13 @@ def _kept_apart(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -
     return _refused(engine, rule, view, grouped) if comparisons else (0, [])
 
 
-def _kept_apart_there(rule: ExclusionRule, dest: Engine, view: View) -> Refused:
+def _kept_apart_there(rule: ExclusionRule, dest: Engine, view: View) -> TrialRefusal:
     """Ask the destination for rows that conflict with another one, of those that are put there."""
     grouped = _grouped(rule, view)
     with transaction.atomic(using=dest.alias):
         refused, examples = _kept_apart(dest, rule, view, grouped)
         every = list(_all_pairs(rule, view, grouped, dest)) if refused else []
-    return Refused(refused, examples, every)
+    return TrialRefusal(refused, examples, every)
 
 
 def _finding(

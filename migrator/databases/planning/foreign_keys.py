@@ -17,14 +17,14 @@ from ..engines.base.values import Convert
 from ..findings import Cause, FoundRows
 from ..tables import Reference, Table, converting_field, table_of
 from .natural_keys import Mappings
-from .parallel_queries import Twins
+from .parallel_queries import ParallelQueries
 
 EXAMPLES = 3
 LOOKUP = 500  # values in a statement, of which some databases take no more than 999
 
 
 @dataclass(frozen=True)
-class Dangling:
+class Orphans:
     """Rows of one table whose reference leads nowhere; ``keys`` are examples.
 
     ``has_other_case``: a row is there that the source takes for the right one, and the destination does not.
@@ -59,14 +59,14 @@ def constrained(table: Table) -> Iterator[Reference]:
     return (reference for reference in table.references if reference.has_constraint)
 
 
-def find_dangling(
-    sessions: Twins,
+def find_orphans(
+    sessions: ParallelQueries,
     tables: Sequence[Table],
     rows: Mapping[str, int],
     *,
     trusts_constraints: bool = False,
     exactly: Collection[tuple[str, str]] = (),
-) -> Callable[[], list[Dangling]]:
+) -> Callable[[], list[Orphans]]:
     """Ask for the orphans within one database, by an anti-join per reference; what this returns gives them.
 
     That there are none may be told of a later moment, for the destination's are looked up, too, when all is copied.
@@ -75,12 +75,12 @@ def find_dangling(
     texts have to be those that they point at.
     """
 
-    def find(table: Table, reference: Reference, engine: Engine) -> Dangling | None:
+    def find(table: Table, reference: Reference, engine: Engine) -> Orphans | None:
         is_exact = (table.name, reference.column) in exactly
         rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)", exactly=is_exact)))
         if not rows:
             return None
-        return Dangling(table, reference, rows, example_orphans(engine, table, reference, is_exact), is_exact)
+        return Orphans(table, reference, rows, example_orphans(engine, table, reference, is_exact), is_exact)
 
     references = [(table, reference) for table in tables for reference in constrained(table)]
     if trusts_constraints:
@@ -142,7 +142,7 @@ def missing_parents(
     mappings: Mappings,
     *,
     trusts_whole: bool,
-) -> list[Dangling]:
+) -> list[Orphans]:
     """Find chosen rows whose parents are neither chosen nor in the destination.
 
     ``mappings`` tells of parents that the destination has under other ids; ``trusts_whole``: no row points nowhere
@@ -160,7 +160,7 @@ def missing_parents(
             absent = list(absent_in(dest, source, table, reference, wanted))
         if absent:
             rows, keys = _pointing_at(source, table, reference, restriction, absent)
-            found.append(Dangling(table, reference, rows, keys, values=tuple(absent)))
+            found.append(Orphans(table, reference, rows, keys, values=tuple(absent)))
     return found
 
 
@@ -260,7 +260,7 @@ def children_of(
         yield from source.fetch_all(f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}", params)
 
 
-def orphan_rows(dangling: Dangling, restriction: Restriction | None = None) -> FoundRows:
+def orphan_rows(dangling: Orphans, restriction: Restriction | None = None) -> FoundRows:
     """Say how the rows are read whose reference leads nowhere; of chosen rows, those that ``restriction`` chooses."""
     table, reference = dangling.table, dangling.reference
 

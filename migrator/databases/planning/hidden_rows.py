@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from ...console.wording import plural, shortened
 from ...errors import Refused
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
-from ..engines.base.visibility import FOREIGN_TABLE, STORED_VIEW, VERSIONED_TABLE, VIEW, Child, Seen
+from ..engines.base.visibility import FOREIGN_TABLE, STORED_VIEW, VERSIONED_TABLE, VIEW, Child, VisibleTable
 from ..findings import Finding
 from ..journal import TABLES as JOURNAL
 from ..journal import holds_unfinished_run
@@ -31,7 +31,7 @@ LEFT_OUT: Mapping[str, str] = {
     VERSIONED_TABLE: "system-versioned tables: only current rows are read, not their history",
 }
 
-Sight = Mapping[str, Seen]
+Sight = Mapping[str, VisibleTable]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def look(engine: Engine, tables: Sequence[Table], *more: str) -> Sight:
     return engine.visibility.look(list(dict.fromkeys([*(table.name for table in tables), *more])))
 
 
-def look_at_both(ends: Ends, tables: Sequence[Table]) -> Sights:
+def look_at_both(ends: Endpoints, tables: Sequence[Table]) -> Sights:
     """Ask what both sessions of a run see of its tables, and of all that is consulted for them."""
     consulted = [*referred(tables), *consulted_tables()]
     return Sights(look(ends.source, tables, *consulted), look(ends.dest, tables, *consulted))
@@ -66,7 +66,7 @@ def referred(tables: Sequence[Table]) -> list[str]:
     return [ref.target_table for table in tables for ref in table.references if ref.has_constraint]
 
 
-def check_sights(ends: Ends, sights: Sights, tables: Sequence[Table]) -> Iterator[Finding]:
+def check_sights(ends: Endpoints, sights: Sights, tables: Sequence[Table]) -> Iterator[Finding]:
     """Find what hides rows or columns of either end, and what is read otherwise than a table's own rows."""
     if holds_unfinished_run(ends.source) and not _is_journal_of(ends.dest, ends.source):
         yield Finding(ends.source.alias, UNFINISHED, END_IT_FIRST.format(alias=ends.source.alias))
@@ -163,7 +163,7 @@ def check_dest(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterato
 
 
 def check_loading(
-    ends: Ends, sights: Sights, rows: Mapping[str, tuple[int, int]], *, adds_rows: bool, updates: bool
+    ends: Endpoints, sights: Sights, rows: Mapping[str, tuple[int, int]], *, adds_rows: bool, updates: bool
 ) -> Iterator[Finding]:
     """Find what in the destination cannot be loaded, and whose rows would go with those of other tables.
 
@@ -219,7 +219,7 @@ def readable(selection: Selection, sights: Sights) -> Selection:
     return selection if len(tables) == len(selection.tables) else replace(selection, tables=tuple(tables))
 
 
-def _is_hidden(seen: Seen | None, table: Table) -> bool:
+def _is_hidden(seen: VisibleTable | None, table: Table) -> bool:
     if seen is None:
         return False
     names = {column.name for column in table.columns}

@@ -10,12 +10,12 @@ from django.db import Error
 
 from ...console.wording import plural
 from ..chunks import Bounds, Restriction, key_text
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..engines.base.catalogue import EntryLimit
 from ..engines.base.session import Row, row_bytes
 from ..engines.base.values import Limit, LimitName
 from ..findings import Cause, Finding, FoundRows
-from ..row_reader import Reader
+from ..row_reader import RowReader
 from .columns import Stored
 from .plan import TablePlan
 from .schema import StoredTables
@@ -25,7 +25,7 @@ EXAMPLES = 3
 MOST_TRIED, MOST_BYTES = 500, 32 * 1024 * 1024
 
 
-def check_entries(ends: Ends, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
+def check_entries(ends: Endpoints, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
     """Find rows that an index of the destination does not take because of their size."""
     filled = [planned for planned in tables if planned.source_rows and planned.table.key]
     limits = ends.dest.catalogue.entry_limits([planned.table.name for planned in filled])
@@ -84,7 +84,7 @@ class _Trial:
         if restriction is None:
             return
         names = [conversion.column.name for conversion in route.conversions]
-        reader = Reader(route.source, table, names, [c.expression for c in route.conversions], restriction)
+        reader = RowReader(route.source, table, names, [c.expression for c in route.conversions], restriction)
         tried = size = 0
         keys = iter(reader.keys(Bounds(), MOST_TRIED))
         with closing(reader.rows(Bounds())) as batches:

@@ -39,7 +39,7 @@ class _Question(Generic[Answer]):
         return not is_later or (self.may_be_later is not None and self.may_be_later(answer))
 
 
-class Twins:
+class ParallelQueries:
     """Puts questions to a session and, where the largest table has so many ``rows``, to its twin.
 
     Nothing depends on the twin: what it fails at is asked in the session itself, which tells the reason. A twin that
@@ -55,7 +55,7 @@ class Twins:
         self._thread: threading.Thread | None = None
         self._is_over = False
 
-    def __enter__(self) -> Twins:
+    def __enter__(self) -> ParallelQueries:
         return self
 
     def __exit__(

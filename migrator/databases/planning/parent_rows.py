@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..chunks import Restriction
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..findings import Finding
-from .foreign_keys import Dangling, existing_keys, field_name, label_of, missing_parents, orphan_rows, taken_rows
+from .foreign_keys import Orphans, existing_keys, field_name, label_of, missing_parents, orphan_rows, taken_rows
 from .natural_keys import Mappings
 from .plan import TablePlan
 
 
 def check_parents(
-    ends: Ends,
+    ends: Endpoints,
     tables: Sequence[TablePlan],
     mappings: Mappings,
     awaited: Collection[str] = (),
@@ -40,7 +40,7 @@ def check_parents(
             )
 
 
-def _advice_on_parents(absent: Dangling, selected: Mapping[str, Restriction | None]) -> str:
+def _advice_on_parents(absent: Orphans, selected: Mapping[str, Restriction | None]) -> str:
     """Say how chosen rows get the rows that they point at."""
     target = absent.reference.target_table
     if target not in selected:
@@ -54,7 +54,7 @@ def _advice_on_parents(absent: Dangling, selected: Mapping[str, Restriction | No
     )
 
 
-def check_added(ends: Ends, tables: Sequence[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+def check_added(ends: Endpoints, tables: Sequence[TablePlan], mappings: Mappings) -> Iterator[Finding]:
     """Check a move that adds rows to those that the destination has."""
     yield from check_parents(ends, tables, mappings, trusts_whole=False)
     for table in tables:

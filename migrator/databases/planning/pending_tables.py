@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...console.wording import plural, shortened
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..tables import Table
@@ -37,7 +37,7 @@ def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pendi
 
 
 def awaited_tables(
-    ends: Ends,
+    ends: Endpoints,
     tables: Sequence[Table],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -62,7 +62,7 @@ def awaited_tables(
     )
 
 
-def _is_made_by_migrate(ends: Ends, table: Table, dest_rows: Mapping[str, int]) -> bool:
+def _is_made_by_migrate(ends: Endpoints, table: Table, dest_rows: Mapping[str, int]) -> bool:
     rows = dest_rows.get(table.name, 0)
     return rows > 0 and made_by_migrate(ends.dest, table, rows)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..chunks import Restriction
-from ..endpoints import Ends
-from ..engines.base.catalogue import TakenOff
-from ..engines.base.engine import Endpoint
+from ..endpoints import Endpoints
+from ..engines.base.catalogue import DeferredObject
+from ..engines.base.engine import DatabaseInfo
 from ..engines.base.lines import LineField
 from ..findings import Finding
 from ..tables import Table
@@ -61,12 +61,12 @@ class AwaitedTable:
 class Plan:
     """A run before it starts. Groups are in load order; a group is one table or a cycle of them."""
 
-    source: Endpoint
-    dest: Endpoint
+    source: DatabaseInfo
+    dest: DatabaseInfo
     groups: tuple[tuple[TablePlan, ...], ...]
     left_out: tuple[LeftOut, ...]
     unknown_tables: tuple[str, ...]
-    taken_off: tuple[TakenOff, ...]
+    taken_off: tuple[DeferredObject, ...]
     findings: tuple[Finding, ...]
     adds_rows: bool
     keeps_indexes: bool
@@ -144,9 +144,9 @@ class Plan:
         }
 
 
-def unread_plan(source: str, dest: Endpoint) -> Plan:
+def unread_plan(source: str, dest: DatabaseInfo) -> Plan:
     """Return what takes the place of a plan if neither the source nor any row is looked at."""
-    return Plan(Endpoint(source, "", "", ""), dest, (), (), (), (), (), adds_rows=False, keeps_indexes=False)
+    return Plan(DatabaseInfo(source, "", "", ""), dest, (), (), (), (), (), adds_rows=False, keeps_indexes=False)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -163,7 +163,7 @@ def _as_text(restriction: Restriction | None) -> list[str] | None:
     return None if restriction is None else [restriction.sql, *map(str, restriction.params)]
 
 
-def stored_tables(ends: Ends, tables: Sequence[Table]) -> tuple[StoredTables, StoredTables]:
+def stored_tables(ends: Endpoints, tables: Sequence[Table]) -> tuple[StoredTables, StoredTables]:
     """Describe the tables' columns as the source and the destination have them."""
     source, dest = ends.source.catalogue, ends.dest.catalogue
     return (
@@ -173,7 +173,7 @@ def stored_tables(ends: Ends, tables: Sequence[Table]) -> tuple[StoredTables, St
 
 
 def table_plans(
-    ends: Ends,
+    ends: Endpoints,
     selection: Selection,
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -210,7 +210,7 @@ def table_plans(
 
 
 def _count(
-    ends: Ends, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
+    ends: Endpoints, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
 ) -> dict[str, tuple[int, int]]:
     """Count the rows of tables, the chosen ones in the source and all in the destination."""
     names = [table.name for table in tables]
@@ -227,7 +227,7 @@ def _is_complete(table: Table, source_has: StoredTables, dest_has: StoredTables)
 
 
 def _table_plan(
-    ends: Ends,
+    ends: Endpoints,
     table: Table,
     source_has: StoredTables,
     dest_has: StoredTables,

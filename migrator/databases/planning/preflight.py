@@ -10,17 +10,17 @@ from django.apps import apps
 from ...console.wording import shortened
 from ...errors import Refused
 from ..chunks import Restriction
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..tables import Table
 from .constraints import ask_about_constraints
-from .deferred_objects import to_take_off
-from .foreign_keys import Dangling, find_dangling, orphan_rows, outside_references
+from .deferred_objects import to_defer
+from .foreign_keys import Orphans, find_orphans, orphan_rows, outside_references
 from .hidden_rows import check_loading, check_sights, look_at_both, readable
 from .index_entries import check_entries
 from .natural_keys import Mappings, id_mappings, made_by_migrate
-from .parallel_queries import Twins
+from .parallel_queries import ParallelQueries
 from .parent_rows import check_added, check_parents
 from .pending_tables import announcement, awaited_names, awaited_tables, with_makers
 from .plan import AwaitedTable, Plan, TablePlan, stored_tables, table_plans
@@ -34,7 +34,7 @@ from .values import Answer, check_values, is_told_apart_by_case, told_apart_by_c
 
 
 def make_plan(
-    ends: Ends,
+    ends: Endpoints,
     selection: Selection,
     *,
     keeps_indexes: bool = False,
@@ -120,7 +120,7 @@ def make_plan(
     taken_off = (
         ()
         if adds_rows or updates
-        else to_take_off(
+        else to_defer(
             ends,
             tables,
             dest_has,
@@ -172,7 +172,7 @@ def _known_tables(source: Engine) -> set[str]:
 
 
 def _check_schema(
-    ends: Ends,
+    ends: Endpoints,
     tables: tuple[Table, ...],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -198,7 +198,7 @@ def _check_schema(
 
 
 def _check_surroundings(
-    ends: Ends, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
+    ends: Endpoints, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
 ) -> Iterator[Finding]:
     if ends.source.snapshot_note:
         yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
@@ -222,7 +222,7 @@ class _Contents:
 
     values: Mapping[str, Answer]
     constraints: Mapping[str, Sequence[Finding]]
-    dangling: Sequence[Dangling]
+    dangling: Sequence[Orphans]
 
     def findings(self) -> Iterator[Finding]:
         for table, answer in self.values.items():
@@ -231,7 +231,7 @@ class _Contents:
 
 
 def _look_at_contents(
-    ends: Ends,
+    ends: Endpoints,
     tables: list[TablePlan],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -242,7 +242,7 @@ def _look_at_contents(
     """Look at the rows of the source, in two sessions where that can be."""
     rows = {planned.table.name: planned.source_rows for planned in tables}
 
-    with Twins(ends.source, max(rows.values(), default=0)) as source:
+    with ParallelQueries(ends.source, max(rows.values(), default=0)) as source:
         values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
         constraints = ask_about_constraints(source, ends, tables, source_has, dest_has, adds_rows=adds_rows)
         referring = [t.table for t in tables if t.source_rows] if with_references else []
@@ -252,7 +252,7 @@ def _look_at_contents(
             for reference in table.references
             if is_told_apart_by_case(table.column(reference.column), source_has[table.name], dest_has[table.name])
         }
-        dangling = find_dangling(source, referring, rows, exactly=exactly)
+        dangling = find_orphans(source, referring, rows, exactly=exactly)
         return _Contents(
             {name: answer() for name, answer in values.items()},
             {name: answer() for name, answer in constraints.items()},
@@ -261,11 +261,11 @@ def _look_at_contents(
 
 
 def _check_whole(
-    ends: Ends,
+    ends: Endpoints,
     tables: list[TablePlan],
     awaited: Sequence[AwaitedTable],
     mappings: Mappings,
-    dangling: Sequence[Dangling],
+    dangling: Sequence[Orphans],
     fate: str,
 ) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
@@ -303,7 +303,7 @@ def _check_whole(
         )
 
 
-def _check_updates(ends: Ends, tables: list[TablePlan]) -> Iterator[Finding]:
+def _check_updates(ends: Endpoints, tables: list[TablePlan]) -> Iterator[Finding]:
     """Check that single rows can be found, and be deleted and inserted again without others going with them."""
     for table in tables:
         if not table.table.key:

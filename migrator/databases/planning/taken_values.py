@@ -17,7 +17,7 @@ from ..findings import Cause, Finding, FoundRows
 from ..tables import Column
 from .check_constraints import words_in
 from .constraint_sql import Sql
-from .destination_trials import Refused, Trial, is_answerable
+from .destination_trials import Trial, TrialRefusal, is_answerable
 from .route import Route
 from .source_view import View
 from .unique_constraints import in_dest, name_of
@@ -59,7 +59,7 @@ def taken_trials(route: Route, indexes: Sequence[UniqueIndex]) -> Iterator[Trial
             yield Trial(f"unique index {key.name}", names, ask, describe)
 
 
-def _taken(route: Route, key: _Key, dest: Engine, view: View) -> Refused:
+def _taken(route: Route, key: _Key, dest: Engine, view: View) -> TrialRefusal:
     table = route.table
     (number,) = view.key
     parts = "".join(f", {part.text} AS part_{place}" for place, part in enumerate(key.parts))
@@ -80,7 +80,7 @@ def _taken(route: Route, key: _Key, dest: Engine, view: View) -> Refused:
         for taken, *there in dest.fetch_all(sql, [*params, *params]):
             found.setdefault(int(taken), tuple(there))
     every = [(taken,) for taken in found]
-    return Refused(len(every), every[:EXAMPLES], every, list(found.values())[:EXAMPLES])
+    return TrialRefusal(len(every), every[:EXAMPLES], every, list(found.values())[:EXAMPLES])
 
 
 def _finding(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...console.wording import shortened
-from ..engines.base.catalogue import TRIGGER, TakenOff
+from ..engines.base.catalogue import TRIGGER, DeferredObject
 from ..engines.base.engine import Engine
 from ..findings import Finding
 
@@ -49,7 +49,7 @@ class Triggers:
 
 
 def look_at_triggers(
-    dest: Engine, tables: Sequence[str], taken_off: Sequence[TakenOff], *, silences: bool, keeps: bool
+    dest: Engine, tables: Sequence[str], taken_off: Sequence[DeferredObject], *, silences: bool, keeps: bool
 ) -> Triggers:
     """Find out which of the destination's triggers fire for the rows of a run, and which do not.
 
@@ -79,7 +79,7 @@ def _firing(dest: Engine, firing: Sequence[Name], *, stops: bool) -> Finding:
     return Finding(dest.alias, text, "Disable them during the run if they change rows or write others.", stops=False)
 
 
-def _names(items: Iterable[TakenOff]) -> list[Name]:
+def _names(items: Iterable[DeferredObject]) -> list[Name]:
     return list(dict.fromkeys((item.table, item.name) for item in items))
 
 

@@ -19,7 +19,7 @@ from ..findings import Cause, Finding, FoundRows
 from ..tables import Column, StoredColumn
 from .check_constraints import certain_condition, words_in
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, expression_sql, fields_in, fields_of
-from .destination_trials import MOST_TRIED, Refused, Trial, is_answerable, unasked
+from .destination_trials import MOST_TRIED, Trial, TrialRefusal, is_answerable, unasked
 from .route import Route
 from .source_view import View, is_folded, view_of
 
@@ -337,7 +337,7 @@ def _trial(route: Route, rule: UniqueRule) -> Trial | None:
     return Trial(f"unique index {rule.name}", columns, partial(_repeated_there, rule), describe)
 
 
-def _repeated_there(rule: UniqueRule, dest: Engine, view: View) -> Refused:
+def _repeated_there(rule: UniqueRule, dest: Engine, view: View) -> TrialRefusal:
     """Ask the destination for rows that repeat another one, of those that are put there."""
     parts, condition = rule.tried or ((), None)
     tests = [condition] if condition is not None else []
@@ -350,7 +350,7 @@ def _repeated_there(rule: UniqueRule, dest: Engine, view: View) -> Refused:
     sql = f"SELECT {number}, earliest FROM ({firsts}) firsts WHERE {number} > earliest ORDER BY {number}"
     with transaction.atomic(using=dest.alias):
         pairs = [(int(later), int(first)) for later, first in dest.fetch_all(sql, params)]
-    return Refused(len(pairs), pairs[:EXAMPLES], pairs)
+    return TrialRefusal(len(pairs), pairs[:EXAMPLES], pairs)
 
 
 def _finding(route: Route, found: Repeated) -> Finding:

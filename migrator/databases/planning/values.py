@@ -24,10 +24,10 @@ from ..engines.base.lines import LineField
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
 from ..findings import Cause, Finding, FoundRows
-from ..row_reader import Reader
+from ..row_reader import RowReader
 from ..tables import Column, Kind, StoredColumn, Table
 from .columns import Conversion, Way
-from .parallel_queries import Twins
+from .parallel_queries import ParallelQueries
 from .route import Route
 
 _Stored = Mapping[str, StoredColumn]
@@ -55,7 +55,7 @@ class Answer:
     fields: tuple[LineField, ...] | None = None
 
 
-def check_values(sessions: Twins, route: Route, stored: _Stored, rows: int) -> Callable[[], Answer]:
+def check_values(sessions: ParallelQueries, route: Route, stored: _Stored, rows: int) -> Callable[[], Answer]:
     """Ask for the values of a table that its destination cannot hold or its source cannot give faithfully.
 
     ``rows``: how many the table has. What this returns gives the answer.
@@ -168,7 +168,7 @@ def _unmeant(route: Route, conversion: Conversion, source: Engine) -> Iterator[t
     table = route.table
     names = [*table.key, conversion.column.name]
     expressions = [*(source.quote(name) for name in table.key), conversion.expression]
-    reader = Reader(source, table, names, expressions, route.restriction)
+    reader = RowReader(source, table, names, expressions, route.restriction)
     with closing(reader.rows(Bounds())) as batches:
         for *key, value in chain.from_iterable(batches):
             if value is None or conversion.convert is None or isinstance(value, Unreadable):
@@ -187,7 +187,7 @@ def _doubts(route: Route, stored: _Stored) -> Iterator[tuple[LineField, str]]:
 
 
 def _count(
-    sessions: Twins, route: Route, questions: Sequence[_Question], doubts: Sequence[str], rows: int
+    sessions: ParallelQueries, route: Route, questions: Sequence[_Question], doubts: Sequence[str], rows: int
 ) -> Callable[[], Mapping[str, int]]:
     """Ask for how many rows each condition is true; of doubts that the first rows raise, no others are counted."""
     rough = {question.condition: question.rough for question in questions} | {doubt: doubt for doubt in doubts}
@@ -249,7 +249,7 @@ def _finding(route: Route, question: _Question, count: int) -> Finding:
     text = f"{plural(count, 'value')}: {question.reason}"
     if table.key:
         chosen = _chosen(route, question.condition, ())
-        keys = Reader(source, table, (), (), chosen).keys(Bounds(), EXAMPLES)
+        keys = RowReader(source, table, (), (), chosen).keys(Bounds(), EXAMPLES)
         text += f" (for example primary key {', '.join(key_text(table, key) for key in keys)})"
     rows = FoundRows(table.name, Cause.VALUE, partial(keys_of, route, f"({question.condition})", ()))
     return Finding(f"{table.label}.{question.column.attname}", text, question.advice, is_about_rows=True, rows=rows)
@@ -259,7 +259,7 @@ def keys_of(route: Route, condition: str, params: Sequence[Any], source: Engine)
     """Read the primary keys of a table's chosen rows that meet a condition, in the source's own values."""
     table = route.table
     names = [source.quote(name) for name in table.key] or ["1"]
-    reader = Reader(source, table, table.key or ("1",), names, _chosen(route, condition, params))
+    reader = RowReader(source, table, table.key or ("1",), names, _chosen(route, condition, params))
     with source.reading_everything():
         yield from chain.from_iterable(reader.rows(Bounds()))
 

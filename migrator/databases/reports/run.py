@@ -8,9 +8,9 @@ from typing import Any
 from ...console.reports import Cell, Grid, Report
 from ...console.wording import byte_text, plural, shortened
 from ..engines.base.catalogue import kinds_text
-from ..engines.base.engine import Endpoint
+from ..engines.base.engine import DatabaseInfo
 from ..planning.plan import AwaitedTable, Plan, TablePlan, largest_first
-from ..result import Outcome
+from ..result import RunResult
 from ..row_counts import RowCounts
 from ..tables import shown_name
 from ..update import Update
@@ -150,7 +150,7 @@ def _with_rows(tables: Sequence[TablePlan | AwaitedTable]) -> str:
     return ", ".join(f"{table.table.label} ({plural(table.dest_rows or 0, 'row')})" for table in tables)
 
 
-def _endpoint(endpoint: Endpoint) -> dict[str, str]:
+def _endpoint(endpoint: DatabaseInfo) -> dict[str, str]:
     return {
         "alias": endpoint.alias,
         "engine": endpoint.engine,
@@ -198,7 +198,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 # -- the outcome ------------------------------------------------------------------------------------------------------
 
 
-def outcome_report(outcome: Outcome) -> Report:
+def outcome_report(outcome: RunResult) -> Report:
     """Describe what a run did, the counts on both sides and the verdict."""
     document: dict[str, Any] = {"plan": plan_document(outcome.plan), "remark": outcome.remark}
     heading = f"Move from {outcome.plan.source.alias!r} to {outcome.plan.dest.alias!r}"
@@ -228,7 +228,7 @@ def outcome_report(outcome: Outcome) -> Report:
     )
 
 
-def _update_report(outcome: Outcome, updates: Mapping[str, Update]) -> Report:
+def _update_report(outcome: RunResult, updates: Mapping[str, Update]) -> Report:
     heading = f"Update of {outcome.plan.dest.alias!r} from {outcome.plan.source.alias!r}"
     is_dry = outcome.verification is None
     grids = [_update_grid(outcome.plan, updates, is_dry=is_dry)]
@@ -285,7 +285,7 @@ def _update_document(planned: TablePlan, update: Update, *, is_dry: bool) -> dic
     }
 
 
-def _unproven(outcome: Outcome) -> list[str]:
+def _unproven(outcome: RunResult) -> list[str]:
     """Say that values were not compared; those of tables with triggers are in any case."""
     compared = len(outcome.verification.contents) if outcome.verification else 0
     if not compared:
@@ -309,7 +309,7 @@ def _update_grid(plan: Plan, updates: Mapping[str, Update], *, is_dry: bool) -> 
     return Grid(title, headers, tuple(rows), ("total", *vars(total).values()))
 
 
-def _tally_grid(outcome: Outcome) -> Grid:
+def _tally_grid(outcome: RunResult) -> Grid:
     rows = [_tally_row(t.table.label, outcome.tallies[t.table.name]) for t in outcome.plan.tables]
     total = RowCounts()
     for tally in outcome.tallies.values():
@@ -324,7 +324,7 @@ def _tally_row(name: str, tally: RowCounts) -> tuple[Cell, ...]:
     return (name, tally.rows_read, tally.rows_written, tally.rows_rejected, size, round(tally.seconds, 1), rate)
 
 
-def _time_grids(outcome: Outcome) -> list[Grid]:
+def _time_grids(outcome: RunResult) -> list[Grid]:
     """Tell where the time went, for the tables that took most of it; none where all were quick."""
     by_label = {t.table.label: outcome.tallies[t.table.name] for t in outcome.plan.tables}
     shown = {label: tally for label, tally in by_label.items() if tally.seconds + tally.indexing >= TOLD_SECONDS}
@@ -364,7 +364,7 @@ def _tally_document(planned: TablePlan, tally: RowCounts) -> dict[str, Any]:
     }
 
 
-def _outcome_lines(outcome: Outcome) -> list[str]:
+def _outcome_lines(outcome: RunResult) -> list[str]:
     total = sum(tally.rows_written for tally in outcome.tallies.values())
     by = f"by {outcome.plan.jobs} processes " if outcome.plan.jobs > 1 else ""
     lines = [

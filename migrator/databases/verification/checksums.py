@@ -14,8 +14,8 @@ from ..engines.base.digests import Checksum, Digests
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..planning.columns import RowTexts, Way
-from .rows import Side, hold_the_same_documents
-from .segments import Parts
+from .rows import ComparedSide, hold_the_same_documents
+from .segments import Segments
 
 # Smaller tables are compared before another process has begun.
 HELPED_ROWS = 50_000
@@ -33,7 +33,7 @@ class Checksums:
     The texts may lack documents, which are read beside them.
     """
 
-    def __init__(self, source: Side, dest: Side, texts: RowTexts) -> None:
+    def __init__(self, source: ComparedSide, dest: ComparedSide, texts: RowTexts) -> None:
         self.texts = texts
         self._source, self._dest, self._table = source, dest, source.table
         readings = (*source.readings, *dest.readings)
@@ -59,13 +59,13 @@ class Checksums:
         """Add up the digests of a range on both sides."""
         return self._added(bounds, None, _only_checksum)
 
-    def by_part(self, bounds: Bounds, parts: Parts) -> dict[Any, tuple[Checksum, Checksum]]:
+    def by_part(self, bounds: Bounds, parts: Segments) -> dict[Any, tuple[Checksum, Checksum]]:
         """Add up the digests of a range on both sides, part by part."""
         none = Checksum(0, 0)
         here, there = self._added(bounds, parts, _by_part)
         return {part: (here.get(part, none), there.get(part, none)) for part in here | there}
 
-    def _added(self, bounds: Bounds, parts: Parts | None, read: Read[T]) -> tuple[T, T]:
+    def _added(self, bounds: Bounds, parts: Segments | None, read: Read[T]) -> tuple[T, T]:
         table, source = self._table, self._source.engine
 
         def part_of(engine: Engine) -> str | None:

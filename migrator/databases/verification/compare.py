@@ -13,7 +13,7 @@ from ... import conf
 from ...console.progress import Progress
 from ...errors import UsageError
 from ..endpoints import open_for_reading
-from ..engines.base.engine import Endpoint
+from ..engines.base.engine import DatabaseInfo
 from ..findings import Finding
 from ..planning.hidden_rows import refuse_hidden
 from ..planning.natural_keys import translations
@@ -21,7 +21,7 @@ from ..planning.selection import select
 from ..planning.table_names import named_for
 from .contents import MOST_DIFFERENCES, Pairing, Sample, compare_contents
 from .counts import Verification, verify
-from .rejected_rows import Rejected, find_rejected, read_rejects
+from .rejected_rows import RejectedRows, find_rejected, read_rejects
 
 MODES = ("count", "sample", "full")
 SAMPLE = 3_000
@@ -31,13 +31,13 @@ SAMPLE = 3_000
 class Comparison:
     """Two databases and what was found between them; ``sample`` tells how rows were chosen where not all were."""
 
-    source: Endpoint
-    dest: Endpoint
+    source: DatabaseInfo
+    dest: DatabaseInfo
     mode: str
     verification: Verification
     sample: Sample | None = None
     # What became of the rows that a run has rejected, if its file was given.
-    rejected: Rejected | None = None
+    rejected: RejectedRows | None = None
     notes: tuple[Finding, ...] = ()
 
     @property

@@ -37,7 +37,7 @@ from .rows import (
     nulls_in,
     sides,
 )
-from .segments import FEWEST_ROWS, MOST_PARTS, Parts, parts_of_numbers, parts_of_texts
+from .segments import FEWEST_ROWS, MOST_PARTS, Segments, segments_of_numbers, segments_of_texts
 
 _Stored = Mapping[str, StoredColumn]
 _Restrictions = tuple[Restriction | None, Restriction | None]
@@ -388,13 +388,13 @@ class _Comparison:
                 return parts.chosen(differing)
         return (None, None) if rows <= MOST_DIGESTS else None
 
-    def _parts(self, bounds: Bounds, rows: int) -> Parts | None:
+    def _parts(self, bounds: Bounds, rows: int) -> Segments | None:
         """Cut a range into parts, if its keys allow it."""
         source, dest, key = self._pairing.source, self._pairing.dest, self._pairing.table.key
         if self._has_numbers_for_keys:
-            return parts_of_numbers(source, dest, key[0], bounds, rows) if len(key) == 1 else None
+            return segments_of_numbers(source, dest, key[0], bounds, rows) if len(key) == 1 else None
         texts = self._texts(key)
-        return parts_of_texts(source, dest, texts, rows) if texts and not texts.without else None
+        return segments_of_texts(source, dest, texts, rows) if texts and not texts.without else None
 
     def _by_digest(
         self, texts: RowTexts, bounds: Bounds, one: Restriction | None, other: Restriction | None, found: Contents

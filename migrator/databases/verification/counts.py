@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..engines.base.catalogue import Counter
 from ..engines.base.engine import Engine
-from ..planning.foreign_keys import Dangling, find_dangling
-from ..planning.parallel_queries import Twins
+from ..planning.foreign_keys import Orphans, find_orphans
+from ..planning.parallel_queries import ParallelQueries
 from ..tables import Table
 from .contents import UNCHECKED, Contents
 
@@ -48,7 +48,7 @@ class Verification:
 
     counts: tuple[TableCount, ...]
     late_counters: tuple[Counter, ...]
-    dangling: tuple[Dangling, ...]
+    dangling: tuple[Orphans, ...]
     contents: tuple[Contents, ...] = ()
 
     @property
@@ -87,7 +87,7 @@ def verify(
     rejected = rejected or {}
     there = _present(dest, tables)
     source_rows, dest_rows = source.counts(_names(_present(source, tables))), dest.counts(_names(there))
-    dangling = find_dangling(Twins(dest), there, dest_rows)
+    dangling = find_orphans(ParallelQueries(dest), there, dest_rows)
     counts = tuple(
         TableCount(
             table.label,

@@ -22,7 +22,7 @@ from ..chunks import equality, key_text
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..tables import Table
-from .rows import LOOKUP, Mapped, Side, by_key, look_up, sides
+from .rows import LOOKUP, ComparedSide, Mapped, by_key, look_up, sides
 
 # A row's columns as the file has them.
 _Line = Mapping[str, Any]
@@ -30,7 +30,7 @@ EXAMPLES = 5
 
 
 @dataclass
-class Rejected:
+class RejectedRows:
     """What became of the rows in a reject file, by table name.
 
     ``missing``: neutral keys of rows that the source has and the destination lacks, as the run left them; ``there``:
@@ -90,13 +90,13 @@ def find_rejected(
     source: Engine,
     dest: Engine,
     mappings: Mapping[str, Mapped],
-) -> Rejected:
+) -> RejectedRows:
     """Look up the rows of a reject file on both sides, those of ``tables`` that both have.
 
     ``mappings`` gives, by table and column, what the destination has in place of the source's values. Raises
     :exc:`UsageError` if none of the rows is in the source: then it is the file of another move.
     """
-    found = Rejected(path)
+    found = RejectedRows(path)
     asked = 0
     for table in tables:
         own, other = (engine.catalogue.stored_columns(table.name) for engine in (source, dest))
@@ -123,7 +123,7 @@ def find_rejected(
     return found
 
 
-def _keys_in_source(side: Side, rows: Sequence[_Line]) -> list[Row]:
+def _keys_in_source(side: ComparedSide, rows: Sequence[_Line]) -> list[Row]:
     """Return the neutral keys of those rows that the source has."""
     found: dict[Row, None] = {}
     params = [key for row in rows if (key := _key(side, row)) is not None]
@@ -133,7 +133,7 @@ def _keys_in_source(side: Side, rows: Sequence[_Line]) -> list[Row]:
     return list(found)
 
 
-def _look_up(side: Side, keys: Sequence[Row]) -> Iterator[Row]:
+def _look_up(side: ComparedSide, keys: Sequence[Row]) -> Iterator[Row]:
     tests, params = [], []
     for key in keys:
         test, values = equality(side.engine, side.table.key, key)
@@ -151,7 +151,7 @@ def _look_up(side: Side, keys: Sequence[Row]) -> Iterator[Row]:
     yield from by_key(side, [side.neutral(row) for row in rows])
 
 
-def _key(side: Side, row: _Line) -> Row | None:
+def _key(side: ComparedSide, row: _Line) -> Row | None:
     """Turn the key of a line into parameters; ``None`` if the field can make nothing of it."""
     values = []
     for name in side.table.key:
@@ -168,7 +168,7 @@ def _key(side: Side, row: _Line) -> Row | None:
     return tuple(values)
 
 
-def _keys_in(side: Side, keys: Sequence[Row]) -> list[Row]:
+def _keys_in(side: ComparedSide, keys: Sequence[Row]) -> list[Row]:
     """Return those of the neutral keys that a database has."""
     found: list[Row] = []
     for start in range(0, len(keys), LOOKUP):
@@ -178,7 +178,7 @@ def _keys_in(side: Side, keys: Sequence[Row]) -> list[Row]:
     return found
 
 
-def rejected_lines(found: Rejected) -> list[str]:
+def rejected_lines(found: RejectedRows) -> list[str]:
     """Say which rows of a reject file explain a difference, and which do not."""
     lines = [f"{plural(found.rows, 'row')} of {found.path} are not in the destination, as the run left them."]
     if found.rows == 1:

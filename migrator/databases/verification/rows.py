@@ -17,7 +17,7 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import FilledUp, Unreadable, Unstorable
 from ..planning.columns import Reading, Stored, Way, readings
-from ..row_reader import Reader
+from ..row_reader import RowReader
 from ..tables import Kind, Table
 from .comparable_values import COMPARABLE, ByMeaning, comparable_of_field
 from .json_documents import mean_the_same
@@ -50,7 +50,7 @@ def _own_value(back: Mapping[Any, Any], value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedSide:
     """How one database's rows of a table are read so that they compare with the other's.
 
     ``mappings`` gives, by column name, values that this side has in place of the other's.
@@ -68,16 +68,16 @@ class Side:
         names = [reading.column.name for reading in self.readings]
         return [names.index(name) for name in self.table.key]
 
-    def narrowed(self, names: Collection[str]) -> Side:
+    def narrowed(self, names: Collection[str]) -> ComparedSide:
         """Give this side with the columns of these names alone."""
         chosen = tuple(reading for reading in self.readings if reading.column.name in names)
         return dataclasses.replace(self, readings=chosen)
 
-    def reader(self, restriction: Restriction | None = None) -> Reader:
+    def reader(self, restriction: Restriction | None = None) -> RowReader:
         """Give what reads the compared columns."""
         names = [reading.column.name for reading in self.readings]
         expressions = [reading.expression for reading in self.readings]
-        return Reader(self.engine, self.table, names, expressions, restriction)
+        return RowReader(self.engine, self.table, names, expressions, restriction)
 
     def query(self, where: str) -> str:
         """Build the query for the compared columns."""
@@ -152,15 +152,15 @@ def sides(
     own: Stored,
     other: Stored,
     mappings: Mapped | None = None,
-) -> tuple[Side, Side]:
+) -> tuple[ComparedSide, ComparedSide]:
     """Prepare both sides of a table for comparison, of which these are the stored columns.
 
     ``mappings`` gives, by column name, what the destination has in place of the source's values.
     """
     mappings = mappings or {}
     return (
-        Side(source, table, readings(table, source, own, dest, other, mappings), own, mappings),
-        Side(dest, table, readings(table, dest, other, source, own, mappings), other),
+        ComparedSide(source, table, readings(table, source, own, dest, other, mappings), own, mappings),
+        ComparedSide(dest, table, readings(table, dest, other, source, own, mappings), other),
     )
 
 
@@ -189,7 +189,7 @@ class Found:
     there: int = 0
 
 
-def hold_the_same_documents(source: Side, dest: Side, bounds: Bounds) -> bool:
+def hold_the_same_documents(source: ComparedSide, dest: ComparedSide, bounds: Bounds) -> bool:
     """Tell whether a range of both tables holds the same documents of JSON, read in the order of the keys.
 
     Both sides have the columns of their keys and of documents alone. ``False`` proves nothing: perhaps they only order
@@ -219,12 +219,12 @@ def hold_the_same_documents(source: Side, dest: Side, bounds: Bounds) -> bool:
         )
 
 
-def _read(side: Side, bounds: Bounds) -> Generator[list[Row]]:
+def _read(side: ComparedSide, bounds: Bounds) -> Generator[list[Row]]:
     return side.reader().rows(bounds)
 
 
 def differing_rows(
-    source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None, found: Found
+    source: ComparedSide, dest: ComparedSide, bounds: Bounds, restriction: Restriction | None, found: Found
 ) -> Generator[RowDifference]:
     """Look up every source row of a range in the destination by its key, and give those missing or changed."""
     with closing(pages(source, bounds, restriction)) as all_pages:
@@ -235,7 +235,7 @@ def differing_rows(
             yield from differences
 
 
-def compare_rows(source: Side, dest: Side, page: Sequence[Row]) -> Generator[RowDifference]:
+def compare_rows(source: ComparedSide, dest: ComparedSide, page: Sequence[Row]) -> Generator[RowDifference]:
     """Look up neutral rows of the source in the destination by their keys, and give those missing or changed."""
     here = by_key(source, page)
     there = look_up(dest, list(here))
@@ -248,7 +248,12 @@ def compare_rows(source: Side, dest: Side, page: Sequence[Row]) -> Generator[Row
 
 
 def merged_rows(
-    source: Side, dest: Side, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Found
+    source: ComparedSide,
+    dest: ComparedSide,
+    bounds: Bounds,
+    here: Restriction | None,
+    there: Restriction | None,
+    found: Found,
 ) -> Iterator[RowDifference]:
     """Read a range of both tables in the order of their keys, which are whole numbers, and give what differs."""
     left, right = _in_order(source, bounds, here), _in_order(dest, bounds, there)
@@ -269,7 +274,9 @@ def merged_rows(
         one = next(left, None)
 
 
-def _in_order(side: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[tuple[tuple[int, ...], Row]]:
+def _in_order(
+    side: ComparedSide, bounds: Bounds, restriction: Restriction | None
+) -> Iterator[tuple[tuple[int, ...], Row]]:
     positions = side.key_positions
     for page in pages(side, bounds, restriction):
         for row in page:
@@ -282,11 +289,11 @@ def _in_order(side: Side, bounds: Bounds, restriction: Restriction | None) -> It
             yield key, row
 
 
-def _key_of(side: Side, row: Row) -> Row:
+def _key_of(side: ComparedSide, row: Row) -> Row:
     return tuple(row[position] for position in side.key_positions)
 
 
-def compare_keys(source: Side, dest: Side, keys: Sequence[Row]) -> Iterator[RowDifference]:
+def compare_keys(source: ComparedSide, dest: ComparedSide, keys: Sequence[Row]) -> Iterator[RowDifference]:
     """Look up rows in both databases, and give those that are not the same."""
     for start in range(0, len(keys), LOOKUP):
         page = keys[start : start + LOOKUP]
@@ -314,7 +321,7 @@ def _is_unreadable(key: Row) -> bool:
     return any(isinstance(value, Unreadable) for value in key)
 
 
-def digests(side: Side, text: str, bounds: Bounds, restriction: Restriction | None) -> dict[Row, str | None]:
+def digests(side: ComparedSide, text: str, bounds: Bounds, restriction: Restriction | None) -> dict[Row, str | None]:
     """Read the digest of each row's text in a range, by its neutral key; None where the database can make none."""
     readings = [side.readings[position] for position in side.key_positions]
     columns = ", ".join([*(reading.expression for reading in readings), side.engine.digests.digest(text)])
@@ -326,7 +333,7 @@ def digests(side: Side, text: str, bounds: Bounds, restriction: Restriction | No
     return found
 
 
-def longest(side: Side, column: str) -> Row | None:
+def longest(side: ComparedSide, column: str) -> Row | None:
     """Find the row with a column's longest text, and give its neutral key; ``None`` where all are NULL."""
     readings = [side.readings[position] for position in side.key_positions]
     keys = ", ".join(reading.expression for reading in readings)
@@ -342,7 +349,7 @@ def nulls(engine: Engine, table: Table) -> Row:
     return engine.fetch_all(f"SELECT {counts} FROM {engine.quote(table.name)}")[0]
 
 
-def nulls_in(side: Side, keys: Sequence[Row]) -> list[int]:
+def nulls_in(side: ComparedSide, keys: Sequence[Row]) -> list[int]:
     """Count, by column, the NULLs among the rows that have these neutral keys."""
     counts = [0] * len(side.readings)
     for start in range(0, len(keys), LOOKUP):
@@ -352,7 +359,9 @@ def nulls_in(side: Side, keys: Sequence[Row]) -> list[int]:
     return counts
 
 
-def extra_rows(source: Side, dest: Side, bounds: Bounds, restriction: Restriction | None) -> Iterator[RowDifference]:
+def extra_rows(
+    source: ComparedSide, dest: ComparedSide, bounds: Bounds, restriction: Restriction | None
+) -> Iterator[RowDifference]:
     """Look up every row of the destination's range in the source by its key, and give those that are not there."""
     for page in pages(dest, bounds, restriction):
         here = by_key(dest, page)
@@ -360,7 +369,7 @@ def extra_rows(source: Side, dest: Side, bounds: Bounds, restriction: Restrictio
         yield from (RowDifference(EXTRA, key) for key in here if key not in there)
 
 
-def _changed(side: Side, key: Row, row: Row, match: Row) -> RowDifference:
+def _changed(side: ComparedSide, key: Row, row: Row, match: Row) -> RowDifference:
     differing = {
         reading.column.attname: (value, other)
         for reading, value, other in zip(side.readings, row, match, strict=True)
@@ -369,7 +378,7 @@ def _changed(side: Side, key: Row, row: Row, match: Row) -> RowDifference:
     return RowDifference(CHANGED, key, tuple(differing), differing)
 
 
-def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Generator[list[Row]]:
+def pages(side: ComparedSide, bounds: Bounds, restriction: Restriction | None) -> Generator[list[Row]]:
     """Read a range in pages of neutral rows, each short enough to be looked up by one query."""
     with closing(side.reader(restriction).rows(bounds)) as batches:
         for batch in batches:
@@ -377,13 +386,13 @@ def pages(side: Side, bounds: Bounds, restriction: Restriction | None) -> Genera
                 yield [side.neutral(row) for row in batch[start : start + LOOKUP]]
 
 
-def by_key(side: Side, rows: Sequence[Row]) -> dict[Row, Row]:
+def by_key(side: ComparedSide, rows: Sequence[Row]) -> dict[Row, Row]:
     """Index neutral rows by their keys."""
     positions = side.key_positions
     return {tuple(row[i] for i in positions): row for row in rows}
 
 
-def look_up(side: Side, keys: Sequence[Row]) -> dict[Row, Row]:
+def look_up(side: ComparedSide, keys: Sequence[Row]) -> dict[Row, Row]:
     """Read the rows that have these neutral keys."""
     where, params = side.key_test(keys)
     try:

@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from ...console.progress import Progress
-from ..endpoints import Ends
+from ..endpoints import Endpoints
 from ..engines.base.engine import COUNTED_TOGETHER, Engine
-from ..options import Choices
-from ..planning.foreign_keys import existing_keys, find_dangling
-from ..planning.parallel_queries import Twins
+from ..options import RunOptions
+from ..planning.foreign_keys import existing_keys, find_orphans
+from ..planning.parallel_queries import ParallelQueries
 from ..planning.plan import Plan, TablePlan
 from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
 from .counts import TableCount, Verification, late_counters
 
 
-def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress) -> Verification:
+def prove(
+    ends: Endpoints, plan: Plan, choices: RunOptions, rejected: Mapping[str, int], progress: Progress
+) -> Verification:
     """Check counters and references in any case, and counts and values as ``choices.verify`` says.
 
     With counts come the values of tables whose triggers have fired, for those may have changed what was written.
@@ -25,15 +27,15 @@ def prove(ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int],
     tables = [planned.table for planned in plan.tables]
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
     was_loaded_without = not (plan.adds_rows or plan.updates)
-    with Twins(ends.dest, max(rows.values(), default=0)) as dest:
-        dangling = find_dangling(dest, tables, rows, trusts_constraints=was_loaded_without)
+    with ParallelQueries(ends.dest, max(rows.values(), default=0)) as dest:
+        dangling = find_orphans(dest, tables, rows, trusts_constraints=was_loaded_without)
         counts = _count(ends, dest, plan, choices, rejected)
         dest.begin()
         contents = _compare(ends, plan, choices, rejected, progress)
         return Verification(counts(), late_counters(ends.dest, tables), tuple(dangling()), contents)
 
 
-def count_tables(ends: Ends, plan: Plan) -> tuple[TableCount, ...]:
+def count_tables(ends: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
     """Hold the counts of a plan against each other."""
     return tuple(
         _table_count(planned, planned.source_rows, _count_added(ends, planned), {})
@@ -44,7 +46,7 @@ def count_tables(ends: Ends, plan: Plan) -> tuple[TableCount, ...]:
 
 
 def _count(
-    ends: Ends, dest: Twins, plan: Plan, choices: Choices, rejected: Mapping[str, int]
+    ends: Endpoints, dest: ParallelQueries, plan: Plan, choices: RunOptions, rejected: Mapping[str, int]
 ) -> Callable[[], tuple[TableCount, ...]]:
     """Ask how many rows the destination has; what this returns holds them against the source's."""
     if choices.verify == "none":
@@ -79,13 +81,13 @@ def _count_source(source: Engine, planned: TablePlan) -> int:
     return source.count(name) if name in source.outside_snapshot else planned.source_rows
 
 
-def _count_added(ends: Ends, planned: TablePlan) -> int:
+def _count_added(ends: Endpoints, planned: TablePlan) -> int:
     """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
     return existing_keys(ends.source, ends.dest, planned.table, planned.route.restriction)[0]
 
 
 def _compare(
-    ends: Ends, plan: Plan, choices: Choices, rejected: Mapping[str, int], progress: Progress
+    ends: Endpoints, plan: Plan, choices: RunOptions, rejected: Mapping[str, int], progress: Progress
 ) -> tuple[Contents, ...]:
     if choices.verify == "none":
         return ()

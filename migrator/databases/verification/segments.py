@@ -21,7 +21,7 @@ FEWEST_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class Parts:
+class Segments:
     """The part that a row belongs to, as SQL of both databases; nearly always the same where the keys are."""
 
     here: str
@@ -36,14 +36,14 @@ class Parts:
         )
 
 
-def parts_of_numbers(source: Engine, dest: Engine, key: str, bounds: Bounds, rows: int) -> Parts:
+def segments_of_numbers(source: Engine, dest: Engine, key: str, bounds: Bounds, rows: int) -> Segments:
     """Cut a range with so many ``rows``, whose key is a whole number, into parts that follow each other."""
     ends = [end[0] for end in (bounds.lower, bounds.upper) if end is not None and type(end[0]) is int]
     width = max(1, (ends[1] - ends[0] if len(ends) == 2 else rows) // PARTS)
-    return Parts(source.digests.part_of_number(key, width), dest.digests.part_of_number(key, width))
+    return Segments(source.digests.part_of_number(key, width), dest.digests.part_of_number(key, width))
 
 
-def parts_of_texts(source: Engine, dest: Engine, keys: RowTexts, rows: int) -> Parts:
+def segments_of_texts(source: Engine, dest: Engine, keys: RowTexts, rows: int) -> Segments:
     """Cut ``rows`` rows by the digests of their keys' texts."""
     digits = next((digits for digits in range(1, MOST_DIGITS) if rows < PART_ROWS * 16**digits), MOST_DIGITS)
-    return Parts(source.digests.part_of_text(keys.here, digits), dest.digests.part_of_text(keys.there, digits))
+    return Segments(source.digests.part_of_text(keys.here, digits), dest.digests.part_of_text(keys.there, digits))

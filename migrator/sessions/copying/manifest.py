@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...console.private_files import append_private, check_target
 from ...errors import Refused, UsageError
-from ..records import Session
+from ..records import SessionRecord
 
 if TYPE_CHECKING:
     from ..stores.base import Store
@@ -42,11 +42,11 @@ class Entry(NamedTuple):
     before_expires: int | None
     confirmed: bool
 
-    def read(self, session: Session, store: Store) -> bool:
+    def read(self, session: SessionRecord, store: Store) -> bool:
         """Tell whether the source still holds what was copied."""
         return self.source == _digest(session.payload) and store.same_expiry(self.source_expires, session.expires)
 
-    def wrote(self, session: Session, store: Store) -> bool:
+    def wrote(self, session: SessionRecord, store: Store) -> bool:
         """Tell whether the destination still holds what this copy wrote."""
         written = _digest(session.payload)
         if written == self.dest and store.same_expiry(self.dest_expires, session.expires):
@@ -120,7 +120,7 @@ class Manifest:
         )
         return {by_digest[row[0]]: Entry(row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7])) for row in rows}
 
-    def intend(self, pairs: Sequence[tuple[Session, Session]]) -> int:
+    def intend(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> int:
         """Note what is about to be written for (source, destination) pairs; return the batch to confirm."""
         with _transaction(self._database) as database:
             batch = database.execute("INSERT INTO batches DEFAULT VALUES").lastrowid or 0

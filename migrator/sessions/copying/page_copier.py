@@ -10,7 +10,7 @@ from django.db import DataError, IntegrityError
 from ...stores.base import now
 from ..codec import saved_at
 from ..convert import Converter, Expired
-from ..records import CopyOptions, Problem, Session, Tally
+from ..records import CopyOptions, SessionCounts, SessionProblem, SessionRecord
 
 if TYPE_CHECKING:
     from ..stores.base import Store
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # How often a session is followed that changes each time it is looked at; a later pass sees it again.
 ROUNDS = 5
-Pairs = dict[str, tuple[Session, Session]]
+Pairs = dict[str, tuple[SessionRecord, SessionRecord]]
 Given = TypeVar("Given")
 Write = Callable[[Sequence[Given]], set[str]]
 
@@ -28,10 +28,10 @@ class Prepared(NamedTuple):
 
     new: Pairs
     changed: Pairs
-    seen: Mapping[str, Session]
+    seen: Mapping[str, SessionRecord]
 
 
-class PageCopier:
+class SessionPageCopier:
     """Copies pages from one place to another. A page may be copied twice, or half and then again."""
 
     def __init__(
@@ -40,7 +40,7 @@ class PageCopier:
         source: Store,
         dest: Store,
         options: CopyOptions,
-        tally: Tally,
+        tally: SessionCounts,
         manifest: Manifest | None,
         dest_is_empty: bool,
     ) -> None:
@@ -54,11 +54,11 @@ class PageCopier:
         """Whether a page can be prepared while the one before is still being written."""
         return not self._looks_first
 
-    def copy(self, page: Sequence[Session]) -> None:
+    def copy(self, page: Sequence[SessionRecord]) -> None:
         """Copy one page, and count."""
         self.write(self.prepare(page))
 
-    def prepare(self, page: Sequence[Session]) -> Prepared:
+    def prepare(self, page: Sequence[SessionRecord]) -> Prepared:
         """Read and convert a page; nothing is written."""
         self._tally.read += len(page)
         fresh, stale = self._sort_out(page)
@@ -79,15 +79,17 @@ class PageCopier:
 
     # What is to be done
 
-    def _sort_out(self, page: Sequence[Session]) -> tuple[list[Session], list[tuple[Session, Session]]]:
+    def _sort_out(
+        self, page: Sequence[SessionRecord]
+    ) -> tuple[list[SessionRecord], list[tuple[SessionRecord, SessionRecord]]]:
         """Part a page into sessions to add, and those to write over what the destination holds of them."""
         if not self._looks_first:
             return list(page), []
         keys = [session.key for session in page]
         there = self._dest.fetch(keys)
         noted = self._manifest.lookup(keys) if self._manifest else {}
-        fresh: list[Session] = []
-        stale: list[tuple[Session, Session]] = []
+        fresh: list[SessionRecord] = []
+        stale: list[tuple[SessionRecord, SessionRecord]] = []
         for session in page:
             entry, held = noted.get(session.key), there.get(session.key)
             if held is None:
@@ -103,7 +105,7 @@ class PageCopier:
                 self._tally.present += 1
         return fresh, stale
 
-    def _is_older(self, held: Session, session: Session) -> bool:
+    def _is_older(self, held: SessionRecord, session: SessionRecord) -> bool:
         """Tell whether the destination's session was saved before the source's, as far as they say."""
         if not self._options.overwrite_older:
             return False
@@ -115,7 +117,7 @@ class PageCopier:
         theirs, ours = self._dest.rounded(held.expires), self._dest.rounded(session.expires)
         return theirs is not None and ours is not None and theirs < ours
 
-    def _converted(self, sessions: Sequence[Session]) -> Pairs:
+    def _converted(self, sessions: Sequence[SessionRecord]) -> Pairs:
         found: Pairs = {}
         moment, convert, tally = now(), self._converter.convert, self._tally
         for session in sessions:
@@ -123,7 +125,7 @@ class PageCopier:
                 found[session.key] = (session, convert(session, tally, moment))
             except Expired:
                 self._tally.expired += 1
-            except Problem as problem:
+            except SessionProblem as problem:
                 self._tally.note(session.key, problem)
         return found
 
@@ -146,7 +148,7 @@ class PageCopier:
                     self._tally.present += 1
         return {key: pair for key, pair in pairs.items() if key in written}
 
-    def _replace(self, seen: Mapping[str, Session], pairs: Pairs) -> Pairs:
+    def _replace(self, seen: Mapping[str, SessionRecord], pairs: Pairs) -> Pairs:
         """Write over what is still as seen."""
         changed, _ = self._written(self._dest.replace, [(key, (seen[key], value)) for key, (_, value) in pairs.items()])
         self._tally.refreshed += len(changed)
@@ -166,7 +168,7 @@ class PageCopier:
             self._dest.losses = losses
             if len(given) == 1:
                 key = given[0][0]
-                self._tally.note(key, Problem("unfit", f"the table refuses its row ({type(error).__name__})"))
+                self._tally.note(key, SessionProblem("unfit", f"the table refuses its row ({type(error).__name__})"))
                 return set(), {key}
         parts = [self._written(write, [one]) for one in given]
         return set().union(*(written for written, _ in parts)), set().union(*(refused for _, refused in parts))
@@ -196,7 +198,7 @@ class PageCopier:
             if self._manifest:  # what was changed here in between is looked at once more at the end of the pass
                 self._manifest.forget(discarded)
 
-    def _follow(self, sessions: Sequence[Session], wrote: Pairs) -> Pairs:
+    def _follow(self, sessions: Sequence[SessionRecord], wrote: Pairs) -> Pairs:
         found = self._converted(sessions)
         lost = [wrote[session.key][1] for session in sessions if session.key not in found]
         if lost:

@@ -8,27 +8,27 @@ from contextlib import ExitStack, closing
 from django.db import connections
 
 from ..places import open_end
-from ..records import CopyOptions, End, Tally
-from .page_copier import PageCopier, Prepared
+from ..records import CopyOptions, End, SessionCounts
+from .page_copier import Prepared, SessionPageCopier
 from .preflight import check_places
 
 
 class WriterThread:
     """Writes prepared pages one after the other, with connections of its own; what it counts is added at the end."""
 
-    def __init__(self, ends: tuple[End, End], options: CopyOptions, tally: Tally) -> None:
+    def __init__(self, ends: tuple[End, End], options: CopyOptions, tally: SessionCounts) -> None:
         self._ends, self._options, self._total = ends, options, tally
-        self._tally = Tally()
+        self._tally = SessionCounts()
         self._stack = ExitStack()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="migrator-writer")
         self._pending: Future[None] | None = None
         self._copier = self._pool.submit(self._open).result()
 
-    def _open(self) -> PageCopier:
+    def _open(self) -> SessionPageCopier:
         self._stack.callback(connections.close_all)
         source, self._dest = (self._stack.enter_context(closing(open_end(end, self._options))) for end in self._ends)
         check_places(source, self._dest)
-        return PageCopier(
+        return SessionPageCopier(
             source=source,
             dest=self._dest,
             options=self._options,

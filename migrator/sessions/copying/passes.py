@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from ...processes.prefetch import read_ahead
 from ...stores.base import Share, now
 from ..places import open_end
-from ..records import CopyOptions, End, Session, Tally
+from ..records import CopyOptions, End, SessionCounts, SessionRecord
 from ..stores.base import pages_of
 from .manifest import Entry, Manifest
-from .page_copier import PageCopier
+from .page_copier import SessionPageCopier
 from .page_writer import WriterThread
 from .preflight import check_places
 
@@ -53,10 +53,10 @@ def copy_share(
     share: Share,
     tick: Tick,
     check: Check,
-) -> Tally:
+) -> SessionCounts:
     """Copy one share of the sessions once."""
-    tally = Tally()
-    copier = PageCopier(
+    tally = SessionCounts()
+    copier = SessionPageCopier(
         source=source, dest=dest, options=options, tally=tally, manifest=manifest, dest_is_empty=dest_is_empty
     )
     pace = Pace(options.rate / share.count if options.rate else None)
@@ -81,19 +81,19 @@ def copy_share(
     return tally
 
 
-def _pages_of(end: End, source: Store, options: CopyOptions, share: Share) -> Generator[list[Session]]:
+def _pages_of(end: End, source: Store, options: CopyOptions, share: Share) -> Generator[list[SessionRecord]]:
     """Read the pages of a share ahead, where the source can be opened once more for that."""
     if not source.can_open_again:
         return _pages(source, options, share)
 
-    def pages() -> Generator[list[Session]]:
+    def pages() -> Generator[list[SessionRecord]]:
         with closing(open_end(end, options)) as opened:
             yield from _pages(opened, options, share)
 
     return read_ahead(pages)
 
 
-def _pages(source: Store, options: CopyOptions, share: Share) -> Generator[list[Session]]:
+def _pages(source: Store, options: CopyOptions, share: Share) -> Generator[list[SessionRecord]]:
     """Read the pages of a share, as far as the options want them."""
     left = options.limit
     for page in source.pages(options.chunk_size, share):
@@ -129,7 +129,7 @@ def copy_share_afresh(
     dest_is_empty: bool,
     share: Share,
     tick: Tick,
-) -> Tally:
+) -> SessionCounts:
     """Open the ends anew and copy one share: the work of a process of its own."""
     with ExitStack() as stack:
         opened, target = (stack.enter_context(closing(open_end(end, options))) for end in (source, dest))
@@ -148,9 +148,9 @@ def copy_share_afresh(
         )
 
 
-def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifest, check: Check) -> Tally:
+def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifest, check: Check) -> SessionCounts:
     """End in the destination what this copy wrote there, nobody has changed since, and the source has ended."""
-    tally = Tally()
+    tally = SessionCounts()
     for keys in _all_keys(dest, options.chunk_size):
         noted = manifest.lookup(keys)
         still = source.present(list(noted))
@@ -168,14 +168,14 @@ def sweep(*, source: Store, dest: Store, options: CopyOptions, manifest: Manifes
     return tally
 
 
-def _missed(noted: Mapping[str, Entry], there: Mapping[str, Session], dest: Store) -> set[str]:
+def _missed(noted: Mapping[str, Entry], there: Mapping[str, SessionRecord], dest: Store) -> set[str]:
     """Return the sessions that the source ended before it would have, and that live on here in another state.
 
     A worker that used the source ended them while another one that used the destination had saved them.
     """
     moment = now()
 
-    def is_missed(entry: Entry, held: Session) -> bool:
+    def is_missed(entry: Entry, held: SessionRecord) -> bool:
         has_expired = entry.source_expires is not None and entry.source_expires <= moment
         return entry.confirmed and not has_expired and not entry.wrote(held, dest)
 

@@ -16,10 +16,10 @@ from ...databases.engines.registry import engine_for
 from ...databases.journal import holds_unfinished_run
 from ...databases.planning.hidden_rows import END_IT_FIRST, UNFINISHED
 from ...errors import Refused, UsageError
-from ..codec import BadSignature, Data, Unreadable
+from ..codec import BadSignature, Data, UnreadableSession
 from ..engines import PROBE_KEY, kept_key
-from ..records import CopyOptions, Problem, Session
-from ..stores.table import TableStore
+from ..records import CopyOptions, SessionProblem, SessionRecord
+from ..stores.table import SessionTableStore
 
 if TYPE_CHECKING:
     from ..stores.base import Store
@@ -53,7 +53,7 @@ def check_places(source: Store, dest: Store) -> None:
     check_keys(source, dest)
     check_sight(source, dest)
     check_complete(source)
-    if isinstance(dest, TableStore):
+    if isinstance(dest, SessionTableStore):
         dest.spare_shadow_of(source)
     for alias in sorted(dest.databases() & set(conf.load().PROTECTED)):
         raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; it may never be a destination.")
@@ -134,7 +134,7 @@ def check_sample(source: Store, options: CopyOptions) -> None:
     for session in sample:
         try:
             readable.append(source.load(session))
-        except (Unreadable, Problem) as error:
+        except (UnreadableSession, SessionProblem) as error:
             reasons[str(error)] += 1
             signatures += isinstance(error, BadSignature)
     if options.allow_unreadable or not sample:
@@ -144,7 +144,7 @@ def check_sample(source: Store, options: CopyOptions) -> None:
     _check_logins(readable)
 
 
-def _refuse_unreadable(source: Store, sample: list[Session], reasons: Counter[str], signatures: int) -> None:
+def _refuse_unreadable(source: Store, sample: list[SessionRecord], reasons: Counter[str], signatures: int) -> None:
     why = "; ".join(f"{count} because {reason}" for reason, count in reasons.most_common(3))
     advice = "Look at the cache's serializer, and use --trust-pickle only where nobody else can write there."
     if source.keeps_text:

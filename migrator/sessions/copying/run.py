@@ -18,17 +18,17 @@ from ...server_errors import telling_of_outages
 from ...stores.base import WHOLE, Share
 from ..hidden_sessions import hidden_in, is_site_place, nothing_found, site_place
 from ..places import key_regex_of, open_end, settled
-from ..records import CopyOptions, End, Hidden, Tally
+from ..records import CopyOptions, End, Hidden, SessionCounts
 from ..stores.base import Store
 from .manifest import Manifest
 from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
 from .preflight import check_counts, check_not_emptied, check_options, check_places, check_room, check_sample
 
-Show = Callable[["Plan"], object]
+Show = Callable[["SessionPlan"], object]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SessionPlan:
     """What a copy would do, shown before it does anything."""
 
     source: str
@@ -47,12 +47,12 @@ class Plan:
 class CopyResult:
     """What a copy did. ``passes`` has one tally for each pass over the source."""
 
-    plan: Plan
-    passes: tuple[Tally, ...] = ()
+    plan: SessionPlan
+    passes: tuple[SessionCounts, ...] = ()
     seconds: float = 0.0
     evicted: int = 0
     is_dry_run: bool = False
-    total: Tally = field(default_factory=Tally)
+    total: SessionCounts = field(default_factory=SessionCounts)
 
 
 @telling_of_outages()
@@ -103,8 +103,8 @@ _FOUND_AGAIN = (
 )
 
 
-def _total(passes: Sequence[Tally]) -> Tally:
-    total = Tally()
+def _total(passes: Sequence[SessionCounts]) -> SessionCounts:
+    total = SessionCounts()
     for tally in passes:
         total.add(tally)
     for name in _FOUND_AGAIN:
@@ -113,7 +113,7 @@ def _total(passes: Sequence[Tally]) -> Tally:
     return total
 
 
-def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
+def _planned(source: Store, dest: Store, options: CopyOptions) -> SessionPlan:
     check_options(options, dest)
     check_places(source, dest)
     in_source, in_dest = source.count(), dest.count()
@@ -127,7 +127,7 @@ def _planned(source: Store, dest: Store, options: CopyOptions) -> Plan:
     check_sample(source, options)
     notes = [*source.notes(), *dest.notes(), *_notes(source, dest, options)]
     given = source.has_given_keys
-    return Plan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options, given, hidden, missing)
+    return SessionPlan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options, given, hidden, missing)
 
 
 def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:
@@ -173,7 +173,7 @@ class _Run:
         dest: End,
         opened: Store,
         target: Store,
-        plan: Plan,
+        plan: SessionPlan,
         manifest: Manifest | None,
         progress: Progress,
         check: Check,
@@ -184,7 +184,7 @@ class _Run:
         self._manifest, self._progress, self._check = manifest, progress, check
         self._jobs = plan.options.jobs if can_fork() and opened.can_share and plan.options.limit is None else 1
 
-    def all_passes(self) -> list[Tally]:
+    def all_passes(self) -> list[SessionCounts]:
         """Run the first pass, then more until one changes nothing, as many as were asked for."""
         if self._manifest and not self._options.after_switch:
             self._manifest.set_finished(False)
@@ -197,10 +197,10 @@ class _Run:
             self._manifest.set_finished(True)
         return passes
 
-    def _one_pass(self, label: str, *, is_first: bool) -> Tally:
+    def _one_pass(self, label: str, *, is_first: bool) -> SessionCounts:
         dest_is_empty = is_first and self._plan.in_dest == 0
         with self._progress.task(label, self._plan.in_source, unit="sessions") as task:
-            tally = Tally()
+            tally = SessionCounts()
             for part in self._shares(dest_is_empty, task.advance):
                 tally.add(part)
         if self._manifest:
@@ -215,7 +215,7 @@ class _Run:
             )
         return tally
 
-    def _shares(self, dest_is_empty: bool, tick: Tick) -> list[Tally]:
+    def _shares(self, dest_is_empty: bool, tick: Tick) -> list[SessionCounts]:
         if self._jobs == 1:
             whole = copy_share(
                 ends=self._ends,
@@ -232,7 +232,7 @@ class _Run:
         source, dest = self._ends
         path = self._manifest.path if self._manifest else None
 
-        def of_share(index: int) -> Work[Tally]:
+        def of_share(index: int) -> Work[SessionCounts]:
             return lambda tick: copy_share_afresh(
                 source=source,
                 dest=dest,

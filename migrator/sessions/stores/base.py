@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ...console.private_files import given_lines
 from ...errors import Refused
 from ...stores.base import WHOLE, Share
-from ..codec import Codec, Data, Unreadable, codec_for
-from ..records import Problem, Session
+from ..codec import Codec, Data, UnreadableSession, codec_for
+from ..records import SessionProblem, SessionRecord
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -107,7 +107,7 @@ class Store:
 
     # Sessions
 
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[SessionRecord]]:
         """Read the sessions that have not expired, about ``size`` at a time."""
         raise NotImplementedError
 
@@ -115,15 +115,15 @@ class Store:
         """List the keys of the sessions that have not expired, about ``size`` at a time."""
         raise NotImplementedError
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
         """Read those of ``keys`` that exist and have not expired."""
         raise NotImplementedError
 
-    def read(self, keys: Sequence[str]) -> dict[str, Session]:
+    def read(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
         """Read sessions that were listed or given; what the site does not find where it is comes without payload."""
         return self.fetch(keys)
 
-    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+    def are_as_seen(self, sessions: Sequence[SessionRecord]) -> bool:
         """Tell quickly that all sessions still are as they were read; False also says that this takes a fetch."""
         return False
 
@@ -131,22 +131,22 @@ class Store:
         """Return those of ``keys`` that exist and have not expired."""
         return set(self.fetch(keys))
 
-    def add(self, sessions: Sequence[Session]) -> set[str]:
+    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
         """Write the sessions whose keys are not there or have expired; return the keys written."""
         raise NotImplementedError
 
-    def update(self, session: Session) -> bool:
+    def update(self, session: SessionRecord) -> bool:
         """Write over a session that is there and has not expired, whatever it holds; tell whether it was there.
 
         What ``more`` does not know is left as it was. The new session has not expired.
         """
         raise NotImplementedError
 
-    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
         """Write each (seen, new) where the place still holds what was seen; return the keys where it did."""
         raise NotImplementedError
 
-    def discard(self, sessions: Sequence[Session]) -> set[str]:
+    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
         """Delete the sessions that the place still holds as seen; return their keys."""
         raise NotImplementedError
 
@@ -156,11 +156,11 @@ class Store:
 
     # Payloads
 
-    def check(self, session: Session) -> None:
-        """Raise :exc:`migrator.sessions.records.Problem` for what was listed and is no payload at all."""
+    def check(self, session: SessionRecord) -> None:
+        """Raise :exc:`migrator.sessions.records.SessionProblem` for what was listed and is no payload at all."""
 
-    def load(self, session: Session) -> Data:
-        """Read a payload; raise :exc:`migrator.sessions.codec.Unreadable` and its like where it cannot be."""
+    def load(self, session: SessionRecord) -> Data:
+        """Read a payload; raise :exc:`migrator.sessions.codec.UnreadableSession` and its like where it cannot be."""
         return self.codec.decode(str(session.payload))
 
     def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
@@ -170,17 +170,17 @@ class Store:
         """
         return self.codec.encode_checked(data, saved_at)
 
-    def remember(self, data: Data, session: Session, saved_at: int) -> dict[str, Any] | None:
+    def remember(self, data: Data, session: SessionRecord, saved_at: int) -> dict[str, Any] | None:
         """Return what this place wants to know beside the data, from a session of another place."""
         return None
 
-    def may_be_session(self, session: Session) -> bool:
+    def may_be_session(self, session: SessionRecord) -> bool:
         """Whether something under a key of another shape is a session all the same."""
         try:
             self.load(session)
-        except Unreadable:
+        except UnreadableSession:
             return not self.keeps_text  # whatever lies beside files of sessions is not signed
-        except Problem as problem:
+        except SessionProblem as problem:
             return problem.count != "foreign"
         return True
 
@@ -193,7 +193,7 @@ class Store:
         """Tell whether payloads of another place can be written here as they are."""
         return False
 
-    def fits(self, session: Session) -> str | None:
+    def fits(self, session: SessionRecord) -> str | None:
         """Say why a session cannot be held, None where it can."""
         return None
 
@@ -201,7 +201,7 @@ class Store:
         """Round an expiry down to what the place keeps."""
         return expires
 
-    def same(self, one: Session, other: Session) -> bool:
+    def same(self, one: SessionRecord, other: SessionRecord) -> bool:
         """Tell whether two readings of one session are of the same state."""
         return one.payload == other.payload and self.same_expiry(one.expires, other.expires)
 

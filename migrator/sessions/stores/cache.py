@@ -12,12 +12,12 @@ from django.core.cache import caches
 
 from ...errors import Refused
 from ...stores import open_store
-from ...stores.base import ELSEWHERE, WHOLE, Item, Rejected, Share, reason_against
+from ...stores.base import ELSEWHERE, WHOLE, Item, RejectedItem, Share, reason_against
 from ...stores.key_space import SESSION_KEY, KeySpace, elsewhere, key_space, unlisted_key_space
 from ...stores.pickles import UnsafePickle
-from ..codec import Data, Unreadable, checked
+from ..codec import Data, UnreadableSession, checked
 from ..engines import PROBE_KEY, others_beginning_with
-from ..records import Problem, Session
+from ..records import SessionProblem, SessionRecord
 from .base import Store
 from .custom_values import own_values
 
@@ -189,32 +189,32 @@ class CacheStore(Store):
         """Return a raw key without the key of its session, which is secret."""
         return raw[: raw.rindex(self._prefix) + len(self._prefix)]
 
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[SessionRecord]]:
         for page in self.keys(size, share):
             yield list(self.read(page).values())
 
-    def read(self, keys: Sequence[str]) -> dict[str, Session]:
+    def read(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
         return _sessions(self.cache.read(self._space, keys))
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
         return _sessions(self.cache.fetch(self._space, keys))
 
-    def are_as_seen(self, sessions: Sequence[Session]) -> bool:
+    def are_as_seen(self, sessions: Sequence[SessionRecord]) -> bool:
         return self.cache.are_as_seen(self._space, [_item(session) for session in sessions])
 
     def present(self, keys: Sequence[str]) -> set[str]:
         return self.cache.present(self._space, keys)
 
-    def add(self, sessions: Sequence[Session]) -> set[str]:
+    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
         return self.cache.add(self._space, [_item(session) for session in sessions])
 
-    def update(self, session: Session) -> bool:
+    def update(self, session: SessionRecord) -> bool:
         return self.cache.update(self._space, _item(session))
 
-    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
         return self.cache.replace(self._space, [(_item(seen), _item(new)) for seen, new in pairs])
 
-    def discard(self, sessions: Sequence[Session]) -> set[str]:
+    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
         return self.cache.discard(self._space, [_item(session) for session in sessions])
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -223,26 +223,26 @@ class CacheStore(Store):
 
     # Payloads
 
-    def check(self, session: Session) -> None:
+    def check(self, session: SessionRecord) -> None:
         raw = _bytes(session.payload)
         if reason := reason_against(raw):
-            raise Problem("unreadable" if raw is ELSEWHERE else "foreign", reason)
+            raise SessionProblem("unreadable" if raw is ELSEWHERE else "foreign", reason)
 
-    def load(self, session: Session) -> Data:
+    def load(self, session: SessionRecord) -> Data:
         self.check(session)
         raw = _bytes(session.payload)
         try:
             value = self.cache.decode(raw)
-        except (UnsafePickle, Rejected) as error:
-            raise Problem("unsafe", str(error)) from None
+        except (UnsafePickle, RejectedItem) as error:
+            raise SessionProblem("unsafe", str(error)) from None
         except Exception as error:
-            raise Unreadable(f"the cache's serializer fails on it ({type(error).__name__})") from None
+            raise UnreadableSession(f"the cache's serializer fails on it ({type(error).__name__})") from None
         if self._own:
             return self._own.read(session.key, value)
         try:
             return checked(value)
-        except Unreadable as error:
-            raise Problem("foreign", str(error)) from None
+        except UnreadableSession as error:
+            raise SessionProblem("foreign", str(error)) from None
 
     def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
         if self._own:
@@ -256,7 +256,7 @@ class CacheStore(Store):
             return False
         return self._own == other._own
 
-    def fits(self, session: Session) -> str | None:
+    def fits(self, session: SessionRecord) -> str | None:
         return self.cache.fits(self._space, _item(session))
 
     def rounded(self, expires: int | None) -> int | None:
@@ -266,13 +266,13 @@ class CacheStore(Store):
         return self.cache.same_expiry(one, other)
 
 
-def _sessions(items: Mapping[str, Item]) -> dict[str, Session]:
-    return {key: Session(key, item.raw, item.expires) for key, item in items.items()}
+def _sessions(items: Mapping[str, Item]) -> dict[str, SessionRecord]:
+    return {key: SessionRecord(key, item.raw, item.expires) for key, item in items.items()}
 
 
 def _bytes(payload: str | bytes) -> bytes:
     return payload if isinstance(payload, bytes) else payload.encode()
 
 
-def _item(session: Session) -> Item:
+def _item(session: SessionRecord) -> Item:
     return Item(session.key, _bytes(session.payload), session.expires)

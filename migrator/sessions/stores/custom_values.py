@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from ...errors import Refused
 from ...server_errors import is_outage
-from ..codec import Data, Unreadable, checked
+from ..codec import Data, UnreadableSession, checked
 from ..engines import PROBE_KEY, keeps_files, keeps_rows, kept_key, present_prefix
 
 _METHODS = ("load", "save")
@@ -75,7 +75,7 @@ class OwnValues:
     def read(self, key: str, value: Any, *, into: Any = None) -> Data:
         """Return the session that ``value`` is; ``into`` is the engine's session to load it with, if there is one.
 
-        Raises :exc:`Unreadable` where the engine finds none in it.
+        Raises :exc:`UnreadableSession` where the engine finds none in it.
         """
         made = self._engine(key) if into is None else into
         cache, made._cache = made._cache, OneValue({self._prefix + key: value})
@@ -84,12 +84,12 @@ class OwnValues:
         try:
             data = made.load()
         except Exception as error:
-            raise Unreadable(f"the engine's load() fails on it ({type(error).__name__})") from None
+            raise UnreadableSession(f"the engine's load() fails on it ({type(error).__name__})") from None
         finally:
             made._cache = cache
         if made.session_key != key:
             made._session_key = key
-            raise Unreadable("the engine's load() finds no session in it")
+            raise UnreadableSession("the engine's load() finds no session in it")
         return checked(data)
 
     def value(self, key: str, data: Data) -> Any:

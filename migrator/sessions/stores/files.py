@@ -17,9 +17,9 @@ from ...errors import Refused
 from ...stores.base import WHOLE, Share, now
 from ...stores.key_space import SESSION_KEY
 from ...stores.table.reading import LATEST
-from ..codec import Data, Unreadable, same_text
+from ..codec import Data, UnreadableSession, same_text
 from ..expiry import from_data
-from ..records import Session
+from ..records import SessionRecord
 from .base import Store, pages_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FILE_KEY = r"[a-z0-9]{8,128}"
 _IN_PROGRESS = "_out_"
 
 
-class FileStore(Store):
+class SessionFileStore(Store):
     """The files of ``SESSION_FILE_PATH``. The expiry is what the file's time and the data say together."""
 
     def __init__(self, *, engine: SessionBase, keys_from: Path | None = None, key_regex: str = SESSION_KEY) -> None:
@@ -93,11 +93,11 @@ class FileStore(Store):
             return False
         return True
 
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Session]]:
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[SessionRecord]]:
         for page in self.keys(size, share):
             yield list(self.fetch(page).values())
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
         moment = now()
         found = {}
         for key in keys:
@@ -106,7 +106,7 @@ class FileStore(Store):
                 found[key] = session
         return found
 
-    def _read(self, key: str) -> Session | None:
+    def _read(self, key: str) -> SessionRecord | None:
         if not self._pattern.fullmatch(key) and key not in self.hidden:
             return None
         try:
@@ -117,11 +117,11 @@ class FileStore(Store):
             return None
         try:
             expires = from_data(self.codec.decode(text), self.engine, changed)
-        except Unreadable:
+        except UnreadableSession:
             expires = changed + self.engine.get_session_cookie_age() * SECOND
-        return Session(key, text, expires)
+        return SessionRecord(key, text, expires)
 
-    def add(self, sessions: Sequence[Session]) -> set[str]:
+    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
         there = self.fetch([session.key for session in sessions])
         moment = now()
         written = set()
@@ -132,7 +132,7 @@ class FileStore(Store):
                     written.add(session.key)
         return written
 
-    def _write(self, session: Session, *, replace: bool) -> bool:
+    def _write(self, session: SessionRecord, *, replace: bool) -> bool:
         handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=f"{self._prefix}_out_")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -148,7 +148,7 @@ class FileStore(Store):
             Path(temporary).unlink(missing_ok=True)
         return True
 
-    def _stamp(self, path: str, session: Session) -> None:
+    def _stamp(self, path: str, session: SessionRecord) -> None:
         """Give a file the time from which the engine counts the session's age."""
         expires = min(session.expires or 0, LATEST)
         origin = from_data(self.codec.decode(str(session.payload)), self.engine, 0)
@@ -156,13 +156,13 @@ class FileStore(Store):
         nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
         os.utime(path, ns=(int(nanoseconds), int(nanoseconds)))
 
-    def update(self, session: Session) -> bool:
+    def update(self, session: SessionRecord) -> bool:
         return bool(self.fetch([session.key])) and self._write(session, replace=True)
 
-    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
         return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self._write(new, replace=True)}
 
-    def discard(self, sessions: Sequence[Session]) -> set[str]:
+    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
         found = {session.key for session in sessions if self._is_as_seen(session)}
         for key in found:
             self._path(key).unlink(missing_ok=True)
@@ -180,13 +180,13 @@ class FileStore(Store):
     def rounded(self, expires: int | None) -> int | None:
         return None if expires is None else min(expires, LATEST)
 
-    def _is_as_seen(self, seen: Session) -> bool:
+    def _is_as_seen(self, seen: SessionRecord) -> bool:
         current = self._read(seen.key)
         return current is not None and self.same(current, seen)
 
     # Payloads
 
-    def load(self, session: Session) -> Data:
+    def load(self, session: SessionRecord) -> Data:
         return self.codec.decode(str(session.payload))
 
     def takes_verbatim(self, other: Store) -> bool:

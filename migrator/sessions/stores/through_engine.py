@@ -13,7 +13,7 @@ from django.utils import timezone
 from ...stores.base import WHOLE, Share
 from ...stores.table.reading import EPOCH, MICROSECOND
 from ..codec import Data
-from ..records import Session
+from ..records import SessionRecord
 from .base import Store
 
 
@@ -38,10 +38,10 @@ class EngineStore(Store):
 
     pages = keys
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Session]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
         return {key: session for key in keys if (session := self._read(key)) is not None}
 
-    def _read(self, key: str) -> Session | None:
+    def _read(self, key: str) -> SessionRecord | None:
         made = self._made(key)
         if not made.exists(key):  # for some load() does not tell
             return None
@@ -49,7 +49,7 @@ class EngineStore(Store):
         if made.session_key != key:
             return None
         made._session_cache = data
-        return Session(key, pickle.dumps(data), _expiry(made))
+        return SessionRecord(key, pickle.dumps(data), _expiry(made))
 
     def _made(self, key: str) -> Any:
         return type(self.engine)(key)
@@ -57,13 +57,13 @@ class EngineStore(Store):
     def present(self, keys: Sequence[str]) -> set[str]:
         return {key for key in keys if self._made(key).exists(key)}
 
-    def add(self, sessions: Sequence[Session]) -> set[str]:
+    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
         return {session.key for session in sessions if self._save(session, must_create=True)}
 
-    def update(self, session: Session) -> bool:
+    def update(self, session: SessionRecord) -> bool:
         return self._made(session.key).exists(session.key) and self._save(session, must_create=False)
 
-    def _save(self, session: Session, *, must_create: bool) -> bool:
+    def _save(self, session: SessionRecord, *, must_create: bool) -> bool:
         made = self._made(session.key)
         made._session_cache = self.load(session)
         try:
@@ -72,29 +72,29 @@ class EngineStore(Store):
             return False
         return True
 
-    def replace(self, pairs: Sequence[tuple[Session, Session]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
         return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self.update(new)}
 
-    def discard(self, sessions: Sequence[Session]) -> set[str]:
+    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
         found = {session.key for session in sessions if self._is_as_seen(session)}
         for key in found:
             self._made(key).delete(key)
         return found
 
-    def _is_as_seen(self, seen: Session) -> bool:
+    def _is_as_seen(self, seen: SessionRecord) -> bool:
         current = self._read(seen.key)
         return current is not None and self.same(current, seen)
 
     # Payloads
 
-    def load(self, session: Session) -> Data:
+    def load(self, session: SessionRecord) -> Data:
         data: Data = pickle.loads(bytes(session.payload))  # type: ignore[arg-type]  # noqa: S301  (made in this process)
         return data
 
     def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
         return pickle.dumps(data), True
 
-    def same(self, one: Session, other: Session) -> bool:
+    def same(self, one: SessionRecord, other: SessionRecord) -> bool:
         return self.load(one) == self.load(other)
 
     def same_expiry(self, one: int | None, other: int | None) -> bool:

@@ -12,13 +12,13 @@ from typing import Any
 from django.core.signals import request_finished
 from django.db import transaction
 
-from .sides import Side
+from .sides import TransitionSide
 
 _waiting = threading.local()
 
 
 class _Work:
-    def __init__(self, sides: tuple[Side, ...], do: Callable[[], None]) -> None:
+    def __init__(self, sides: tuple[TransitionSide, ...], do: Callable[[], None]) -> None:
         self.sides, self.do = sides, do
 
     def wait_or_run(self) -> None:
@@ -43,7 +43,7 @@ def _list() -> list[_Work]:
     return found
 
 
-def after_transactions(do: Callable[[], None], *sides: Side) -> None:
+def after_transactions(do: Callable[[], None], *sides: TransitionSide) -> None:
     """Do it now, or when the transactions of ``sides`` have ended, in whatever way they end.
 
     After a rollback it is done at the next use of a session in this thread, and at the latest at the end of the request

@@ -22,7 +22,7 @@ from ..hidden_sessions import hidden_in
 from ..places import key_regex_of, open_end
 from ..records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Hidden
 from ..stores.base import Store
-from ..stores.table import TableStore
+from ..stores.table import SessionTableStore
 from .leftovers import Leftovers, look_up_leftovers
 from .metrics_place import tally_for_sessions
 from .readiness import configured, quiet_enough
@@ -224,9 +224,9 @@ def check_apart(old: Store, new: Store) -> None:
     """Raise :exc:`Refused` where the two are one place, or OLD may not be emptied."""
     if old.identities() & new.identities():
         raise Refused(f"OLD and NEW are the same place: {new.label()}. Nothing was deleted.")
-    if isinstance(old, TableStore):
+    if isinstance(old, SessionTableStore):
         old.spare_shadow_of(new)
-        if isinstance(new, TableStore) and new.before:
+        if isinstance(new, SessionTableStore) and new.before:
             old.spare_shadow_of(new.before)
     for alias in sorted(old.databases() & set(conf.load().PROTECTED)):
         raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; nothing in it may be deleted.")
@@ -265,7 +265,7 @@ class _Clearing:
             while count := self._store.discard_expired(self._size):
                 expired += count
                 self._step(count)
-        if isinstance(self._store, TableStore) and self._store.before and self._store.before.can_list_keys:
+        if isinstance(self._store, SessionTableStore) and self._store.before and self._store.before.can_list_keys:
             self._live(self._store.before, lambda count: None)  # what it holds of rows that are gone
         return removed, expired
 

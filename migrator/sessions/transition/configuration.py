@@ -18,9 +18,9 @@ from ...transitions.phases import Phase, is_rolled_out, steady_percentage_reader
 from ..engines import TRANSITION
 from .follower import Follower
 from .metrics_place import tally_for_sessions
-from .owed_ends import Ends
+from .owed_ends import OwedEnds
 from .same_store import one_place
-from .sides import Side
+from .sides import TransitionSide
 
 logger = logging.getLogger("migrator.sessions.transition")
 
@@ -29,14 +29,14 @@ class Transition:
     """What all session stores of a process share."""
 
     def __init__(self, setting: conf.Sessions) -> None:
-        self.old, self.new = Side("OLD", setting.OLD), Side("NEW", setting.NEW)
+        self.old, self.new = TransitionSide("OLD", setting.OLD), TransitionSide("NEW", setting.NEW)
         if problem := one_place(self.old, self.new):
             raise ImproperlyConfigured(problem)
         self._read_phase = steady_phase_reader(setting.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")
         self._read_share = steady_percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
         self._forth = Follower(self.old, self.new, tell_change=self._tell_change)
         self._back = Follower(self.new, self.old, tell_change=self._tell_change, gives_way=True)
-        self._ends = {side: Ends(side) for side in (self.old, self.new)}
+        self._ends = {side: OwedEnds(side) for side in (self.old, self.new)}
         self._changes_told: set[tuple[str, str]] = set()
         self.count = tally_for_sessions().count
 
@@ -49,15 +49,15 @@ class Transition:
                 return Phase.DUAL_NEW
         return phase
 
-    def authority(self, phase: Phase) -> Side:
+    def authority(self, phase: Phase) -> TransitionSide:
         """Return the side that decides."""
         return self.new if phase.new_decides else self.old
 
-    def shadow(self, phase: Phase) -> Side:
+    def shadow(self, phase: Phase) -> TransitionSide:
         """Return the side that follows."""
         return self.old if phase.new_decides else self.new
 
-    def follower(self, authority: Side) -> Follower:
+    def follower(self, authority: TransitionSide) -> Follower:
         """Return what keeps the other side at ``authority``."""
         return self._back if authority is self.new else self._forth
 
@@ -67,7 +67,7 @@ class Transition:
             side.close()
 
     @contextmanager
-    def forgiving(self, side: Side, key: str, phase: Phase) -> Iterator[None]:
+    def forgiving(self, side: TransitionSide, key: str, phase: Phase) -> Iterator[None]:
         """Log and count what goes wrong with the side that does not decide."""
         is_begun = False
         try:
@@ -85,7 +85,7 @@ class Transition:
             if made_up := self._ends[side].pay():
                 self.count("repaired", made_up, phase=phase)
 
-    def end_in(self, side: Side, key: str, phase: Phase) -> None:
+    def end_in(self, side: TransitionSide, key: str, phase: Phase) -> None:
         """End a session in the side that does not decide, later if it does not answer."""
         ends = self._ends[side]
         ends.owe(key)
@@ -93,16 +93,16 @@ class Transition:
             side.delete(key)
             ends.forget(key)
 
-    def has_ended(self, side: Side, key: str) -> bool:
+    def has_ended(self, side: TransitionSide, key: str) -> bool:
         """Tell whether a session has ended, and ``side`` did not answer then."""
         return key in self._ends[side]
 
-    def count_unreadable(self, side: Side, key: str, phase: Phase, error: Exception) -> None:
+    def count_unreadable(self, side: TransitionSide, key: str, phase: Phase, error: Exception) -> None:
         """Log and count what a side holds under a session's key and cannot read as one."""
         self.count("unreadable", phase=phase)
         logger.warning("%s holds no readable session under the key of session %s: %s", side.name, digest(key), error)
 
-    def _tell_change(self, side: Side, key: str, what: str) -> None:
+    def _tell_change(self, side: TransitionSide, key: str, what: str) -> None:
         """Count that a side gets a session otherwise than it was saved; log the first of each kind."""
         self.count("changed", phase=self.phase(key))
         if (side.name, what) not in self._changes_told:

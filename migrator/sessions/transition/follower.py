@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from ...stores.base import now
 from ..convert import Converter, Expired
-from ..records import CopyOptions, Session, Tally
-from .sides import Side
+from ..records import CopyOptions, SessionCounts, SessionRecord
+from .sides import TransitionSide
 
 # How often a session is followed that changes each time it is looked at; its next save brings the sides together.
 ROUNDS = 6
@@ -36,20 +36,25 @@ class Follower:
     """
 
     def __init__(
-        self, authority: Side, shadow: Side, *, tell_change: Callable[[Side, str, str], None], gives_way: bool = False
+        self,
+        authority: TransitionSide,
+        shadow: TransitionSide,
+        *,
+        tell_change: Callable[[TransitionSide, str, str], None],
+        gives_way: bool = False,
     ) -> None:
         self.authority, self.shadow = authority, shadow
         self._tell_change = tell_change
         self._gives_way = gives_way
         self._made = threading.local()
 
-    def convert(self, held: Session) -> Session | None:
+    def convert(self, held: SessionRecord) -> SessionRecord | None:
         """Spell a session of the authority for the shadow; None where its time is over."""
         stores = (self.authority.store, self.shadow.store)
         if getattr(self._made, "stores", None) != stores:
             self._made.converter, self._made.stores = Converter(*stores, _OPTIONS), stores
         converter: Converter = self._made.converter
-        tally = Tally()
+        tally = SessionCounts()
         try:
             new = converter.convert(held, tally, now())
         except Expired:
@@ -58,7 +63,7 @@ class Follower:
             self._tell_change(self.shadow, held.key, "; ".join(what for _, what in tally.problems))
         return new
 
-    def write(self, held: Session) -> int:
+    def write(self, held: SessionRecord) -> int:
         """Bring the shadow to what the authority was seen to hold; return how often that took a repair."""
         new = self.convert(held)
         if new is None:
@@ -72,7 +77,7 @@ class Follower:
                 self.shadow.store.update(new)
         return self.settle(held, new)[1]
 
-    def settle(self, held: Session, written: Session) -> tuple[Session | None, int]:
+    def settle(self, held: SessionRecord, written: SessionRecord) -> tuple[SessionRecord | None, int]:
         """Look at the authority again until it still holds what the shadow was given; return that, and the repairs."""
         repairs = 0
         for attempt in range(ROUNDS):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from ...console.progress import Progress
 from ...stores.base import MICROSECONDS, digest, now
-from ..codec import Unreadable, saved_at
+from ..codec import UnreadableSession, saved_at
 from ..copying.passes import Check
 from ..expiry import from_data
-from ..records import MAX_PROBLEMS_LISTED, Problem, Session
+from ..records import MAX_PROBLEMS_LISTED, SessionProblem, SessionRecord
 from ..stores.base import Store
 
 # A session that seems to be missing may be just being saved.
@@ -70,7 +70,7 @@ def look_up_leftovers(
 
 
 def _sort_out(
-    session: Session,
+    session: SessionRecord,
     is_in_new: bool,
     old: Store,
     stays: str,
@@ -92,7 +92,7 @@ def _sort_out(
     found.lose(session.key, f"{stays} does not have it, and nothing tells whether it ever had")
 
 
-def _saved(session: Session, store: Store) -> int | None:
+def _saved(session: SessionRecord, store: Store) -> int | None:
     """Return when a session was last saved, to the second below; None where nothing tells."""
     if store.keeps_text:
         second = saved_at(str(session.payload))
@@ -101,6 +101,6 @@ def _saved(session: Session, store: Store) -> int | None:
         return None
     try:
         age = from_data(store.load(session), store.engine, 0)
-    except (Unreadable, Problem):
+    except (UnreadableSession, SessionProblem):
         return None
     return session.expires - age if age < _YEARS else None

@@ -12,13 +12,13 @@ from ... import conf
 from ...caches.transition.readers import reader_of
 from ...errors import MigratorError
 from ...stores.table import server_time
-from ...transitions.metrics import Tally, tally_for_cache, tally_for_database
+from ...transitions.metrics import Metrics, metrics_for_cache, metrics_for_database
 from ..engines import cache_alias, cache_prefix, engine_class, engine_model, keeps_rows
 
 NAME = "sessions"
 
 
-def tally_for_sessions() -> Tally:
+def tally_for_sessions() -> Metrics:
     """Return the process's tally of ``MIGRATOR["SESSIONS"]``, kept where ``TALLY`` says.
 
     Without it: in the cache of NEW where all workers share that one, else in its database, else in those of OLD.
@@ -26,8 +26,8 @@ def tally_for_sessions() -> Tally:
     """
     kind, alias = _place()
     if kind == "cache":
-        return tally_for_cache(NAME, caches[alias], lambda cache: reader_of(cache).server_time())
-    return tally_for_database(NAME, alias, server_time)
+        return metrics_for_cache(NAME, caches[alias], lambda cache: reader_of(cache).server_time())
+    return metrics_for_database(NAME, alias, server_time)
 
 
 def place_of_tally() -> str:

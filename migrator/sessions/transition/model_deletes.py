@@ -18,7 +18,7 @@ from ... import conf
 from ..engines import TRANSITION, engine_class, engine_model, keeps_rows
 from .after_commit import after_transactions
 from .configuration import Transition, transition
-from .sides import Side, is_deleted_by_a_side
+from .sides import TransitionSide, is_deleted_by_a_side
 from .store import SessionStore
 
 _UID = "migrator.sessions.transition.model_deletes"
@@ -76,7 +76,7 @@ def _has_expired(instance: Any, database: str) -> bool:
     return expiry is not None and expiry <= timezone.now()
 
 
-def _decider(change: Transition, model: Any, database: str, key: str) -> Side | None:
+def _decider(change: Transition, model: Any, database: str, key: str) -> TransitionSide | None:
     """Return the side whose row it was, where that side decides for the key or for all that are not rolled out.
 
     A row of the side that follows may be deleted to have it copied once more: the session itself goes on.
@@ -88,7 +88,7 @@ def _decider(change: Transition, model: Any, database: str, key: str) -> Side | 
     return None
 
 
-def _end_both(side: Side, key: str) -> None:
+def _end_both(side: TransitionSide, key: str) -> None:
     if not side.holds(key):  # else the deletion was rolled back
         SessionStore().delete(key)
         side.delete(key)  # what a cache before its rows still holds

@@ -6,16 +6,16 @@ of both sides, which finds it.
 
 from __future__ import annotations
 
-from .sides import Side
+from .sides import TransitionSide
 
 # More than these are not remembered: by then the side has to be emptied anyway.
 MOST_OWED = 100_000
 
 
-class Ends:
+class OwedEnds:
     """The keys of sessions that a side still has to end."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: TransitionSide) -> None:
         self._side = side
         self._keys: set[str] = set()
 

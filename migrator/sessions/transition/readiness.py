@@ -17,7 +17,7 @@ from ...stores.base import MICROSECONDS
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase, percentage_reader
 from ..cached_entries import stale_before_rows
-from ..comparison import Comparison, VerifyOptions
+from ..comparison import SessionComparison, VerifyOptions
 from ..copying.preflight import check_sight
 from ..engines import TRANSITION
 from ..hidden_sessions import hidden_in
@@ -27,7 +27,7 @@ from ..verification import verify_sessions
 from .configuration import Transition, transition
 from .metrics_place import place_of_tally, tally_for_sessions
 from .same_server import one_place
-from .sides import Side
+from .sides import TransitionSide
 from .step_conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text, span_text
 
 # A difference between two clocks that people should know of, in microseconds.
@@ -35,7 +35,7 @@ NOTABLE = 30 * MICROSECONDS
 
 
 @dataclass(frozen=True)
-class Standing:
+class Readiness:
     """How far a transition is."""
 
     phase: Phase
@@ -46,7 +46,7 @@ class Standing:
     # Where the counts are kept, and why they could not be read, None where they could.
     place: str
     tally_error: str | None
-    comparison: Comparison | None
+    comparison: SessionComparison | None
     mode: str | None
     conditions: tuple[Condition, ...]
     notes: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ def session_transition(
     reset: bool = False,
     trust_pickle: bool = False,
     progress: Progress | None = None,
-) -> Standing:
+) -> Readiness:
     """Tell how far the transition of ``MIGRATOR["SESSIONS"]`` is, and whether a step from its phase is safe.
 
     ``verify``: compare the two stores as well, ``quick`` (existence and expiry) or ``full`` (the data also).
@@ -109,7 +109,7 @@ def session_transition(
         has_own_regex=key_regex is not None,
         is_record_known=tally_error is None,
     )
-    return Standing(
+    return Readiness(
         phase=phase,
         rollout=rollout,
         setting=setting,
@@ -133,7 +133,7 @@ def _compared(
     sides: tuple[SideFound, SideFound],
     options: VerifyOptions,
     progress: Progress | None,
-) -> tuple[Comparison, int | None]:
+) -> tuple[SessionComparison, int | None]:
     """Compare the side that decides with the other; return also how many sessions a cache before rows has otherwise.
 
     Where the sessions of OLD cannot be listed, each one of NEW is looked up there.
@@ -183,7 +183,7 @@ def read_record() -> tuple[Record, str | None]:
         return Record({}, None), type(error).__name__
 
 
-def _found(side: Side, key_regex: str) -> SideFound:
+def _found(side: TransitionSide, key_regex: str) -> SideFound:
     try:
         with closing(open_end(side.end, CopyOptions(key_regex=key_regex))) as store:
             check_sight(store)

@@ -13,7 +13,7 @@ from ...transitions.metrics_storage import EVENTS
 from ...transitions.phases import Phase
 from ..comparison import counts
 from .clear_store import Cleared, ClearPlan
-from .readiness import Standing
+from .readiness import Readiness
 from .step_conditions import UNKNOWN, moment_text
 
 MEANING = {
@@ -35,7 +35,7 @@ EVENT_WORDS = {
 }
 
 
-def standing_report(found: Standing) -> Report:
+def standing_report(found: Readiness) -> Report:
     """Tell how far a transition is. Exit code 3 where the step that was asked for is not safe."""
     rollout = f", for {found.rollout:g} % of the keys already dual_new" if found.rollout else ""
     heading = f"Phase {found.phase}{rollout}: {MEANING[found.phase]}"
@@ -54,11 +54,11 @@ def standing_report(found: Standing) -> Report:
     return Report(heading, grids, tuple(_lines(found)), _document(found, code), code)
 
 
-def _sides(found: Standing) -> list[tuple[Cell, ...]]:
+def _sides(found: Readiness) -> list[tuple[Cell, ...]]:
     return [(side.name, side.error or side.label, side.sessions) for side in found.sides]
 
 
-def _counted(found: Standing) -> list[tuple[Cell, ...]]:
+def _counted(found: Readiness) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for phase in Phase:
         for event in EVENTS:
@@ -68,7 +68,7 @@ def _counted(found: Standing) -> list[tuple[Cell, ...]]:
     return rows or [(None, found.tally_error or "nothing yet", None, None)]
 
 
-def _seen(found: Standing) -> list[tuple[Cell, ...]]:
+def _seen(found: Readiness) -> list[tuple[Cell, ...]]:
     record = found.record
     return [
         (phase.value, moment_text(record.first_seen(phase)), moment_text(record.last_seen(phase)))
@@ -77,18 +77,18 @@ def _seen(found: Standing) -> list[tuple[Cell, ...]]:
     ] or [(None, UNKNOWN, UNKNOWN)]
 
 
-def _which(found: Standing) -> str:
+def _which(found: Readiness) -> str:
     return "The step back" if found.is_back else "The next step"
 
 
-def _step(found: Standing) -> str:
+def _step(found: Readiness) -> str:
     if found.is_back:
         return f"to {found.phase.previous or found.setting.OLD.ENGINE}"
     following = found.phase.following
     return "clear_old_sessions" if following is None else f"to {following}"
 
 
-def _lines(found: Standing) -> list[str]:
+def _lines(found: Readiness) -> list[str]:
     lines = [f"Note: {note}" for note in found.notes]
     if found.tally_error:
         lines.append(
@@ -115,7 +115,7 @@ def _lines(found: Standing) -> list[str]:
     return lines
 
 
-def _setting(found: Standing, phase: Phase) -> str:
+def _setting(found: Readiness, phase: Phase) -> str:
     """Spell what to deploy for a phase."""
     given = found.setting.PHASE
     if callable(given):
@@ -125,7 +125,7 @@ def _setting(found: Standing, phase: Phase) -> str:
     return f'MIGRATOR["SESSIONS"]["PHASE"] = "{phase.value}"'
 
 
-def _final(found: Standing) -> str:
+def _final(found: Readiness) -> str:
     """Spell the settings that need no transition any more."""
     new = found.setting.NEW
     text = f'SESSION_ENGINE = "{new.ENGINE}"'
@@ -140,7 +140,7 @@ def _iso(moment: int | None) -> str | None:
     return None if moment is None else f"{(EPOCH + moment * MICROSECOND).astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-def _document(found: Standing, code: int) -> dict[str, Any]:
+def _document(found: Readiness, code: int) -> dict[str, Any]:
     record = found.record
     return {
         "schema": "migrator/session-transition@1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..stores.base import Store
 from ..stores.cache import CacheStore
-from ..stores.table import TableStore
+from ..stores.table import SessionTableStore
 from .configuration import Transition
 
 
@@ -21,6 +21,6 @@ def one_place(change: Transition) -> str | None:
 
 def _cache_of(store: Store) -> CacheStore | None:
     """Return the cache that a place is, or has before its rows."""
-    if isinstance(store, TableStore):
+    if isinstance(store, SessionTableStore):
         return store.before
     return store if isinstance(store, CacheStore) else None

@@ -12,14 +12,14 @@ from django.db import connections
 
 from ...caches.transition.configuration import kept_at
 from ..engines import cache_prefix
-from .sides import Side
+from .sides import TransitionSide
 
 # What in DATABASES says where a name of a table leads. Other spellings of one place are for the servers to tell.
 _PLACE = ("ENGINE", "HOST", "PORT", "NAME", "USER", "OPTIONS")
 _BOTH = "Both sides of MIGRATOR['SESSIONS']"
 
 
-def one_place(old: Side, new: Side) -> str | None:
+def one_place(old: TransitionSide, new: TransitionSide) -> str | None:
     """Say why two sides are, or may be, one and the same place; None where they are two."""
     if old.model is not None and old.model is new.model:
         if None in (old.setting.DATABASE, new.setting.DATABASE):
@@ -30,7 +30,7 @@ def one_place(old: Side, new: Side) -> str | None:
     return _told(_keys(old), _keys(new), "caches", old.cache, new.cache)
 
 
-def shared_cache(old: Side, new: Side) -> str | None:
+def shared_cache(old: TransitionSide, new: TransitionSide) -> str | None:
     """Say that a cache before rows is also the other side's, None where it is not.
 
     What one side puts there, the other finds, and takes for a session of its own.
@@ -57,7 +57,7 @@ def _database(alias: Any) -> tuple[str, ...]:
     return tuple(str(known.get(name)) for name in _PLACE)
 
 
-def _keys(side: Side) -> tuple[Any, ...] | None:
+def _keys(side: TransitionSide) -> tuple[Any, ...] | None:
     """Say where a side keeps a session in its cache, None without a cache."""
     prefix, alias = cache_prefix(side.engine), side.cache
     if prefix is None or alias is None:

@@ -26,7 +26,7 @@ from ...server_errors import is_outage
 from ...stores.base import MICROSECONDS, now
 from ...stores.ignore_exceptions import heard
 from ...stores.table.reading import EPOCH, MICROSECOND
-from ..codec import Data, Unreadable, checked
+from ..codec import Data, UnreadableSession, checked
 from ..engines import (
     TRANSITION,
     cache_alias,
@@ -39,11 +39,11 @@ from ..engines import (
     makes_stock_keys,
 )
 from ..layouts import session_layout
-from ..records import End, Problem, Session
+from ..records import End, SessionProblem, SessionRecord
 from ..stores.cache import CacheStore
 from ..stores.custom_values import check_key, check_text, own_values
-from ..stores.files import FILE_KEY, FileStore
-from ..stores.table import TableStore
+from ..stores.files import FILE_KEY, SessionFileStore
+from ..stores.table import SessionTableStore
 from ..stores.through_engine import EngineStore
 from .bindings import tied_engine
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _at_work = threading.local()
 
 
-class Side:
+class TransitionSide:
     """OLD or NEW. Where engine and place can both do a thing, the engine does what its own code may add to."""
 
     def __init__(self, name: str, setting: SessionSide) -> None:
@@ -204,7 +204,7 @@ class Side:
 
     def _open_without_rows(self) -> Store:
         if self._keeps_files:
-            return FileStore(engine=self.engine(), key_regex=FILE_KEY)
+            return SessionFileStore(engine=self.engine(), key_regex=FILE_KEY)
         return self._open_cache() or EngineStore(engine=self.engine())
 
     def _open_cache(self) -> CacheStore | None:
@@ -213,9 +213,9 @@ class Side:
             return None
         return CacheStore(alias=alias, engine=self.engine(), prefix=prefix, trust_pickle=True, is_listed=False)
 
-    def _open_table(self, first: Store | None) -> TableStore:
+    def _open_table(self, first: Store | None) -> SessionTableStore:
         before = self._open_cache()
-        return TableStore(
+        return SessionTableStore(
             alias=self.setting.DATABASE,
             described=session_layout(self.model._meta.label),
             engine=self.engine(),
@@ -233,7 +233,7 @@ class Side:
     def read(self, engine: Any) -> Data | None:
         """Return the data of an engine's session, None where there is none; raise where the store does not answer.
 
-        Raises :exc:`Problem` or :exc:`Unreadable` where something is there that is no session to the engine.
+        Raises :exc:`SessionProblem` or :exc:`UnreadableSession` if the engine does not read it as a session.
         """
         if self.keeps_rows:
             return self._engine_loads(engine)
@@ -262,19 +262,19 @@ class Side:
             return None
         return self._own.read(key, value, into=engine) if self._own else checked(value)
 
-    def data_of(self, session: Session) -> Data:
+    def data_of(self, session: SessionRecord) -> Data:
         """Read a payload; text that cannot be read is an empty session, as it is to the engines.
 
-        Raises :exc:`Problem` for what is no session.
+        Raises :exc:`SessionProblem` for what is no session.
         """
         try:
             return self.store.load(session)
-        except Unreadable as error:
+        except UnreadableSession as error:
             if not self.store.keeps_text:
-                raise Problem("unreadable", str(error)) from None
+                raise SessionProblem("unreadable", str(error)) from None
             return {}
 
-    def fetch(self, key: str) -> Session | None:
+    def fetch(self, key: str) -> SessionRecord | None:
         """Return a session as the place keeps it, with its exact expiry."""
         with self._healing():
             return self.store.fetch([key]).get(key)
@@ -321,20 +321,20 @@ class Side:
             return False
         return True
 
-    def saved(self, engine: Any) -> Session:
+    def saved(self, engine: Any) -> SessionRecord:
         """Return what was just written, as the place keeps it."""
         if self._is_plain_cache:
-            session: Session = engine.spelled
+            session: SessionRecord = engine.spelled
             return session
         if self.keeps_rows:
-            return Session(engine.session_key, engine.text or "", _expiry(engine))
+            return SessionRecord(engine.session_key, engine.text or "", _expiry(engine))
         # Only the place knows what such an engine makes of it. Gone already is as good as expired.
-        return self.fetch(engine.session_key) or Session(engine.session_key, "", 0)
+        return self.fetch(engine.session_key) or SessionRecord(engine.session_key, "", 0)
 
-    def _spelled(self, engine: Any) -> Session:
+    def _spelled(self, engine: Any) -> SessionRecord:
         expires = _expiry(engine)
         payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS)
-        engine.spelled = Session(engine.session_key, payload, expires)
+        engine.spelled = SessionRecord(engine.session_key, payload, expires)
         return engine.spelled  # type: ignore[no-any-return]
 
 
@@ -359,5 +359,5 @@ def _expiry(engine: SessionBase) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-def _has_expired(session: Session) -> bool:
+def _has_expired(session: SessionRecord) -> bool:
     return session.expires is not None and session.expires <= now()

@@ -13,7 +13,7 @@ from ...stores.base import MICROSECONDS
 from ...stores.table.reading import EPOCH, MICROSECOND
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase
-from ..comparison import Comparison
+from ..comparison import SessionComparison
 
 QUIET_SECONDS = 300
 UNKNOWN = "not known"
@@ -63,7 +63,7 @@ class Asked:
     sides: tuple[SideFound, SideFound]
     # None where a side does not answer.
     apart: Condition | None
-    comparison: Comparison | None
+    comparison: SessionComparison | None
     mode: str | None
     quiet_for: int
     rollout: float = 0.0

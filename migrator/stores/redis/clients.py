@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ..base import MICROSECONDS, Item, KeyStore, Rejected, Value
+from ..base import MICROSECONDS, Item, KeyStore, RejectedItem, Value
 from ..compression import TooLarge, unpacked_by
 from ..ignore_exceptions import heard, is_silent
 from ..key_space import KeySpace
@@ -131,14 +131,14 @@ class ClientRedisStore(RedisStore):
 
     def unwrap(self, raw: bytes) -> Value:
         if self._herd:
-            raise Rejected(_HERD)
+            raise RejectedItem(_HERD)
         if self._pickles or raw.lstrip(b"-").isdigit():
             return super().unwrap(raw) if self._pickles else Value("integer", raw)
         return Value(dotted_name(self._serializer), self._decompressed(raw))
 
     def wrap(self, value: Value) -> bytes:
         if self._herd:
-            raise Rejected(_HERD)
+            raise RejectedItem(_HERD)
         if not self._pickles and value.kind == "integer":
             return value.data
         if value.kind == dotted_name(self._serializer):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from django.db import Error, IntegrityError, OperationalError, transaction
 
 from ..base import now
-from .layout import Layout, Row
+from .layout import KeyedRow, Layout
 from .reading import SECOND, ReadTable
 
 ATTEMPTS = 5
@@ -33,7 +33,7 @@ class KeyedTable(ReadTable):
         # Whether the last rows to be added found none of theirs there.
         self._finds_room = True
 
-    def add(self, rows: Sequence[Row]) -> set[str]:
+    def add(self, rows: Sequence[KeyedRow]) -> set[str]:
         """Write the rows whose keys are not there or have expired; return the keys written.
 
         Where none was there lately, the rows are written as if none were, and looked for after that fails. A deadlock,
@@ -57,7 +57,7 @@ class KeyedTable(ReadTable):
         self._finds_room = len(written) == len(rows)
         return written
 
-    def _add_patiently(self, rows: Sequence[Row], interrupted: bool) -> set[str]:
+    def _add_patiently(self, rows: Sequence[KeyedRow], interrupted: bool) -> set[str]:
         for attempt in range(ATTEMPTS):
             try:
                 with transaction.atomic(using=self.alias):
@@ -72,11 +72,11 @@ class KeyedTable(ReadTable):
                 self.connection.close_if_unusable_or_obsolete()
         raise AssertionError("the last attempt returns or raises")
 
-    def _same(self, rows: Sequence[Row]) -> set[str]:
+    def _same(self, rows: Sequence[KeyedRow]) -> set[str]:
         there = self.fetch([row.key for row in rows])
         return {row.key for row in rows if row.key in there and there[row.key].value == row.value}
 
-    def _add(self, rows: Sequence[Row]) -> set[str]:
+    def _add(self, rows: Sequence[KeyedRow]) -> set[str]:
         self._lock()
         moment = self.moment(now())
         condition, parameters = self._where_keys([row.key for row in rows])
@@ -97,11 +97,11 @@ class KeyedTable(ReadTable):
     def _lock(self) -> None:
         """Make sure that nobody writes between our reading and our writing, where the engine lets us."""
 
-    def _insert(self, rows: Sequence[Row]) -> None:
+    def _insert(self, rows: Sequence[KeyedRow]) -> None:
         """Insert rows; a key that is there is an :exc:`IntegrityError`."""
         raise NotImplementedError
 
-    def insert(self, row: Row) -> bool:
+    def insert(self, row: KeyedRow) -> bool:
         """Write one row whose key is not there or has expired, in one statement where there is none; tell whether."""
         for _ in range(ATTEMPTS):
             try:
@@ -121,7 +121,7 @@ class KeyedTable(ReadTable):
             sql = f"DELETE FROM {self.table} WHERE {self.key} = %s AND {self.expires} <= %s"
             return self._execute(sql, [key, self.moment(now())]) > 0
 
-    def update(self, row: Row, *, more: Collection[str] = ()) -> bool:
+    def update(self, row: KeyedRow, *, more: Collection[str] = ()) -> bool:
         """Write over a row that has not expired, whatever it holds; tell whether there was one.
 
         Of the columns beside, those named in ``more`` are written.
@@ -143,7 +143,7 @@ class KeyedTable(ReadTable):
             return nullcontext()
         return transaction.atomic(using=self.alias)
 
-    def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[KeyedRow, KeyedRow]]) -> set[str]:
         """Write each (seen, new) where the row is still as seen; return the keys of those that were."""
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         assignments = ", ".join(f"{name} = %s" for name in names)
@@ -154,7 +154,7 @@ class KeyedTable(ReadTable):
             statements.append((seen.key, sql, [*self._cells(new)[1:], *parameters]))
         return self._changed(statements)
 
-    def discard(self, rows: Sequence[Row]) -> set[str]:
+    def discard(self, rows: Sequence[KeyedRow]) -> set[str]:
         """Delete the rows that are still as seen; return their keys."""
         statements = []
         for seen in rows:
@@ -185,7 +185,7 @@ class KeyedTable(ReadTable):
     def _more_names(self) -> list[str]:
         return [column.name for column in self.layout.more]
 
-    def _where_seen(self, seen: Row) -> tuple[str, list[Any]]:
+    def _where_seen(self, seen: KeyedRow) -> tuple[str, list[Any]]:
         # A column of whole seconds gives another expiry than was written.
         bounds = [self.moment(seen.expires - SECOND), self.moment(seen.expires + SECOND)]
         same = self._exactly(self.value)
@@ -211,7 +211,7 @@ class KeyedTable(ReadTable):
             cursor.execute(sql, parameters)
             return int(cursor.rowcount)
 
-    def _cells(self, row: Row) -> list[Any]:
+    def _cells(self, row: KeyedRow) -> list[Any]:
         cells = [row.key, row.value, self.moment(row.expires)]
         for column, cell in zip(self.layout.more, row.more, strict=True):
             if cell is not None and column.is_moment:

@@ -10,7 +10,7 @@ Convert = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Column:
+class LayoutColumn:
     """A column beside key, value and expiry, with what turns its database value into a plain one and back."""
 
     name: str
@@ -27,14 +27,14 @@ class Layout:
     key: str
     value: str
     expires: str
-    more: tuple[Column, ...] = ()
+    more: tuple[LayoutColumn, ...] = ()
     missing_hint: str = "Create it first"
 
     def names(self) -> list[str]:
         return [self.key, self.value, self.expires, *(column.name for column in self.more)]
 
 
-class Row(NamedTuple):
+class KeyedRow(NamedTuple):
     """A row; ``expires`` in microseconds of Unix time, ``more`` in the order of the layout."""
 
     key: str

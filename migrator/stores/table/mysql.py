@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .base import KeyedTable
-from .layout import Row
+from .layout import KeyedRow
 
 # Well below the smallest max_allowed_packet that servers come with, 4 MiB.
 STATEMENT_BYTES = 1024 * 1024
@@ -21,7 +21,7 @@ class MySQLTable(KeyedTable):
         host, port, directory, database = self._rows("SELECT @@hostname, @@port, @@datadir, DATABASE()", [])[0]
         return f"{self.connection.vendor}:{host}:{port}:{directory}:{database}:{self.layout.table}"
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, KeyedRow]:
         # Collations hold keys equal that are those of two people.
         found = super().fetch(keys)
         return {key: found[key] for key in keys if key in found}
@@ -29,7 +29,7 @@ class MySQLTable(KeyedTable):
     def present(self, keys: Sequence[str]) -> set[str]:
         return super().present(keys).intersection(keys)
 
-    def _insert(self, rows: Sequence[Row]) -> None:
+    def _insert(self, rows: Sequence[KeyedRow]) -> None:
         values = f"({', '.join(['%s'] * len(self.layout.names()))})"
         for group in self._statements(rows):
             cells: list[Any] = []
@@ -38,8 +38,8 @@ class MySQLTable(KeyedTable):
             sql = f"INSERT INTO {self.table} ({self.columns}) VALUES {', '.join([values] * len(group))}"
             self._execute(sql, cells)
 
-    def _statements(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        group: list[Row] = []
+    def _statements(self, rows: Sequence[KeyedRow]) -> Iterator[list[KeyedRow]]:
+        group: list[KeyedRow] = []
         size = 0
         for row in rows:
             if group and size + len(row.value) > STATEMENT_BYTES:

@@ -18,7 +18,7 @@ from django.db import ProgrammingError, transaction
 from ...errors import Refused
 from ..base import now
 from .base import KeyedTable
-from .layout import Row
+from .layout import KeyedRow
 
 # No text that PostgreSQL holds has a control character by habit, and where one has it, arrays are used.
 _SEPARATOR = "\x1f"
@@ -97,7 +97,7 @@ class PostgreSQLTable(KeyedTable):
         # One text is spelled and read faster than an array of texts.
         return f"{self.key} = ANY(string_to_array(%s, '{_SEPARATOR}'))", [joined]
 
-    def _insert(self, rows: Sequence[Row]) -> None:
+    def _insert(self, rows: Sequence[KeyedRow]) -> None:
         text = self._text(rows) if len(rows) > 1 else None
         if text is None:
             for sql, cells in self._inserts(rows):
@@ -106,7 +106,7 @@ class PostgreSQLTable(KeyedTable):
         with self.connection.cursor() as cursor:
             self._copy(cursor, f"COPY {self.table} ({self.columns}) FROM STDIN", text)
 
-    def _inserts(self, rows: Sequence[Row], and_then: str = "") -> Iterator[tuple[str, list[Any]]]:
+    def _inserts(self, rows: Sequence[KeyedRow], and_then: str = "") -> Iterator[tuple[str, list[Any]]]:
         """Give statements that insert some rows each, with their parameters."""
         line = f"({', '.join(['%s'] * len(self.layout.names()))})"
         for start in range(0, len(rows), _ROWS_PER_INSERT):
@@ -114,7 +114,7 @@ class PostgreSQLTable(KeyedTable):
             sql = f"INSERT INTO {self.table} AS kept ({self.columns}) VALUES {', '.join([line] * len(group))}{and_then}"
             yield sql, [*chain.from_iterable(map(self._cells, group))]
 
-    def _add(self, rows: Sequence[Row]) -> set[str]:
+    def _add(self, rows: Sequence[KeyedRow]) -> set[str]:
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         taken = ", ".join(f"{name} = EXCLUDED.{name}" for name in names)
         over_expired = f" ON CONFLICT ({self.key}) DO UPDATE SET {taken} WHERE kept.{self.expires} <= %s"
@@ -127,7 +127,7 @@ class PostgreSQLTable(KeyedTable):
     def _can_make_temporary_tables(self) -> bool:
         return bool(self._rows("SELECT has_database_privilege(current_database(), 'TEMPORARY')", [])[0][0])
 
-    def replace(self, pairs: Sequence[tuple[Row, Row]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[KeyedRow, KeyedRow]]) -> set[str]:
         # One statement is less than a table for it.
         if len(pairs) == 1 or not self._can_make_temporary_tables:
             return super().replace(pairs)
@@ -138,7 +138,7 @@ class PostgreSQLTable(KeyedTable):
             return super().replace(pairs)
         return self._compared(f"UPDATE {self.table} AS kept SET {taken} FROM", lines)
 
-    def discard(self, rows: Sequence[Row]) -> set[str]:
+    def discard(self, rows: Sequence[KeyedRow]) -> set[str]:
         if len(rows) == 1 or not self._can_make_temporary_tables:
             return super().discard(rows)
         # Of what is deleted no column beside is looked at.
@@ -172,7 +172,7 @@ class PostgreSQLTable(KeyedTable):
             cursor.execute(f"DROP TABLE {temporary}")
         return changed
 
-    def _text(self, rows: Sequence[Row]) -> str | None:
+    def _text(self, rows: Sequence[KeyedRow]) -> str | None:
         """Spell rows for COPY; None where only the driver can."""
         cells_of = self._cells
         if self.layout.more or not settings.USE_TZ:

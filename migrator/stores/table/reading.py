@@ -14,7 +14,7 @@ from ...console.passwords import without_passwords
 from ...console.safe_text import visible
 from ...errors import Refused
 from ..base import FIRST_CHARACTERS, WHOLE, Share, now
-from .layout import Layout, Row
+from .layout import KeyedRow, Layout
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NAIVE_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as drivers give times that are UTC)
@@ -118,7 +118,7 @@ class ReadTable:
 
     # Reading
 
-    def pages(self, size: int, *, like: str | None = None, share: Share = WHOLE) -> Iterator[list[Row]]:
+    def pages(self, size: int, *, like: str | None = None, share: Share = WHOLE) -> Iterator[list[KeyedRow]]:
         """Read the rows that have not expired in the order of their keys, ``size`` at a time."""
         where, parameters = self._where_like(like)
         bounds, more = self._where_share(share)
@@ -152,7 +152,7 @@ class ReadTable:
             yield [key for (key,) in found]
             after = [found[-1][0]]
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, KeyedRow]:
         """Read those of ``keys`` that exist and have not expired."""
         if not keys:
             return {}
@@ -160,7 +160,7 @@ class ReadTable:
         sql = f"SELECT {self._read_columns} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
         return {row.key: row for row in self._loaded(self._rows(sql, [*parameters, self.moment(now())]))}
 
-    def are_as_seen(self, rows: Sequence[Row]) -> bool:
+    def are_as_seen(self, rows: Sequence[KeyedRow]) -> bool:
         """Tell quickly that all rows still have the value and the expiry that were read."""
         condition, parameters = self._where_keys([row.key for row in rows])
         sql = f"SELECT {self.key}, {self.value}, {self._expiry_read()} FROM {self.table} WHERE {condition}"
@@ -180,13 +180,13 @@ class ReadTable:
         sql = f"SELECT {self.key} FROM {self.table} WHERE {condition} AND {self.expires} > %s"
         return {key for (key,) in self._rows(sql, [*parameters, self.moment(now())])}
 
-    def _loaded(self, found: Sequence[Sequence[Any]]) -> list[Row]:
+    def _loaded(self, found: Sequence[Sequence[Any]]) -> list[KeyedRow]:
         to_microseconds = self.microseconds
         if not self.layout.more:
-            return [Row(key, value, to_microseconds(expires)) for key, value, expires in found]
+            return [KeyedRow(key, value, to_microseconds(expires)) for key, value, expires in found]
         loads = [to_microseconds if column.is_moment else column.load for column in self.layout.more]
         return [
-            Row(
+            KeyedRow(
                 key,
                 value,
                 to_microseconds(expires),

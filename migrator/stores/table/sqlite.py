@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import KeyedTable
-from .layout import Row
+from .layout import KeyedRow
 
 
 class SQLiteTable(KeyedTable):
@@ -36,7 +36,7 @@ class SQLiteTable(KeyedTable):
     def _lock(self) -> None:
         self._execute(f"DELETE FROM {self.table} WHERE 0", [])
 
-    def _insert(self, rows: Sequence[Row]) -> None:
+    def _insert(self, rows: Sequence[KeyedRow]) -> None:
         values = ", ".join(["%s"] * len(self.layout.names()))
         with self.connection.cursor() as cursor:
             cursor.executemany(

@@ -13,7 +13,7 @@ from django.db import router
 from ..base import WHOLE, Item, KeyStore, Share, Value, now
 from ..key_space import KeySpace
 from . import open_table
-from .layout import Layout, Row
+from .layout import KeyedRow, Layout
 from .reading import EPOCH, MICROSECOND, NEVER
 
 # As createcachetable makes the column.
@@ -98,9 +98,9 @@ class TableStore(KeyStore):
         keys = {space.raw(seen.key): seen.key for seen in items}
         return {keys[raw] for raw in self._table.discard([self._row(space.raw(seen.key), seen) for seen in items])}
 
-    def _row(self, raw: str, item: Item) -> Row:
+    def _row(self, raw: str, item: Item) -> KeyedRow:
         expires = self.rounded(item.expires)
-        return Row(raw, item.raw.decode("ascii"), NEVER if expires is None else expires)
+        return KeyedRow(raw, item.raw.decode("ascii"), NEVER if expires is None else expires)
 
     def rounded(self, expires: int | None) -> int | None:
         return None if expires is None else min(super().rounded(expires) or 0, NEVER)

@@ -39,7 +39,7 @@ class MemoryTally:
 def tally(monkeypatch: pytest.MonkeyPatch) -> MemoryTally:
     """Give what is counted in this test."""
     tally = MemoryTally()
-    monkeypatch.setattr("migrator.caches.transition.cache.tally_for_cache", lambda name, cache: tally)
+    monkeypatch.setattr("migrator.caches.transition.cache.metrics_for_cache", lambda name, cache: tally)
     monkeypatch.setattr("migrator.caches.transition.cache._workers", {})  # as in a process that was just started
     return tally
 

@@ -14,7 +14,7 @@ from django.core.cache.backends.base import InvalidCacheKey
 from migrator.caches.transition.marks import FENCE
 from migrator.caches.transition.readers import reader_of
 from migrator.caches.transition.sides import Sides
-from migrator.transitions.metrics import tally_for_cache
+from migrator.transitions.metrics import metrics_for_cache
 from tests.caches.transition.conftest import Make, MemoryTally
 from tests.caches.transition.places import Now
 
@@ -625,7 +625,7 @@ def test_counts_where_values_were_found(make: Make, tally: MemoryTally) -> None:
 
 
 def test_counts_of_all_workers_are_added_up_in_new(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migrator.caches.transition.cache.tally_for_cache", tally_for_cache)
+    monkeypatch.setattr("migrator.caches.transition.cache.metrics_for_cache", metrics_for_cache)
     cache = make()
     caches["old"].set("key", 1, 1000)
     for key in ("key", "key", "absent"):
@@ -633,7 +633,7 @@ def test_counts_of_all_workers_are_added_up_in_new(make: Make, monkeypatch: pyte
 
     cache.tally().flush()
 
-    counts = tally_for_cache("cache.default", caches["new"]).read().counts
+    counts = metrics_for_cache("cache.default", caches["new"]).read().counts
     found = {event: count.number for (phase, event), count in counts.items() if phase == cache.phase and count.number}
     assert found == {"fallback": 1, "promoted": 1, "hit_new": 1, "miss": 1}
 

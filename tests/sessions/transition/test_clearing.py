@@ -15,11 +15,11 @@ from django.test import override_settings
 from migrator.console.prompts import Prompter
 from migrator.errors import Declined, Refused, UsageError
 from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, Session
+from migrator.sessions.records import CopyOptions, SessionRecord
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.clear_store import Cleared, clear_old_sessions
 from migrator.sessions.transition.metrics_place import tally_for_sessions
-from migrator.sessions.transition.sides import Side
+from migrator.sessions.transition.sides import TransitionSide
 from migrator.stores.base import digest, now
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
@@ -107,19 +107,19 @@ def add(site: Site, phase: Phase, **data: Any) -> str:
     return str(session.session_key)
 
 
-def put(side: Side, *, saved_ago: float = 0, expires_in: float = 10 * DAY) -> str:
+def put(side: TransitionSide, *, saved_ago: float = 0, expires_in: float = 10 * DAY) -> str:
     """Write a session behind everybody's back."""
     moment = now()
     with closing(open_end(side.end, CopyOptions())) as store:
         key, expires = new_key(), moment + int(expires_in * SECOND)
         data = {"n": 1, "_session_expiry": int(saved_ago + expires_in)}
         saved = (moment - int(saved_ago * SECOND)) // SECOND
-        session = Session(key, store.dump(data, expires, saved)[0], expires)
+        session = SessionRecord(key, store.dump(data, expires, saved)[0], expires)
         store.add([session._replace(more=store.remember(data, session, saved))])
     return key
 
 
-def live(side: Side) -> set[str]:
+def live(side: TransitionSide) -> set[str]:
     with closing(open_end(side.end, CopyOptions())) as store:
         return {key for page in store.keys(100) for key in page}
 

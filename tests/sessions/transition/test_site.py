@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client
 from migrator.sessions.comparison import VerifyOptions
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions
-from migrator.sessions.transition.sides import Side
+from migrator.sessions.transition.sides import TransitionSide
 from migrator.sessions.verification import verify_sessions
 from migrator.transitions.phases import Phase
 from tests.sessions.transition.pairs import (
@@ -57,7 +57,7 @@ def put(client: Client, cart: Any) -> None:
     assert client.post("/put", json.dumps(cart), content_type="application/json").status_code == 200
 
 
-def copy(source: Side, dest: Side) -> None:
+def copy(source: TransitionSide, dest: TransitionSide) -> None:
     """Copy as the recipe says, and verify."""
     ends = {"source": source.end, "dest": dest.end}
     copy_sessions(**ends, options=CopyOptions(overwrite_older=True))

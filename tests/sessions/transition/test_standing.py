@@ -13,7 +13,7 @@ from django.test import override_settings
 from migrator.errors import UsageError
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.metrics_place import place_of_tally, tally_for_sessions
-from migrator.sessions.transition.readiness import Standing, session_transition
+from migrator.sessions.transition.readiness import Readiness, session_transition
 from migrator.stores.base import now
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
@@ -69,7 +69,7 @@ def add(phase: Phase = DUAL_OLD, site: Site | None = None, **data: Any) -> str:
     return str(session.session_key)
 
 
-def unmet(found: Standing) -> dict[str, str]:
+def unmet(found: Readiness) -> dict[str, str]:
     return {item.text: item.figure for item in found.conditions if not item.is_met}
 
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 from ....console.wording import plural
 from ...tables import Reference, StoredColumn, Table
-from .session import Row, Session
+from .session import DatabaseSession, Row
 
 INDEX, FOREIGN_KEY, UNIQUE_KEY, TRIGGER = "index", "foreign key", "unique key", "trigger"
 
 
 @dataclass(frozen=True)
-class TakenOff:
+class DeferredObject:
     """What is off a table while rows are loaded, and the statements that take and restore it.
 
     ``kind`` is ``INDEX``, ``FOREIGN_KEY``, ``UNIQUE_KEY``, which a primary key is as well, or ``TRIGGER``.
@@ -57,7 +57,7 @@ class EntryLimit:
     bytes: int
 
 
-def kinds_text(items: Sequence[TakenOff]) -> str:
+def kinds_text(items: Sequence[DeferredObject]) -> str:
     """Count what is off, for people, by kind."""
     kinds = [item.kind for item in items]
     objects = [plural(kinds.count(INDEX), "index", "indexes"), plural(kinds.count(FOREIGN_KEY), "foreign key")]
@@ -91,7 +91,7 @@ class Counter:
         return f"{self.table}.{self.column}: the next key would be {self.next_value}, and {self.largest} is taken"
 
 
-class Catalogue(Session):
+class Catalogue(DatabaseSession):
     """What one database says of its own tables, and what is changed about them during a run."""
 
     # A table's indexes go back in one statement, so that the table is read once for all of them.
@@ -120,11 +120,11 @@ class Catalogue(Session):
         """Give the users' triggers that fire while these tables are loaded, each after its table."""
         return []
 
-    def removable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+    def removable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
         """List those of them that can be off until the rows are there, and then be as they were."""
         return []
 
-    def silenceable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+    def silenceable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
         """List the triggers of tables and their partitions that one transaction can switch off for itself alone."""
         return []
 
@@ -148,7 +148,7 @@ class Catalogue(Session):
         return found
 
     @abstractmethod
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
         """List the foreign keys of tables, and the indexes of some, that can be taken off, in the order to do that in.
 
         Foreign keys that do not bind while rows are loaded are given only where indexes are.
@@ -165,36 +165,36 @@ class Catalogue(Session):
             found[index].add(column)
         return {frozenset(filter(None, names)) for names in found.values() if None not in names}
 
-    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[TakenOff, frozenset[str]]:
+    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
         """Give the primary and unique keys that can be taken off a table, with their columns.
 
         The foreign keys of this table and of ``others`` are off by then, and no other foreign key may need them.
         """
         return {}
 
-    def put_back(self, items: Sequence[TakenOff]) -> None:
+    def put_back(self, items: Sequence[DeferredObject]) -> None:
         """Restore what was taken off, whatever is there already being left alone."""
         for item in items:
             if not self.exists(item):
                 self.execute(item.put_back.replace("%", "%%"))
 
-    def statement(self, item: TakenOff) -> str:
+    def statement(self, item: DeferredObject) -> str:
         """Return the SQL that recreates an object, for a person to run."""
         return item.put_back
 
-    def put_back_unchecked(self, item: TakenOff) -> bool:
+    def put_back_unchecked(self, item: DeferredObject) -> bool:
         """Recreate a foreign key without checking the rows that are there; return whether the engine can do that."""
         return False
 
-    def check_statement(self, item: TakenOff) -> str:
+    def check_statement(self, item: DeferredObject) -> str:
         """Return the SQL that checks the rows of such a foreign key."""
         raise NotImplementedError
 
-    def in_the_way(self, item: TakenOff, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+    def in_the_way(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
         """Find rows that keep a key from being recreated; ``None`` if no query finds them."""
         return None
 
-    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+    def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         """Try an index on a temporary copy of some rows of its table, which is gone afterwards.
 
         ``where`` is a WHERE clause, keyword included. Raises the database's error if such a copy cannot be made.
@@ -216,7 +216,7 @@ class Catalogue(Session):
         """Name the triggers of the database that may forbid changes of tables."""
         return []
 
-    def touched(self, item: TakenOff) -> frozenset[str]:
+    def touched(self, item: DeferredObject) -> frozenset[str]:
         """Name what keeps two foreign keys from being put back at once where both touch it."""
         return frozenset({"any foreign key"})
 
@@ -224,12 +224,12 @@ class Catalogue(Session):
         """Name the tables among these that this session may fill and not alter."""
         return []
 
-    def take_off(self, item: TakenOff) -> None:
+    def take_off(self, item: DeferredObject) -> None:
         """Take one index or constraint off, unless it is gone already."""
         if self.exists(item):
             self.execute(item.take_off.replace("%", "%%"))
 
-    def exists(self, item: TakenOff) -> bool:
+    def exists(self, item: DeferredObject) -> bool:
         """Tell whether the index or constraint is there."""
         raise NotImplementedError
 

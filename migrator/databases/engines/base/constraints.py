@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ...tables import StoredColumn
 from .characters import Ranges
-from .session import Session
+from .session import DatabaseSession
 
 PROBE = "migrator_probe"
 # What numbers the rows of a probe.
@@ -87,7 +87,7 @@ class Exclusion:
     covers_children: bool = True
 
 
-class Constraints(Session):
+class Constraints(DatabaseSession):
     """What one database refuses, by table, as its catalogue says. Every answer has each table that was asked for."""
 
     # The function that counts a text's characters, and all of this engine's that do, in capitals.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...tables import Column, StoredColumn
-from .session import Row, Session
+from .session import DatabaseSession, Row
 
 # In characters. A longer text goes into a row's text as its own digest: what a statement may build is limited.
 LONGEST_TEXT = 1024
@@ -36,7 +36,7 @@ class Checksum(NamedTuple):
         return self == other and not self.undigested
 
 
-class Digests(Session, ABC):
+class Digests(DatabaseSession, ABC):
     """Text that is equal on two databases where the values are, and SHA-256 digests of it.
 
     It need not be equal wherever the values are: where two checksums differ, the rows themselves are compared.

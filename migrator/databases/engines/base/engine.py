@@ -16,14 +16,14 @@ from ....conf import DEFAULT_LINK_TIMEOUT
 from ....console.safe_text import visible
 from ....errors import MigratorError
 from ...tables import Reference, StoredColumn
-from .catalogue import Catalogue, TakenOff
+from .catalogue import Catalogue, DeferredObject
 from .constraints import Constraints
 from .digests import Digests
 from .hold import Hold
 from .lines import Lines
 from .link import watch
 from .loading import Target, TextWriter, Writer
-from .session import Row, Session, cause_of
+from .session import DatabaseSession, Row, cause_of
 from .types import Types
 from .values import Unreadable, Values
 from .visibility import Visibility
@@ -68,7 +68,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class DatabaseInfo:
     """One side of a move, without any secret."""
 
     alias: str
@@ -87,7 +87,7 @@ COUNTED_TOGETHER = 10_000
 LOCK_WAIT_SECONDS = 15
 
 
-class Engine(Session, ABC):
+class Engine(DatabaseSession, ABC):
     """One database, asked through its Django connection."""
 
     vendor: ClassVar[str]
@@ -174,7 +174,7 @@ class Engine(Session, ABC):
             del options[name]
 
     @abstractmethod
-    def describe(self) -> Endpoint:
+    def describe(self) -> DatabaseInfo:
         """Tell engine, version, database and host."""
 
     @abstractmethod
@@ -427,7 +427,7 @@ class Engine(Session, ABC):
         """Tell whether :meth:`copy_within` is prepared, for tables whose columns all have the same types there."""
         return False
 
-    def expect_back(self, items: Sequence[TakenOff]) -> None:
+    def expect_back(self, items: Sequence[DeferredObject]) -> None:
         """Let :meth:`copy_within` know what is off, some of which it may be able to put back along with the rows."""
         return
 

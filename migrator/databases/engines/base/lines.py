@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...tables import Column, StoredColumn
-from .session import Session
+from .session import DatabaseSession
 
 # What stands for the characters that end fields and lines; the backslash comes first.
 ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
@@ -75,7 +75,7 @@ def escaped(text: bytes) -> bytes:
     return text
 
 
-class Lines(Session, ABC):
+class Lines(DatabaseSession, ABC):
     """What one database takes and gives as lines of text. The safe answer is ``None``."""
 
     def prepare(self) -> None:

@@ -33,7 +33,7 @@ def called(alias: str, names: Mapping[str, str]) -> Iterator[None]:
         del _CALLED[alias]
 
 
-class Session:
+class DatabaseSession:
     """One connection, and how statements are put to it."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:

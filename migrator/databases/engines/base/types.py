@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping
 
 from ...tables import Kind, StoredColumn
-from .session import Session
+from .session import DatabaseSession
 
 
-class Types(Session):
+class Types(DatabaseSession):
     """The types that Django gives columns of one database, and a closed table of others that hold the same values."""
 
     @abstractmethod

@@ -19,7 +19,7 @@ from django.utils.duration import duration_microseconds
 
 from ...tables import Column, Kind, StoredColumn
 from .characters import Ranges
-from .session import Session
+from .session import DatabaseSession
 
 Convert = Callable[[Any], Any]
 
@@ -122,7 +122,7 @@ class Suspicion:
     rough: str | None = None
 
 
-class Values(Session):
+class Values(DatabaseSession):
     """What the columns of one database hold, and how their values become neutral and back. The safe answers."""
 
     # The stored value of any column, read raw, is the same value in a column of the same type.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .session import Session
+from .session import DatabaseSession
 
 # What looks like a table to a query.
 TABLE, VIEW, STORED_VIEW, FOREIGN_TABLE = "table", "view", "materialized view", "foreign table"
@@ -17,7 +17,7 @@ VERSIONED_TABLE = "system-versioned table"
 class Child:
     """A table whose own ``rows`` are seen as rows of the one that it inherits from.
 
-    ``name`` is for people and for SQL; ``identity`` is as in :class:`Seen`.
+    ``name`` is for people and for SQL; ``identity`` is as in :class:`VisibleTable`.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Child:
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleTable:
     """One table as a session sees it.
 
     ``identity`` is the same for two sessions where both see the same table of one database. ``schema`` is ``None``
@@ -49,15 +49,15 @@ class Seen:
     delete_rules: tuple[str, ...] = ()
 
 
-class Visibility(Session):
+class Visibility(DatabaseSession):
     """What one database lets a session see."""
 
     # A table on which it has no rights looks to a user as if there were none.
     hides_tables_without_rights = False
 
-    def look(self, tables: Collection[str]) -> dict[str, Seen]:
+    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         """Describe those of these tables that are there, by name."""
-        return {table: Seen(table) for table in tables}
+        return {table: VisibleTable(table) for table in tables}
 
     def user(self) -> str:
         """Name the role or user whose rights are in force."""

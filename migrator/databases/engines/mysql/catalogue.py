@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, TakenOff
+from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, DeferredObject
 from ..base.session import Row
 from .values import BLOBS, TEXTS, integer_range
 
@@ -52,10 +52,10 @@ class MySQLCatalogue(Catalogue):
         )
         return [(table, name) for table, name in rows if table in set(tables)]
 
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
         return [item for table in tables if table in with_indexes for item in self._removable(table)]
 
-    def _removable(self, table: str) -> list[TakenOff]:
+    def _removable(self, table: str) -> list[DeferredObject]:
         owner = self.identifier(table)
         definition = self.fetch_all(f"SHOW CREATE TABLE {self.quote(table)}")[0][1]
         found = [match for line in definition.split("\n") if (match := TABLE_LINE.match(line))]
@@ -63,7 +63,7 @@ class MySQLCatalogue(Catalogue):
         foreign = [match for match in found if match["what"].startswith("FOREIGN KEY")]
         # Put back in this order: a foreign key needs its index, and with checks off it is not looked at again.
         return [
-            TakenOff(
+            DeferredObject(
                 table,
                 FOREIGN_KEY,
                 match["name"].replace("``", "`"),
@@ -72,7 +72,7 @@ class MySQLCatalogue(Catalogue):
             )
             for match in foreign
         ] + [
-            TakenOff(
+            DeferredObject(
                 table,
                 INDEX,
                 match["name"].replace("``", "`"),
@@ -90,7 +90,7 @@ class MySQLCatalogue(Catalogue):
             (self.stored_name(table),),
         )
 
-    def put_back(self, items: Sequence[TakenOff]) -> None:
+    def put_back(self, items: Sequence[DeferredObject]) -> None:
         # One ALTER a table: each of its own would read the whole table once more. Indexes first.
         missing = [item for item in items if not self.exists(item)]
         for kind in (INDEX, FOREIGN_KEY):
@@ -99,10 +99,10 @@ class MySQLCatalogue(Catalogue):
                 changes = ", ".join(item.put_back.replace("%", "%%") for item in group)
                 self.execute(f"ALTER TABLE {self.quote(table)} {changes}")
 
-    def statement(self, item: TakenOff) -> str:
+    def statement(self, item: DeferredObject) -> str:
         return f"ALTER TABLE {self.identifier(item.table)} {item.put_back}"
 
-    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+    def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         table = self.quote(item.table)
         columns = [column for column in self.stored_columns(item.table).values() if not column.is_generated]
         names = ", ".join(self.quote(column.name) for column in columns)
@@ -117,7 +117,7 @@ class MySQLCatalogue(Catalogue):
         finally:
             self.execute(f"DROP TEMPORARY TABLE {PROBE}")
 
-    def exists(self, item: TakenOff) -> bool:
+    def exists(self, item: DeferredObject) -> bool:
         if item.kind == INDEX:
             sql = (
                 "SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() "

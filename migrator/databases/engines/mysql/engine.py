@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....local_hosts import is_on_this_machine
-from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, Endpoint, Engine, Fault, Severity, SnapshotLost
+from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, DatabaseInfo, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.visibility import VERSIONED_TABLE
@@ -85,14 +85,14 @@ class MySQL(Engine):
     def display_name(self) -> str:  # type: ignore[override]
         return product(self.connection)
 
-    def describe(self) -> Endpoint:
+    def describe(self) -> DatabaseInfo:
         version = ".".join(map(str, self.connection.mysql_version))  # type: ignore[attr-defined]
         given = self.connection.settings_dict
         host = given["HOST"] or "the local socket"
         if given["PORT"] and not str(host).startswith("/"):
             host = f"{host}:{given['PORT']}"
         database = str(self.fetch_value("SELECT DATABASE()"))
-        return Endpoint(self.alias, f"{self.display_name} {version}", database, host)
+        return DatabaseInfo(self.alias, f"{self.display_name} {version}", database, host)
 
     def _open(self) -> None:
         self.connect()

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from django.db import DatabaseError
 
-from ..base.session import Session
+from ..base.session import DatabaseSession
 
 # By domain, the server and the number of the last transaction.
 Positions = dict[int, tuple[int, int]]
 
 
-def share_cluster(session: Session, other: Session) -> bool:
+def share_cluster(session: DatabaseSession, other: DatabaseSession) -> bool:
     """Tell whether both are nodes of one Galera cluster, each of which has what is written to any."""
     cluster = _cluster(session)
     return cluster is not None and cluster == _cluster(other)
 
 
-def _cluster(session: Session) -> str | None:
+def _cluster(session: DatabaseSession) -> str | None:
     names = "'wsrep_connected', 'wsrep_cluster_state_uuid'"
     found: dict[str, str] = dict(session.fetch_all(f"SHOW GLOBAL STATUS WHERE Variable_name IN ({names})"))
     return found["wsrep_cluster_state_uuid"] if found.get("wsrep_connected") == "ON" else None
 
 
-def follows(session: Session, other: Session) -> bool:
+def follows(session: DatabaseSession, other: DatabaseSession) -> bool:
     """Tell whether one server repeats what is written to the other, as far as this may be asked."""
     if session.fetch_value("SELECT DATABASE()") != other.fetch_value("SELECT DATABASE()"):
         return False
@@ -39,7 +39,7 @@ def follows(session: Session, other: Session) -> bool:
     return bool(found)
 
 
-def _follows_mariadb(session: Session, other: Session) -> bool:
+def _follows_mariadb(session: DatabaseSession, other: DatabaseSession) -> bool:
     """Compare positions: a replica is where its primary was, and never ahead of it.
 
     Servers that only happen to have the same number may be taken for such a pair.

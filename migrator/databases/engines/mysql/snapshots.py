@@ -9,32 +9,34 @@ from contextlib import closing
 
 from django.db import Error
 
-from ..base.session import Session, cause_of
+from ..base.session import DatabaseSession, cause_of
 
 LOCK_SECONDS = 5  # in which a moment without writers has to be found
 NO_RIGHT = (1044, 1045, 1142, 1143, 1227)
 BUSY = (1205, 1213)
 
-Readers = dict[int, Session]
+Readers = dict[int, DatabaseSession]
 
 
-def begin_reading(session: Session) -> None:
+def begin_reading(session: DatabaseSession) -> None:
     """Begin the transaction that reads one moment and cannot write."""
     make_read_only(session)
     _begin(session)
 
 
-def make_read_only(session: Session) -> None:
+def make_read_only(session: DatabaseSession) -> None:
     """Let the session's transactions from now on write nothing, and read one moment each."""
     session.execute("SET SESSION TRANSACTION READ ONLY")
     session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-def _begin(session: Session) -> None:
+def _begin(session: DatabaseSession) -> None:
     session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
 
-def open_readers(own: Session, wanted: int, another: Callable[[], Session]) -> tuple[Readers, str | None]:
+def open_readers(
+    own: DatabaseSession, wanted: int, another: Callable[[], DatabaseSession]
+) -> tuple[Readers, str | None]:
     """Begin the snapshot of ``own`` and of ``wanted`` sessions more at the same moment.
 
     Returns those sessions, and why they are fewer. Where there are none, ``own`` has not begun either.
@@ -59,7 +61,7 @@ def open_readers(own: Session, wanted: int, another: Callable[[], Session]) -> t
     return readers, note
 
 
-def _begin_together(locker: Session, sessions: Sequence[Session]) -> str | None:
+def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]) -> str | None:
     """Begin all at one moment in which nobody writes; return why that cannot be."""
     for session in sessions:
         make_read_only(session)
@@ -76,7 +78,7 @@ def _begin_together(locker: Session, sessions: Sequence[Session]) -> str | None:
     return None
 
 
-def _lock_tables(locker: Session) -> None:
+def _lock_tables(locker: DatabaseSession) -> None:
     """Lock all tables against writers, at an instant in which no transaction has written.
 
     Without waiting: a lock that waits while it holds others would make the server break off the transactions of the
@@ -98,7 +100,7 @@ def _lock_tables(locker: Session) -> None:
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - not to keep step with what is busy
 
 
-def _lock_server(locker: Session) -> None:
+def _lock_server(locker: DatabaseSession) -> None:
     """Lock the whole server against writers: the statements of open transactions wait, and none is broken off."""
     locker.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
     locker.execute("FLUSH TABLES WITH READ LOCK")

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from django.db import DatabaseError
 
-from ..base.visibility import TABLE, VERSIONED_TABLE, VIEW, Seen, Visibility
+from ..base.visibility import TABLE, VERSIONED_TABLE, VIEW, Visibility, VisibleTable
 
 KINDS: Mapping[str, str] = {"VIEW": VIEW, "SYSTEM VIEW": VIEW, "SYSTEM VERSIONED": VERSIONED_TABLE}
 
@@ -29,15 +29,17 @@ class MySQLVisibility(Visibility):
 
     hides_tables_without_rights = True
 
-    def look(self, tables: Collection[str]) -> dict[str, Seen]:
+    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         fold = str.lower if self.connection.features.ignores_table_name_case else str
         kinds = {fold(name): kind for name, kind in self.fetch_all(KINDS_SQL)}
         names = {table: fold(self.stored_name(table)) for table in tables}
-        found = {table: Seen(name, KINDS.get(kinds[name], TABLE)) for table, name in names.items() if name in kinds}
+        found = {
+            table: VisibleTable(name, KINDS.get(kinds[name], TABLE)) for table, name in names.items() if name in kinds
+        }
         rights = self._rights([name for table, name in names.items() if table in found], fold)
         has_made_tables = any(int(count) for _, count in self.fetch_all(MADE_SQL))
         return {
-            table: Seen(
+            table: VisibleTable(
                 seen.identity,
                 seen.kind,
                 can_be_counted=any("select" in of_column for of_column in rights[names[table]].values()),

@@ -11,7 +11,17 @@ from typing import Any
 from django.db.models import AutoField
 
 from ...tables import Reference, StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, TRIGGER, UNIQUE_KEY, Catalogue, Counter, EntryLimit, Obstacle, TakenOff
+from ..base.catalogue import (
+    FOREIGN_KEY,
+    INDEX,
+    TRIGGER,
+    UNIQUE_KEY,
+    Catalogue,
+    Counter,
+    DeferredObject,
+    EntryLimit,
+    Obstacle,
+)
 from ..base.session import Row
 from . import obstacles
 
@@ -174,11 +184,11 @@ class _Trigger:
     is_on_partitioned: bool
     may_be_switched: bool
 
-    def switched(self) -> TakenOff:
+    def switched(self) -> DeferredObject:
         """Return the statements that disable the trigger and give it back the state it has now."""
         disable = f"ALTER TABLE {self.owner} DISABLE TRIGGER {self.quoted}"
         enable = f"ALTER TABLE {self.owner} {ENABLE[self.state]} TRIGGER {self.quoted}"
-        return TakenOff(self.table, TRIGGER, self.name, disable, enable)
+        return DeferredObject(self.table, TRIGGER, self.name, disable, enable)
 
 
 class PostgreSQLCatalogue(Catalogue):
@@ -221,7 +231,7 @@ class PostgreSQLCatalogue(Catalogue):
             if trigger.state in FIRING and (trigger.is_on_table or not trigger.is_copy)
         ]
 
-    def removable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+    def removable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
         # Left on: those of partitioned tables, which partitions have once more.
         return [
             trigger.switched()
@@ -232,7 +242,7 @@ class PostgreSQLCatalogue(Catalogue):
             and trigger.may_be_switched
         ]
 
-    def silenceable_triggers(self, tables: Sequence[str]) -> list[TakenOff]:
+    def silenceable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
         # A copy in a partition has a state of its own, and loses it when that of its parent changes.
         return [
             trigger.switched()
@@ -268,7 +278,7 @@ class PostgreSQLCatalogue(Catalogue):
             (owner.replace("%", "%%"), column.replace("%", "%%"), names[number - 1]) for number, owner, column in rows
         ]
 
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
         items = []
         for number, owner, name, definition, plain, comment in self.fetch_all(
             FOREIGN_KEYS_SQL, (self._identifiers(tables),)
@@ -277,17 +287,17 @@ class PostgreSQLCatalogue(Catalogue):
             put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
             if comment is not None:
                 put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
-            items.append(TakenOff(tables[number - 1], FOREIGN_KEY, plain, take_off, put_back))
+            items.append(DeferredObject(tables[number - 1], FOREIGN_KEY, plain, take_off, put_back))
         indexed = [table for table in tables if table in with_indexes]
         for number, name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (self._identifiers(indexed),)):
             put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
-            items.append(TakenOff(indexed[number - 1], INDEX, plain, f"DROP INDEX IF EXISTS {name}", put_back))
+            items.append(DeferredObject(indexed[number - 1], INDEX, plain, f"DROP INDEX IF EXISTS {name}", put_back))
         return items
 
     def unique_columns(self, table: str) -> list[Row]:
         return self.fetch_all(UNIQUE_SQL, (self.identifier(table),))
 
-    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[TakenOff, frozenset[str]]:
+    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
         names = [self.identifier(other.name) for other in (table, *others)]
         found = {}
         for owner, name, definition, plain, comment, index_comment, index, columns in self.fetch_all(
@@ -299,21 +309,21 @@ class PostgreSQLCatalogue(Catalogue):
             if index_comment is not None:
                 put_back += f"; COMMENT ON INDEX {index} IS {index_comment}"
             take_off = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
-            item = TakenOff(table.name, UNIQUE_KEY, plain, take_off, put_back)
+            item = DeferredObject(table.name, UNIQUE_KEY, plain, take_off, put_back)
             found[item] = frozenset(columns)
         return found
 
-    def touched(self, item: TakenOff) -> frozenset[str]:
+    def touched(self, item: DeferredObject) -> frozenset[str]:
         # Each locks its own table and the one that it refers to.
         return frozenset(TOUCHED.findall(item.put_back))
 
-    def put_back_unchecked(self, item: TakenOff) -> bool:
+    def put_back_unchecked(self, item: DeferredObject) -> bool:
         if item.kind != FOREIGN_KEY:
             return False
         self.execute(obstacles.without_check(item).replace("%", "%%"))
         return True
 
-    def check_statement(self, item: TakenOff) -> str:
+    def check_statement(self, item: DeferredObject) -> str:
         return f"ALTER TABLE {self.identifier(item.table)} VALIDATE CONSTRAINT {self.identifier(item.name)}"
 
     def entry_limits(self, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
@@ -326,16 +336,16 @@ class PostgreSQLCatalogue(Catalogue):
         rows = self.fetch_all("SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') ORDER BY 1")
         return [str(row[0]) for row in rows]
 
-    def in_the_way(self, item: TakenOff, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+    def in_the_way(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
         return obstacles.in_the_way(self, item, key, limit)
 
-    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+    def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         return obstacles.can_index(self, item, where, params)
 
-    def take_off(self, item: TakenOff) -> None:
+    def take_off(self, item: DeferredObject) -> None:
         self.execute(item.take_off.replace("%", "%%"))  # it says so itself: if it exists
 
-    def exists(self, item: TakenOff) -> bool:
+    def exists(self, item: DeferredObject) -> bool:
         table = self.identifier(item.table)
         if item.kind == TRIGGER:  # one that was dropped meanwhile is off for ever
             sql = (

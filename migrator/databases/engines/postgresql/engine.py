@@ -17,7 +17,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ....errors import Refused
 from ....local_hosts import is_on_this_machine
 from ...tables import StoredColumn
-from ..base.engine import LOCK_WAIT_SECONDS, Endpoint, Engine, Fault, Severity, SnapshotLost
+from ..base.engine import LOCK_WAIT_SECONDS, DatabaseInfo, Engine, Fault, Severity, SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
@@ -112,12 +112,12 @@ class PostgreSQL(Engine):
         self._locks = Locks(self, self.visibility)
         self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
-    def describe(self) -> Endpoint:
+    def describe(self) -> DatabaseInfo:
         version = str(self.fetch_value("SELECT current_setting('server_version')")).split()[0]
         database = str(self.fetch_value("SELECT current_database()"))
         given = self.connection.settings_dict
         host = given["HOST"] or "the local socket"
-        return Endpoint(
+        return DatabaseInfo(
             self.alias, f"{self.display_name} {version}", database, f"{host}:{given['PORT']}" if given["PORT"] else host
         )
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from ..base.engine import MOST_WORKERS
-from ..base.session import Session
+from ..base.session import DatabaseSession
 from ..base.visibility import Visibility
 
 # "migrator" in ASCII; the server keeps such locks by database. Other schemas have a number for the first four letters.
@@ -20,7 +20,7 @@ Lock = tuple[int, int]
 class Locks:
     """The locks of one session: the run's own, or those of a ``worker``."""
 
-    def __init__(self, session: Session, visibility: Visibility) -> None:
+    def __init__(self, session: DatabaseSession, visibility: Visibility) -> None:
         self._session, self._visibility = session, visibility
         self._schemas: tuple[str, ...] = ()
 

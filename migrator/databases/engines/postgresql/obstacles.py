@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from ..base.catalogue import FOREIGN_KEY, UNIQUE_KEY, EntryLimit, Obstacle, TakenOff
-from ..base.session import Session
+from ..base.catalogue import FOREIGN_KEY, UNIQUE_KEY, DeferredObject, EntryLimit, Obstacle
+from ..base.session import DatabaseSession
 
 # As the catalogue's own functions write definitions.
 NAME = r'(?:"(?:[^"]|"")+"|[^\s".(),]+)'
@@ -42,13 +42,13 @@ PROBE = "migrator_probe"
 PLACE = "ctid = %s::tid"  # a row's place tells it from another one that holds the same values
 
 
-def without_check(item: TakenOff) -> str:
+def without_check(item: DeferredObject) -> str:
     """Return the statement that recreates a foreign key without checking the rows that are there."""
     definition = COMMENT.sub("", item.put_back)
     return f"{definition} NOT VALID{item.put_back[len(definition) :]}"
 
 
-def in_the_way(session: Session, item: TakenOff, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+def in_the_way(session: DatabaseSession, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
     """Find the rows that keep a key from being recreated; ``None`` for what is not a key."""
     if item.kind == UNIQUE_KEY and (found := UNIQUE.match(item.put_back)):
         return _duplicates(session, item.table, found[1].replace("%", "%%"), key, limit)
@@ -58,7 +58,7 @@ def in_the_way(session: Session, item: TakenOff, key: Sequence[str], limit: int)
     return None
 
 
-def _duplicates(session: Session, table: str, columns: str, key: Sequence[str], limit: int) -> list[Obstacle]:
+def _duplicates(session: DatabaseSession, table: str, columns: str, key: Sequence[str], limit: int) -> list[Obstacle]:
     """Find rows that hold what another one holds in these columns, except the first of each."""
     names = [session.quote(name) for name in key]
     same = f"PARTITION BY {columns} ORDER BY {', '.join([*names, 'ctid'])}"
@@ -81,7 +81,7 @@ def _each(names: Sequence[str]) -> list[tuple[int, str]]:
 
 
 def _orphans(
-    session: Session, table: str, own: str, target: str, others: str, key: Sequence[str], limit: int
+    session: DatabaseSession, table: str, own: str, target: str, others: str, key: Sequence[str], limit: int
 ) -> list[Obstacle]:
     """Find rows whose columns ``own`` are those ``others`` of no row of the target."""
     pairs = list(zip(re.findall(NAME, own), re.findall(NAME, others), strict=True))
@@ -96,7 +96,7 @@ def _orphans(
     return [Obstacle(row[1:], PLACE, row[:1]) for row in rows]
 
 
-def can_index(session: Session, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+def can_index(session: DatabaseSession, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
     """Try an index on a copy of some rows, in a transaction that is rolled back."""
     table = session.quote(item.table)
 
@@ -106,7 +106,7 @@ def can_index(session: Session, item: TakenOff, where: str, params: Sequence[Any
     return takes(session, item.table, item.put_back, fill)
 
 
-def takes(session: Session, table: str, definition: str, fill: Callable[[str], None]) -> bool:
+def takes(session: DatabaseSession, table: str, definition: str, fill: Callable[[str], None]) -> bool:
     """Try an index on an empty copy of a table, which ``fill`` fills, in a transaction that is rolled back."""
     with transaction.atomic(using=session.alias):
         # Its indexes compress values as the table's own do (PostgreSQL's manual, CREATE TABLE, LIKE).
@@ -122,7 +122,7 @@ def takes(session: Session, table: str, definition: str, fill: Callable[[str], N
     return is_right
 
 
-def entry_limits(session: Session, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
+def entry_limits(session: DatabaseSession, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
     """List the indexes of tables that have columns which may hold more than an entry does."""
     found: defaultdict[str, list[EntryLimit]] = defaultdict(list)
     names = [session.identifier(table) for table in tables]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import DatabaseError
 
-from ..base.session import Row, Session
+from ..base.session import DatabaseSession, Row
 
 # A standby has the number of its primary's cluster, the same number for a database, and the primary's timeline, which
 # a copy of the cluster leaves once it is promoted (PostgreSQL manual, "Timelines").
@@ -16,7 +16,7 @@ LINEAGE = """
 """
 
 
-def follows(session: Session, other: Session) -> bool:
+def follows(session: DatabaseSession, other: DatabaseSession) -> bool:
     """Tell whether one database is that of a standby of the other's server, as far as this may be asked."""
     if not session.fetch_value("SELECT pg_is_in_recovery()"):
         return False
@@ -24,7 +24,7 @@ def follows(session: Session, other: Session) -> bool:
     return lineage is not None and lineage == _lineage(other)
 
 
-def patience_note(session: Session) -> str | None:
+def patience_note(session: DatabaseSession) -> str | None:
     """Say how long a standby lets a snapshot hold it up; ``None`` for a primary, or a standby that goes to no end.
 
     PostgreSQL manual, "Handling Query Conflicts".
@@ -42,7 +42,7 @@ def patience_note(session: Session) -> str | None:
     )
 
 
-def _lineage(session: Session) -> Row | None:
+def _lineage(session: DatabaseSession) -> Row | None:
     try:
         return session.fetch_all(LINEAGE)[0]
     except DatabaseError:  # some hosts keep these functions for themselves

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ..base.visibility import FOREIGN_TABLE, STORED_VIEW, TABLE, VIEW, Child, Seen, Visibility
+from ..base.visibility import FOREIGN_TABLE, STORED_VIEW, TABLE, VIEW, Child, Visibility, VisibleTable
 
 KINDS: Mapping[str, str] = {"r": TABLE, "p": TABLE, "v": VIEW, "m": STORED_VIEW, "f": FOREIGN_TABLE}
 # COPY loads a view only through an INSTEAD OF trigger (PostgreSQL's manual, COPY, "Notes"): tgtype has the bits of ROW,
@@ -49,13 +49,13 @@ CALLED = re.compile(r"^PL/pgSQL function (?:[^\s(]+\.)?([^\s(.]+)\(", re.MULTILI
 class PostgreSQLVisibility(Visibility):
     """What PostgreSQL lets a role see."""
 
-    def look(self, tables: Collection[str]) -> dict[str, Seen]:
+    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         names, found = list(tables), {}
         for number, *row in self.fetch_all(LOOK_SQL, ([self.identifier(name) for name in names],)):
             oid, kind, schema, hides, counted, unreadable, unwritable, takes, has_children, is_temporary, rules = row
             name = names[number - 1]
             children = self._children(name, oid) if has_children and counted and not hides else ()
-            found[name] = Seen(
+            found[name] = VisibleTable(
                 oid,
                 KINDS.get(kind, kind),
                 schema,

@@ -18,7 +18,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ....errors import MigratorError
-from ..base.catalogue import Catalogue, TakenOff
+from ..base.catalogue import Catalogue, DeferredObject
 from ..base.session import cause_of, prepared
 from .indexes import are_complete, copies_as_stored, forms
 
@@ -44,7 +44,7 @@ class Attached:
         self._session: Any = None
 
     def copy(
-        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any], taken_off: Sequence[TakenOff]
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any], taken_off: Sequence[DeferredObject]
     ) -> tuple[int, int] | None:
         """Copy the rows that ``tail`` chooses, in the current transaction; return their number and size.
 
@@ -63,7 +63,7 @@ class Attached:
             ) from error
 
     def _copy(
-        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any], taken_off: Sequence[TakenOff]
+        self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any], taken_off: Sequence[DeferredObject]
     ) -> tuple[int, int] | None:
         dest = self._dest
         dest.fetch_all(f"SELECT 1 FROM {NAME}.sqlite_master LIMIT 1")  # from here on the transaction sees one state
@@ -121,7 +121,7 @@ class Attached:
         )
         return here == there and sorted(here) == sorted(columns)
 
-    def _brings_indexes(self, table: str, statement: str, taken_off: Sequence[TakenOff]) -> bool:
+    def _brings_indexes(self, table: str, statement: str, taken_off: Sequence[DeferredObject]) -> bool:
         """Put back the indexes that a statement can copy with the rows; tell whether it takes rows as they are stored.
 
         An index whose entries are not as many as the rows is none to copy, and nor are those of a part of the rows or

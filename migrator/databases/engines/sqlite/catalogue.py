@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import INDEX, Catalogue, Counter, TakenOff
+from ..base.catalogue import INDEX, Catalogue, Counter, DeferredObject
 from ..base.session import Row
 
 # As many KiB, said as SQLite wants it, are sorted at once (sqlite.org/src, vdbesort.c): 32 MiB took a third longer.
@@ -43,19 +43,19 @@ class SQLiteCatalogue(Catalogue):
         rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
         return [(table, name) for table, name in rows if table in set(tables)]
 
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[TakenOff]:
+    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
         return [item for table in tables if table in with_indexes for item in self._removable(table)]
 
-    def _removable(self, table: str) -> list[TakenOff]:
+    def _removable(self, table: str) -> list[DeferredObject]:
         rows = self.fetch_all(
             "SELECT m.name, m.sql FROM sqlite_master m JOIN pragma_index_list(%s) l ON l.name = m.name "
             "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
             (table,),
         )
         drops = [(name, f"DROP INDEX {_quoted(name)}", sql) for name, sql in rows]
-        return [TakenOff(table, INDEX, *drop) for drop in drops]
+        return [DeferredObject(table, INDEX, *drop) for drop in drops]
 
-    def put_back(self, items: Sequence[TakenOff]) -> None:
+    def put_back(self, items: Sequence[DeferredObject]) -> None:
         usual = self.fetch_value("PRAGMA cache_size")
         self.execute(f"PRAGMA cache_size = {SORTED_AT_ONCE}")
         try:
@@ -63,7 +63,7 @@ class SQLiteCatalogue(Catalogue):
         finally:
             self.execute(f"PRAGMA cache_size = {usual}")
 
-    def can_index(self, item: TakenOff, where: str, params: Sequence[Any]) -> bool:
+    def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         table = self.quote(item.table)
         with transaction.atomic(using=self.alias):
             # A temporary table hides the one of the same name, from the statement for its index, too.
@@ -84,7 +84,7 @@ class SQLiteCatalogue(Catalogue):
             (self.stored_name(table),) * 2,
         )
 
-    def exists(self, item: TakenOff) -> bool:
+    def exists(self, item: DeferredObject) -> bool:
         # Names of indexes are those of a whole file, and one of another table may have this one's by now.
         sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s AND tbl_name = %s COLLATE NOCASE"
         return bool(self.fetch_all(sql, (item.name, item.table)))

@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 from django.db import DatabaseError
 
 from ....errors import Refused
-from ..base.catalogue import TakenOff
-from ..base.engine import Endpoint, Engine, Fault, Severity
+from ..base.catalogue import DeferredObject
+from ..base.engine import DatabaseInfo, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
@@ -67,7 +67,7 @@ class SQLite(Engine):
         self._new_file: Path | None = None
         self._attached: Attached | None = None
         # By table name.
-        self._taken_off: dict[str, list[TakenOff]] = {}
+        self._taken_off: dict[str, list[DeferredObject]] = {}
         # A session of its own that knows the data's version from before the snapshot.
         self._watcher: SQLite | None = None
         self._version: int | None = None
@@ -90,9 +90,9 @@ class SQLite(Engine):
             name = unquote(urlsplit(name).path)
         return () if name in ("", ":memory:") else tuple(Path(f"{name}{ending}") for ending in OWN_ENDINGS)
 
-    def describe(self) -> Endpoint:
+    def describe(self) -> DatabaseInfo:
         version = self.fetch_value("SELECT sqlite_version()")
-        return Endpoint(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
+        return DatabaseInfo(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         if readers:
@@ -193,7 +193,7 @@ class SQLite(Engine):
     def can_read(self, source: Engine) -> bool:
         return self._attached is not None and isinstance(source, SQLite)
 
-    def expect_back(self, items: Sequence[TakenOff]) -> None:
+    def expect_back(self, items: Sequence[DeferredObject]) -> None:
         self._taken_off = {}
         for item in items:
             self._taken_off.setdefault(item.table, []).append(item)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..base.session import Session
+from ..base.session import DatabaseSession
 
 # Orders that are the same whoever opens the file.
 COLLATIONS = ("BINARY", "NOCASE", "RTRIM")
@@ -20,7 +20,7 @@ AS_STORED = {"RowCell", "RowData"}
 Form = tuple[bool, tuple[tuple[int, int, str], ...]]
 
 
-def forms(session: Session, schema: str, table: str) -> dict[str, Form | None]:
+def forms(session: DatabaseSession, schema: str, table: str) -> dict[str, Form | None]:
     """Tell by name what each index of a table is like; ``None`` where its columns alone do not tell what is in it."""
     found: dict[str, Form | None] = {}
     for _, name, unique, _, is_partial in session.fetch_all(f"PRAGMA {schema}.index_list({session.quote(table)})"):
@@ -31,7 +31,7 @@ def forms(session: Session, schema: str, table: str) -> dict[str, Form | None]:
     return found
 
 
-def are_complete(session: Session, schema: str, table: str, indexes: Iterable[str]) -> bool:
+def are_complete(session: DatabaseSession, schema: str, table: str, indexes: Iterable[str]) -> bool:
     """Tell whether each of these indexes has an entry for every row: one that is damaged may not."""
     name = f"{schema}.{session.quote(table)}"
     places = ("NOT INDEXED", *(f"INDEXED BY {session.quote(index)}" for index in indexes))
@@ -39,6 +39,6 @@ def are_complete(session: Session, schema: str, table: str, indexes: Iterable[st
     return len({session.fetch_value(f"SELECT COUNT(*) FROM {name} {place} WHERE 1") for place in places}) == 1
 
 
-def copies_as_stored(session: Session, statement: str) -> bool:
+def copies_as_stored(session: DatabaseSession, statement: str) -> bool:
     """Tell whether SQLite takes an ``INSERT`` for one that it can make of rows as they are stored."""
     return any(opcode in AS_STORED for _, opcode, *_ in session.fetch_all(f"EXPLAIN {statement}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..base.visibility import TABLE, VIEW, Seen, Visibility
+from ..base.visibility import TABLE, VIEW, Visibility, VisibleTable
 
 # A view takes rows through an INSTEAD OF trigger alone (sqlite.org/lang_createview.html).
 LOOK_SQL = """
@@ -20,16 +20,16 @@ TEMPORARY_SQL = "SELECT name, type FROM sqlite_temp_master WHERE type IN ('table
 class SQLiteVisibility(Visibility):
     """What a SQLite file shows."""
 
-    def look(self, tables: Collection[str]) -> dict[str, Seen]:
+    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         known = {name.casefold(): (kind, takes) for name, kind, takes in self.fetch_all(LOOK_SQL)}
         temporary = {name.casefold(): kind for name, kind in self.fetch_all(TEMPORARY_SQL)}
         found = {}
         for table in tables:
             name = self.stored_name(table).casefold()
             if name in temporary:
-                found[table] = Seen(table, _kind(temporary[name]), takes_rows=False, is_temporary=True)
+                found[table] = VisibleTable(table, _kind(temporary[name]), takes_rows=False, is_temporary=True)
             elif name in known:
-                found[table] = Seen(table, _kind(known[name][0]), takes_rows=bool(known[name][1]))
+                found[table] = VisibleTable(table, _kind(known[name][0]), takes_rows=bool(known[name][1]))
         return found
 
 
