@@ -229,6 +229,28 @@ def test_code_can_be_read_and_its_calls_fit(code: str) -> None:
         inspect.signature(function).bind(**dict.fromkeys(keywords))
 
 
+PUBLIC = ("migrator.databases", "migrator.sessions", "migrator.caches", "migrator.errors")
+
+
+@pytest.mark.parametrize("module", PUBLIC[:3])
+def test_every_public_name_can_be_imported(module: str) -> None:
+    package = importlib.import_module(module)
+    assert all(callable(getattr(package, name)) for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'copy'"):
+        package.copy  # noqa: B018
+
+
+def test_code_imports_from_public_modules_alone() -> None:
+    imported = {
+        node.module
+        for code in PYTHON
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("migrator")
+    }
+    assert imported
+    assert imported <= set(PUBLIC)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_section_calls_the_function_behind_its_command(command: str) -> None:
     called = [
