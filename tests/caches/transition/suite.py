@@ -70,13 +70,12 @@ class CacheSuite:
         cache.set("none", None)
         assert cache.get("none", "default") is None
 
-    @pytest.mark.parametrize(
-        "value", ["text", "é 漢", b"\x00\xff", 7, -3, 1.5, True, [1, [2]], {"a": {"b": 1}}, (1, 2), {1, 2}], ids=repr
-    )
-    def test_keeps_values_as_they_are(self, cache: Any, value: Any) -> None:
-        cache.set("value", value)
-        found = cache.get("value")
-        assert (found, type(found)) == (value, type(value))
+    def test_keeps_values_as_they_are(self, cache: Any) -> None:
+        values = ["text", "é 漢", b"\x00\xff", 7, -3, 1.5, True, [1, [2]], {"a": {"b": 1}}, (1, 2), {1, 2}]
+        for number, value in enumerate(values):
+            cache.set(f"value{number}", value)
+        found = [cache.get(f"value{number}") for number, _ in enumerate(values)]
+        assert [(value, type(value)) for value in found] == [(value, type(value)) for value in values]
 
     def test_sets_over(self, cache: Any) -> None:
         cache.set("key", 1)
