@@ -19,11 +19,17 @@ class Finished(NamedTuple):
     err: str
 
 
-def start_manage(*args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str] | Command:
-    """Start `manage.py ARGS` with pipes to it, for tests that interrupt or kill it; `env` adds to ours."""
+def start_manage(
+    *args: str, env: dict[str, str] | None = None, may_fork: bool = True
+) -> subprocess.Popen[str] | Command:
+    """Start `manage.py ARGS` with pipes to it, for tests that interrupt or kill it; `env` adds to ours.
+
+    Only a process that is started anew shows its own arguments to others; any other may be a fork.
+    """
     # The session's environment says which settings, servers and databases there are.
     environment = os.environ | (env or {})
-    if template := template_for(environment):
+    # A project of the test's own may change between two commands.
+    if may_fork and "PYTHONPATH" not in environment and (template := template_for(environment)):
         return template.start(*args)
     return subprocess.Popen(
         [sys.executable, "-W", "error", "manage.py", *args],

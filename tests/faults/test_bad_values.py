@@ -152,7 +152,7 @@ def test_a_row_that_cannot_even_be_read_does_not_keep_a_run_from_going_on(
     assert_ended(move(pair, model, *skipping(file)), 4)
     [line] = rejected(file)
     assert line["pk"] == str(BAD_KEY)
-    assert line["row"] == {"id": BAD_KEY, "label": "bad", "value": {"base64": "Qf9C"}}
+    assert line["row"] == {"id": BAD_KEY, "label": f"bad {BAD_KEY}", "value": {"base64": "Qf9C"}}
     assert dict(rows_of(model, dest).values_list("pk", "value")) == {1: "changed since", 99998: "x", 99999: "x"}
 
 

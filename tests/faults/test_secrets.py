@@ -51,7 +51,7 @@ def test_no_password_in_reports_journals_logs_or_arguments(
             assert all(journal.values())
             assert PASSWORD not in repr(journal)
     assert PASSWORD not in everything_left_by(finished, tmp_path) + caplog.text
-    with start_manage(*words(pair, "--replace", pair.dest, "--chunk-size", "1")) as process:
+    with start_manage(*words(pair, "--replace", pair.dest, "--chunk-size", "1"), may_fork=False) as process:
         wait_for_chunks(pair, process, 1)
         listed = subprocess.run(["ps", "-ww", "-o", "args=", str(process.pid)], capture_output=True, text=True)  # noqa: S607
         process.kill()

@@ -36,7 +36,7 @@ import sys
 from contextlib import contextmanager
 import django
 django.setup()
-from migrator.databases.api import Watcher, batch_migrate
+from migrator.databases.api import Console, batch_migrate
 from migrator.console.progress import Progress
 
 class Paused:
@@ -51,7 +51,7 @@ class Pausing(Progress):
 
 source, dest = sys.argv[1:]
 outcome = batch_migrate(
-    source=source, dest=dest, labels=["testapp.Tag"], chunk_size=2, watcher=Watcher(progress=Pausing())
+    source=source, dest=dest, labels=["testapp.Tag"], chunk_size=2, watcher=Console(progress=Pausing())
 )
 sys.exit(outcome.exit_code)
 """

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connections
 
+from migrator.databases.engines.registry import engine_for
+from migrator.databases.journal import holds_unfinished_run
 from migrator.sessions.transition import configuration
 from migrator.sessions.transition.after_commit import run_waiting
 from migrator.transitions.phases import Phase
@@ -34,7 +36,11 @@ def fresh(databases: FreshDatabases) -> Callable[[Named], None]:
     """Give a function that empties a side, and makes its database where there is none."""
 
     def prepare(side: Named) -> None:
+        alias = side.setting.get("DATABASE")
         try:
+            if alias and holds_unfinished_run(engine_for(connections[alias])):  # of another test
+                databases.fresh(alias)
+                side.make_table()
             side.clear()
         except (OperationalError, ProgrammingError):
             if side.setting["DATABASE"] != "default":

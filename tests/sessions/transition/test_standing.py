@@ -145,6 +145,7 @@ def test_what_new_missed_while_it_was_down_holds_the_step_up(quiet_site: Site, s
     session = site.change.old.instance(saved, None, None)
     session["n"] = 2
     session.save()
+    tally_for_sessions().forget()
     tally_for_sessions().reset()
     seen(DUAL_OLD, ago=900, event="shadow_error", number=2)
 
@@ -156,6 +157,7 @@ def test_what_new_missed_while_it_was_down_holds_the_step_up(quiet_site: Site, s
 @pytest.mark.redis
 def test_what_json_changes_on_the_way_is_told(site_of_rows: Site, seen: Callable[..., None]) -> None:
     add(DUAL_OLD, site_of_rows, point=(1, 2))
+    tally_for_sessions().forget()
     tally_for_sessions().reset()
     seen(DUAL_OLD, ago=900)
     assert (unmet(session_transition(verify="quick")), session_transition().notes) == ({}, ())
@@ -198,6 +200,7 @@ def test_in_dual_new_nothing_may_be_found_in_old_alone(quiet_site: Site, seen: C
     assert site.session(left).load() == {"n": 1}
 
     assert set(unmet(session_transition(verify="quick"))) == {"no session was found in OLD alone for 0:05:00"}
+    tally_for_sessions().forget()
     tally_for_sessions().reset()
     seen(DUAL_NEW, ago=900)
     seen(DUAL_NEW, ago=400, event="fallback")
