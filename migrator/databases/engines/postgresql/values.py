@@ -285,7 +285,8 @@ def _limits_of_type(kind: Kind, stored: StoredColumn) -> list[Limit]:
         return [single_precision_limit(stored, MOST_SINGLE_DIGITS)]
     if kind is Kind.TEXT and stored.is_filled_up and stored.max_length is not None:
         reason = f"shorter than {stored.declared}, which fills it up with spaces that Django reads"
-        return [plain_limit(LimitName.FILLED_UP_TO, reason, stored.max_length)]
+        advice = f"Change the column's type there to varchar({stored.max_length})."
+        return [Limit(LimitName.FILLED_UP_TO, (stored.max_length,), reason, advice)]
     if kind is Kind.TEXT and stored.labels:
         return [label_limit(stored)]
     return []
