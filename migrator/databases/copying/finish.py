@@ -69,17 +69,18 @@ class Ending:
 
         Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless those are skipped.
         """
-        dest, tables = self.dest, _by_name(plan)
+        dest, tables, skips_rows = self.dest, _by_name(plan), self.choices.on_error == "skip"
         rejected: dict[str, int] = {}
         failed = self._work_off(finisher, tables, dest.is_about_rows)
         deadline = time.monotonic() + DELETED_ROWS_SECONDS
         while failed:
             removed: dict[str, int] = {}
             off: list[DeferredObject] = []
-            if self.choices.on_error == "skip":
+            if skips_rows:
                 off = self._make_room(run)
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
-            if not (removed or self._waits(failed, tables, deadline)):
+            # A run that skips no rows has deleted none, either.
+            if not (removed or (skips_rows and self._waits(failed, tables, deadline))):
                 raise self._explained(tables, failed)
             for table, rows in (
                 *removed.items(),
