@@ -145,6 +145,10 @@ def refused_by_destination(pair: Pair) -> dict[type[Model], list[Edge]]:
     }
 
 
+REFUSING_PAIRS = [pair for pair in EVERY_PAIR if any(refused_by_destination(pair).values())]
+
+
+@pytest.mark.parametrize("pair", REFUSING_PAIRS, ids=str, indirect=True)
 def test_refuses_values_that_the_destination_cannot_hold(pair: Pair, databases: FreshDatabases) -> None:
     """Of each model's first such value the plan or the run names the place; nothing is written before it stops."""
     for model, edges in refused_by_destination(pair).items():
@@ -155,6 +159,7 @@ def test_refuses_values_that_the_destination_cannot_hold(pair: Pair, databases: 
             databases.fresh(pair.dest)
 
 
+@pytest.mark.parametrize("pair", REFUSING_PAIRS, ids=str, indirect=True)
 def test_rejects_values_that_the_destination_cannot_hold(pair: Pair, tmp_path: Path) -> None:
     refused = refused_by_destination(pair)
     expected = set()
@@ -163,10 +168,9 @@ def test_rejects_values_that_the_destination_cannot_hold(pair: Pair, tmp_path: P
         bad = [{"id": key, "label": f"bad {key}", "value": edge.value} for key, edge in enumerate(edges, BAD_KEY)]
         insert_rows(model, pair.source, [good, *bad])
         expected |= {(model._meta.db_table, row["id"]) for row in bad}
-    if expected:
-        assert rejected_rows(pair, refused, tmp_path) == expected
-        for model in refused:
-            assert list(QuerySet(model, using=pair.dest).values_list("label", flat=True)) == ["good"]
+    assert rejected_rows(pair, refused, tmp_path) == expected
+    for model in refused:
+        assert list(QuerySet(model, using=pair.dest).values_list("label", flat=True)) == ["good"]
 
 
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
@@ -273,12 +277,10 @@ def test_never_changes_dirt_silently(pair: Pair, tmp_path: Path) -> None:
         assert differences(*(snapshot(alias, moved) for alias in pair)) == []
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str, indirect=True)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if len({*pair.engines}) == 2], ids=str, indirect=True)
 def test_stops_at_dirt_that_the_destination_cannot_hold(pair: Pair) -> None:
     source, dest = pair.engines
-    dirt = next((dirt for dirt in DIRT[source] if dest not in dirt.kept_by and source != dest), None)
-    if dirt is None:
-        return
+    dirt = next(dirt for dirt in DIRT[source] if dest not in dirt.kept_by)
     insert_rows(dirt.model, pair.source, [{"id": 1, "label": "good", "value": None}])
     insert_dirt(pair.source, dirt)
     assert_refused(pair, dirt.model)
