@@ -381,7 +381,10 @@ def test_giving_up_lists_what_is_there_twice_and_recreates_everything_else(fille
     assert primary.rows == ("testapp.Article with primary key 4, which is there twice, field id",)
     missing = set(before) - set(definitions(filled.dest))
     assert {line for line in missing if "testapp_article" not in line} == set()
-    execute(filled.dest, "UPDATE testapp_article SET id = 5 WHERE ctid = (SELECT max(ctid) FROM testapp_article)")
+    execute(
+        filled.dest,
+        "UPDATE testapp_article SET id = 5 WHERE ctid = (SELECT max(ctid) FROM testapp_article WHERE id = 4)",
+    )
     execute(filled.dest, *(item.statement for item in outcome.not_recreated))
     assert definitions(filled.dest) == before
 

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import pwd
-import re
 import shutil
 import signal
 import socket
@@ -18,9 +17,6 @@ from typing import TypedDict
 STARTING_TAKES_AT_MOST = 60.0
 STOPPING_TAKES_AT_MOST = 20.0
 _PR_SET_PDEATHSIG = 1
-# A file system in memory: what tests write is thrown away, and no disk has to be waited for.
-IN_MEMORY = Path("/dev/shm")  # noqa: S108
-BYTES_NEEDED = 6 << 30
 
 # Loaded here, for little is safe between fork and exec.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -68,22 +64,12 @@ def free_port() -> int:
         return port
 
 
-def _parent_directory() -> Path | None:
-    """Return the file system in memory if there is room for all servers, None for the usual place of such files."""
-    if "TMPDIR" in os.environ or not os.access(IN_MEMORY, os.W_OK):
-        return None
-    memory = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    room = os.statvfs(IN_MEMORY)
-    is_enough = memory and min(int(memory[1]) << 10, room.f_bavail * room.f_frsize) >= BYTES_NEEDED
-    return IN_MEMORY if is_enough else None
-
-
 class PrivateDirectory:
     """A temporary directory that `user` owns, gone when it is closed and when we are killed."""
 
     def __init__(self, name: str, user: str | None) -> None:
         # Short, for a socket's whole path holds about a hundred characters.
-        self.path = Path(tempfile.mkdtemp(prefix=f"migrator-{name}-", dir=_parent_directory()))
+        self.path = Path(tempfile.mkdtemp(prefix=f"migrator-{name}-"))
         if user:
             shutil.chown(self.path, user)
         self._sweeper = subprocess.Popen(
