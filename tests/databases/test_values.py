@@ -18,7 +18,9 @@ from django.db.models import Model, QuerySet
 from django.test import modify_settings, override_settings
 
 from migrator.databases.api import batch_migrate
+from migrator.databases.endpoints import open_engine
 from migrator.databases.planning import parallel_queries, values
+from migrator.databases.tables import Kind, table_of
 from migrator.errors import DataRejected, Refused
 from tests.servers.databases import ENGINES, FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp import models, rows
@@ -103,6 +105,29 @@ def test_describes_each_engine_truly(alias: str) -> None:
         assert {row["label"]: row["value"] for row in found.values()} == {
             repr(name): value for name, value in expected.items()
         }, model._meta.label
+
+
+@pytest.mark.postgresql
+def test_understands_keys_that_are_read_by_their_column_alone(databases: FreshDatabases) -> None:
+    """As foreign keys and rows that are there already are looked up."""
+    alias = "postgresql_a"
+    databases.fresh(alias)
+    engine = open_engine(alias)
+    for model, edges in EDGES.items():
+        table = table_of(model)
+        column, stored = table.column("value"), engine.catalogue.stored_columns(table.name)["value"]
+        if column.kind in (Kind.JSON, Kind.OTHER):
+            continue
+        insert_rows(model, alias, labelled([edge for edge in edges if engine_of(alias) not in edge.refused_by]))
+        load = engine.values.loader(column, stored)
+        alone, as_copied = (
+            [value if value is None or load is None else load(value) for (value,) in engine.fetch_all(query)]
+            for query in (
+                f"SELECT {expression} FROM {engine.quote(table.name)} ORDER BY id"
+                for expression in (engine.quote("value"), engine.values.read_expression(column, stored))
+            )
+        )
+        assert list(map(repr, alone)) == list(map(repr, as_copied)), table.label
 
 
 def test_keeps_values(pair: Pair) -> None:

@@ -309,11 +309,14 @@ def _loses_digits(column: str, digits: int) -> str:
     )
 
 
-def _span(text: str) -> datetime.timedelta:
+def _span(text: str | datetime.timedelta) -> datetime.timedelta:
     """Read an interval as PostgreSQL prints it by ``IntervalStyle = postgres`` (manual, 8.5.5).
 
-    Raises :exc:`Unstorable` for one that is no fixed span of time, or longer than Python holds.
+    Keys are looked up by the column alone, which the driver has read. Raises :exc:`Unstorable` for an interval whose
+    length isn't fixed, or that is longer than Python holds.
     """
+    if isinstance(text, datetime.timedelta):
+        return text
     if (found := SPAN.fullmatch(text)) is None:
         raise Unstorable("interval", WITH_MONTHS, SPAN_ADVICE)
     days, sign, hours, minutes, seconds, fraction = found.groups(default="")
@@ -326,8 +329,10 @@ def _span(text: str) -> datetime.timedelta:
         raise Unstorable("interval", "longer than Python's timedelta", SPAN_ADVICE) from None
 
 
-def _time_of_day(text: str) -> datetime.time:
-    """Read a time as PostgreSQL prints it; raise :exc:`Unstorable` for 24:00."""
+def _time_of_day(text: str | datetime.time) -> datetime.time:
+    """Read a time as PostgreSQL prints it, or as the driver has read it; raise :exc:`Unstorable` for 24:00."""
+    if isinstance(text, datetime.time):
+        return text
     if text == MIDNIGHT_AFTER:  # which newer versions of Python read as 00:00
         raise Unstorable("time", AT_24, AT_24_ADVICE)
     return datetime.time.fromisoformat(text)
