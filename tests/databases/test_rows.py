@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.testapp.models import (
     Article,
     Comment,
     CompositeKey,
+    DateTimeKey,
     Egg,
     Hen,
     Pizzeria,
@@ -142,6 +144,16 @@ def test_chooses_rows_with_a_primary_key_of_several_columns(across: Pair) -> Non
     insert_rows(CompositeKey, across.dest, [{"tenant": "9", "number": 9, "label": "x"}])
     assert add(across, "testapp.CompositeKey", filters=["tenant__in=1,3"], chunk_size=1).exit_code == 0
     assert keys(CompositeKey, across.dest) == [("1", 1), ("1", 2), ("3", 1), ("3", 2), ("9", 9)]
+
+
+def test_finds_keys_that_are_moments_in_the_destination(across: Pair) -> None:
+    rows = [{"at": datetime(2026, 1, day, 1, 2, 3, 4, tzinfo=UTC), "label": f"{day}"} for day in (1, 2, 3)]
+    insert_rows(DateTimeKey, across.source, rows)
+    insert_rows(DateTimeKey, across.dest, rows[1:2])
+    with pytest.raises(Refused, match=r"DateTimeKey: 1 .*2026-01-02"):
+        add(across, "testapp.DateTimeKey")
+    assert add(across, "testapp.DateTimeKey", filters=["label__in=1,3"]).exit_code == 0
+    assert keys(DateTimeKey, across.dest) == [row["at"] for row in rows]
 
 
 def test_translates_content_types_that_have_other_ids_there(across: Pair) -> None:

@@ -107,27 +107,26 @@ def test_describes_each_engine_truly(alias: str) -> None:
         }, model._meta.label
 
 
-@pytest.mark.postgresql
-def test_understands_keys_that_are_read_by_their_column_alone(databases: FreshDatabases) -> None:
+def test_understands_keys_that_are_read_by_their_column_alone(alias: str) -> None:
     """As foreign keys and rows that are there already are looked up."""
-    alias = "postgresql_a"
-    databases.fresh(alias)
     engine = open_engine(alias)
     for model, edges in EDGES.items():
         table = table_of(model)
         column, stored = table.column("value"), engine.catalogue.stored_columns(table.name)["value"]
-        if column.kind in (Kind.JSON, Kind.OTHER):
+        if column.kind in (Kind.JSON, Kind.BOOLEAN, Kind.OTHER):  # of which keys are not made
             continue
         insert_rows(model, alias, labelled([edge for edge in edges if engine_of(alias) not in edge.refused_by]))
-        load = engine.values.loader(column, stored)
+        ways = (
+            (engine.quote("value"), engine.values.key_loader(column, stored)),
+            (engine.values.read_expression(column, stored), engine.values.loader(column, stored)),
+        )
         alone, as_copied = (
-            [value if value is None or load is None else load(value) for (value,) in engine.fetch_all(query)]
-            for query in (
-                f"SELECT {expression} FROM {engine.quote(table.name)} ORDER BY id"
-                for expression in (engine.quote("value"), engine.values.read_expression(column, stored))
+            [repr(value if value is None or load is None else load(value)) for (value,) in engine.fetch_all(query)]
+            for query, load in (
+                (f"SELECT {expression} FROM {engine.quote(table.name)} ORDER BY id", load) for expression, load in ways
             )
         )
-        assert list(map(repr, alone)) == list(map(repr, as_copied)), table.label
+        assert alone == as_copied, table.label
 
 
 def test_keeps_values(pair: Pair) -> None:

@@ -15,7 +15,7 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import Convert
 from ..findings import Cause, FoundRows
-from ..tables import Reference, Table, converting_field, table_of
+from ..tables import Kind, Reference, Table, converting_field, table_of
 from .natural_keys import Mappings
 from .parallel_queries import ParallelQueries
 
@@ -193,24 +193,24 @@ def _wanted(
 
 def absent_in(dest: Engine, source: Engine, table: Table, reference: Reference, values: Iterator[Any]) -> Iterator[Any]:
     """Give the values that no row of the destination answers to."""
-    field = converting_field(table.column(reference.column).field)
-    stored = dest.catalogue.stored_columns(reference.target_table)
-    target = stored[reference.target_column]
-    load = source.values.loader(
-        table.column(reference.column), source.catalogue.stored_columns(table.name)[reference.column]
-    )
-    dump = dest.values.dumper(table.column(reference.column), target)
+    column = table.column(reference.column)
+    field = converting_field(column.field)
+    target = dest.catalogue.stored_columns(reference.target_table)[reference.target_column]
+    load = source.values.key_loader(column, source.catalogue.stored_columns(table.name)[column.name])
+    load_there = None if column.kind is Kind.OTHER else dest.values.key_loader(column, target)
+    dump = dest.values.dumper(column, target)
     for batch in _pages(values):
         by_param = {}
         for value in batch:
             neutral = load(value) if load else value
             param = dump(neutral) if dump else field.get_db_prep_value(neutral, dest.connection, prepared=False)
-            by_param[param] = value
+            by_param[param] = (value, neutral)
         marks = ", ".join(["%s"] * len(by_param))
-        column = dest.quote(reference.target_column)
-        sql = f"SELECT {column} FROM {dest.quote(reference.target_table)} WHERE {column} IN ({marks})"
-        present = {row[0] for row in dest.fetch_all(sql, list(by_param))}
-        yield from (value for param, value in by_param.items() if param not in present)
+        name = dest.quote(reference.target_column)
+        sql = f"SELECT {name} FROM {dest.quote(reference.target_table)} WHERE {name} IN ({marks})"
+        there = [row[0] for row in dest.fetch_all(sql, list(by_param))]
+        present = {*there, *(map(load_there, there) if load_there else ())}
+        yield from (value for param, (value, neutral) in by_param.items() if present.isdisjoint((param, neutral)))
 
 
 def _pages(values: Iterator[Any], size: int = LOOKUP) -> Iterator[list[Any]]:
@@ -312,7 +312,7 @@ def taken_keys(source: Engine, dest: Engine, table: Table, restriction: Restrict
 
 def _loads(engine: Engine, table: Table) -> list[Convert | None]:
     stored = engine.catalogue.stored_columns(table.name)
-    return [engine.values.loader(table.column(name), stored[name]) for name in table.key]
+    return [engine.values.key_loader(table.column(name), stored[name]) for name in table.key]
 
 
 def _folded(loads: Sequence[Convert | None], row: Row) -> Row:

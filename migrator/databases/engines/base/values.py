@@ -210,6 +210,16 @@ class Values(DatabaseSession):
         """Give what turns a driver's value into the neutral one, or ``None`` where it is neutral already."""
         return None
 
+    def key_loader(self, column: Column, stored: StoredColumn) -> Convert | None:
+        """Return what turns a key that is read by its column alone into the neutral value, None if the driver does.
+
+        A driver makes moments of such keys, where :meth:`read_expression` would give their text.
+        """
+        load = self.loader(column, stored)
+        if load is None or column.kind not in (Kind.DATE, Kind.TIME, Kind.DATETIME):
+            return load
+        return lambda value: load(str(value))
+
     def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
         """Give what turns a neutral value into one for :class:`Writer`, or ``None`` where it can be taken as it is.
 

@@ -164,6 +164,9 @@ class PostgreSQLValues(Values):
             return _time_of_day
         return bytes if column.kind is Kind.BINARY else None
 
+    def key_loader(self, column: Column, stored: StoredColumn) -> Convert | None:
+        return None if column.kind in (Kind.DURATION, Kind.TIME) else super().key_loader(column, stored)
+
     def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
             return _address
@@ -309,14 +312,11 @@ def _loses_digits(column: str, digits: int) -> str:
     )
 
 
-def _span(text: str | datetime.timedelta) -> datetime.timedelta:
+def _span(text: str) -> datetime.timedelta:
     """Read an interval as PostgreSQL prints it by ``IntervalStyle = postgres`` (manual, 8.5.5).
 
-    Keys are looked up by the column alone, which the driver has read. Raises :exc:`Unstorable` for an interval whose
-    length isn't fixed, or that is longer than Python holds.
+    Raises :exc:`Unstorable` for an interval whose length isn't fixed, or that is longer than Python holds.
     """
-    if isinstance(text, datetime.timedelta):
-        return text
     if (found := SPAN.fullmatch(text)) is None:
         raise Unstorable("interval", WITH_MONTHS, SPAN_ADVICE)
     days, sign, hours, minutes, seconds, fraction = found.groups(default="")
@@ -329,10 +329,8 @@ def _span(text: str | datetime.timedelta) -> datetime.timedelta:
         raise Unstorable("interval", "longer than Python's timedelta", SPAN_ADVICE) from None
 
 
-def _time_of_day(text: str | datetime.time) -> datetime.time:
-    """Read a time as PostgreSQL prints it, or as the driver has read it; raise :exc:`Unstorable` for 24:00."""
-    if isinstance(text, datetime.time):
-        return text
+def _time_of_day(text: str) -> datetime.time:
+    """Read a time as PostgreSQL prints it; raise :exc:`Unstorable` for 24:00."""
     if text == MIDNIGHT_AFTER:  # which newer versions of Python read as 00:00
         raise Unstorable("time", AT_24, AT_24_ADVICE)
     return datetime.time.fromisoformat(text)
