@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -299,6 +299,22 @@ def test_never_changes_dirt_silently(pair: Pair, tmp_path: Path) -> None:
         for table, key in rejected:
             execute(pair.source, f"DELETE FROM {connections[pair.source].ops.quote_name(table)} WHERE id = {key}")
         assert differences(*(snapshot(alias, moved) for alias in pair)) == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("kind", ["text", "double"])
+def test_rejects_what_the_driver_would_change_on_its_way_through_the_field(
+    databases: FreshDatabases, kind: str, tmp_path: Path
+) -> None:
+    """As psycopg2 makes 00:00 of 24:00; a column of another type than Django's is what takes a field's own values."""
+    pair, model = Pair("postgresql_a", "sqlite_b"), models.TimeValue
+    databases.fresh(*pair)
+    columns = f"id integer PRIMARY KEY AUTOINCREMENT, label varchar(80) UNIQUE, value {kind} NULL"
+    execute(pair.dest, "DROP TABLE testapp_timevalue", f"CREATE TABLE testapp_timevalue ({columns})")
+    insert_rows(model, pair.source, [{"id": 1, "label": "good", "value": time(1, 2, 3)}])
+    insert_dirt(pair.source, Dirt("24-hours", model, "'24:00:00'"))
+    assert rejected_rows(pair, [model], tmp_path) == {(model._meta.db_table, BAD_KEY)}
+    assert QuerySet(model, using=pair.dest).get().value == time(1, 2, 3)
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if len({*pair.engines}) == 2], ids=str, indirect=True)

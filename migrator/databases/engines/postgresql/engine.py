@@ -130,6 +130,7 @@ class PostgreSQL(Engine):
             "AS wanted(name, value) JOIN pg_settings known USING (name)",
             (list(SESSION_SETTINGS), list(SESSION_SETTINGS.values())),
         )
+        moments.refuse_24_hours(self.connection.connection)
 
     def _refuse_pooler(self) -> None:
         """Refuse a pooler that gives a session to somebody else between two transactions.

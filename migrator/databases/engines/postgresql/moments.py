@@ -11,8 +11,25 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ..base.values import Unreadable
 
 # The types of pg_type: date, time, timestamp, timestamptz.
-TYPES = (1082, 1083, 1114, 1184)
+TIME = 1083
+TYPES = (1082, TIME, 1114, 1184)
 REASON = "no date or time of Python's calendar"
+
+
+def refuse_24_hours(connection: Any) -> None:
+    """Let a driver's connection raise :exc:`ValueError` for the time 24:00, of which psycopg2 makes 00:00."""
+    if is_psycopg3:
+        return
+    from psycopg2.extensions import new_type, register_type, string_types  # type: ignore[import-untyped]
+
+    usual = string_types[TIME]
+
+    def strict(value: Any, cursor: Any) -> Any:
+        if value == "24:00:00":
+            raise ValueError("hour must be in 0..23")
+        return usual(value, cursor)
+
+    register_type(new_type((TIME,), usual.name, strict), connection)
 
 
 @contextmanager
@@ -58,7 +75,7 @@ def _loaded(load: Callable[[Any], Any], data: Any, error: type[Exception]) -> An
 
 
 def _with_typecasters(connection: Any) -> Iterator[None]:
-    from psycopg2.extensions import new_type, register_type, string_types  # type: ignore[import-untyped]
+    from psycopg2.extensions import new_type, register_type, string_types
 
     usual = {oid: connection.string_types.get(oid) or string_types[oid] for oid in TYPES}
 

@@ -71,8 +71,6 @@ STORAGE: Mapping[str, str] = {
 SPAN = re.compile(r"(?:(-?\d+) days?)? ?(?:([-+]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?)?")
 WITH_MONTHS = "an interval with months, whose length in days is not fixed"
 SPAN_ADVICE = "Rewrite these values in days and seconds."
-MIDNIGHT_AFTER = "24:00:00"
-AT_24, AT_24_ADVICE = "the time 24:00, which Python cannot hold", "Set these values to 00:00."
 
 # What a text consists of, where each byte is a character to the server (RFC 3629, section 4).
 TAIL = r"[\u0080-\u00bf]"
@@ -103,8 +101,8 @@ class PostgreSQLValues(Values):
         if column.kind in (Kind.DATE, Kind.DATETIME) and not is_psycopg3:
             # psycopg2 takes the infinite for the ends of Python's calendar, and fails at what is beyond these.
             return f"CASE WHEN NOT isfinite({name}) THEN '10000-01-01' ELSE {name} END"
-        if column.kind is Kind.DURATION or (column.kind is Kind.TIME and not is_psycopg3):
-            return f"{name}::text"  # the drivers make 30 days of a month, and psycopg2 makes 00:00 of 24:00
+        if column.kind is Kind.DURATION:
+            return f"{name}::text"  # of a month the drivers make 30 days
         if column.kind is Kind.JSON and stored.type == "json":
             return f"{name}::text"  # Django registers no reader for json, so the driver would parse the document
         return name
@@ -160,12 +158,10 @@ class PostgreSQLValues(Values):
             return column.field.get_prep_value  # inet has notations of its own; this gives Django's
         if column.kind is Kind.DURATION:
             return _span
-        if column.kind is Kind.TIME and not is_psycopg3:
-            return _time_of_day
         return bytes if column.kind is Kind.BINARY else None
 
     def key_loader(self, column: Column, stored: StoredColumn) -> Convert | None:
-        return None if column.kind in (Kind.DURATION, Kind.TIME) else super().key_loader(column, stored)
+        return None if column.kind is Kind.DURATION else super().key_loader(column, stored)
 
     def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
@@ -269,7 +265,9 @@ class PostgreSQLValues(Values):
             ]
         if column.kind is Kind.TIME:
             return [
-                Suspicion(f"{name} = '{MIDNIGHT_AFTER}'", AT_24, AT_24_ADVICE),
+                Suspicion(
+                    f"{name} = '24:00:00'", "the time 24:00, which Python cannot hold", "Set these values to 00:00."
+                )
             ]
         if column.kind is Kind.ADDRESS:
             return [
@@ -327,13 +325,6 @@ def _span(text: str) -> datetime.timedelta:
         return datetime.timedelta(int(days or 0)) + (-time if sign == "-" else time)
     except OverflowError:
         raise Unstorable("interval", "longer than Python's timedelta", SPAN_ADVICE) from None
-
-
-def _time_of_day(text: str) -> datetime.time:
-    """Read a time as PostgreSQL prints it; raise :exc:`Unstorable` for 24:00."""
-    if text == MIDNIGHT_AFTER:  # which newer versions of Python read as 00:00
-        raise Unstorable("time", AT_24, AT_24_ADVICE)
-    return datetime.time.fromisoformat(text)
 
 
 def _address(value: str) -> str:
