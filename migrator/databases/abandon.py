@@ -35,8 +35,8 @@ def abandon_run(
     dest: str,
     labels: Sequence[str],
     exclude: Sequence[str],
-    choices: RunOptions,
-    watcher: Console,
+    options: RunOptions,
+    console: Console,
 ) -> RunResult:
     """Recreate what an unfinished run dropped in a destination, as far as that can be, and end the run in any case.
 
@@ -50,7 +50,7 @@ def abandon_run(
         engine = stack.enter_context(open_destination(dest, settings, selection.names))
         journal = Journal(dest)
         plan = unread_plan(source, engine.describe())
-        if choices.dry_run:
+        if options.dry_run:
             return RunResult(plan, {}, None, 0.0, remark=_forecast(dest, journal.current()))
         stack.enter_context(locked(engine, journal))
         journal.clear_away()
@@ -58,14 +58,14 @@ def abandon_run(
         if run is None:
             journal.forget_made()
             return RunResult(plan, {}, None, 0.0, remark=f"No unfinished run in {dest!r}: nothing to clean up.")
-        _confirm(engine, run, watcher)
+        _confirm(engine, run, console)
         retries = Retries(
             Endpoints(engine, engine, settings.RETRY_FOR),
-            watcher.progress,
+            console.progress,
             interrupts.check,
             lambda: journal.is_run_by(run),
         )
-        ending = Ending(engine, journal, choices, watcher, interrupts, retries)
+        ending = Ending(engine, journal, options, console, interrupts, retries)
         return _abandon(ending, run, plan, retries.run(lambda: _complete(engine, selection.tables)))
 
 
@@ -78,14 +78,14 @@ def _forecast(alias: str, run: Run | None) -> str:
     return f"Nothing was written. The run in {alias!r} would be ended, and these recreated: {objects}."
 
 
-def _confirm(dest: Engine, run: Run, watcher: Console) -> None:
+def _confirm(dest: Engine, run: Run, console: Console) -> None:
     if reason := dest.why_read_only():
         raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Call again once it can be written.")
     objects = kinds_text(run.items_taken_off())
     question = f"Put back {objects} in {dest.alias!r} and forget the run?"
     if not run.is_signed:
         question = f"Forget the run in {dest.alias!r} without putting back {objects}, whose SQL will be listed?"
-    if not watcher.prompter.proceed(question):
+    if not console.prompter.proceed(question):
         raise Declined("Nothing was written.")
 
 

@@ -18,7 +18,7 @@ from .planning.rows_of_migrations import NOT_MIGRATED
 from .planning.selection import select
 from .planning.table_names import named_for
 from .result import RunResult
-from .run import Move
+from .run import RunExecutor
 
 
 def batch_migrate(
@@ -43,7 +43,7 @@ def batch_migrate(
     keep_journal: bool = False,
     jobs: int = 1,
     resume_hint: str = RESUME_HINT,
-    watcher: Console | None = None,
+    console: Console | None = None,
 ) -> RunResult:
     """Move the tables of the project's models from one database of ``DATABASES`` to another, and prove it.
 
@@ -59,7 +59,7 @@ def batch_migrate(
     cannot hold, and :exc:`~migrator.errors.Interrupted` after a signal.
     """
     settings = load()
-    choices = RunOptions(
+    options = RunOptions(
         settings.CHUNK_SIZE if chunk_size is None else chunk_size,
         replace=replace,
         update=update,
@@ -76,21 +76,23 @@ def batch_migrate(
         jobs=jobs,
         resume_hint=resume_hint,
     )
-    watcher = watcher or Console()
-    check_options(choices, dest)
+    console = console or Console()
+    check_options(options, dest)
     if cleanup:
-        return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, choices=choices, watcher=watcher)
+        return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, options=options, console=console)
     migrated = NOT_MIGRATED
     with named_for(source, dest), Interrupts() as interrupts:
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
         if migrate and not dry_run:
-            with open_endpoints(source, dest, settings, selection.names) as ends:
-                is_needed = Move(ends, selection, choices, watcher, interrupts).needs_migrations(is_whole=not labels)
+            with open_endpoints(source, dest, settings, selection.names) as endpoints:
+                is_needed = RunExecutor(endpoints, selection, options, console, interrupts).needs_migrations(
+                    is_whole=not labels
+                )
             if is_needed:
-                migrated = migrate_destination(dest, watcher)
-        with open_endpoints(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run) as ends:
-            move = Move(ends, selection, choices, watcher, interrupts, migrated=migrated)
-            return move.make(is_whole=not labels, will_migrate=migrate and dry_run)
+                migrated = migrate_destination(dest, console)
+        with open_endpoints(source, dest, settings, selection.names, jobs=options.jobs, is_dry=dry_run) as endpoints:
+            executor = RunExecutor(endpoints, selection, options, console, interrupts, migrated=migrated)
+            return executor.run(is_whole=not labels, will_migrate=migrate and dry_run)
 
 
 def batch_migrate_models(
@@ -112,7 +114,7 @@ def batch_migrate_models(
     keep_journal: bool = False,
     jobs: int = 1,
     resume_hint: str = RESUME_HINT,
-    watcher: Console | None = None,
+    console: Console | None = None,
 ) -> RunResult:
     """Copy the rows of chosen models, with their parents' tables and many-to-many tables, beside those that are there.
 
@@ -124,7 +126,7 @@ def batch_migrate_models(
     chosen row's parent is missing or its key is taken, and what :func:`~migrator.databases.batch_migrate` raises.
     """
     settings = load()
-    choices = RunOptions(
+    options = RunOptions(
         settings.CHUNK_SIZE if chunk_size is None else chunk_size,
         dry_run=dry_run,
         resume=resume,
@@ -138,22 +140,22 @@ def batch_migrate_models(
         jobs=jobs,
         resume_hint=resume_hint,
     )
-    check_options(choices, dest)
+    check_options(options, dest)
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
     lookups = dict(parse_filter(text) for text in filters)
-    watcher = watcher or Console()
+    console = console or Console()
     if cleanup:
-        return abandon_run(source=source, dest=dest, labels=models, exclude=exclude, choices=choices, watcher=watcher)
+        return abandon_run(source=source, dest=dest, labels=models, exclude=exclude, options=options, console=console)
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))
         selection = select(source=source, dest=dest, labels=models, exclude=exclude)
         interrupts = stack.enter_context(Interrupts())
-        ends = stack.enter_context(
-            open_endpoints(source, dest, settings, selection.names, jobs=choices.jobs, is_dry=dry_run)
+        endpoints = stack.enter_context(
+            open_endpoints(source, dest, settings, selection.names, jobs=options.jobs, is_dry=dry_run)
         )
         restrictions = restrictions_for(
-            ends.source, [table.model for table in selection.tables], selection.named, lookups
+            endpoints.source, [table.model for table in selection.tables], selection.named, lookups
         )
-        move = Move(ends, selection, choices, watcher, interrupts, restrictions, adds_rows=True)
-        return move.make(is_whole=False)
+        executor = RunExecutor(endpoints, selection, options, console, interrupts, restrictions, adds_rows=True)
+        return executor.run(is_whole=False)

@@ -97,22 +97,22 @@ def open_endpoints(
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
     _refuse_protected(dest, settings)
-    ends = Endpoints(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
+    endpoints = Endpoints(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
     try:
-        _begin_session(ends.dest, tables)
-        is_one_database = _check_distinct(ends, tables)
-        fewer = _why_one_process(ends, is_dry=is_dry) if jobs > 1 else None
-        ends.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
-        ends.dest.join(ends.source)
-        ends.source.remember_session()
-        possible = max(ends.source.readers, 1)
+        _begin_session(endpoints.dest, tables)
+        is_one_database = _check_distinct(endpoints, tables)
+        fewer = _why_one_process(endpoints, is_dry=is_dry) if jobs > 1 else None
+        endpoints.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
+        endpoints.dest.join(endpoints.source)
+        endpoints.source.remember_session()
+        possible = max(endpoints.source.readers, 1)
         if possible < jobs and fewer is None:
-            fewer = _fewer(ends.source, possible, str(ends.source.readers_note))
-        yield dataclasses.replace(ends, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
+            fewer = _fewer(endpoints.source, possible, str(endpoints.source.readers_note))
+        yield dataclasses.replace(endpoints, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
     except Error as error:
-        raise _stopped(ends, error) from error
+        raise _stopped(endpoints, error) from error
     finally:
-        for engine in (ends.source, ends.dest):
+        for engine in (endpoints.source, endpoints.dest):
             with contextlib.suppress(Error):
                 engine.close()
 
@@ -167,14 +167,14 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
                 engine.close()
 
 
-def _why_one_process(ends: Endpoints, *, is_dry: bool) -> Finding | None:
+def _why_one_process(endpoints: Endpoints, *, is_dry: bool) -> Finding | None:
     if not can_fork():
-        return _fewer(ends.source, 1, "this system cannot fork")
-    if not ends.dest.can_be_filled_side_by_side:
-        return _fewer(ends.dest, 1, f"{ends.dest.display_name} takes what one session writes at a time")
-    if is_dry and ends.source.readers_hold_writers_up:
+        return _fewer(endpoints.source, 1, "this system cannot fork")
+    if not endpoints.dest.can_be_filled_side_by_side:
+        return _fewer(endpoints.dest, 1, f"{endpoints.dest.display_name} takes what one session writes at a time")
+    if is_dry and endpoints.source.readers_hold_writers_up:
         text = "how many processes can read it is found out by a run, which stops writers for a moment"
-        return Finding(ends.source.alias, text, "", stops=False)
+        return Finding(endpoints.source.alias, text, "", stops=False)
     return None
 
 
@@ -205,9 +205,9 @@ def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], con
     )
 
 
-def _check_distinct(ends: Endpoints, tables: Sequence[str]) -> bool:
+def _check_distinct(endpoints: Endpoints, tables: Sequence[str]) -> bool:
     """Whether the ends are two schemas of one database; raise :exc:`Refused` where a write would reach the source."""
-    source, dest = ends.source, ends.dest
+    source, dest = endpoints.source, endpoints.dest
     is_one_database = _refuse_common_tables(source, dest, tables, ". Nothing was written.")
     if source.vendor == dest.vendor and source.follows(dest):
         raise Refused(
@@ -217,9 +217,9 @@ def _check_distinct(ends: Endpoints, tables: Sequence[str]) -> bool:
     return is_one_database
 
 
-def _stopped(ends: Endpoints, error: Error) -> MigratorError:
+def _stopped(endpoints: Endpoints, error: Error) -> MigratorError:
     """Explain an error before the first row; if it passes, as a lost session or a lock, the command may be repeated."""
-    source, dest = ends.source, ends.dest
+    source, dest = endpoints.source, endpoints.dest
     if source.owns(error) and source.has_session() and not source.is_intact():
         fault = source.fault(error, "")
         lost = source.snapshot_lost(f"{fault.message} [{fault.code}]")

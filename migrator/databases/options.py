@@ -56,46 +56,46 @@ class Console:
     prompter: Prompter = field(default_factory=Prompter)
 
 
-def check_options(choices: RunOptions, dest: str) -> None:
-    """Raise :exc:`UsageError` for choices that exclude each other or lack something."""
-    if choices.replace is not None and choices.replace != dest:
+def check_options(options: RunOptions, dest: str) -> None:
+    """Raise :exc:`UsageError` for options that exclude each other or lack something."""
+    if options.replace is not None and options.replace != dest:
         raise UsageError(
-            f"--replace names {choices.replace!r}, and the destination is {dest!r}. It has to name the database whose "
+            f"--replace names {options.replace!r}, and the destination is {dest!r}. It has to name the database whose "
             "rows will be lost. Nothing was written."
         )
-    if choices.verify not in VERIFY:
-        raise UsageError(f"verify is {choices.verify!r}; it is one of {', '.join(VERIFY)}.")
-    if choices.update:
-        _check_update(choices)
-    if choices.resume and choices.cleanup:
+    if options.verify not in VERIFY:
+        raise UsageError(f"verify is {options.verify!r}; it is one of {', '.join(VERIFY)}.")
+    if options.update:
+        _check_update(options)
+    if options.resume and options.cleanup:
         raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
-    if choices.on_error == "skip" and choices.rejects is None:
+    if options.on_error == "skip" and options.rejects is None:
         raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
-    if choices.trust_done and not choices.resume:
+    if options.trust_done and not options.resume:
         raise UsageError("--trust-done goes with --resume.")
-    if choices.chunk_size is not None and choices.chunk_size < 1:
-        raise UsageError(f"chunk_size is {choices.chunk_size}; it is a number of rows above zero.")
-    if not 1 <= choices.jobs <= MOST_WORKERS:
-        raise UsageError(f"jobs is {choices.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.")
-    if choices.on_error not in ("stop", "skip"):
-        raise UsageError(f"on_error is {choices.on_error!r}; it is 'stop' or 'skip'.")
-    if choices.on_error == "skip":
-        if choices.rejects is None:
+    if options.chunk_size is not None and options.chunk_size < 1:
+        raise UsageError(f"chunk_size is {options.chunk_size}; it is a number of rows above zero.")
+    if not 1 <= options.jobs <= MOST_WORKERS:
+        raise UsageError(f"jobs is {options.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.")
+    if options.on_error not in ("stop", "skip"):
+        raise UsageError(f"on_error is {options.on_error!r}; it is 'stop' or 'skip'.")
+    if options.on_error == "skip":
+        if options.rejects is None:
             raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
-        check_target(choices.rejects)
-        goes_on = choices.resume or choices.cleanup
-        if not goes_on and choices.rejects.exists() and choices.rejects.stat().st_size:
-            raise UsageError(f"{str(choices.rejects)!r} holds the rejected rows of another run; name a new file.")
+        check_target(options.rejects)
+        goes_on = options.resume or options.cleanup
+        if not goes_on and options.rejects.exists() and options.rejects.stat().st_size:
+            raise UsageError(f"{str(options.rejects)!r} holds the rejected rows of another run; name a new file.")
 
 
-def _check_update(choices: RunOptions) -> None:
+def _check_update(options: RunOptions) -> None:
     others = {
-        "--replace": choices.replace is not None,
-        "--resume": choices.resume,
-        "--cleanup": choices.cleanup,
-        "--on-error skip": choices.on_error == "skip",
-        "--keep-indexes": choices.keep_indexes,
-        "--jobs": choices.jobs > 1,
+        "--replace": options.replace is not None,
+        "--resume": options.resume,
+        "--cleanup": options.cleanup,
+        "--on-error skip": options.on_error == "skip",
+        "--keep-indexes": options.keep_indexes,
+        "--jobs": options.jobs > 1,
     }
     for name, is_given in others.items():
         if is_given:

@@ -40,15 +40,15 @@ from .verification.counts import Verification
 from .verification.run import count_tables, prove
 
 
-class Move:
+class RunExecutor:
     """One run over two open databases."""
 
     def __init__(
         self,
-        ends: Endpoints,
+        endpoints: Endpoints,
         selection: Selection,
-        choices: RunOptions,
-        watcher: Console,
+        options: RunOptions,
+        console: Console,
         interrupts: Interrupts,
         restrictions: Mapping[str, Restriction | None] | None = None,
         *,
@@ -56,11 +56,11 @@ class Move:
         migrated: Migrated = NOT_MIGRATED,
     ) -> None:
         self._migrated = migrated
-        self._ends, self._selection, self._choices = ends, selection, choices
-        self._watcher, self._interrupts = watcher, interrupts
+        self._endpoints, self._selection, self._options = endpoints, selection, options
+        self._console, self._interrupts = console, interrupts
         self._restrictions, self._adds_rows = restrictions or {}, adds_rows
-        self._journal = Journal(ends.dest.alias)
-        self._retries = Retries(ends, watcher.progress, interrupts.check)
+        self._journal = Journal(endpoints.dest.alias)
+        self._retries = Retries(endpoints, console.progress, interrupts.check)
         self._tallies: dict[str, RowCounts] = {}
         self._started = time.perf_counter()
 
@@ -70,48 +70,48 @@ class Move:
         A run that is unfinished has its tables.
         """
         with ExitStack() as stack:
-            stack.enter_context(locked(self._ends.dest, self._journal))
-            is_pending = self._journal.lacks_handlers() or pending(self._ends.dest.connection)
+            stack.enter_context(locked(self._endpoints.dest, self._journal))
+            is_pending = self._journal.lacks_handlers() or pending(self._endpoints.dest.connection)
             if self._journal.current() is not None or not is_pending:
                 return False
             plan = self._plan(is_whole=is_whole, is_resumed=False, will_migrate=True)
             refuse(plan)
-            if plan.destroyed and self._choices.replace is None and not self._watcher.prompter.can_ask:
+            if plan.destroyed and self._options.replace is None and not self._console.prompter.can_ask:
                 raise Refused(_refusal_to_destroy(plan))
             return True
 
-    def make(self, *, is_whole: bool, will_migrate: bool = False) -> RunResult:
+    def run(self, *, is_whole: bool, will_migrate: bool = False) -> RunResult:
         """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
         with ExitStack() as stack:
             finished = None
-            if not self._choices.dry_run:
-                stack.enter_context(locked(self._ends.dest, self._journal))
+            if not self._options.dry_run:
+                stack.enter_context(locked(self._endpoints.dest, self._journal))
                 finished = self._journal.clear_away()
             unfinished = self._journal.current()
-            if self._choices.resume and unfinished is None:
+            if self._options.resume and unfinished is None:
                 return self._nothing_to_resume(finished)
-            if unfinished and not self._choices.resume:
+            if unfinished and not self._options.resume:
                 raise Refused(self._unfinished_text(unfinished))
             plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
-            self._watcher.show(plan)
+            self._console.show(plan)
             refuse(plan)
-            if self._choices.update:
+            if self._options.update:
                 return self._update(plan)
-            if self._choices.dry_run:
+            if self._options.dry_run:
                 return RunResult(plan, {}, None, time.perf_counter() - self._started, remark="Nothing was written.")
             run = self._take_up(unfinished, plan) if unfinished else self._begin(plan)
             return self._walk(run, plan)
 
     def _nothing_to_resume(self, finished: Run | None) -> RunResult:
         plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
-        alias, rejected = self._ends.dest.alias, finished.rows_rejected if finished else 0
+        alias, rejected = self._endpoints.dest.alias, finished.rows_rejected if finished else 0
         if finished:
             remark = f"The run in {alias!r} had finished, with {rejected:,} rows rejected; nothing is left to do."
             return RunResult(plan, {}, None, 0.0, remark=remark, rejected_before=rejected)
         refuse(plan)  # it may even lack tables
         remark = f"No unfinished run in {alias!r}: nothing to resume."
         # Perhaps there never was one, or its record is lost: whoever goes on after this has to know.
-        verification = Verification(count_tables(self._ends, plan), (), ())
+        verification = Verification(count_tables(self._endpoints, plan), (), ())
         if lacking := [count.label for count in verification.differing]:
             remark += f" It is NOT a copy of the source: counts differ in {shortened(lacking)}. Call without --resume."
         return RunResult(plan, {}, verification, 0.0, remark=remark)
@@ -121,19 +121,19 @@ class Move:
     def _plan(
         self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False, checks_contents: bool = True
     ) -> Plan:
-        self._watcher.progress.message(f"Looking at {plural(len(self._selection.tables), 'table')} in both databases …")
+        self._console.progress.message(f"Looking at {plural(len(self._selection.tables), 'table')} in both databases …")
         return make_plan(
-            self._ends,
+            self._endpoints,
             self._selection,
-            keeps_indexes=self._choices.keep_indexes,
-            keeps_triggers=self._choices.keep_triggers,
+            keeps_indexes=self._options.keep_indexes,
+            keeps_triggers=self._options.keep_triggers,
             adds_rows=self._adds_rows,
             restrictions=self._restrictions,
             is_whole=is_whole,
             is_resumed=is_resumed,
             will_migrate=will_migrate,
-            skips_rows=self._choices.on_error == "skip",
-            updates=self._choices.update,
+            skips_rows=self._options.on_error == "skip",
+            updates=self._options.update,
             checks_contents=checks_contents,
             made=Made(self._journal.made_by_migrations()),
             migrated=self._migrated,
@@ -141,14 +141,14 @@ class Move:
         )
 
     def _unfinished_text(self, run: Run) -> str:
-        if self._choices.update:
+        if self._options.update:
             return (
-                f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Nothing was written. Give the "
-                "command of that run with --resume to complete it, or with --cleanup to give it up; then update."
+                f"{self._endpoints.dest.alias!r} holds an unfinished run ({run.holder()}). Nothing was written. Give "
+                "the command of that run with --resume to complete it, or with --cleanup to give it up; then update."
             )
         return (
-            f"{self._ends.dest.alias!r} holds an unfinished run ({run.holder()}). Pass --resume to go on with it, or "
-            "--cleanup to give it up: that puts back what it took off, and leaves the copied rows."
+            f"{self._endpoints.dest.alias!r} holds an unfinished run ({run.holder()}). Pass --resume to go on with it, "
+            "or --cleanup to give it up: that puts back what it took off, and leaves the copied rows."
         )
 
     def _begin(self, plan: Plan) -> Run:
@@ -158,30 +158,31 @@ class Move:
 
     def _check_still_made(self, plan: Plan) -> None:
         """Refuse to empty what somebody has written since the plan was made: rows of migrations were all there was."""
-        if self._choices.replace is not None:
+        if self._options.replace is not None:
             return
         rows = {t.table.name: t.dest_rows for t in plan.tables if t.is_made_by_migrations}
-        known = Made(self._journal.made_by_migrations()).tables(self._ends.dest, rows)
+        known = Made(self._journal.made_by_migrations()).tables(self._endpoints.dest, rows)
         if changed := [t.table.label for t in plan.tables if t.table.name in rows.keys() - known]:
             raise Refused(f"Somebody has written to {shortened(changed)} meanwhile. {plan.untouched} Call again.")
 
     def _confirm(self, plan: Plan) -> None:
         dest = plan.dest
-        if plan.destroyed and self._choices.replace is None:
-            if not self._watcher.prompter.type_to_destroy(_loss(plan), dest.alias):
+        if plan.destroyed and self._options.replace is None:
+            if not self._console.prompter.type_to_destroy(_loss(plan), dest.alias):
                 raise Refused(_refusal_to_destroy(plan))
             return
         rows = sum(table.source_rows for table in plan.tables)
         what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
         question = f"Copy {what} from {plan.source.alias!r} to {dest.alias!r}?"
-        if not self._watcher.prompter.proceed(question):
+        if not self._console.prompter.proceed(question):
             raise Declined(plan.untouched)
 
     def _unsigned_text(self) -> str:
         return (
-            f"The unfinished run in {self._ends.dest.alias!r} is not signed with this project's SECRET_KEY, so the SQL "
-            "in its record is not executed. Nothing was written. If the key was changed since, add the old one to "
-            "SECRET_KEY_FALLBACKS and call again. Otherwise pass --cleanup: it ends the run and lists the SQL for you."
+            f"The unfinished run in {self._endpoints.dest.alias!r} is not signed with this project's SECRET_KEY, so "
+            "the SQL in its record is not executed. Nothing was written. If the key was changed since, add the old one "
+            "to SECRET_KEY_FALLBACKS and call again. Otherwise pass --cleanup: it ends the run and lists the SQL for "
+            "you."
         )
 
     def _take_up(self, run: Run, plan: Plan) -> Run:
@@ -193,7 +194,7 @@ class Move:
             )
         if not run.is_signed:
             raise Refused(self._unsigned_text())
-        if not self._watcher.prompter.proceed(f"Go on with the run of {run.holder()}?"):
+        if not self._console.prompter.proceed(f"Go on with the run of {run.holder()}?"):
             raise Declined("Nothing was written.")
         self._journal.take_over(run)
         return run
@@ -201,47 +202,49 @@ class Move:
     # -- the run ------------------------------------------------------------------------------------------------
 
     def _walk(self, run: Run, plan: Plan) -> RunResult:
-        self._interrupts.defer(self._choices.resume_hint)
+        self._interrupts.defer(self._options.resume_hint)
         self._retries = Retries(
-            self._ends, self._watcher.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
+            self._endpoints, self._console.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
         )
         rejects = Rejects()
         try:
             with telling_plainly():
                 if run.state == PREPARING:
                     self._prepare(run, plan)
-                elif not self._choices.trust_done:
+                elif not self._options.trust_done:
                     self._recheck(run, plan)
                 rejects = self._open_rejects()
                 finishing = self._load(run, plan, rejects)
                 verification = self._retries.run(lambda: self._prove(plan))
         except Interrupted as error:
-            text = f"{error} {self._progress_text(run)}\n{self._choices.resume_hint}"
+            text = f"{error} {self._progress_text(run)}\n{self._options.resume_hint}"
             raise Interrupted(text, error.exit_code - 128) from None
         except (MigratorError, Error) as error:
-            told = explained(error, (self._ends.dest, self._ends.source)) if isinstance(error, Error) else error
-            raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._choices.resume_hint}") from error
+            told = (
+                explained(error, (self._endpoints.dest, self._endpoints.source)) if isinstance(error, Error) else error
+            )
+            raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._options.resume_hint}") from error
         finally:
             rejects.close()
         rows_rejected = sum(tally.rows_rejected for tally in self._tallies.values())
-        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._choices.keep_journal)
+        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._options.keep_journal)
         clear_caches()
         return RunResult(plan, self._tallies, verification, time.perf_counter() - self._started, finishing)
 
     def _prove(self, plan: Plan) -> Verification:
         rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
-        return prove(self._ends, plan, self._choices, rejected, self._watcher.progress)
+        return prove(self._endpoints, plan, self._options, rejected, self._console.progress)
 
     def _progress_text(self, run: Run) -> str:
         rows = sum(tally.rows_written for tally in self._tallies.values())
-        text = f"{rows:,} rows are committed in {self._ends.dest.alias!r}."
+        text = f"{rows:,} rows are committed in {self._endpoints.dest.alias!r}."
         if items := run.items_taken_off():
             text += f" Taken off there until then: {kinds_text(items)}."
         return text
 
     def _open_rejects(self) -> Rejects:
-        path = self._choices.rejects
-        if self._choices.on_error == "skip" and path is not None and self._choices.resume:
+        path = self._options.rejects
+        if self._options.on_error == "skip" and path is not None and self._options.resume:
             done = {
                 (chunk.table, None if chunk.number == AFTERWARDS else chunk.number)
                 for table in self._selection.tables
@@ -249,10 +252,10 @@ class Move:
                 if chunk.state == DONE
             }
             keep_lines(path, lambda table, number: (table, number) in done)
-        return rejects_for(self._choices.on_error, path)
+        return rejects_for(self._options.on_error, path)
 
     def _prepare(self, run: Run, plan: Plan) -> None:
-        dest = self._ends.dest
+        dest = self._endpoints.dest
         for item in run.items_taken_off():
             self._retries.run(partial(dest.catalogue.take_off, item))
         filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
@@ -269,21 +272,21 @@ class Move:
         It is found by its keys, so those of tables with rows come back before, and stay on: else each chunk would be
         looked for in the whole table.
         """
-        has = stored_tables(self._ends, [table.table for table in plan.tables])
+        has = stored_tables(self._endpoints, [table.table for table in plan.tables])
         self._put_back_keys(run)
         changes = []
         for table in plan.tables:
             self._interrupts.check()
-            change = find_change(table, self._journal, *has, self._watcher.progress, adds_rows=self._adds_rows)
+            change = find_change(table, self._journal, *has, self._console.progress, adds_rows=self._adds_rows)
             if change:
                 changes.append(change)
         if changes:
             for item in run.items_taken_off():  # some may be back already
                 if item.kind != UNIQUE_KEY:
-                    self._ends.dest.catalogue.take_off(item)
+                    self._endpoints.dest.catalogue.take_off(item)
             self._journal.set_state(run, COPYING)
             for change in reversed(changes):
-                change.undo(self._journal, self._watcher.progress)
+                change.undo(self._journal, self._console.progress)
 
     def _put_back_keys(self, run: Run) -> None:
         keys = [
@@ -291,36 +294,36 @@ class Move:
             for item in run.items_taken_off()
             if item.kind == UNIQUE_KEY and any(chunk.state == DONE for chunk in self._journal.chunks(item.table))
         ]
-        progress = self._watcher.progress if keys else Progress()
+        progress = self._console.progress if keys else Progress()
         with progress.task("keys (re-check)", len(keys), unit="objects") as task:
             for item in keys:
                 self._interrupts.check()
                 try:
-                    self._retries.run(partial(self._ends.dest.catalogue.put_back, [item]))
+                    self._retries.run(partial(self._endpoints.dest.catalogue.put_back, [item]))
                 except Error as error:
-                    if not self._ends.dest.is_about_rows(error):  # rows in the way are about to be found
+                    if not self._endpoints.dest.is_about_rows(error):  # rows in the way are about to be found
                         raise
                 task.advance(1)
 
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
-        load = Load(plan, self._journal, rejects, self._choices.chunk_size, self._retries)
-        self._ends.dest.expect_back(run.items_taken_off())
+        load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries)
+        self._endpoints.dest.expect_back(run.items_taken_off())
         ending = self._ending()
         schedule = ending.schedule(run.items_taken_off(), rows_of(plan))
         cut = self._retries.run(load.cut_small)
         with (
             Coordinator(load) if plan.jobs > 1 else nullcontext() as crew,
-            Recreator(self._ends.dest, schedule) as finisher,
+            Recreator(self._endpoints.dest, schedule) as finisher,
         ):
             if crew:
                 load.copy_all(self._tallies, but=crew.copy(self._tallies))
             else:
                 load.copy_all(self._tallies, finisher.begin, cut=cut)
             finishing = time.perf_counter()
-            self._ends.dest.leave()
+            self._endpoints.dest.leave()
             self._set_state(run, FINISHING)
-            if self._choices.on_error == "skip":
+            if self._options.on_error == "skip":
                 for table, rows in reject_orphans(
                     plan.tables, rejects, self._journal, adds_rows=plan.adds_rows
                 ).items():
@@ -337,32 +340,34 @@ class Move:
             return time.perf_counter() - finishing
 
     def _ending(self) -> Ending:
-        return Ending(self._ends.dest, self._journal, self._choices, self._watcher, self._interrupts, self._retries)
+        return Ending(
+            self._endpoints.dest, self._journal, self._options, self._console, self._interrupts, self._retries
+        )
 
     # -- rewriting what differs ---------------------------------------------------------------------------------
 
     def _update(self, plan: Plan) -> RunResult:
         question = f"Rewrite and delete rows of {plan.dest} until it equals {plan.source.alias!r}?"
-        if not self._choices.dry_run and not self._watcher.prompter.proceed(question):
+        if not self._options.dry_run and not self._console.prompter.proceed(question):
             raise Declined(plan.untouched)
-        progress, check = self._watcher.progress, self._interrupts.check
+        progress, check = self._console.progress, self._interrupts.check
         with ExitStack() as stack:
-            found = find_updates(plan, chunk_size=self._choices.rows_compared_at_once, progress=progress, check=check)
+            found = find_updates(plan, chunk_size=self._options.rows_compared_at_once, progress=progress, check=check)
             for difference in found:
                 stack.callback(difference.close)
             updates = {difference.planned.table.name: difference.update for difference in found}
-            if self._choices.dry_run:
+            if self._options.dry_run:
                 seconds = time.perf_counter() - self._started
                 return RunResult(plan, {}, None, seconds, updates=updates, remark="Nothing was written.")
             # From the commit on it would no longer be true that nothing was written.
             again = "The update is complete. Call again with --update to have it verified."
             apply_updates(
-                self._ends,
+                self._endpoints,
                 found,
                 progress,
                 check,
                 lambda: self._interrupts.defer(again),
-                keeps_triggers=self._choices.keep_triggers,
+                keeps_triggers=self._options.keep_triggers,
             )
         finishing = time.perf_counter()
         self._journal.forget_made()

@@ -115,7 +115,7 @@ def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Call
 
 
 def apply_updates(
-    ends: Endpoints,
+    endpoints: Endpoints,
     differences: Sequence[Difference],
     progress: Progress,
     check: Callable[[], None],
@@ -137,30 +137,30 @@ def apply_updates(
     def attempt() -> None:
         with (
             progress.task("rewriting", total) as task,
-            transaction.atomic(using=ends.dest.alias),
-            without_triggers(ends.dest, [] if keeps_triggers else changing),
+            transaction.atomic(using=endpoints.dest.alias),
+            without_triggers(endpoints.dest, [] if keeps_triggers else changing),
         ):
             for difference in reversed(differences):
-                _delete(ends, difference, check)
+                _delete(endpoints, difference, check)
             for difference in differences:
-                _insert(ends, difference, check)
+                _insert(endpoints, difference, check)
                 task.advance(difference.update.changes)
-            with blaming(ends.dest):
-                ends.dest.bind_now()
+            with blaming(endpoints.dest):
+                endpoints.dest.bind_now()
             before_commit()
 
-    Retries(ends, progress, check).run(attempt)
+    Retries(endpoints, progress, check).run(attempt)
 
 
-def _delete(ends: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
+def _delete(endpoints: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
     for page in difference.going():
         check()
-        delete_rows(ends.dest, difference.planned.table, _sides(difference.planned)[1], page)
+        delete_rows(endpoints.dest, difference.planned.table, _sides(difference.planned)[1], page)
     difference.update.seconds += time.perf_counter() - started
 
 
-def _insert(ends: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
+def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
     source, _ = _sides(difference.planned)
     # What other rows still lack is not held against these: foreign keys are checked when all are there.
@@ -169,7 +169,7 @@ def _insert(ends: Endpoints, difference: Difference, check: Callable[[], None]) 
         check()
         where, params = source.key_test(page)
         chosen = Restriction(where.removeprefix(" WHERE "), tuple(params))
-        with blaming(ends.dest, difference.planned.table):
+        with blaming(endpoints.dest, difference.planned.table):
             copy_rows(dataclasses.replace(route, restriction=chosen), Bounds(), Rejects(UNWRITTEN))
     difference.update.seconds += time.perf_counter() - started
 

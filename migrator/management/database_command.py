@@ -99,7 +99,7 @@ class RunCommand(MigratorCommand):
         hint = f"Go on:   {shlex.join(words)} --resume\nGive up: {shlex.join(given_up)} --cleanup"
         return {**{name: options[name] for name in ARGUMENTS}, "resume_hint": hint}
 
-    def watcher(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Console:
+    def console(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Console:
         """Make who shows the plan, draws the progress and asks."""
         return Console(lambda plan: self.show(plan_report(plan), options), progress, prompter)
 

@@ -51,7 +51,7 @@ class Heard(Progress):
 def move(pair: Pair, heard: Heard | None = None, **options: Any) -> RunResult:
     """Move the four tables by three processes."""
     arguments: dict[str, Any] = {"labels": LABELS, "chunk_size": CHUNK, "jobs": 3} | options
-    return batch_migrate(source=pair.source, dest=pair.dest, watcher=Console(progress=heard or Heard()), **arguments)
+    return batch_migrate(source=pair.source, dest=pair.dest, console=Console(progress=heard or Heard()), **arguments)
 
 
 def assert_equal(pair: Pair) -> None:

@@ -416,7 +416,7 @@ def test_the_database_itself_rejects_a_write_to_the_source(databases: FreshDatab
             cursor.execute("INSERT INTO testapp_empty (name) VALUES ('intruder')")
         errors.append(str(raised.value))
 
-    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Empty"], dry_run=True, watcher=Console(write))
+    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Empty"], dry_run=True, console=Console(write))
     assert len(errors) == 1
     assert "read" in errors[0].lower(), errors
     assert "only" in errors[0].lower(), errors

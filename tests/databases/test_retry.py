@@ -59,8 +59,8 @@ class Heard(Progress):
 
 
 def move(pair: Pair, heard: Heard | None = None, **options: Any) -> RunResult:
-    watcher = Console(progress=heard or Heard())
-    return batch_migrate(source=pair.source, dest=pair.dest, labels=LABELS, chunk_size=4, watcher=watcher, **options)
+    console = Console(progress=heard or Heard())
+    return batch_migrate(source=pair.source, dest=pair.dest, labels=LABELS, chunk_size=4, console=console, **options)
 
 
 def assert_complete(pair: Pair, before: list[str]) -> None:

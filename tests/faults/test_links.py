@@ -40,7 +40,7 @@ def assert_copied_once(outcome: RunResult) -> None:
 def test_a_link_cut_at_the_commit_counts_the_chunk_once(oracle: Oracle, chunk: str, action: Action) -> None:
     heard = Heard()
     with through_proxy(oracle.pair.dest, [CHUNKS[chunk], RECORDED, b"COMMIT"], action) as proxy:
-        outcome = move(oracle.pair, watcher=Console(progress=heard))
+        outcome = move(oracle.pair, console=Console(progress=heard))
         assert proxy.has_acted.is_set()
     assert_copied_once(outcome)
     assert len([text for text in heard.messages if "trying again" in text]) == 1
@@ -110,7 +110,7 @@ def test_a_destination_that_falls_silent_is_missed_soon(oracle: Oracle, moment: 
         through_proxy(oracle.pair.dest, [CHUNKS["a chunk"], RECORDED, moment], fall_silent) as proxy,
         override_settings(MIGRATOR=settings),
     ):
-        outcome = move(oracle.pair, watcher=Console(progress=heard))
+        outcome = move(oracle.pair, console=Console(progress=heard))
         assert proxy.has_acted.is_set()
     assert_copied_once(outcome)
     assert [text for text in heard.messages if "trying again" in text]
@@ -157,7 +157,7 @@ def test_a_signal_is_heard_while_the_run_waits_for_a_server(oracle: Oracle) -> N
     heard = Impatient()
     with through_proxy(oracle.pair.dest, [CHUNKS["a chunk"]], cut_before):
         with pytest.raises(Interrupted) as caught:
-            move(oracle.pair, watcher=Console(progress=heard))
+            move(oracle.pair, console=Console(progress=heard))
         assert caught.value.exit_code == 143
         assert_says_how_to_go_on(str(caught.value))
         assert len([text for text in heard.messages if "trying again" in text]) == 1

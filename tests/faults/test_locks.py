@@ -104,7 +104,7 @@ def test_a_lock_is_waited_for_until_it_is_let_go(impatient: Oracle) -> None:
         somebody = Somebody(connection, LOCKS)
         heard = Heeded(somebody)
         with connections[dest].execute_wrapper(first_lock(dest, somebody.hold)):
-            outcome = move(impatient.pair, watcher=Console(progress=heard))
+            outcome = move(impatient.pair, console=Console(progress=heard))
     assert outcome.exit_code == 0
     assert [text for text in heard.messages if SAID[engine] in text and "trying again" in text]
     impatient.assert_complete()
@@ -155,7 +155,7 @@ def test_objects_come_back_after_a_lock_of_somebody_else(impatient: Oracle) -> N
         heard = Heeded(somebody)
         first_object = {"postgresql": "CREATE INDEX testapp_", "mysql": "ADD KEY"}[engine]
         with connections[dest].execute_wrapper(At(1, first_object, somebody.hold)):
-            outcome = move(impatient.pair, watcher=Console(progress=heard))
+            outcome = move(impatient.pair, console=Console(progress=heard))
     assert outcome.exit_code == 0
     assert [text for text in heard.messages if SAID[engine] in text and "trying again" in text]
     impatient.assert_complete()
@@ -254,7 +254,7 @@ def test_the_victim_of_a_deadlock_tries_again(oracle: Oracle) -> None:
     rival, said = RIVALS[oracle.pair.engines[1]]
     heard = Heard()
     with rival(oracle.pair.dest):
-        outcome = move(oracle.pair, watcher=Console(progress=heard))
+        outcome = move(oracle.pair, console=Console(progress=heard))
     assert outcome.exit_code == 0
     assert [text for text in heard.messages if said in text and "trying again" in text]
     oracle.assert_complete()

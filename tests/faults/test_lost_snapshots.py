@@ -53,9 +53,9 @@ def names(alias: str) -> set[str]:
 
 
 def move(pair: Pair, meddle: Callable[[Any], None], **options: Any) -> Any:
-    watcher = Console(progress=Meddling(pair.source, meddle))
+    console = Console(progress=Meddling(pair.source, meddle))
     return batch_migrate(
-        source=pair.source, dest=pair.dest, labels=["testapp.Tag"], chunk_size=10, watcher=watcher, **options
+        source=pair.source, dest=pair.dest, labels=["testapp.Tag"], chunk_size=10, console=console, **options
     )
 
 

@@ -128,7 +128,7 @@ def test_names_the_fields_of_a_check(pair: Pair, booking: Any) -> None:
                 cursor.execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT low_high CHECK (high < 7)")
 
     with pytest.raises(DataRejected) as caught:
-        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Booking"], watcher=Console(show=alter))
+        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.Booking"], console=Console(show=alter))
     assert str(caught.value).startswith("testapp.Booking with primary key 9, field low, high: "), caught.value
 
 

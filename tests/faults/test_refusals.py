@@ -208,7 +208,7 @@ def test_a_write_to_the_source_is_refused_by_the_source(pair: Pair, oracle: Orac
             connections[pair.source].cursor().execute("DELETE FROM testapp_pizzeria")
         tried.append(refused.value)
 
-    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, watcher=Console(show=write))
+    batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, console=Console(show=write))
     assert len(tried) == 1
     assert contents(pair.source) == before
     oracle.assert_untouched()
@@ -220,6 +220,6 @@ def test_a_trial_locks_nobody_out_and_writes_nothing(pair: Pair, oracle: Oracle)
         assert_unlocked(pair.dest)
 
     with nothing_changes(*pair):
-        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, watcher=Console(show=look))
+        batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp"], dry_run=True, console=Console(show=look))
         assert_ended(run(*words(pair, "--dry-run")), 0)
     oracle.assert_untouched()

@@ -100,7 +100,7 @@ MOMENTS = {
 def test_waits_for_a_server_that_comes_back_and_goes_on(oracle: Oracle, server: Server, way: str, moment: str) -> None:
     nurse, words_then = Nurse(server), MOMENTS[moment][connections[ALIAS].vendor]
     with connections[ALIAS].execute_wrapper(At(5, words_then, lambda: WAYS[way](server))):
-        outcome = move(oracle.pair, replace=ALIAS, watcher=Console(progress=nurse))
+        outcome = move(oracle.pair, replace=ALIAS, console=Console(progress=nurse))
     assert outcome.exit_code == 0
     assert [text for text in nurse.messages if "trying again" in text]
     oracle.assert_complete()

@@ -96,7 +96,7 @@ def move_and_alter(pair: Pair, model: Any, column: str) -> str:
 
     with pytest.raises(DataRejected) as stopped:
         batch_migrate(
-            source=pair.source, dest=pair.dest, labels=[model._meta.label], chunk_size=2, watcher=Console(alter)
+            source=pair.source, dest=pair.dest, labels=[model._meta.label], chunk_size=2, console=Console(alter)
         )
     return str(stopped.value)
 

@@ -49,7 +49,7 @@ def test_sessions_that_wait_or_work_for_long_are_not_ended(
         for connection in (source, dest):
             patch.setitem(connection.settings_dict["OPTIONS"], *SHORT[connection.vendor])
             connection.close()
-        outcome = move(oracle.pair, watcher=Console(progress=heard))
+        outcome = move(oracle.pair, console=Console(progress=heard))
     assert outcome.exit_code == 0
     assert not [text for text in heard.messages if "trying again" in text]
     oracle.assert_complete()

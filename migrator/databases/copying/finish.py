@@ -48,8 +48,8 @@ class Ending:
 
     dest: Engine
     journal: Journal
-    choices: RunOptions
-    watcher: Console
+    options: RunOptions
+    console: Console
     interrupts: Interrupts
     retries: Retries
 
@@ -61,7 +61,7 @@ class Ending:
             tables,
             by_table=catalogue.restores_by_table,
             touched=catalogue.touched,
-            keys_wait=self.choices.on_error == "skip",
+            keys_wait=self.options.on_error == "skip",
         )
 
     def finish(self, run: Run, plan: Plan, finisher: Recreator, rejects: Rejects) -> dict[str, int]:
@@ -69,7 +69,7 @@ class Ending:
 
         Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless those are skipped.
         """
-        dest, tables, skips_rows = self.dest, _by_name(plan), self.choices.on_error == "skip"
+        dest, tables, skips_rows = self.dest, _by_name(plan), self.options.on_error == "skip"
         rejected: dict[str, int] = {}
         failed = self._work_off(finisher, tables, dest.is_about_rows)
         deadline = time.monotonic() + DELETED_ROWS_SECONDS
@@ -126,7 +126,7 @@ class Ending:
     ) -> list[Failed]:
         try:
             return finisher.work_off(
-                self.watcher.progress, self.interrupts.check, self.retries.run, passes_over=passes_over
+                self.console.progress, self.interrupts.check, self.retries.run, passes_over=passes_over
             )
         except RecreationFailed as error:
             raise self._explained(tables, [error.failed]) from error

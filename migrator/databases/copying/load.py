@@ -43,8 +43,8 @@ class Load:
     retries: Retries
 
     @property
-    def ends(self) -> Endpoints:
-        return self.retries.ends
+    def endpoints(self) -> Endpoints:
+        return self.retries.endpoints
 
     @property
     def progress(self) -> Progress:
@@ -61,7 +61,7 @@ class Load:
         if rows <= DEFAULT_CHUNK_SIZE:
             return DEFAULT_CHUNK_SIZE
         fitting = rows * CHUNK_BYTES // (route.source.catalogue.room(route.table.name) or sys.maxsize)
-        most = LARGEST_CHUNK_SIZE if self.ends.jobs == 1 else rows // (self.ends.jobs * CHUNKS_FOR_EACH)
+        most = LARGEST_CHUNK_SIZE if self.endpoints.jobs == 1 else rows // (self.endpoints.jobs * CHUNKS_FOR_EACH)
         return max(DEFAULT_CHUNK_SIZE, min(fitting, most, LARGEST_CHUNK_SIZE), route.rows_in_chunk(rows))
 
     def check(self) -> None:
@@ -74,7 +74,7 @@ class Load:
 
     def cut_small(self) -> dict[str, list[Chunk]]:
         """Record those tables at once that are one chunk, and return it by their names; an empty one is done."""
-        most, changing = self.chunk_size or DEFAULT_CHUNK_SIZE, self.ends.source.outside_snapshot
+        most, changing = self.chunk_size or DEFAULT_CHUNK_SIZE, self.endpoints.source.outside_snapshot
         return self.journal.add_whole(
             {
                 planned.table.name: planned.source_rows == 0 and planned.table.name not in changing
@@ -115,7 +115,7 @@ class Load:
     def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, RowCounts]) -> None:
         """Copy a cycle of tables in one transaction: its rows are only right together."""
         silenced = [planned.table.name for planned in group if planned.route.silences_triggers]
-        with transaction.atomic(using=self.ends.dest.alias), without_triggers(self.ends.dest, silenced):
+        with transaction.atomic(using=self.endpoints.dest.alias), without_triggers(self.endpoints.dest, silenced):
             for planned in group:
                 self.copy_table(planned, tallies)
             if self.rejects.goes_on:  # nothing may point at a row that was rejected when this is committed

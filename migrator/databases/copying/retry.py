@@ -35,7 +35,7 @@ class Retries:
     no other run was here meanwhile.
     """
 
-    ends: Endpoints
+    endpoints: Endpoints
     progress: Progress
     check: Callable[[], None] = lambda: None
     is_ours: Callable[[], bool] = lambda: True
@@ -47,26 +47,26 @@ class Retries:
         a transaction the action runs once, for that is tried again as a whole. Raises
         :exc:`~migrator.errors.MigratorError` where the source is lost, and its snapshot with it.
         """
-        if self.ends.dest.connection.in_atomic_block:
+        if self.endpoints.dest.connection.in_atomic_block:
             return action()
         deadline: float | None = None
         for number in count(1):
             try:
-                if number > 1 or not self.ends.dest.has_session():
+                if number > 1 or not self.endpoints.dest.has_session():
                     self.reconnect()
                 return action()
             except (ReadFailed, Error) as error:
                 free_source()
                 is_late = deadline is not None and time.monotonic() > deadline
                 reason = self._reason_to_try_again(error, is_late=is_late)
-                deadline = deadline or time.monotonic() + self.ends.retry_for
+                deadline = deadline or time.monotonic() + self.endpoints.retry_for
             self._pause(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**number), reason)
         raise AssertionError("unreachable")
 
     def _reason_to_try_again(self, error: ReadFailed | Error, *, is_late: bool) -> str:
         """Name the passing fault; raise what is none, or has lasted too long."""
-        source, dest = self.ends.source, self.ends.dest
-        if self.ends.has_source and not source.is_intact():
+        source, dest = self.endpoints.source, self.endpoints.dest
+        if self.endpoints.has_source and not source.is_intact():
             if is_late or not source.rejoin_snapshot():
                 raise source.snapshot_lost(self._said(source, error)) from error
             source.remember_session()
@@ -96,13 +96,13 @@ class Retries:
             time.sleep(min(NAP_SECONDS, left))
 
     def _given_up(self, error: Error) -> MigratorError:
-        dest = self.ends.dest
-        text = f"{explained(error, [dest])} It did so for {self.ends.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
+        dest = self.endpoints.dest
+        text = f"{explained(error, [dest])} It did so for {self.endpoints.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
         return MigratorError(text + lock_holders(dest))
 
     def reconnect(self) -> None:
         """Make sure that the session is the one that was set up and locked, or set up and lock another."""
-        dest = self.ends.dest
+        dest = self.endpoints.dest
         if dest.is_intact():
             return
         dest.connection.close()
@@ -115,8 +115,8 @@ class Retries:
 
     def _lock_again(self) -> None:
         """Take the lock, which the lost session holds until it has come to its end."""
-        dest = self.ends.dest
-        deadline = time.monotonic() + self.ends.retry_for
+        dest = self.endpoints.dest
+        deadline = time.monotonic() + self.endpoints.retry_for
         while not dest.lock():
             # Nobody has it where it has just been given back, and a worker's own lock is that worker's alone.
             is_taken = dest.worker is None and dest.lock_holder() not in (None, dest.lost_session)

@@ -29,7 +29,7 @@ AFTERWARDS = "a post_migrate handler"
 CREATING = "the creation of tables that no migration creates"
 
 
-def migrate_destination(dest: str, watcher: Console) -> Migrated:
+def migrate_destination(dest: str, console: Console) -> Migrated:
     """Apply the migrations that the destination lacks, and create the tables of apps without any, after asking.
 
     Meanwhile ``default`` is the destination, so that a data migration without ``using()`` does what its author meant,
@@ -43,9 +43,9 @@ def migrate_destination(dest: str, watcher: Console) -> Migrated:
     if not coming and not lacks_handlers:
         return NOT_MIGRATED
     what = coming.announced(dest) or f"run the post_migrate handlers for {dest!r} again"
-    if not watcher.prompter.proceed(f"{what[0].upper()}{what[1:]} first?"):
+    if not console.prompter.proceed(f"{what[0].upper()}{what[1:]} first?"):
         raise Declined("Nothing was written.")
-    watcher.progress.message(_in_progress(coming, dest))
+    console.progress.message(_in_progress(coming, dest))
     reach = Reach(dest)
     try:
         with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), reach.opened() as alias:

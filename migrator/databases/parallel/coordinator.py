@@ -46,7 +46,7 @@ class Coordinator:
         self._beaten = time.monotonic()
 
     def __enter__(self) -> Coordinator:
-        for number in range(self._load.ends.jobs):
+        for number in range(self._load.endpoints.jobs):
             self._start(number)
         return self
 
@@ -56,7 +56,7 @@ class Coordinator:
         self._pool.__exit__(kind, error, trace)
         deadline = time.monotonic() + (END_SECONDS if kind is None else HASTY_END_SECONDS)
         with contextlib.suppress(Error):
-            while self._load.ends.dest.workers() and time.monotonic() < deadline:
+            while self._load.endpoints.dest.workers() and time.monotonic() < deadline:
                 time.sleep(0.02)
 
     # -- what is to be done -------------------------------------------------------------------------------------
@@ -64,10 +64,10 @@ class Coordinator:
     def copy(self, tallies: dict[str, RowCounts]) -> set[str]:
         """Copy the plan's tables; return those that are complete, which are all unless no worker is left."""
         load, plan = self._load, self._load.plan
-        keeps_order = plan.adds_rows and not load.ends.dest.can_switch_off_foreign_keys
+        keeps_order = plan.adds_rows and not load.endpoints.dest.can_switch_off_foreign_keys
         schedule = LoadSchedule(plan, load.chunk_size or DEFAULT_CHUNK_SIZE, keeps_order=keeps_order)
         total = sum(planned.source_rows for planned in plan.tables)
-        label = f"{plural(len(plan.tables), 'table')}, {plural(load.ends.jobs, 'process', 'processes')}"
+        label = f"{plural(len(plan.tables), 'table')}, {plural(load.endpoints.jobs, 'process', 'processes')}"
         with load.progress.task(label, total) as task:
             self._work_off(schedule, _Copied(load, schedule, tallies, task).take)
         return schedule.complete
@@ -158,7 +158,7 @@ class Coordinator:
         """Keep what a worker had for another one, unless too many died of it."""
         self._idle.discard(event.worker)
         order = self._running.pop(event.worker, None)
-        self._load.ends.source.lose_reader(event.worker)
+        self._load.endpoints.source.lose_reader(event.worker)
         if event.kind == GONE:
             self._given_up.add(event.worker)
             self._load.progress.message(f"  One process less: {event.value}")
@@ -177,10 +177,10 @@ class Coordinator:
         """Give back what dead workers had once their servers know of it, and start others in their place."""
         if not self._buried:
             return
-        source = self._load.ends.source
+        source = self._load.endpoints.source
         if not source.is_intact():
             raise source.snapshot_lost()
-        lingering = self._load.again(self._load.ends.dest.workers)
+        lingering = self._load.again(self._load.endpoints.dest.workers)
         for number in set(self._buried) - lingering:
             order = self._buried.pop(number)
             if order is not None:
@@ -199,7 +199,7 @@ class Coordinator:
         if time.monotonic() - self._beaten < BEAT_SECONDS:
             return
         self._beaten = time.monotonic()
-        source = self._load.ends.source
+        source = self._load.endpoints.source
         if not source.is_intact():
             raise source.snapshot_lost()
         self._load.again(self._load.journal.beat)

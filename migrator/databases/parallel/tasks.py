@@ -73,7 +73,7 @@ def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[Worke
     """
     retries = dataclasses.replace(load.retries, progress=WorkerProgress(tell))
     load = dataclasses.replace(load, retries=retries, rejects=load.rejects.for_another_process())
-    source, dest = load.ends.source, load.ends.dest
+    source, dest = load.endpoints.source, load.endpoints.dest
     dest.worker = number
     dest.forget_session()
     with _explained(load):
@@ -114,7 +114,7 @@ def _explained(load: Load) -> Iterator[None]:
     except SnapshotLost as error:
         raise CannotWork(str(error)) from error
     except Error as error:
-        raise explained(error, (load.ends.dest, load.ends.source)) from error
+        raise explained(error, (load.endpoints.dest, load.endpoints.source)) from error
 
 
 class _Worker:
@@ -161,7 +161,7 @@ class _Worker:
         """Return the seconds that it took; ``None`` if it failed, which the run itself then tries and explains."""
         started = time.perf_counter()
         try:
-            self._load.again(lambda: order.carry_out(self._load.ends.dest.catalogue))
+            self._load.again(lambda: order.carry_out(self._load.endpoints.dest.catalogue))
         except Error:
             return None
         return time.perf_counter() - started

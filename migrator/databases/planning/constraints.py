@@ -23,7 +23,7 @@ from .unique_constraints import check_unique, unique_rules
 
 def ask_about_constraints(
     sessions: ParallelQueries,
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: Sequence[TablePlan],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -35,11 +35,11 @@ def ask_about_constraints(
     ``adds_rows``: to those that the destination has.
     """
     filled = [planned.table.name for planned in tables if planned.source_rows]
-    own, others = ends.source.constraints, ends.dest.constraints
+    own, others = endpoints.source.constraints, endpoints.dest.constraints
     unique = own.unique_indexes(filled), others.unique_indexes(filled)
     checks = own.checks(filled), others.checks(filled)
     exclusions = own.exclusions(filled), others.exclusions(filled)
-    most = ends.dest.most_row_bytes() if filled else None
+    most = endpoints.dest.most_row_bytes() if filled else None
 
     def asked(planned: TablePlan) -> Callable[[], list[Finding]]:
         route, name, rows = planned.route, planned.table.name, planned.source_rows

@@ -16,7 +16,7 @@ FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
 
 
 def to_defer(
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: Sequence[TablePlan],
     dest_has: StoredTables,
     *,
@@ -31,27 +31,27 @@ def to_defer(
     """
     names = [planned.table.name for planned in tables]
     large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
-    items = [] if keeps_triggers else ends.dest.catalogue.removable_triggers(names)
-    items += ends.dest.catalogue.removable(names, large)
-    if ends.is_one_database:
+    items = [] if keeps_triggers else endpoints.dest.catalogue.removable_triggers(names)
+    items += endpoints.dest.catalogue.removable(names, large)
+    if endpoints.is_one_database:
         # To drop one locks the table that it leads to, and the source's session may be reading that very one.
-        spared = ends.dest.visibility.keys_to_others(names)
+        spared = endpoints.dest.visibility.keys_to_others(names)
         items = [item for item in items if item.kind != FOREIGN_KEY or (item.table, item.name) not in spared]
     if not (keeps_indexes or skips_rows):
-        items += _keys(ends, tables, dest_has)
+        items += _keys(endpoints, tables, dest_has)
     return tuple(items)
 
 
-def _keys(ends: Endpoints, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[DeferredObject]:
+def _keys(endpoints: Endpoints, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[DeferredObject]:
     """Give the keys of large tables that no two of the source's rows have in common."""
     others = [table.table for table in tables]
     for planned in tables:
         name = planned.table.name
-        if planned.source_rows < FEWEST_ROWS or name in ends.source.outside_snapshot:
+        if planned.source_rows < FEWEST_ROWS or name in endpoints.source.outside_snapshot:
             continue
-        if not (removable := ends.dest.catalogue.removable_keys(planned.table, others)):
+        if not (removable := endpoints.dest.catalogue.removable_keys(planned.table, others)):
             continue
-        enforced = ends.source.catalogue.unique_keys(name)
+        enforced = endpoints.source.catalogue.unique_keys(name)
         distinct = {
             conversion.column.name
             for conversion in planned.route.conversions

@@ -55,10 +55,10 @@ def look(engine: Engine, tables: Sequence[Table], *more: str) -> Sight:
     return engine.visibility.look(list(dict.fromkeys([*(table.name for table in tables), *more])))
 
 
-def look_at_both(ends: Endpoints, tables: Sequence[Table]) -> Sights:
+def look_at_both(endpoints: Endpoints, tables: Sequence[Table]) -> Sights:
     """Ask what both sessions of a run see of its tables, and of all that is consulted for them."""
     consulted = [*referred(tables), *consulted_tables()]
-    return Sights(look(ends.source, tables, *consulted), look(ends.dest, tables, *consulted))
+    return Sights(look(endpoints.source, tables, *consulted), look(endpoints.dest, tables, *consulted))
 
 
 def referred(tables: Sequence[Table]) -> list[str]:
@@ -66,14 +66,14 @@ def referred(tables: Sequence[Table]) -> list[str]:
     return [ref.target_table for table in tables for ref in table.references if ref.has_constraint]
 
 
-def check_sights(ends: Endpoints, sights: Sights, tables: Sequence[Table]) -> Iterator[Finding]:
+def check_sights(endpoints: Endpoints, sights: Sights, tables: Sequence[Table]) -> Iterator[Finding]:
     """Find what hides rows or columns of either end, and what is read otherwise than a table's own rows."""
-    if holds_unfinished_run(ends.source) and not _is_journal_of(ends.dest, ends.source):
-        yield Finding(ends.source.alias, UNFINISHED, END_IT_FIRST.format(alias=ends.source.alias))
-    yield from check_source(ends.source, sights.source, tables)
-    yield from check_dest(ends.dest, sights.dest, tables)
-    yield from notes(ends.source, sights.source, tables)
-    for engine, sight in ((ends.source, sights.source), (ends.dest, sights.dest)):
+    if holds_unfinished_run(endpoints.source) and not _is_journal_of(endpoints.dest, endpoints.source):
+        yield Finding(endpoints.source.alias, UNFINISHED, END_IT_FIRST.format(alias=endpoints.source.alias))
+    yield from check_source(endpoints.source, sights.source, tables)
+    yield from check_dest(endpoints.dest, sights.dest, tables)
+    yield from notes(endpoints.source, sights.source, tables)
+    for engine, sight in ((endpoints.source, sights.source), (endpoints.dest, sights.dest)):
         yield from _several_schemas(engine, sight, tables)
 
 
@@ -163,13 +163,13 @@ def check_dest(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterato
 
 
 def check_loading(
-    ends: Endpoints, sights: Sights, rows: Mapping[str, tuple[int, int]], *, adds_rows: bool, updates: bool
+    endpoints: Endpoints, sights: Sights, rows: Mapping[str, tuple[int, int]], *, adds_rows: bool, updates: bool
 ) -> Iterator[Finding]:
     """Find what in the destination cannot be loaded, and whose rows would go with those of other tables.
 
     ``rows`` has the source's and the destination's by table name; ``adds_rows`` and ``updates`` empty no table.
     """
-    dest, alias = sights.dest, ends.dest.alias
+    dest, alias = sights.dest, endpoints.dest.alias
     coming = {dest[name].identity for name, (source_rows, _) in rows.items() if source_rows and name in dest}
     for name, (source_rows, dest_rows) in rows.items():
         seen = dest.get(name)
@@ -184,7 +184,9 @@ def check_loading(
                 stops=not updates,
             )
         if seen.delete_rules and dest_rows and not adds_rows:
-            statements = [f"ALTER TABLE {ends.dest.identifier(name)} DISABLE RULE {rule}" for rule in seen.delete_rules]
+            statements = [
+                f"ALTER TABLE {endpoints.dest.identifier(name)} DISABLE RULE {rule}" for rule in seen.delete_rules
+            ]
             yield Finding(
                 alias,
                 f"rules there run in place of deletions of rows of {shown_name(name)}, or along with them: "
@@ -199,7 +201,7 @@ def check_loading(
                 f"Detach them there (ALTER TABLE {in_the_way[0].name} NO INHERIT {shown_name(name)}), or empty them "
                 "and leave their models out.",
             )
-    if not updates and (triggers := ends.dest.visibility.schema_change_triggers()):
+    if not updates and (triggers := endpoints.dest.visibility.schema_change_triggers()):
         yield Finding(
             alias,
             "event triggers there run when indexes and keys are dropped and created again, and can prevent it: "

@@ -25,16 +25,16 @@ EXAMPLES = 3
 MOST_TRIED, MOST_BYTES = 500, 32 * 1024 * 1024
 
 
-def check_entries(ends: Endpoints, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
+def check_entries(endpoints: Endpoints, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
     """Find rows that an index of the destination does not take because of their size."""
     filled = [planned for planned in tables if planned.source_rows and planned.table.key]
-    limits = ends.dest.catalogue.entry_limits([planned.table.name for planned in filled])
+    limits = endpoints.dest.catalogue.entry_limits([planned.table.name for planned in filled])
     for planned in filled:
         for limit in limits.get(planned.table.name, ()):
             try:
                 found = list(_Trial(planned, limit).too_large(source_has))
             except Error:  # no temporary table may be created there: it shows when the index is recreated
-                ends.source.recover()
+                endpoints.source.recover()
                 continue
             if found:
                 yield _finding(planned, limit, found)

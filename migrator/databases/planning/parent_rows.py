@@ -13,7 +13,7 @@ from .plan import TablePlan
 
 
 def check_parents(
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: Sequence[TablePlan],
     mappings: Mappings,
     awaited: Collection[str] = (),
@@ -29,11 +29,11 @@ def check_parents(
     for table in tables:
         chosen = table.route.restriction
         for absent in missing_parents(
-            ends.source, ends.dest, table.table, chosen, selected, mappings, trusts_whole=trusts_whole
+            endpoints.source, endpoints.dest, table.table, chosen, selected, mappings, trusts_whole=trusts_whole
         ):
             yield Finding(
                 table.table.label,
-                f"{absent}; that is neither part of this run nor in {ends.dest.alias!r}",
+                f"{absent}; that is neither part of this run nor in {endpoints.dest.alias!r}",
                 _advice_on_parents(absent, selected),
                 is_about_rows=True,
                 rows=orphan_rows(absent, chosen),
@@ -54,11 +54,11 @@ def _advice_on_parents(absent: Orphans, selected: Mapping[str, Restriction | Non
     )
 
 
-def check_added(ends: Endpoints, tables: Sequence[TablePlan], mappings: Mappings) -> Iterator[Finding]:
+def check_added(endpoints: Endpoints, tables: Sequence[TablePlan], mappings: Mappings) -> Iterator[Finding]:
     """Check a move that adds rows to those that the destination has."""
-    yield from check_parents(ends, tables, mappings, trusts_whole=False)
+    yield from check_parents(endpoints, tables, mappings, trusts_whole=False)
     for table in tables:
-        count, examples = existing_keys(ends.source, ends.dest, table.table, table.route.restriction)
+        count, examples = existing_keys(endpoints.source, endpoints.dest, table.table, table.route.restriction)
         if count:
             yield Finding(
                 table.table.label,
@@ -66,5 +66,5 @@ def check_added(ends: Endpoints, tables: Sequence[TablePlan], mappings: Mappings
                 f"(for example {', '.join(examples)})",
                 "Choose rows that are not there yet, or delete them there.",
                 is_about_rows=True,
-                rows=taken_rows(ends.dest, table.table, table.route.restriction),
+                rows=taken_rows(endpoints.dest, table.table, table.route.restriction),
             )

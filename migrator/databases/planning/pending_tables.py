@@ -37,7 +37,7 @@ def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pendi
 
 
 def awaited_tables(
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: Sequence[Table],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -46,15 +46,15 @@ def awaited_tables(
 ) -> tuple[AwaitedTable, ...]:
     """Count the rows of awaited tables, as far as they are there, in load order."""
     waiting = [table for table in tables if table.name in awaited]
-    source_rows = ends.source.counts([table.name for table in waiting if source_has[table.name]])
-    dest_rows = ends.dest.counts([table.name for table in waiting if dest_has[table.name]])
-    of_migrations = made.tables(ends.dest, dest_rows)
+    source_rows = endpoints.source.counts([table.name for table in waiting if source_has[table.name]])
+    dest_rows = endpoints.dest.counts([table.name for table in waiting if dest_has[table.name]])
+    of_migrations = made.tables(endpoints.dest, dest_rows)
     return tuple(
         AwaitedTable(
             table,
             source_rows.get(table.name, 0),
             dest_rows.get(table.name),
-            _is_made_by_migrate(ends, table, dest_rows),
+            _is_made_by_migrate(endpoints, table, dest_rows),
             table.name in of_migrations,
         )
         for group in load_order(waiting)
@@ -62,9 +62,9 @@ def awaited_tables(
     )
 
 
-def _is_made_by_migrate(ends: Endpoints, table: Table, dest_rows: Mapping[str, int]) -> bool:
+def _is_made_by_migrate(endpoints: Endpoints, table: Table, dest_rows: Mapping[str, int]) -> bool:
     rows = dest_rows.get(table.name, 0)
-    return rows > 0 and made_by_migrate(ends.dest, table, rows)
+    return rows > 0 and made_by_migrate(endpoints.dest, table, rows)
 
 
 def announcement(dest: Engine, coming: Pending, made: Made) -> Finding:

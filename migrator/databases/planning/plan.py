@@ -163,9 +163,9 @@ def _as_text(restriction: Restriction | None) -> list[str] | None:
     return None if restriction is None else [restriction.sql, *map(str, restriction.params)]
 
 
-def stored_tables(ends: Endpoints, tables: Sequence[Table]) -> tuple[StoredTables, StoredTables]:
+def stored_tables(endpoints: Endpoints, tables: Sequence[Table]) -> tuple[StoredTables, StoredTables]:
     """Describe the tables' columns as the source and the destination have them."""
-    source, dest = ends.source.catalogue, ends.dest.catalogue
+    source, dest = endpoints.source.catalogue, endpoints.dest.catalogue
     return (
         source.stored_tables([table.name for table in tables]),
         dest.stored_tables([table.name for table in tables]),
@@ -173,7 +173,7 @@ def stored_tables(ends: Endpoints, tables: Sequence[Table]) -> tuple[StoredTable
 
 
 def table_plans(
-    ends: Endpoints,
+    endpoints: Endpoints,
     selection: Selection,
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -186,14 +186,14 @@ def table_plans(
 ) -> tuple[tuple[TablePlan, ...], ...]:
     """Plan every table that both sides have, except ``awaited`` ones, in groups and load order."""
     present = [t for t in selection.tables if t.name not in awaited and _is_complete(t, source_has, dest_has)]
-    rows = _count(ends, present, restrictions)
+    rows = _count(endpoints, present, restrictions)
     groups = []
     for group in load_order(present):
-        binds_late = is_cycle(group) and adds_rows and not ends.dest.can_switch_off_foreign_keys
+        binds_late = is_cycle(group) and adds_rows and not endpoints.dest.can_switch_off_foreign_keys
         groups.append(
             tuple(
                 _table_plan(
-                    ends,
+                    endpoints,
                     table,
                     source_has,
                     dest_has,
@@ -210,15 +210,15 @@ def table_plans(
 
 
 def _count(
-    ends: Endpoints, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
+    endpoints: Endpoints, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
 ) -> dict[str, tuple[int, int]]:
     """Count the rows of tables, the chosen ones in the source and all in the destination."""
     names = [table.name for table in tables]
     chosen = {name: restriction for name in names if (restriction := restrictions.get(name)) is not None}
-    source_rows = ends.source.counts([name for name in names if name not in chosen])
+    source_rows = endpoints.source.counts([name for name in names if name not in chosen])
     for name, restriction in chosen.items():
-        source_rows[name] = ends.source.count(name, restriction.sql, restriction.params)
-    dest_rows = ends.dest.counts(names)
+        source_rows[name] = endpoints.source.count(name, restriction.sql, restriction.params)
+    dest_rows = endpoints.dest.counts(names)
     return {name: (source_rows[name], dest_rows[name]) for name in names}
 
 
@@ -227,7 +227,7 @@ def _is_complete(table: Table, source_has: StoredTables, dest_has: StoredTables)
 
 
 def _table_plan(
-    ends: Endpoints,
+    endpoints: Endpoints,
     table: Table,
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -240,30 +240,32 @@ def _table_plan(
 ) -> TablePlan:
     of_columns = mapped_columns(table, mappings)
     here, there = source_has[table.name], dest_has[table.name]
-    ways = conversions(table, ends.source, ends.dest, here, there, of_columns)
+    ways = conversions(table, endpoints.source, endpoints.dest, here, there, of_columns)
     fields = plain = None
-    if table.name not in ends.source.outside_snapshot:  # what is found in its values before can change under the run
-        fields = line_fields(table, ends.source, ends.dest, ways, here, there)
-        plain = trusted(ways, ends.source, ends.dest, here, there)
+    if (
+        table.name not in endpoints.source.outside_snapshot
+    ):  # what is found in its values before can change under the run
+        fields = line_fields(table, endpoints.source, endpoints.dest, ways, here, there)
+        plain = trusted(ways, endpoints.source, endpoints.dest, here, there)
     source_rows, dest_rows = rows
     return TablePlan(
         Route(
             table,
-            ends.source,
-            ends.dest,
+            endpoints.source,
+            endpoints.dest,
             ways,
             here,
             there,
             restriction,
             fields,
-            is_binary(fields, ways, ends.source, ends.dest, here),
+            is_binary(fields, ways, endpoints.source, endpoints.dest, here),
             plain,
             binds_late,
             silences_triggers,
         ),
         source_rows,
         dest_rows,
-        dest_rows > 0 and made_by_migrate(ends.dest, table, dest_rows),
+        dest_rows > 0 and made_by_migrate(endpoints.dest, table, dest_rows),
     )
 
 

@@ -34,7 +34,7 @@ from .values import Answer, check_values, is_told_apart_by_case, told_apart_by_c
 
 
 def make_plan(
-    ends: Endpoints,
+    endpoints: Endpoints,
     selection: Selection,
     *,
     keeps_indexes: bool = False,
@@ -61,26 +61,30 @@ def make_plan(
     to run there.
     """
     restrictions = restrictions or {}
-    source_has, dest_has = stored_tables(ends, selection.tables)
-    coming = pending(ends.dest.connection) if will_migrate else Pending()
+    source_has, dest_has = stored_tables(endpoints, selection.tables)
+    coming = pending(endpoints.dest.connection) if will_migrate else Pending()
     waiting = awaited_names(selection.tables, dest_has, coming)
     findings = list(
-        _check_schema(ends, selection.tables, source_has, dest_has, coming, waiting, made, can_migrate=not adds_rows)
+        _check_schema(
+            endpoints, selection.tables, source_has, dest_has, coming, waiting, made, can_migrate=not adds_rows
+        )
     )
     findings += migrated.notes
     if will_migrate and lacks_handlers and not coming:
         text = "post_migrate handlers will run first: after its last migration one of them failed"
-        findings.append(Finding(ends.dest.alias, text, "", stops=False))
-    findings += [ends.fewer_jobs] if ends.fewer_jobs else []
-    sights = look_at_both(ends, selection.tables)
-    hiding = list(check_sights(ends, sights, selection.tables))
+        findings.append(Finding(endpoints.dest.alias, text, "", stops=False))
+    findings += [endpoints.fewer_jobs] if endpoints.fewer_jobs else []
+    sights = look_at_both(endpoints, selection.tables)
+    hiding = list(check_sights(endpoints, sights, selection.tables))
     findings += hiding
     selection = readable(selection, sights)
-    awaited = awaited_tables(ends, selection.tables, source_has, dest_has, waiting, made)
+    awaited = awaited_tables(endpoints, selection.tables, source_has, dest_has, waiting, made)
     is_blocked = any(finding.stops for finding in hiding)
-    mappings = {} if is_blocked else id_mappings(ends.source, ends.dest, {table.name for table in selection.tables})
+    mappings = (
+        {} if is_blocked else id_mappings(endpoints.source, endpoints.dest, {table.name for table in selection.tables})
+    )
     groups = table_plans(
-        ends,
+        endpoints,
         selection,
         source_has,
         dest_has,
@@ -90,38 +94,38 @@ def make_plan(
         awaited=waiting,
         silences_triggers=adds_rows and not keeps_triggers,
     )
-    groups = with_makers(groups, made, ends.dest)
+    groups = with_makers(groups, made, endpoints.dest)
     tables = [table for group in groups for table in group]
     if checks_contents:
         rows = {table.table.name: (table.source_rows, table.dest_rows) for table in tables}
-        findings += check_loading(ends, sights, rows, adds_rows=adds_rows or is_resumed, updates=updates)
+        findings += check_loading(endpoints, sights, rows, adds_rows=adds_rows or is_resumed, updates=updates)
     if checks_contents and not any(finding.stops for finding in findings):
-        findings += _check_surroundings(ends, tables, source_has, dest_has)
+        findings += _check_surroundings(endpoints, tables, source_has, dest_has)
         is_whole_copied = not (is_resumed or adds_rows)
         is_added = adds_rows and not is_resumed
         contents = _look_at_contents(
-            ends, tables, source_has, dest_has, with_references=is_whole_copied, adds_rows=is_added
+            endpoints, tables, source_has, dest_has, with_references=is_whole_copied, adds_rows=is_added
         )
         groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
         findings += contents.findings()
-        findings += () if is_resumed else check_entries(ends, tables, source_has)
-        findings += check_unmovable(tables, ends.source, ends.dest, source_has)
+        findings += () if is_resumed else check_entries(endpoints, tables, source_has)
+        findings += check_unmovable(tables, endpoints.source, endpoints.dest, source_has)
         if updates:
-            findings += _check_updates(ends, tables)
+            findings += _check_updates(endpoints, tables)
         if adds_rows and not is_resumed:
-            findings += check_added(ends, tables, mappings)
+            findings += check_added(endpoints, tables, mappings)
         elif not is_resumed:
             fate = "rewritten" if updates else "emptied"
-            findings += _check_whole(ends, tables, awaited, mappings, contents.dangling, fate)
+            findings += _check_whole(endpoints, tables, awaited, mappings, contents.dangling, fate)
     rejection = None
     if skips_rows and not is_resumed and all(finding.is_about_rows for finding in findings if finding.stops):
         causes = [finding for finding in findings if finding.stops]
-        rejection = work_out_rejection(ends.source, ends.dest, tables, causes, adds_rows=adds_rows)
+        rejection = work_out_rejection(endpoints.source, endpoints.dest, tables, causes, adds_rows=adds_rows)
     taken_off = (
         ()
         if adds_rows or updates
         else to_defer(
-            ends,
+            endpoints,
             tables,
             dest_has,
             keeps_indexes=keeps_indexes,
@@ -133,14 +137,14 @@ def make_plan(
     if checks_contents:
         names = [table.table.name for table in tables]
         silences = (adds_rows or updates) and not keeps_triggers
-        triggers = look_at_triggers(ends.dest, names, taken_off, silences=silences, keeps=keeps_triggers)
+        triggers = look_at_triggers(endpoints.dest, names, taken_off, silences=silences, keeps=keeps_triggers)
         findings += triggers.findings
     return Plan(
-        ends.source.describe(),
-        ends.dest.describe(),
+        endpoints.source.describe(),
+        endpoints.dest.describe(),
         groups,
         selection.left_out,
-        tuple(tables_without_model(ends.source, _known_tables(ends.source))) if is_whole else (),
+        tuple(tables_without_model(endpoints.source, _known_tables(endpoints.source))) if is_whole else (),
         taken_off,
         tuple(findings),
         adds_rows,
@@ -149,7 +153,7 @@ def make_plan(
         is_resumed,
         skips_rows,
         updates,
-        ends.jobs,
+        endpoints.jobs,
         triggers.firing,
         *sights.schemas(selection.tables),
         migrated.what,
@@ -172,7 +176,7 @@ def _known_tables(source: Engine) -> set[str]:
 
 
 def _check_schema(
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: tuple[Table, ...],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -183,33 +187,37 @@ def _check_schema(
     can_migrate: bool,
 ) -> Iterator[Finding]:
     labels = {table.model._meta.app_label for table in tables}
-    if reason := ends.dest.why_read_only():
-        yield Finding(ends.dest.alias, reason, "Choose a database that can be written.")
-    for engine in (ends.source, ends.dest):
+    if reason := endpoints.dest.why_read_only():
+        yield Finding(endpoints.dest.alias, reason, "Choose a database that can be written.")
+    for engine in (endpoints.source, endpoints.dest):
         if link := engine.open_link():
             text = f"whoever is on the way there can read or change rows: {link[0]}"
             yield Finding(engine.alias, text, link[1], stops=False)
     if coming:
-        yield announcement(ends.dest, coming, made)
-    yield from check_migrations(ends.source, ends.dest, labels, will_migrate=bool(coming), can_migrate=can_migrate)
+        yield announcement(endpoints.dest, coming, made)
+    yield from check_migrations(
+        endpoints.source, endpoints.dest, labels, will_migrate=bool(coming), can_migrate=can_migrate
+    )
     is_any_missing = any(not dest_has[table.name] for table in tables)
-    creatable = pending(ends.dest.connection) if can_migrate and is_any_missing else None
-    yield from check_columns(tables, ends.source, ends.dest, source_has, dest_has, awaited, creatable=creatable)
+    creatable = pending(endpoints.dest.connection) if can_migrate and is_any_missing else None
+    yield from check_columns(
+        tables, endpoints.source, endpoints.dest, source_has, dest_has, awaited, creatable=creatable
+    )
 
 
 def _check_surroundings(
-    ends: Endpoints, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
+    endpoints: Endpoints, tables: list[TablePlan], source_has: StoredTables, dest_has: StoredTables
 ) -> Iterator[Finding]:
-    if ends.source.snapshot_note:
-        yield Finding(ends.source.alias, ends.source.snapshot_note, "", stops=False)
-    if ends.dest.loading_note:
-        yield Finding(ends.dest.alias, ends.dest.loading_note, "", stops=False)
+    if endpoints.source.snapshot_note:
+        yield Finding(endpoints.source.alias, endpoints.source.snapshot_note, "", stops=False)
+    if endpoints.dest.loading_note:
+        yield Finding(endpoints.dest.alias, endpoints.dest.loading_note, "", stops=False)
     names = [table.table.name for table in tables]
     apart = [told_apart_by_case(t.table, source_has[n], dest_has[n]) for t, n in zip(tables, names, strict=True)]
     if told := [name for of_table in apart for name in of_table]:
         yield Finding(
-            ends.dest.alias,
-            f"it tells texts apart by their case, which {ends.source.alias!r} does not: {shortened(told)}",
+            endpoints.dest.alias,
+            f"it tells texts apart by their case, which {endpoints.source.alias!r} does not: {shortened(told)}",
             "A login that is typed otherwise is found no more, and one like it can be added. Look such fields up by "
             "iexact, or give them a db_collation that ignores case.",
             stops=False,
@@ -231,7 +239,7 @@ class _Contents:
 
 
 def _look_at_contents(
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: list[TablePlan],
     source_has: StoredTables,
     dest_has: StoredTables,
@@ -242,9 +250,9 @@ def _look_at_contents(
     """Look at the rows of the source, in two sessions where that can be."""
     rows = {planned.table.name: planned.source_rows for planned in tables}
 
-    with ParallelQueries(ends.source, max(rows.values(), default=0)) as source:
+    with ParallelQueries(endpoints.source, max(rows.values(), default=0)) as source:
         values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
-        constraints = ask_about_constraints(source, ends, tables, source_has, dest_has, adds_rows=adds_rows)
+        constraints = ask_about_constraints(source, endpoints, tables, source_has, dest_has, adds_rows=adds_rows)
         referring = [t.table for t in tables if t.source_rows] if with_references else []
         exactly = {
             (table.name, reference.column)
@@ -261,7 +269,7 @@ def _look_at_contents(
 
 
 def _check_whole(
-    ends: Endpoints,
+    endpoints: Endpoints,
     tables: list[TablePlan],
     awaited: Sequence[AwaitedTable],
     mappings: Mappings,
@@ -270,12 +278,12 @@ def _check_whole(
 ) -> Iterator[Finding]:
     """Check a move in which the destination's tables hold the source's rows and no others afterwards."""
     every: list[TablePlan | AwaitedTable] = [*tables, *awaited]
-    source_rows = sum(t.source_rows for t in every if not made_by_migrate(ends.source, t.table, t.source_rows))
+    source_rows = sum(t.source_rows for t in every if not made_by_migrate(endpoints.source, t.table, t.source_rows))
     others = [t for t in every if not (t.is_made_by_migrate or t.is_made_by_migrations)]
     dest_rows = sum(table.dest_rows or 0 for table in others)
     if dest_rows and not source_rows:
         yield Finding(
-            ends.source.alias,
+            endpoints.source.alias,
             f"the source is empty and the destination holds {dest_rows:,} rows",
             "Did you swap --source and --dest?",
         )
@@ -287,23 +295,23 @@ def _check_whole(
             is_about_rows=True,
             rows=orphan_rows(orphans),
         )
-    if unowned := ends.dest.catalogue.tables_of_others([table.table.name for table in tables]):
+    if unowned := endpoints.dest.catalogue.tables_of_others([table.table.name for table in tables]):
         yield Finding(
-            ends.dest.alias,
+            endpoints.dest.alias,
             f"this user does not own {shortened(unowned)}, so foreign keys there cannot be taken off and put back",
             "Connect as the role that owns the tables, or make this one a member of it.",
         )
-    yield from check_parents(ends, tables, mappings, {waiting.table.name for waiting in awaited})
+    yield from check_parents(endpoints, tables, mappings, {waiting.table.name for waiting in awaited})
     emptied = [table.table for table in every if table.dest_rows]
-    for outside in outside_references(ends.dest, emptied) if emptied else ():
+    for outside in outside_references(endpoints.dest, emptied) if emptied else ():
         yield Finding(
-            ends.dest.alias,
+            endpoints.dest.alias,
             f"{outside} is not part of this run and points into tables that would be {fate}",
             "Select it as well, or empty it yourself: its rows would lose what they point at, or go with it.",
         )
 
 
-def _check_updates(ends: Endpoints, tables: list[TablePlan]) -> Iterator[Finding]:
+def _check_updates(endpoints: Endpoints, tables: list[TablePlan]) -> Iterator[Finding]:
     """Check that single rows can be found, and be deleted and inserted again without others going with them."""
     for table in tables:
         if not table.table.key:
@@ -312,9 +320,9 @@ def _check_updates(ends: Endpoints, tables: list[TablePlan]) -> Iterator[Finding
                 "it has no primary key to find its rows by",
                 "Leave it out with --exclude, and move it by a run without --update.",
             )
-    if cascading := ends.dest.catalogue.cascading([table.table.name for table in tables]):
+    if cascading := endpoints.dest.catalogue.cascading([table.table.name for table in tables]):
         yield Finding(
-            ends.dest.alias,
+            endpoints.dest.alias,
             f"foreign keys there change or delete rows by themselves when their parents go: {shortened(cascading)}",
             "A parent that is rewritten would take its children along. Move these tables by a run without --update.",
         )

@@ -73,8 +73,8 @@ def _place(plan: Plan, planned: TablePlan) -> str:
 
 
 def _schema_line(plan: Plan) -> list[str]:
-    ends = ((plan.source, plan.source_schemas), (plan.dest, plan.dest_schemas))
-    found = [f"{end.alias!r}: {', '.join(sorted(set(schemas.values())))}" for end, schemas in ends if schemas]
+    endpoints = ((plan.source, plan.source_schemas), (plan.dest, plan.dest_schemas))
+    found = [f"{end.alias!r}: {', '.join(sorted(set(schemas.values())))}" for end, schemas in endpoints if schemas]
     return [f"Schemas of these tables: {'; '.join(found)}."] if found else []
 
 
@@ -138,9 +138,9 @@ def _rejection_lines(plan: Plan) -> list[str]:
 
 def _note_lines(plan: Plan) -> list[str]:
     """Tell what stops nothing: what is about a whole database first, for a long list is cut."""
-    ends = (plan.source.alias, plan.dest.alias)
+    endpoints = (plan.source.alias, plan.dest.alias)
     notes = [finding for finding in plan.findings if not finding.stops]
-    notes.sort(key=lambda finding: finding.subject not in ends)
+    notes.sort(key=lambda finding: finding.subject not in endpoints)
     lines = [f"Note: {finding}" for finding in notes[:SHOWN_FINDINGS]]
     rest = len(notes[SHOWN_FINDINGS:])
     return [*lines, f"Note: {plural(rest, 'more note')}, which --format json has all of."] if rest else lines
@@ -392,12 +392,12 @@ def _outcome_lines(outcome: RunResult) -> list[str]:
 
 def _tables_that_lack(comparison: Comparison) -> list[str]:
     """Name the tables that one side does not have, as far as the comparison of values does not."""
-    ends = (comparison.source.alias, comparison.dest.alias)
+    endpoints = (comparison.source.alias, comparison.dest.alias)
     counts = () if comparison.verification.contents else comparison.verification.counts
     return [
         f"{count.label}: {no_table(alias, count.table)}."
         for count in counts
-        for alias, rows in zip(ends, (count.source_rows, count.dest_rows), strict=True)
+        for alias, rows in zip(endpoints, (count.source_rows, count.dest_rows), strict=True)
         if rows is None
     ]
 

@@ -17,9 +17,9 @@ from .counts import TableCount, Verification, late_counters
 
 
 def prove(
-    ends: Endpoints, plan: Plan, choices: RunOptions, rejected: Mapping[str, int], progress: Progress
+    endpoints: Endpoints, plan: Plan, options: RunOptions, rejected: Mapping[str, int], progress: Progress
 ) -> Verification:
-    """Check counters and references in any case, and counts and values as ``choices.verify`` says.
+    """Check counters and references in any case, and counts and values as ``options.verify`` says.
 
     With counts come the values of tables whose triggers have fired, for those may have changed what was written.
     The source is read in the snapshot that was copied; ``rejected`` gives, by table name, rows that were set aside.
@@ -27,18 +27,18 @@ def prove(
     tables = [planned.table for planned in plan.tables]
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
     was_loaded_without = not (plan.adds_rows or plan.updates)
-    with ParallelQueries(ends.dest, max(rows.values(), default=0)) as dest:
+    with ParallelQueries(endpoints.dest, max(rows.values(), default=0)) as dest:
         dangling = find_orphans(dest, tables, rows, trusts_constraints=was_loaded_without)
-        counts = _count(ends, dest, plan, choices, rejected)
+        counts = _count(endpoints, dest, plan, options, rejected)
         dest.begin()
-        contents = _compare(ends, plan, choices, rejected, progress)
-        return Verification(counts(), late_counters(ends.dest, tables), tuple(dangling()), contents)
+        contents = _compare(endpoints, plan, options, rejected, progress)
+        return Verification(counts(), late_counters(endpoints.dest, tables), tuple(dangling()), contents)
 
 
-def count_tables(ends: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
+def count_tables(endpoints: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
     """Hold the counts of a plan against each other."""
     return tuple(
-        _table_count(planned, planned.source_rows, _count_added(ends, planned), {})
+        _table_count(planned, planned.source_rows, _count_added(endpoints, planned), {})
         if plan.adds_rows
         else _table_count(planned, planned.source_rows, planned.dest_rows, {})
         for planned in plan.tables
@@ -46,14 +46,15 @@ def count_tables(ends: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
 
 
 def _count(
-    ends: Endpoints, dest: ParallelQueries, plan: Plan, choices: RunOptions, rejected: Mapping[str, int]
+    endpoints: Endpoints, dest: ParallelQueries, plan: Plan, options: RunOptions, rejected: Mapping[str, int]
 ) -> Callable[[], tuple[TableCount, ...]]:
     """Ask how many rows the destination has; what this returns holds them against the source's."""
-    if choices.verify == "none":
+    if options.verify == "none":
         return tuple
     if plan.adds_rows:
         return lambda: tuple(
-            _table_count(planned, planned.source_rows, _count_added(ends, planned), rejected) for planned in plan.tables
+            _table_count(planned, planned.source_rows, _count_added(endpoints, planned), rejected)
+            for planned in plan.tables
         )
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
     large = {name for name in rows if rows[name] > COUNTED_TOGETHER}
@@ -63,7 +64,7 @@ def _count(
     def counts() -> tuple[TableCount, ...]:
         dest_rows = together() | {name: answer() for name, answer in each.items()}
         return tuple(
-            _table_count(planned, _count_source(ends.source, planned), dest_rows[planned.table.name], rejected)
+            _table_count(planned, _count_source(endpoints.source, planned), dest_rows[planned.table.name], rejected)
             for planned in plan.tables
         )
 
@@ -81,21 +82,21 @@ def _count_source(source: Engine, planned: TablePlan) -> int:
     return source.count(name) if name in source.outside_snapshot else planned.source_rows
 
 
-def _count_added(ends: Endpoints, planned: TablePlan) -> int:
+def _count_added(endpoints: Endpoints, planned: TablePlan) -> int:
     """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
-    return existing_keys(ends.source, ends.dest, planned.table, planned.route.restriction)[0]
+    return existing_keys(endpoints.source, endpoints.dest, planned.table, planned.route.restriction)[0]
 
 
 def _compare(
-    ends: Endpoints, plan: Plan, choices: RunOptions, rejected: Mapping[str, int], progress: Progress
+    endpoints: Endpoints, plan: Plan, options: RunOptions, rejected: Mapping[str, int], progress: Progress
 ) -> tuple[Contents, ...]:
-    if choices.verify == "none":
+    if options.verify == "none":
         return ()
     pairings = [
         Pairing(
             planned.table,
-            ends.source,
-            ends.dest,
+            endpoints.source,
+            endpoints.dest,
             planned.source_rows,
             restriction=planned.route.restriction,
             mappings=planned.route.mappings,
@@ -103,8 +104,8 @@ def _compare(
             rejected=rejected.get(planned.table.name, 0),
         )
         for planned in plan.tables
-        if choices.verify == "full" or planned.table.name in plan.with_triggers
+        if options.verify == "full" or planned.table.name in plan.with_triggers
     ]
     return compare_contents(
-        pairings, sample=None, chunk_size=choices.rows_compared_at_once, most=MOST_DIFFERENCES, progress=progress
+        pairings, sample=None, chunk_size=options.rows_compared_at_once, most=MOST_DIFFERENCES, progress=progress
     )

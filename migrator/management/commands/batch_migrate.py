@@ -41,6 +41,6 @@ class Command(RunCommand):
         outcome = batch_migrate(
             **{name: options[name] for name in own},
             **self.run_arguments(options),
-            watcher=self.watcher(options, progress, prompter),
+            console=self.console(options, progress, prompter),
         )
         return outcome_report(outcome)

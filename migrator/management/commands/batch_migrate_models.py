@@ -40,6 +40,6 @@ class Command(RunCommand):
             models=options["models"],
             filters=options["filters"],
             **self.run_arguments(options),
-            watcher=self.watcher(options, progress, prompter),
+            console=self.console(options, progress, prompter),
         )
         return outcome_report(outcome)
