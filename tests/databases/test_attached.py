@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.base.catalogue import DeferredObject
-from migrator.databases.engines.sqlite import attached
+from migrator.databases.engines.sqlite import attach
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.errors import DataRejected
 from tests.management.running import forbid_twins_unasked
@@ -144,7 +144,7 @@ def test_finds_files_of_any_name(tmp_path: Path, name: str) -> None:
 def test_a_table_of_a_large_file_is_cut_into_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
         assert dest.rows_in_chunk(1_000_000, is_within=True) == 1_000_000
-        monkeypatch.setattr(attached, "CHUNK_BYTES", os.path.getsize(tmp_path / "source") // 4)
+        monkeypatch.setattr(attach, "CHUNK_BYTES", os.path.getsize(tmp_path / "source") // 4)
         assert dest.rows_in_chunk(1_000_000, is_within=True) == 250_000
 
 

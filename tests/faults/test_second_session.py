@@ -14,8 +14,8 @@ from django.db import connections
 
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
-from migrator.databases.engines.sqlite.elsewhere import Elsewhere
 from migrator.databases.engines.sqlite.engine import SQLite
+from migrator.databases.engines.sqlite.helper_process import HelperProcess
 from migrator.databases.planning import parallel_queries
 from migrator.errors import MigratorError, Refused
 from tests.databases import side_by_side
@@ -132,14 +132,14 @@ def test_the_run_does_what_a_process_that_is_killed_cannot(
     monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
     monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: False)
     killed: list[int] = []
-    ask = Elsewhere.fetch_all
+    ask = HelperProcess.fetch_all
 
-    def fetch_all(elsewhere: Elsewhere, sql: str, params: Sequence[Any]) -> list[Any]:
-        elsewhere._process.kill()
-        killed.append(elsewhere._process.wait(20))
-        return ask(elsewhere, sql, params)
+    def fetch_all(process: HelperProcess, sql: str, params: Sequence[Any]) -> list[Any]:
+        process._process.kill()
+        killed.append(process._process.wait(20))
+        return ask(process, sql, params)
 
-    monkeypatch.setattr(Elsewhere, "fetch_all", fetch_all)
+    monkeypatch.setattr(HelperProcess, "fetch_all", fetch_all)
     assert side_by_side.move(pair, jobs=1).exit_code == 0
     assert killed == [-signal.SIGKILL]
     assert_equal(pair)

@@ -1,4 +1,4 @@
-"""SQLite: what a column's declared type makes of values (sqlite.org/datatype3.html, section 3.1)."""
+"""SQLite: how a column's declared type determines its affinity (sqlite.org/datatype3.html, section 3.1)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import enum
 
 
 class Affinity(enum.Enum):
-    """What SQLite tries to store a value as."""
+    """The storage class that SQLite prefers for a column's values."""
 
     INTEGER = "integer"
     TEXT = "text"
-    BLOB = "blob"  # leaves every value as it is
+    BLOB = "blob"  # converts nothing
     REAL = "real"
-    NUMERIC = "numeric"  # makes a number of a text that looks like one
+    NUMERIC = "numeric"  # converts a text that looks like a number
 
 
 def affinity(declared: str) -> Affinity:
-    """Return the affinity of a column of this type; the first of SQLite's rules that fits decides."""
+    """Return the affinity of a declared type; the first rule that matches decides."""
     upper = declared.upper()
     if "INT" in upper:
         return Affinity.INTEGER

@@ -1,4 +1,4 @@
-"""SQLite: its own description of what tables refuse."""
+"""SQLite: unique indexes and checks, as its catalogue describes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|-
 
 
 class SQLiteConstraints(Constraints):
-    """What tables of SQLite refuse."""
+    """The constraints of SQLite's tables."""
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         return {table: self._unique_indexes(self.stored_name(table)) for table in tables}
@@ -43,7 +43,7 @@ class SQLiteConstraints(Constraints):
                 tuple(columns),
                 sql if name in partial else None,
                 definition=sql,
-                # The only ones of SQLite itself that do (sqlite.org/datatype3.html#collating_sequences).
+                # The only built-in collations that do so (sqlite.org/datatype3.html#collating_sequences).
                 ignores_case=frozenset(collations[name, "NOCASE"]),
                 ignores_spaces=frozenset(collations[name, "RTRIM"]),
             )
@@ -59,7 +59,7 @@ class SQLiteConstraints(Constraints):
 
     def _checks(self, table: str) -> Iterator[Check]:
         sql = self._definition(table)
-        # Not validated: PRAGMA ignore_check_constraints lets any row in.
+        # Not validated: PRAGMA ignore_check_constraints admits any row (sqlite.org/pragma.html).
         yield from (Check(name, expression) for name, expression in checks_in(sql))
 
     def _definition(self, table: str) -> str:
@@ -79,7 +79,7 @@ class SQLiteConstraints(Constraints):
 
 
 def checks_in(definition: str) -> Iterator[tuple[str, str]]:
-    """Yield the CHECK constraints in a CREATE TABLE statement: name, empty if it has none, and expression."""
+    """Yield the CHECK constraints in a CREATE TABLE statement: the name, or an empty text, and the expression."""
     found = list(TOKEN.finditer(definition))
     words = [token[0] for token in found]
     position = 0
@@ -95,7 +95,7 @@ def checks_in(definition: str) -> Iterator[tuple[str, str]]:
 
 
 def collations_in(definition: str) -> dict[str, str]:
-    """Return the collations that a CREATE TABLE statement gives its columns, by their names."""
+    """Return the collations in a CREATE TABLE statement, by column."""
     words = [token[0] for token in TOKEN.finditer(definition)]
     found, depth, column = {}, 0, ""
     for position, word in enumerate(words):

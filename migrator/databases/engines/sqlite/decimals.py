@@ -1,4 +1,4 @@
-"""SQLite: decimals, which it keeps as floating point and as whole numbers."""
+"""SQLite: decimals, which it stores as floating-point numbers and integers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ...tables import Column
 from ..base.values import Convert, Unstorable
 from .functions import DIGITS
 
-# A smaller number than this negative power of ten is printed with an exponent.
+# printf('%g') writes numbers below this negative power of ten with an exponent.
 MOST_ZEROS = 4
-# A double has 15 to 17 of them, and is meant to be rounded; a whole number may be stored with all of its own.
+# A double has 15 to 17 significant digits and is meant to be rounded; an integer may be stored with more.
 MORE_DIGITS = f"a whole number of more than {DIGITS} significant digits"
 
 
-def more_decimals(column: str, places: int) -> str:
-    """Give the condition for numbers with more digits behind the point; ``column`` is the quoted name."""
-    # As a double, for abs() fails at the least integer.
+def has_more_decimals(column: str, places: int) -> str:
+    """Return the condition for numbers with more than ``places`` decimals; ``column`` is the quoted name."""
+    # As a double: abs() of the least integer is an error (sqlite.org/lang_corefunc.html#abs).
     return f"abs({column} - round({column}, {places})) > abs({column} + 0.0) * 1e-14"
 
 
-def exact_decimal(name: str, digits: int, places: int) -> str | None:
-    """Give the condition for numbers which SQLite spells as the decimal that is meant; ``None`` where none is known.
+def is_exact_decimal(name: str, digits: int, places: int) -> str | None:
+    """Return the condition for numbers that SQLite prints as the decimal that is meant, or ``None`` if none is known.
 
-    A quotient of two whole numbers is the double that is next to it, and that is how a decimal is stored. No other one
-    of so few digits is as close to it, and they are fewer than those that SQLite spells right.
+    A decimal is stored as the double that is closest to it, and so is the quotient of its digits and a power of ten. No
+    other decimal of so few digits is as close to that double, and SQLite prints that many digits correctly.
     """
     whole, power = _whole_digits(digits, places), f"1e{places}"
     is_next = f"round({name} * {power}) / {power} = {name}"
@@ -37,17 +37,17 @@ def _whole_digits(digits: int, places: int) -> int:
     return min(digits, DIGITS - 1) - places
 
 
-def spelled_decimal(name: str, places: int) -> str:
-    """Give the SQL for a number with so many decimals."""
+def decimal_text(name: str, places: int) -> str:
+    """Return the SQL for the text of a number with ``places`` decimals."""
     return f"printf('%%.{places}f', {name})"
 
 
 def shortest_decimal(name: str, digits: int, places: int) -> tuple[str, str] | None:
-    """Give the SQL for a number in as few digits as there can be, and the condition for the numbers it is right for.
+    """Return the SQL for the shortest text of a number, and the condition for the numbers that it is correct for.
 
-    There is none where a field of so many digits has no such numbers.
+    Return ``None`` if a field of so many digits has no such numbers.
     """
-    condition = exact_decimal(name, digits, places)
+    condition = is_exact_decimal(name, digits, places)
     if condition is None:
         return None
     if places > MOST_ZEROS:
@@ -63,13 +63,13 @@ def declared_digits(column: Column) -> tuple[int, int]:
 
 @functools.cache
 def decimal_loader(digits: int, places: int) -> Convert:
-    """Give what makes of a number the decimal that a field of so many digits means by it."""
+    """Return a function that turns a stored number into the decimal that a field of so many digits means by it."""
     create = decimal.Context(prec=DIGITS).create_decimal_from_float
     context, step = decimal.Context(prec=digits), decimal.Decimal(1).scaleb(-places)
 
     def load(value: Any) -> decimal.Decimal:
         if not isinstance(value, float | int):
-            raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
+            raise Unstorable(type(value).__name__, "SQLite stores it in a column of numbers", "Correct the value.")
         exact = create(value)
         if type(value) is int and exact != value:
             raise Unstorable("number", MORE_DIGITS, f"Round it to {DIGITS} significant digits.")

@@ -21,14 +21,14 @@ from ..base.engine import DatabaseInfo, Engine, Fault, Severity
 from ..base.loading import Target, Writer
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
-from .attached import RECOVERY, Attached, File, attached, file_at, is_damage
+from .attach import RECOVERY, AttachedSource, File, attach_source, file_at, is_damage
 from .catalogue import SQLiteCatalogue
 from .constraints import SQLiteConstraints
+from .date_formats import is_readable
 from .digests import SQLiteDigests
-from .elsewhere import Elsewhere
+from .helper_process import HelperProcess
 from .lines import SQLiteLines
 from .loading import InsertWriter
-from .notations import reads
 from .types import SQLiteTypes
 from .values import SQLiteValues
 from .visibility import SQLiteVisibility
@@ -65,7 +65,7 @@ class SQLite(Engine):
         super().__init__(connection)
         self._lock_file: IO[str] | None = None
         self._new_file: Path | None = None
-        self._attached: Attached | None = None
+        self._attached: AttachedSource | None = None
         # By table name.
         self._taken_off: dict[str, list[DeferredObject]] = {}
         # A session of its own that knows the data's version from before the snapshot.
@@ -109,7 +109,7 @@ class SQLite(Engine):
 
     def _prepare_reading(self) -> None:
         self.connection.ensure_connection()
-        read = partial(reads, self.fetch_value("PRAGMA encoding"))
+        read = partial(is_readable, self.fetch_value("PRAGMA encoding"))
         self.connection.connection.create_function("migrator_reads", 2, read, deterministic=True)
         self.lines.prepare()
         self.digests.prepare()
@@ -155,8 +155,10 @@ class SQLite(Engine):
         with contextlib.suppress(OSError):
             path = _path(self)
             if os.path.getsize(path) > WORTH_A_PROCESS:
-                elsewhere = Elsewhere(path, keeps_snapshot=has_snapshot)
-                helper = Distant(self.connection.copy(), elsewhere, watcher if has_snapshot else None, self._version)
+                process = HelperProcess(path, keeps_snapshot=has_snapshot)
+                helper = HelperSession(
+                    self.connection.copy(), process, watcher if has_snapshot else None, self._version
+                )
                 helper.execute("PRAGMA query_only = ON")
                 return helper
         return None
@@ -188,7 +190,7 @@ class SQLite(Engine):
     def join(self, source: Engine) -> None:
         # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
         if isinstance(source, SQLite) and source._file is not None and _path(self) and not source.has_other_names:
-            self._attached = attached(self.catalogue, _path(source), source._file, source._begin)
+            self._attached = attach_source(self.catalogue, _path(source), source._file, source._begin)
 
     def can_read(self, source: Engine) -> bool:
         return self._attached is not None and isinstance(source, SQLite)
@@ -325,24 +327,24 @@ class SQLite(Engine):
         return Fault(code, message, ", ".join(name.rpartition(".")[2] for name in found["rest"].split(", ")))
 
 
-class Distant(SQLite):
-    """A session whose queries another process runs.
+class HelperSession(SQLite):
+    """A session whose queries a helper process runs.
 
     If there is a ``watcher``, it proves that the other process sees the snapshot of this ``version``.
     """
 
-    def __init__(self, connection: Any, elsewhere: Elsewhere, watcher: SQLite | None, version: int | None) -> None:
+    def __init__(self, connection: Any, process: HelperProcess, watcher: SQLite | None, version: int | None) -> None:
         super().__init__(connection)
-        self._elsewhere, self._prover, self._expected = elsewhere, watcher, version
+        self._process, self._prover, self._expected = process, watcher, version
         self._has_begun = False
 
     def fetch_all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         if not self._has_begun:
-            self._elsewhere.wait()
+            self._process.wait()
             if self._prover is not None:
                 self._prove(self._prover)
             self._has_begun = True
-        return self._elsewhere.fetch_all(sql, params)
+        return self._process.fetch_all(sql, params)
 
     def _prove(self, watcher: SQLite) -> None:
         watcher.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
@@ -350,7 +352,7 @@ class Distant(SQLite):
             raise DatabaseError("Somebody has written since the snapshot.")
 
     def close(self) -> None:
-        self._elsewhere.close()
+        self._process.close()
         super().close()
 
 

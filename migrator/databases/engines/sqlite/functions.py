@@ -1,4 +1,4 @@
-"""SQLite: functions of ours where its SQL has none for a digest, for a float's digits or for a sum of digests."""
+"""SQLite: SQL functions for what its own SQL lacks: digests, sums of digests, and the digits of floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ..base.json_text import depth, has_wide_whole_number
 
-DIGITS = 15  # of a decimal, which SQLite keeps as a double (Django's converter rounds to as many)
+DIGITS = 15  # of a decimal, which SQLite stores as a double; Django's get_decimalfield_converter() rounds to as many
 ROUNDED = decimal.Context(prec=DIGITS)
 EXACT = decimal.Context(prec=decimal.MAX_PREC)
 ADDED_BYTES = 15  # of a row's digest
@@ -22,21 +22,21 @@ MOST_ARGUMENTS = 100  # of a function (sqlite.org/limits.html)
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Give a connection these functions."""
+    """Register these functions on a connection."""
     connection.create_function("migrator_float", 1, _float, deterministic=True)
     connection.create_function("migrator_decimal", 2, _decimal, deterministic=True)
     connection.create_function("migrator_is_beyond", 3, _is_beyond, deterministic=True)
     connection.create_function("migrator_digest", 1, _digest, deterministic=True)
     connection.create_aggregate("migrator_checksum", 1, _SumOfTexts)  # type: ignore[arg-type]
-    connection.create_aggregate("migrator_checksums", 2, _SumsByPart)  # type: ignore[arg-type]
+    connection.create_aggregate("migrator_checksums", 2, _SumsByBucket)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksum_of_rows", -1, _SumOfRows)  # type: ignore[arg-type]
-    connection.create_aggregate("migrator_checksums_of_rows", -1, _SumsOfRowsByPart)  # type: ignore[arg-type]
+    connection.create_aggregate("migrator_checksums_of_rows", -1, _SumsOfRowsByBucket)  # type: ignore[arg-type]
 
 
 def _is_beyond(limit: str, value: Any, argument: int) -> bool | None:
-    """Ask of a value what SQL alone cannot; whatever is of another class is none of these limits' business."""
+    """Whether a value exceeds a limit that SQL cannot check; ``None`` if the limit is about values of another class."""
     if limit == "single" and isinstance(value, float):
-        from ..base.limits import is_shown_otherwise  # takes longer than all else here, and is seldom needed
+        from ..base.limits import is_shown_otherwise  # this import takes longer than all others, and few runs need it
 
         return is_shown_otherwise(value, argument)
     if limit == "whole numbers" and isinstance(value, str):
@@ -47,7 +47,7 @@ def _is_beyond(limit: str, value: Any, argument: int) -> bool | None:
 
 
 class _SumOfTexts:
-    """Adds up digests of texts, and counts the rows that have none; the sum is given as text, for it is too long."""
+    """Adds up digests of texts, and counts the rows without one. Its result is text: the sum exceeds 64 bits."""
 
     def __init__(self) -> None:
         self._rows = self._sum = self._undigested = 0
@@ -64,10 +64,10 @@ class _SumOfTexts:
 
 
 class _SumOfRows:
-    """Adds up digests of the values of rows, each in the class that it is stored in.
+    """Adds up digests of the values of rows, each in its storage class.
 
-    Version 2 of Python's own notation has no references, so that equal values are written alike; both sides are
-    written by the same Python.
+    Version 2 of Python's marshal format has no references, so equal values have equal bytes
+    (docs.python.org/3/library/marshal.html). Both sides are written by the same Python.
     """
 
     def __init__(self) -> None:
@@ -81,23 +81,23 @@ class _SumOfRows:
         return f"{self._rows} {self._sum} 0"
 
 
-class _SumsByPart:
-    """Adds up digests of texts by the part that each belongs to; gives JSON, a list of parts and their sums."""
+class _SumsByBucket:
+    """Adds up digests of texts by bucket. Its result is JSON: a list of buckets, each with its sum."""
 
     make_sum: ClassVar[Callable[[], Any]] = _SumOfTexts
 
     def __init__(self) -> None:
         self._sums: defaultdict[Any, Any] = defaultdict(type(self).make_sum)
 
-    def step(self, part: Any, *values: Any) -> None:
-        self._sums[part].step(*values)
+    def step(self, bucket: Any, *values: Any) -> None:
+        self._sums[bucket].step(*values)
 
     def finalize(self) -> str:
-        return json.dumps([(part, added.finalize()) for part, added in self._sums.items()])
+        return json.dumps([(bucket, added.finalize()) for bucket, added in self._sums.items()])
 
 
-class _SumsOfRowsByPart(_SumsByPart):
-    """Adds up digests of the values of rows in the same way."""
+class _SumsOfRowsByBucket(_SumsByBucket):
+    """Adds up digests of the values of rows by bucket."""
 
     make_sum = _SumOfRows
 
@@ -107,7 +107,7 @@ def _digest(text: bytes | None) -> str | None:
 
 
 def _float(value: Any) -> str | None:
-    """Write a float in the fewest digits that give it back, in the form of MySQL's."""
+    """Return the shortest text that reads back as the same float, in the format of MySQL's."""
     if not isinstance(value, float | int):
         return None
     value, text = float(value), repr(float(value))
@@ -125,9 +125,9 @@ def _decimal(value: Any, places: int) -> str | None:
     if not isinstance(value, float | int):
         return None
     text = repr(value)
-    if len(text) <= DIGITS and "e" not in text and "n" not in text:  # so few digits are exactly these
+    if len(text) <= DIGITS and "e" not in text and "n" not in text:  # so few digits are exact
         return text.removesuffix(".0") if value else "0"
     exact = ROUNDED.create_decimal_from_float(value)
-    if isinstance(value, int) and exact != value:  # an integer of more digits, which Django would read rounded
+    if isinstance(value, int) and exact != value:  # an integer with more digits, which Django would round
         return None
     return "0" if not exact else f"{exact.normalize(EXACT):f}"

@@ -15,8 +15,8 @@ from ..base.digests import local_times_agree
 from ..base.lines import Block, Form, LineField, Lines, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
-from .decimals import decimal_loader, declared_digits, spelled_decimal
-from .notations import LOADERS
+from .date_formats import LOADERS
+from .decimals import decimal_loader, decimal_text, declared_digits
 from .values import CLASSES, nul_condition, usual
 
 # What stands between fields, ends lines, and is in the place of NULL and of a field that is none, until all texts are
@@ -128,7 +128,7 @@ def _texts(form: Form, column: Column, name: str) -> _Texts | None:
         case Form.DECIMAL:
             digits, places = declared_digits(column)
             exact = f"migrator_decimal_field({name}, {digits}, {places})"
-            return _where_usual(column, name, spelled_decimal(name, places), exact)
+            return _where_usual(column, name, decimal_text(name, places), exact)
         case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
             return _Texts(_unless_long(name, name), _unless_long(name, name), nul_condition(name))
         case Form.BINARY:

@@ -1,4 +1,4 @@
-"""SQLite: types of columns, of which only the affinity matters."""
+"""SQLite: column types, of which only the affinity matters (sqlite.org/datatype3.html)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .values import STORES
 
 NUMBERS = (Affinity.INTEGER, Affinity.NUMERIC)
 TEXTS = (Affinity.TEXT, Affinity.BLOB)
-# What Django has the driver make of values, by the first word of a column's declared type.
+# The converters that Django registers with sqlite3, by the first word of a column's declared type (Django,
+# db/backends/sqlite3/base.py; the module splits declared types at spaces and parentheses).
 CONVERTED: Mapping[str, Kind] = {
     "bool": Kind.BOOLEAN,
     "date": Kind.DATE,
@@ -19,13 +20,13 @@ CONVERTED: Mapping[str, Kind] = {
     "datetime": Kind.DATETIME,
     "timestamp": Kind.DATETIME,
 }
-# The affinities that leave what Django stores for a kind as it is. One for numbers makes 7 of the text '007', and one
-# for texts makes a text of a number.
+# The affinities that store the values of a kind unchanged. A numeric one converts the text '007' to 7, and the text one
+# converts numbers to texts (sqlite.org/datatype3.html, section 3).
 HOLD: Mapping[Kind, tuple[Affinity, ...]] = {
     **dict.fromkeys((Kind.INTEGER, Kind.BOOLEAN, Kind.DURATION), (*NUMBERS, Affinity.BLOB)),
     **dict.fromkeys((Kind.FLOAT, Kind.DECIMAL), (*NUMBERS, Affinity.REAL)),
     **dict.fromkeys((Kind.TEXT, Kind.JSON, Kind.UUID, Kind.ADDRESS), TEXTS),
-    # No date or time looks like a number, and bytes are never made anything else of.
+    # No date or time looks like a number, and a BLOB is never converted.
     **dict.fromkeys((Kind.DATE, Kind.TIME, Kind.DATETIME, Kind.BINARY), tuple(Affinity)),
 }
 

@@ -29,9 +29,9 @@ from ..base.values import (
     plain_limit,
 )
 from .affinity import Affinity, affinity
-from .decimals import MORE_DIGITS, decimal_loader, declared_digits, exact_decimal, more_decimals
+from .date_formats import CANONICAL, CONDITIONS, LOADERS
+from .decimals import MORE_DIGITS, decimal_loader, declared_digits, has_more_decimals, is_exact_decimal
 from .functions import DIGITS
-from .notations import CONDITIONS, LOADERS, USUAL
 
 INTEGERS = ("integer", "bigint", "smallint", "integer unsigned", "bigint unsigned", "smallint unsigned", "int")
 STORES: Mapping[Kind, tuple[str, ...]] = {
@@ -216,7 +216,7 @@ class SQLiteValues(Values):
                 is_beyond = f"({column} >= 1e{arguments[0]} OR {column} <= -1e{arguments[0]})"
                 return f"{is_beyond} AND typeof({column}) IN ('real', 'integer')"
             case LimitName.MORE_DECIMALS_THAN:
-                return more_decimals(column, arguments[0])
+                return has_more_decimals(column, arguments[0])
             case LimitName.FRACTIONAL_SECONDS if affinity(stored.type) is Affinity.INTEGER:
                 return f"{column} %% {10 ** (6 - arguments[0])} <> 0"
             case LimitName.FRACTIONAL_SECONDS:
@@ -274,7 +274,7 @@ class SQLiteValues(Values):
             _, places = declared_digits(column)
             found.append(
                 Suspicion(
-                    more_decimals(name, places),
+                    has_more_decimals(name, places),
                     f"more than the field's {places} decimals, which Django would read rounded",
                     f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
                     rough,
@@ -297,8 +297,8 @@ def usual(column: Column, name: str) -> str | None:
     ``name`` is the quoted one.
     """
     if column.kind is Kind.DECIMAL:
-        return exact_decimal(name, *declared_digits(column))
-    return USUAL[column.kind].format(name) if column.kind in USUAL else None
+        return is_exact_decimal(name, *declared_digits(column))
+    return CANONICAL[column.kind].format(name) if column.kind in CANONICAL else None
 
 
 def nul_condition(column: str) -> str:

@@ -1,4 +1,4 @@
-"""SQLite: views, and what hides tables from one connection."""
+"""SQLite: views, and temporary tables, which hide tables from one connection."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Collection
 
 from ..base.visibility import TABLE, VIEW, Visibility, VisibleTable
 
-# A view takes rows through an INSTEAD OF trigger alone (sqlite.org/lang_createview.html).
+# A view accepts rows only through an INSTEAD OF trigger (sqlite.org/lang_createview.html).
 LOOK_SQL = """
 SELECT name, type, type = 'table' OR EXISTS (
     SELECT 1 FROM sqlite_master t WHERE t.type = 'trigger' AND t.tbl_name = m.name COLLATE NOCASE
     AND t.sql LIKE '%%INSTEAD OF INSERT%%')
 FROM sqlite_master m WHERE type IN ('table', 'view')
 """
-# Names are looked up there first (sqlite.org/lang_naming.html).
+# SQLite looks names up in the temporary schema first (sqlite.org/lang_naming.html).
 TEMPORARY_SQL = "SELECT name, type FROM sqlite_temp_master WHERE type IN ('table', 'view')"
 
 
 class SQLiteVisibility(Visibility):
-    """What a SQLite file shows."""
+    """Which tables of a SQLite file a session sees."""
 
     def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
-        known = {name.casefold(): (kind, takes) for name, kind, takes in self.fetch_all(LOOK_SQL)}
+        known = {name.casefold(): (kind, takes_rows) for name, kind, takes_rows in self.fetch_all(LOOK_SQL)}
         temporary = {name.casefold(): kind for name, kind in self.fetch_all(TEMPORARY_SQL)}
         found = {}
         for table in tables:

@@ -1,6 +1,6 @@
-"""SQLite: a session in a process of its own, for a library whose sessions in one process wait for each other.
+"""SQLite: a session in a process of its own, for SQLite libraries whose sessions in one process wait for each other.
 
-Run as a program this is that process. It ends when nobody is at the other end of its pipe any more.
+Run as a program, this module is that process. It exits as soon as the other end of its pipe is closed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..base.session import Row
 from . import functions
 
 
-class Elsewhere:
-    """The process, as the one that began it sees it. What it fails at is an error of any kind."""
+class HelperProcess:
+    """The helper process, as its parent sees it. If it fails, its methods raise an error of any class."""
 
     def __init__(self, path: str, *, keeps_snapshot: bool) -> None:
         self._pipe, theirs = Pipe()
@@ -34,22 +34,22 @@ class Elsewhere:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is not for it
+                start_new_session=True,  # keeps Ctrl-C away from it
             )
         self._pipe.send((path, keeps_snapshot))
 
     def wait(self) -> None:
-        """Wait until it has taken its snapshot, if it is to keep one."""
+        """Wait until the process has opened the file, and taken its snapshot if it keeps one."""
         self._pipe.recv()
 
     def fetch_all(self, sql: str, params: Sequence[Any]) -> list[Row]:
-        """Run a query there, as :meth:`Session.fetch_all` does here."""
+        """Run a query in the process and return its rows; see :meth:`DatabaseSession.fetch_all`."""
         self._pipe.send((sql % (("?",) * len(params)), tuple(params)))
         rows: list[Row] = self._pipe.recv()
         return rows
 
     def close(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._pipe.close()
         self._process.kill()
         self._process.wait()
@@ -59,9 +59,9 @@ class Elsewhere:
 
 
 def serve(pipe: Connection[Any, Any]) -> None:
-    """Open the file that is named first, take a snapshot if one is asked for, and answer queries."""
+    """Open the file named in the first message, take a snapshot if that asks for one, and answer queries."""
     connection = _open(*pipe.recv())
-    pipe.send("begun")
+    pipe.send("ready")
     queries: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, queries), daemon=True).start()
     while True:
@@ -72,7 +72,7 @@ def _listen(pipe: Connection[Any, Any], queries: queue.SimpleQueue[tuple[str, tu
     try:
         while True:
             queries.put(pipe.recv())
-    except (EOFError, OSError):  # whoever began this process is gone, perhaps while a query runs
+    except (EOFError, OSError):  # the parent is gone, perhaps while a query runs
         os._exit(0)
 
 
@@ -83,7 +83,7 @@ def _open(path: str, keeps_snapshot: bool) -> sqlite3.Connection:
     register(connection)
     functions.register(connection)
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()
-    connection.create_function("migrator_reads", 2, partial(_reads, encoding), deterministic=True)
+    connection.create_function("migrator_reads", 2, partial(_is_readable, encoding), deterministic=True)
     connection.execute("PRAGMA query_only = ON")
     if keeps_snapshot:
         connection.execute("BEGIN")
@@ -91,10 +91,10 @@ def _open(path: str, keeps_snapshot: bool) -> sqlite3.Connection:
     return connection
 
 
-def _reads(encoding: str, kind: str, stored: bytes | None) -> bool:
-    from .notations import reads  # takes longer than all else here, and is seldom needed
+def _is_readable(encoding: str, kind: str, stored: bytes | None) -> bool:
+    from .date_formats import is_readable  # this import takes longer than all others, and few queries need it
 
-    return reads(encoding, kind, stored)
+    return is_readable(encoding, kind, stored)
 
 
 if __name__ == "__main__":
