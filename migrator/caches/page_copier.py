@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from django.db import DataError, IntegrityError
 
+from ..clock import now
 from ..console.private_files import given_lines
-from ..stores.base import WHOLE, Item, KeyStore, RejectedItem, Share, now, reason_against
+from ..stores.base import WHOLE, Item, KeyStore, RejectedItem, Share, reason_against
 from ..stores.key_space import KeySpace, is_bookkeeping
 from .records import CacheCounts, CacheOptions
 

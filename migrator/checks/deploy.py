@@ -10,12 +10,12 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
+from ..clock import MICROSECONDS_PER_SECOND
 from ..errors import MigratorError
 from ..sessions.transition.configuration import Transition, transition
 from ..sessions.transition.metrics_place import tally_for_sessions
 from ..sessions.transition.same_server import one_place
 from ..sessions.transition.step_conditions import QUIET_SECONDS, moment_text
-from ..stores.base import MICROSECONDS
 from ..transitions.metrics_storage import Record
 from ..transitions.phases import Phase, percentage_reader
 
@@ -94,7 +94,7 @@ def _too_far(record: Record, phase: Phase) -> Phase | None:
     """Return the phase of the last workers, or of some that were seen lately, if it is not next to ``phase``."""
     seen = {other: record.last_seen(other) or 0 for other in Phase}
     latest = max(seen.values())
-    lately = record.read_at - QUIET_SECONDS * MICROSECONDS
+    lately = record.read_at - QUIET_SECONDS * MICROSECONDS_PER_SECOND
     far = [other for other, moment in seen.items() if moment and not other.may_become(phase)]
     return next((other for other in far if seen[other] == latest or seen[other] > lately), None)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..clock import MICROSECONDS_PER_SECOND, now
 from ..errors import DataRejected
-from ..stores.base import MICROSECONDS, digest, now
+from ..stores.base import digest
 from .codec import Data, UnreadableSession, saved_at
 from .expiry import from_data
 from .records import CopyOptions, SessionCounts, SessionProblem, SessionRecord
@@ -43,7 +44,11 @@ class Converter:
             tally.no_ttl += 1
             expires = self._given_expiry(session, data or {})
         # No place keeps expiry less finely than in seconds.
-        if expires is not None and expires <= moment + MICROSECONDS and (self._dest.rounded(expires) or 0) <= moment:
+        if (
+            expires is not None
+            and expires <= moment + MICROSECONDS_PER_SECOND
+            and (self._dest.rounded(expires) or 0) <= moment
+        ):
             raise Expired
         saved = self._saved(session, moment)
         payload = session.payload if self._verbatim else self._dump(session, data or {}, expires, saved, tally)
@@ -66,7 +71,7 @@ class Converter:
     def _saved(self, session: SessionRecord, moment: int) -> int:
         """Return the second at which a session was saved, the present where its place does not keep it."""
         known = saved_at(str(session.payload)) if self._tells_time else None
-        return moment // MICROSECONDS if known is None else known
+        return moment // MICROSECONDS_PER_SECOND if known is None else known
 
     def _given_expiry(self, session: SessionRecord, data: Data) -> int | None:
         policy = self._options.no_ttl

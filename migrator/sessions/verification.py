@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..clock import MICROSECONDS_PER_SECOND, now
 from ..console.interrupts import stopping_between_pages
 from ..console.progress import Progress
 from ..errors import Refused
 from ..processes.prefetch import read_ahead
 from ..processes.workers import Work, can_fork, run_side_by_side
 from ..server_errors import telling_of_outages
-from ..stores.base import WHOLE, Share, digest, now
+from ..stores.base import WHOLE, Share, digest
 from .cached_entries import stale_before_rows
 from .codec import UnreadableSession
 from .comparison import SessionComparison, VerifyOptions, VerifyResult
@@ -28,7 +29,6 @@ from .records import End, SessionProblem, SessionRecord
 if TYPE_CHECKING:
     from .stores.base import Store
 
-SECOND = 1_000_000
 # A session that differs may have been saved between the two readings.
 SETTLE_SECONDS = 0.5
 # How many sessions a page of the source has, those of them to compare, and what the destination holds of these.
@@ -231,12 +231,12 @@ class _Comparer:
                 return None
             return None if self._same_by(self._dest, one, other) else "has no time to live in the destination"
         if self._options.ttl_tolerance is not None:
-            late = abs(other.expires - one.expires) > self._options.ttl_tolerance * SECOND
+            late = abs(other.expires - one.expires) > self._options.ttl_tolerance * MICROSECONDS_PER_SECOND
         else:
             late = not (self._same_by(self._dest, one, other) or self._same_by(self._source, one, other))
         if not late:
             return None
-        later = (other.expires - one.expires) / SECOND
+        later = (other.expires - one.expires) / MICROSECONDS_PER_SECOND
         return f"ends {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
 
     def _same_by(self, store: Store, one: SessionRecord, other: SessionRecord) -> bool:

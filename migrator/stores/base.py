@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..clock import MICROSECONDS_PER_SECOND
 from .key_space import KeySpace
 from .pickles import loader
 
-MICROSECONDS = 1_000_000
 FIRST_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -134,11 +133,6 @@ class ScatteredShare(Share):
         return zlib.crc32(key.encode("utf-8", "surrogateescape")) % self.count == self.index
 
 
-def now() -> int:
-    """Return the present in microseconds of Unix time."""
-    return time.time_ns() // 1000
-
-
 def digest(key: str) -> str:
     """Name a key in reports: enough to tell keys apart, useless for logging in."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -152,7 +146,7 @@ class KeyStore:
     # Whether all connections are the cache object's, so that another thread's object may be put in its place.
     can_change_threads = False
     # The finest step of time to live that the store keeps, in microseconds; expiry is rounded down to it.
-    expiry_step = MICROSECONDS
+    expiry_step = MICROSECONDS_PER_SECOND
     # Whether it refuses some items for their size, or that of their keys.
     has_size_limit = False
     # How far two answers about the same expiry may be apart, in microseconds.

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .base import MICROSECONDS, Item, KeyStore, RejectedItem, Value, now
+from ..clock import MICROSECONDS_PER_SECOND, now
+from .base import Item, KeyStore, RejectedItem, Value
 from .compression import unpacked
 from .key_space import KeySpace
 
@@ -17,7 +18,7 @@ from .key_space import KeySpace
 class FileStore(KeyStore):
     """A file holds a pickled expiry in seconds and, behind it, the compressed pickle of the value."""
 
-    expiry_step = MICROSECONDS
+    expiry_step = MICROSECONDS_PER_SECOND
 
     def address(self) -> str:
         return f"directory {self.cache._dir}"
@@ -46,7 +47,7 @@ class FileStore(KeyStore):
         try:
             with Path(self.cache._key_to_file(space.prefix + key)).open("rb") as file:
                 expires = self._unpickle_start(file)
-                return Item(key, file.read(), None if expires is None else int(expires * MICROSECONDS))
+                return Item(key, file.read(), None if expires is None else int(expires * MICROSECONDS_PER_SECOND))
         except FileNotFoundError:
             return None
 
@@ -64,7 +65,7 @@ class FileStore(KeyStore):
 
     def _write(self, space: KeySpace, item: Item) -> bool:
         expires = self.rounded(item.expires)
-        left = None if expires is None else expires / MICROSECONDS - time.time()
+        left = None if expires is None else expires / MICROSECONDS_PER_SECOND - time.time()
         if left is not None and left <= 0:
             return False
         # The backend writes a file and renames it; ours holds the value in the form that it reads.

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from time import time_ns
 from typing import Any
 
 from django.apps.registry import Apps
@@ -18,6 +17,7 @@ from django.core.cache.backends.base import BaseCache
 from django.db import DatabaseError, IntegrityError, connections, models
 from django.utils.functional import cached_property
 
+from ..clock import elapsed_since, now
 from ..stores.ignore_exceptions import heard
 from .phases import Phase
 
@@ -50,7 +50,7 @@ class Record:
     # Since when no worker was seen in a phase in which OLD decides, None where that is not known.
     new_decides_since: int | None
     # When it was read, by the clock that its moments are told by, and how far that of this host is ahead of it.
-    read_at: int = field(default_factory=lambda: _now(), compare=False)
+    read_at: int = field(default_factory=now, compare=False)
     ahead: int = field(default=0, compare=False)
 
     def first_seen(self, phase: Phase) -> int | None:
@@ -80,7 +80,7 @@ class Place:
             told = self._clock(server)
         except Exception:  # without the right to ask, or the command
             told = None
-        ahead = 0 if told is None else time_ns() // 1000 - told
+        ahead = 0 if told is None else elapsed_since(told)
         return ahead if abs(ahead) >= CLOSE else 0
 
     def add(self, name: str, sums: Sums) -> None:
@@ -97,10 +97,6 @@ class Place:
 
     def begin_anew(self) -> None:
         """Give up, in a forked process, what belongs to its parent."""
-
-
-def _now() -> int:
-    return time_ns() // 1000
 
 
 class CachePlace(Place):
@@ -148,7 +144,7 @@ class CachePlace(Place):
             self._add(name, sums)
 
     def _add(self, name: str, sums: Sums) -> None:
-        moment = _now() - self._ahead(self._cache)
+        moment = now() - self._ahead(self._cache)
         phases = {phase for phase, _ in sums}
         wanted = [(phase, event) for phase in phases for event in EVENTS]
         begun = self._begun(name, dict.fromkeys([*wanted, *sums]))
@@ -212,7 +208,7 @@ class CachePlace(Place):
             if number is not None and (last is not None or not number):
                 counts[counter] = Count(number, since, last)
         ahead = self._ahead(self._cache)
-        return Record(counts, found.get(_decides(name)), _now() - ahead, ahead)
+        return Record(counts, found.get(_decides(name)), now() - ahead, ahead)
 
     def reset(self, name: str) -> None:
         with self._in_use():
@@ -272,7 +268,7 @@ class DatabasePlace(Place):
 
     def add(self, name: str, sums: Sums) -> None:
         with self._connected() as connection:
-            moment = _now() - self._ahead(connection)
+            moment = now() - self._ahead(connection)
             for counter, number in list(sums.items()):
                 try:
                     _add(connection, [name, *counter], number, moment)
@@ -293,7 +289,7 @@ class DatabasePlace(Place):
                 rows = cursor.fetchall()
             ahead = self._ahead(connection)
         found = _whole({(Phase(phase), event): Count(*numbers) for phase, event, *numbers in rows})
-        return replace(found, read_at=_now() - ahead, ahead=ahead)
+        return replace(found, read_at=now() - ahead, ahead=ahead)
 
     def reset(self, name: str) -> None:
         with self._connected() as connection:

@@ -7,8 +7,9 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.stores import open_store
-from migrator.stores.base import Item, now
+from migrator.stores.base import Item
 from migrator.stores.key_space import key_space
 from tests.caches.private_redis import needs_server, private_redis, wait_for
 from tests.servers.process import ask

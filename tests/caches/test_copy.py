@@ -16,8 +16,9 @@ from migrator.caches.copying import copy_cache
 from migrator.caches.page_copier import CachePageCopier
 from migrator.caches.records import CacheOptions
 from migrator.caches.reports import copy_report
+from migrator.clock import now
 from migrator.errors import Interrupted, MigratorError, Refused
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 
 pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("databases")]
 

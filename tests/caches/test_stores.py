@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import pytest
 from django.core.cache import caches
 
+from migrator.clock import now
 from migrator.stores import open_store
-from migrator.stores.base import Item, KeyStore, RejectedItem, Value, now
+from migrator.stores.base import Item, KeyStore, RejectedItem, Value
 from migrator.stores.key_space import KeySpace, key_space, unlisted_key_space
 
 SECOND = 1_000_000

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from django.db import connections, transaction
 
-from migrator.stores.base import now
+from migrator.clock import now
 from migrator.stores.table import open_table
 from migrator.stores.table.base import KeyedTable
 from migrator.stores.table.layout import KeyedRow, Layout

@@ -14,9 +14,9 @@ from django.db import connections
 from django.test import Client, override_settings
 from django.utils.crypto import get_random_string
 
+from migrator.clock import now
 from migrator.sessions.places import open_end
 from migrator.sessions.records import CopyOptions, End, SessionRecord
-from migrator.stores.base import now
 
 BACKENDS = "django.contrib.sessions.backends"
 

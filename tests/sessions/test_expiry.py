@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
+from migrator.clock import now
 from migrator.errors import DataRejected, UsageError
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions
-from migrator.stores.base import now
 from tests.sessions.places import CACHE, CORE, HOUR, PAIRS, ROWS, Place, held, new_key, put
 
 SECOND = 1_000_000

@@ -15,12 +15,12 @@ from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.console.progress import Progress
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, SessionRecord
 from migrator.sessions.transition import SessionStore as BothEngine
 from migrator.sessions.transition.configuration import transition
-from migrator.stores.base import now
 from tests.sessions.places import CACHE, HOUR, Place, data_of, new_key, opened
 
 SESSIONS = 12_000

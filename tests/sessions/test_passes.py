@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
+from migrator.clock import now
 from migrator.errors import Refused, UsageError
 from migrator.sessions.copying.run import CopyResult, copy_sessions
 from migrator.sessions.records import CopyOptions, SessionRecord
-from migrator.stores.base import now
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, cache, data_of, held, opened, put, table
 
 pytestmark = pytest.mark.redis

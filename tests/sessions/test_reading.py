@@ -8,10 +8,11 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.errors import Refused
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 from tests.sessions.places import CACHE, CACHED_DB_CACHE, HOUR, ROWS, Place, data_of, held, new_key, opened, put
 
 pytestmark = pytest.mark.redis

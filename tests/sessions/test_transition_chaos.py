@@ -20,12 +20,13 @@ from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.places import open_end
 from migrator.sessions.records import CopyOptions, SessionRecord
 from migrator.sessions.transition.configuration import transition
 from migrator.sessions.transition.metrics_place import tally_for_sessions
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 from migrator.transitions.phases import Phase
 from settings.base import ROOT
 from tests.servers.process import ask, find_program, free_port

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from migrator.clock import now
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import End, SessionRecord
 from migrator.sessions.reports import copy_report
 from migrator.sessions.stores.table import NO_USER, SHORTENED
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 from tests.sessions.places import CACHE, HOUR, Place, data_of, held, new_key, opened, put
 
 ALIASES = ["postgresql_a", "mysql_a", "sqlite_a"]

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
+from migrator.clock import now
 from migrator.errors import Refused
 from migrator.sessions.comparison import SessionComparison, VerifyOptions
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.reports import comparison_report
 from migrator.sessions.verification import verify_sessions
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, held, opened, put
 
 pytestmark = pytest.mark.redis

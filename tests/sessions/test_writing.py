@@ -7,12 +7,13 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.errors import DataRejected
 from migrator.sessions.codec import saved_at
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End, SessionRecord
 from migrator.sessions.stores.cache import CacheStore
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 from tests.sessions.places import CACHE, CORE, HOUR, ROWS, Place, data_of, held, opened, put
 
 pytestmark = [pytest.mark.redis, pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.core.cache.backends.base import BaseCache
 from django.db import connections, models, router
 
-from ...stores.base import MICROSECONDS
+from ...clock import MICROSECONDS_PER_SECOND
 from ...stores.redis.pipeline import runner
 from ...stores.table import server_time
 
@@ -96,7 +96,7 @@ class RedisReader(CacheReader):
     def server_time(self) -> int | None:
         client, _ = next(iter(self._by_client({self._raw("clock", None): "clock"})))
         seconds, microseconds = client.time()
-        return int(seconds) * MICROSECONDS + int(microseconds)
+        return int(seconds) * MICROSECONDS_PER_SECOND + int(microseconds)
 
     def _by_client(self, group: dict[str, str]) -> Iterable[tuple[Any, dict[str, str]]]:
         return [(self.cache._cache.get_client(None, write=True), group)]
@@ -157,7 +157,7 @@ class MemcachedReader(CacheReader):
         return found
 
     def server_time(self) -> int | None:
-        return int(self.cache._cache._get_client(self._raw("clock", None)).stats()[b"time"]) * MICROSECONDS
+        return int(self.cache._cache._get_client(self._raw("clock", None)).stats()[b"time"]) * MICROSECONDS_PER_SECOND
 
 
 class TableReader(CacheReader):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import DataError, IntegrityError
 
-from ...stores.base import now
+from ...clock import now
 from ..codec import saved_at
 from ..convert import Converter, Expired
 from ..records import CopyOptions, SessionCounts, SessionProblem, SessionRecord

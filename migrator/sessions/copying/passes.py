@@ -9,8 +9,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...clock import now
 from ...processes.prefetch import read_ahead
-from ...stores.base import Share, now
+from ...stores.base import Share
 from ..places import open_end
 from ..records import CopyOptions, End, SessionCounts, SessionRecord
 from ..stores.base import pages_of

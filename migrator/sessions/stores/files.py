@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import tempfile
@@ -13,19 +12,19 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 
+from ...clock import MICROSECONDS_PER_SECOND, now
 from ...errors import Refused
-from ...stores.base import WHOLE, Share, now
+from ...stores.base import WHOLE, Share
 from ...stores.key_space import SESSION_KEY
 from ...stores.table.reading import LATEST
 from ..codec import Data, UnreadableSession, same_text
-from ..expiry import from_data
+from ..expiry import age_from_data, from_data
 from ..records import SessionRecord
 from .base import Store, pages_of
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
-SECOND = 1_000_000
 # Django's engine takes no other character into the name of a file.
 FILE_KEY = r"[a-z0-9]{8,128}"
 # What a save in progress leaves behind goes on so after the cookie's name.
@@ -118,7 +117,7 @@ class SessionFileStore(Store):
         try:
             expires = from_data(self.codec.decode(text), self.engine, changed)
         except UnreadableSession:
-            expires = changed + self.engine.get_session_cookie_age() * SECOND
+            expires = changed + self.engine.get_session_cookie_age() * MICROSECONDS_PER_SECOND
         return SessionRecord(key, text, expires)
 
     def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
@@ -151,10 +150,10 @@ class SessionFileStore(Store):
     def _stamp(self, path: str, session: SessionRecord) -> None:
         """Give a file the time from which the engine counts the session's age."""
         expires = min(session.expires or 0, LATEST)
-        origin = from_data(self.codec.decode(str(session.payload)), self.engine, 0)
+        age = age_from_data(self.codec.decode(str(session.payload)), self.engine)
         # An absolute expiry in the data holds whatever the file's time is.
-        nanoseconds = (expires - origin) * 1000 if origin < _YEARS else dt.datetime.now(dt.UTC).timestamp() * 1e9
-        os.utime(path, ns=(int(nanoseconds), int(nanoseconds)))
+        nanoseconds = 1000 * (now() if age is None else expires - age)
+        os.utime(path, ns=(nanoseconds, nanoseconds))
 
     def update(self, session: SessionRecord) -> bool:
         return bool(self.fetch([session.key])) and self._write(session, replace=True)
@@ -191,7 +190,3 @@ class SessionFileStore(Store):
 
     def takes_verbatim(self, other: Store) -> bool:
         return other.keeps_text and same_text(self.engine, other.engine)
-
-
-# An age in the data is counted from the file's time and is less than this; a date in it is more.
-_YEARS = 20 * 365 * 86_400 * SECOND

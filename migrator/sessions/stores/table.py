@@ -16,7 +16,8 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseEngine
 from django.db import DatabaseError, IntegrityError, router
 from django.db.models import AutoField
 
-from ...stores.base import WHOLE, Share, now
+from ...clock import MICROSECONDS_PER_SECOND, now
+from ...stores.base import WHOLE, Share
 from ...stores.table import open_table
 from ...stores.table.base import KeyedTable
 from ...stores.table.layout import KeyedRow
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 # Where django-qsessions keeps them in the data itself.
 _IN_DATA = {"ip": "_qsessions_ip", "user_agent": "_qsessions_user_agent"}
-SECOND = 1_000_000
 Roles = frozenset[str]
 _NONE: Roles = frozenset()
 BEYOND = "sessions that end after the year 9999; they end with it"
@@ -314,7 +314,7 @@ class SessionTableStore(Store):
         if role in _IN_DATA:
             return data.get(_IN_DATA[role])
         if role == "updated":
-            return saved * SECOND
+            return saved * MICROSECONDS_PER_SECOND
         return None if row is None else self._made(column, row)
 
     def _made(self, column: ModelColumn, row: Any) -> Any:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
-from django.utils import timezone
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 
 from ...stores.base import WHOLE, Share
-from ...stores.table.reading import EPOCH, MICROSECOND
 from ..codec import Data
+from ..expiry import from_engine
 from ..records import SessionRecord
 from .base import Store
 
@@ -49,7 +47,7 @@ class EngineStore(Store):
         if made.session_key != key:
             return None
         made._session_cache = data
-        return SessionRecord(key, pickle.dumps(data), _expiry(made))
+        return SessionRecord(key, pickle.dumps(data), from_engine(made))
 
     def _made(self, key: str) -> Any:
         return type(self.engine)(key)
@@ -100,10 +98,3 @@ class EngineStore(Store):
     def same_expiry(self, one: int | None, other: int | None) -> bool:
         """Take any two for one: the engine tells the time left as if the session were saved now."""
         return True
-
-
-def _expiry(engine: SessionBase) -> int:
-    moment: dt.datetime = engine.get_expiry_date()
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment)
-    return (moment - EPOCH) // MICROSECOND

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...stores.base import now
+from ...clock import now
 from ..convert import Converter, Expired
 from ..records import CopyOptions, SessionCounts, SessionRecord
 from .sides import TransitionSide

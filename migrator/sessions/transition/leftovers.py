@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from ...clock import MICROSECONDS_PER_SECOND, now
 from ...console.progress import Progress
-from ...stores.base import MICROSECONDS, digest, now
+from ...stores.base import digest
 from ..codec import UnreadableSession, saved_at
 from ..copying.passes import Check
-from ..expiry import from_data
+from ..expiry import age_from_data
 from ..records import MAX_PROBLEMS_LISTED, SessionProblem, SessionRecord
 from ..stores.base import Store
 
 # A session that seems to be missing may be just being saved.
 SETTLE_SECONDS = 0.5
 # Workers add to their counts some seconds later, and their clocks differ a little.
-MARGIN = 120 * MICROSECONDS
-# An age is counted from the last save and is less than this; a date is more.
-_YEARS = 20 * 365 * 86_400 * MICROSECONDS
+MARGIN = 120 * MICROSECONDS_PER_SECOND
 
 
 @dataclass
@@ -96,11 +95,11 @@ def _saved(session: SessionRecord, store: Store) -> int | None:
     """Return when a session was last saved, to the second below; None where nothing tells."""
     if store.keeps_text:
         second = saved_at(str(session.payload))
-        return None if second is None else second * MICROSECONDS
+        return None if second is None else second * MICROSECONDS_PER_SECOND
     if session.expires is None:
         return None
     try:
-        age = from_data(store.load(session), store.engine, 0)
+        age = age_from_data(store.load(session), store.engine)
     except (UnreadableSession, SessionProblem):
         return None
-    return session.expires - age if age < _YEARS else None
+    return None if age is None else session.expires - age

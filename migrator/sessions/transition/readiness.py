@@ -10,10 +10,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from ... import conf
+from ...clock import MICROSECONDS_PER_SECOND
 from ...console.progress import Progress
 from ...console.wording import plural
 from ...errors import MigratorError, UsageError
-from ...stores.base import MICROSECONDS
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase, percentage_reader
 from ..cached_entries import stale_before_rows
@@ -31,7 +31,7 @@ from .sides import TransitionSide
 from .step_conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text, span_text
 
 # A difference between two clocks that people should know of, in microseconds.
-NOTABLE = 30 * MICROSECONDS
+NOTABLE = 30 * MICROSECONDS_PER_SECOND
 
 
 @dataclass(frozen=True)

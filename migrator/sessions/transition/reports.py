@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import asdict
 from typing import Any
 
+from ...clock import to_datetime
 from ...console.reports import Cell, Grid, Report
 from ...console.wording import plural
-from ...stores.table.reading import EPOCH, MICROSECOND
 from ...transitions.metrics_storage import EVENTS
 from ...transitions.phases import Phase
 from ..comparison import counts
@@ -137,7 +136,7 @@ def _final(found: Readiness) -> str:
 
 
 def _iso(moment: int | None) -> str | None:
-    return None if moment is None else f"{(EPOCH + moment * MICROSECOND).astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return None if moment is None else f"{to_datetime(moment):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def _document(found: Readiness, code: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import inspect
 import os
 import threading
@@ -10,22 +9,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.core.cache import caches
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
+from ...clock import MICROSECONDS_PER_SECOND, now
 from ...conf import SessionSide
 from ...errors import MigratorError, Refused
 from ...server_errors import is_outage
-from ...stores.base import MICROSECONDS, now
 from ...stores.ignore_exceptions import heard
-from ...stores.table.reading import EPOCH, MICROSECOND
 from ..codec import Data, UnreadableSession, checked
 from ..engines import (
     TRANSITION,
@@ -38,6 +35,7 @@ from ..engines import (
     keeps_rows,
     makes_stock_keys,
 )
+from ..expiry import from_engine
 from ..layouts import session_layout
 from ..records import End, SessionProblem, SessionRecord
 from ..stores.cache import CacheStore
@@ -327,13 +325,13 @@ class TransitionSide:
             session: SessionRecord = engine.spelled
             return session
         if self.keeps_rows:
-            return SessionRecord(engine.session_key, engine.text or "", _expiry(engine))
+            return SessionRecord(engine.session_key, engine.text or "", from_engine(engine))
         # Only the place knows what such an engine makes of it. Gone already is as good as expired.
         return self.fetch(engine.session_key) or SessionRecord(engine.session_key, "", 0)
 
     def _spelled(self, engine: Any) -> SessionRecord:
-        expires = _expiry(engine)
-        payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS)
+        expires = from_engine(engine)
+        payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS_PER_SECOND)
         engine.spelled = SessionRecord(engine.session_key, payload, expires)
         return engine.spelled  # type: ignore[no-any-return]
 
@@ -350,13 +348,6 @@ def _deleting() -> Iterator[None]:
 def is_deleted_by_a_side() -> bool:
     """Tell whether what this thread deletes at the moment is deleted by :meth:`Side.delete`."""
     return getattr(_at_work, "deletes", False)
-
-
-def _expiry(engine: SessionBase) -> int:
-    moment: dt.datetime = engine.get_expiry_date()
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment)
-    return (moment - EPOCH) // MICROSECOND
 
 
 def _has_expired(session: SessionRecord) -> bool:

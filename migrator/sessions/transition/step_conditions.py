@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 from django.conf import settings
 
+from ...clock import MICROSECONDS_PER_SECOND, to_datetime
 from ...console.wording import plural
-from ...stores.base import MICROSECONDS
-from ...stores.table.reading import EPOCH, MICROSECOND
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase
 from ..comparison import SessionComparison
@@ -46,12 +45,12 @@ class SideFound:
 
 def moment_text(moment: int | None) -> str:
     """Render a moment for people."""
-    return UNKNOWN if moment is None else f"{EPOCH + moment * MICROSECOND:%Y-%m-%d %H:%M:%S} UTC"
+    return UNKNOWN if moment is None else f"{to_datetime(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span_text(microseconds: int) -> str:
     """Render a span of time for people, in whole seconds."""
-    return str(dt.timedelta(seconds=microseconds // MICROSECONDS)).removesuffix(", 0:00:00")
+    return str(dt.timedelta(seconds=microseconds // MICROSECONDS_PER_SECOND)).removesuffix(", 0:00:00")
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,8 @@ class Asked:
     def _none_lately(self, event: str, text: str, seconds: int | None = None) -> Condition:
         """Ask that an event has not been counted lately in this phase, and that it would have been."""
         seconds = self.quiet_for if seconds is None else max(seconds, self.quiet_for)
-        since, text = self.record.read_at - seconds * MICROSECONDS, f"{text} for {span_text(seconds * MICROSECONDS)}"
+        span = seconds * MICROSECONDS_PER_SECOND
+        since, text = self.record.read_at - span, f"{text} for {span_text(span)}"
         count = self.record.counts.get((self.phase, event))
         if count is None:
             return Condition(text, False, UNKNOWN)
@@ -287,18 +287,18 @@ def phase_before(record: Record, phase: Phase) -> Phase | None:
 def no_worker_in(record: Record, quiet_for: int, *phases: Phase) -> Condition:
     """Ask that no worker has been seen in these phases lately."""
     last = {phase: record.last_seen(phase) for phase in phases}
-    since = record.read_at - quiet_for * MICROSECONDS
+    since = record.read_at - quiet_for * MICROSECONDS_PER_SECOND
     lately = {phase: moment for phase, moment in last.items() if moment and moment > since}
     *others, final = phases
     named = f"{', '.join(others)} or {final}"
-    text = f"no worker was in {named} for {span_text(quiet_for * MICROSECONDS)}"
+    text = f"no worker was in {named} for {span_text(quiet_for * MICROSECONDS_PER_SECOND)}"
     figure = ", ".join(f"{phase} last {moment_text(moment)}" for phase, moment in last.items() if moment) or "none seen"
     return Condition(text, not lately, figure)
 
 
 def decided_long_enough(record: Record, days: float | None = None) -> Condition:
     """Ask that NEW has decided for a session's whole lifetime, or for ``days``."""
-    needed = int((settings.SESSION_COOKIE_AGE if days is None else days * 86_400) * MICROSECONDS)
+    needed = int((settings.SESSION_COOKIE_AGE if days is None else days * 86_400) * MICROSECONDS_PER_SECOND)
     text = f"NEW has decided, without a break, for {span_text(needed)}"
     since = record.new_decides_since
     if since is None:

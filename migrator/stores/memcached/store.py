@@ -15,7 +15,8 @@ from typing import Any
 
 from django.core.cache.backends.base import memcache_key_warnings
 
-from ..base import ELSEWHERE, MICROSECONDS, WHOLE, Item, KeyStore, Share, Value, now
+from ...clock import MICROSECONDS_PER_SECOND, now
+from ..base import ELSEWHERE, WHOLE, Item, KeyStore, Share, Value
 from ..key_space import KeySpace
 from .connection import Address, Line
 
@@ -46,7 +47,7 @@ class MemcachedStore(KeyStore):
     can_list_keys = True
     has_size_limit = True
     can_share = False
-    expiry_slack = 3 * MICROSECONDS
+    expiry_slack = 3 * MICROSECONDS_PER_SECOND
 
     def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
@@ -168,11 +169,11 @@ class MemcachedStore(KeyStore):
         """Return the expiry that the listing told, where the time left agrees; else never later than the truth."""
         if left is None:
             return None
-        second = moment // MICROSECONDS
+        second = moment // MICROSECONDS_PER_SECOND
         listed = self._listed.get(raw)
         if listed is not None and abs(listed - (second + left)) <= _CLOCK_ERROR:
-            return listed * MICROSECONDS
-        return (second + left - _CLOCK_ERROR) * MICROSECONDS
+            return listed * MICROSECONDS_PER_SECOND
+        return (second + left - _CLOCK_ERROR) * MICROSECONDS_PER_SECOND
 
     def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
         by_key = {item.key: item for item in items}
@@ -192,11 +193,11 @@ class MemcachedStore(KeyStore):
         """Return an expiry as the server takes it, 0 for never; None where it has passed."""
         if expires is None:
             return 0
-        seconds = min(expires // MICROSECONDS, _LAST_SECOND)
-        return seconds if seconds * MICROSECONDS > now() else None
+        seconds = min(expires // MICROSECONDS_PER_SECOND, _LAST_SECOND)
+        return seconds if seconds * MICROSECONDS_PER_SECOND > now() else None
 
     def rounded(self, expires: int | None) -> int | None:
-        return None if expires is None else min(super().rounded(expires) or 0, _LAST_SECOND * MICROSECONDS)
+        return None if expires is None else min(super().rounded(expires) or 0, _LAST_SECOND * MICROSECONDS_PER_SECOND)
 
     def update(self, space: KeySpace, item: Item) -> bool:
         seconds = self._seconds(item.expires)

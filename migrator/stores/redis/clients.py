@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ..base import MICROSECONDS, Item, KeyStore, RejectedItem, Value
+from ...clock import MICROSECONDS_PER_SECOND
+from ..base import Item, KeyStore, RejectedItem, Value
 from ..compression import TooLarge, unpacked_by
 from ..ignore_exceptions import heard, is_silent
 from ..key_space import KeySpace
@@ -25,7 +26,7 @@ class ClientRedisStore(RedisStore):
         self._herd = any(base.__name__ == "HerdClient" for base in type(cache.client).__mro__)
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
         if self._herd:
-            self.expiry_step = MICROSECONDS  # the tuple holds whole seconds
+            self.expiry_step = MICROSECONDS_PER_SECOND  # the tuple holds whole seconds
         if self._herd and not trust_pickle:
             marker = next(base for base in type(cache.client).__mro__ if base.__name__ == "HerdClient").__module__
             self._unpickle = safe_loads_with({(marker, "Marker"): fixed_class("Marker")})
@@ -94,7 +95,7 @@ class ClientRedisStore(RedisStore):
             _, _, expires = self._plain(item.raw)
         except Exception:
             return item  # no tuple of the herd: a key without expiry, or a foreign one
-        return item._replace(expires=int(expires * MICROSECONDS))
+        return item._replace(expires=int(expires * MICROSECONDS_PER_SECOND))
 
     def _plain(self, raw: bytes) -> Any:
         if self._pickles:
@@ -110,7 +111,7 @@ class ClientRedisStore(RedisStore):
 
     def encode(self, value: Any, expires: int | None) -> bytes:
         if self._herd and expires is not None:
-            value = (self.cache.client._marker, value, expires // MICROSECONDS)
+            value = (self.cache.client._marker, value, expires // MICROSECONDS_PER_SECOND)
         return as_bytes(self.cache.client.encode(value))
 
     def _seen_expiry(self, seen: Item) -> bytes:
@@ -120,7 +121,7 @@ class ClientRedisStore(RedisStore):
     def _outer_expiry(self, expires: int | None) -> int | None:
         if not self._herd or expires is None:
             return expires
-        return expires + int(self.cache.client._herd_timeout) * MICROSECONDS
+        return expires + int(self.cache.client._herd_timeout) * MICROSECONDS_PER_SECOND
 
     def _limit(self, expires: int | None, moment: int) -> Command:
         return super()._limit(self._outer_expiry(expires), moment)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from ..base import WHOLE, Item, KeyStore, Share, Value, now
+from ...clock import MICROSECONDS_PER_MILLISECOND, now
+from ..base import WHOLE, Item, KeyStore, Share, Value
 from ..key_space import KeySpace, escaped_glob
 from .pipeline import Command, Runner, Server, runner
 from .replies import Malformed, answer_of, as_bytes
@@ -26,7 +27,6 @@ from .rights import (
 )
 from .server import count_of, has_open_link, identities, place, server_info
 
-MILLISECOND = 1000
 _NEVER, _GONE = -1, -2
 _PICKLE_START = b"\x80"
 
@@ -45,7 +45,7 @@ class RedisStore(KeyStore):
     """Django's own ``RedisCache``; what other backends do otherwise is in the methods that subclasses replace."""
 
     can_change_threads = True
-    expiry_step = MILLISECOND
+    expiry_step = MICROSECONDS_PER_MILLISECOND
 
     def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
@@ -54,7 +54,7 @@ class RedisStore(KeyStore):
         self._has_absolute_expiry = version >= (6, 2)
         self._has_expiry_time = version >= (7, 0)
         if not self._has_expiry_time:  # its answers are times left, which two readings put some milliseconds apart
-            self.expiry_slack = 100 * MILLISECOND
+            self.expiry_slack = 100 * MICROSECONDS_PER_MILLISECOND
 
     # What differs between the backends
 
@@ -191,7 +191,7 @@ class RedisStore(KeyStore):
                     if left is not None or isinstance(server, Runner):  # some clients of clusters make None of never
                         raise Malformed
                     left = _NEVER
-                expires = None if left == _NEVER else base + left * MILLISECOND
+                expires = None if left == _NEVER else base + left * MICROSECONDS_PER_MILLISECOND
                 if expires is None or expires > asked:
                     found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
         return found
@@ -244,8 +244,8 @@ class RedisStore(KeyStore):
         if expires is None:
             return ()
         if self._has_absolute_expiry:
-            return (b"PXAT", b"%d" % (expires // MILLISECOND))
-        return (b"PX", b"%d" % max((expires - moment) // MILLISECOND, 1))
+            return (b"PXAT", b"%d" % (expires // MICROSECONDS_PER_MILLISECOND))
+        return (b"PX", b"%d" % max((expires - moment) // MICROSECONDS_PER_MILLISECOND, 1))
 
     def update(self, space: KeySpace, item: Item) -> bool:
         ((server, _, raws),) = self._by_server(space, [item.key])
@@ -290,7 +290,7 @@ class RedisStore(KeyStore):
         """Spell the expiry that the key must still have, nothing where the server does not tell it."""
         if not self._has_expiry_time:
             return b""
-        return b"%d" % (_NEVER if seen.expires is None else seen.expires // MILLISECOND)
+        return b"%d" % (_NEVER if seen.expires is None else seen.expires // MICROSECONDS_PER_MILLISECOND)
 
     def _outer_expiry(self, expires: int | None) -> int | None:
         """Return when the server forgets a key that expires then."""

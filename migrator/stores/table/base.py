@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from django.db import Error, IntegrityError, OperationalError, transaction
 
-from ..base import now
+from ...clock import MICROSECONDS_PER_SECOND, now
 from .layout import KeyedRow, Layout
-from .reading import SECOND, ReadTable
+from .reading import ReadTable
 
 ATTEMPTS = 5
 
@@ -187,7 +187,10 @@ class KeyedTable(ReadTable):
 
     def _where_seen(self, seen: KeyedRow) -> tuple[str, list[Any]]:
         # A column of whole seconds gives another expiry than was written.
-        bounds = [self.moment(seen.expires - SECOND), self.moment(seen.expires + SECOND)]
+        bounds = [
+            self.moment(seen.expires - MICROSECONDS_PER_SECOND),
+            self.moment(seen.expires + MICROSECONDS_PER_SECOND),
+        ]
         same = self._exactly(self.value)
         where = f"{self.key} = %s AND {same} AND {self.expires} >= %s AND {self.expires} <= %s"
         return where, [seen.key, seen.value, *bounds]

@@ -15,8 +15,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import ProgrammingError, transaction
 
+from ...clock import MICROSECONDS_PER_SECOND, now
 from ...errors import Refused
-from ..base import now
 from .base import KeyedTable
 from .layout import KeyedRow
 
@@ -203,7 +203,7 @@ class _Days(dict[int, str]):
 
     def text(self, moment: int) -> str:
         """Spell microseconds of Unix time."""
-        seconds, part = divmod(moment, 1_000_000)
+        seconds, part = divmod(moment, MICROSECONDS_PER_SECOND)
         day, second = divmod(seconds, 86_400)
         return f"{self[day]} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{part:06}+00"
 

@@ -10,20 +10,18 @@ from django.conf import settings
 from django.db import Error
 from django.utils import timezone
 
+from ...clock import MICROSECOND, from_datetime, now, to_datetime
 from ...console.passwords import without_passwords
 from ...console.safe_text import visible
 from ...errors import Refused
-from ..base import FIRST_CHARACTERS, WHOLE, Share, now
+from ..base import FIRST_CHARACTERS, WHOLE, Share
 from .layout import KeyedRow, Layout
 
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NAIVE_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as drivers give times that are UTC)
-MICROSECOND = dt.timedelta(microseconds=1)
 # The last day that Python and all engines hold, wherever they are. Redis takes later ones.
-LATEST = (dt.datetime(9999, 12, 30, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
+LATEST = from_datetime(dt.datetime(9999, 12, 30, tzinfo=dt.UTC))
 # The last second of all, which stands for never.
-NEVER = (dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
-SECOND = 1_000_000
+NEVER = from_datetime(dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC))
 
 
 class ReadTable:
@@ -97,7 +95,7 @@ class ReadTable:
 
     def moment(self, microseconds: int) -> Any:
         """Turn microseconds of Unix time into what the column takes."""
-        value = EPOCH + min(microseconds, NEVER) * MICROSECOND
+        value = to_datetime(min(microseconds, NEVER))
         try:
             local = value if settings.USE_TZ else timezone.make_naive(value, self._zone)
             return self.connection.ops.adapt_datetimefield_value(local)
@@ -114,7 +112,7 @@ class ReadTable:
             if self._zone is dt.UTC:
                 return int((moment - NAIVE_EPOCH) // MICROSECOND)
             moment = timezone.make_aware(moment, self._zone)
-        return int((moment - EPOCH) // MICROSECOND)
+        return from_datetime(moment)
 
     # Reading
 

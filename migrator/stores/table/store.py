@@ -10,16 +10,17 @@ from typing import Any
 
 from django.db import router
 
-from ..base import WHOLE, Item, KeyStore, Share, Value, now
+from ...clock import from_datetime, now
+from ..base import WHOLE, Item, KeyStore, Share, Value
 from ..key_space import KeySpace
 from . import open_table
 from .layout import KeyedRow, Layout
-from .reading import EPOCH, MICROSECOND, NEVER
+from .reading import NEVER
 
 # As createcachetable makes the column.
 LONGEST_KEY = 255
 # Anything later than the year 9990 was meant as never, whatever the time zone did to it.
-_ALMOST_NEVER = (dt.datetime(9990, 1, 1, tzinfo=dt.UTC) - EPOCH) // MICROSECOND
+_ALMOST_NEVER = from_datetime(dt.datetime(9990, 1, 1, tzinfo=dt.UTC))
 
 
 class TableStore(KeyStore):

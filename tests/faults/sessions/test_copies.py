@@ -22,7 +22,8 @@ from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
-from migrator.stores.base import digest, now
+from migrator.clock import now
+from migrator.stores.base import digest
 from migrator.stores.redis.store import RedisStore
 from tests.caches.private_redis import needs_server, private_redis
 from tests.manage import run_manage, start_manage

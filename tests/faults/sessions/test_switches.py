@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.stores.base import digest, now
+from migrator.clock import now
+from migrator.stores.base import digest
 from tests.management.running import run
 from tests.sessions.places import CACHE, ROWS, Place, data_of, put
 from tests.sessions.test_passes import end, save

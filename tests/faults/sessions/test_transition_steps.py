@@ -10,10 +10,10 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.metrics_place import tally_for_sessions
 from migrator.sessions.transition.readiness import Readiness, session_transition
-from migrator.stores.base import now
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.sessions.places import new_key
@@ -51,7 +51,7 @@ TALLIES = [
 def seen(phase: Phase, ago: float, event: str = "miss") -> None:
     """Have workers count an event some seconds ago."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("migrator.transitions.metrics_storage._now", lambda: now() - int(ago * SECOND))
+        patched.setattr("migrator.transitions.metrics_storage.now", lambda: now() - int(ago * SECOND))
         tally_for_sessions().place.add("sessions", Sums({(phase, event): 1}))
 
 
@@ -252,9 +252,7 @@ def test_a_worker_whose_clock_is_wrong_is_seen_when_it_was_there(
         with override_settings(MIGRATOR={"SESSIONS": site.setting(TALLY=tally)}):
             tally_for_sessions().reset()
             with monkeypatch.context() as patched:
-                patched.setattr(
-                    "migrator.transitions.metrics_storage.time_ns", lambda: time.time_ns() + minutes * 60 * 10**9
-                )
+                patched.setattr("migrator.clock.time_ns", lambda: time.time_ns() + minutes * 60 * 10**9)
                 tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
                 judged_there = session_transition()
             judged_here = session_transition()

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.console.prompts import Prompter
 from migrator.errors import Declined, Refused, UsageError
 from migrator.sessions.places import open_end
@@ -20,7 +21,7 @@ from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.clear_store import Cleared, clear_old_sessions
 from migrator.sessions.transition.metrics_place import tally_for_sessions
 from migrator.sessions.transition.sides import TransitionSide
-from migrator.stores.base import digest, now
+from migrator.stores.base import digest
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.sessions.places import new_key
@@ -73,9 +74,7 @@ def history(days: float) -> None:
     tally_for_sessions().reset()
     with pytest.MonkeyPatch.context() as patched:
         for phase, ago in ((DUAL_OLD, days), (DUAL_NEW, days - 0.001), (NEW, 1)):
-            patched.setattr(
-                "migrator.transitions.metrics_storage._now", lambda ago=ago: now() - int(ago * DAY * SECOND)
-            )
+            patched.setattr("migrator.transitions.metrics_storage.now", lambda ago=ago: now() - int(ago * DAY * SECOND))
             place.add("sessions", Sums({(phase, "miss"): 1}))
 
 

@@ -6,8 +6,8 @@ import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.sessions.transition.metrics_place import tally_for_sessions
-from migrator.stores.base import now
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.sessions.transition.pairs import REDIS, SQLITE, site_of
@@ -56,9 +56,9 @@ def test_tells_of_workers_two_phases_apart_while_others_are_nearer(
         tally_for_sessions().reset()
         site.phase, site.share = phase, share
         for ago, found in ((400, []), (100, [f"{'ROLLOUT' if share else 'PHASE'}'] is"])):
-            monkeypatch.setattr("migrator.transitions.metrics_storage._now", lambda ago=ago: now() - ago * 1_000_000)
+            monkeypatch.setattr("migrator.transitions.metrics_storage.now", lambda ago=ago: now() - ago * 1_000_000)
             tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
-            monkeypatch.setattr("migrator.transitions.metrics_storage._now", now)
+            monkeypatch.setattr("migrator.transitions.metrics_storage.now", now)
             tally_for_sessions().place.add("sessions", Sums({(DUAL_OLD, "miss"): 1}))
 
             messages = told()

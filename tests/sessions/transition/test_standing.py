@@ -10,11 +10,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from migrator.clock import now
 from migrator.errors import UsageError
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.metrics_place import place_of_tally, tally_for_sessions
 from migrator.sessions.transition.readiness import Readiness, session_transition
-from migrator.stores.base import now
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.servers.base import PASSWORD
@@ -53,7 +53,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def count(phase: Phase, ago: float, event: str = "miss", number: int = 1) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr("migrator.transitions.metrics_storage._now", lambda: now() - int(ago * SECOND))
+            patched.setattr("migrator.transitions.metrics_storage.now", lambda: now() - int(ago * SECOND))
             tally_for_sessions().place.add("sessions", Sums({(phase, event): number}))
 
     return count
