@@ -194,8 +194,8 @@ def test_readers_begin_only_when_no_transaction_has_written(filled: Pair, monkey
         other.rollback()
     assert outcome.plan.jobs == 1
     assert said(outcome) == [
-        "mysql_a: only 1 process will copy: several readers have to begin at one moment, and somebody wrote all the "
-        "time for 1 s."
+        "mysql_a: only 1 process will copy: several readers need a common snapshot, and for 1 s other sessions "
+        "wrote without a pause."
     ]
     assert_equal(filled)
 
@@ -213,8 +213,8 @@ def test_says_which_right_is_missing(filled: Pair, monkeypatch: pytest.MonkeyPat
     outcome = move(filled)
     assert (outcome.exit_code, outcome.plan.jobs) == (0, 1)
     assert said(outcome) == [
-        "mysql_a: only 1 process will copy: several readers have to begin at one moment, and its user may not stop "
-        "writers for it (by LOCK TABLES)."
+        "mysql_a: only 1 process will copy: several readers need a common snapshot, and its user may not lock out "
+        "writers for it (privilege LOCK TABLES)."
     ]
     assert_equal(filled)
 

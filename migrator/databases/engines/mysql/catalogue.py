@@ -1,9 +1,8 @@
-"""MySQL and MariaDB: its own description of tables."""
+"""MySQL and MariaDB: tables as their catalogue describes them."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -15,6 +14,7 @@ from django.db import DatabaseError
 from ...tables import StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, DeferredObject
 from ..base.session import Row
+from .rows_by_table import fetch_by_table
 from .values import BLOBS, TEXTS, integer_range
 
 COLUMNS_SQL = """
@@ -28,8 +28,8 @@ ORDER BY ordinal_position
 PROBE = "migrator_probe"
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
 LABEL = re.compile(r"'((?:[^']|'')*)'")
-# The collations that tell spaces at the end apart: MariaDB's say so, and MySQL's have done so from version 9.0.0 of the
-# Unicode Collation Algorithm on.
+# Collations for which spaces at the end of a text count: MariaDB's have "nopad" in their names, and MySQL's pad nothing
+# from version 9.0.0 of the Unicode Collation Algorithm on (MySQL manual, "Unicode Character Sets").
 NO_PAD = re.compile(r"nopad|_0900_|^binary$")
 
 
@@ -39,11 +39,11 @@ class MySQLCatalogue(Catalogue):
     restores_by_table = True
 
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
-        rows = self._told_of_each(COLUMNS_SQL, tables)
+        rows = fetch_by_table(self, COLUMNS_SQL, tables)
         return {table: {row[0]: _stored_column(row) for row in rows[table]} for table in tables}
 
     def room(self, table: str) -> int:
-        return int(self._told_of("data_length", [table])[table] or 0)
+        return int(self._current("data_length", [table])[table] or 0)
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         rows = self.fetch_all(
@@ -61,29 +61,21 @@ class MySQLCatalogue(Catalogue):
         found = [match for line in definition.split("\n") if (match := TABLE_LINE.match(line))]
         keys = [match for match in found if match["index"]]
         foreign = [match for match in found if match["what"].startswith("FOREIGN KEY")]
-        # Put back in this order: a foreign key needs its index, and with checks off it is not looked at again.
+        # Foreign keys are dropped first: an index that one of them needs can't be (error 1553, ER_DROP_INDEX_FK).
         return [
             DeferredObject(
                 table,
-                FOREIGN_KEY,
+                kind,
                 match["name"].replace("``", "`"),
-                f"ALTER TABLE {owner} DROP FOREIGN KEY `{match['name']}`",
+                f"ALTER TABLE {owner} DROP {kind.upper()} `{match['name']}`",
                 f"ADD {match['rest']}",
             )
-            for match in foreign
-        ] + [
-            DeferredObject(
-                table,
-                INDEX,
-                match["name"].replace("``", "`"),
-                f"ALTER TABLE {owner} DROP INDEX `{match['name']}`",
-                f"ADD {match['rest']}",
-            )
-            for match in keys
+            for kind, matches in ((FOREIGN_KEY, foreign), (INDEX, keys))
+            for match in matches
         ]
 
     def unique_columns(self, table: str) -> list[Row]:
-        # An index may hold a part of a text: where no two parts are the same, no two texts are.
+        # An index may hold prefixes of texts: if no two prefixes are equal, no two texts are.
         return self.fetch_all(
             "SELECT index_name, column_name FROM information_schema.statistics "
             "WHERE table_schema = DATABASE() AND table_name = %s AND non_unique = 0",
@@ -91,7 +83,8 @@ class MySQLCatalogue(Catalogue):
         )
 
     def put_back(self, items: Sequence[DeferredObject]) -> None:
-        # One ALTER a table: each of its own would read the whole table once more. Indexes first.
+        # One ALTER per table and kind: each ALTER reads the whole table. Indexes first: foreign keys need them. With
+        # foreign_key_checks = 0, the rows are not checked (MySQL manual, "FOREIGN KEY Constraints").
         missing = [item for item in items if not self.exists(item)]
         for kind in (INDEX, FOREIGN_KEY):
             of_kind = sorted((item for item in missing if item.kind == kind), key=attrgetter("table"))
@@ -131,65 +124,51 @@ class MySQLCatalogue(Catalogue):
         return bool(self.fetch_all(sql, (item.table, item.name)))
 
     def counters(self, tables: Sequence[Table]) -> list[Counter]:
-        told = self.next_keys(tables)
-        keys = [(table.name, table.key[0]) for table in tables if table.name in told and len(table.key) == 1]
-        found = [Counter(*key, told[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
-        late = [counter.table for counter in found if counter.is_late]
+        found = self.next_keys(tables)
+        keys = [(table.name, table.key[0]) for table in tables if table.name in found and len(table.key) == 1]
+        counters = [
+            Counter(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
+        ]
+        late = [counter.table for counter in counters if counter.is_late]
         stored = self.stored_tables(late) if late else {}
         return [
             _exhausted(counter) if counter.is_late and _is_largest(counter, stored[counter.table]) else counter
-            for counter in found
+            for counter in counters
         ]
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
-        told = self._told_of("auto_increment", [table.name for table in tables if len(table.key) == 1])
-        return {table: value for table, value in told.items() if value is not None}
+        found = self._current("auto_increment", [table.name for table in tables if len(table.key) == 1])
+        return {table: value for table, value in found.items() if value is not None}
 
     def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
-        # Every key that is written has taken them along already.
-        told = self._told_of("auto_increment", list(next_keys))
+        # Rows that were written with their keys have advanced them already (MySQL manual, "Using AUTO_INCREMENT").
+        found = self._current("auto_increment", list(next_keys))
         for table, next_key in next_keys.items():
-            if next_key > (told[table] or next_key):
+            if next_key > (found[table] or next_key):
                 self.execute(f"ALTER TABLE {self.quote(table)} AUTO_INCREMENT = {next_key}")
 
-    def _told_of(self, what: str, tables: Collection[str]) -> dict[str, int | None]:
-        """Ask for what changes with tables' rows, and have MySQL look instead of remember."""
+    def _current(self, column: str, tables: Collection[str]) -> dict[str, int | None]:
+        """Return a column of ``information_schema.tables`` by table, and not from MySQL's cache of such statistics."""
         if not self.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
+            # MySQL manual, "The INFORMATION_SCHEMA TABLES Table"
             self.execute("SET SESSION information_schema_stats_expiry = 0")
         sql = (
-            f"SELECT table_name, {what} FROM information_schema.tables "
+            f"SELECT table_name, {column} FROM information_schema.tables "
             "WHERE table_schema = DATABASE() AND table_name IN ({marks})"
         )
-        rows = self._told_of_each(sql, tables)
+        rows = fetch_by_table(self, sql, tables)
         values = {table: rows[table][0][0] if rows[table] else None for table in tables}
         return {table: None if value is None else int(value) for table, value in values.items()}
 
-    def _told_of_each(self, sql: str, tables: Collection[str]) -> dict[str, list[Row]]:
-        """Put a query about tables by their names; it gives rows that begin with the name of their table."""
-        fold = str.lower if self.connection.features.ignores_table_name_case else str
-        stored = {table: self.stored_name(table) for table in tables}
-        found: defaultdict[str, list[Row]] = defaultdict(list)
-        for table, *row in self._told_by_name(sql, list(stored.values())) if tables else ():
-            found[fold(table)].append(tuple(row))
-        # MariaDB takes names in a list that differ in case for one, even where they are those of two tables.
-        for table in stored.values() if len(tables) > 1 else ():
-            if fold(table) not in found:
-                rows = self._told_by_name(sql, [table])
-                found[fold(table)] = [row[1:] for row in rows if fold(row[0]) == fold(table)]
-        return {table: found[fold(name)] for table, name in stored.items()}
-
-    def _told_by_name(self, sql: str, tables: Sequence[str]) -> list[Row]:
-        return self.fetch_all(sql.format(marks=", ".join(["%s"] * len(tables))), tables)
-
 
 def _is_largest(counter: Counter, stored: Mapping[str, StoredColumn]) -> bool:
-    """Whether a table has the largest key that its column holds."""
+    """Whether a table has the largest key that its column can hold."""
     held = integer_range(stored[counter.column])
     return held is not None and counter.largest == held[1]
 
 
 def _exhausted(counter: Counter) -> Counter:
-    """Return a counter that has given its last key: MySQL, and MariaDB of the largest type, say that it comes again."""
+    """Return a counter whose last key is taken: MySQL reports that key as the next one, MariaDB for BIGINT UNSIGNED."""
     return replace(counter, next_value=(counter.largest or 0) + 1)
 
 

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: their own description of what tables refuse."""
+"""MySQL and MariaDB: unique indexes and checks, as their catalogue describes them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import cached_property
 from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
 from ..base.constraints import NUMBER, PROBE, Check, Constraints, UniqueIndex
-from ..base.session import Row
+from .rows_by_table import Rows, folding, group_by_table
 
-# Of an expression, which only MySQL has in indexes, there is no name. All tables are asked about at once: MariaDB takes
-# names in a list that differ in case for one.
+# An expression, which only MySQL has in indexes, has no column name. The query reads all tables, because MariaDB takes
+# two names in a list for one if they differ in case alone; see fetch_by_table().
 UNIQUE_SQL = """
 SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics
 WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index
@@ -30,8 +30,8 @@ JOIN information_schema.check_constraints c
 WHERE t.table_schema = DATABASE() AND t.constraint_type = 'CHECK' AND t.enforced = 'YES'
 ORDER BY t.table_name, t.constraint_name
 """
-# Character sets of one byte for each character. Their latin1 is Windows' page 1252, whose gaps are filled with control
-# characters (MySQL's manual, "West European Character Sets").
+# Single-byte character sets. MySQL's latin1 is Windows code page 1252, with control characters for the bytes that 1252
+# leaves undefined (MySQL manual, "West European Character Sets").
 CHARACTERS: Mapping[str, Ranges] = {
     "latin1": ranges_of("cp1252", 0x81, 0x8D, 0x8F, 0x90, 0x9D),
     "ascii": ranges_of("ascii"),
@@ -51,19 +51,19 @@ CHARACTER_SETS_SQL = f"""
 SELECT table_name, column_name, character_set_name FROM information_schema.columns
 WHERE table_schema = DATABASE() AND character_set_name IN ({", ".join(f"'{name}'" for name in CHARACTERS)})
 """
-FIRST_WITH_CHECKS = (8, 0, 16)
+FIRST_WITH_CHECKS = (8, 0, 16)  # MySQL manual, "CHECK Constraints"
 
 
 class MySQLConstraints(Constraints):
-    """What tables of MySQL and MariaDB refuse."""
+    """The constraints of tables in MySQL and MariaDB."""
 
-    # LENGTH counts bytes here.
+    # LENGTH counts bytes (MySQL manual, "String Functions and Operators").
     character_length = "CHAR_LENGTH"
     character_lengths = frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH"))
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         found: dict[str, list[UniqueIndex]] = {}
-        for table, rows in self._by_table(UNIQUE_SQL, tables).items():
+        for table, rows in self._rows(UNIQUE_SQL, tables).items():
             parts: defaultdict[str, list[tuple[str | None, int | None]]] = defaultdict(list)
             for index, column, length in rows:
                 parts[index].append((column, length))
@@ -71,7 +71,7 @@ class MySQLConstraints(Constraints):
         return found
 
     def _unique_index(self, name: str, parts: list[tuple[str | None, int | None]]) -> UniqueIndex:
-        """Describe an index of columns, of some of which it may have only so many characters, or bytes."""
+        """Describe an index; a part with a length holds only a prefix of its column, in characters or bytes."""
         columns = tuple(column if length is None else None for column, length in parts)
         if any(column is None for column, _ in parts):
             return UniqueIndex(name, columns)
@@ -82,13 +82,12 @@ class MySQLConstraints(Constraints):
         return UniqueIndex(name, columns, definition=", ".join(expressions), expressions=tuple(expressions))
 
     def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
-        fold = str.lower if self.connection.features.ignores_table_name_case else str
-        name = self._character_sets.get((fold(table), column))
+        name = self._character_sets.get((folding(self)(table), column))
         return None if name is None else (name, CHARACTERS[name])
 
     @cached_property
     def _character_sets(self) -> dict[tuple[str, str], str]:
-        fold = str.lower if self.connection.features.ignores_table_name_case else str
+        fold = folding(self)
         return {(fold(table), column): name for table, column, name in self.fetch_all(CHARACTER_SETS_SQL)}
 
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
@@ -96,8 +95,8 @@ class MySQLConstraints(Constraints):
         is_mariadb, version = connection.mysql_is_mariadb, connection.mysql_version  # type: ignore[attr-defined]
         if not is_mariadb and version < FIRST_WITH_CHECKS:
             return {table: [] for table in tables}
-        rows = self._by_table(MARIADB_CHECKS_SQL if is_mariadb else MYSQL_CHECKS_SQL, tables)
-        # MySQL can't be kept from checking a row but MariaDB can: SET check_constraint_checks = 0.
+        rows = self._rows(MARIADB_CHECKS_SQL if is_mariadb else MYSQL_CHECKS_SQL, tables)
+        # MariaDB can be kept from checking rows (its manual, check_constraint_checks); MySQL can't.
         return {
             table: [
                 Check(name, clause if is_mariadb else _unescaped(clause), is_validated=not is_mariadb)
@@ -115,15 +114,10 @@ class MySQLConstraints(Constraints):
         finally:
             self.execute(f"DROP TEMPORARY TABLE {PROBE}")
 
-    def _by_table(self, sql: str, tables: Collection[str]) -> dict[str, list[Row]]:
-        """Return the rows of a query by the table that each begins with, without that."""
-        fold = str.lower if self.connection.features.ignores_table_name_case else str
-        found: defaultdict[str, list[Row]] = defaultdict(list)
-        for table, *row in self.fetch_all(sql) if tables else ():
-            found[fold(table)].append(tuple(row))
-        return {table: found[fold(self.stored_name(table))] for table in tables}
+    def _rows(self, sql: str, tables: Collection[str]) -> Rows:
+        return group_by_table(self, self.fetch_all(sql) if tables else (), tables)
 
 
 def _unescaped(clause: str) -> str:
-    r"""Return a clause of MySQL as it was written: its quotes are kept as ``\'``."""
+    r"""Return a MySQL clause as it was declared: the catalogue has its quotes as ``\'``."""
     return clause.replace("\\'", "'")

@@ -23,7 +23,7 @@ from .constraints import MySQLConstraints
 from .digests import MySQLDigests
 from .lines import MySQLLines
 from .loading import InsertWriter, LineInserter, Warned
-from .local_files import LineLoader, LineWriter, note
+from .local_files import LineLoader, LineWriter, loading_note
 from .messages import without_values
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .types import MySQLTypes
@@ -169,7 +169,7 @@ class MySQL(Engine):
         if "STRICT_ALL_TABLES" not in mode:
             raise DatabaseError(f"the session's sql_mode could not be made strict; it is {mode!r}")
         self.connection.__dict__.pop("sql_mode", None)  # Django's cached property
-        self._loads_files, self.loading_note = note(self)
+        self._loads_files, self.loading_note = loading_note(self)
 
     def forbid_writes(self) -> None:
         self.execute("SET SESSION TRANSACTION READ ONLY")

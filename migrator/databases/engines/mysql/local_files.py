@@ -1,7 +1,7 @@
-"""MySQL and MariaDB: LOAD DATA LOCAL, from a pipe, where both the server and the settings allow it.
+"""MySQL and MariaDB: LOAD DATA LOCAL, from a pipe, if both the server and the settings allow it.
 
-With LOCAL, a value that does not fit and a key that is there already are warnings and never errors, even in strict
-mode. So one warning, or a number of rows other than what was sent, is an error here, and the transaction goes back.
+With LOCAL, values out of range and duplicate keys are warnings instead of errors, even in strict mode (MySQL manual,
+"LOAD DATA Statement"). So a warning, or a row count other than the one sent, is an error here and rolls back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .pipes import feed
 
 OPTION = "local_infile"
 IS_ALLOWED_SQL = "SELECT @@local_infile"
-# A statement's worth of rows.
+# Of one statement.
 LOADED_BYTES = 4 * 1024 * 1024
 NULL = "\\N"
 ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -33,14 +33,14 @@ COUNTS = re.compile(r"\d+")
 Render = Callable[[Any], str]
 
 
-def note(engine: Engine) -> tuple[bool, str | None]:
-    """Tell whether rows are loaded in this way, and what is to be said of that."""
+def loading_note(engine: Engine) -> tuple[bool, str | None]:
+    """Return whether rows are loaded by LOAD DATA, and the note on it for the plan, or ``None``."""
     if not engine.connection.settings_dict["OPTIONS"].get(OPTION):
         return False, None
     if not int(engine.fetch_value(IS_ALLOWED_SQL)):
-        return False, f"its OPTIONS have {OPTION}, but the server allows no LOAD DATA LOCAL: rows are inserted, slower."
+        return False, f"its OPTIONS have {OPTION}, but the server allows no LOAD DATA LOCAL: slower INSERTs are used."
     if _splits_transactions(engine):
-        return False, "the cluster commits parts of LOAD DATA by itself (wsrep_load_data_splitting): rows are inserted."
+        return False, "the cluster commits LOAD DATA in parts (wsrep_load_data_splitting): rows are inserted instead."
     return True, f"rows are loaded by LOAD DATA LOCAL from a pipe in a private directory (its OPTIONS have {OPTION})."
 
 
@@ -50,13 +50,13 @@ def _splits_transactions(engine: Engine) -> bool:
 
 
 class LineLoader(TextWriter):
-    """Loads lines by one LOAD DATA."""
+    """Loads lines with one LOAD DATA statement."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._connection = engine.connection
         quote = engine.identifier
         columns = [f"@value{n}" if t.kind is Kind.BINARY else quote(t.name) for n, t in enumerate(targets)]
-        # Behind the backslash and the x are two digits for every byte.
+        # After the backslash and the x, two hexadecimal digits per byte.
         binary = [
             f"{quote(t.name)} = UNHEX(SUBSTRING(@value{n}, 3))" for n, t in enumerate(targets) if t.kind is Kind.BINARY
         ]
@@ -73,14 +73,14 @@ class LineLoader(TextWriter):
         return counted.rows, counted.size
 
     def _load(self, path: str) -> None:
-        # Not through Django, which lets no other thread come near the connection.
+        # Not through Django, which allows only the thread that created a connection to use it.
         driver: Any = self._connection.connection
         with contextlib.closing(driver.cursor()) as cursor:
             cursor.execute(b"LOAD DATA LOCAL INFILE " + driver.string_literal(path.encode()) + self._tail)
 
     def _check(self, sent: int) -> None:
         driver: Any = self._connection.connection
-        # Records, deleted, skipped, warnings: words that are in the server's own language.
+        # Records, deleted, skipped, warnings; the words are in the server's language (lc_messages).
         counts = [int(number) for number in COUNTS.findall(driver.info() or "")]
         if counts == [sent, 0, 0, 0] and not driver.warning_count():
             return
@@ -92,7 +92,7 @@ class LineLoader(TextWriter):
 
 
 class _Counted:
-    """Blocks of lines, and how many lines and bytes have gone by."""
+    """Passes blocks of lines on, and counts their lines and bytes."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self.rows = self.size = 0
@@ -106,17 +106,17 @@ class _Counted:
 
 
 class LineWriter(Writer):
-    """Renders rows as lines, and loads many of them at once."""
+    """Renders rows as lines, and loads many with one statement."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._loader = LineLoader(engine, table, targets)
         self._renderers = [RENDERERS[target.kind] for target in targets]
-        self._waiting: list[bytes] = []
+        self._pending: list[bytes] = []
         self._size = 0
 
     @staticmethod
     def takes(targets: Sequence[Target]) -> bool:
-        """Tell whether every column's values have a spelling here."""
+        """Whether every column's values have a text form here."""
         return all(target.kind in RENDERERS and target.placeholder is None for target in targets)
 
     def write(self, rows: Sequence[Row]) -> int:
@@ -125,16 +125,16 @@ class LineWriter(Writer):
             for render, column in zip(self._renderers, zip(*rows, strict=True), strict=True)
         ]
         lines = ("\n".join(map("\t".join, zip(*columns, strict=True))) + "\n").encode()
-        self._waiting.append(lines)
+        self._pending.append(lines)
         self._size += len(lines)
         if self._size >= LOADED_BYTES:
             self.finish()
         return len(lines)
 
     def finish(self) -> None:
-        if self._waiting:
-            waiting, self._waiting, self._size = self._waiting, [], 0
-            self._loader.write(waiting)
+        if self._pending:
+            pending, self._pending, self._size = self._pending, [], 0
+            self._loader.write(pending)
 
 
 def _escape(text: str) -> str:
@@ -152,7 +152,7 @@ def _hexadecimal(value: bytes | memoryview) -> str:
 
 
 RENDERERS: Mapping[Kind, Render] = {
-    Kind.INTEGER: int.__repr__,  # a Boolean as a number, too
+    Kind.INTEGER: int.__repr__,  # also for Booleans, as numbers
     Kind.BOOLEAN: int.__repr__,
     Kind.FLOAT: _finite,
     Kind.DECIMAL: "{:f}".format,

@@ -1,4 +1,4 @@
-"""A named pipe for the driver to read as a file: nobody else can open it, and it is gone once the driver has."""
+"""A named pipe that the driver reads as a file: no other user can open it, and its name is removed once it is open."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PAUSE_SECONDS = 0.0005
 
 
 def feed(blocks: Iterable[bytes], read: Callable[[str], None]) -> None:
-    """Let ``read`` open the pipe by its name and read it to its end, in a thread, while this one writes the blocks.
+    """Write the blocks to a pipe, which ``read`` opens by its path and reads to the end in a thread.
 
-    Raises what either side raises; where both do, the blocks' error, for a reader only sees that they end early.
+    Raises what either side raises. If both do, it raises the error of the blocks: the reader only sees an early end.
     """
     directory = tempfile.mkdtemp(prefix="migrator-")
     reader = _Reader(read, os.path.join(directory, "rows"))
@@ -25,7 +25,7 @@ def feed(blocks: Iterable[bytes], read: Callable[[str], None]) -> None:
         reader.start()
         try:
             file = _opened(reader)
-            shutil.rmtree(directory)  # those who have it open are the only ones who need it
+            shutil.rmtree(directory)  # both ends are open, so its name is no longer needed
             if file is not None:
                 _write(file, blocks)
         finally:
@@ -37,7 +37,7 @@ def feed(blocks: Iterable[bytes], read: Callable[[str], None]) -> None:
 
 
 class _Reader(threading.Thread):
-    """The side that reads."""
+    """The thread that reads the pipe."""
 
     def __init__(self, read: Callable[[str], None], path: str) -> None:
         super().__init__(name="migrator-load")
@@ -53,13 +53,13 @@ class _Reader(threading.Thread):
 
 
 def _opened(reader: _Reader) -> BinaryIO | None:
-    """Open the pipe once its reader has; return ``None`` where the reader ended without."""
+    """Open the pipe once its reader has opened it; return ``None`` if the reader ended before that."""
     while True:
         is_reading = reader.is_alive()
         try:
             descriptor = os.open(reader.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # nobody has it open for reading
+            if error.errno != errno.ENXIO:  # no process has it open for reading (fifo(7))
                 raise
         else:
             os.set_blocking(descriptor, True)
@@ -77,4 +77,4 @@ def _write(file: BinaryIO, blocks: Iterable[bytes]) -> None:
                 while view:
                     view = view[file.write(view) :]
     except BrokenPipeError:
-        return  # the reader gave up, and its own error says why
+        return  # the reader has ended, and its error says why

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: which server is a replica of which, and which are one cluster."""
+"""MySQL and MariaDB: whether one server replicates another, and whether two are nodes of one cluster."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from django.db import DatabaseError
 
 from ..base.session import DatabaseSession
 
-# By domain, the server and the number of the last transaction.
+# By domain, the server and the sequence number of the last transaction (MariaDB manual, "Global Transaction ID").
 Positions = dict[int, tuple[int, int]]
 
 
 def share_cluster(session: DatabaseSession, other: DatabaseSession) -> bool:
-    """Tell whether both are nodes of one Galera cluster, each of which has what is written to any."""
+    """Whether both are nodes of one Galera cluster, in which each node gets what is written to any."""
     cluster = _cluster(session)
     return cluster is not None and cluster == _cluster(other)
 
@@ -23,7 +23,7 @@ def _cluster(session: DatabaseSession) -> str | None:
 
 
 def follows(session: DatabaseSession, other: DatabaseSession) -> bool:
-    """Tell whether one server repeats what is written to the other, as far as this may be asked."""
+    """Whether ``session``'s server is a replica of the other's, as far as this user can see."""
     if session.fetch_value("SELECT DATABASE()") != other.fetch_value("SELECT DATABASE()"):
         return False
     if session.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
@@ -34,31 +34,31 @@ def follows(session: DatabaseSession, other: DatabaseSession) -> bool:
             "WHERE service_state = 'ON' AND source_uuid = %s",
             (other.fetch_value("SELECT @@server_uuid"),),
         )
-    except DatabaseError:  # this user may not read that, or the other is a MariaDB
+    except DatabaseError:  # this user may not read that table, or the other server is MariaDB
         return False
     return bool(found)
 
 
 def _follows_mariadb(session: DatabaseSession, other: DatabaseSession) -> bool:
-    """Compare positions: a replica is where its primary was, and never ahead of it.
+    """Compare GTID positions: those of a replica are positions of its primary, and never ahead of it.
 
-    Servers that only happen to have the same number may be taken for such a pair.
+    Two unrelated servers with the same ``server_id`` may be taken for such a pair.
     """
     running = session.fetch_all("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
     if not (running and int(running[0][1])):
         return False
     try:
         written = _positions(str(other.fetch_value("SELECT @@gtid_binlog_pos")))
-    except DatabaseError:  # the other is a MySQL
+    except DatabaseError:  # the other server is MySQL
         return False
-    repeated = _positions(str(session.fetch_value("SELECT @@gtid_slave_pos")))
+    applied = _positions(str(session.fetch_value("SELECT @@gtid_slave_pos")))
     return any(
         domain in written and written[domain][0] == server and number <= written[domain][1]
-        for domain, (server, number) in repeated.items()
+        for domain, (server, number) in applied.items()
     )
 
 
 def _positions(text: str) -> Positions:
-    """Read a list like ``0-1-270,1-2-15`` (MariaDB manual, "Global Transaction ID")."""
+    """Parse a GTID list such as ``0-1-270,1-2-15``: domain, server and sequence number of each."""
     parts = (tuple(map(int, gtid.split("-"))) for gtid in text.split(",") if gtid)
     return {domain: (server, number) for domain, server, number in parts}

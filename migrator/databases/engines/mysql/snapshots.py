@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: several sessions that read one moment, begun while nobody can write."""
+"""MySQL and MariaDB: several sessions that read the same snapshot, which begins while no one can write."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from django.db import Error
 
 from ..base.session import DatabaseSession, cause_of
 
-LOCK_SECONDS = 5  # in which a moment without writers has to be found
-NO_RIGHT = (1044, 1045, 1142, 1143, 1227)
-BUSY = (1205, 1213)
+LOCK_SECONDS = 5  # for a moment without open writing transactions
+# ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR and
+# ER_SPECIFIC_ACCESS_DENIED_ERROR (MySQL Server Error Message Reference)
+NO_PRIVILEGE = (1044, 1045, 1142, 1143, 1227)
+BUSY = (1205, 1213)  # ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK
 
 Readers = dict[int, DatabaseSession]
 
 
 def begin_reading(session: DatabaseSession) -> None:
-    """Begin the transaction that reads one moment and cannot write."""
+    """Begin a read-only transaction with a consistent snapshot."""
     make_read_only(session)
     _begin(session)
 
 
 def make_read_only(session: DatabaseSession) -> None:
-    """Let the session's transactions from now on write nothing, and read one moment each."""
+    """Make all further transactions of a session read-only, with one snapshot each."""
     session.execute("SET SESSION TRANSACTION READ ONLY")
     session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
@@ -37,22 +39,23 @@ def _begin(session: DatabaseSession) -> None:
 def open_readers(
     own: DatabaseSession, wanted: int, another: Callable[[], DatabaseSession]
 ) -> tuple[Readers, str | None]:
-    """Begin the snapshot of ``own`` and of ``wanted`` sessions more at the same moment.
+    """Begin the snapshot of ``own`` and of ``wanted`` more sessions at the same moment.
 
-    Returns those sessions, and why they are fewer. Where there are none, ``own`` has not begun either.
+    Returns those sessions by number, and why they are fewer than wanted. If it returns none, ``own`` has not begun
+    its snapshot either.
     """
     readers: Readers = {}
     note: str | None = None
     try:
         locker = another()
     except Error:
-        return {}, "its server takes no more connections"
+        return {}, "its server accepts no more connections"
     with closing(locker.connection):
         try:
             for number in range(wanted):
                 readers[number] = another()
         except Error:
-            note = "its server takes no more connections"
+            note = "its server accepts no more connections"
         problem = _begin_together(locker, [own, *readers.values()]) if readers else None
     if problem:
         for session in readers.values():
@@ -62,7 +65,7 @@ def open_readers(
 
 
 def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]) -> str | None:
-    """Begin all at one moment in which nobody writes; return why that cannot be."""
+    """Begin all snapshots while no one can write; return why that is impossible, or ``None``."""
     for session in sessions:
         make_read_only(session)
     is_mariadb = locker.connection.mysql_is_mariadb  # type: ignore[attr-defined]
@@ -79,12 +82,13 @@ def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]
 
 
 def _lock_tables(locker: DatabaseSession) -> None:
-    """Lock all tables against writers, at an instant in which no transaction has written.
+    """Lock all tables for reading, at a moment when no open transaction has written.
 
-    Without waiting: a lock that waits while it holds others would make the server break off the transactions of the
-    application that wait for it in turn.
+    With NOWAIT: a lock that waits while it holds others would deadlock with the application's transactions, and the
+    server would roll those back.
     """
-    # Only without autocommit do InnoDB's own locks count, too.
+    # InnoDB takes table locks only without autocommit (MySQL manual, "LOCK TABLES and UNLOCK TABLES Statements",
+    # "Interaction of Table Locking and Transactions").
     locker.connection.set_autocommit(False)
     rows = locker.fetch_all("SHOW FULL TABLES WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')")
     statement = f"LOCK TABLES {', '.join(f'{locker.quote(row[0])} READ' for row in rows)} NOWAIT"
@@ -97,22 +101,24 @@ def _lock_tables(locker: DatabaseSession) -> None:
             locker.connection.rollback()
             if _code(error) not in BUSY or time.monotonic() > deadline:
                 raise
-        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - not to keep step with what is busy
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter
 
 
 def _lock_server(locker: DatabaseSession) -> None:
-    """Lock the whole server against writers: the statements of open transactions wait, and none is broken off."""
+    """Lock the whole server for reading: writing statements wait, and no transaction is rolled back."""
     locker.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
     locker.execute("FLUSH TABLES WITH READ LOCK")
 
 
 def _reason(error: Error, right: str) -> str:
     code = _code(error)
-    if code in NO_RIGHT:
-        return f"several readers have to begin at one moment, and its user may not stop writers for it (by {right})"
+    if code in NO_PRIVILEGE:
+        return (
+            f"several readers need a common snapshot, and its user may not lock out writers for it (privilege {right})"
+        )
     if code in BUSY:
-        return f"several readers have to begin at one moment, and somebody wrote all the time for {LOCK_SECONDS} s"
-    return f"writers could not be stopped for a moment (error {code})"
+        return f"several readers need a common snapshot, and for {LOCK_SECONDS} s other sessions wrote without a pause"
+    return f"writers could not be locked out (error {code})"
 
 
 def _code(error: Error) -> object:

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: types of columns."""
+"""MySQL and MariaDB: column types."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from ...tables import Kind, StoredColumn
 from ..base.types import Types
 from .values import BITS, BLOBS, STORES, TEXTS, UUID_LENGTH
 
-# Types that hold the values of a kind in addition to those with shortcuts; see limits_of_type() in values.py.
+# Types that hold the values of a kind, in addition to STORES; see limits_of_type() in values.py.
 ALSO_HOLD: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: ("decimal", "double"),
     Kind.FLOAT: ("float",),
     Kind.TEXT: ("enum", "set"),
 }
+# MySQL manual, "Numeric Data Type Syntax" and "Using Data Types from Other Database Engines".
 SYNONYMS: Mapping[str, str] = {
     "integer": "int",
     "bool": "tinyint(1)",
@@ -29,7 +30,7 @@ SYNONYMS: Mapping[str, str] = {
     "nvarchar": "varchar",
 }
 DIGITS_SHOWN = re.compile(r"\b(tinyint|smallint|mediumint|int|bigint)\(\d+\)")
-# What changes no value: a key's counter, a text's character set, whose texts are compared otherwise.
+# Attributes that change no value.
 ATTRIBUTES = re.compile(r" (auto_increment|zerofill|character set \S+|charset \S+|collate \S+)")
 NAME = re.compile(r"[a-z0-9_]+")
 FAMILIES = (TEXTS, BLOBS, tuple(BITS), ("json", *TEXTS))
@@ -40,10 +41,10 @@ class MySQLTypes(Types):
     """The types of MySQL and MariaDB."""
 
     def declared(self, db_types: Collection[str]) -> Mapping[str, str]:
-        return {db_type: _written(db_type, is_mariadb=self._is_mariadb) for db_type in db_types}
+        return {db_type: _normalized(db_type, is_mariadb=self._is_mariadb) for db_type in db_types}
 
     def is_declared(self, declared: str, stored: StoredColumn) -> bool:
-        return declared == _written(stored.declared, is_mariadb=self._is_mariadb)
+        return declared == _normalized(stored.declared, is_mariadb=self._is_mariadb)
 
     @property
     def _is_mariadb(self) -> bool:
@@ -51,9 +52,10 @@ class MySQLTypes(Types):
 
     def holds(self, kind: Kind, stored: StoredColumn) -> bool:
         if stored.type in ("double", "float", "decimal") and kind is not Kind.DECIMAL and stored.scale:
-            return False  # rounded to so many digits
+            return False  # it rounds to that many digits
         if kind is Kind.UUID and stored.type != "uuid" and stored.type in STORES[kind]:
-            # Django writes them with dashes wherever the server has a type for them.
+            # Django stores UUIDs with dashes if the server has a type for them (DatabaseOperations in
+            # db/backends/mysql/operations.py).
             is_native = self.connection.features.has_native_uuid_field
             return (stored.max_length or 0) >= (UUID_LENGTH if is_native else HEXADECIMAL_LENGTH)
         return stored.type in (*STORES.get(kind, ()), *ALSO_HOLD.get(kind, ()))
@@ -62,23 +64,23 @@ class MySQLTypes(Types):
         found = NAME.match(declared)
         own = found[0] if found else declared
         if own == stored.type and own in ("decimal", "datetime", "time", "timestamp", "double", "float"):
-            return _digits(declared) <= _digits(_written(stored.declared, is_mariadb=self._is_mariadb))
+            return _digits(declared) <= _digits(_normalized(stored.declared, is_mariadb=self._is_mariadb))
         return own == stored.type or any(own in family and stored.type in family for family in FAMILIES)
 
 
-def _written(db_type: str, *, is_mariadb: bool) -> str:
-    """Write a type as the catalogue does, without what a column's values do not depend on."""
+def _normalized(db_type: str, *, is_mariadb: bool) -> str:
+    """Return a type as the catalogue writes it, without the attributes that change no value."""
     text = ATTRIBUTES.sub("", " ".join(db_type.lower().split())).replace(", ", ",")
     name = next((name for name in SYNONYMS if re.match(rf"{name}\b", text)), None)
     if name is not None:
         text = SYNONYMS[name] + text.removeprefix(name)
     if text == "json" and is_mariadb:
-        return "longtext"  # with a CHECK of its own
+        return "longtext"  # MariaDB's JSON is LONGTEXT with a CHECK (its manual, "JSON Data Type")
     return DIGITS_SHOWN.sub(lambda shown: shown[0] if shown[0] == "tinyint(1)" else shown[1], text)
 
 
 def _digits(declared: str) -> tuple[int, ...]:
-    """Return the digits behind the point of a type, then those before it."""
+    """Return how many digits a type has after the decimal point, then how many before it."""
     numbers = [int(number) for number in re.findall(r"\d+", declared)]
     scale = numbers[-1] if numbers else 0
     return scale, numbers[0] - scale if len(numbers) > 1 else 0
