@@ -21,7 +21,7 @@ from django.db import transaction
 
 from ..console.progress import Progress
 from .chunks import Bounds, Restriction
-from .copying.chunk import copy_rows
+from .copying.chunk import ChunkCopier
 from .copying.rejects import Rejects
 from .copying.retry import Retries
 from .endpoints import Endpoints
@@ -170,7 +170,7 @@ def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], No
         where, params = source.key_test(page)
         chosen = Restriction(where.removeprefix(" WHERE "), tuple(params))
         with blaming(endpoints.dest, difference.planned.table):
-            copy_rows(dataclasses.replace(route, restriction=chosen), Bounds(), Rejects(UNWRITTEN))
+            ChunkCopier(dataclasses.replace(route, restriction=chosen), Rejects(UNWRITTEN)).copy_range(Bounds())
     difference.update.seconds += time.perf_counter() - started
 
 

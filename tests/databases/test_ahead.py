@@ -13,8 +13,8 @@ from django.db import connections
 
 from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
-from migrator.databases.copying import prefetch
-from migrator.databases.copying.prefetch import Prefetch
+from migrator.databases.copying import chunk
+from migrator.databases.copying.chunk import LinePrefetch, prefetch_lines
 from migrator.databases.engines.base.lines import Block
 from migrator.databases.planning.route import Route
 from tests.servers.databases import PAIRS, Pair
@@ -57,9 +57,9 @@ class Source:
             self.closed += 1
 
 
-def reading(source: Source) -> Prefetch:
+def reading(source: Source) -> LinePrefetch:
     route: Any = source
-    return Prefetch(route, RANGES)
+    return prefetch_lines(route, RANGES)
 
 
 def first_bytes(blocks: Iterator[Block]) -> list[int]:
@@ -67,7 +67,7 @@ def first_bytes(blocks: Iterator[Block]) -> list[int]:
 
 
 def assert_free(source: Source) -> None:
-    assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
     assert source.shared == 0
 
 
@@ -96,7 +96,7 @@ def test_reads_the_next_range_before_it_is_asked_for() -> None:
 
 
 def test_keeps_no_more_than_a_little_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 25)
+    monkeypatch.setattr(chunk, "PREFETCH_BYTES", 25)
     source = Source(size=10)
     with reading(source) as reader:
         blocks = reader.read(RANGES[0])
@@ -109,7 +109,7 @@ def test_keeps_no_more_than_a_little_in_memory(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_large_block_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 25)
+    monkeypatch.setattr(chunk, "PREFETCH_BYTES", 25)
     source = Source(size=1000)
     with reading(source) as reader:
         blocks = reader.read(RANGES[0])
@@ -149,7 +149,7 @@ def test_goes_back_to_a_range_that_was_not_written() -> None:
 
 
 def test_whoever_stops_taking_gives_the_session_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 5)
+    monkeypatch.setattr(chunk, "PREFETCH_BYTES", 5)
     source = Source()
     with reading(source) as reader:
         blocks = reader.read(RANGES[0])

@@ -15,7 +15,7 @@ from django.db import connections
 from migrator.console.progress import Progress
 from migrator.databases import journal
 from migrator.databases.api import Console, RunResult, batch_migrate
-from migrator.databases.copying import prefetch
+from migrator.databases.copying import chunk
 from migrator.errors import MigratorError
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
@@ -262,7 +262,7 @@ def test_a_lost_session_of_the_destination_between_two_chunks_leaves_the_source_
     filled: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread is reading in the source's session then."""
-    monkeypatch.setattr(prefetch, "AHEAD_BYTES", 1)
+    monkeypatch.setattr(chunk, "PREFETCH_BYTES", 1)
     monkeypatch.setattr(journal, "BEAT_SECONDS", -1)
     before, heard = definitions(filled.dest), Heard()
     trap = At(3, "SET heartbeat", lambda: end_session(filled.dest))

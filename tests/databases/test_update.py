@@ -16,8 +16,9 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from migrator.databases import run as move
-from migrator.databases import update
 from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.chunks import Bounds
+from migrator.databases.copying.chunk import ChunkCopier
 from migrator.databases.planning.values import Answer
 from migrator.databases.update import Update
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
@@ -187,15 +188,15 @@ def test_is_all_or_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     insert_rows(Article, pair.source, [{"id": 777, "name": "new"}])
     before = contents(pair.dest)
     calls: list[str] = []
-    copy_rows = update.copy_rows
+    copy_range = ChunkCopier.copy_range
 
-    def fail_at_last(route: Any, *arguments: Any) -> Any:
-        calls.append(route.table.name)
+    def fail_at_last(copier: ChunkCopier, bounds: Bounds) -> Any:
+        calls.append(copier.route.table.name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return copy_rows(route, *arguments)
+        return copy_range(copier, bounds)
 
-    monkeypatch.setattr(update, "copy_rows", fail_at_last)
+    monkeypatch.setattr(ChunkCopier, "copy_range", fail_at_last)
     with pytest.raises(KeyboardInterrupt):
         follow(pair, *LABELS)
     connections.close_all()
@@ -222,11 +223,12 @@ KILLED = """
 import os, signal, sys
 import django
 django.setup()
-from migrator.databases import run as move, update
+from migrator.databases import run as move
 from migrator.databases.api import batch_migrate
+from migrator.databases.copying.chunk import ChunkCopier
 
 left = int(sys.argv[3])
-real = update.copy_rows
+real = ChunkCopier.copy_range
 
 def counted(*arguments, **options):
     global left
@@ -235,7 +237,7 @@ def counted(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments, **options)
 
-update.copy_rows = counted
+ChunkCopier.copy_range = counted
 batch_migrate(source=sys.argv[1], dest=sys.argv[2], labels=["testapp.Tag", "testapp.Article"], update=True)
 """
 

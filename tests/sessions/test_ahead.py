@@ -1,6 +1,7 @@
 """Pages read one ahead in another thread: their order, their errors, and their end."""
 
 import threading
+import time
 from collections.abc import Generator
 from contextlib import closing
 
@@ -45,8 +46,13 @@ def test_ends_the_reader_when_nobody_wants_more() -> None:
 
     with closing(read_ahead(pages)) as reading:
         assert next(reading) == 0
+        deadline = time.monotonic() + 10
+        while len(read) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(0.02)
 
     assert read == [0, 1]
     assert len(ended) == 1
     assert ended != [threading.get_ident()]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("migrator-reader")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]

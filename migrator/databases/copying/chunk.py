@@ -1,7 +1,7 @@
 """One chunk: read, convert, write, and record it as done, in one transaction of the destination.
 
-``copy_chunk`` can be called twice or be killed, and the destination is right each time: either the chunk's rows and its
-record are there, or neither is. Where a row is in the way, the chunk is done again with care, to find that row.
+A chunk can be copied twice, or its copy be killed, and the destination is right each time: either the chunk's rows and
+its record are there, or neither is. If a row cannot be stored, the chunk is copied again row by row to find that row.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import transaction
 
 from ...errors import MigratorError
+from ...processes.prefetch import Prefetch
 from ..chunks import Bounds
 from ..engines.base.engine import Severity
 from ..engines.base.lines import Block, Unrendered
@@ -24,82 +27,97 @@ from ..planning.columns import Conversion
 from ..planning.route import ReadFailed, Route, severity_of
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
-from .prefetch import Prefetch
 from .read_back import read_back
 from .rejects import Rejects
 from .row_by_row import copy_row_by_row, release_values
 
+PREFETCH_BYTES = 4 * 1024 * 1024
+
 Batch = TypeVar("Batch", Block, list[Row])
+LinePrefetch = Prefetch[Bounds, Block]
 
 
-def copy_chunk(
-    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, ahead: Prefetch | None = None
-) -> RowCounts:
-    """Copy one chunk and record it as done, in one transaction. One that turns out to be done is left alone.
+def prefetch_lines(route: Route, ranges: Sequence[Bounds]) -> LinePrefetch:
+    """Return what reads these ranges of a table as lines, in the session of the source, while others are written."""
+    return Prefetch(
+        route.lines,
+        ranges,
+        size=lambda block: len(block.data),
+        limit=PREFETCH_BYTES,
+        connection=route.source.connection,
+    )
 
-    Its lines are taken from ``ahead``, where that is given.
 
-    Raises :exc:`migrator.errors.DataRejected` for a row that cannot be stored (unless ``rejects`` skips it), and the
-    database's own error for anything else.
+@dataclass(frozen=True)
+class ChunkCopier:
+    """Copies ranges of one table, each in one transaction: fast, and row by row if a row cannot be stored.
+
+    ``journal`` records chunks as done; ``prefetch``, if given, has their lines.
+
+    Both methods raise :exc:`migrator.errors.DataRejected` for a row that cannot be stored (unless ``rejects`` skips
+    it), and the database's own error for anything else.
     """
 
-    def claim() -> RowCounts | None:
-        rejects.begin()
-        return journal.claim(chunk)
+    route: Route
+    rejects: Rejects
+    journal: Journal | None = None
+    prefetch: LinePrefetch | None = None
 
-    def record(tally: RowCounts) -> None:
-        chunk.state = DONE
-        chunk.rows_read, chunk.rows_written = tally.rows_read, tally.rows_written
-        chunk.rows_rejected, chunk.bytes_written = tally.rows_rejected, tally.bytes_written
-        journal.save(chunk)
-        rejects.commit()
+    def copy(self, chunk: Chunk) -> RowCounts:
+        """Copy one chunk and record it as done; if it is done already, only return what was copied."""
+        return self._copy(chunk.bounds(), chunk)
 
-    return copy_rows(route, chunk.bounds(), rejects, ahead, number=chunk.number, claim=claim, record=record)
+    def copy_range(self, bounds: Bounds) -> RowCounts:
+        """Copy a range of keys without a record of it."""
+        return self._copy(bounds, None)
 
-
-def copy_rows(
-    route: Route,
-    bounds: Bounds,
-    rejects: Rejects,
-    ahead: Prefetch | None = None,
-    *,
-    number: int = 0,
-    claim: Callable[[], RowCounts | None] = lambda: None,
-    record: Callable[[RowCounts], None] = lambda tally: None,
-) -> RowCounts:
-    """Copy a range in one transaction, of which ``record`` is the last step; raise what :func:`copy_chunk` raises.
-
-    ``number`` is what rejected rows remember of where they were. Where ``claim``, the first step, gives what was moved
-    before, nothing is copied.
-    """
-    try:
-        with ahead.stopped_on_error() if ahead else nullcontext(), transaction.atomic(using=route.dest.alias):
-            if (done := claim()) is not None:
-                return done
-            with _silenced(route):
-                tally = _copy_fast(route, bounds, ahead)
-            record(tally)
-    except MigratorError:
-        raise
-    except Exception as error:
-        if severity_of(route, error) is not Severity.DATA:
+    def _copy(self, bounds: Bounds, chunk: Chunk | None) -> RowCounts:
+        route, prefetch = self.route, self.prefetch
+        try:
+            with prefetch.stopped_on_error() if prefetch else nullcontext():
+                return self._in_transaction(chunk, partial(_copy_fast, route, bounds, prefetch))
+        except MigratorError:
             raise
-        release_values(error)
-        route.source.recover()
-        with transaction.atomic(using=route.dest.alias):
-            if (done := claim()) is not None:
+        except Exception as error:
+            if severity_of(route, error) is not Severity.DATA:
+                raise
+            release_values(error)
+            route.source.recover()
+            number = chunk.number if chunk else 0
+            return self._in_transaction(chunk, partial(copy_row_by_row, route, bounds, number, self.rejects))
+        finally:
+            route.dest.connection.queries_log.clear()
+            route.source.connection.queries_log.clear()
+
+    def _in_transaction(self, chunk: Chunk | None, copy_rows: Callable[[], RowCounts]) -> RowCounts:
+        """Claim the chunk, copy its rows and record it, in one transaction of the destination."""
+        with transaction.atomic(using=self.route.dest.alias):
+            if (done := self._claim(chunk)) is not None:
                 return done
-            with _silenced(route):
-                tally = copy_row_by_row(route, bounds, number, rejects)
-            record(tally)
-    finally:
-        route.dest.connection.queries_log.clear()
-        route.source.connection.queries_log.clear()
-    return tally
+            with _triggers_disabled(self.route):
+                counts = copy_rows()
+            self._record(chunk, counts)
+        return counts
+
+    def _claim(self, chunk: Chunk | None) -> RowCounts | None:
+        """Lock the chunk's record until the end of the transaction; return what was copied if it is done already."""
+        if chunk is None or self.journal is None:
+            return None
+        self.rejects.begin()
+        return self.journal.claim(chunk)
+
+    def _record(self, chunk: Chunk | None, counts: RowCounts) -> None:
+        if chunk is None or self.journal is None:
+            return
+        chunk.state = DONE
+        chunk.rows_read, chunk.rows_written = counts.rows_read, counts.rows_written
+        chunk.rows_rejected, chunk.bytes_written = counts.rows_rejected, counts.bytes_written
+        self.journal.save(chunk)
+        self.rejects.commit()
 
 
-def _silenced(route: Route) -> AbstractContextManager[None]:
-    """Keep triggers off the rows of one chunk; those of tables that are bound together are off for all of them."""
+def _triggers_disabled(route: Route) -> AbstractContextManager[None]:
+    """Disable triggers for the rows of one chunk; a group of tables in one transaction has them disabled as a whole."""
     if route.silences_triggers and not route.binds_late:
         return without_triggers(route.dest, [route.table.name])
     return nullcontext()
@@ -108,7 +126,7 @@ def _silenced(route: Route) -> AbstractContextManager[None]:
 # -- the fast way -------------------------------------------------------------------------------------------------
 
 
-def _copy_fast(route: Route, bounds: Bounds, ahead: Prefetch | None) -> RowCounts:
+def _copy_fast(route: Route, bounds: Bounds, ahead: LinePrefetch | None) -> RowCounts:
     if route.is_within:
         started = time.perf_counter()
         if (copied := route.copy_within(bounds)) is not None:
@@ -121,23 +139,23 @@ def _copy_fast(route: Route, bounds: Bounds, ahead: Prefetch | None) -> RowCount
 
 
 def _copy_lines(route: Route, loader: TextWriter, lines: Generator[Block]) -> RowCounts:
-    tally = RowCounts()
+    counts = RowCounts()
     started = time.perf_counter()
-    with closing(_timed_blocks(lines, tally)) as blocks:
-        tally.rows_written, tally.bytes_written = loader.write(blocks)
-    tally.writing = time.perf_counter() - started - tally.reading
-    if tally.rows_written != tally.rows_read:
+    with closing(_timed_blocks(lines, counts)) as blocks:
+        counts.rows_written, counts.bytes_written = loader.write(blocks)
+    counts.writing = time.perf_counter() - started - counts.reading
+    if counts.rows_written != counts.rows_read:
         raise MigratorError(
-            f"{route.table.label}: {tally.rows_read:,} rows were read and {tally.rows_written:,} were loaded. Does a "
+            f"{route.table.label}: {counts.rows_read:,} rows were read and {counts.rows_written:,} were loaded. Does a "
             f"trigger or a rule in {route.dest.alias!r} keep rows out of {route.table.name!r}? Disable it for the run."
         )
-    return tally
+    return counts
 
 
-def _timed_blocks(lines: Generator[Block], tally: RowCounts) -> Generator[bytes]:
+def _timed_blocks(lines: Generator[Block], counts: RowCounts) -> Generator[bytes]:
     with closing(lines) as blocks:
-        for block in _timed(blocks, tally):
-            tally.rows_read += block.rows
+        for block in _timed(blocks, counts):
+            counts.rows_read += block.rows
             if block.data:  # a loader takes nothing for the end
                 yield block.data
             del block  # it may be large, and so may the next
@@ -146,27 +164,27 @@ def _timed_blocks(lines: Generator[Block], tally: RowCounts) -> Generator[bytes]
 def _copy_values(route: Route, bounds: Bounds) -> RowCounts:
     conversions = route.trusted or route.conversions
     expressions = [conversion.expression for conversion in conversions]
-    tally = RowCounts()
+    counts = RowCounts()
     writer = route.writer()
     with closing(route.source.stream_table(route.table.name, *route.query(bounds, expressions))) as batches:
-        for raw in _timed(batches, tally):
+        for raw in _timed(batches, counts):
             started = time.perf_counter()
             rows_out = convert_rows(raw, conversions)
             converted = time.perf_counter()
-            tally.bytes_written += writer.write(rows_out)
-            tally.writing += time.perf_counter() - converted
-            tally.converting += converted - started
-            tally.rows_read += len(raw)
-            tally.rows_written += len(raw)
+            counts.bytes_written += writer.write(rows_out)
+            counts.writing += time.perf_counter() - converted
+            counts.converting += converted - started
+            counts.rows_read += len(raw)
+            counts.rows_written += len(raw)
     started = time.perf_counter()
     writer.finish()
     if (written := read_back(route)) is not None:
         written.check(bounds, route.restriction)
-    tally.writing += time.perf_counter() - started
-    return tally
+    counts.writing += time.perf_counter() - started
+    return counts
 
 
-def _timed(batches: Iterator[Batch], tally: RowCounts) -> Iterator[Batch]:
+def _timed(batches: Iterator[Batch], counts: RowCounts) -> Iterator[Batch]:
     while True:
         started = time.perf_counter()
         try:
@@ -175,7 +193,7 @@ def _timed(batches: Iterator[Batch], tally: RowCounts) -> Iterator[Batch]:
             raise
         except Exception as error:
             raise ReadFailed(str(error)) from error
-        tally.reading += time.perf_counter() - started
+        counts.reading += time.perf_counter() - started
         if batch is None:
             return
         yield batch

@@ -20,10 +20,10 @@ from ..journal import DONE, Chunk, Journal
 from ..planning.plan import Plan, TablePlan, is_bound_late, largest_first
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
+from .chunk import ChunkCopier, prefetch_lines
 from .orphans_and_sequences import reject_orphans
-from .prefetch import Prefetch
 from .rejects import Rejects
-from .retry import Retries, copy_with_retries
+from .retry import Retries
 
 CHUNK_BYTES = 32 * 1024 * 1024
 # Of a table that several processes copy, so that none waits long for the last one.
@@ -140,13 +140,29 @@ class Load:
                 task.advance(copied.rows_read)
 
     def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[RowCounts]:
-        """Copy chunks of a table, each again where a fault passes."""
-        route = planned.route
-        with Prefetch(route, [chunk.bounds() for chunk in chunks]) as ahead:
+        """Copy chunks of a table, each again after a transient error."""
+        with prefetch_lines(planned.route, [chunk.bounds() for chunk in chunks]) as prefetch:
+            copier = ChunkCopier(planned.route, self.rejects, self.journal, prefetch)
             for chunk in chunks:
                 self.check()
-                yield copy_with_retries(route, chunk, self.journal, self.rejects, self.retries, ahead)
-                self.retries.run(self.journal.beat, ahead.stop)
+                yield self._copy_with_retries(copier, chunk, prefetch.stop)
+                self.retries.run(self.journal.beat, prefetch.stop)
+
+    def _copy_with_retries(self, copier: ChunkCopier, chunk: Chunk, free_source: Callable[[], None]) -> RowCounts:
+        """Copy a chunk, again after a transient error unless the destination has recorded it as done."""
+        attempts = 0
+
+        def attempt() -> RowCounts:
+            nonlocal attempts
+            if attempts and self.journal.is_done(chunk):  # the connection was lost between the commit and its answer
+                return self.journal.chunk(chunk.pk).tally()
+            attempts += 1
+            return copier.copy(chunk)
+
+        counts = self.retries.run(attempt, free_source)
+        if not self.endpoints.dest.connection.in_atomic_block:
+            self.rejects.settle()
+        return counts
 
     def chunks_of(self, planned: TablePlan) -> list[Chunk]:
         """Return a table's chunks, after cutting it if that has not been done."""

@@ -14,12 +14,7 @@ from ...console.progress import Progress
 from ...errors import MigratorError, Refused
 from ..endpoints import Endpoints, explained, lock_holders
 from ..engines.base.engine import Engine, Severity
-from ..journal import Chunk, Journal
-from ..planning.route import ReadFailed, Route
-from ..row_counts import RowCounts
-from .chunk import copy_chunk
-from .prefetch import Prefetch
-from .rejects import Rejects
+from ..planning.route import ReadFailed
 
 LONGEST_PAUSE_SECONDS = 10.0
 NAP_SECONDS = 0.2  # between two looks for a signal
@@ -127,21 +122,3 @@ class Retries:
                 )
             self.check()
             time.sleep(NAP_SECONDS)
-
-
-def copy_with_retries(
-    route: Route, chunk: Chunk, journal: Journal, rejects: Rejects, retries: Retries, ahead: Prefetch
-) -> RowCounts:
-    """Copy a chunk, again if need be. What the destination has recorded as done is not done twice."""
-
-    def attempt() -> RowCounts:
-        if attempts and journal.is_done(chunk):  # the link was lost after the commit and before its answer
-            return journal.chunk(chunk.pk).tally()
-        attempts.append(1)
-        return copy_chunk(route, chunk, journal, rejects, ahead)
-
-    attempts: list[int] = []
-    tally = retries.run(attempt, ahead.stop)
-    if not route.dest.connection.in_atomic_block:
-        rejects.settle()
-    return tally
