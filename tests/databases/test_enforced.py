@@ -74,7 +74,7 @@ def test_looks_up_what_postgresql_does_not_enforce(change: str, databases: Fresh
     execute("postgresql_a", f"ALTER TABLE {TABLE} {key}", *change.format(name).split("; "))
     assert not enforces("postgresql_a")
     engine = engine_for(connections["postgresql_a"])
-    (found,) = find_orphans(ParallelQueries(engine), [table_of(TreeNode)], {}, trusts_constraints=True)()
+    (found,) = find_orphans(ParallelQueries(engine), [table_of(TreeNode)], {}, trusts_constraints=True).result()
     assert (found.rows, found.keys) == (1, ("1",))
 
 

@@ -22,6 +22,7 @@ from migrator.databases.endpoints import open_endpoints
 from migrator.databases.engines.sqlite import lines
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.planning import values
+from migrator.databases.planning.parallel_queries import completed
 from migrator.databases.planning.preflight import make_plan
 from migrator.databases.planning.route import Route
 from migrator.databases.planning.selection import select
@@ -346,7 +347,9 @@ def test_rejects_what_the_slow_way_rejects(
     if not is_looked_at:
         if any_pair not in LINE_PAIRS or any_pair.engines[0] == "postgresql":
             pytest.skip("these values have to be looked at before")
-        monkeypatch.setattr("migrator.databases.planning.preflight.check_values", lambda *arguments: Answer)
+        monkeypatch.setattr(
+            "migrator.databases.planning.preflight.check_values", lambda *arguments: completed(Answer())
+        )
     # Within SQLite even what Python cannot read arrives as it is.
     monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
     found = list(insert_all_dirt(any_pair.source))

@@ -89,15 +89,15 @@ def answers_of_both(asked: ParallelQueries, question: Callable[[Engine], Any]) -
         return threading.current_thread().name, question(engine)
 
     given = [asked.ask(answer), asked.ask(answer)]
-    return dict(get() for get in given)
+    return dict(future.result() for future in given)
 
 
 def test_both_sessions_see_the_same_rows(source: Engine) -> None:
     with ParallelQueries(source, 10_001) as asked:
         found = answers_of_both(asked, lambda engine: (id(engine), engine.fetch_all(NAMES)))
-    assert set(found) == {"MainThread", "twin"}
-    assert found["MainThread"][0] == id(source) != found["twin"][0]
-    assert found["MainThread"][1] == found["twin"][1] == [("before",)]
+    assert set(found) == {"MainThread", "second session"}
+    assert found["MainThread"][0] == id(source) != found["second session"][0]
+    assert found["MainThread"][1] == found["second session"][1] == [("before",)]
     assert source.fetch_all(NAMES) == [("before",)]
 
 
@@ -113,7 +113,7 @@ def test_the_second_session_can_begin_while_the_first_is_busy(source: Engine) ->
         asked.begin()
         assert begun.wait(20)
         answers.append(asked.ask(answer))
-        assert next(get() for get in answers) == "twin"
+        assert next(future.result() for future in answers) == "second session"
 
 
 def test_what_is_about_the_most_rows_is_asked_first(source: Engine) -> None:
@@ -121,7 +121,7 @@ def test_what_is_about_the_most_rows_is_asked_first(source: Engine) -> None:
     put: list[int] = []
     with ParallelQueries(source) as asked:
         given = [asked.ask(lambda engine, rows=rows: put.append(rows), rows) for rows in (3, 100, 0, 20)]  # type: ignore[misc]
-        given[0]()
+        given[0].result()
     assert put == [100, 20, 3, 0]
 
 
@@ -132,7 +132,7 @@ def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDat
         insert_elsewhere("postgresql_a")
         with ParallelQueries(source, 10_001) as asked:
             found = answers_of_both(asked, lambda engine: engine.fetch_all(NAMES))
-        assert found == {"MainThread": [], "twin": []}
+        assert found == {"MainThread": [], "second session": []}
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
@@ -239,8 +239,8 @@ def test_the_second_session_of_mysql_is_asked_only_what_may_be_later(databases: 
 
         exact = [asked.ask(in_the_snapshot) for _ in range(2)]
         later = asked.ask(at_any_time, may_be_later=lambda answer: True)
-        assert [get() for get in exact] == [[], []]
-        assert later() == "twin: [('later',)]"
+        assert [future.result() for future in exact] == [[], []]
+        assert later.result() == "second session: [('later',)]"
 
 
 @pytest.mark.mysql
@@ -254,11 +254,11 @@ def test_an_answer_of_a_later_moment_that_will_not_do_is_asked_for_again(databas
             tried.append(threading.current_thread().name)
             return engine.fetch_all(NAMES)
 
-        waits = asked.ask(lambda engine: until(lambda: "twin" in tried))
+        waits = asked.ask(lambda engine: until(lambda: "second session" in tried))
         found = asked.ask(answer, may_be_later=lambda rows: not rows)
-        assert waits()
-        assert found() == []
-        assert tried == ["twin", "MainThread"]
+        assert waits.result()
+        assert found.result() == []
+        assert tried == ["second session", "MainThread"]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_small_table_is_not_worth_a_second_session(source: Engine, monkeypatch
     monkeypatch.setattr(type(source), "twin", lambda engine: pytest.fail("another session was opened"))
     with ParallelQueries(source, 10_000) as asked:
         given = [asked.ask(lambda engine: engine.fetch_all(NAMES)) for _ in range(3)]
-        assert [get() for get in given] == [[("before",)]] * 3
+        assert [future.result() for future in given] == [[("before",)]] * 3
 
 
 def test_what_the_second_session_fails_at_is_asked_in_the_first(source: Engine) -> None:
@@ -299,14 +299,14 @@ def test_what_the_second_session_fails_at_is_asked_in_the_first(source: Engine) 
 
     with ParallelQueries(source, 10_001) as asked:
         given = [asked.ask(partial(answer, number)) for number in range(5)]
-        assert [get() for get in given] == [0, 1, 2, 3, 4]
-    assert sorted(tried) == ["MainThread"] * 5 + ["twin"]
+        assert [future.result() for future in given] == [0, 1, 2, 3, 4]
+    assert sorted(tried) == ["MainThread"] * 5 + ["second session"]
 
 
 def test_a_question_that_fails_in_both_sessions_tells_why(source: Engine) -> None:
     with pytest.raises(DatabaseError, match="missing_table"), ParallelQueries(source, 10_001) as asked:  # noqa: PT012
         given = [asked.ask(lambda engine: engine.fetch_all("SELECT * FROM missing_table")) for _ in range(2)]
-        given[0]()
+        given[0].result()
 
 
 def test_a_session_that_is_left_at_work_is_closed_in_the_end(source: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +324,7 @@ def test_a_session_that_is_left_at_work_is_closed_in_the_end(source: Engine, mon
 
     with pytest.raises(OperationalError, match="lost"), ParallelQueries(source, 10_001) as asked:  # noqa: PT012
         given = [asked.ask(answer) for _ in range(3)]
-        given[0]()
+        given[0].result()
     (twin,) = seen
     assert twin.connection.connection is not None
     may_end.set()
@@ -378,7 +378,7 @@ def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkey
     assert set(asked) == {"MainThread"}
     monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 0)
     assert findings(pair, labels) == one
-    assert set(asked) == {"MainThread", "twin"}
+    assert set(asked) == {"MainThread", "second session"}
     assert len(one) > 5
     assert "is missing" in one[-1]
 
@@ -397,4 +397,4 @@ def test_a_question_that_failed_fails_for_all_who_want_its_answer(databases: Fre
         bad = session.ask(lambda asked: asked.fetch_value("SELECT missing"), rows=10)
         for answer in (good, bad):
             with pytest.raises(OperationalError, match="no such column"):
-                answer()
+                answer.result()

@@ -19,6 +19,7 @@ from migrator.databases import run as move
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.chunks import Bounds
 from migrator.databases.copying.chunk import ChunkCopier
+from migrator.databases.planning.parallel_queries import completed
 from migrator.databases.planning.values import Answer
 from migrator.databases.update import Update
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
@@ -275,7 +276,7 @@ def test_names_the_row_that_the_destination_cannot_hold(databases: FreshDatabase
     execute(pair.source, "UPDATE testapp_charvalue SET value = 'w' WHERE id = 4")
     with pytest.raises(Refused, match="longer than the 20 characters"):
         follow(pair, "testapp.CharValue")
-    monkeypatch.setattr("migrator.databases.planning.preflight.check_values", lambda *arguments: Answer)
+    monkeypatch.setattr("migrator.databases.planning.preflight.check_values", lambda *arguments: completed(Answer()))
     with pytest.raises(DataRejected, match=r"testapp\.CharValue.*\b3\b"):
         follow(pair, "testapp.CharValue")
     assert set(of(CharValue, pair.dest).values_list("value", flat=True)) == {"v"}

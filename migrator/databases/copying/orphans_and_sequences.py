@@ -14,7 +14,8 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import BIGINT
 from ..journal import Journal
-from ..planning.foreign_keys import chosen_among, constrained
+from ..planning.foreign_keys import constrained
+from ..planning.key_lookup import chosen_among
 from ..planning.plan import Plan, TablePlan
 from ..planning.triggers import without_triggers
 from ..tables import Reference, Table

@@ -214,7 +214,7 @@ def list_dangling(dest: Engine, tables: Tables, items: Sequence[DeferredObject])
 def _dangling(dest: Engine, table: Table, reference: Reference) -> str | None:
     """Describe the rows whose reference leads nowhere, or why they cannot be found."""
     try:
-        found = find_orphans(ParallelQueries(dest), [replace(table, references=(reference,))], {})()
+        found = find_orphans(ParallelQueries(dest), [replace(table, references=(reference,))], {}).result()
     except Error as error:
         fault = dest.fault(error, table.name)
         return f"its rows cannot be checked: {fault.message} [{fault.code}]"

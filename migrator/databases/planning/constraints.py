@@ -1,24 +1,45 @@
-"""What the destination's constraints will refuse of the source's rows, asked of the source before the first write.
+"""Rows of the source that the destination's constraints would reject, found before the first write.
 
-Only what the destination really has, and what the source's own catalogue doesn't prove.
+Only constraints that the destination really has, and that the source's own catalogue doesn't prove, are checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..findings import Finding
-from .check_constraints import check_rows, check_rules
-from .destination_trials import Trial, answers
-from .exclusion_constraints import check_exclusions, exclusion_rules
-from .parallel_queries import ParallelQueries
+from ..tables import StoredColumn
+from .check_constraints import RowRule, check_rows, check_rules
+from .destination_trials import Trial, run_trials
+from .exclusion_constraints import ExclusionRule, check_exclusions, exclusion_rules
+from .parallel_queries import ParallelQueries, completed, deferred
 from .plan import TablePlan
 from .row_limits import limit_rules
 from .schema import StoredTables
 from .taken_values import taken_trials
-from .unique_constraints import check_unique, unique_rules
+from .unique_constraints import UniqueRule, check_unique, unique_rules
+
+_Stored = Mapping[str, StoredColumn]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What is checked of one table, and its columns in both databases, by name."""
+
+    source_stored: _Stored
+    dest_stored: _Stored
+    unique: Sequence[UniqueRule | str]
+    exclusions: Sequence[ExclusionRule]
+    conditions: Sequence[RowRule]
+    taken: Sequence[Trial]
+
+    def __bool__(self) -> bool:
+        return bool(self.unique or self.exclusions or self.conditions or self.taken)
 
 
 def ask_about_constraints(
@@ -29,10 +50,10 @@ def ask_about_constraints(
     dest_has: StoredTables,
     *,
     adds_rows: bool,
-) -> Mapping[str, Callable[[], list[Finding]]]:
-    """Ask for rows that constraints of the destination refuse; what this returns gives the findings, by table.
+) -> Mapping[str, Future[list[Finding]]]:
+    """Queue queries for rows that constraints of the destination reject; return the findings by table name.
 
-    ``adds_rows``: to those that the destination has.
+    ``adds_rows``: the destination keeps its rows, and unique values must not repeat theirs.
     """
     filled = [planned.table.name for planned in tables if planned.source_rows]
     own, others = endpoints.source.constraints, endpoints.dest.constraints
@@ -41,30 +62,38 @@ def ask_about_constraints(
     exclusions = own.exclusions(filled), others.exclusions(filled)
     most = endpoints.dest.most_row_bytes() if filled else None
 
-    def asked(planned: TablePlan) -> Callable[[], list[Finding]]:
-        route, name, rows = planned.route, planned.table.name, planned.source_rows
-        has = source_has[name], dest_has[name]
-        rules, pairs = [], []
-        if rows > 1:
-            rules = list(unique_rules(route, *has, unique[0][name], unique[1][name]))
-            pairs = list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name]))
-        conditions = [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)]
-        taken = list(taken_trials(route, unique[1][name])) if adds_rows and planned.dest_rows else []
-        if not (rules or pairs or conditions or taken):
-            return list
+    def rules_of(planned: TablePlan) -> _Rules:
+        route, name = planned.route, planned.table.name
+        has, has_several = (source_has[name], dest_has[name]), planned.source_rows > 1
+        return _Rules(
+            *has,
+            list(unique_rules(route, *has, unique[0][name], unique[1][name])) if has_several else [],
+            list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name])) if has_several else [],
+            [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)],
+            list(taken_trials(route, unique[1][name])) if adds_rows and planned.dest_rows else [],
+        )
 
-        def look(engine: Engine) -> list[Finding | Trial]:
-            found = list(check_unique(route, engine, rules, has[0], rows))
-            found += check_exclusions(route, engine, pairs, *has, rows)
-            return found + list(check_rows(route, engine, conditions, *has))
+    return {planned.table.name: _ask(sessions, planned, rules_of(planned)) for planned in tables if planned.source_rows}
 
-        looked = sessions.ask(look, rows)
 
-        def answer() -> list[Finding]:
-            found = looked()
-            known = [one for one in found if isinstance(one, Finding)]
-            return [*known, *answers(route, [*(one for one in found if isinstance(one, Trial)), *taken])]
+def _ask(sessions: ParallelQueries, planned: TablePlan, rules: _Rules) -> Future[list[Finding]]:
+    if not rules:
+        return completed([])
+    asked = sessions.ask(partial(_find, planned, rules), planned.source_rows)
 
-        return answer
+    def answer() -> list[Finding]:
+        found = asked.result()
+        trials = [one for one in found if isinstance(one, Trial)]
+        known = [one for one in found if isinstance(one, Finding)]
+        return [*known, *run_trials(planned.route, [*trials, *rules.taken])]
 
-    return {planned.table.name: asked(planned) for planned in tables if planned.source_rows}
+    return deferred(answer)
+
+
+def _find(planned: TablePlan, rules: _Rules, engine: Engine) -> list[Finding | Trial]:
+    route, rows, has = planned.route, planned.source_rows, (rules.source_stored, rules.dest_stored)
+    return [
+        *check_unique(route, engine, rules.unique, has[0], rows),
+        *check_exclusions(route, engine, rules.exclusions, *has, rows),
+        *check_rows(route, engine, rules.conditions, *has),
+    ]

@@ -78,7 +78,7 @@ def unasked(route: Route, what: str, which: str = "rows") -> Finding:
     )
 
 
-def answers(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
+def run_trials(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
     """Put the rows of a table to the destination and give what it says of them."""
     for _, group in groupby(trials, key=lambda trial: trial.restriction):
         yield from _answers(route, list(group))

@@ -1,10 +1,15 @@
-"""Questions to a database, put to two sessions: while one looks through a table, so does the other."""
+"""Queries of one database, divided between two sessions: while one scans a table, so does the other.
+
+Answers are :class:`~concurrent.futures.Future` objects. All queries are queued before the first answer is needed, so
+that both sessions always have the longest of them to choose from.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, PriorityQueue
@@ -16,41 +21,67 @@ from django.db import Error
 from ...errors import MigratorError
 from ..engines.base.engine import Engine
 
-HELPED_ROWS = 10_000  # smaller tables are not worth another session
-END_SECONDS = 2.0  # for what another session is at, where nobody needs it any more
+HELPED_ROWS = 10_000  # a second session isn't worth opening for tables with fewer rows
+END_SECONDS = 2.0  # how long to wait for a query of the second session whose answer is no longer needed
 
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, order=True)
-class _Question(Generic[Answer]):
-    """A question with its answer, if there is one; ``may_be_later`` tells of a later moment's whether it is enough.
+class _Deferred(Future[Answer]):
+    """A future that the first caller of :meth:`result` completes, in its own thread, by calling ``complete``.
 
-    They are put in the order of their first two values: the longest first, and else as they were asked.
+    If that raises an error, so does :meth:`result`; the future stays pending, and the next call tries again.
     """
+
+    def __init__(self, complete: Callable[[Future[Answer]], None]) -> None:
+        super().__init__()
+        self._complete = complete
+
+    def result(self, timeout: float | None = None) -> Answer:
+        if not self.done():
+            self._complete(self)
+        return super().result(timeout=0)  # no other thread will complete it
+
+
+def deferred(compute: Callable[[], Answer]) -> Future[Answer]:
+    """Return a future whose answer is computed when it is first needed, typically from other futures."""
+    return _Deferred(lambda future: future.set_result(compute()))
+
+
+def completed(answer: Answer) -> Future[Answer]:
+    """Return a future whose answer is known already."""
+    future: Future[Answer] = Future()
+    future.set_result(answer)
+    return future
+
+
+@dataclass(frozen=True, order=True)
+class _Query(Generic[Answer]):
+    """A queued query. Queries are sorted by their first two values: the longest first, then in the order of asking."""
 
     rank: int
     number: int
-    put: Callable[[Engine], Answer] = field(compare=False)
+    run: Callable[[Engine], Answer] = field(compare=False)
     may_be_later: Callable[[Answer], bool] | None = field(compare=False)
-    answers: list[Answer] = field(compare=False, default_factory=list)
+    future: Future[Answer] = field(compare=False)
 
-    def will_do(self, answer: Answer, *, is_later: bool) -> bool:
+    def accepts(self, answer: Answer, *, is_later: bool) -> bool:
+        """Whether an answer counts; ``is_later``: it may be from a later snapshot than the first session's."""
         return not is_later or (self.may_be_later is not None and self.may_be_later(answer))
 
 
 class ParallelQueries:
-    """Puts questions to a session and, where the largest table has so many ``rows``, to its twin.
+    """Runs queries in a session and, if the largest table has more than ``HELPED_ROWS`` ``rows``, in a second one.
 
-    Nothing depends on the twin: what it fails at is asked in the session itself, which tells the reason. A twin that
-    sees a later moment than the session is asked only what may be answered from there.
+    The second session only helps. A query that fails there is run again in the first one, whose error is raised. If
+    the second session reads a later snapshot than the first, it runs only queries that accept that.
     """
 
     def __init__(self, engine: Engine, rows: int = 0) -> None:
         self.engine, self._is_worth_it = engine, rows > HELPED_ROWS
-        self._twin: Engine | None = None
-        self._own: PriorityQueue[_Question[Any]] = PriorityQueue()
-        self._shared: PriorityQueue[_Question[Any]] = PriorityQueue()
+        self._second: Engine | None = None
+        self._own: PriorityQueue[_Query[Any]] = PriorityQueue()
+        self._shared: PriorityQueue[_Query[Any]] = PriorityQueue()
         self._numbers = count()
         self._thread: threading.Thread | None = None
         self._is_over = False
@@ -69,81 +100,75 @@ class ParallelQueries:
             self._close()
 
     def should_halve(self, rows: int) -> bool:
-        """Tell whether a question about so many rows is better put as one about each half of them."""
+        """Whether a query over so many rows is better split into one for each half of them."""
         return rows > HELPED_ROWS and not self.engine.has_later_twin
 
     def begin(self) -> None:
-        """Let the twin begin with the questions so far, while the session itself is busy with something else."""
+        """Start the second session on the queries so far, while the first is busy with something else."""
         if self._thread is None and self._is_worth_it and not self._shared.empty():
-            self._is_worth_it = (twin := self._twin or self._open()) is not None
-            if twin is not None:
-                twin.connection.inc_thread_sharing()
-                self._thread = threading.Thread(target=self._help, args=(twin,), name="twin", daemon=True)
+            self._is_worth_it = (second := self._second or self._open()) is not None
+            if second is not None:
+                second.connection.inc_thread_sharing()
+                self._thread = threading.Thread(target=self._help, args=(second,), name="second session", daemon=True)
                 self._thread.start()
 
     def ask(
-        self, put: Callable[[Engine], Answer], rows: int = 0, may_be_later: Callable[[Answer], bool] | None = None
-    ) -> Callable[[], Answer]:
-        """Take note of a question; what this returns gives its answer, for which all questions so far are put.
+        self, run: Callable[[Engine], Answer], rows: int = 0, may_be_later: Callable[[Answer], bool] | None = None
+    ) -> Future[Answer]:
+        """Queue a query and return its future; the first answer that is needed runs all queries queued so far.
 
-        That about the most ``rows`` is put first, so that no session is left with it in the end. ``may_be_later``
-        tells of an answer from a later moment whether it will do; where it will not, the session itself is asked as
-        well.
+        The query over the most ``rows`` runs first, so that no session is left with it at the end.
+        ``may_be_later(answer)``: whether an answer read from a later snapshot is acceptable; if it isn't, the first
+        session runs the query again.
         """
-        question = _Question(-rows, next(self._numbers), put, may_be_later)
+        future = _Deferred[Answer](lambda _: self._run_all())
         is_shared = may_be_later is not None or not self.engine.has_later_twin
-        (self._shared if is_shared else self._own).put(question)
+        (self._shared if is_shared else self._own).put(_Query(-rows, next(self._numbers), run, may_be_later, future))
+        return future
 
-        def answer() -> Answer:
-            if not question.answers:
-                self._put()
-            return question.answers[0]
-
-        return answer
-
-    def _put(self) -> None:
+    def _run_all(self) -> None:
         if self._own.qsize() + self._shared.qsize() > 1:
             self.begin()
-        self._work_off(self.engine)
+        self._run_queued(self.engine)
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-            self._work_off(self.engine)
+            self._run_queued(self.engine)
 
     def _open(self) -> Engine | None:
         with contextlib.suppress(Error, MigratorError):
-            self._twin = self.engine.twin()
-        return self._twin
+            self._second = self.engine.twin()
+        return self._second
 
     def _close(self) -> None:
-        twin, self._twin = self._twin, None
-        if twin is not None:
+        second, self._second = self._second, None
+        if second is not None:
             with contextlib.suppress(Error):
-                twin.close()
+                second.close()
 
-    def _work_off(self, engine: Engine) -> None:
-        while (question := self._take(engine)) is not None:
+    def _run_queued(self, engine: Engine) -> None:
+        while (query := self._next(engine)) is not None:
             try:
-                answer = question.put(engine)
-            except BaseException:  # whoever wants this answer meets the error, too
-                (self._own if engine is self.engine else self._shared).put(question)
+                answer = query.run(engine)
+            except BaseException:  # queued again: the error is raised for this answer too, whenever it is needed
+                (self._own if engine is self.engine else self._shared).put(query)
                 raise
-            if engine is self.engine or question.will_do(answer, is_later=self.engine.has_later_twin):
-                question.answers.append(answer)
+            if engine is self.engine or query.accepts(answer, is_later=self.engine.has_later_twin):
+                query.future.set_result(answer)
             else:
-                self._own.put(question)
+                self._own.put(query)
 
-    def _take(self, engine: Engine) -> _Question[Any] | None:
-        for waiting in (self._own, self._shared) if engine is self.engine else (self._shared,):
+    def _next(self, engine: Engine) -> _Query[Any] | None:
+        for queue in (self._own, self._shared) if engine is self.engine else (self._shared,):
             with contextlib.suppress(Empty):
-                return waiting.get_nowait()
+                return queue.get_nowait()
         return None
 
-    # -- in the thread ------------------------------------------------------------------------------------------
+    # -- in the thread of the second session ----------------------------------------------------------------------
 
-    def _help(self, twin: Engine) -> None:
+    def _help(self, second: Engine) -> None:
         with contextlib.suppress(Exception):
-            self._work_off(twin)
-        if self._is_over:  # nobody has waited for the end
+            self._run_queued(second)
+        if self._is_over:  # __exit__ has not waited for this thread
             self._close()
-        twin.connection.dec_thread_sharing()
+        second.connection.dec_thread_sharing()

@@ -19,6 +19,7 @@ from .deferred_objects import to_defer
 from .foreign_keys import Orphans, find_orphans, orphan_rows, outside_references
 from .hidden_rows import check_loading, check_sights, look_at_both, readable
 from .index_entries import check_entries
+from .letter_case import becomes_case_sensitive, unique_fields_becoming_case_sensitive
 from .natural_keys import Mappings, id_mappings, made_by_migrate
 from .parallel_queries import ParallelQueries
 from .parent_rows import check_added, check_parents
@@ -30,7 +31,7 @@ from .schema import Pending, StoredTables, check_columns, check_migrations, pend
 from .selection import Selection
 from .triggers import Triggers, look_at_triggers
 from .unmovable_columns import check_unmovable
-from .values import Answer, check_values, is_told_apart_by_case, told_apart_by_case
+from .values import Answer, check_values
 
 
 def make_plan(
@@ -213,7 +214,10 @@ def _check_surroundings(
     if endpoints.dest.loading_note:
         yield Finding(endpoints.dest.alias, endpoints.dest.loading_note, "", stops=False)
     names = [table.table.name for table in tables]
-    apart = [told_apart_by_case(t.table, source_has[n], dest_has[n]) for t, n in zip(tables, names, strict=True)]
+    apart = [
+        unique_fields_becoming_case_sensitive(t.table, source_has[n], dest_has[n])
+        for t, n in zip(tables, names, strict=True)
+    ]
     if told := [name for of_table in apart for name in of_table]:
         yield Finding(
             endpoints.dest.alias,
@@ -258,13 +262,13 @@ def _look_at_contents(
             (table.name, reference.column)
             for table in referring
             for reference in table.references
-            if is_told_apart_by_case(table.column(reference.column), source_has[table.name], dest_has[table.name])
+            if becomes_case_sensitive(table.column(reference.column), source_has[table.name], dest_has[table.name])
         }
         dangling = find_orphans(source, referring, rows, exactly=exactly)
         return _Contents(
-            {name: answer() for name, answer in values.items()},
-            {name: answer() for name, answer in constraints.items()},
-            dangling(),
+            {name: answer.result() for name, answer in values.items()},
+            {name: answer.result() for name, answer in constraints.items()},
+            dangling.result(),
         )
 
 

@@ -14,7 +14,9 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..tables import Reference, Table
-from .foreign_keys import absent_in, children_of, constrained
+from .foreign_keys import constrained
+from .key_lookup import absent_in
+from .parent_rows import children_of
 from .plan import TablePlan
 
 PAGE = 200

@@ -1,13 +1,14 @@
-"""The source's values held against what the destination's columns can hold, before the first write.
+"""The source's values compared with what the destination's columns can hold, before the first write.
 
-Of a table's first rows each is looked at. If there are more, a query asks whether any value is beyond a limit or
-suspicious, and ends where it finds one; only then does another one count them all, and more of them name examples. A
-large table is asked about in two halves, for two sessions.
+The first rows of a table are all checked. If the table has more, a query asks whether any value is beyond a limit or
+suspicious, and stops at the first; only if there is one do further queries count them all and name examples. A large
+table is queried in two halves, for two sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,6 @@ from itertools import chain, repeat
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import UniqueConstraint
 
 from ...console.wording import plural
 from ..chunks import Bounds, Restriction, conditions, halves, key_text
@@ -25,12 +25,13 @@ from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
 from ..findings import Cause, Finding, FoundRows
 from ..row_reader import RowReader
-from ..tables import Column, Kind, StoredColumn, Table
+from ..tables import Column, Kind, StoredColumn
 from .columns import Conversion, Way
-from .parallel_queries import ParallelQueries
+from .parallel_queries import ParallelQueries, completed, deferred
 from .route import Route
 
 _Stored = Mapping[str, StoredColumn]
+_Counts = Mapping[str, int]  # how many rows meet a condition, by condition
 
 EXAMPLES = 3
 FIRST_ROWS = 500
@@ -38,7 +39,9 @@ FAILED, CORRECT = "its conversion by the field failed", "Correct these values in
 
 
 @dataclass(frozen=True)
-class _Question:
+class _ValueCheck:
+    """A condition that finds bad values of a column; ``rough`` is cheaper, and true of at least the same values."""
+
     column: Column
     condition: str
     rough: str
@@ -48,51 +51,53 @@ class _Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in a table's values, whether that is nothing at all, and how little renders them in that case."""
+    """What was found in a table's values: the findings, and the cheapest fields that render the values correctly.
+
+    ``is_clean``: nothing was found. ``fields``: ``None`` if the table doesn't travel as lines, or isn't clean.
+    """
 
     findings: tuple[Finding, ...] = ()
     is_clean: bool = True
     fields: tuple[LineField, ...] | None = None
 
 
-def check_values(sessions: ParallelQueries, route: Route, stored: _Stored, rows: int) -> Callable[[], Answer]:
-    """Ask for the values of a table that its destination cannot hold or its source cannot give faithfully.
+def check_values(sessions: ParallelQueries, route: Route, stored: _Stored, rows: int) -> Future[Answer]:
+    """Queue queries for a table's values that the destination can't hold or the source can't return unchanged.
 
-    ``rows``: how many the table has. What this returns gives the answer.
+    ``stored``: the source's columns, by name. ``rows``: how many rows the source's table has.
     """
-    questions = list(_questions(route, stored))
-    doubts = dict(_doubts(route, stored))
-    counted: Callable[[], Mapping[str, int]] | Answer
-    unmeant = [_unmeant_finding(route, conversion) for conversion in _read_otherwise(route, stored)] if rows else []
+    checks = list(_value_checks(route, stored))
+    unsafe = dict(_unsafe_conditions(route, stored))
+    misread = [_misread_finding(route, conversion) for conversion in _read_otherwise(route, stored)] if rows else []
+    known = tuple(finding for finding in misread if finding is not None)
     try:
-        counted = _count(sessions, route, questions, list(doubts.values()), rows)
+        counted = _count(sessions, route, checks, list(unsafe.values()), rows)
     except DatabaseError as error:
-        counted = _unanswered(route, error)
+        return completed(_unanswered(route, error))
 
     def answer() -> Answer:
-        if isinstance(counted, Answer):
-            return counted
         try:
-            counts = counted()
+            counts = counted.result()
         except DatabaseError as error:
             return _unanswered(route, error)
-        findings = tuple(found for found in unmeant if found is not None) + tuple(
-            _finding(route, question, counts[question.condition])
-            for question in questions
-            if counts[question.condition]
+        findings = known + tuple(
+            _finding(route, check, counts[check.condition]) for check in checks if counts[check.condition]
         )
-        if route.fields is None:
-            return Answer(findings, is_clean=not findings)
-        raised = {field for field, condition in doubts.items() if counts[condition]}
-        fields = tuple(field for field in map(_cheapest, route.fields, repeat(raised)) if field is not None)
-        is_clean = not findings and len(fields) == len(route.fields)
-        return Answer(findings, is_clean, fields if is_clean else None)
+        return _answer(route, findings, [field for field, condition in unsafe.items() if counts[condition]])
 
-    return answer
+    return deferred(answer)
+
+
+def _answer(route: Route, findings: tuple[Finding, ...], unsafe: Collection[LineField]) -> Answer:
+    if route.fields is None:
+        return Answer(findings, is_clean=not findings)
+    fields = tuple(field for field in map(_cheapest, route.fields, repeat(unsafe)) if field is not None)
+    is_clean = not findings and len(fields) == len(route.fields)
+    return Answer(findings, is_clean, fields if is_clean else None)
 
 
 def _unanswered(route: Route, error: DatabaseError) -> Answer:
-    """Let the rows be read with care, one of which the source cannot even be asked about; raise any other error."""
+    """Have the rows read one by one if the error is about a row of the source; raise any other error."""
     if not route.source.is_about_rows(error):
         raise error
     route.source.recover()
@@ -102,35 +107,49 @@ def _unanswered(route: Route, error: DatabaseError) -> Answer:
     return Answer((note,), is_clean=False)
 
 
-def _cheapest(field: LineField, raised: Collection[LineField]) -> LineField | None:
-    """Choose the cheapest way to render a column that is right for all of its values."""
-    return next((way for way in (field.cheaper, field) if way is not None and way not in raised), None)
+def _cheapest(field: LineField, unsafe: Collection[LineField]) -> LineField | None:
+    """Return the cheapest SQL that renders all values of a column correctly, or ``None`` if none does."""
+    return next((way for way in (field.cheaper, field) if way is not None and way not in unsafe), None)
 
 
-def _questions(route: Route, stored: _Stored) -> Iterator[_Question]:
+# -- what is checked -------------------------------------------------------------------------------------------------
+
+
+def _value_checks(route: Route, stored: _Stored) -> Iterator[_ValueCheck]:
     for conversion in route.conversions:
         if conversion.way is Way.RAW:
             continue
         column, own = conversion.column, stored[conversion.column.name]
         for suspicion in route.source.values.suspicions(column, own) if conversion.way is Way.PROVEN else ():
-            condition = _of_values(route, own, suspicion.condition)
-            rough = condition if suspicion.rough is None else _of_values(route, own, suspicion.rough)
-            yield _Question(column, condition, rough, suspicion.reason, suspicion.advice)
+            condition = _unless_null(route, own, suspicion.condition)
+            rough = condition if suspicion.rough is None else _unless_null(route, own, suspicion.rough)
+            yield _ValueCheck(column, condition, rough, suspicion.reason, suspicion.advice)
         for limit in conversion.limits:
             beyond = route.source.values.violation(limit, route.source.quote(column.name), own)
             if beyond:
-                condition = _of_values(route, own, beyond)
-                yield _Question(column, condition, condition, limit.reason, limit.advice)
+                condition = _unless_null(route, own, beyond)
+                yield _ValueCheck(column, condition, condition, limit.reason, limit.advice)
 
 
-def _of_values(route: Route, own: StoredColumn, condition: str) -> str:
+def _unless_null(route: Route, own: StoredColumn, condition: str) -> str:
     return f"{route.source.quote(own.name)} IS NOT NULL AND ({condition})" if own.nullable else condition
 
 
-def _read_otherwise(route: Route, stored: _Stored) -> Iterator[Conversion]:
-    """Yield the columns of Django's own fields whose type in the source is not the one that Django gives them.
+def _unsafe_conditions(route: Route, stored: _Stored) -> Iterator[tuple[LineField, str]]:
+    """Yield each way to render a column that isn't correct for all values, with the condition that finds the others."""
+    for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
+        for way in (field, field.cheaper):
+            if way is not None and way.doubt is not None:
+                yield way, _unless_null(route, stored[conversion.column.name], way.doubt)
 
-    Without booleans that are stored as bits, of which no value could be corrected.
+
+# -- values that only the field itself can read ----------------------------------------------------------------------
+
+
+def _read_otherwise(route: Route, stored: _Stored) -> Iterator[Conversion]:
+    """Yield the columns of Django's own fields whose type in the source isn't the type that Django gives them.
+
+    Booleans stored as bits are left out: every value of theirs is valid.
     """
     values = route.source.values
     for conversion in route.conversions:
@@ -142,11 +161,11 @@ def _read_otherwise(route: Route, stored: _Stored) -> Iterator[Conversion]:
             yield conversion
 
 
-def _unmeant_finding(route: Route, conversion: Conversion) -> Finding | None:
-    """Read all values of a column, and find those that are no values of its field; only its own converters can tell."""
+def _misread_finding(route: Route, conversion: Conversion) -> Finding | None:
+    """Read all values of a column and report those that its field can't convert; no query could find them."""
     table, reason, advice, count = route.table, "", "", 0
     examples: list[str] = []
-    for error, key in _unmeant(route, conversion, route.source):
+    for error, key in _misread(route, conversion, route.source):
         count += 1
         reason, advice = (error.reason, error.advice) if isinstance(error, Unstorable) else (FAILED, CORRECT)
         if len(examples) < EXAMPLES and table.key:
@@ -158,13 +177,14 @@ def _unmeant_finding(route: Route, conversion: Conversion) -> Finding | None:
         text += f" (for example primary key {', '.join(examples)})"
 
     def keys(source: Any) -> Iterator[Row]:
-        return (key for _, key in _unmeant(route, conversion, source))
+        return (key for _, key in _misread(route, conversion, source))
 
     rows = FoundRows(table.name, Cause.VALUE, keys)
     return Finding(f"{table.label}.{conversion.column.attname}", text, advice, is_about_rows=True, rows=rows)
 
 
-def _unmeant(route: Route, conversion: Conversion, source: Engine) -> Iterator[tuple[Exception, Row]]:
+def _misread(route: Route, conversion: Conversion, source: Engine) -> Iterator[tuple[Exception, Row]]:
+    """Yield the error of each value that the field can't convert, with the primary key of its row."""
     table = route.table
     names = [*table.key, conversion.column.name]
     expressions = [*(source.quote(name) for name in table.key), conversion.expression]
@@ -179,45 +199,58 @@ def _unmeant(route: Route, conversion: Conversion, source: Engine) -> Iterator[t
                 yield error, tuple(key)
 
 
-def _doubts(route: Route, stored: _Stored) -> Iterator[tuple[LineField, str]]:
-    for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
-        for way in (field, field.cheaper):
-            if way is not None and way.doubt is not None:
-                yield way, _of_values(route, stored[conversion.column.name], way.doubt)
+# -- how many values meet each condition -----------------------------------------------------------------------------
 
 
 def _count(
-    sessions: ParallelQueries, route: Route, questions: Sequence[_Question], doubts: Sequence[str], rows: int
-) -> Callable[[], Mapping[str, int]]:
-    """Ask for how many rows each condition is true; of doubts that the first rows raise, no others are counted."""
-    rough = {question.condition: question.rough for question in questions} | {doubt: doubt for doubt in doubts}
+    sessions: ParallelQueries, route: Route, checks: Sequence[_ValueCheck], unsafe: Sequence[str], rows: int
+) -> Future[_Counts]:
+    """Count the rows that meet each condition, in up to three stages: the first rows, whether any other does, all rows.
+
+    Conditions of ``unsafe`` that the first rows meet already aren't counted any further.
+    """
+    rough = {check.condition: check.rough for check in checks} | {condition: condition for condition in unsafe}
     if not rows:
-        return lambda: dict.fromkeys(rough, 0)
-    first = _select(route, [f"({condition})" for condition in rough], end=f" LIMIT {FIRST_ROWS}") if rough else []
-    counts = {condition: sum(bool(row[n]) for row in first) for n, condition in enumerate(rough)}
-    if len(first) < FIRST_ROWS:
-        return lambda: counts
-    if any(counts[question.condition] for question in questions):
-        return lambda: _count_all(route, rough)
-    unseen = dict.fromkeys(rough[condition] for condition in rough if not counts[condition])
+        return completed(dict.fromkeys(rough, 0))
+    counts, is_whole_table = _count_first(route, list(rough))
+    if is_whole_table:
+        return completed(counts)
+    if any(counts[check.condition] for check in checks):
+        return deferred(partial(_count_all, route, list(rough)))
+    unseen = list(dict.fromkeys(rough[condition] for condition in rough if not counts[condition]))
     if not unseen:
-        return lambda: counts
+        return completed(counts)
+    asked = _ask_whether_any(sessions, route, unseen, rows)
+    return deferred(lambda: _count_all(route, list(rough)) if _is_any_found(asked) else counts)
+
+
+def _count_first(route: Route, unsafe: Sequence[str]) -> tuple[_Counts, bool]:
+    """Count among the first rows; also return whether these are all rows, or nothing is to be counted."""
+    end = f" LIMIT {FIRST_ROWS}"
+    first = _select(route, [f"({condition})" for condition in unsafe], end=end) if unsafe else []
+    counts = {condition: sum(bool(row[n]) for row in first) for n, condition in enumerate(unsafe)}
+    return counts, len(first) < FIRST_ROWS
+
+
+def _ask_whether_any(
+    sessions: ParallelQueries, route: Route, unseen: Sequence[str], rows: int
+) -> list[Future[bool | DatabaseError]]:
+    """Queue the query whether any row meets a condition, for each half of a large table."""
     parts = halves(route.source, route.table.name, route.table.key) if sessions.should_halve(rows) else (Bounds(),)
-    asked = [sessions.ask(partial(_is_any, route, list(unseen), part), rows // len(parts)) for part in parts]
+    return [sessions.ask(partial(_is_any, route, unseen, part), rows // len(parts)) for part in parts]
 
-    def counted() -> Mapping[str, int]:
-        answers = [is_any() for is_any in asked]
-        for error in answers:
-            if isinstance(error, DatabaseError):
-                raise error
-        return _count_all(route, rough) if any(answers) else counts
 
-    return counted
+def _is_any_found(asked: Sequence[Future[bool | DatabaseError]]) -> bool:
+    answers = [future.result() for future in asked]
+    for error in answers:
+        if isinstance(error, DatabaseError):
+            raise error
+    return any(answers)
 
 
 def _is_any(route: Route, unseen: Sequence[str], part: Bounds, engine: Engine) -> bool | DatabaseError:
-    """Tell whether any row meets a condition; an error about a row is this question's, and no other's."""
-    # One that is unknown hides no other, and many of them are no deep expression.
+    """Whether any row meets a condition. An error about a row is returned: it concerns this table's queries alone."""
+    # With CASE, a condition that is NULL doesn't hide the others, and many conditions don't nest.
     cases = " ".join(f"WHEN {condition} THEN 1" for condition in unseen)
     try:
         return bool(_select(replace(route, source=engine), ["1"], f"CASE {cases} END = 1", " LIMIT 1", part))
@@ -228,10 +261,10 @@ def _is_any(route: Route, unseen: Sequence[str], part: Bounds, engine: Engine) -
         return error
 
 
-def _count_all(route: Route, rough: Mapping[str, str]) -> Mapping[str, int]:
-    sums = _select(route, [f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in rough])
-    # A table outside of the snapshot may have lost its rows meanwhile, and no rows have no sum.
-    return {condition: int(count or 0) for condition, count in zip(rough, sums[0], strict=True)}
+def _count_all(route: Route, unsafe: Sequence[str]) -> _Counts:
+    sums = _select(route, [f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in unsafe])
+    # A table outside of the snapshot may have become empty, and SUM over no rows is NULL.
+    return {condition: int(count or 0) for condition, count in zip(unsafe, sums[0], strict=True)}
 
 
 def _select(
@@ -244,63 +277,32 @@ def _select(
     return route.source.fetch_all(sql, params)
 
 
-def _finding(route: Route, question: _Question, count: int) -> Finding:
+# -- findings ----------------------------------------------------------------------------------------------------------
+
+
+def _finding(route: Route, check: _ValueCheck, count: int) -> Finding:
     source, table = route.source, route.table
-    text = f"{plural(count, 'value')}: {question.reason}"
+    text = f"{plural(count, 'value')}: {check.reason}"
     if table.key:
-        chosen = _chosen(route, question.condition, ())
+        chosen = _chosen(route, check.condition)
         keys = RowReader(source, table, (), (), chosen).keys(Bounds(), EXAMPLES)
         text += f" (for example primary key {', '.join(key_text(table, key) for key in keys)})"
-    rows = FoundRows(table.name, Cause.VALUE, partial(keys_of, route, f"({question.condition})", ()))
-    return Finding(f"{table.label}.{question.column.attname}", text, question.advice, is_about_rows=True, rows=rows)
+    rows = FoundRows(table.name, Cause.VALUE, partial(_keys_of, route, check.condition))
+    return Finding(f"{table.label}.{check.column.attname}", text, check.advice, is_about_rows=True, rows=rows)
 
 
-def keys_of(route: Route, condition: str, params: Sequence[Any], source: Engine) -> Iterator[Row]:
+def _keys_of(route: Route, condition: str, source: Engine) -> Iterator[Row]:
     """Read the primary keys of a table's chosen rows that meet a condition, in the source's own values."""
     table = route.table
     names = [source.quote(name) for name in table.key] or ["1"]
-    reader = RowReader(source, table, table.key or ("1",), names, _chosen(route, condition, params))
+    reader = RowReader(source, table, table.key or ("1",), names, _chosen(route, condition))
     with source.reading_everything():
         yield from chain.from_iterable(reader.rows(Bounds()))
 
 
-def _chosen(route: Route, condition: str, params: Sequence[Any]) -> Restriction:
+def _chosen(route: Route, condition: str) -> Restriction:
     """Restrict a table to those of its chosen rows that meet a condition."""
     own = route.restriction
-    sql = f"({condition})" + (f" AND ({own.sql})" if own else "")
-    return Restriction(sql, (*params, *(own.params if own else ())))
-
-
-def is_told_apart_by_case(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
-    """Tell whether texts of a column are the same in the source whatever their case, and not so in the destination."""
-    ignores_case = source_stored[column.name].ignores_case and not dest_stored[column.name].ignores_case
-    return column.kind is Kind.TEXT and ignores_case
-
-
-def told_apart_by_case(table: Table, source_stored: _Stored, dest_stored: _Stored) -> list[str]:
-    """Name the unique texts of a table for which that is so."""
-    names = [
-        column.attname
-        for columns in _unique_sets(table)
-        for column in columns
-        if is_told_apart_by_case(column, source_stored, dest_stored)
-    ]
-    return [f"{table.label}.{name}" for name in dict.fromkeys(names)]
-
-
-def _unique_sets(table: Table) -> Iterator[Sequence[Column]]:
-    meta = table.model._meta
-    own = {column.attname: column for column in table.columns}
-    by_name = {field.name: own[field.attname] for field in meta.local_concrete_fields if field.attname in own}
-    for field in meta.local_concrete_fields:
-        if field.unique and field.attname in own:
-            yield [own[field.attname]]
-    groups = [list(group) for group in meta.unique_together]
-    groups += [
-        list(constraint.fields)
-        for constraint in meta.constraints
-        if isinstance(constraint, UniqueConstraint) and constraint.fields and constraint.condition is None
-    ]
-    for group in groups:
-        if all(name in by_name for name in group):
-            yield [by_name[name] for name in group]
+    if own is None:
+        return Restriction(f"({condition})", ())
+    return Restriction(f"({condition}) AND ({own.sql})", own.params)

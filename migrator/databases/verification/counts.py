@@ -98,7 +98,7 @@ def verify(
         )
         for table in tables
     )
-    return Verification(counts, late_counters(dest, there), tuple(dangling()))
+    return Verification(counts, late_counters(dest, there), tuple(dangling.result()))
 
 
 def _present(engine: Engine, tables: Sequence[Table]) -> list[Table]:

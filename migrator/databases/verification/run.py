@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future
 from functools import partial
 
 from ...console.progress import Progress
 from ..endpoints import Endpoints
 from ..engines.base.engine import COUNTED_TOGETHER, Engine
 from ..options import RunOptions
-from ..planning.foreign_keys import existing_keys, find_orphans
-from ..planning.parallel_queries import ParallelQueries
+from ..planning.foreign_keys import find_orphans
+from ..planning.key_lookup import existing_keys
+from ..planning.parallel_queries import ParallelQueries, completed, deferred
 from ..planning.plan import Plan, TablePlan
 from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
 from .counts import TableCount, Verification, late_counters
@@ -32,7 +34,7 @@ def prove(
         counts = _count(endpoints, dest, plan, options, rejected)
         dest.begin()
         contents = _compare(endpoints, plan, options, rejected, progress)
-        return Verification(counts(), late_counters(endpoints.dest, tables), tuple(dangling()), contents)
+        return Verification(counts.result(), late_counters(endpoints.dest, tables), tuple(dangling.result()), contents)
 
 
 def count_tables(endpoints: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
@@ -47,14 +49,16 @@ def count_tables(endpoints: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
 
 def _count(
     endpoints: Endpoints, dest: ParallelQueries, plan: Plan, options: RunOptions, rejected: Mapping[str, int]
-) -> Callable[[], tuple[TableCount, ...]]:
-    """Ask how many rows the destination has; what this returns holds them against the source's."""
+) -> Future[tuple[TableCount, ...]]:
+    """Queue the destination's row counts; the answer compares them with the source's."""
     if options.verify == "none":
-        return tuple
+        return completed(())
     if plan.adds_rows:
-        return lambda: tuple(
-            _table_count(planned, planned.source_rows, _count_added(endpoints, planned), rejected)
-            for planned in plan.tables
+        return deferred(
+            lambda: tuple(
+                _table_count(planned, planned.source_rows, _count_added(endpoints, planned), rejected)
+                for planned in plan.tables
+            )
         )
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
     large = {name for name in rows if rows[name] > COUNTED_TOGETHER}
@@ -62,13 +66,13 @@ def _count(
     together = dest.ask(partial(Engine.counts, tables=[name for name in rows if name not in large]))
 
     def counts() -> tuple[TableCount, ...]:
-        dest_rows = together() | {name: answer() for name, answer in each.items()}
+        dest_rows = together.result() | {name: answer.result() for name, answer in each.items()}
         return tuple(
             _table_count(planned, _count_source(endpoints.source, planned), dest_rows[planned.table.name], rejected)
             for planned in plan.tables
         )
 
-    return counts
+    return deferred(counts)
 
 
 def _table_count(planned: TablePlan, source_rows: int, dest_rows: int, rejected: Mapping[str, int]) -> TableCount:
