@@ -12,6 +12,7 @@ import textwrap
 from argparse import Action
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from django.core.management import get_commands, load_command_class
@@ -226,7 +227,11 @@ def calls(code: str) -> Iterator[tuple[object, list[str]]]:
 def test_code_can_be_read_and_its_calls_fit(code: str) -> None:
     for function, keywords in calls(code):
         assert callable(function)
-        inspect.signature(function).bind(**dict.fromkeys(keywords))
+        signature = inspect.signature(function)
+        signature.bind(**dict.fromkeys(keywords))
+        if "keywords" in signature.parameters:  # as Unpack[…] of a TypedDict
+            (named,) = get_args(get_type_hints(function)["keywords"])
+            assert set(keywords) <= named.__optional_keys__ | signature.parameters.keys()
 
 
 PUBLIC = ("migrator.databases", "migrator.sessions", "migrator.caches", "migrator.errors")

@@ -1,12 +1,14 @@
-"""How a run is to be made, and who watches it."""
+"""How a run is made, who follows it, and the options of the commands that say so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypedDict
 
 from ..conf import DEFAULT_CHUNK_SIZE
+from ..console.command_line import option, positive_integer
 from ..console.private_files import check_target
 from ..console.progress import Progress
 from ..console.prompts import Prompter
@@ -15,36 +17,112 @@ from .engines.base.engine import MOST_WORKERS
 from .planning.plan import Plan
 
 VERIFY = ("none", "count", "full")
-RESUME_HINT = "Call again with resume=True to go on, or with cleanup=True to put back what was taken off."
+ON_ERROR = ("stop", "skip")
+RESUME_HINT = "Call again with resume=True to complete the run, or with cleanup=True to recreate what it dropped."
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is to be made; each is an option of the commands.
+    """How a run is made: each field is an option of the commands and a keyword of the functions behind them.
 
-    ``chunk_size`` is ``None`` where nobody has chosen the rows in a chunk.
+    :class:`RunKeywords` and :class:`WholeRunKeywords` say which function takes which. ``chunk_size`` is in rows;
+    ``resume_hint`` is what an interrupted run says last, and has no option.
     """
 
-    chunk_size: int | None
-    replace: str | None = None
-    update: bool = False
-    dry_run: bool = False
-    resume: bool = False
-    trust_done: bool = False
-    cleanup: bool = False
-    keep_indexes: bool = False
-    keep_triggers: bool = False
-    verify: str = "count"
-    on_error: str = "stop"
-    rejects: Path | None = None
-    keep_journal: bool = False
-    jobs: int = 1
+    replace: str | None = option(
+        None,
+        "Empty the selected tables of the destination first, even if they hold rows of your own. ALIAS must equal "
+        "--dest.",
+        metavar="ALIAS",
+    )
+    update: bool = option(
+        False, "Write only the rows that differ, in a destination that was filled before; delete what is gone."
+    )
+    migrate: bool = option(False, "Create the destination's tables first.")
+    keep_indexes: bool = option(False, "Keep indexes while rows are loaded.")
+    chunk_size: int | None = option(
+        None,
+        "Rows in a chunk, and so in a transaction (default: MIGRATOR['CHUNK_SIZE'], or at least 10000).",
+        type=positive_integer,
+        metavar="ROWS",
+    )
+    dry_run: bool = option(False, "Show the plan and stop; nothing is written.")
+    resume: bool = option(False, "Complete a run that was interrupted.")
+    trust_done: bool = option(
+        False, "With --resume: do not compare the chunks that were committed with the source again."
+    )
+    cleanup: bool = option(
+        False, "Abandon an interrupted run: recreate the indexes, keys and triggers it dropped; list the rest."
+    )
+    keep_triggers: bool = option(False, "Let triggers fire for the rows of this run.")
+    verify: str = option(
+        "count",
+        "What to compare at the end: nothing, row counts, or also the values of all rows (default: count).",
+        choices=VERIFY,
+    )
+    on_error: str = option(
+        "stop", "What to do with a row that the destination cannot hold (default: stop).", choices=ON_ERROR
+    )
+    rejects: Path | None = option(
+        None, "Where --on-error skip writes such rows, as JSON lines.", type=Path, metavar="FILE"
+    )
+    jobs: int = option(
+        1,
+        "Processes that copy in parallel, all from one snapshot of the source (default: 1).",
+        type=positive_integer,
+        metavar="N",
+    )
+    keep_journal: bool = option(False, "Keep the run's journal tables in the destination.")
     resume_hint: str = RESUME_HINT
 
     @property
     def rows_compared_at_once(self) -> int:
         """The rows in a chunk of a comparison."""
         return DEFAULT_CHUNK_SIZE if self.chunk_size is None else self.chunk_size
+
+
+class RunKeywords(TypedDict, total=False):
+    """The fields of :class:`RunOptions` that every run takes."""
+
+    chunk_size: int | None
+    dry_run: bool
+    resume: bool
+    trust_done: bool
+    cleanup: bool
+    keep_triggers: bool
+    verify: str
+    on_error: str
+    rejects: Path | None
+    jobs: int
+    keep_journal: bool
+    resume_hint: str
+
+
+class WholeRunKeywords(RunKeywords, total=False):
+    """The fields of :class:`RunOptions` that a run takes which fills whole tables."""
+
+    replace: str | None
+    update: bool
+    migrate: bool
+    keep_indexes: bool
+
+
+def options_of(keywords: Mapping[str, Any], taken: Collection[str], dest: str, chunk_size: int | None) -> RunOptions:
+    """Return the options of a run with these keywords; ``chunk_size`` is for one that has none of its own.
+
+    Raises :exc:`TypeError` for a keyword that is not in ``taken``, and :exc:`UsageError` for options that exclude each
+    other, lack something, or are none of their choices.
+    """
+    if unknown := sorted(set(keywords).difference(taken)):
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+    if keywords.get("chunk_size") is None:
+        keywords = {**keywords, "chunk_size": chunk_size}
+    options = RunOptions(**keywords)
+    for is_wrong, message in _mistakes(options, dest):
+        if is_wrong:
+            raise UsageError(message)
+    _check_rejects(options)
+    return options
 
 
 @dataclass(frozen=True)
@@ -56,50 +134,54 @@ class Console:
     prompter: Prompter = field(default_factory=Prompter)
 
 
-def check_options(options: RunOptions, dest: str) -> None:
-    """Raise :exc:`UsageError` for options that exclude each other or lack something."""
-    if options.replace is not None and options.replace != dest:
-        raise UsageError(
-            f"--replace names {options.replace!r}, and the destination is {dest!r}. It has to name the database whose "
-            "rows will be lost. Nothing was written."
-        )
-    if options.verify not in VERIFY:
-        raise UsageError(f"verify is {options.verify!r}; it is one of {', '.join(VERIFY)}.")
-    if options.update:
-        _check_update(options)
-    if options.resume and options.cleanup:
-        raise UsageError("--resume and --cleanup exclude each other: a run goes on, or is given up.")
-    if options.on_error == "skip" and options.rejects is None:
-        raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
-    if options.trust_done and not options.resume:
-        raise UsageError("--trust-done goes with --resume.")
-    if options.chunk_size is not None and options.chunk_size < 1:
-        raise UsageError(f"chunk_size is {options.chunk_size}; it is a number of rows above zero.")
-    if not 1 <= options.jobs <= MOST_WORKERS:
-        raise UsageError(f"jobs is {options.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.")
-    if options.on_error not in ("stop", "skip"):
-        raise UsageError(f"on_error is {options.on_error!r}; it is 'stop' or 'skip'.")
-    if options.on_error == "skip":
-        if options.rejects is None:
-            raise UsageError("--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.")
-        check_target(options.rejects)
-        goes_on = options.resume or options.cleanup
-        if not goes_on and options.rejects.exists() and options.rejects.stat().st_size:
-            raise UsageError(f"{str(options.rejects)!r} holds the rejected rows of another run; name a new file.")
-
-
-def _check_update(options: RunOptions) -> None:
-    others = {
+def _mistakes(options: RunOptions, dest: str) -> Iterator[tuple[bool, str]]:
+    """Yield what may be wrong with options, each with what to say of it, in the order in which it is checked."""
+    is_skipping = options.on_error == "skip"
+    yield (
+        options.replace is not None and options.replace != dest,
+        f"--replace names {options.replace!r}, and the destination is {dest!r}. It has to name the database whose "
+        "rows will be lost. Nothing was written.",
+    )
+    yield options.verify not in VERIFY, f"verify is {options.verify!r}; it is one of {', '.join(VERIFY)}."
+    for name, is_given in {
         "--replace": options.replace is not None,
         "--resume": options.resume,
         "--cleanup": options.cleanup,
-        "--on-error skip": options.on_error == "skip",
+        "--on-error skip": is_skipping,
         "--keep-indexes": options.keep_indexes,
         "--jobs": options.jobs > 1,
-    }
-    for name, is_given in others.items():
-        if is_given:
-            raise UsageError(
-                f"--update and {name} exclude each other: --update rewrites single rows in one transaction, and is "
-                "simply called again where it was cut off."
-            )
+    }.items():
+        yield (
+            options.update and is_given,
+            f"--update and {name} exclude each other: --update rewrites single rows in one transaction, and is "
+            "simply called again where it was cut off.",
+        )
+    yield (
+        options.resume and options.cleanup,
+        "--resume and --cleanup exclude each other: a run goes on, or is given up.",
+    )
+    yield (
+        is_skipping and options.rejects is None,
+        "--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.",
+    )
+    yield options.trust_done and not options.resume, "--trust-done goes with --resume."
+    yield (
+        options.chunk_size is not None and options.chunk_size < 1,
+        f"chunk_size is {options.chunk_size}; it is a number of rows above zero.",
+    )
+    yield (
+        not 1 <= options.jobs <= MOST_WORKERS,
+        f"jobs is {options.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.",
+    )
+    yield options.on_error not in ON_ERROR, f"on_error is {options.on_error!r}; it is 'stop' or 'skip'."
+
+
+def _check_rejects(options: RunOptions) -> None:
+    """Raise :exc:`UsageError` if rejected rows cannot be written to the file, or it holds those of another run."""
+    path = options.rejects
+    if options.on_error != "skip" or path is None:
+        return
+    check_target(path)
+    is_new = not (options.resume or options.cleanup)
+    if is_new and path.exists() and path.stat().st_size:
+        raise UsageError(f"{str(path)!r} holds the rejected rows of another run; name a new file.")

@@ -80,7 +80,7 @@ class RunExecutor:
                 raise Refused(_refusal_to_destroy(plan))
             return True
 
-    def run(self, *, is_whole: bool, will_migrate: bool = False) -> RunResult:
+    def run(self, *, is_whole: bool) -> RunResult:
         """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
         with ExitStack() as stack:
             finished = None
@@ -92,7 +92,11 @@ class RunExecutor:
                 return self._nothing_to_resume(finished)
             if unfinished and not self._options.resume:
                 raise Refused(self._unfinished_text(unfinished))
-            plan = self._plan(is_whole=is_whole, is_resumed=unfinished is not None, will_migrate=will_migrate)
+            plan = self._plan(
+                is_whole=is_whole,
+                is_resumed=unfinished is not None,
+                will_migrate=self._options.migrate and self._options.dry_run,
+            )
             self._console.show(plan)
             refuse(plan)
             if self._options.update:

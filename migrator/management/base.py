@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,17 +22,6 @@ from ..databases.database_files import check_no_database
 from ..errors import MigratorError, UsageError
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
-
-
-def positive_integer(text: str) -> int:
-    """Parse an option's whole number above zero."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
-    return value
 
 
 def _check_files(options: Mapping[str, Any]) -> None:

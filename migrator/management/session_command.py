@@ -10,13 +10,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ..console.command_line import positive_integer
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
 from ..sessions.copying.run import CopyResult, copy_sessions
 from ..sessions.records import DEFAULT_CHUNK_SIZE, CopyOptions, End
 from ..sessions.reports import copy_report, plan_report
-from .base import MigratorCommand, positive_integer
+from .base import MigratorCommand
 
 OPTIONS = (
     "no_ttl",

@@ -44,10 +44,10 @@ def words(pair: Pair, *more: str) -> tuple[str, ...]:
 
 def goes_on_as_told(pair: Pair, oracle: Oracle, said: str) -> None:
     """Type what the run said at its end, and assert that all is there then."""
-    [line] = [line for line in said.splitlines() if line.startswith(("Go on: ", "CommandError: Go on: "))]
+    [line] = [line for line in said.splitlines() if line.startswith(("Resume: ", "CommandError: Go on: "))]
     wait_until_unlocked(pair.dest)
     assert journal_tables(pair.dest)
-    python, program, *arguments = shlex.split(line.partition("Go on: ")[2])
+    python, program, *arguments = shlex.split(line.partition("Resume: ")[2])
     assert (python, program, arguments[-1]) == (Path(sys.executable).name, "manage.py", "--resume")
     finished = run_manage(*arguments)
     assert finished.code == 0, finished.err
@@ -78,7 +78,7 @@ def test_ctrl_c_twice_ends_it_at_once(pair: Pair, oracle: Oracle) -> None:
 def test_a_second_signal_while_the_first_one_ends_it_hides_nothing() -> None:
     def stopped_twice() -> None:
         with Interrupts() as interrupts:
-            interrupts.defer("Go on: the same again")
+            interrupts.defer("Resume: the same again")
             signal.raise_signal(signal.SIGINT)
             try:
                 interrupts.check()
@@ -88,7 +88,7 @@ def test_a_second_signal_while_the_first_one_ends_it_hides_nothing() -> None:
     with pytest.raises(Interrupted) as caught:
         stopped_twice()
     assert caught.value.exit_code == 130
-    assert str(caught.value).splitlines() == [AT_ONCE, "Go on: the same again"]
+    assert str(caught.value).splitlines() == [AT_ONCE, "Resume: the same again"]
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def signals() -> Iterator[list[int]]:
 
 def interrupted_once() -> None:
     with Interrupts() as interrupts:
-        interrupts.defer("Go on: the same again")
+        interrupts.defer("Resume: the same again")
         signal.raise_signal(signal.SIGINT)
         interrupts.check()
 
@@ -154,7 +154,7 @@ def test_a_signal_that_meets_the_end_of_the_work_is_not_lost(
         return set_handler(number, handler)
 
     with Interrupts() as interrupts:
-        interrupts.defer("Go on: the same again")
+        interrupts.defer("Resume: the same again")
         monkeypatch.setattr(signal, "signal", met)
     assert signals == [signal.SIGTERM]
 

@@ -93,7 +93,7 @@ def provoke(pair: Pair, number: int, code: object, *, once: bool) -> None:
 
 
 def move(pair: Pair, heard: Heard, **options: Any) -> int:
-    usual = {"labels": ["testapp.Tag"], "chunk_size": 5, "keep_triggers": True, "watcher": Console(progress=heard)}
+    usual = {"labels": ["testapp.Tag"], "chunk_size": 5, "keep_triggers": True, "console": Console(progress=heard)}
     arguments = usual | options
     return batch_migrate(source=pair.source, dest=pair.dest, **arguments).exit_code
 

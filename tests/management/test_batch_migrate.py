@@ -236,7 +236,7 @@ def test_gives_up_by_the_words_that_it_names(sqlite: Pair) -> None:
     again = words(sqlite, *MODELS, "--chunk-size", "2", "--resume", "--trust-done", "--no-input")
     stopped = run_manage(*map(str, again))
     assert stopped.code == 1
-    (line,) = re.findall(r"^Give up: (.*)$", stopped.err, re.MULTILINE)
+    (line,) = re.findall(r"^Abandon: (.*)$", stopped.err, re.MULTILINE)
     python, program, *arguments = shlex.split(line)
     assert (python, program) == (Path(sys.executable).name, "manage.py")
     given_up = run_manage(*arguments)
@@ -646,8 +646,8 @@ def test_stops_at_a_row_and_names_it(pair: Pair) -> None:
     hint = " ".join([second, *rest])
     assert re.search(r"\d+ rows? (is|are) committed in ", hint), hint
     again = "manage.py batch_migrate --source "
-    assert "Go on: " in hint
-    assert "Give up: " in hint
+    assert "Resume: " in hint
+    assert "Abandon: " in hint
     assert hint.count(again) == 2
     assert hint.count(" --resume") == 1
     assert hint.count(" --cleanup") == 1

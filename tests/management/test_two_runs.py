@@ -51,7 +51,7 @@ class Pausing(Progress):
 
 source, dest = sys.argv[1:]
 outcome = batch_migrate(
-    source=source, dest=dest, labels=["testapp.Tag"], chunk_size=2, watcher=Console(progress=Pausing())
+    source=source, dest=dest, labels=["testapp.Tag"], chunk_size=2, console=Console(progress=Pausing())
 )
 sys.exit(outcome.exit_code)
 """

@@ -402,9 +402,9 @@ def _tables_that_lack(comparison: Comparison) -> list[str]:
     ]
 
 
-def comparison_report(comparison: Comparison, *, with_values: bool = False) -> Report:
-    """Describe a comparison of two databases; values are only shown ``with_values``."""
-    verification = comparison.verification
+def comparison_report(comparison: Comparison) -> Report:
+    """Describe a comparison of two databases; values are only shown if its options say so."""
+    verification, with_values = comparison.verification, comparison.options.show_values
     heading = f"Comparison\n  source      {comparison.source}\n  destination {comparison.dest}"
     grids = [count_grid("Rows on both sides", verification.counts)]
     if verification.contents:
@@ -428,7 +428,7 @@ def comparison_report(comparison: Comparison, *, with_values: bool = False) -> R
     document = {
         "source": _endpoint(comparison.source),
         "dest": _endpoint(comparison.dest),
-        "mode": comparison.mode,
+        "mode": comparison.options.mode,
         "seed": comparison.sample.seed if comparison.sample else None,
         "notes": [{"subject": note.subject, "text": note.text, "advice": note.advice} for note in comparison.notes],
         **verification_document(verification, with_values=with_values),

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from ... import conf
+from ...console.command_line import option, positive_integer
 from ...console.progress import Progress
 from ...errors import UsageError
 from ..endpoints import open_for_reading
@@ -28,12 +30,60 @@ SAMPLE = 3_000
 
 
 @dataclass(frozen=True)
+class CompareOptions:
+    """How two databases are compared: each field is an option of ``verify_counts`` and a keyword of its function."""
+
+    mode: str = option(
+        "count",
+        "Compare row counts, also the values of a sample of rows, or those of all rows (default: count).",
+        choices=MODES,
+    )
+    sample: int = option(
+        SAMPLE, "Rows of each table in --mode sample (default: %(default)s).", type=positive_integer, metavar="ROWS"
+    )
+    seed: int | None = option(
+        None, "Choose the same sample as an earlier call (default: a new one).", type=int, metavar="N"
+    )
+    max_diffs: int = option(
+        MOST_DIFFERENCES,
+        "Rows that differ to list for each table; all are counted (default: %(default)s).",
+        type=positive_integer,
+        metavar="N",
+    )
+    show_values: bool = option(False, "Show the values that differ to anyone who reads the output.")
+    rejects: Path | None = option(
+        None,
+        "The reject file of the run: rows in it that the destination lacks do not count as differences.",
+        type=Path,
+        metavar="FILE",
+    )
+    chunk_size: int | None = option(
+        None,
+        "Rows whose values are compared at once (default: MIGRATOR['CHUNK_SIZE'] or 10000).",
+        type=positive_integer,
+        metavar="ROWS",
+    )
+
+
+class CompareKeywords(TypedDict, total=False):
+    """The fields of :class:`CompareOptions`."""
+
+    mode: str
+    sample: int
+    seed: int | None
+    max_diffs: int
+    show_values: bool
+    rejects: Path | None
+    chunk_size: int | None
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Two databases and what was found between them; ``sample`` tells how rows were chosen where not all were."""
+    """Two databases and what was found between them; ``sample`` says how rows were chosen if not all were compared."""
 
     source: DatabaseInfo
     dest: DatabaseInfo
-    mode: str
+    options: CompareOptions
     verification: Verification
     sample: Sample | None = None
     # What became of the rows that a run has rejected, if its file was given.
@@ -42,7 +92,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything agrees, 3 where something differs, 4 where something could not be compared."""
+        """0 if everything agrees, 3 if something differs, 4 if something could not be compared."""
         if not self.verification.is_clean:
             return 3
         return 4 if self.verification.unchecked else 0
@@ -54,28 +104,27 @@ def verify_counts(
     dest: str,
     labels: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    mode: str = "count",
-    sample: int = SAMPLE,
-    seed: int | None = None,
-    max_diffs: int = MOST_DIFFERENCES,
-    rejects: Path | None = None,
-    chunk_size: int | None = None,
     progress: Progress | None = None,
+    **keywords: Unpack[CompareKeywords],
 ) -> Comparison:
     """Compare the tables of the project's models in both databases, each side in one snapshot.
 
-    ``mode`` is ``count`` (exact counts, counters and foreign keys), ``sample`` (also the values of some ``sample``
-    rows of each table, chosen by ``seed``) or ``full`` (the values of all rows). ``max_diffs`` rows that differ are
-    listed for each table. ``rejects`` is the file of rows that a run has rejected: that the destination lacks them is
-    no difference. Content types and permissions that both sides have under other ids are compared by what identifies
-    them, and so is what refers to them. Writes nothing. Raises :exc:`~migrator.errors.UsageError` for unknown aliases,
-    labels and modes, and for a file that is not one of these databases.
+    The keywords are the fields of :class:`CompareOptions`. ``mode`` is ``count`` (exact row counts, sequences and
+    foreign keys), ``sample`` (also the values of about ``sample`` rows of each table, chosen by ``seed``) or ``full``
+    (the values of all rows). ``max_diffs`` rows that differ are listed for each table. ``rejects`` is the file of rows
+    that a run has rejected: that the destination lacks them is no difference. Content types and permissions that have
+    other ids on the other side are compared by their natural keys, and so is what refers to them. Writes nothing.
+
+    Raises :exc:`~migrator.errors.UsageError` for unknown aliases, labels and modes, and for a file that does not belong
+    to these databases.
     """
+    options = CompareOptions(**keywords)
+    mode, rejects = options.mode, options.rejects
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
     if mode not in MODES:
         raise UsageError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
-    chosen = Sample(sample, secrets.randbelow(10**6) if seed is None else seed) if mode == "sample" else None
+    chosen = _sample(options) if mode == "sample" else None
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
@@ -101,9 +150,13 @@ def verify_counts(
                     for table in selection.tables
                 ],
                 sample=chosen,
-                chunk_size=chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE,
-                most=max_diffs,
+                chunk_size=options.chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE,
+                most=options.max_diffs,
                 progress=progress or Progress(),
             )
             found = dataclasses.replace(found, contents=contents)
-        return Comparison(left.describe(), right.describe(), mode, found, chosen, rejected, tuple(notes))
+        return Comparison(left.describe(), right.describe(), options, found, chosen, rejected, tuple(notes))
+
+
+def _sample(options: CompareOptions) -> Sample:
+    return Sample(options.sample, secrets.randbelow(10**6) if options.seed is None else options.seed)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...console.command_line import positive_integer
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
@@ -14,7 +15,7 @@ from ...sessions.records import DEFAULT_CHUNK_SIZE
 from ...sessions.transition.clear_store import clear_old_sessions
 from ...sessions.transition.reports import clear_plan_report, cleared_report
 from ...sessions.transition.step_conditions import QUIET_SECONDS
-from ..base import MigratorCommand, positive_integer
+from ..base import MigratorCommand
 from ..session_command import regular_expression
 
 OPTIONS = ("side", "clear", "after", "discard_missing", "quiet_for", "key_regex", "rate", "chunk_size", "dry_run")

@@ -10,10 +10,11 @@ from django.core.management.base import CommandParser
 from ...caches.copying import copy_cache
 from ...caches.records import CacheOptions
 from ...caches.reports import copy_report, plan_report
+from ...console.command_line import positive_integer
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
-from ..base import MigratorCommand, positive_integer
+from ..base import MigratorCommand
 
 OPTIONS = ("match", "keys_from", "chunk_size", "limit", "rate", "jobs", "overwrite", "dry_run")
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...console.command_line import positive_integer
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
 from ...sessions.transition.readiness import session_transition
 from ...sessions.transition.reports import standing_report
 from ...sessions.transition.step_conditions import QUIET_SECONDS
-from ..base import MigratorCommand, positive_integer
+from ..base import MigratorCommand
 from ..session_command import regular_expression
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...console.command_line import positive_integer
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
@@ -15,7 +16,7 @@ from ...sessions.comparison import VerifyOptions
 from ...sessions.records import End
 from ...sessions.reports import comparison_report
 from ...sessions.verification import verify_sessions
-from ..base import MigratorCommand, positive_integer
+from ..base import MigratorCommand
 from ..session_command import add_reading_options
 
 OPTIONS = ("mode", "ttl_tolerance", "sample", "trust_pickle", "key_regex", "chunk_size", "jobs")

@@ -1,0 +1,43 @@
+"""Options of commands, described where they are kept: at the fields of the frozen dataclass that they fill."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Collection, Mapping
+from dataclasses import field, fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_ARGUMENTS = "add_argument"  # the key of a field's metadata
+
+
+def option(default: T, help: str, **arguments: Any) -> T:
+    """Return a field with this default that is an option of commands, too; ``arguments`` are those of argparse.
+
+    The option has the field's name. One that is off by default takes no value.
+    """
+    kind = {"action": "store_true"} if default is False else {"default": default}
+    return field(default=default, metadata={_ARGUMENTS: {"help": help, **kind, **arguments}})
+
+
+def add_options(parser: ArgumentParser, options: type[Any], names: Collection[str]) -> None:
+    """Add the fields of these ``names`` to a command line, in the order of the dataclass ``options``."""
+    for each in fields(options):
+        if each.name in names and _ARGUMENTS in each.metadata:
+            parser.add_argument(f"--{each.name.replace('_', '-')}", **each.metadata[_ARGUMENTS])
+
+
+def typed_options(options: type[Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a command line holds of the fields of a dataclass, by the field's name."""
+    return {each.name: parsed[each.name] for each in fields(options) if each.name in parsed}
+
+
+def positive_integer(text: str) -> int:
+    """Parse an option's whole number above zero."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return value
