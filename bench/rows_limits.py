@@ -97,12 +97,12 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     seconds: list[float] = []
     started = time.perf_counter()
     tables = [table_of(model) for model in shop_models()]
-    items = engine.catalogue.removable(_tables(), _tables())
+    items = engine.catalogue.deferrable(_tables(), _tables())
     for item in items:
-        engine.catalogue.take_off(item)
+        engine.catalogue.drop(item)
     yield engine.connection, seconds
     for is_key in (False, True):  # a foreign key may need an index of another table
-        engine.catalogue.put_back([item for item in items if (item.kind != "index") is is_key])
+        engine.catalogue.recreate([item for item in items if (item.kind != "index") is is_key])
     engine.catalogue.refresh_statistics(_tables())
     if engine.can_switch_off_foreign_keys and find_orphans(ParallelQueries(engine), tables, {}).result():
         raise AssertionError(f"foreign keys of {alias} lead nowhere")

@@ -43,7 +43,7 @@ class Bounds:
 def comparison(engine: Engine, key: Sequence[str], operator: str, bound: Key) -> tuple[str, list[Any]]:
     """Compare a key with a bound by ``>`` or ``<=``, column after column, in a form that every index can follow."""
     names = [f"{engine.quote(name)}" for name in key]
-    marks, values = zip(*map(engine.bound, bound), strict=True)
+    marks, values = zip(*map(engine.key_parameter, bound), strict=True)
     strict = operator[0]
     if len(names) == 1:
         return f"{names[0]} {operator} {marks[0]}", [*values]
@@ -59,7 +59,7 @@ def comparison(engine: Engine, key: Sequence[str], operator: str, bound: Key) ->
 
 def equality(engine: Engine, key: Sequence[str], values: Key) -> tuple[str, list[Any]]:
     """Compare a key with the one of a row."""
-    bound = [engine.bound(value) for value in values]
+    bound = [engine.key_parameter(value) for value in values]
     test = " AND ".join(f"{engine.quote(name)} = {mark}" for name, (mark, _) in zip(key, bound, strict=True))
     return test, [param for _, param in bound]
 

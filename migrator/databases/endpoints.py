@@ -103,7 +103,7 @@ def open_endpoints(
         is_one_database = _check_distinct(endpoints, tables)
         fewer = _why_one_process(endpoints, is_dry=is_dry) if jobs > 1 else None
         endpoints.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
-        endpoints.dest.join(endpoints.source)
+        endpoints.dest.attach_source(endpoints.source)
         endpoints.source.remember_session()
         possible = max(endpoints.source.readers, 1)
         if possible < jobs and fewer is None:
@@ -193,7 +193,7 @@ def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], con
     here, there = (
         {name: seen[name].identity if name in seen else (engine.visibility.new_tables_schema(),) for name in tables}
         for engine in (one, other)
-        for seen in [engine.visibility.look(tables)]
+        for seen in [engine.visibility.visible_tables(tables)]
     )
     common = [shown_name(name) for name in tables if here[name] == there[name]]
     if tables and not common:

@@ -90,7 +90,7 @@ class Run(_Record):
 
         The statements in there are for people to read only, unless :attr:`is_signed`.
         """
-        return [DeferredObject(**item) for item in json.loads(self._record_and_signature()[0])]
+        return [DeferredObject.from_json(item) for item in json.loads(self._record_and_signature()[0])]
 
     @property
     def is_signed(self) -> bool:

@@ -261,7 +261,7 @@ class RunExecutor:
     def _prepare(self, run: Run, plan: Plan) -> None:
         dest = self._endpoints.dest
         for item in run.items_taken_off():
-            self._retries.run(partial(dest.catalogue.take_off, item))
+            self._retries.run(partial(dest.catalogue.drop, item))
         filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
         if run.empties and filled:
             self._retries.run(lambda: dest.empty(filled))
@@ -287,7 +287,7 @@ class RunExecutor:
         if changes:
             for item in run.items_taken_off():  # some may be back already
                 if item.kind != UNIQUE_KEY:
-                    self._endpoints.dest.catalogue.take_off(item)
+                    self._endpoints.dest.catalogue.drop(item)
             self._journal.set_state(run, COPYING)
             for change in reversed(changes):
                 change.undo(self._journal, self._console.progress)
@@ -303,7 +303,7 @@ class RunExecutor:
             for item in keys:
                 self._interrupts.check()
                 try:
-                    self._retries.run(partial(self._endpoints.dest.catalogue.put_back, [item]))
+                    self._retries.run(partial(self._endpoints.dest.catalogue.recreate, [item]))
                 except Error as error:
                     if not self._endpoints.dest.is_about_rows(error):  # rows in the way are about to be found
                         raise
@@ -312,7 +312,7 @@ class RunExecutor:
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
         load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries)
-        self._endpoints.dest.expect_back(run.items_taken_off())
+        self._endpoints.dest.expect_recreation(run.items_taken_off())
         ending = self._ending()
         schedule = ending.schedule(run.items_taken_off(), rows_of(plan))
         cut = self._retries.run(load.cut_small)
@@ -325,7 +325,7 @@ class RunExecutor:
             else:
                 load.copy_all(self._tallies, finisher.begin, cut=cut)
             finishing = time.perf_counter()
-            self._endpoints.dest.leave()
+            self._endpoints.dest.detach_source()
             self._set_state(run, FINISHING)
             if self._options.on_error == "skip":
                 for table, rows in reject_orphans(

@@ -274,15 +274,15 @@ def indexed(
     names = str(path / "source"), str(path / "dest")
     rows, then = (TWO, (there, *DAMAGE)) if damages else (NUMBERS, (there,))
     with joined(*names, source_columns or columns, columns, rows=f"(b, a) VALUES {rows}", then=then) as (_, dest):
-        dest.expect_back([DeferredObject("things", "index", "by_b", "DROP INDEX by_b", here)])
+        dest.expect_recreation([DeferredObject("things", "index", "by_b", "DROP INDEX by_b", here)])
         yield dest
 
 
 def test_a_database_in_memory_is_not_attached(tmp_path: Path) -> None:
     with joined(":memory:", str(tmp_path / "dest")) as (source, dest):
-        assert not dest.can_read(source)
+        assert not dest.can_copy_within(source)
     with joined(str(tmp_path / "source"), "file:dest?mode=memory&cache=shared") as (source, dest):
-        assert not dest.can_read(source)
+        assert not dest.can_copy_within(source)
         assert dest.copy_within("things", ["word"], "", []) is None
 
 
@@ -326,7 +326,7 @@ def joined(
         source.execute(statement)
     dest.open_destination()
     source.open_source()
-    dest.join(source)
+    dest.attach_source(source)
     try:
         yield source, dest
     finally:

@@ -287,7 +287,9 @@ def test_chunks_of_narrow_rows_are_large(
     for name, size in zip(("DEFAULT_CHUNK_SIZE", "LARGEST_CHUNK_SIZE"), CHUNK_ROWS, strict=True):
         monkeypatch.setattr(load, name, size)
     monkeypatch.setattr(load, "CHUNK_BYTES", CHUNK_BYTES)
-    monkeypatch.setattr(type(engine_for(connections[pair.source]).catalogue), "room", lambda catalogue, table: room)
+    monkeypatch.setattr(
+        type(engine_for(connections[pair.source]).catalogue), "table_bytes", lambda catalogue, table: room
+    )
     insert_rows(AutoKey, pair.source, labelled("id", range(1, ROWS + 1)))
     outcome = batch_migrate(
         source=pair.source, dest=pair.dest, labels=["testapp.AutoKey"], jobs=jobs, keep_journal=True
@@ -312,7 +314,7 @@ def test_knows_about_how_much_room_a_table_takes(alias: str, databases: FreshDat
     if engine_of(alias) == "mysql":
         with connections[alias].cursor() as cursor:
             cursor.execute("ANALYZE TABLE testapp_binaryvalue")
-    room = engine_for(connections[alias]).catalogue.room("testapp_binaryvalue")
+    room = engine_for(connections[alias]).catalogue.table_bytes("testapp_binaryvalue")
     assert size < room < 3 * size
 
 
@@ -324,8 +326,8 @@ def test_a_partitioned_table_takes_the_room_of_its_partitions(databases: FreshDa
         cursor.execute("CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100000)")
         cursor.execute("INSERT INTO parted SELECT n, repeat('x', 100) FROM generate_series(1, 10000) n")
         try:
-            assert engine_for(connections["postgresql_a"]).catalogue.room("parted") > 1_000_000
-            assert engine_for(connections["postgresql_a"]).catalogue.room("not there") == 0
+            assert engine_for(connections["postgresql_a"]).catalogue.table_bytes("parted") > 1_000_000
+            assert engine_for(connections["postgresql_a"]).catalogue.table_bytes("not there") == 0
         finally:
             cursor.execute("DROP TABLE parted")
 

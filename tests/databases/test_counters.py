@@ -87,8 +87,8 @@ def test_a_counter_that_has_given_its_last_key_is_not_late(databases: FreshDatab
         "ALTER TABLE testapp_empty MODIFY id bigint unsigned NOT NULL AUTO_INCREMENT",
         f"INSERT INTO testapp_empty (id, name) VALUES ({2**64 - 1}, 'last')",
     )
-    (counter,) = engine_for(connections["mysql_b"]).catalogue.counters([table_of(Empty)])
-    assert (counter.largest, counter.is_late) == (2**64 - 1, False)
+    (counter,) = engine_for(connections["mysql_b"]).catalogue.sequences([table_of(Empty)])
+    assert (counter.largest, counter.is_behind) == (2**64 - 1, False)
 
 
 def test_a_sequence_that_ends_before_its_column_is_reported(databases: FreshDatabases) -> None:

@@ -209,9 +209,9 @@ def test_counters_of_many_tables_are_those_of_each(alias: str, monkeypatch: pyte
     insert_rows(SmallAutoKey, alias, [{"id": 5, "label": "x"}])
     tables = [table_of(model) for model in apps.get_app_config("testapp").get_models(include_auto_created=True)]
     catalogue = engine_for(connections[alias]).catalogue
-    catalogue.reset_counters(tables, {}, may_lower=True)
-    together = catalogue.counters(tables)
-    assert together == [counter for table in tables for counter in catalogue.counters([table])]
+    catalogue.reset_sequences(tables, {}, may_lower=True)
+    together = catalogue.sequences(tables)
+    assert together == [counter for table in tables for counter in catalogue.sequences([table])]
     found = {counter.table: (counter.next_value, counter.largest) for counter in together}
     assert found[AutoKey._meta.db_table] == (8, 7)
     assert found[SmallAutoKey._meta.db_table] == (6, 5)

@@ -61,7 +61,7 @@ class Steps:
         self.by_run: list[str] = []
         self.began = threading.Event()
         cls = type(engine_for(connections[alias]).catalogue)
-        usual = cls.put_back
+        usual = cls.recreate
 
         def put_back(catalogue: Catalogue, items: tuple[DeferredObject, ...]) -> None:
             if is_helper() and not self.began.is_set():
@@ -71,7 +71,7 @@ class Steps:
             usual(catalogue, items)
             (self.by_helper if is_helper() else self.by_run).extend(f"{item.kind} {item.name}" for item in items)
 
-        monkeypatch.setattr(cls, "put_back", put_back)
+        monkeypatch.setattr(cls, "recreate", put_back)
 
 
 def before_empty_tables(monkeypatch: pytest.MonkeyPatch, action: Callable[[], Any]) -> None:

@@ -88,7 +88,7 @@ def finish(*items: DeferredObject, by_table: bool = False, keys_wait: bool = Fal
         items,
         rows_of([planned("small", 1), planned("large", 100, "small", "elsewhere")]),
         by_table=by_table,
-        touched=lambda item: frozenset(item.put_back.split()),
+        touched=lambda item: frozenset(item.create_sql.split()),
         keys_wait=keys_wait,
     )
 
@@ -235,4 +235,4 @@ def test_what_nobody_carried_out_is_left_in_its_place() -> None:
 def test_postgresql_names_both_tables_of_a_foreign_key(owner: str, definition: str, touched: set[str]) -> None:
     statement = f"ALTER TABLE {owner} ADD CONSTRAINT name {definition}"
     catalogue = PostgreSQLCatalogue.__new__(PostgreSQLCatalogue)
-    assert catalogue.touched(DeferredObject("a", "foreign key", "name", "", statement)) >= touched
+    assert catalogue.locked_tables(DeferredObject("a", "foreign key", "name", "", statement)) >= touched

@@ -56,7 +56,7 @@ def take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every value looked at and converted."""
     for name in ("line_fields", "trusted"):
         monkeypatch.setattr(f"migrator.databases.planning.plan.{name}", lambda *arguments: None)
-    monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
+    monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
 
 
 def never_carefully(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_renders_with_less_care_what_care_would_render(databases: FreshDatabases
             for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
                 assert field.cheaper is not None
                 same = f"({field.sql}) IS ({field.cheaper.sql})"
-                usual = f"{conversion.column.name} IS NULL OR NOT ({field.cheaper.doubt or 'false'})"
+                usual = f"{conversion.column.name} IS NULL OR NOT ({field.cheaper.unsafe_when or 'false'})"
                 compared = route.source.fetch_all(
                     f"SELECT label, {same} FROM {table_of(route.table.model)} WHERE {usual}"
                 )
@@ -286,8 +286,8 @@ def test_overlooks_nothing_in_a_rough_look(databases: FreshDatabases, pair: Pair
         for route in routes:
             stored = route.source.catalogue.stored_columns(route.table.name)
             for conversion in route.conversions:
-                for suspicion in route.source.values.suspicions(conversion.column, stored[conversion.column.name]):
-                    overlooked = f"({suspicion.condition}) AND ({suspicion.rough or 'true'}) IS NOT TRUE"
+                for suspicion in route.source.values.source_checks(conversion.column, stored[conversion.column.name]):
+                    overlooked = f"({suspicion.condition}) AND ({suspicion.cheap_condition or 'true'}) IS NOT TRUE"
                     sql = f"SELECT label FROM {table_of(route.table.model)} WHERE {overlooked}"
                     assert route.source.fetch_all(sql) == []
 
@@ -351,7 +351,7 @@ def test_rejects_what_the_slow_way_rejects(
             "migrator.databases.planning.preflight.check_values", lambda *arguments: completed(Answer())
         )
     # Within SQLite even what Python cannot read arrives as it is.
-    monkeypatch.setattr(SQLite, "can_read", lambda *arguments: False)
+    monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
     found = list(insert_all_dirt(any_pair.source))
     brought = outcome_of(any_pair, found, tmp_path / "brought")
     take_the_slow_way(monkeypatch)

@@ -148,11 +148,11 @@ def test_a_file_that_was_written_meanwhile_has_no_second_session(
     with opened("sqlite_a") as source:
         if mode == "wal":
             insert_elsewhere("sqlite_a")
-            assert source.twin() is None
+            assert source.open_parallel_session() is None
         else:
             with pytest.raises(OperationalError, match="locked"):
                 insert_elsewhere("sqlite_a")
-            with closing(found := source.twin()):  # type: ignore[type-var]
+            with closing(found := source.open_parallel_session()):  # type: ignore[type-var]
                 assert found is not None
                 assert found.fetch_all(NAMES) == []
         assert source.fetch_all(NAMES) == []
@@ -168,7 +168,7 @@ def test_a_process_does_not_answer_for_a_file_that_was_written_meanwhile(
     connections["sqlite_a"].close()
     with opened("sqlite_a") as source:
         insert_elsewhere("sqlite_a")
-        with closing(found := source.twin()):  # type: ignore[type-var]
+        with closing(found := source.open_parallel_session()):  # type: ignore[type-var]
             assert found is not None
             with pytest.raises(DatabaseError, match="written since"):
                 found.fetch_all(NAMES)
@@ -193,7 +193,7 @@ def test_a_small_file_is_not_worth_a_process(databases: FreshDatabases, monkeypa
     monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: False)
     databases.fresh("sqlite_a")
     with opened("sqlite_a") as source:
-        assert source.twin() is None
+        assert source.open_parallel_session() is None
 
 
 @each_place
@@ -205,7 +205,7 @@ def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(
     with connections["sqlite_a"].cursor() as cursor:
         cursor.execute("PRAGMA journal_mode = wal")
     connections["sqlite_a"].close()
-    with opened("sqlite_a") as source, closing(found := source.twin()):  # type: ignore[type-var]
+    with opened("sqlite_a") as source, closing(found := source.open_parallel_session()):  # type: ignore[type-var]
         assert found is not None
         assert found.fetch_all(NAMES) == []
         insert_elsewhere("sqlite_a")
@@ -215,7 +215,7 @@ def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(
 @pytest.mark.parametrize("statement", ["DELETE FROM testapp_tag", "INSERT INTO testapp_tag (id, name) VALUES (9, 'x')"])
 @pytest.mark.parametrize("source", [POSTGRESQL, MYSQL, SQLITE, ELSEWHERE], indirect=True)
 def test_the_second_session_writes_nothing(source: Engine, statement: str) -> None:
-    twin = source.twin()
+    twin = source.open_parallel_session()
     assert twin is not None
     with closing(twin), pytest.raises(DatabaseError, match=r"(?i)read[- ]?only"):
         twin.execute(statement)
@@ -279,7 +279,7 @@ def test_two_sessions_of_a_destination_see_what_is_committed(databases: FreshDat
 
 
 def test_a_small_table_is_not_worth_a_second_session(source: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(source), "twin", lambda engine: pytest.fail("another session was opened"))
+    monkeypatch.setattr(type(source), "open_parallel_session", lambda engine: pytest.fail("another session was opened"))
     with ParallelQueries(source, 10_000) as asked:
         given = [asked.ask(lambda engine: engine.fetch_all(NAMES)) for _ in range(3)]
         assert [future.result() for future in given] == [[("before",)]] * 3
@@ -339,11 +339,11 @@ def test_a_run_goes_on_where_no_second_session_can_be_opened(
     fill(pair.source)
     refused: list[Engine] = []
 
-    def twin(engine: Engine) -> None:
+    def open_parallel_session(engine: Engine) -> None:
         refused.append(engine)
         raise OperationalError("too many connections")
 
-    monkeypatch.setattr(SQLite, "twin", twin)
+    monkeypatch.setattr(SQLite, "open_parallel_session", open_parallel_session)
     monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 1)
     assert move(pair, jobs=1).exit_code == 0
     assert refused

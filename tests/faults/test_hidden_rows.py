@@ -111,7 +111,7 @@ def test_no_session_of_a_run_is_filtered(databases: FreshDatabases) -> None:
     databases.fresh("postgresql_a", "postgresql_b")
     with open_endpoints("postgresql_a", "postgresql_b", load(), ["testapp_tag"], jobs=2) as ends:
         for engine in (ends.source, ends.dest):
-            twin = engine.twin()
+            twin = engine.open_parallel_session()
             assert twin is not None
             with closing(twin):
                 assert {one.fetch_value("SHOW row_security") for one in (engine, twin)} == {"off"}

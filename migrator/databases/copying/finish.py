@@ -60,7 +60,7 @@ class Ending:
             items,
             tables,
             by_table=catalogue.restores_by_table,
-            touched=catalogue.touched,
+            touched=catalogue.locked_tables,
             keys_wait=self.options.on_error == "skip",
         )
 
@@ -118,7 +118,7 @@ class Ending:
             return []
         items = [item for item in run.items_taken_off() if item.kind in (FOREIGN_KEY, TRIGGER)]
         for item in items:
-            dest.catalogue.take_off(item)
+            dest.catalogue.drop(item)
         return items
 
     def _work_off(
@@ -153,7 +153,7 @@ class Ending:
         else:
             left = list(list_unsigned(dest, items))
         with suppress(Error):  # what a sequence lacks is what verify_counts finds
-            dest.catalogue.reset_counters(tables, {}, may_lower=False)
+            dest.catalogue.reset_sequences(tables, {}, may_lower=False)
         remark = f"The run is given up: {_counted(items, left)} in {dest.alias!r}, and the copied rows stay."
         if not self.journal.abandon(run):
             remark += f" Its tables could not be dropped. Drop {' and '.join(TABLES)} there."

@@ -60,7 +60,7 @@ class Load:
         rows, route = planned.source_rows, planned.route
         if rows <= DEFAULT_CHUNK_SIZE:
             return DEFAULT_CHUNK_SIZE
-        fitting = rows * CHUNK_BYTES // (route.source.catalogue.room(route.table.name) or sys.maxsize)
+        fitting = rows * CHUNK_BYTES // (route.source.catalogue.table_bytes(route.table.name) or sys.maxsize)
         most = LARGEST_CHUNK_SIZE if self.endpoints.jobs == 1 else rows // (self.endpoints.jobs * CHUNKS_FOR_EACH)
         return max(DEFAULT_CHUNK_SIZE, min(fitting, most, LARGEST_CHUNK_SIZE), route.rows_in_chunk(rows))
 

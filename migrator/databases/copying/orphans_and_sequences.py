@@ -122,7 +122,7 @@ def reset_sequences(plan: Plan) -> None:
         for table in tables
         if table.name in next_keys and next_keys[table.name] <= _largest_key(table, route.dest)
     }
-    route.dest.catalogue.reset_counters(tables, held, may_lower=not (plan.adds_rows or plan.updates))
+    route.dest.catalogue.reset_sequences(tables, held, may_lower=not (plan.adds_rows or plan.updates))
 
 
 def _largest_key(table: Table, dest: Engine) -> int:

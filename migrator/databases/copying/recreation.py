@@ -190,7 +190,7 @@ class Recreator:
             dest.connect()
             dest.open_destination()
             if dest.lock():
-                self._helper_session = dest.ticket()
+                self._helper_session = dest.session_identity()
                 yield dest
                 dest.unlock()
             else:

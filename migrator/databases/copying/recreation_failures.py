@@ -61,7 +61,7 @@ class NotRecreated:
 def find_obstacles(dest: Engine, table: Table, item: DeferredObject, limit: int) -> list[Obstacle]:
     """Find rows that keep an object from being recreated; none if they cannot be found."""
     try:
-        found = dest.catalogue.in_the_way(item, table.key, limit)
+        found = dest.catalogue.find_obstacles(item, table.key, limit)
         if found is None and item.kind == INDEX:
             found = list(islice(_not_indexed(dest, table, item), limit))
     except Error:  # it is asked only to explain another error
@@ -102,10 +102,10 @@ def _place(table: Table, item: DeferredObject, obstacle: Obstacle) -> str:
     """Name a row by its model, its primary key and the fields in question."""
     key = key_text(table, obstacle.key) if table.key else NO_KEY
     fields = ", ".join(_fields(table, item))
-    if table.key and obstacle.twin is not None and obstacle.twin != obstacle.key:
-        keys = f"primary keys {key_text(table, obstacle.twin)} and {key}"
+    if table.key and obstacle.duplicate_of is not None and obstacle.duplicate_of != obstacle.key:
+        keys = f"primary keys {key_text(table, obstacle.duplicate_of)} and {key}"
     else:
-        keys = f"primary key {key}" + (", which is there twice" if obstacle.twin is not None else "")
+        keys = f"primary key {key}" + (", which is there twice" if obstacle.duplicate_of is not None else "")
     return f"{table.label} with {keys}{f', field {fields}' if fields else ''}"
 
 
@@ -115,7 +115,7 @@ def _fields(table: Table, item: DeferredObject) -> list[str]:
 
 def _columns(table: Table, item: DeferredObject) -> list[str]:
     """Name the columns that a definition is about."""
-    text = re.split(r"\b(?:REFERENCES|INCLUDE|WHERE|WITH)\b", item.put_back.partition("(")[2])[0]
+    text = re.split(r"\b(?:REFERENCES|INCLUDE|WHERE|WITH)\b", item.create_sql.partition("(")[2])[0]
     return [c.name for c in table.columns if re.search(rf"(?<!\w){re.escape(c.name)}(?!\w)", text)]
 
 
@@ -193,7 +193,7 @@ def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Ite
         reason = f"{fault.message} [{fault.code}]"
         rows = _rows(dest, tables, one)
         try:
-            is_there = dest.catalogue.put_back_unchecked(item)
+            is_there = dest.catalogue.recreate_unvalidated(item)
         except Error:
             is_there = False
         statement = dest.catalogue.check_statement(item) if is_there else dest.catalogue.statement(item)

@@ -24,7 +24,7 @@ class Recreate:
         return self.items[0].table
 
     def carry_out(self, catalogue: Catalogue) -> None:
-        catalogue.put_back(self.items)
+        catalogue.recreate(self.items)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class _RowByRowCopy:
         self._route, self._number, self._rejects = route, number, rejects
         self._names = [conversion.column.name for conversion in route.conversions]
         self._expressions = [conversion.expression for conversion in route.conversions]
-        self._writer = route.careful_writer()
+        self._writer = route.row_writer()
         self._read_back = read_back(route)
         self._tally = RowCounts()
 

@@ -31,8 +31,8 @@ def to_defer(
     """
     names = [planned.table.name for planned in tables]
     large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
-    items = [] if keeps_triggers else endpoints.dest.catalogue.removable_triggers(names)
-    items += endpoints.dest.catalogue.removable(names, large)
+    items = [] if keeps_triggers else endpoints.dest.catalogue.deferrable_triggers(names)
+    items += endpoints.dest.catalogue.deferrable(names, large)
     if endpoints.is_one_database:
         # To drop one locks the table that it leads to, and the source's session may be reading that very one.
         spared = endpoints.dest.visibility.keys_to_others(names)
@@ -49,7 +49,7 @@ def _keys(endpoints: Endpoints, tables: Sequence[TablePlan], dest_has: StoredTab
         name = planned.table.name
         if planned.source_rows < FEWEST_ROWS or name in endpoints.source.outside_snapshot:
             continue
-        if not (removable := endpoints.dest.catalogue.removable_keys(planned.table, others)):
+        if not (removable := endpoints.dest.catalogue.deferrable_keys(planned.table, others)):
             continue
         enforced = endpoints.source.catalogue.unique_keys(name)
         distinct = {

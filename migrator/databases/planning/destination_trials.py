@@ -170,7 +170,7 @@ class _Rows:
         dest = self._route.dest
         try:
             with transaction.atomic(using=dest.alias):
-                writer = dest.careful_writer(PROBE, self._targets)
+                writer = dest.row_writer(PROBE, self._targets)
                 writer.write(rows)
                 writer.finish()
         except Unstorable:

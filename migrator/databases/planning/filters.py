@@ -47,7 +47,7 @@ def restrictions_for(
     to chosen rows; what several named models choose of one table adds up.
     """
     run_names = {source.stored_name(model._meta.db_table): model._meta.db_table for model in tables}
-    every = apps.get_models(include_auto_created=True) if source.has_other_names else []
+    every = apps.get_models(include_auto_created=True) if source.has_renamed_tables else []
     with renamed({model: source.stored_name(model._meta.db_table) for model in every}):
         found = _restrictions(source, tables, named, lookups)
     return {run_names[table]: _any_of(parts) for table, parts in found.items()}

@@ -139,7 +139,7 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         rows = dest.count(table.name, where)
         if rows:
             found.append(f"{table.label} ({plural(rows, 'row')} pointing into {', '.join(targets)})")
-    for owner, column, target in dest.catalogue.pointing_at(selected, but=described):
+    for owner, column, target in dest.catalogue.foreign_keys_into(selected, but=described):
         rows = dest.fetch_value(f"SELECT COUNT(*) FROM {owner} WHERE {column} IS NOT NULL")
         if rows:
             found.append(f"the table {owner} ({plural(rows, 'row')} pointing into {target})")

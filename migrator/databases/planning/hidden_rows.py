@@ -52,7 +52,7 @@ class Sights:
 
 def look(engine: Engine, tables: Sequence[Table], *more: str) -> Sight:
     """Ask what a session sees of tables, and of ``more``."""
-    return engine.visibility.look(list(dict.fromkeys([*(table.name for table in tables), *more])))
+    return engine.visibility.visible_tables(list(dict.fromkeys([*(table.name for table in tables), *more])))
 
 
 def look_at_both(endpoints: Endpoints, tables: Sequence[Table]) -> Sights:
@@ -79,7 +79,7 @@ def check_sights(endpoints: Endpoints, sights: Sights, tables: Sequence[Table]) 
 
 def _is_journal_of(dest: Engine, source: Engine) -> bool:
     """Whether it is the destination's own journal that is seen from the source, in another schema of one database."""
-    one, other = (engine.visibility.look(JOURNAL).get(JOURNAL[0]) for engine in (source, dest))
+    one, other = (engine.visibility.visible_tables(JOURNAL).get(JOURNAL[0]) for engine in (source, dest))
     is_same = one is not None and other is not None and one.identity == other.identity
     return is_same and source.vendor == dest.vendor and source.is_same_database(dest)
 

@@ -75,7 +75,7 @@ class _Trial:
             writer.write(rows)
             writer.finish()
 
-        return dest.catalogue.takes_entries(self.limit, fill)
+        return dest.catalogue.accepts_entries(self.limit, fill)
 
     def _candidates(self, stored: Stored) -> Iterator[tuple[Row, Row]]:
         """Give rows, as they are to be stored, that may be too large, each after its primary key."""

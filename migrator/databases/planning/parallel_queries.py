@@ -101,7 +101,7 @@ class ParallelQueries:
 
     def should_halve(self, rows: int) -> bool:
         """Whether a query over so many rows is better split into one for each half of them."""
-        return rows > HELPED_ROWS and not self.engine.has_later_twin
+        return rows > HELPED_ROWS and not self.engine.parallel_session_may_be_later
 
     def begin(self) -> None:
         """Start the second session on the queries so far, while the first is busy with something else."""
@@ -122,7 +122,7 @@ class ParallelQueries:
         session runs the query again.
         """
         future = _Deferred[Answer](lambda _: self._run_all())
-        is_shared = may_be_later is not None or not self.engine.has_later_twin
+        is_shared = may_be_later is not None or not self.engine.parallel_session_may_be_later
         (self._shared if is_shared else self._own).put(_Query(-rows, next(self._numbers), run, may_be_later, future))
         return future
 
@@ -137,7 +137,7 @@ class ParallelQueries:
 
     def _open(self) -> Engine | None:
         with contextlib.suppress(Error, MigratorError):
-            self._second = self.engine.twin()
+            self._second = self.engine.open_parallel_session()
         return self._second
 
     def _close(self) -> None:
@@ -153,7 +153,7 @@ class ParallelQueries:
             except BaseException:  # queued again: the error is raised for this answer too, whenever it is needed
                 (self._own if engine is self.engine else self._shared).put(query)
                 raise
-            if engine is self.engine or query.accepts(answer, is_later=self.engine.has_later_twin):
+            if engine is self.engine or query.accepts(answer, is_later=self.engine.parallel_session_may_be_later):
                 query.future.set_result(answer)
             else:
                 self._own.put(query)

@@ -191,7 +191,7 @@ def _check_schema(
     if reason := endpoints.dest.why_read_only():
         yield Finding(endpoints.dest.alias, reason, "Choose a database that can be written.")
     for engine in (endpoints.source, endpoints.dest):
-        if link := engine.open_link():
+        if link := engine.why_unprotected():
             text = f"whoever is on the way there can read or change rows: {link[0]}"
             yield Finding(engine.alias, text, link[1], stops=False)
     if coming:
@@ -299,7 +299,7 @@ def _check_whole(
             is_about_rows=True,
             rows=orphan_rows(orphans),
         )
-    if unowned := endpoints.dest.catalogue.tables_of_others([table.table.name for table in tables]):
+    if unowned := endpoints.dest.catalogue.tables_not_owned([table.table.name for table in tables]):
         yield Finding(
             endpoints.dest.alias,
             f"this user does not own {shortened(unowned)}, so foreign keys there cannot be taken off and put back",

@@ -46,7 +46,7 @@ class Route:
         """Whether the destination reads the source by itself."""
         # A restriction may name other tables, which both have.
         is_raw = self.restriction is None and all(conversion.way is Way.RAW for conversion in self.conversions)
-        return is_raw and self.dest.can_read(self.source)
+        return is_raw and self.dest.can_copy_within(self.source)
 
     def copy_within(self, bounds: Bounds) -> tuple[int, int] | None:
         """Let the destination copy a chunk by itself; return the rows and bytes, or ``None`` where it cannot now."""
@@ -84,9 +84,9 @@ class Route:
         """Open the destination's bulk loader."""
         return self.dest.writer(self.table.name, self._targets)
 
-    def careful_writer(self) -> Writer:
+    def row_writer(self) -> Writer:
         """Open the destination's loader for rows of which one is in the way."""
-        return self.dest.careful_writer(self.table.name, self._targets)
+        return self.dest.row_writer(self.table.name, self._targets)
 
     def text_writer(self) -> TextWriter | None:
         """Open the destination's loader of lines; ``None`` where the rows cannot travel as lines."""

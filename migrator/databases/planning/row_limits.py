@@ -51,7 +51,7 @@ def _character_rules(route: Route, source_stored: _Stored, dest_stored: _Stored)
         if characters is None or source.constraints.characters(route.table.name, column.name) == characters:
             continue
         name, ranges = characters
-        condition = source.values.has_others(text, ranges)
+        condition = source.values.has_characters_outside(text, ranges)
         if condition is not None:
             yield RowRule(
                 name,

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from ..engines.base.engine import Engine
-from ..engines.base.lines import Form, LineField
+from ..engines.base.lines import LineField, TextFormat
 from ..tables import StoredColumn, Table
 from .columns import Conversion, Stored, Way, chain
 
@@ -49,7 +49,7 @@ def _field(
     column = conversion.column
     if conversion.way is Way.FIELD or conversion.mapping is not None:
         return None
-    form = Form.STORED if conversion.way is Way.RAW else dest.lines.form(column, dest_stored[column.name])
+    form = TextFormat.STORED if conversion.way is Way.RAW else dest.lines.text_format(column, dest_stored[column.name])
     return None if form is None else source.lines.field(form, column, source_stored[column.name])
 
 
@@ -71,8 +71,8 @@ def _trusted(
     column = guarded.column
     if guarded.way is not Way.PROVEN or guarded.mapping is not None:
         return guarded
-    spelling = source.values.spelling(column, source_stored)
-    if spelling is not None and dest.values.stores_spelling(column, dest_stored):
+    spelling = source.values.text_form(column, source_stored)
+    if spelling is not None and dest.values.accepts_text_form(column, dest_stored):
         return dataclasses.replace(guarded, expression=spelling, convert=None)
     steps = source.values.loader(column, source_stored), dest.values.dumper(column, dest_stored)
     return dataclasses.replace(guarded, convert=chain(*steps))

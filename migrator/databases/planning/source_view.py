@@ -55,12 +55,12 @@ def view_of(
         if as_stored:
             pass
         elif other.ignores_ascii_case and column.kind is Kind.TEXT:
-            apart = engine.values.told_apart(column.name, own) if is_text else engine.values.as_text(column.name)
+            apart = engine.values.exact_text(column.name, own) if is_text else engine.values.as_text(column.name)
             text = engine.values.ascii_lower(apart)
         elif is_folded(column, source_stored, dest_stored):
             text = engine.values.folded(column.name, *_ignored(own, other))
         elif is_text and not other.ignores_case:
-            text = engine.values.told_apart(column.name, own)
+            text = engine.values.exact_text(column.name, own)
         parts.append(f"{text} AS {name}")
     where, params = (f" WHERE {route.restriction.sql}", route.restriction.params) if route.restriction else ("", ())
     sql = f"(SELECT {', '.join(parts)} FROM {engine.quote(table.name)}{where}) {ROWS}"

@@ -17,7 +17,7 @@ from django.db.models import Model
 from django.utils.connection import ConnectionDoesNotExist
 
 from ...errors import MigratorError
-from ..engines.base.session import called
+from ..engines.base.session import with_table_names
 from ..engines.registry import engine_for
 
 Names = Mapping[type[Model], str]
@@ -79,7 +79,7 @@ def named_for(source: str, dest: str) -> Iterator[None]:
     }
     there = _first_there(source, either)
     translated = {in_dest[model]: name for model, name in there.items() if name != in_dest[model]}
-    with renamed(changed), called(source, translated):
+    with renamed(changed), with_table_names(source, translated):
         yield
 
 

@@ -32,12 +32,12 @@ def without_triggers(dest: Engine, tables: Sequence[str]) -> Iterator[None]:
     """
     off = dest.catalogue.silenceable_triggers(tables)
     for trigger in off:
-        dest.execute(trigger.take_off.replace("%", "%%"))
+        dest.execute(trigger.drop_sql.replace("%", "%%"))
     yield
     if off:
         dest.bind_now()  # a table with constraints left to check cannot be altered
     for trigger in off:
-        dest.execute(trigger.put_back.replace("%", "%%"))
+        dest.execute(trigger.create_sql.replace("%", "%%"))
 
 
 @dataclass(frozen=True)

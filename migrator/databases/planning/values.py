@@ -120,9 +120,10 @@ def _value_checks(route: Route, stored: _Stored) -> Iterator[_ValueCheck]:
         if conversion.way is Way.RAW:
             continue
         column, own = conversion.column, stored[conversion.column.name]
-        for suspicion in route.source.values.suspicions(column, own) if conversion.way is Way.PROVEN else ():
+        for suspicion in route.source.values.source_checks(column, own) if conversion.way is Way.PROVEN else ():
             condition = _unless_null(route, own, suspicion.condition)
-            rough = condition if suspicion.rough is None else _unless_null(route, own, suspicion.rough)
+            cheap = suspicion.cheap_condition
+            rough = condition if cheap is None else _unless_null(route, own, cheap)
             yield _ValueCheck(column, condition, rough, suspicion.reason, suspicion.advice)
         for limit in conversion.limits:
             beyond = route.source.values.violation(limit, route.source.quote(column.name), own)
@@ -139,8 +140,8 @@ def _unsafe_conditions(route: Route, stored: _Stored) -> Iterator[tuple[LineFiel
     """Yield each way to render a column that isn't correct for all values, with the condition that finds the others."""
     for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
         for way in (field, field.cheaper):
-            if way is not None and way.doubt is not None:
-                yield way, _unless_null(route, stored[conversion.column.name], way.doubt)
+            if way is not None and way.unsafe_when is not None:
+                yield way, _unless_null(route, stored[conversion.column.name], way.unsafe_when)
 
 
 # -- values that only the field itself can read ----------------------------------------------------------------------

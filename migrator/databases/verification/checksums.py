@@ -50,7 +50,7 @@ class Checksums:
         It is worth that only where the table has many ``rows``.
         """
         is_worth_it = self._adds_up_both and rows > HELPED_ROWS
-        helper = self._helper = self._dest.engine.helper() if is_worth_it else None
+        helper = self._helper = self._dest.engine.open_helper_session() if is_worth_it else None
         with nullcontext() if helper is None else closing(helper):
             yield
         self._helper = None
@@ -127,7 +127,7 @@ def _only_checksum(digests: Digests, rows: Sequence[Row]) -> Checksum:
 
 
 def _by_part(digests: Digests, rows: Sequence[Row]) -> dict[Any, Checksum]:
-    return digests.checksums_by_part(rows)
+    return digests.checksums_by_segment(rows)
 
 
 @contextmanager

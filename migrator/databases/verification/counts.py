@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..engines.base.catalogue import Counter
+from ..engines.base.catalogue import KeySequence
 from ..engines.base.engine import Engine
 from ..planning.foreign_keys import Orphans, find_orphans
 from ..planning.parallel_queries import ParallelQueries
@@ -47,7 +47,7 @@ class Verification:
     """What was compared, and what was found."""
 
     counts: tuple[TableCount, ...]
-    late_counters: tuple[Counter, ...]
+    late_counters: tuple[KeySequence, ...]
     dangling: tuple[Orphans, ...]
     contents: tuple[Contents, ...] = ()
 
@@ -72,9 +72,9 @@ class Verification:
         return not (self.differing or self.late_counters or self.dangling or self.differing_contents)
 
 
-def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[Counter, ...]:
+def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[KeySequence, ...]:
     """Find the counters that would give a key which is taken, and key columns that have lost theirs."""
-    return tuple(counter for counter in dest.catalogue.counters(tables) if counter.is_late)
+    return tuple(counter for counter in dest.catalogue.sequences(tables) if counter.is_behind)
 
 
 def verify(

@@ -40,10 +40,10 @@ def segments_of_numbers(source: Engine, dest: Engine, key: str, bounds: Bounds, 
     """Cut a range with so many ``rows``, whose key is a whole number, into parts that follow each other."""
     ends = [end[0] for end in (bounds.lower, bounds.upper) if end is not None and type(end[0]) is int]
     width = max(1, (ends[1] - ends[0] if len(ends) == 2 else rows) // PARTS)
-    return Segments(source.digests.part_of_number(key, width), dest.digests.part_of_number(key, width))
+    return Segments(source.digests.segment_of_number(key, width), dest.digests.segment_of_number(key, width))
 
 
 def segments_of_texts(source: Engine, dest: Engine, keys: RowTexts, rows: int) -> Segments:
     """Cut ``rows`` rows by the digests of their keys' texts."""
     digits = next((digits for digits in range(1, MOST_DIGITS) if rows < PART_ROWS * 16**digits), MOST_DIGITS)
-    return Segments(source.digests.part_of_text(keys.here, digits), dest.digests.part_of_text(keys.there, digits))
+    return Segments(source.digests.segment_of_text(keys.here, digits), dest.digests.segment_of_text(keys.there, digits))

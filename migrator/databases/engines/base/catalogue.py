@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ....console.wording import plural
@@ -25,25 +25,31 @@ class DeferredObject:
     table: str
     kind: str
     name: str
-    take_off: str
-    put_back: str
+    drop_sql: str
+    create_sql: str
 
     def as_json(self) -> dict[str, str]:
-        return asdict(self)
+        """Return the object as reports and the journal have it; :meth:`from_json` reads it."""
+        sql = {"take_off": self.drop_sql, "put_back": self.create_sql}
+        return {"table": self.table, "kind": self.kind, "name": self.name, **sql}
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, str]) -> DeferredObject:
+        return cls(item["table"], item["kind"], item["name"], item["take_off"], item["put_back"])
 
 
 @dataclass(frozen=True)
 class Obstacle:
     """A row that keeps an index or a key from being recreated, by its primary key.
 
-    ``twin``: the primary key of the row that has the same values and stays. ``test``: the condition, with its
+    ``duplicate_of``: the primary key of the row that has the same values and stays. ``test``: the condition, with its
     parameters, that finds this row and no other.
     """
 
     key: Row
     test: str
     params: Sequence[Any]
-    twin: Row | None = None
+    duplicate_of: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def kinds_text(items: Sequence[DeferredObject]) -> str:
 
 
 @dataclass(frozen=True)
-class Counter:
+class KeySequence:
     """A table's generator of new keys, the next value it will give, and the largest that is there."""
 
     table: str
@@ -79,7 +85,7 @@ class Counter:
     problem: str | None = None
 
     @property
-    def is_late(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether it would give a key that is taken, or gives none any more."""
         if self.next_value is None or self.largest is None:
             return self.problem is not None
@@ -112,7 +118,7 @@ class Catalogue(DatabaseSession):
         with self.connection.cursor() as cursor:
             return self.connection.introspection.table_names(cursor)
 
-    def room(self, table: str) -> int:
+    def table_bytes(self, table: str) -> int:
         """Tell about how many bytes a table takes, or takes at most; 0 where that is not known without reading it."""
         return 0
 
@@ -120,7 +126,7 @@ class Catalogue(DatabaseSession):
         """Give the users' triggers that fire while these tables are loaded, each after its table."""
         return []
 
-    def removable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
+    def deferrable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
         """List those of them that can be off until the rows are there, and then be as they were."""
         return []
 
@@ -132,7 +138,7 @@ class Catalogue(DatabaseSession):
         """Name the foreign keys that act on the rows pointing into these tables when a row is deleted under a run."""
         return []
 
-    def pointing_at(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
+    def foreign_keys_into(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
         """Give the foreign keys that lead into these tables, except those of the tables ``but``.
 
         Of each its table and column, as SQL has them, and the name of the table that it leads to.
@@ -148,7 +154,7 @@ class Catalogue(DatabaseSession):
         return found
 
     @abstractmethod
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
+    def deferrable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
         """List the foreign keys of tables, and the indexes of some, that can be taken off, in the order to do that in.
 
         Foreign keys that do not bind while rows are loaded are given only where indexes are.
@@ -165,24 +171,24 @@ class Catalogue(DatabaseSession):
             found[index].add(column)
         return {frozenset(filter(None, names)) for names in found.values() if None not in names}
 
-    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
+    def deferrable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
         """Give the primary and unique keys that can be taken off a table, with their columns.
 
         The foreign keys of this table and of ``others`` are off by then, and no other foreign key may need them.
         """
         return {}
 
-    def put_back(self, items: Sequence[DeferredObject]) -> None:
+    def recreate(self, items: Sequence[DeferredObject]) -> None:
         """Restore what was taken off, whatever is there already being left alone."""
         for item in items:
             if not self.exists(item):
-                self.execute(item.put_back.replace("%", "%%"))
+                self.execute(item.create_sql.replace("%", "%%"))
 
     def statement(self, item: DeferredObject) -> str:
         """Return the SQL that recreates an object, for a person to run."""
-        return item.put_back
+        return item.create_sql
 
-    def put_back_unchecked(self, item: DeferredObject) -> bool:
+    def recreate_unvalidated(self, item: DeferredObject) -> bool:
         """Recreate a foreign key without checking the rows that are there; return whether the engine can do that."""
         return False
 
@@ -190,7 +196,7 @@ class Catalogue(DatabaseSession):
         """Return the SQL that checks the rows of such a foreign key."""
         raise NotImplementedError
 
-    def in_the_way(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+    def find_obstacles(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
         """Find rows that keep a key from being recreated; ``None`` if no query finds them."""
         return None
 
@@ -205,7 +211,7 @@ class Catalogue(DatabaseSession):
         """List, by table, the indexes that do not take every value which the table's columns hold."""
         return {}
 
-    def takes_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
+    def accepts_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
         """Try such an index on a temporary table like its own, which ``fill`` fills by its name; nothing stays.
 
         Raises the database's error if there can be no such table, or it takes not even the rows.
@@ -216,18 +222,18 @@ class Catalogue(DatabaseSession):
         """Name the triggers of the database that may forbid changes of tables."""
         return []
 
-    def touched(self, item: DeferredObject) -> frozenset[str]:
+    def locked_tables(self, item: DeferredObject) -> frozenset[str]:
         """Name what keeps two foreign keys from being put back at once where both touch it."""
         return frozenset({"any foreign key"})
 
-    def tables_of_others(self, tables: Sequence[str]) -> list[str]:
+    def tables_not_owned(self, tables: Sequence[str]) -> list[str]:
         """Name the tables among these that this session may fill and not alter."""
         return []
 
-    def take_off(self, item: DeferredObject) -> None:
+    def drop(self, item: DeferredObject) -> None:
         """Take one index or constraint off, unless it is gone already."""
         if self.exists(item):
-            self.execute(item.take_off.replace("%", "%%"))
+            self.execute(item.drop_sql.replace("%", "%%"))
 
     def exists(self, item: DeferredObject) -> bool:
         """Tell whether the index or constraint is there."""
@@ -238,7 +244,7 @@ class Catalogue(DatabaseSession):
         return [False] * len(references)
 
     @abstractmethod
-    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+    def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
         """List the counters of tables, each with the largest key that is there."""
 
     def largest(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
@@ -255,7 +261,7 @@ class Catalogue(DatabaseSession):
         """Give the next key of each of these tables that has a counter, by its name, as far as that may be read."""
 
     @abstractmethod
-    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+    def reset_sequences(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
         """Set counters so that the next key is one above the largest, and not below that of ``next_keys``, by table.
 
         A counter that is further already is set back only where it ``may_lower`` them.

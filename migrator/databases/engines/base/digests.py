@@ -77,7 +77,7 @@ class Digests(DatabaseSession, ABC):
     def checksum_query(self, text: str, table: str, where: str, part: str | None = None) -> str:
         """Build the query for the sum of the digests of rows' texts, and for how many texts turned out as NULL.
 
-        With ``part``, an expression, for one such sum of each of its values: see :meth:`checksums_by_part`.
+        With ``part``, an expression, for one such sum of each of its values: see :meth:`checksums_by_segment`.
         """
 
     def checksum_of_rows_query(
@@ -93,15 +93,15 @@ class Digests(DatabaseSession, ABC):
     def checksum(self, row: Row) -> Checksum:
         """Read the one row of either query."""
 
-    def checksums_by_part(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
+    def checksums_by_segment(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
         """Read all rows of a query by parts; an engine may give them otherwise than one by one, the part at the end."""
         return {row[-1]: self.checksum(row[:-1]) for row in rows}
 
-    def part_of_number(self, name: str, width: int) -> str:
+    def segment_of_number(self, name: str, width: int) -> str:
         """Give the SQL for what ``width`` whole numbers next to each other have in common; around zero, more."""
         return f"{self.quote(name)} - {self.quote(name)} %% {width}"
 
-    def part_of_text(self, text: str, digits: int) -> str:
+    def segment_of_text(self, text: str, digits: int) -> str:
         """Give the SQL for one of 16 ** ``digits`` parts into which rows fall by a text."""
         return f"substr({self.digest(text)}, 1, {digits})"
 

@@ -132,7 +132,7 @@ class Engine(DatabaseSession, ABC):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
         self._session: Any = None
-        self._ticket: Row | None = None
+        self._identity: Row | None = None
         self._hold: Hold | None = None
         self.values = self.values_class(connection)
         self.catalogue = self.catalogue_class(connection)
@@ -196,7 +196,7 @@ class Engine(DatabaseSession, ABC):
         """Tell why nothing can be written here, as far as that shows without a write."""
         return None
 
-    def open_link(self) -> tuple[str, str] | None:
+    def why_unprotected(self) -> tuple[str, str] | None:
         """Tell what lets others read the link to a server elsewhere, or answer in its place, and what closes it."""
         return None
 
@@ -218,31 +218,31 @@ class Engine(DatabaseSession, ABC):
     def remember_session(self) -> None:
         """Take note of the session that was set up just now."""
         self._session = self.connection.connection
-        self._ticket = self.ticket()
+        self._identity = self.session_identity()
 
     def forget_session(self) -> None:
         """Take note that the session belongs to another process, and is none of this one's business."""
-        self._session = self._ticket = None
+        self._session = self._identity = None
 
-    def ticket(self) -> Row | None:
+    def session_identity(self) -> Row | None:
         """Tell what names this session in the server, and no other one ever; ``None`` where there is no server."""
         return None
 
     @property
     def lost_session(self) -> int | None:
         """The server's number for the session of the last :meth:`remember_session`."""
-        return None if self._ticket is None else int(self._ticket[0])
+        return None if self._identity is None else int(self._identity[0])
 
     def end_lost_session(self) -> None:
         """End the session of the last :meth:`remember_session`, whose link was lost, from a new one.
 
         Its server may not have noticed yet, and keeps its locks for it.
         """
-        if self._ticket is not None and self._ticket != self.ticket():
-            self.end_session(self._ticket)
+        if self._identity is not None and self._identity != self.session_identity():
+            self.end_session(self._identity)
 
-    def end_session(self, ticket: Row) -> None:
-        """End a session of the same user, named by its :meth:`ticket`."""
+    def end_session(self, identity: Row) -> None:
+        """End a session of the same user, named by its :meth:`session_identity`."""
         raise NotImplementedError
 
     def blockers(self) -> list[str]:
@@ -279,14 +279,14 @@ class Engine(DatabaseSession, ABC):
         """Take note that a reader's process has ended."""
         return
 
-    def twin(self) -> Engine | None:
+    def open_parallel_session(self) -> Engine | None:
         """Open another session here that only reads, and sees the very rows that this one sees.
 
-        Where :attr:`has_later_twin` says so, it sees those of any later moment. ``None``: there can be none.
+        If :attr:`parallel_session_may_be_later`, those of any later moment. ``None`` if the engine cannot.
         """
         return None
 
-    def helper(self) -> Engine | None:
+    def open_helper_session(self) -> Engine | None:
         """Open another session, in a process of its own, that only reads, and sees the very rows that this one sees.
 
         ``None`` where there can be none, where one is not worth it, and where a server does the work anyway.
@@ -294,8 +294,8 @@ class Engine(DatabaseSession, ABC):
         return None
 
     @property
-    def has_later_twin(self) -> bool:
-        """Tell whether nothing proves that :meth:`twin` sees the same moment."""
+    def parallel_session_may_be_later(self) -> bool:
+        """Tell whether nothing proves that :meth:`open_parallel_session` sees the same moment."""
         return False
 
     def can_join(self, reader: int) -> bool:
@@ -367,7 +367,7 @@ class Engine(DatabaseSession, ABC):
         """
         return self.stream(sql, params)
 
-    def bound(self, value: Any) -> tuple[str, Any]:
+    def key_parameter(self, value: Any) -> tuple[str, Any]:
         """Give the SQL that stands for a key's value in a statement, and its parameter.
 
         What is :class:`Unreadable` is in no row of a database that gives no such value.
@@ -400,7 +400,7 @@ class Engine(DatabaseSession, ABC):
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         """Give the bulk loader for a table."""
 
-    def careful_writer(self, table: str, targets: Sequence[Target]) -> Writer:
+    def row_writer(self, table: str, targets: Sequence[Target]) -> Writer:
         """Give a loader whose errors tell most of a single row."""
         return self.writer(table, targets)
 
@@ -416,18 +416,18 @@ class Engine(DatabaseSession, ABC):
         """Give the loader of that form for a table."""
         raise NotImplementedError
 
-    def join(self, source: Engine) -> None:
+    def attach_source(self, source: Engine) -> None:
         """Prepare to read the source's snapshot in statements of this database, where that can be done.
 
         Called once, before anything is read; the source may take its snapshot anew.
         """
         return
 
-    def can_read(self, source: Engine) -> bool:
+    def can_copy_within(self, source: Engine) -> bool:
         """Tell whether :meth:`copy_within` is prepared, for tables whose columns all have the same types there."""
         return False
 
-    def expect_back(self, items: Sequence[DeferredObject]) -> None:
+    def expect_recreation(self, items: Sequence[DeferredObject]) -> None:
         """Let :meth:`copy_within` know what is off, some of which it may be able to put back along with the rows."""
         return
 
@@ -440,7 +440,7 @@ class Engine(DatabaseSession, ABC):
         """
         return None
 
-    def leave(self) -> None:
+    def detach_source(self) -> None:
         """Read nothing of the source in statements of this database any more, until :meth:`copy_within` is called."""
         return
 

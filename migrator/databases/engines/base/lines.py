@@ -19,7 +19,7 @@ from .session import DatabaseSession
 ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
-class Form(enum.Enum):
+class TextFormat(enum.Enum):
     """How a value is spelled in a line, before its backslashes, tabs, newlines and carriage returns are escaped."""
 
     INTEGER = "digits, and a sign before them"
@@ -49,7 +49,7 @@ class LineField:
     """
 
     sql: str
-    doubt: str | None = None
+    unsafe_when: str | None = None
     cheaper: LineField | None = None
     may_have_nul: bool = False
 
@@ -82,12 +82,12 @@ class Lines(DatabaseSession, ABC):
         """Give the session what the fields of this class need."""
         return
 
-    def form(self, column: Column, stored: StoredColumn) -> Form | None:
+    def text_format(self, column: Column, stored: StoredColumn) -> TextFormat | None:
         """Give the form in which a column, as a destination, takes the values of its kind as they are."""
         return None
 
     @abstractmethod
-    def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
+    def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
         """Give the SQL for a column's field in this form; ``None`` where that is not known.
 
         :meth:`read` gives it escaped and with NULL as ``\\N``. A value that the column should not hold makes the field

@@ -24,7 +24,7 @@ _CALLED: dict[str, Mapping[str, str]] = {}
 
 
 @contextmanager
-def called(alias: str, names: Mapping[str, str]) -> Iterator[None]:
+def with_table_names(alias: str, names: Mapping[str, str]) -> Iterator[None]:
     """Let every session of a database find tables under other names than a run has for them."""
     _CALLED[alias] = names
     try:
@@ -48,7 +48,7 @@ class DatabaseSession:
         return _CALLED.get(self.alias, {}).get(table, table)
 
     @property
-    def has_other_names(self) -> bool:
+    def has_renamed_tables(self) -> bool:
         """Whether the database calls some table otherwise than the run does."""
         return bool(_CALLED.get(self.alias))
 

@@ -110,16 +110,16 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class SourceCheck:
     """An SQL condition that is true for values which the source holds and the field cannot mean.
 
-    ``rough`` is a cheaper one, which is true for all of these and perhaps for some others.
+    ``cheap_condition`` is a cheaper one, which is true for all of these and perhaps for some others.
     """
 
     condition: str
     reason: str
     advice: str
-    rough: str | None = None
+    cheap_condition: str | None = None
 
 
 class Values(DatabaseSession):
@@ -157,14 +157,14 @@ class Values(DatabaseSession):
         """Give the SQL by which a column is read as it is stored, for a column of the same storage."""
         return self.quote(column.name)
 
-    def spelling(self, column: Column, stored: StoredColumn) -> str | None:
+    def text_form(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for a column's values as Django stores them where a database has no type for their kind.
 
         ``None`` where that is not known. It has to be right only for values which nothing is suspicious about.
         """
         return None
 
-    def stores_spelling(self, column: Column, stored: StoredColumn) -> bool:
+    def accepts_text_form(self, column: Column, stored: StoredColumn) -> bool:
         """Tell whether a column, as a destination, has values stored so."""
         return False
 
@@ -191,7 +191,7 @@ class Values(DatabaseSession):
         """Return whether a column holds bits, which its driver gives as bytes."""
         return False
 
-    def has_others(self, column: str, ranges: Ranges) -> str | None:
+    def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
         """Return the SQL condition for texts with characters outside of these ranges; ``None`` if there is none.
 
         ``column`` is the quoted name.
@@ -202,7 +202,7 @@ class Values(DatabaseSession):
         """Return the SQL for how many bytes a text or binary value has."""
         return f"octet_length({self.as_text(name)})"
 
-    def told_apart(self, name: str, stored: StoredColumn) -> str:
+    def exact_text(self, name: str, stored: StoredColumn) -> str:
         """Return the SQL for a text that equals none but itself, and is a text to functions all the same."""
         return self.quote(name)
 
@@ -266,7 +266,7 @@ class Values(DatabaseSession):
                 return False
         return own is not None and own <= limit.arguments[0]
 
-    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+    def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         """List the conditions for values that this database, as a source, would not give faithfully."""
         return []
 

@@ -55,7 +55,7 @@ class Visibility(DatabaseSession):
     # A table on which it has no rights looks to a user as if there were none.
     hides_tables_without_rights = False
 
-    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
+    def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         """Describe those of these tables that are there, by name."""
         return {table: VisibleTable(table) for table in tables}
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, Counter, DeferredObject
+from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, DeferredObject, KeySequence
 from ..base.session import Row
 from .rows_by_table import fetch_by_table
 from .values import BLOBS, TEXTS, integer_range
@@ -42,7 +42,7 @@ class MySQLCatalogue(Catalogue):
         rows = fetch_by_table(self, COLUMNS_SQL, tables)
         return {table: {row[0]: _stored_column(row) for row in rows[table]} for table in tables}
 
-    def room(self, table: str) -> int:
+    def table_bytes(self, table: str) -> int:
         return int(self._current("data_length", [table])[table] or 0)
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
@@ -52,10 +52,10 @@ class MySQLCatalogue(Catalogue):
         )
         return [(table, name) for table, name in rows if table in set(tables)]
 
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
-        return [item for table in tables if table in with_indexes for item in self._removable(table)]
+    def deferrable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
+        return [item for table in tables if table in with_indexes for item in self._deferrable(table)]
 
-    def _removable(self, table: str) -> list[DeferredObject]:
+    def _deferrable(self, table: str) -> list[DeferredObject]:
         owner = self.identifier(table)
         definition = self.fetch_all(f"SHOW CREATE TABLE {self.quote(table)}")[0][1]
         found = [match for line in definition.split("\n") if (match := TABLE_LINE.match(line))]
@@ -82,18 +82,18 @@ class MySQLCatalogue(Catalogue):
             (self.stored_name(table),),
         )
 
-    def put_back(self, items: Sequence[DeferredObject]) -> None:
+    def recreate(self, items: Sequence[DeferredObject]) -> None:
         # One ALTER per table and kind: each ALTER reads the whole table. Indexes first: foreign keys need them. With
         # foreign_key_checks = 0, the rows are not checked (MySQL manual, "FOREIGN KEY Constraints").
         missing = [item for item in items if not self.exists(item)]
         for kind in (INDEX, FOREIGN_KEY):
             of_kind = sorted((item for item in missing if item.kind == kind), key=attrgetter("table"))
             for table, group in groupby(of_kind, key=attrgetter("table")):
-                changes = ", ".join(item.put_back.replace("%", "%%") for item in group)
+                changes = ", ".join(item.create_sql.replace("%", "%%") for item in group)
                 self.execute(f"ALTER TABLE {self.quote(table)} {changes}")
 
     def statement(self, item: DeferredObject) -> str:
-        return f"ALTER TABLE {self.identifier(item.table)} {item.put_back}"
+        return f"ALTER TABLE {self.identifier(item.table)} {item.create_sql}"
 
     def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         table = self.quote(item.table)
@@ -103,7 +103,7 @@ class MySQLCatalogue(Catalogue):
         try:
             self.execute(f"INSERT INTO {PROBE} ({names}) SELECT {names} FROM {table}{where}", params)
             try:
-                self.execute(f"ALTER TABLE {PROBE} {item.put_back.replace('%', '%%')}")
+                self.execute(f"ALTER TABLE {PROBE} {item.create_sql.replace('%', '%%')}")
             except DatabaseError:
                 return False
             return True
@@ -123,16 +123,16 @@ class MySQLCatalogue(Catalogue):
             )
         return bool(self.fetch_all(sql, (item.table, item.name)))
 
-    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+    def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
         found = self.next_keys(tables)
         keys = [(table.name, table.key[0]) for table in tables if table.name in found and len(table.key) == 1]
         counters = [
-            Counter(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
+            KeySequence(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
         ]
-        late = [counter.table for counter in counters if counter.is_late]
+        late = [counter.table for counter in counters if counter.is_behind]
         stored = self.stored_tables(late) if late else {}
         return [
-            _exhausted(counter) if counter.is_late and _is_largest(counter, stored[counter.table]) else counter
+            _exhausted(counter) if counter.is_behind and _is_largest(counter, stored[counter.table]) else counter
             for counter in counters
         ]
 
@@ -140,7 +140,7 @@ class MySQLCatalogue(Catalogue):
         found = self._current("auto_increment", [table.name for table in tables if len(table.key) == 1])
         return {table: value for table, value in found.items() if value is not None}
 
-    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+    def reset_sequences(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
         # Rows that were written with their keys have advanced them already (MySQL manual, "Using AUTO_INCREMENT").
         found = self._current("auto_increment", list(next_keys))
         for table, next_key in next_keys.items():
@@ -161,13 +161,13 @@ class MySQLCatalogue(Catalogue):
         return {table: None if value is None else int(value) for table, value in values.items()}
 
 
-def _is_largest(counter: Counter, stored: Mapping[str, StoredColumn]) -> bool:
+def _is_largest(counter: KeySequence, stored: Mapping[str, StoredColumn]) -> bool:
     """Whether a table has the largest key that its column can hold."""
     held = integer_range(stored[counter.column])
     return held is not None and counter.largest == held[1]
 
 
-def _exhausted(counter: Counter) -> Counter:
+def _exhausted(counter: KeySequence) -> KeySequence:
     """Return a counter whose last key is taken: MySQL reports that key as the next one, MariaDB for BIGINT UNSIGNED."""
     return replace(counter, next_value=(counter.largest or 0) + 1)
 

@@ -114,13 +114,13 @@ class MySQL(Engine):
         other._open()
         return other
 
-    def twin(self) -> MySQL:
+    def open_parallel_session(self) -> MySQL:
         other = self._another()
         make_read_only(other)
         return other
 
     @property
-    def has_later_twin(self) -> bool:
+    def parallel_session_may_be_later(self) -> bool:
         return self._reads_snapshot  # no statement begins another snapshot of the same moment
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
@@ -186,7 +186,7 @@ class MySQL(Engine):
                 return "the server is read-only, as a replica is"
         return None
 
-    def open_link(self) -> tuple[str, str] | None:
+    def why_unprotected(self) -> tuple[str, str] | None:
         given = self.connection.settings_dict
         options = given["OPTIONS"]
         if is_on_this_machine(str(given["HOST"])) or options.get("ssl_mode") == "VERIFY_IDENTITY":
@@ -204,15 +204,15 @@ class MySQL(Engine):
         super().close()
         self.connection.__dict__.pop("sql_mode", None)
 
-    def ticket(self) -> Row | None:
+    def session_identity(self) -> Row | None:
         # The number alone would come again after a restart of the server.
         rows = self.fetch_all("SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()")
         return rows[0] if rows else None
 
-    def end_session(self, ticket: Row) -> None:
-        if self.fetch_all("SELECT 1 FROM information_schema.processlist WHERE id = %s AND host = %s", ticket):
+    def end_session(self, identity: Row) -> None:
+        if self.fetch_all("SELECT 1 FROM information_schema.processlist WHERE id = %s AND host = %s", identity):
             with contextlib.suppress(DatabaseError):  # it may end before it is killed
-                self.execute(f"KILL {int(ticket[0])}")
+                self.execute(f"KILL {int(identity[0])}")
 
     def blockers(self) -> list[str]:
         # Who holds which lock is told to those with the PROCESS right alone.
@@ -280,7 +280,7 @@ class MySQL(Engine):
             return LineWriter(self, table, targets)
         return InsertWriter(self, table, targets)
 
-    def careful_writer(self, table: str, targets: Sequence[Target]) -> Writer:
+    def row_writer(self, table: str, targets: Sequence[Target]) -> Writer:
         return InsertWriter(self, table, targets)
 
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
@@ -289,7 +289,7 @@ class MySQL(Engine):
         return LineInserter(self, table, targets) if LineInserter.takes(targets) else None
 
     def empty(self, tables: Sequence[str]) -> None:
-        seen = self.visibility.look(tables)
+        seen = self.visibility.visible_tables(tables)
         for table in tables:
             if seen[table].kind == VERSIONED_TABLE:  # cannot be truncated (MariaDB's manual, "System-Versioned Tables")
                 self.delete_rows(table)

@@ -11,28 +11,29 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import ESCAPES, Block, Form, LineField, Lines, Unrendered, escaped
+from ..base.lines import ESCAPES, Block, LineField, Lines, TextFormat, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from .values import MySQLValues
 
-FORMS: Mapping[Kind, Form] = {
-    Kind.INTEGER: Form.INTEGER,
-    Kind.BOOLEAN: Form.BOOLEAN,
-    Kind.FLOAT: Form.FLOAT,
-    Kind.DECIMAL: Form.DECIMAL,
-    Kind.TEXT: Form.TEXT,
-    Kind.JSON: Form.JSON,
-    Kind.BINARY: Form.BINARY,
-    Kind.DATE: Form.DATE,
-    Kind.TIME: Form.TIME,
-    Kind.DATETIME: Form.DATETIME,
-    Kind.DURATION: Form.MICROSECONDS,
-    Kind.UUID: Form.UUID,
-    Kind.ADDRESS: Form.ADDRESS_TEXT,
+FORMS: Mapping[Kind, TextFormat] = {
+    Kind.INTEGER: TextFormat.INTEGER,
+    Kind.BOOLEAN: TextFormat.BOOLEAN,
+    Kind.FLOAT: TextFormat.FLOAT,
+    Kind.DECIMAL: TextFormat.DECIMAL,
+    Kind.TEXT: TextFormat.TEXT,
+    Kind.JSON: TextFormat.JSON,
+    Kind.BINARY: TextFormat.BINARY,
+    Kind.DATE: TextFormat.DATE,
+    Kind.TIME: TextFormat.TIME,
+    Kind.DATETIME: TextFormat.DATETIME,
+    Kind.DURATION: TextFormat.MICROSECONDS,
+    Kind.UUID: TextFormat.UUID,
+    Kind.ADDRESS: TextFormat.ADDRESS_TEXT,
 }
 NULL, TAB, NEWLINE, BINARY, MARK = b"\\N", b"\t", b"\n", b"\\\\x", b"\\h"
 # In characters where a column has no more, else in bytes. No escaped field begins like the mark of longer ones.
 LONGEST_REPLACED = 1000
+AS_THEY_ARE = (TextFormat.INTEGER, TextFormat.DECIMAL, TextFormat.MICROSECONDS, TextFormat.DATE, TextFormat.DATETIME)
 MARKED = re.compile(rb"\\h")
 LONG = re.compile(rb"(?<![^\t\n])\\h([0-9A-F]*)")
 
@@ -40,7 +41,7 @@ LONG = re.compile(rb"(?<![^\t\n])\\h([0-9A-F]*)")
 class MySQLLines(Lines):
     """Lines by CONCAT, which is NULL where one of its parts is, or where it is more than the server may send."""
 
-    def form(self, column: Column, stored: StoredColumn) -> Form | None:
+    def text_format(self, column: Column, stored: StoredColumn) -> TextFormat | None:
         if column.kind is Kind.DATETIME and not self._has_common_times():
             return None
         if column.kind is Kind.UUID and stored.type != "uuid" and self._writes_dashes(stored):
@@ -53,12 +54,12 @@ class MySQLLines(Lines):
     def _has_common_times(self) -> bool:
         return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)
 
-    def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
+    def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
         name = self.quote(column.name)
         text, doubt = self._text(form, name, stored), None
-        if form is Form.DATETIME and not self._has_common_times():
+        if form is TextFormat.DATETIME and not self._has_common_times():
             return None
-        if form is Form.ADDRESS:
+        if form is TextFormat.ADDRESS:
             doubt = f"({text}) IS NULL"
         if text is None:
             return None
@@ -66,30 +67,36 @@ class MySQLLines(Lines):
             f"CASE WHEN {name} IS NULL THEN {_literal(NULL)} ELSE {text} END" if stored.nullable else text, doubt
         )
 
-    def _text(self, form: Form, name: str, stored: StoredColumn) -> str | None:
+    def _text(self, form: TextFormat, name: str, stored: StoredColumn) -> str | None:
         as_text = f"CAST({name} AS CHAR)"
         match form:
-            case Form.INTEGER | Form.DECIMAL | Form.MICROSECONDS | Form.DATE | Form.DATETIME:
+            case (
+                TextFormat.INTEGER
+                | TextFormat.DECIMAL
+                | TextFormat.MICROSECONDS
+                | TextFormat.DATE
+                | TextFormat.DATETIME
+            ):
                 return name  # CONCAT makes the same text of it as CAST does, in less time
-            case Form.BOOLEAN:
+            case TextFormat.BOOLEAN:
                 return f"CASE WHEN {name} IN (0, 1) THEN {as_text} END"
-            case Form.FLOAT:
+            case TextFormat.FLOAT:
                 # Whoever reads numbers rightly makes the same of it, for the server does.
                 return f"CASE WHEN {as_text} + 0e0 = {name} THEN {as_text} END"
-            case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
+            case TextFormat.TEXT | TextFormat.JSON | TextFormat.ADDRESS_TEXT:
                 return _escaped(name, stored.max_length)
-            case Form.BINARY:
+            case TextFormat.BINARY:
                 return f"CONCAT({_literal(BINARY)}, HEX({name}))"
-            case Form.TIME:
+            case TextFormat.TIME:
                 return f"CASE WHEN {name} BETWEEN '00:00:00' AND '23:59:59.999999' THEN {as_text} END"
-            case Form.SPAN:
+            case TextFormat.SPAN:
                 return _span(name)
-            case Form.UUID if stored.type == "uuid":
+            case TextFormat.UUID if stored.type == "uuid":
                 return f"LOWER(HEX(CAST({name} AS BINARY(16))))"
-            case Form.UUID:
+            case TextFormat.UUID:
                 digits = f"LOWER(REPLACE({as_text}, '-', ''))"
                 return f"CASE WHEN LENGTH({digits}) = 32 AND UNHEX({digits}) IS NOT NULL THEN {digits} END"
-            case Form.ADDRESS:
+            case TextFormat.ADDRESS:
                 # Only IPv4: Python and the server do not write all others alike.
                 known = f"CAST(INET_NTOA(INET_ATON({name})) AS BINARY) = CAST({name} AS BINARY)"
                 return f"CASE WHEN {known} THEN {as_text} END"

@@ -21,7 +21,7 @@ from ..base.values import (
     Convert,
     Limit,
     LimitName,
-    Suspicion,
+    SourceCheck,
     Unstorable,
     Values,
     datetime_dumper,
@@ -96,7 +96,7 @@ class MySQLValues(Values):
             return f"CAST({self.quote(column.name)} AS CHAR)"
         return self.quote(column.name)
 
-    def spelling(self, column: Column, stored: StoredColumn) -> str | None:
+    def text_form(self, column: Column, stored: StoredColumn) -> str | None:
         name = self.quote(column.name)
         match column.kind:
             case Kind.BOOLEAN | Kind.DURATION:
@@ -117,7 +117,7 @@ class MySQLValues(Values):
     def is_bits(self, stored: StoredColumn) -> bool:
         return stored.type == "bit"
 
-    def has_others(self, column: str, ranges: Ranges) -> str | None:
+    def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
         listed = "".join(f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in ranges)
         pattern = f"(?-i)[^{listed}]".encode().hex()
         return f"CONVERT({column} USING utf8mb4) COLLATE utf8mb4_bin REGEXP _utf8mb4 x'{pattern}'"
@@ -125,7 +125,7 @@ class MySQLValues(Values):
     def size(self, name: str, stored: StoredColumn) -> str:
         return f"LENGTH({self.quote(name)})"
 
-    def told_apart(self, name: str, stored: StoredColumn) -> str:
+    def exact_text(self, name: str, stored: StoredColumn) -> str:
         # Other binary collations ignore spaces at the end.
         is_mariadb = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
         collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
@@ -290,20 +290,20 @@ class MySQLValues(Values):
                 return f"{is_long} AND {bare} REGEXP {_hex(wide_whole_number_pattern())}"
         return None  # neither NaN nor infinity exists here, nor a UUID that a column of that type does not take
 
-    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+    def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         name = self.quote(column.name)
         if column.kind in (Kind.DATE, Kind.DATETIME):
             zero = f"YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
             # Counting days makes NULL or another date of what is none.
             is_none = f"COALESCE(DATE_ADD({name}, INTERVAL 0 DAY) <> {name}, TRUE)"
             return [
-                Suspicion(
+                SourceCheck(
                     zero,
                     "a zero date, which Django reads as NULL",
                     "Set these values to NULL or to a real date in the source.",
                     is_none,
                 ),
-                Suspicion(
+                SourceCheck(
                     f"NOT ({zero}) AND {is_none}",
                     "a day that its month does not have",
                     "Set these values to a real date in the source.",
@@ -312,11 +312,13 @@ class MySQLValues(Values):
             ]
         if column.kind is Kind.BOOLEAN:
             return [
-                Suspicion(f"{name} NOT IN (0, 1)", "neither 0 nor 1 in a boolean column", "Set these values to 0 or 1.")
+                SourceCheck(
+                    f"{name} NOT IN (0, 1)", "neither 0 nor 1 in a boolean column", "Set these values to 0 or 1."
+                )
             ]
         if column.kind is Kind.TIME:
             return [
-                Suspicion(
+                SourceCheck(
                     f"{name} NOT BETWEEN '00:00:00' AND '23:59:59.999999'",
                     "no time of day: MySQL's TIME also holds spans",
                     "Set these values to a time from 00:00 to 23:59:59.999999.",

@@ -29,7 +29,7 @@ class MySQLVisibility(Visibility):
 
     hides_tables_without_rights = True
 
-    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
+    def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         fold = folding(self)
         kinds = {fold(name): kind for name, kind in self.fetch_all(KINDS_SQL)}
         names = {table: fold(self.stored_name(table)) for table in tables}

@@ -17,9 +17,9 @@ from ..base.catalogue import (
     TRIGGER,
     UNIQUE_KEY,
     Catalogue,
-    Counter,
     DeferredObject,
     EntryLimit,
+    KeySequence,
     Obstacle,
 )
 from ..base.session import Row
@@ -210,7 +210,7 @@ class PostgreSQLCatalogue(Catalogue):
         of_extensions = {name for (name,) in self.fetch_all(EXTENSIONS_SQL)}
         return [name for name in super().table_names() if name not in of_extensions]
 
-    def room(self, table: str) -> int:
+    def table_bytes(self, table: str) -> int:
         sql = f"SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE {WITH_PARTITIONS}"
         return int(self.fetch_value(sql, (self.identifier(table),) * 2))
 
@@ -231,7 +231,7 @@ class PostgreSQLCatalogue(Catalogue):
             if trigger.state in FIRING and (trigger.is_on_table or not trigger.is_copy)
         ]
 
-    def removable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
+    def deferrable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
         # Left on: those of partitioned tables, which partitions have once more.
         return [
             trigger.switched()
@@ -254,7 +254,7 @@ class PostgreSQLCatalogue(Catalogue):
         rows = self.fetch_all(TRIGGERS_SQL, (self._identifiers(tables),))
         return [_Trigger(tables[number - 1], *row) for number, *row in rows]
 
-    def tables_of_others(self, tables: Sequence[str]) -> list[str]:
+    def tables_not_owned(self, tables: Sequence[str]) -> list[str]:
         rows = self.fetch_all(
             "SELECT n FROM unnest(%s::text[]) n JOIN pg_class t ON t.oid = to_regclass(n) "
             "WHERE NOT pg_has_role(t.relowner, 'USAGE') ORDER BY n",
@@ -271,53 +271,53 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return [str(row[0]) for row in rows]
 
-    def pointing_at(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
+    def foreign_keys_into(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
         names = list(tables)
         rows = self.fetch_all(POINTING_SQL, (self._identifiers(names), self._identifiers(but)))  # of all schemas
         return [
             (owner.replace("%", "%%"), column.replace("%", "%%"), names[number - 1]) for number, owner, column in rows
         ]
 
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
+    def deferrable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
         items = []
         for number, owner, name, definition, plain, comment in self.fetch_all(
             FOREIGN_KEYS_SQL, (self._identifiers(tables),)
         ):
-            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
-            put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
+            drop_sql = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
+            create_sql = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
             if comment is not None:
-                put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
-            items.append(DeferredObject(tables[number - 1], FOREIGN_KEY, plain, take_off, put_back))
+                create_sql += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
+            items.append(DeferredObject(tables[number - 1], FOREIGN_KEY, plain, drop_sql, create_sql))
         indexed = [table for table in tables if table in with_indexes]
         for number, name, definition, plain, comment in self.fetch_all(INDEXES_SQL, (self._identifiers(indexed),)):
-            put_back = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
-            items.append(DeferredObject(indexed[number - 1], INDEX, plain, f"DROP INDEX IF EXISTS {name}", put_back))
+            create_sql = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
+            items.append(DeferredObject(indexed[number - 1], INDEX, plain, f"DROP INDEX IF EXISTS {name}", create_sql))
         return items
 
     def unique_columns(self, table: str) -> list[Row]:
         return self.fetch_all(UNIQUE_SQL, (self.identifier(table),))
 
-    def removable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
+    def deferrable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
         names = [self.identifier(other.name) for other in (table, *others)]
         found = {}
         for owner, name, definition, plain, comment, index_comment, index, columns in self.fetch_all(
             KEYS_SQL, (names[0], names)
         ):
-            put_back = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
+            create_sql = f"ALTER TABLE {owner} ADD CONSTRAINT {name} {definition}"
             if comment is not None:
-                put_back += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
+                create_sql += f"; COMMENT ON CONSTRAINT {name} ON {owner} IS {comment}"
             if index_comment is not None:
-                put_back += f"; COMMENT ON INDEX {index} IS {index_comment}"
-            take_off = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
-            item = DeferredObject(table.name, UNIQUE_KEY, plain, take_off, put_back)
+                create_sql += f"; COMMENT ON INDEX {index} IS {index_comment}"
+            drop_sql = f"ALTER TABLE {owner} DROP CONSTRAINT IF EXISTS {name}"
+            item = DeferredObject(table.name, UNIQUE_KEY, plain, drop_sql, create_sql)
             found[item] = frozenset(columns)
         return found
 
-    def touched(self, item: DeferredObject) -> frozenset[str]:
+    def locked_tables(self, item: DeferredObject) -> frozenset[str]:
         # Each locks its own table and the one that it refers to.
-        return frozenset(TOUCHED.findall(item.put_back))
+        return frozenset(TOUCHED.findall(item.create_sql))
 
-    def put_back_unchecked(self, item: DeferredObject) -> bool:
+    def recreate_unvalidated(self, item: DeferredObject) -> bool:
         if item.kind != FOREIGN_KEY:
             return False
         self.execute(obstacles.without_check(item).replace("%", "%%"))
@@ -329,21 +329,21 @@ class PostgreSQLCatalogue(Catalogue):
     def entry_limits(self, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
         return obstacles.entry_limits(self, tables)
 
-    def takes_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
+    def accepts_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
         return obstacles.takes(self, limit.table, limit.definition, fill)
 
     def event_triggers(self) -> list[str]:
         rows = self.fetch_all("SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') ORDER BY 1")
         return [str(row[0]) for row in rows]
 
-    def in_the_way(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
-        return obstacles.in_the_way(self, item, key, limit)
+    def find_obstacles(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+        return obstacles.find_obstacles(self, item, key, limit)
 
     def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         return obstacles.can_index(self, item, where, params)
 
-    def take_off(self, item: DeferredObject) -> None:
-        self.execute(item.take_off.replace("%", "%%"))  # it says so itself: if it exists
+    def drop(self, item: DeferredObject) -> None:
+        self.execute(item.drop_sql.replace("%", "%%"))  # it says so itself: if it exists
 
     def exists(self, item: DeferredObject) -> bool:
         table = self.identifier(item.table)
@@ -370,8 +370,8 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return [bool(row[0]) for row in self.fetch_all(ENFORCED_SQL, names)]
 
-    def counters(self, tables: Sequence[Table]) -> list[Counter]:
-        keys, sequences = self._sequences(tables)
+    def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
+        keys, sequences = self._sequence_names(tables)
         largest = self.largest(keys)
         known = [sequence for sequence in sequences if sequence is not None]
         select = "SELECT s.last_value, CASE WHEN s.is_called THEN p.seqincrement ELSE 0 END"
@@ -386,13 +386,13 @@ class PostgreSQLCatalogue(Catalogue):
         )
         next_values = {sequence: sum(row) for sequence, row in zip(known, values, strict=True)}
         return [
-            Counter(*key, next_values[sequence], last)
+            KeySequence(*key, next_values[sequence], last)
             if sequence is not None
-            else Counter(*key, None, last, "no sequence belongs to the column")
+            else KeySequence(*key, None, last, "no sequence belongs to the column")
             for key, sequence, last in zip(keys, sequences, largest, strict=True)
         ]
 
-    def _sequences(self, tables: Sequence[Table]) -> tuple[list[tuple[str, str]], list[str | None]]:
+    def _sequence_names(self, tables: Sequence[Table]) -> tuple[list[tuple[str, str]], list[str | None]]:
         """Give the table and column of each generated key, and the names of their sequences as SQL has them."""
         keys = [
             (table.name, column.name)
@@ -406,7 +406,7 @@ class PostgreSQLCatalogue(Catalogue):
         return keys, [row[0] for row in self.fetch_all(SEQUENCES_SQL, names)]
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
-        keys, sequences = self._sequences(tables)
+        keys, sequences = self._sequence_names(tables)
         known = [
             (table, sequence) for (table, _), sequence in zip(keys, sequences, strict=True) if sequence is not None
         ]
@@ -415,9 +415,9 @@ class PostgreSQLCatalogue(Catalogue):
         rows = self.fetch_each([(after, [sequence] * 2) for _, sequence in known])
         return {table: int(row[0]) for (table, _), row in zip(known, rows, strict=True) if row[0] is not None}
 
-    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+    def reset_sequences(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
         largest: defaultdict[str, list[str]] = defaultdict(list)  # by sequence, for tables may have one in common
-        for (table, column), sequence in zip(*self._sequences(tables), strict=True):
+        for (table, column), sequence in zip(*self._sequence_names(tables), strict=True):
             if sequence is not None:
                 largest[sequence].append(f"SELECT max({self.quote(column)})::bigint AS one FROM {self.quote(table)}")
                 if table in next_keys:

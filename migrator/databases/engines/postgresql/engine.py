@@ -194,7 +194,7 @@ class PostgreSQL(Engine):
         self.recover()
         return super().is_intact()
 
-    def twin(self) -> PostgreSQL:
+    def open_parallel_session(self) -> PostgreSQL:
         other = type(self)(self.connection.copy())
         other.link_timeout = self.link_timeout
         try:
@@ -263,12 +263,12 @@ class PostgreSQL(Engine):
             "AND setting = 'off'"
         )
 
-    def ticket(self) -> Row | None:
+    def session_identity(self) -> Row | None:
         return self.fetch_all("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")[0]
 
-    def end_session(self, ticket: Row) -> None:
+    def end_session(self, identity: Row) -> None:
         self.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s", ticket
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s", identity
         )
 
     def blockers(self) -> list[str]:
@@ -285,7 +285,7 @@ class PostgreSQL(Engine):
             return "its sessions are read-only (default_transaction_read_only)"
         return None
 
-    def open_link(self) -> tuple[str, str] | None:
+    def why_unprotected(self) -> tuple[str, str] | None:
         info = self.connection.connection.info
         given = info.get_parameters() if hasattr(info, "get_parameters") else info.dsn_parameters
         mode = given.get("sslmode", "prefer")
@@ -391,10 +391,10 @@ class PostgreSQL(Engine):
             with contextlib.suppress(DatabaseError):
                 self.execute("RELEASE SAVEPOINT tentatively")
 
-    def bound(self, value: Any) -> tuple[str, Any]:
+    def key_parameter(self, value: Any) -> tuple[str, Any]:
         if isinstance(value, Unreadable) and value.stored is not None and value.reason != moments.REASON:
             return "convert_from(%s, 'SQL_ASCII')", value.stored
-        return super().bound(value)
+        return super().key_parameter(value)
 
     @contextlib.contextmanager
     def reading_everything(self) -> Iterator[None]:

@@ -11,27 +11,28 @@ from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
-from ..base.lines import Block, Form, LineField, Lines
+from ..base.lines import Block, LineField, Lines, TextFormat
 from ..base.session import prepared
 from .copy_out import copy_out
 
-FORMS: Mapping[Kind, Form] = {
-    Kind.INTEGER: Form.INTEGER,
-    Kind.BOOLEAN: Form.BOOLEAN,
-    Kind.FLOAT: Form.FLOAT,
-    Kind.DECIMAL: Form.DECIMAL,
-    Kind.TEXT: Form.TEXT,
-    Kind.JSON: Form.JSON,
-    Kind.BINARY: Form.BINARY,
-    Kind.DATE: Form.DATE,
-    Kind.TIME: Form.TIME,
-    Kind.DURATION: Form.SPAN,
-    Kind.UUID: Form.UUID,
-    Kind.ADDRESS: Form.ADDRESS,
+FORMS: Mapping[Kind, TextFormat] = {
+    Kind.INTEGER: TextFormat.INTEGER,
+    Kind.BOOLEAN: TextFormat.BOOLEAN,
+    Kind.FLOAT: TextFormat.FLOAT,
+    Kind.DECIMAL: TextFormat.DECIMAL,
+    Kind.TEXT: TextFormat.TEXT,
+    Kind.JSON: TextFormat.JSON,
+    Kind.BINARY: TextFormat.BINARY,
+    Kind.DATE: TextFormat.DATE,
+    Kind.TIME: TextFormat.TIME,
+    Kind.DURATION: TextFormat.SPAN,
+    Kind.UUID: TextFormat.UUID,
+    Kind.ADDRESS: TextFormat.ADDRESS,
 }
 # The text of such a column is in the form already.
 AS_THEY_ARE = (
-    Form.INTEGER, Form.FLOAT, Form.DECIMAL, Form.TEXT, Form.JSON, Form.BINARY, Form.DATE, Form.TIME, Form.STORED,
+    TextFormat.INTEGER, TextFormat.FLOAT, TextFormat.DECIMAL, TextFormat.TEXT, TextFormat.JSON, TextFormat.BINARY,
+    TextFormat.DATE, TextFormat.TIME, TextFormat.STORED,
 )  # fmt: skip
 
 # COPY writes three control characters as escapes that not every reader knows.
@@ -43,28 +44,28 @@ UNESCAPED = {b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 class PostgreSQLLines(Lines):
     """Lines by ``COPY … TO STDOUT`` and ``COPY … FROM STDIN``."""
 
-    def form(self, column: Column, stored: StoredColumn) -> Form | None:
+    def text_format(self, column: Column, stored: StoredColumn) -> TextFormat | None:
         if column.kind is Kind.DATETIME:
             # Without an offset a text is taken for the session's local time.
-            return Form.DATETIME if self.connection.timezone_name == "UTC" else None
+            return TextFormat.DATETIME if self.connection.timezone_name == "UTC" else None
         return FORMS.get(column.kind)
 
-    def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
+    def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
         name = self.quote(column.name)
         if form in AS_THEY_ARE:
             return LineField(name)
         match form:
-            case Form.BOOLEAN:
+            case TextFormat.BOOLEAN:
                 return LineField(f"{name}::int")
-            case Form.DATETIME if not settings.USE_TZ:
+            case TextFormat.DATETIME if not settings.USE_TZ:
                 return LineField(f"{name}::timestamp")
-            case Form.DATETIME if self.connection.timezone_name == "UTC":
+            case TextFormat.DATETIME if self.connection.timezone_name == "UTC":
                 return LineField(f"{name} AT TIME ZONE 'UTC'")
-            case Form.MICROSECONDS:
+            case TextFormat.MICROSECONDS:
                 return LineField(f"round(extract(epoch from {name}) * 1000000)")
-            case Form.UUID:
+            case TextFormat.UUID:
                 return LineField(f"replace({name}::text, '-', '')")
-            case Form.ADDRESS | Form.ADDRESS_TEXT:
+            case TextFormat.ADDRESS | TextFormat.ADDRESS_TEXT:
                 # Python writes IPv6 addresses that end like IPv4 ones otherwise.
                 return LineField(f"host({name})", f"host({name}) LIKE '%%:%%.%%'")
         return None

@@ -26,7 +26,7 @@ class Locks:
 
     def claim(self, tables: Sequence[str]) -> None:
         """Lock from now on in the schemas of these tables, and in that of the journal."""
-        seen = self._visibility.look(tables)
+        seen = self._visibility.visible_tables(tables)
         self._schemas = tuple(sorted({self._own_schema(), *(str(one.schema) for one in seen.values())}))
 
     def _own_schema(self) -> str:

@@ -44,15 +44,17 @@ PLACE = "ctid = %s::tid"  # a row's place tells it from another one that holds t
 
 def without_check(item: DeferredObject) -> str:
     """Return the statement that recreates a foreign key without checking the rows that are there."""
-    definition = COMMENT.sub("", item.put_back)
-    return f"{definition} NOT VALID{item.put_back[len(definition) :]}"
+    definition = COMMENT.sub("", item.create_sql)
+    return f"{definition} NOT VALID{item.create_sql[len(definition) :]}"
 
 
-def in_the_way(session: DatabaseSession, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
+def find_obstacles(
+    session: DatabaseSession, item: DeferredObject, key: Sequence[str], limit: int
+) -> list[Obstacle] | None:
     """Find the rows that keep a key from being recreated; ``None`` for what is not a key."""
-    if item.kind == UNIQUE_KEY and (found := UNIQUE.match(item.put_back)):
+    if item.kind == UNIQUE_KEY and (found := UNIQUE.match(item.create_sql)):
         return _duplicates(session, item.table, found[1].replace("%", "%%"), key, limit)
-    if item.kind == FOREIGN_KEY and (found := FOREIGN.match(item.put_back)):
+    if item.kind == FOREIGN_KEY and (found := FOREIGN.match(item.create_sql)):
         own, target, others = (part.replace("%", "%%") for part in found.groups())
         return _orphans(session, item.table, own, target, others, key, limit)
     return None
@@ -103,7 +105,7 @@ def can_index(session: DatabaseSession, item: DeferredObject, where: str, params
     def fill(probe: str) -> None:
         session.execute(f"INSERT INTO {probe} SELECT * FROM {table}{where}", params)
 
-    return takes(session, item.table, item.put_back, fill)
+    return takes(session, item.table, item.create_sql, fill)
 
 
 def takes(session: DatabaseSession, table: str, definition: str, fill: Callable[[str], None]) -> bool:

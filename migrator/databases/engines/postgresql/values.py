@@ -28,7 +28,7 @@ from ..base.values import (
     Convert,
     Limit,
     LimitName,
-    Suspicion,
+    SourceCheck,
     Unstorable,
     Values,
     declared_limits,
@@ -110,7 +110,7 @@ class PostgreSQLValues(Values):
     def raw_expression(self, column: Column) -> str:
         return f"{self.quote(column.name)}::text"
 
-    def spelling(self, column: Column, stored: StoredColumn) -> str | None:
+    def text_form(self, column: Column, stored: StoredColumn) -> str | None:
         name = self.quote(column.name)
         match column.kind:
             case Kind.DATE | Kind.DECIMAL:
@@ -139,7 +139,7 @@ class PostgreSQLValues(Values):
     def ascii_lower(self, text: str) -> str:
         return f'LOWER(({text}) COLLATE "C")'
 
-    def has_others(self, column: str, ranges: Ranges) -> str | None:
+    def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
         if self.fetch_value("SELECT current_setting('server_encoding')") != "UTF8":
             return None  # whose regular expressions number characters otherwise
         listed = "".join(f"\\U{max(low, 1):08X}-\\U{high:08X}" for low, high in ranges)
@@ -149,7 +149,7 @@ class PostgreSQLValues(Values):
         is_plain = stored.type in ("text", "varchar", "bpchar", "bytea")
         return f"octet_length({self.quote(name)})" if is_plain else super().size(name, stored)
 
-    def told_apart(self, name: str, stored: StoredColumn) -> str:
+    def exact_text(self, name: str, stored: StoredColumn) -> str:
         own = self.quote(name)
         return f'{own}::text COLLATE "default"' if stored.ignores_case else own  # a database's own is deterministic
 
@@ -243,13 +243,13 @@ class PostgreSQLValues(Values):
                 return f"jsonb_path_exists({column}, '{path}')"
         return None  # text in PostgreSQL never holds the NUL character
 
-    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+    def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         name = self.quote(column.name)
         if column.kind is Kind.TEXT and self._stores_any_bytes():
-            return [Suspicion(f"{name} !~ '{UTF_8}'", "a text that is not valid UTF-8", "Correct it in the source.")]
+            return [SourceCheck(f"{name} !~ '{UTF_8}'", "a text that is not valid UTF-8", "Correct it in the source.")]
         if column.kind in (Kind.DATE, Kind.DATETIME):
             return [
-                Suspicion(
+                SourceCheck(
                     f"NOT ({name} >= '0001-01-01' AND {name} < '9999-12-31'::date + 1)",
                     "a date that Python cannot hold: infinite, or outside of the years 1 to 9999",
                     "Set these values to a date that the application can read, or to NULL.",
@@ -257,7 +257,7 @@ class PostgreSQLValues(Values):
             ]
         if column.kind is Kind.DURATION:
             return [
-                Suspicion(
+                SourceCheck(
                     f"extract(year from {name}) <> 0 OR extract(month from {name}) <> 0",
                     WITH_MONTHS,
                     SPAN_ADVICE,
@@ -265,13 +265,13 @@ class PostgreSQLValues(Values):
             ]
         if column.kind is Kind.TIME:
             return [
-                Suspicion(
+                SourceCheck(
                     f"{name} = '24:00:00'", "the time 24:00, which Python cannot hold", "Set these values to 00:00."
                 )
             ]
         if column.kind is Kind.ADDRESS:
             return [
-                Suspicion(
+                SourceCheck(
                     f"masklen({name}) <> CASE family({name}) WHEN 4 THEN 32 ELSE 128 END",
                     "a network in place of a single address",
                     "Remove the network mask, or keep the column in PostgreSQL.",

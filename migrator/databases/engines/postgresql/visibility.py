@@ -49,7 +49,7 @@ CALLED = re.compile(r"^PL/pgSQL function (?:[^\s(]+\.)?([^\s(.]+)\(", re.MULTILI
 class PostgreSQLVisibility(Visibility):
     """What PostgreSQL lets a role see."""
 
-    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
+    def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         names, found = list(tables), {}
         for number, *row in self.fetch_all(LOOK_SQL, ([self.identifier(name) for name in names],)):
             oid, kind, schema, hides, counted, unreadable, unwritable, takes, has_children, is_temporary, rules = row

@@ -140,12 +140,12 @@ class AttachedSource:
         if dest.fetch_all(f"SELECT 1 FROM main.{dest.quote(table)} LIMIT 1"):
             return False
         there = index_forms(dest, NAME, table)
-        dest.put_back(deferred)
+        dest.recreate(deferred)
         here = index_forms(dest, "main", table)
         common = {form for form in here.values() if form is not None and form in there.values()}
         for item in deferred:
             if here[item.name] not in common:
-                dest.take_off(item)
+                dest.drop(item)
         copied = [name for name, form in there.items() if form in common]
         if (
             all(form in common for form in index_forms(dest, "main", table).values())
@@ -154,7 +154,7 @@ class AttachedSource:
         ):
             return True
         for item in deferred:
-            dest.take_off(item)
+            dest.drop(item)
         return False
 
     def _used_bytes(self) -> int:

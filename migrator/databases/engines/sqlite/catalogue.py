@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import INDEX, Catalogue, Counter, DeferredObject
+from ..base.catalogue import INDEX, Catalogue, DeferredObject, KeySequence
 from ..base.session import Row
 
 # The sorter of CREATE INDEX holds PRAGMA cache_size in memory (sqlite.org/src, vdbesort.c); negative means KiB. With 32
@@ -36,7 +36,7 @@ class SQLiteCatalogue(Catalogue):
             for _, name, declared, required, default, key, hidden in rows
         }
 
-    def room(self, table: str) -> int:
+    def table_bytes(self, table: str) -> int:
         # The size of the whole file: that of one table would take reading all pages.
         return int(self.fetch_value("PRAGMA page_count")) * int(self.fetch_value("PRAGMA page_size"))
 
@@ -44,10 +44,10 @@ class SQLiteCatalogue(Catalogue):
         rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
         return [(table, name) for table, name in rows if table in set(tables)]
 
-    def removable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
-        return [item for table in tables if table in with_indexes for item in self._removable(table)]
+    def deferrable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
+        return [item for table in tables if table in with_indexes for item in self._deferrable(table)]
 
-    def _removable(self, table: str) -> list[DeferredObject]:
+    def _deferrable(self, table: str) -> list[DeferredObject]:
         rows = self.fetch_all(
             "SELECT m.name, m.sql FROM sqlite_master m JOIN pragma_index_list(%s) l ON l.name = m.name "
             "WHERE m.type = 'index' AND m.sql IS NOT NULL AND l.\"unique\" = 0 ORDER BY m.name",
@@ -56,11 +56,11 @@ class SQLiteCatalogue(Catalogue):
         drops = [(name, f"DROP INDEX {_quoted(name)}", sql) for name, sql in rows]
         return [DeferredObject(table, INDEX, *drop) for drop in drops]
 
-    def put_back(self, items: Sequence[DeferredObject]) -> None:
+    def recreate(self, items: Sequence[DeferredObject]) -> None:
         usual = self.fetch_value("PRAGMA cache_size")
         self.execute(f"PRAGMA cache_size = {SORTED_AT_ONCE}")
         try:
-            super().put_back(items)
+            super().recreate(items)
         finally:
             self.execute(f"PRAGMA cache_size = {usual}")
 
@@ -70,7 +70,7 @@ class SQLiteCatalogue(Catalogue):
             # A temporary table shadows the table of the same name, for CREATE INDEX, too (sqlite.org/lang_naming.html).
             self.execute(f"CREATE TEMPORARY TABLE {table} AS SELECT * FROM main.{table}{where}", params)
             try:
-                self.execute(item.put_back.replace("%", "%%"))
+                self.execute(item.create_sql.replace("%", "%%"))
                 is_created = True
             except DatabaseError:
                 is_created = False
@@ -90,10 +90,12 @@ class SQLiteCatalogue(Catalogue):
         sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s AND tbl_name = %s COLLATE NOCASE"
         return bool(self.fetch_all(sql, (item.name, item.table)))
 
-    def counters(self, tables: Sequence[Table]) -> list[Counter]:
+    def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
         found = self.next_keys(tables)
         keys = [(table.name, table.key[0]) for table in tables if table.name in found and len(table.key) == 1]
-        return [Counter(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)]
+        return [
+            KeySequence(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
+        ]
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
         last = self._last_keys()
@@ -105,7 +107,7 @@ class SQLiteCatalogue(Catalogue):
             return {}
         return dict(self.fetch_all("SELECT name, seq FROM sqlite_sequence"))
 
-    def reset_counters(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
+    def reset_sequences(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
         # Rows that were written with their keys have advanced them already (sqlite.org/autoinc.html).
         last = self._last_keys()
         late = {table: key - 1 for table, key in next_keys.items() if last.get(table, 0) < key - 1}

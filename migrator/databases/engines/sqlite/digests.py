@@ -91,7 +91,7 @@ class SQLiteDigests(Digests):
     def checksum(self, row: Row) -> Checksum:
         return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL where there is no row
 
-    def checksums_by_part(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
+    def checksums_by_segment(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
         ((text,),) = rows
         return {part: self.checksum((checksum,)) for part, checksum in json.loads(text or "[]")}
 

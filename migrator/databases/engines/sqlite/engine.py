@@ -128,7 +128,7 @@ class SQLite(Engine):
         self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
         self.hold_snapshot()
 
-    def twin(self) -> SQLite | None:
+    def open_parallel_session(self) -> SQLite | None:
         """Open another session, and see to it that nobody has written from before the snapshot until then.
 
         ``PRAGMA data_version`` tells a session of every commit of others since it asked before.
@@ -136,7 +136,7 @@ class SQLite(Engine):
         if self._watcher is None:
             return None
         if not self._has_own_memory():
-            return self.helper()
+            return self.open_helper_session()
         twin, self._watcher = self._watcher, None
         with contextlib.suppress(DatabaseError, OSError):
             twin.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
@@ -147,7 +147,7 @@ class SQLite(Engine):
         twin.close()
         return None
 
-    def helper(self) -> SQLite | None:
+    def open_helper_session(self) -> SQLite | None:
         watcher, has_snapshot = self._watcher, self.connection.connection.in_transaction
         # Python does not know its own program where another one has embedded it.
         if self._file is None or not sys.executable or (has_snapshot and watcher is None):
@@ -187,15 +187,15 @@ class SQLite(Engine):
             return "this user may not write to its directory, where SQLite keeps a journal"
         return _why_shared(path)
 
-    def join(self, source: Engine) -> None:
+    def attach_source(self, source: Engine) -> None:
         # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
-        if isinstance(source, SQLite) and source._file is not None and _path(self) and not source.has_other_names:
+        if isinstance(source, SQLite) and source._file is not None and _path(self) and not source.has_renamed_tables:
             self._attached = attach_source(self.catalogue, _path(source), source._file, source._begin)
 
-    def can_read(self, source: Engine) -> bool:
+    def can_copy_within(self, source: Engine) -> bool:
         return self._attached is not None and isinstance(source, SQLite)
 
-    def expect_back(self, items: Sequence[DeferredObject]) -> None:
+    def expect_recreation(self, items: Sequence[DeferredObject]) -> None:
         self._taken_off = {}
         for item in items:
             self._taken_off.setdefault(item.table, []).append(item)
@@ -207,7 +207,7 @@ class SQLite(Engine):
             return None
         return self._attached.copy(table, columns, tail, params, self._taken_off.get(table, ()))
 
-    def leave(self) -> None:
+    def detach_source(self) -> None:
         if self._attached is not None:
             self._attached.detach()
 
@@ -274,9 +274,9 @@ class SQLite(Engine):
                 size = next_fetch(rows, size)
                 yield rows
 
-    def bound(self, value: Any) -> tuple[str, Any]:
+    def key_parameter(self, value: Any) -> tuple[str, Any]:
         if not isinstance(value, Unreadable) or value.stored is None:
-            return super().bound(value)
+            return super().key_parameter(value)
         encoding = self.fetch_value("PRAGMA encoding")
         if encoding == "UTF-8":
             return "CAST(%s AS TEXT)", value.stored

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from ...tables import Column, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import Block, Form, LineField, Lines, Unrendered, escaped
+from ..base.lines import Block, LineField, Lines, TextFormat, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
 from .date_formats import LOADERS
@@ -28,7 +28,7 @@ FORMAT = b"%s"
 LONGEST = 2 * 1024 * 1024
 # In fields. A function takes 127 arguments where SQLite was not made otherwise (sqlite.org/limits.html).
 MOST_PRINTED = 100
-TEXTS = (Form.TEXT, Form.JSON, Form.ADDRESS_TEXT)
+TEXTS = (TextFormat.TEXT, TextFormat.JSON, TextFormat.ADDRESS_TEXT)
 
 
 class SQLiteLines(Lines):
@@ -40,8 +40,8 @@ class SQLiteLines(Lines):
         own.create_function("migrator_float_field", 1, repr, deterministic=True)
         own.create_function("migrator_decimal_field", 3, _decimal, deterministic=True)
 
-    def field(self, form: Form, column: Column, stored: StoredColumn) -> LineField | None:
-        if form is Form.DATETIME and not local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
+    def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
+        if form is TextFormat.DATETIME and not local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
             return None
         if self.fetch_value("PRAGMA encoding") != "UTF-8":  # BETWEEN and the others would be something else
             return None
@@ -50,7 +50,7 @@ class SQLiteLines(Lines):
         if texts is None:
             return None
         null, text = f"CASE WHEN {name} IS NULL THEN {_literal(NULL)}", texts.cheaper or texts.of_any
-        cheaper = LineField(f"{null} ELSE {text} END" if stored.nullable else text, texts.doubt)
+        cheaper = LineField(f"{null} ELSE {text} END" if stored.nullable else text, texts.unsafe_when)
         is_right = f"typeof({name}) IN ({CLASSES[column.kind]})"
         any_value = f"{null} WHEN {is_right} THEN {texts.of_any} END"
         return LineField(any_value, cheaper=cheaper, may_have_nul=form in TEXTS)
@@ -116,31 +116,31 @@ class _Texts(NamedTuple):
 
     of_any: str
     cheaper: str | None = None
-    doubt: str | None = None
+    unsafe_when: str | None = None
 
 
-def _texts(form: Form, column: Column, name: str) -> _Texts | None:
+def _texts(form: TextFormat, column: Column, name: str) -> _Texts | None:
     match form:
-        case Form.INTEGER | Form.MICROSECONDS:
+        case TextFormat.INTEGER | TextFormat.MICROSECONDS:
             return _Texts(name)
-        case Form.BOOLEAN:
+        case TextFormat.BOOLEAN:
             return _Texts(f"CASE WHEN {name} IN (0, 1) THEN {name} END", name)
-        case Form.DECIMAL:
+        case TextFormat.DECIMAL:
             digits, places = declared_digits(column)
             exact = f"migrator_decimal_field({name}, {digits}, {places})"
             return _where_usual(column, name, decimal_text(name, places), exact)
-        case Form.TEXT | Form.JSON | Form.ADDRESS_TEXT:
+        case TextFormat.TEXT | TextFormat.JSON | TextFormat.ADDRESS_TEXT:
             return _Texts(_unless_long(name, name), _unless_long(name, name), nul_condition(name))
-        case Form.BINARY:
+        case TextFormat.BINARY:
             return _Texts(_unless_long(name, f"'\\x' || hex({name})"))
-        case Form.SPAN:
+        case TextFormat.SPAN:
             return _Texts(_span(name))
-        case Form.DATE | Form.TIME | Form.DATETIME | Form.UUID:
+        case TextFormat.DATE | TextFormat.TIME | TextFormat.DATETIME | TextFormat.UUID:
             # An expression has no declared type, so that none of Django's converters sees it.
             return _where_usual(column, name, f"+{name}", f"migrator_field('{form.name.lower()}', {name})")
-        case Form.FLOAT:
+        case TextFormat.FLOAT:
             return _Texts(f"migrator_float_field({name})")
-        case Form.ADDRESS:
+        case TextFormat.ADDRESS:
             return _Texts(f"migrator_field('address', {name})")
     return None
 

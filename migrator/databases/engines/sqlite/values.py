@@ -19,7 +19,7 @@ from ..base.values import (
     Convert,
     Limit,
     LimitName,
-    Suspicion,
+    SourceCheck,
     Unstorable,
     Values,
     datetime_dumper,
@@ -89,12 +89,12 @@ class SQLiteValues(Values):
     def raw_expression(self, column: Column) -> str:
         return self.unconverted(self.quote(column.name))
 
-    def stores_spelling(self, column: Column, stored: StoredColumn) -> bool:
+    def accepts_text_form(self, column: Column, stored: StoredColumn) -> bool:
         if column.kind is Kind.DATETIME:
             return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)
         return column.kind in SPELLED
 
-    def has_others(self, column: str, ranges: Ranges) -> str | None:
+    def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
         listed = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
         return f"{column} REGEXP '[^{listed}]'"
 
@@ -104,7 +104,7 @@ class SQLiteValues(Values):
     def ascii_lower(self, text: str) -> str:
         return f"LOWER({text})"  # of other letters it knows nothing (sqlite.org/lang_corefunc.html#lower)
 
-    def told_apart(self, name: str, stored: StoredColumn) -> str:
+    def exact_text(self, name: str, stored: StoredColumn) -> str:
         return f"{self.quote(name)} COLLATE BINARY"
 
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
@@ -253,7 +253,7 @@ class SQLiteValues(Values):
                 return f"{opening} > {arguments[0]} AND migrator_is_beyond('levels', {column}, {arguments[0]})"
         return None
 
-    def suspicions(self, column: Column, stored: StoredColumn) -> list[Suspicion]:
+    def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         classes = CLASSES.get(column.kind)
         if classes is None:
             return []
@@ -263,7 +263,7 @@ class SQLiteValues(Values):
         is_usual = usual(column, name)
         rough = None if is_usual is None else f"NOT ({is_usual})"
         found = [
-            Suspicion(
+            SourceCheck(
                 f"{is_other} OR {condition.format(name)}" if condition else is_other,
                 reason,
                 f"Correct these values: SQLite stores anything in any column, and this field means {column.kind}.",
@@ -273,7 +273,7 @@ class SQLiteValues(Values):
         if column.kind is Kind.DECIMAL:
             _, places = declared_digits(column)
             found.append(
-                Suspicion(
+                SourceCheck(
                     has_more_decimals(name, places),
                     f"more than the field's {places} decimals, which Django would read rounded",
                     f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
@@ -281,7 +281,7 @@ class SQLiteValues(Values):
                 )
             )
             found.append(
-                Suspicion(
+                SourceCheck(
                     f"typeof({name}) = 'integer' AND length(rtrim(ltrim({name}, '-'), '0')) > {DIGITS}",
                     f"{MORE_DIGITS}, which Django would read rounded",
                     f"Round them to {DIGITS} significant digits in the source.",

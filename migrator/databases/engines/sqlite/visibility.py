@@ -20,7 +20,7 @@ TEMPORARY_SQL = "SELECT name, type FROM sqlite_temp_master WHERE type IN ('table
 class SQLiteVisibility(Visibility):
     """Which tables of a SQLite file a session sees."""
 
-    def look(self, tables: Collection[str]) -> dict[str, VisibleTable]:
+    def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         known = {name.casefold(): (kind, takes_rows) for name, kind, takes_rows in self.fetch_all(LOOK_SQL)}
         temporary = {name.casefold(): kind for name, kind in self.fetch_all(TEMPORARY_SQL)}
         found = {}
