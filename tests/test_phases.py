@@ -50,9 +50,9 @@ def test_follows_a_dotted_path_at_every_call(flags: ModuleType, is_callable: boo
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("newer", "PHASE is 'newer', which is no phase: there are old, dual_old, dual_new, new."),
-        (None, "PHASE is None, which is no phase: there are old, dual_old, dual_new, new."),
-        (lambda: "OLD", "PHASE is 'OLD', which is no phase: there are old, dual_old, dual_new, new."),
+        ("newer", "PHASE is 'newer', which is not a phase; the phases are old, dual_old, dual_new, new."),
+        (None, "PHASE is None, which is not a phase; the phases are old, dual_old, dual_new, new."),
+        (lambda: "OLD", "PHASE is 'OLD', which is not a phase; the phases are old, dual_old, dual_new, new."),
         (
             "flags_of_nobody.phase",
             "PHASE is 'flags_of_nobody.phase', which cannot be imported: No module named 'flags_of_nobody'.",
@@ -74,7 +74,7 @@ def test_reads_a_percentage_at_every_call(flags: ModuleType) -> None:
 
 @pytest.mark.parametrize("setting", [-1, 100.5, True, "10", None, float("nan")])
 def test_refuses_what_is_no_percentage(setting: object) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"^ROLLOUT is .*, which is no number from 0 to 100\.$"):
+    with pytest.raises(ImproperlyConfigured, match=r"^ROLLOUT is .*, which is not a number from 0 to 100\.$"):
         percentage_reader(setting, name="ROLLOUT")()
 
 
@@ -93,8 +93,8 @@ def test_rolls_out_to_about_the_share_asked_for_and_never_takes_a_key_back() -> 
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phases, "_last_good", {})
-    monkeypatch.setattr(phases, "_complained", {})
+    monkeypatch.setattr(phases, "_last_valid", {})
+    monkeypatch.setattr(phases, "_logged_at", {})
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -119,7 +119,7 @@ def test_keeps_the_last_good_value_while_a_flag_gives_none(
         assert [reader(flag, name=name)() for _ in range(3)] == [good] * 3
         (record,) = caplog.records
         assert record.getMessage().startswith(name)
-        assert record.getMessage().endswith(f"The last good value is kept: {good}.")
+        assert record.getMessage().endswith(f"The last valid value is used: {good}.")
         assert "secret" not in caplog.text
         flags.value = good  # type: ignore[attr-defined]
         assert reader(flag, name=name)() == good

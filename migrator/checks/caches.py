@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from ..caches.transition import TransitionCache, configuration
 from ..caches.transition.readers import READERS, dotted_names
-from ..caches.transition.sides import is_one_place
+from ..caches.transition.same_store import kept_at, same_by_server
 from .settings import atomic_databases_without_models
 
 _LOCAL = "django.core.cache.backends.locmem.LocMemCache"
@@ -39,7 +39,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         if any(configuration.faults(alias, entry)):
             continue
         try:
-            is_one = is_one_place(configuration.open_side(entry, "OLD"), configuration.open_side(entry, "NEW"))
+            is_same = same_by_server(configuration.open_side(entry, "OLD"), configuration.open_side(entry, "NEW"))
         except Exception as error:
             kind = type(error).__qualname__
             found.append(
@@ -50,7 +50,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
                 )
             )
             continue
-        if is_one:
+        if is_same:
             found.append(
                 Error(
                     f"OLD and NEW of CACHES[{alias!r}] are the same place.",
@@ -79,7 +79,7 @@ def _warnings(alias: str, entry: Mapping[str, Any]) -> list[CheckMessage]:
 def _one_store(alias: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Doubt two sides that KEY_PREFIX or VERSION keeps apart in one database, table or directory."""
     old, new = (configuration.side_setting(entry, side) for side in ("OLD", "NEW"))
-    places = [configuration.kept_at({**side, "VERSION": 1}) for side in (old, new)]
+    places = [kept_at({**side, "VERSION": 1}) for side in (old, new)]
     if places[0] == places[1]:
         yield Warning(
             f"OLD and NEW of CACHES[{alias!r}] differ in VERSION alone: calls with a version of their own fail.",

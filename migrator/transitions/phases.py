@@ -1,4 +1,4 @@
-"""The phases of a change from one store to another, and how a worker learns which one it is in."""
+"""The phases of a transition from one store to another, and how a worker reads the current one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from django.utils.module_loading import import_string
 
 logger = logging.getLogger("migrator.phases")
 
-# The finest share of a roll-out: a hundredth of one per cent.
+# A roll-out is set in steps of 0.01 percent.
 _BUCKETS = 10_000
-# How often it is logged that a setting gives no value.
-_COMPLAIN_SECONDS = 60.0
+# How often an invalid setting is logged.
+_LOG_INTERVAL_SECONDS = 60.0
 T = TypeVar("T")
 
 
 class Phase(enum.StrEnum):
-    """Which of the two stores decides, and which one only follows.
+    """Which of the two stores is authoritative, and which one only follows.
 
-    The authority of a phase is the store that is asked and believed; the shadow is kept up with it.
+    The authority of a phase is the store that is read and believed; the shadow is kept up to date with it.
     """
 
     OLD = "old"
@@ -54,7 +54,7 @@ class Phase(enum.StrEnum):
         return None if self is Phase.OLD else _IN_ORDER[_IN_ORDER.index(self) - 1]
 
     def may_become(self, other: Phase) -> bool:
-        """Tell whether workers of both phases may run side by side, so that one deploy leads from here to there."""
+        """Whether workers of both phases may run side by side, so that one deploy can change from this to the other."""
         return abs(_IN_ORDER.index(self) - _IN_ORDER.index(other)) <= 1
 
 
@@ -62,10 +62,10 @@ _IN_ORDER = list(Phase)
 
 
 def phase_reader(setting: object, *, name: str) -> Callable[[], Phase]:
-    """Return a function that tells the phase at the time it is called.
+    """Return a function that returns the phase at the time of the call.
 
-    ``setting`` is a phase, a callable that returns one, or the dotted path of either; ``name`` is what the
-    setting is called in messages. The function raises :exc:`ImproperlyConfigured` for anything else.
+    ``setting``: a phase, a callable that returns one, or the dotted path of either. ``name``: the setting's name in
+    messages. The function raises :exc:`ImproperlyConfigured` for anything else.
     """
 
     def read() -> Phase:
@@ -74,88 +74,88 @@ def phase_reader(setting: object, *, name: str) -> Callable[[], Phase]:
             return Phase(found)
         except ValueError:
             raise ImproperlyConfigured(
-                f"{name} is {found!r}, which is no phase: there are {', '.join(_IN_ORDER)}."
+                f"{name} is {found!r}, which is not a phase; the phases are {', '.join(_IN_ORDER)}."
             ) from None
 
     return read
 
 
 def percentage_reader(setting: object, *, name: str) -> Callable[[], float]:
-    """Return a function that tells the share of a roll-out in per cent at the time it is called.
+    """Return a function that returns the percentage of a roll-out at the time of the call.
 
-    ``setting`` is a number from 0 to 100, a callable that returns one, or the dotted path of either.
+    ``setting``: a number from 0 to 100, a callable that returns one, or the dotted path of either.
     The function raises :exc:`ImproperlyConfigured` for anything else.
     """
 
     def read() -> float:
         found = _present(setting, constants=frozenset(), name=name)
         if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 100:
-            raise ImproperlyConfigured(f"{name} is {found!r}, which is no number from 0 to 100.")
+            raise ImproperlyConfigured(f"{name} is {found!r}, which is not a number from 0 to 100.")
         return float(found)
 
     return read
 
 
 def steady_phase_reader(setting: object, *, name: str) -> Callable[[], Phase]:
-    """Return a function that tells the phase as :func:`phase_reader` does, for use by requests.
+    """Return a function that returns the phase as :func:`phase_reader` does, for use by requests.
 
-    Where a callable or a dotted path fails or gives nonsense, it keeps the last good value of this process and logs
-    that. Where there was none yet, the function raises :exc:`ImproperlyConfigured`: no phase would be safe.
+    If a callable or a dotted path fails or returns an invalid value, the function returns the last valid one of this
+    process and logs that. Before the first valid one it raises :exc:`ImproperlyConfigured`: no phase would be safe.
     """
     return _steady(phase_reader(setting, name=name), setting, name)
 
 
 def steady_percentage_reader(setting: object, *, name: str) -> Callable[[], float]:
-    """Return a function that tells the share of a roll-out as :func:`percentage_reader` does, for use by requests.
+    """Return a function that returns the percentage as :func:`percentage_reader` does, for use by requests.
 
-    Where a callable or a dotted path fails or gives nonsense, it keeps the last good value of this process and logs
-    that. Where there was none yet, the share is 0, which other workers may be ahead of.
+    If a callable or a dotted path fails or returns an invalid value, the function returns the last valid one of this
+    process and logs that. Before the first valid one it returns 0, even if other workers have a higher one.
     """
     return _steady(percentage_reader(setting, name=name), setting, name, 0.0)
 
 
-# By the setting's name, and its path or the identity of its callable: not all of these can be hashed.
-_last_good: dict[tuple[str, str | int], tuple[Any, Any]] = {}
-_complained: dict[str, float] = {}
+# By the setting's name, and its path or the identity of its callable: not all callables can be hashed.
+_last_valid: dict[tuple[str, str | int], tuple[Any, Any]] = {}
+_logged_at: dict[str, float] = {}
 
 
 def _steady(read: Callable[[], T], setting: Any, name: str, otherwise: T | None = None) -> Callable[[], T]:
     if not callable(setting) and not (isinstance(setting, str) and "." in setting):
-        return read  # a constant: what is wrong with it is wrong for good
-    place = (name, setting if isinstance(setting, str) else id(setting))
+        return read  # a constant: an invalid one stays invalid
+    cache_key = (name, setting if isinstance(setting, str) else id(setting))
 
     def read_or_keep() -> T:
         try:
             found = read()
         except ImproperlyConfigured as error:
-            kept: T | None = _last_good.get(place, (setting, otherwise))[1]
+            kept: T | None = _last_valid.get(cache_key, (setting, otherwise))[1]
             if kept is None:
                 raise
-            _complain(name, f"{error} The last good value is kept: {kept}.")
+            _log_error(name, f"{error} The last valid value is used: {kept}.")
             return kept
-        _last_good[place] = setting, found
+        _last_valid[cache_key] = setting, found
         return found
 
     return read_or_keep
 
 
-def _complain(name: str, text: str) -> None:
-    if time.monotonic() - _complained.get(name, -_COMPLAIN_SECONDS) >= _COMPLAIN_SECONDS:
-        _complained[name] = time.monotonic()
+def _log_error(name: str, text: str) -> None:
+    if time.monotonic() - _logged_at.get(name, -_LOG_INTERVAL_SECONDS) >= _LOG_INTERVAL_SECONDS:
+        _logged_at[name] = time.monotonic()
         logger.error("%s", text)
 
 
 def is_rolled_out(key: str, percentage: float) -> bool:
-    """Tell whether a key is among the first ``percentage`` per cent; every worker gives the same answer.
+    """Whether a key is among the first ``percentage`` percent; every worker returns the same answer.
 
-    A key that is among them stays so when the percentage grows.
+    A key that is among them stays among them when the percentage grows.
     """
     bucket = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) % _BUCKETS
     return bucket < percentage * _BUCKETS / 100
 
 
 def _present(setting: object, *, constants: frozenset[str], name: str) -> Any:
-    """Follow a dotted path to what it names now, and call what can be called."""
+    """Import what a dotted path names, and call it if it is callable."""
     if isinstance(setting, str) and setting not in constants and "." in setting:
         try:
             setting = import_string(setting)
@@ -166,9 +166,9 @@ def _present(setting: object, *, constants: frozenset[str], name: str) -> Any:
     try:
         found = setting()
     except Exception as error:
-        # The message of an error may tell how a store of flags is reached.
-        raise ImproperlyConfigured(f"{name} fails with {type(error).__name__} when it is called.") from error
+        # The error's message may contain the credentials of a feature-flag store.
+        raise ImproperlyConfigured(f"{name} raised {type(error).__name__} when it was called.") from error
     if inspect.iscoroutine(found):
         found.close()
-        raise ImproperlyConfigured(f"{name} is a coroutine function. Write a plain one: nothing awaits it.")
+        raise ImproperlyConfigured(f"{name} is a coroutine function. Write a synchronous one: nothing awaits it.")
     return found

@@ -1,4 +1,4 @@
-"""The backend itself: each call goes to the caches of the phase that it finds, sync and async alike."""
+"""The backend itself: each call, synchronous or not, goes to the caches of the current phase."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from . import configuration
 from .dual_new import DualNew
 from .dual_old import DualOld
 from .extras import extra
-from .sides import Sides, Worker
+from .owed_deletions import OwedDeletions
+from .sides import Sides
+from .worker import Worker
 
 Version = int | None
 
-# What is made when the cache is first used.
-_OPENED = ("_name", "_phase", "OLD", "NEW", "_sides", "_duals", "_tally")
+# What is created when the cache is first used.
+_OPENED = ("_name", "_phase", "OLD", "NEW", "_sides", "_duals", "_metrics")
 _workers: dict[tuple[str, str], Worker] = {}
 _making = threading.Lock()
 
 
-class _Deciders:
-    """An attribute that each side has as its own; asked for, it is that of the side that decides."""
+class _OfAuthority:
+    """An attribute that both sides have; reading it returns that of the authoritative side."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, cache: TransitionCache, owner: type | None = None) -> Any:
-        return getattr(cache._decider(), self._name)
+        return getattr(cache._authority(), self._name)
 
     def __set__(self, cache: TransitionCache, value: Any) -> None:
-        """Leave the sides as they are: Django's constructor sets what the outer setting says."""
+        """Ignore the value: Django's constructor sets that of the outer setting."""
 
 
 class TransitionCache(BaseCache):
-    """A cache that is changing from OLD to NEW. Its settings are told in the package."""
+    """A cache that moves from OLD to NEW; what each phase does is in the package's docstring."""
 
     OLD: Any
     NEW: Any
@@ -48,13 +50,13 @@ class TransitionCache(BaseCache):
     _phase: Callable[[], Phase]
     _sides: Sides
     _duals: dict[Phase, Any]
-    default_timeout = _Deciders()
-    key_prefix = _Deciders()
-    version = _Deciders()
-    key_func = _Deciders()
+    default_timeout = _OfAuthority()
+    key_prefix = _OfAuthority()
+    version = _OfAuthority()
+    key_func = _OfAuthority()
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
-        # Mistakes are raised at the first use, not here: Django's own checks open every cache before ours can speak.
+        # Mistakes are raised at the first use, not here: Django's own checks open every cache before ours can run.
         super().__init__({})
         self._params = {**params, "LOCATION": location}
 
@@ -70,36 +72,36 @@ class TransitionCache(BaseCache):
             old=old,
             new=new,
             worker=_worker(name, params),
-            tally=self.tally,
+            metrics=self.tally,
             misses_when_old_is_down=configuration.option(params, "OLD_DOWN") == "miss",
             clears_old=configuration.option(params, "CLEAR_OLD"),
         )
         duals = {Phase.DUAL_OLD: DualOld(sides), Phase.DUAL_NEW: DualNew(sides)}
         self.__dict__ |= {"_name": name, "_phase": phase, "OLD": old, "NEW": new, "_sides": sides, "_duals": duals}
-        self._tally: Metrics | None = None
+        self._metrics: Metrics | None = None
 
     @property
     def phase(self) -> Phase:
-        """The phase at this moment."""
+        """The current phase."""
         return self._phase()
 
     def tally(self) -> Metrics:
-        """Return what this transition is counted in; the sums of all workers are kept in NEW."""
-        if self._tally is None:
-            self._tally = metrics_for_cache(f"cache.{self._name}", self.NEW)
-        return self._tally
+        """Return the metrics of this transition; the totals of all workers are kept in NEW."""
+        if self._metrics is None:
+            self._metrics = metrics_for_cache(f"cache.{self._name}", self.NEW)
+        return self._metrics
 
-    def _decider(self) -> Any:
+    def _authority(self) -> Any:
         return self.NEW if self._phase().new_decides else self.OLD
 
     def _reads(self, version: Version = None) -> Any:
         phase = self._phase()
         if phase is Phase.OLD:
             return self.OLD
-        self._sides.try_to_pay(phase=phase)
+        self._sides.repeat_owed_deletions(phase=phase)
         if phase is Phase.NEW:
             return self.NEW
-        self._sides.check_apart()
+        self._sides.check_stores_differ()
         self._sides.check_version(version)
         if phase is Phase.DUAL_OLD:
             self._sides.clean_old()
@@ -108,14 +110,14 @@ class TransitionCache(BaseCache):
     def _writes(self, version: Version = None) -> Any:
         there = self._reads(version)
         if there is self.NEW:
-            self._sides.keep_fence()
+            self._sides.fence.renew()
         return there
 
     def make_key(self, key: str, version: Version = None) -> str:
-        return str(self._decider().make_key(key, version=version))
+        return str(self._authority().make_key(key, version=version))
 
     def validate_key(self, key: str) -> None:
-        self._decider().validate_key(key)
+        self._authority().validate_key(key)
 
     # Reading
 
@@ -165,7 +167,7 @@ class TransitionCache(BaseCache):
         there = self._writes()
         answer = there.clear()
         if there is self.NEW:
-            self._sides.marks.fence()  # which was cleared as well
+            self._sides.marks.set_fence()  # it was cleared as well
         return answer
 
     def close(self, **kwargs: Any) -> None:
@@ -178,21 +180,21 @@ class TransitionCache(BaseCache):
             try:
                 side.close(**kwargs)
             except Exception as error:
-                if side is self._decider():
+                if side is self._authority():
                     raise
                 self._sides.forgive(error, "close", phase=self._phase())
 
     # The same, awaited
 
     async def _awaited(self, name: str, *args: Any) -> Any:
-        """Let a lone side answer in its own asynchronous way; all else takes the steps above, in Django's thread."""
+        """Use a single side's own asynchronous method if it has one; otherwise run the method above in a thread."""
         phase = self._phase()
         if not phase.is_dual:
-            side = self._decider()
-            # Django's own asynchronous methods may leave a backend's better ones aside.
+            side = self._authority()
+            # Django's own asynchronous methods may bypass a backend's better ones.
             if getattr(type(side), f"a{name}") is not getattr(BaseCache, f"a{name}"):
                 if phase is Phase.NEW and name not in ("get", "get_many", "has_key"):
-                    await sync_to_async(self._sides.keep_fence, thread_sensitive=True)()
+                    await sync_to_async(self._sides.fence.renew, thread_sensitive=True)()
                 return await getattr(side, f"a{name}")(*args)
         return await sync_to_async(getattr(self, name), thread_sensitive=True)(*args)
 
@@ -241,7 +243,7 @@ class TransitionCache(BaseCache):
     async def aclose(self, **kwargs: Any) -> None:
         await sync_to_async(self.close, thread_sensitive=True)(**kwargs)
 
-    # What only some backends have
+    # Methods that only some backends have
 
     def __getattr__(self, name: str) -> Any:
         if name in _OPENED and "_params" in self.__dict__:
@@ -253,7 +255,7 @@ class TransitionCache(BaseCache):
 
 
 def _phase_of(setting: Any, name: str) -> Any:
-    """Return what tells the phase; a constant is read once."""
+    """Return a function that returns the phase; a constant is read once."""
     read = steady_phase_reader(setting, name=f"CACHES[{name!r}]['PHASE']")
     if isinstance(setting, str) and setting in list(Phase):
         phase = read()
@@ -262,7 +264,7 @@ def _phase_of(setting: Any, name: str) -> Any:
 
 
 def _worker(name: str, params: Mapping[str, Any]) -> Worker:
-    """Return what this process knows of a transition; each thread has caches of its own."""
+    """Return what this process knows of a transition; each thread has its own caches."""
     key = (name, repr([configuration.side_setting(params, side) for side in ("OLD", "NEW")]))
     with _making:
-        return _workers.setdefault(key, Worker())
+        return _workers.setdefault(key, Worker(OwedDeletions(name)))

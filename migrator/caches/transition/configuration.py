@@ -1,4 +1,4 @@
-"""The settings of a transition: read into two caches, and every mistake in them named before traffic meets it."""
+"""The settings of a transition: opened as two caches, and checked for mistakes before the first request."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ...transitions.phases import phase_reader
-from .readers import READERS, dotted_names
+from .readers import dotted_names
+from .same_store import same_by_settings
 
 DEFAULTS = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION")
 KEYS = ("BACKEND", "OLD", "NEW", "PHASE", "OPTIONS", *DEFAULTS)
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
-# The options, what each may be, and its default first.
+# The values that each option may have, its default first.
 OPTIONS: Mapping[str, tuple[Any, ...]] = {"OLD_DOWN": ("miss", "raise"), "CLEAR_OLD": (False, True)}
-# Options of backends with which one LOCATION may be another place.
-_LEAD_ELSEWHERE = ("db", "CONNECTION_POOL_KWARGS", "SENTINELS")
 
 
 @dataclass(frozen=True)
 class SettingFault:
-    """A mistake: the id of its system check, what was found, and what to write."""
+    """A mistake: the id of its system check, what was found, and what to write instead."""
 
     id: str
     found: str
@@ -37,85 +36,86 @@ class SettingFault:
 
 
 def faults(name: str, entry: Mapping[str, Any], *, reads_phase: bool = True) -> Iterator[SettingFault]:
-    """Find the mistakes in the entry ``name`` of CACHES, without asking any server.
+    """Yield the mistakes in the entry ``name`` of CACHES. No server is asked.
 
-    Without ``reads_phase`` a dotted path of PHASE is not followed: where it leads may fail for a while.
+    Without ``reads_phase`` a dotted path in PHASE is not imported: what it names may fail for a while.
     """
-    place = f"CACHES[{name!r}]"
+    where = f"CACHES[{name!r}]"
     if entry.get("LOCATION"):
         yield SettingFault(
             "migrator.E021",
-            f"{place} has a LOCATION.",
-            "A transition has none of its own: give one to OLD and one to NEW.",
+            f"{where} has a LOCATION.",
+            "A transition has no LOCATION of its own: set it in OLD and in NEW.",
         )
     for key in sorted(set(entry) - {*KEYS, "LOCATION"}):
         yield SettingFault(
             "migrator.E025",
-            f"{place} has the unknown key {key!r}.",
-            f"Write one of {', '.join(KEYS)}, or leave it out.",
+            f"{where} has the unknown key {key!r}.",
+            f"Correct or remove it; the keys are {', '.join(KEYS)}.",
         )
-    yield from _option_faults(place, entry.get("OPTIONS"))
-    yield from _phase_faults(place, entry, reads_phase=reads_phase)
-    wrong = False
-    for side in ("OLD", "NEW"):
-        for fault in _side_faults(place, side, entry):
-            wrong = True
-            yield fault
-    if not wrong:
-        yield from _pair_faults(place, entry)
+    yield from _option_faults(where, entry.get("OPTIONS"))
+    yield from _phase_faults(where, entry, reads_phase=reads_phase)
+    of_sides = [fault for side in ("OLD", "NEW") for fault in _side_faults(where, side, entry)]
+    yield from of_sides or _pair_faults(where, entry)
 
 
-def _option_faults(place: str, options: object) -> Iterator[SettingFault]:
+def _option_faults(where: str, options: object) -> Iterator[SettingFault]:
     if options is not None and not isinstance(options, Mapping):
         yield SettingFault(
-            "migrator.E025", f"{place}['OPTIONS'] is {options!r}.", f"Write a dictionary of {', '.join(OPTIONS)}."
+            "migrator.E025",
+            f"{where}['OPTIONS'] is {options!r}.",
+            f"Write a dictionary; the options are {', '.join(OPTIONS)}.",
         )
         return
     for key, value in (options or {}).items():
         if key not in OPTIONS:
             known = ", ".join(OPTIONS)
             yield SettingFault(
-                "migrator.E025", f"{place}['OPTIONS'] has the unknown key {key!r}.", f"There are {known}."
+                "migrator.E025", f"{where}['OPTIONS'] has the unknown key {key!r}.", f"The options are {known}."
             )
         elif value not in OPTIONS[key]:
             allowed = " or ".join(map(repr, OPTIONS[key]))
-            yield SettingFault("migrator.E025", f"{place}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
+            yield SettingFault("migrator.E025", f"{where}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")
 
 
-def _phase_faults(place: str, entry: Mapping[str, Any], *, reads_phase: bool) -> Iterator[SettingFault]:
+def _phase_faults(where: str, entry: Mapping[str, Any], *, reads_phase: bool) -> Iterator[SettingFault]:
     if "PHASE" not in entry:
-        yield SettingFault("migrator.E026", f"{place} has no PHASE.", "Begin with 'PHASE': 'old'.")
+        yield SettingFault("migrator.E026", f"{where} has no PHASE.", "Begin with 'PHASE': 'old'.")
         return
     phase = entry["PHASE"]
     is_path = isinstance(phase, str) and "." in phase
-    # A callable may ask a server, and is for those who asked for it.
+    # A callable may ask a server, which only the call that needs the phase should do.
     if not callable(phase) and (reads_phase or not is_path):
         try:
-            phase_reader(phase, name=f"{place}['PHASE']")()
+            phase_reader(phase, name=f"{where}['PHASE']")()
         except ImproperlyConfigured as error:
             yield SettingFault(
                 "migrator.E026", str(error), "Write a phase, a callable that returns one, or the dotted path of either."
             )
 
 
-def _side_faults(place: str, side: str, entry: Mapping[str, Any]) -> Iterator[SettingFault]:
-    where = f"{place}[{side!r}]"
+def _side_faults(entry_name: str, side: str, entry: Mapping[str, Any]) -> Iterator[SettingFault]:
+    where = f"{entry_name}[{side!r}]"
     given = entry.get(side)
     if given is None:
         yield SettingFault(
-            "migrator.E020", f"{place} has no {side}.", f"Write '{side}': {{...}}, a whole cache setting or an alias."
+            "migrator.E020",
+            f"{entry_name} has no {side}.",
+            f"Write '{side}': {{...}} with a complete cache setting, or an alias in CACHES.",
         )
         return
     if isinstance(given, str) and given not in caches.settings:
         known = ", ".join(sorted(caches.settings))
         yield SettingFault(
-            "migrator.E022", f"{where} is {given!r}, which is no alias in CACHES.", f"The aliases are {known}."
+            "migrator.E022", f"{where} is {given!r}, which is not an alias in CACHES.", f"The aliases are {known}."
         )
         return
     setting = side_setting(entry, side)
     if not isinstance(setting, Mapping) or "BACKEND" not in setting:
         yield SettingFault(
-            "migrator.E022", f"{where} is no cache setting.", "Write a dictionary with BACKEND and what belongs to it."
+            "migrator.E022",
+            f"{where} is not a cache setting.",
+            "Write a dictionary with BACKEND and its settings.",
         )
         return
     yield from _backend_faults(where, setting)
@@ -128,64 +128,57 @@ def _backend_faults(where: str, setting: Mapping[str, Any]) -> Iterator[SettingF
         yield SettingFault(
             "migrator.E022",
             f"{where} has the BACKEND {setting['BACKEND']!r}, which cannot be imported: {error}.",
-            "Mend it.",
+            "Correct the dotted path, or install the package.",
         )
         return
     try:
         get_key_func(setting.get("KEY_FUNCTION"))
     except (ImportError, AttributeError, TypeError) as error:
         yield SettingFault(
-            "migrator.E022", f"{where} has a KEY_FUNCTION that cannot be imported: {error}.", "Name another."
+            "migrator.E022", f"{where} has a KEY_FUNCTION that cannot be imported: {error}.", "Correct the dotted path."
         )
         return
     names = set(dotted_names(backend))
     if f"{__package__}.cache.TransitionCache" in names:
         yield SettingFault(
-            "migrator.E023", f"{where} is a transition itself.", "Finish one change before the next: name its NEW here."
+            "migrator.E023",
+            f"{where} is a transition itself.",
+            "Finish that transition first, or name its NEW here.",
         )
     elif DUMMY in names:
         yield SettingFault(
-            "migrator.E023", f"{where} is a DummyCache, which keeps nothing.", "Where there is no cache, use it alone."
+            "migrator.E023",
+            f"{where} is a DummyCache, which keeps nothing.",
+            "Use it without a transition if the site needs no cache.",
         )
     elif inspect.iscoroutinefunction(getattr(backend, "get", None)):
         yield SettingFault(
-            "migrator.E023", f"{where} has asynchronous methods alone.", "Give a backend that has both kinds."
+            "migrator.E023",
+            f"{where} has only asynchronous methods.",
+            "Choose a backend that also has synchronous ones.",
         )
 
 
-def _pair_faults(place: str, entry: Mapping[str, Any]) -> Iterator[SettingFault]:
+def _pair_faults(where: str, entry: Mapping[str, Any]) -> Iterator[SettingFault]:
     old, new = side_setting(entry, "OLD"), side_setting(entry, "NEW")
-    if kept_at(old) == kept_at(new):
+    if same_by_settings(old, new):
         yield SettingFault(
             "migrator.E024",
-            f"{place} has one place for OLD and for NEW.",
-            "Give NEW another LOCATION or KEY_PREFIX: each would delete what the other has just written.",
+            f"OLD and NEW of {where} are the same store.",
+            "Give NEW another LOCATION or KEY_PREFIX: each side would delete what the other has just written.",
         )
     if isinstance(entry["OLD"], str) and isinstance(entry["NEW"], str):
         for key in DEFAULTS:
             if key in entry:
                 yield SettingFault(
                     "migrator.E027",
-                    f"{place} has {key}, and both sides are aliases.",
-                    "It would do nothing: write it in the entries that OLD and NEW name.",
+                    f"{where} has {key}, and both sides are aliases.",
+                    "It has no effect here: set it in the entries that OLD and NEW name.",
                 )
 
 
-def kept_at(setting: Mapping[str, Any], key: str = "probe") -> tuple[Any, ...]:
-    """Say where a cache keeps a key, as far as its setting tells."""
-    backend = import_string(setting["BACKEND"])
-    reader = next((READERS[name] for name in dotted_names(backend) if name in READERS), None)
-    kind = (reader.family if reader else "") or setting["BACKEND"]
-    location = setting.get("LOCATION", "")
-    key_function = get_key_func(setting.get("KEY_FUNCTION"))
-    raw = key_function(key, setting.get("KEY_PREFIX", ""), setting.get("VERSION", 1))
-    options = setting.get("OPTIONS") or {}
-    led = {name: options[name] for name in _LEAD_ELSEWHERE if name in options}
-    return kind, str(location).replace("valkey://", "redis://"), str(led), raw
-
-
 def side_setting(entry: Mapping[str, Any], side: str) -> Any:
-    """Return the whole setting of a side: an alias's own, or what is given with the outer defaults."""
+    """Return the complete setting of a side: that of its alias, or its own over the outer defaults."""
     given = entry[side]
     if isinstance(given, str):
         return caches.settings[given]
@@ -195,7 +188,7 @@ def side_setting(entry: Mapping[str, Any], side: str) -> Any:
 
 
 def open_side(entry: Mapping[str, Any], side: str) -> BaseCache:
-    """Open one of the caches; that of an alias is the one that everybody else gets by it."""
+    """Open a side's cache; an alias gives the same object as ``caches[alias]`` does elsewhere."""
     if isinstance(entry[side], str):
         return caches[entry[side]]
     return CacheHandler({side: dict(side_setting(entry, side))})[side]
@@ -207,7 +200,7 @@ def option(entry: Mapping[str, Any], name: str) -> Any:
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
-    """Return the alias whose entry this is; Django does not tell a cache its own."""
+    """Return the alias of an entry of CACHES: Django does not pass it to the backend."""
     for alias, setting in caches.settings.items():
         if all(setting.get(key) is entry.get(key) for key in ("OLD", "NEW", "PHASE")) and "OLD" in setting:
             return str(alias)

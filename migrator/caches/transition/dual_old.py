@@ -1,4 +1,4 @@
-"""The phase ``dual_old``: OLD decides everything, and NEW never keeps what OLD has changed."""
+"""The phase ``dual_old``: OLD is authoritative, and NEW never keeps what was changed in OLD."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Version = int | None
 
 
 class DualOld:
-    """Every answer is OLD's. Whatever is written to OLD is deleted from NEW, in one call, after OLD has it."""
+    """All answers come from OLD. A key that is written to OLD is then deleted from NEW, in one call."""
 
     phase = Phase.DUAL_OLD
 
@@ -79,7 +79,7 @@ class DualOld:
     def clear(self) -> Any:
         answer = self.old.clear()
         try:
-            with self.sides.sparing(self.new):
+            with self.sides.savepoint(self.new):
                 self.new.clear()
             self.sides.worker.owed.clear()
         except Exception as error:
@@ -87,9 +87,9 @@ class DualOld:
         return answer
 
     def _write(self, write: Callable[[], Any], keys: list[str], version: Version, unchanged: Any = _MISSING) -> Any:
-        """Write to OLD; whether that fails or not, NEW must not keep what may have changed.
+        """Write to OLD, and delete the keys from NEW even if the write fails: it may have changed something.
 
-        ``unchanged`` is the answer that says that nothing was.
+        ``unchanged``: the answer that means that nothing was changed.
         """
         answer: Any = None
         try:
@@ -102,13 +102,13 @@ class DualOld:
 
     def _drop(self, keys: list[str], version: Version) -> None:
         try:
-            with self.sides.sparing(self.new):
+            with self.sides.savepoint(self.new):
                 if len(keys) == 1:
                     self.new.delete(keys[0], version=version)
                 elif keys:
                     self.new.delete_many(keys, version=version)
                 if self.sides.worker.owed:
-                    self.sides.pay()
+                    self.sides.worker.owed.repeat(self.new)
         except Exception as error:
-            self.sides.owe(keys, version)
+            self.sides.worker.owed.add(keys, version)
             self.sides.forgive(error, "delete", phase=self.phase)

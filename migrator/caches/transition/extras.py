@@ -1,4 +1,4 @@
-"""What some backends offer beside Django's methods, as far as it is sound while two caches are kept."""
+"""What some backends offer in addition to Django's methods, if it is sound while two caches are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ...transitions.phases import Phase
 from .sides import Sides
 
-# How long something lives yet, which keys there are; and what changes a key's end or deletes by pattern.
+# Methods that return the time to live, list keys, and change an expiry.
 TIMES = ("ttl", "pttl")
 LISTS = ("keys", "iter_keys")
 EXPIRIES = ("expire", "pexpire", "expire_at", "pexpire_at", "persist")
@@ -16,16 +16,16 @@ _GONE = 0
 
 
 def extra(sides: Sides, phase: Phase, name: str) -> Any:
-    """Return what a backend has under ``name``; raise :exc:`AttributeError` where the phase has no sound answer."""
+    """Return a backend's attribute; raise :exc:`AttributeError` if it has no sound meaning in the phase."""
     if not phase.is_dual:
         if phase is Phase.NEW and hasattr(sides.new, name):
-            sides.keep_fence()  # it may change what it likes
+            sides.fence.renew()  # the method may write
         return getattr(sides.new if phase.new_decides else sides.old, name)
     make = _EXTRAS.get(name)
     if make is None:
-        known = "an attribute of one of the two caches" if _has(sides, name) else "no attribute of a cache"
+        known = "an attribute of one of the two caches" if _has(sides, name) else "not an attribute of either cache"
         raise AttributeError(
-            f"{name!r} is {known}, and in phase {phase} the cache {sides.name!r} is two: "
+            f"{name!r} is {known}. In phase {phase} the cache {sides.name!r} consists of two: "
             "use the alias of the one you mean."
         )
     for side, cache in (("OLD", sides.old), ("NEW", sides.new)):
@@ -36,7 +36,7 @@ def extra(sides: Sides, phase: Phase, name: str) -> Any:
     do = make(sides, phase, name)
 
     def called(*args: Any, version: int | None = None, **kwargs: Any) -> Any:
-        sides.check_apart()
+        sides.check_stores_differ()
         sides.check_version(version)
         return do(*args, **kwargs) if version is None else do(*args, version=version, **kwargs)
 
@@ -93,13 +93,13 @@ def _pattern(sides: Sides, phase: Phase, name: str) -> Callable[..., Any]:
 
 
 class BothLocks:
-    """OLD's lock and then NEW's: workers a phase apart that take one of them are kept out, too."""
+    """OLD's lock and then NEW's, so that workers of the phases before and after, which take one of them, wait too."""
 
     def __init__(self, first: Any, second: Any) -> None:
         self._first, self._second = first, second
 
     def acquire(self, *args: Any, **kwargs: Any) -> bool:
-        """Take both, or none."""
+        """Acquire both locks, or neither."""
         if not self._first.acquire(*args, **kwargs):
             return False
         try:
@@ -112,7 +112,7 @@ class BothLocks:
         return taken
 
     def release(self) -> None:
-        """Give both back."""
+        """Release both locks."""
         try:
             self._second.release()
         finally:

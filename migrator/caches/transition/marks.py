@@ -1,7 +1,7 @@
-"""Marks kept in NEW that say which values of OLD must not come back.
+"""Markers kept in NEW: which values of OLD must not come back.
 
-A mark on a key: a write of it did not reach OLD. The fence: something changed NEW alone, so no value of OLD is to be
-trusted. They are read only where a value would be taken from OLD.
+A marker for a key says that a write of it did not reach OLD. The fence says that NEW was changed alone, so that no
+value of OLD is believed any more. Both are read only when a value would be taken from OLD.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 
+from .worker import Worker
+
 FENCE = "migrator.transition.fence"
-# Longer than any value waits in OLD for a change to be over.
+# Longer than any value waits in OLD until the transition is over.
 MARK_SECONDS = 30 * 24 * 3600
-# More than a worker takes for one value, and than clocks differ.
+# More than a worker takes for one value, and more than clocks differ.
 _KNOWN_TO_ALL_SECONDS = 10.0
+# How often a worker renews the fence.
+FENCE_SECONDS = 60.0
+# A promotion that began before the fence was set, and takes no longer than this, is over before NEW is changed alone.
+GRACE_SECONDS = 0.1
 
 
 class Marks:
-    """The marks of one pair of caches."""
+    """The markers of one pair of caches."""
 
     def __init__(self, *, old: BaseCache, new: BaseCache) -> None:
         self._old: Any = old
@@ -31,15 +37,15 @@ class Marks:
         """Mark keys whose value in OLD may be an earlier one."""
         self._new.set_many({self._mark(key, version): 1 for key in keys}, MARK_SECONDS)
 
-    def fence(self) -> bool:
-        """Say that no value of OLD may be taken any more, until NEW is cleared; tell whether that is news to some."""
-        said = self._new.get(FENCE)
-        if said is None:
+    def set_fence(self) -> bool:
+        """Bar all values of OLD until NEW is cleared; return whether some workers may not have seen the fence yet."""
+        set_at = self._new.get(FENCE)
+        if set_at is None:
             self._new.set(FENCE, time.time(), None)
-        return said is None or abs(time.time() - said) < _KNOWN_TO_ALL_SECONDS
+        return set_at is None or abs(time.time() - set_at) < _KNOWN_TO_ALL_SECONDS
 
-    def unfence_old(self) -> bool:
-        """Remove a fence from OLD, where none belongs; tell whether there was one."""
+    def remove_fence_from_old(self) -> bool:
+        """Remove a fence from OLD, where it does not belong; return whether there was one."""
         return self._old.get(FENCE) is not None and bool(self._old.delete(FENCE))
 
     def barred(self, keys: Iterable[str], version: int | None) -> set[str]:
@@ -49,6 +55,32 @@ class Marks:
         return set(marks.values()) if FENCE in found else {marks[mark] for mark in found}
 
     def _mark(self, key: str, version: int | None) -> str:
-        # Of one length, and of signs that every backend takes.
+        # Of one length, and of characters that every backend accepts.
         named = f"{self._old.version if version is None else version}:{key}"
         return f"migrator.transition.{hashlib.sha256(named.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
+
+
+class Fence:
+    """Sets the fence for one worker, before it changes NEW alone."""
+
+    def __init__(self, marks: Marks, worker: Worker) -> None:
+        self._marks, self._worker = marks, worker
+
+    def set(self) -> None:
+        """Set the fence, and let other workers finish what they began before."""
+        if self._marks.set_fence():
+            time.sleep(GRACE_SECONDS)
+
+    def renew(self) -> None:
+        """Set the fence once a minute, for workers that would still ask OLD."""
+        if self._worker.fence_due > time.monotonic():
+            return
+        self.set()
+        self._worker.fence_due = time.monotonic() + FENCE_SECONDS
+
+    def is_cleaning_due(self) -> bool:
+        """Whether OLD should be searched for a fence now, at most once a minute; the next search is put off."""
+        if self._worker.cleaning_due > time.monotonic():
+            return False
+        self._worker.cleaning_due = time.monotonic() + FENCE_SECONDS
+        return True

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.cache import caches
 from django.db import connections
 
-from ...caches.transition.configuration import kept_at
+from ...caches.transition.same_store import kept_at
 from ..engines import cache_prefix
 from .sides import TransitionSide
 

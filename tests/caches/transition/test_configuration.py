@@ -43,9 +43,9 @@ WRONG = [
     ("E020", without("OLD"), "CACHES['default'] has no OLD."),
     ("E020", without("NEW"), "CACHES['default'] has no NEW."),
     ("E021", {**RIGHT, "LOCATION": "redis://"}, "CACHES['default'] has a LOCATION."),
-    ("E022", {**RIGHT, "OLD": "nobody"}, "CACHES['default']['OLD'] is 'nobody', which is no alias in CACHES."),
-    ("E022", {**RIGHT, "NEW": {"LOCATION": "x"}}, "CACHES['default']['NEW'] is no cache setting."),
-    ("E022", {**RIGHT, "NEW": 5}, "CACHES['default']['NEW'] is no cache setting."),
+    ("E022", {**RIGHT, "OLD": "nobody"}, "CACHES['default']['OLD'] is 'nobody', which is not an alias in CACHES."),
+    ("E022", {**RIGHT, "NEW": {"LOCATION": "x"}}, "CACHES['default']['NEW'] is not a cache setting."),
+    ("E022", {**RIGHT, "NEW": 5}, "CACHES['default']['NEW'] is not a cache setting."),
     (
         "E022",
         {**RIGHT, "NEW": {"BACKEND": "nowhere.Cache"}},
@@ -55,11 +55,11 @@ WRONG = [
     ("E023", {**RIGHT, "NEW": "moving"}, "CACHES['default']['NEW'] is a transition itself."),
     ("E023", {**RIGHT, "NEW": RIGHT}, "CACHES['default']['NEW'] is a transition itself."),
     ("E023", {**RIGHT, "OLD": DUMMY}, "CACHES['default']['OLD'] is a DummyCache, which keeps nothing."),
-    ("E024", {**RIGHT, "NEW": REDIS}, "CACHES['default'] has one place for OLD and for NEW."),
+    ("E024", {**RIGHT, "NEW": REDIS}, "OLD and NEW of CACHES['default'] are the same store."),
     (
         "E024",
         {**RIGHT, "NEW": {**CLIENT, "LOCATION": REDIS["LOCATION"]}},
-        "CACHES['default'] has one place for OLD and for NEW.",
+        "OLD and NEW of CACHES['default'] are the same store.",
     ),
     ("E025", {**RIGHT, "Phase": "old"}, "CACHES['default'] has the unknown key 'Phase'."),
     ("E025", {**RIGHT, "OPTIONS": {"X": 1}}, "CACHES['default']['OPTIONS'] has the unknown key 'X'."),
@@ -78,7 +78,7 @@ WRONG = [
     (
         "E026",
         {**RIGHT, "PHASE": "dual"},
-        "CACHES['default']['PHASE'] is 'dual', which is no phase: there are old, dual_old, dual_new, new.",
+        "CACHES['default']['PHASE'] is 'dual', which is not a phase; the phases are old, dual_old, dual_new, new.",
     ),
 ]
 
@@ -169,7 +169,7 @@ def test_one_place_by_two_names_is_found_by_the_servers(make: Make) -> None:
     for phase in ("dual_old", "dual_new"):
         with (
             override_settings(CACHES={"default": {**entry, "PHASE": phase}}),
-            pytest.raises(ImproperlyConfigured, match=r"^OLD and NEW of the cache 'default' are the same place"),
+            pytest.raises(ImproperlyConfigured, match=r"^OLD and NEW of the cache 'default' are the same store"),
         ):
             caches["default"].set("key", 1)
 

@@ -161,11 +161,11 @@ def test_a_flag_that_gives_nonsense_is_taken_for_what_it_was(
             session.save()
             for nonsense in ("7", 101, -1, "None", True, RuntimeError("the store of flags is down")):
                 found.append(nonsense)
-                monkeypatch.setattr("migrator.transitions.phases._complained", {})
+                monkeypatch.setattr("migrator.transitions.phases._logged_at", {})
                 caplog.clear()
 
                 assert SessionStore(session.session_key)["cart"] == 1
-                assert "The last good value is kept: dual_old." in caplog.text
+                assert "The last valid value is used: dual_old." in caplog.text
 
 
 ROWS = {"ENGINE": "django.contrib.sessions.backends.db", "DATABASE": "sqlite_a"}
