@@ -1,4 +1,4 @@
-"""Ranges of primary keys: any type, composite ones too, found by following the key's index and never by OFFSET."""
+"""Chunks: ranges of primary keys of any type, composite ones included, found through the key's index, not by OFFSET."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from .tables import Table
 
 Key = tuple[Any, ...]
 
-MOST_OF_KEYS = 0.8  # of the numbers between the least and the largest, for which ranges are as good as counted ones
+# At this share of the integers between the least and the largest key, ranges of integers are as good as counted ones.
+MIN_DENSITY = 0.8
 
 
 @dataclass(frozen=True)
 class Restriction:
-    """A condition that chosen rows meet, as SQL with its parameters."""
+    """The condition that selects a run's rows of a table, as SQL with its parameters."""
 
     sql: str
     params: tuple[Any, ...]
@@ -34,14 +35,18 @@ class Restriction:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The keys above ``lower`` up to and with ``upper``; ``None`` leaves that end open."""
+    """A range of keys: greater than ``lower``, and at most ``upper``; ``None`` leaves that end open."""
 
     lower: Key | None = None
     upper: Key | None = None
 
 
 def comparison(engine: Engine, key: Sequence[str], operator: str, bound: Key) -> tuple[str, list[Any]]:
-    """Compare a key with a bound by ``>`` or ``<=``, column after column, in a form that every index can follow."""
+    """Return the SQL, with parameters, that compares a key with a bound by ``>`` or ``<=``.
+
+    Not with row values such as ``(a, b) > (1, 2)``, for which MySQL uses less of the key's index (its manual, "Row
+    Constructor Expression Optimization").
+    """
     names = [f"{engine.quote(name)}" for name in key]
     marks, values = zip(*map(engine.key_parameter, bound), strict=True)
     strict = operator[0]
@@ -53,21 +58,23 @@ def comparison(engine: Engine, key: Sequence[str], operator: str, bound: Key) ->
         equal = [f"{name} = {mark}" for name, mark in zip(names[:position], marks[:position], strict=True)]
         branches.append(" AND ".join([*equal, f"{names[position]} {operator if last else strict} {marks[position]}"]))
         params += values[: position + 1]
-    first = f"{names[0]} {strict}= {marks[0]}"  # implied by the rest; it is what the optimizer takes the range from
+    first = (
+        f"{names[0]} {strict}= {marks[0]}"  # implied by the rest, and what the optimizer derives the index range from
+    )
     return f"{first} AND ({' OR '.join(f'({branch})' for branch in branches)})", params
 
 
 def equality(engine: Engine, key: Sequence[str], values: Key) -> tuple[str, list[Any]]:
-    """Compare a key with the one of a row."""
+    """Return the SQL, with parameters, that finds the row with a key."""
     bound = [engine.key_parameter(value) for value in values]
     test = " AND ".join(f"{engine.quote(name)} = {mark}" for name, (mark, _) in zip(key, bound, strict=True))
     return test, [param for _, param in bound]
 
 
-def conditions(
+def where_clause(
     engine: Engine, key: Sequence[str], bounds: Bounds, restriction: Restriction | None
 ) -> tuple[str, list[Any]]:
-    """Build the WHERE clause, keyword included, for a chunk; empty where it is the whole table."""
+    """Build the WHERE clause for a chunk, keyword included; it is empty for a whole table."""
     parts: list[str] = []
     params: list[Any] = []
     for operator, bound in ((">", bounds.lower), ("<=", bounds.upper)):
@@ -81,11 +88,11 @@ def conditions(
     return (f" WHERE {' AND '.join(f'({part})' for part in parts)}" if parts else ""), params
 
 
-def order(engine: Engine, key: Sequence[str], direction: str = "", *, table: str | None = None) -> str:
-    """Build the ORDER BY clause for a key; empty where the table has none.
+def order_by(engine: Engine, key: Sequence[str], direction: str = "", *, table: str | None = None) -> str:
+    """Build the ORDER BY clause for a key; it is empty for a table without a key.
 
-    ``table`` is the one that is read, where a query gives expressions: to PostgreSQL a name by itself is first that of
-    a column of the result, which ``"id"::text`` is called ``id`` in (its manual, 7.5), and so it would sort texts.
+    A query that selects expressions must name its ``table``. PostgreSQL takes an unqualified name for an output column
+    first (its manual, 7.5), and ``"id"::text`` is an output column ``id``, so it would sort by text.
     """
     if not key:
         return ""
@@ -96,10 +103,10 @@ def order(engine: Engine, key: Sequence[str], direction: str = "", *, table: str
 def find_bounds(
     engine: Engine, table: str, key: Sequence[str], rows: int, size: int, restriction: Restriction | None
 ) -> Iterator[Bounds]:
-    """Cut a table of ``rows`` rows into ranges of at most ``size``.
+    """Yield ranges of at most ``size`` rows, which together hold a table of ``rows`` rows.
 
-    The first range is open below and the last above, so that no key can fall outside of them all. A table without a
-    key is one range.
+    The first has no lower bound and the last no upper bound, so that every key is in one. A table without a key is one
+    range.
     """
     lower: Key | None = None
     for upper in _upper_bounds(engine, table, key, rows, size, restriction) if key and rows > size else ():
@@ -113,7 +120,9 @@ def _upper_bounds(
 ) -> Iterator[Key]:
     with engine.following_keys():
         if restriction is None and (numbers := _dense_keys(engine, table, key, rows)):
-            yield from ((upper,) for upper in numbers[size - 1 : -1 : size])  # so many keys cannot be more rows
+            yield from (
+                (upper,) for upper in numbers[size - 1 : -1 : size]
+            )  # that many keys have at most that many rows
             return
         bound: Key | None = None
         while rows > size:
@@ -125,33 +134,33 @@ def _upper_bounds(
 
 
 def halves(engine: Engine, table: str, key: Sequence[str]) -> tuple[Bounds, ...]:
-    """Cut a table in two, in the middle of its keys where they are whole numbers; else leave it whole."""
-    ends = _whole_ends(engine, table, key)
-    if ends is None:
+    """Return two ranges that meet in the middle of a table's keys if they are integers, otherwise one for all rows."""
+    limits = _integer_limits(engine, table, key)
+    if limits is None:
         return (Bounds(),)
-    middle = (sum(ends) // 2,)
+    middle = (sum(limits) // 2,)
     return Bounds(None, middle), Bounds(middle, None)
 
 
 def _dense_keys(engine: Engine, table: str, key: Sequence[str], rows: int) -> range:
-    """Return the whole numbers from the least key to the largest; none where not nearly all of them are keys."""
-    ends = _whole_ends(engine, table, key)
-    if ends is not None and ends[1] - ends[0] < rows / MOST_OF_KEYS:
-        return range(ends[0], ends[1] + 1)
+    """Return the integers from the least key to the largest; an empty range if too few of them are keys."""
+    limits = _integer_limits(engine, table, key)
+    if limits is not None and limits[1] - limits[0] < rows / MIN_DENSITY:
+        return range(limits[0], limits[1] + 1)
     return range(0)
 
 
-def _whole_ends(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, int] | None:
-    """Return the least and the largest key where both are whole numbers."""
+def _integer_limits(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, int] | None:
+    """Return the least and the largest key if both are integers, otherwise ``None``."""
     if len(key) != 1:
         return None
     first = f"SELECT {engine.quote(key[0])} FROM {engine.quote(table)}"
-    ends = (f"({first}{order(engine, key, direction)} LIMIT 1)" for direction in ("", " DESC"))
+    queries = (f"({first}{order_by(engine, key, direction)} LIMIT 1)" for direction in ("", " DESC"))
     try:
         with engine.reading_everything():
-            least, largest = engine.fetch_all(f"SELECT {', '.join(ends)}")[0]
+            least, largest = engine.fetch_all(f"SELECT {', '.join(queries)}")[0]
     except DatabaseError as error:
-        _pass_over(engine, error)
+        _recover(engine, error)
         return None
     return (least, largest) if type(least) is int and type(largest) is int else None
 
@@ -160,15 +169,15 @@ def _upper_bound(
     engine: Engine, table: str, key: Sequence[str], bounds: Bounds, size: int, restriction: Restriction | None
 ) -> Key | None:
     names = ", ".join(engine.quote(name) for name in key)
-    where, params = conditions(engine, key, bounds, restriction)
-    page = f"SELECT {names} FROM {engine.quote(table)}{where}{order(engine, key)} LIMIT {size}"
-    return _first_key(engine, key, f"({page}) page{order(engine, key, ' DESC')}", params)
+    where, params = where_clause(engine, key, bounds, restriction)
+    page = f"SELECT {names} FROM {engine.quote(table)}{where}{order_by(engine, key)} LIMIT {size}"
+    return _first_key(engine, key, f"({page}) page{order_by(engine, key, ' DESC')}", params)
 
 
 def _first_key(engine: Engine, key: Sequence[str], rest: str, params: Sequence[Any] = ()) -> Key | None:
-    """Return the first key of a query, or, if the database cannot give that one, the first one that it can.
+    """Return the first key that a query returns, or the first that is readable, or ``None``.
 
-    ``rest`` is the query from its FROM on, without the keyword and a limit.
+    ``rest`` is what follows FROM in the query, without a limit.
     """
     names = ", ".join(engine.quote(name) for name in key)
     try:
@@ -178,22 +187,22 @@ def _first_key(engine: Engine, key: Sequence[str], rest: str, params: Sequence[A
     except DatabaseError as error:
         if len(key) > 1:
             raise
-        _pass_over(engine, error)
+        _recover(engine, error)
     stored = engine.values.stored_bytes(names)
     rows = engine.fetch_all(f"SELECT {stored} FROM {rest} LIMIT {LARGEST_FETCH}", params)
     keys = (decoded(bytes(data)) for (data,) in rows)
     return next(((key,) for key in keys if not isinstance(key, Unreadable)), None)
 
 
-def _pass_over(engine: Engine, error: DatabaseError) -> None:
-    """Go on in the same snapshot after an error that is about a row; raise any other."""
+def _recover(engine: Engine, error: DatabaseError) -> None:
+    """Continue in the same snapshot after an error that a row has caused; raise any other."""
     if not engine.is_about_rows(error):
         raise error
     engine.recover()
 
 
 def decoded(data: bytes) -> str | Unreadable:
-    """Return the text of these bytes, as far as they are one."""
+    """Decode UTF-8 bytes, or return :class:`Unreadable` if they are not valid."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -201,12 +210,12 @@ def decoded(data: bytes) -> str | Unreadable:
 
 
 def outer_bounds(engine: Engine, table: str, key: Sequence[str], size: int) -> list[Bounds]:
-    """Return the ranges of the first ``size`` rows and of the last, in the order of this database."""
+    """Return the ranges of the first ``size`` rows and of the last, in this database's order of keys."""
     names = ", ".join(engine.quote(name) for name in key)
     found = []
     for direction, opposite in ((" ASC", " DESC"), (" DESC", " ASC")):
-        page = f"SELECT {names} FROM {engine.quote(table)}{order(engine, key, direction)} LIMIT {size + 1}"
-        bound = _first_key(engine, key, f"({page}) page{order(engine, key, opposite)}")
+        page = f"SELECT {names} FROM {engine.quote(table)}{order_by(engine, key, direction)} LIMIT {size + 1}"
+        bound = _first_key(engine, key, f"({page}) page{order_by(engine, key, opposite)}")
         if bound is not None:
             found.append(Bounds(None, bound) if direction == " ASC" else Bounds(bound, None))
     return found
@@ -245,30 +254,30 @@ DECODERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def encode_key(key: Key | None) -> str | None:
-    """Write a key as JSON that tells each value's class.
+    """Encode a key as JSON with the class of each value.
 
-    Raises :exc:`TypeError` for a class that no database driver gives for a key.
+    Raises :exc:`TypeError` for a class that no database driver returns for a key.
     """
     if key is None:
         return None
     values = [bytes(value) if isinstance(value, memoryview) else value for value in key]
     for value in values:
         if type(value) not in ENCODERS:
-            raise TypeError(f"a key of class {type(value).__name__} cannot be written down")
+            raise TypeError(f"a key of class {type(value).__name__} cannot be encoded")
     return json.dumps([[type(value).__name__, ENCODERS[type(value)](value)] for value in values])
 
 
 def decode_key(text: str | None) -> Key | None:
-    """Read a key that :func:`encode_key` wrote."""
+    """Decode a key that :func:`encode_key` has encoded."""
     if text is None:
         return None
     return tuple(DECODERS[name](value) for name, value in json.loads(text))
 
 
 def key_text(table: Table, key: Sequence[Any]) -> str:
-    """Write a row's key for people; that of a session, which is as good as a password, as a digest of it.
+    """Format a row's key for people; a session key, which is as good as a password, as its digest.
 
-    Of what cannot be read the bytes are shown, as SQL writes them.
+    An unreadable value is shown as its bytes, in SQL's hexadecimal form.
     """
     if any(table.column(name).attname == "session_key" for name in table.key):
         return f"sha256:{hashlib.sha256(_text(key[0]).encode()).hexdigest()[:16]}"

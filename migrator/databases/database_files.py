@@ -1,4 +1,4 @@
-"""Files that belong to databases, which no option may name: a report would replace every row in them."""
+"""Files of databases, which no option may name: a report would overwrite the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_no_database(named: Mapping[str, Path]) -> None:
     """Raise :exc:`UsageError` if one of these options names a file of a database in ``DATABASES``."""
     for alias in connections if named else ():
         owned: tuple[Path, ...] = ()
-        with suppress(ImproperlyConfigured, ImportError, UsageError):  # databases that this command cannot open either
+        with suppress(ImproperlyConfigured, ImportError, UsageError):  # a database that this command cannot open
             owned = engine_for(connections[alias]).own_files()
         for option, path in named.items():
             if any(is_same_file(path, own) for own in owned):

@@ -1,4 +1,4 @@
-"""The two databases of a run: opened for it, told apart, and closed again."""
+"""The two endpoints of a run: source and destination are opened, checked to be different, and closed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ SHOWN_TABLES = 5
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The engines of both sides, and what goes for both.
+    """The engines of source and destination, and what holds for both.
 
-    ``retry_for``: the seconds for which a passing fault of the destination is waited for; ``jobs``: how many processes
-    copy; ``fewer_jobs``: why they are not as many as were asked for; ``is_one_database``: they are two schemas of one.
+    ``retry_for``: for how many seconds a run retries after a transient error of the destination; ``jobs``: how many
+    processes copy; ``fewer_jobs``: why they are fewer than requested; ``is_one_database``: both are schemas of one
+    database.
     """
 
     source: Engine
@@ -41,14 +42,15 @@ class Endpoints:
 
     @property
     def has_source(self) -> bool:
-        """Whether a source is read: where none is, the destination stands on both sides."""
+        """Whether the run has a source; if not, the destination is on both sides."""
         return self.source is not self.dest
 
 
 def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     """Connect to a database of ``DATABASES``.
 
-    Raises :exc:`UsageError` for an unknown alias or a missing driver, :exc:`Refused` where it does not answer.
+    Raises :exc:`UsageError` for an unknown alias or a missing driver, and :exc:`Refused` if the database does not
+    answer.
     """
     try:
         connection = connections[alias]
@@ -59,7 +61,7 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     except ImproperlyConfigured as error:
         raise UsageError(f"The driver for {alias!r} is missing: {str(error).splitlines()[0]}") from None
     if connection.in_atomic_block:
-        raise UsageError(f"{alias!r} is inside a transaction. A run makes its own, so call it outside of atomic().")
+        raise UsageError(f"{alias!r} is inside a transaction. A run opens its own, so call it outside of atomic().")
     engine = engine_for(connection)
     engine.check_address(must_exist=must_exist)
     engine.link_timeout = load().LINK_TIMEOUT
@@ -67,20 +69,20 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
         engine.connect()
     except NotSupportedError as error:
         raise Refused(
-            f"Django refuses {alias!r}: {error} An older release of Django may still read this server; "
-            "run the move from there."
+            f"Django rejects {alias!r}: {error} An older release of Django may still support this server; "
+            "run the move with that release."
         ) from None
     except Error as error:
         raise Refused(f"{alias!r} does not answer: {without_secrets(str(error), alias)}") from None
-    except (TypeError, ValueError) as error:  # the driver does not take what the settings say
+    except (TypeError, ValueError) as error:  # the driver rejects the settings
         said = f"{type(error).__name__}: {without_secrets(str(error), alias)}"
         raise Refused(f"{alias!r} cannot be opened ({said}). Check its entry in DATABASES.") from None
     return engine
 
 
 def without_secrets(text: str, alias: str) -> str:
-    """Write what a driver says in one line, without the password."""
-    password = connections[alias].settings_dict.get("PASSWORD")  # also of an alias that code has added
+    """Return a driver's message on one line, without the password."""
+    password = connections[alias].settings_dict.get("PASSWORD")  # also for an alias that code has added
     first = without_passwords(" ".join(text.split()))
     return first.replace(str(password), HIDDEN) if password else first
 
@@ -89,10 +91,10 @@ def without_secrets(text: str, alias: str) -> str:
 def open_endpoints(
     source: str, dest: str, settings: Settings, tables: Sequence[str] = (), *, jobs: int = 1, is_dry: bool = False
 ) -> Iterator[Endpoints]:
-    """Open both databases, the source read-only and in one snapshot of ``tables``, and close them whatever happens.
+    """Open both databases, the source read-only and with one snapshot of ``tables``; close them in any case.
 
-    With ``jobs`` that many processes shall be able to read the snapshot; not so that anybody has to wait in a run that
-    ``is_dry``. Raises :exc:`UsageError` or :exc:`Refused` where the two cannot be the ends of a move.
+    Up to ``jobs`` processes can then read the snapshot. A run that ``is_dry`` never blocks other sessions for that.
+    Raises :exc:`UsageError` or :exc:`Refused` if the two cannot be the source and the destination of a run.
     """
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
@@ -119,9 +121,9 @@ def open_endpoints(
 
 @contextlib.contextmanager
 def open_destination(alias: str, settings: Settings, tables: Sequence[str]) -> Iterator[Engine]:
-    """Open a destination alone, and close it whatever happens.
+    """Open a destination without a source, and close it in any case.
 
-    Raises :exc:`UsageError` or :exc:`Refused` where it cannot be one.
+    Raises :exc:`UsageError` or :exc:`Refused` if it cannot be a destination.
     """
     _refuse_protected(alias, settings)
     engine = open_engine(alias, must_exist=False)
@@ -129,7 +131,7 @@ def open_destination(alias: str, settings: Settings, tables: Sequence[str]) -> I
         _begin_session(engine, tables)
         yield engine
     except Error as error:
-        raise _waited(error, [engine]) from error
+        raise _with_lock_holders(error, [engine]) from error
     finally:
         with contextlib.suppress(Error):
             engine.close()
@@ -148,9 +150,9 @@ def _begin_session(dest: Engine, tables: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[list[Engine]]:
-    """Open two databases that are only compared, each in a snapshot of its own of these tables.
+    """Open two databases to compare them, each read-only and with its own snapshot of ``tables``.
 
-    Raises :exc:`Refused` where both are the same one, which would equal itself whatever it holds.
+    Raises :exc:`Refused` if they are the same database, which equals itself whatever it contains.
     """
     engines = [open_engine(alias) for alias in (source, dest)]
     engines[1].role = "destination"
@@ -171,9 +173,9 @@ def _why_one_process(endpoints: Endpoints, *, is_dry: bool) -> Finding | None:
     if not can_fork():
         return _fewer(endpoints.source, 1, "this system cannot fork")
     if not endpoints.dest.can_be_filled_side_by_side:
-        return _fewer(endpoints.dest, 1, f"{endpoints.dest.display_name} takes what one session writes at a time")
+        return _fewer(endpoints.dest, 1, f"{endpoints.dest.display_name} lets only one session write at a time")
     if is_dry and endpoints.source.readers_hold_writers_up:
-        text = "how many processes can read it is found out by a run, which stops writers for a moment"
+        text = "only a real run finds out how many processes can read it, because that locks out writers for a moment"
         return Finding(endpoints.source.alias, text, "", stops=False)
     return None
 
@@ -183,10 +185,10 @@ def _fewer(engine: Engine, jobs: int, reason: str) -> Finding:
 
 
 def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], consequence: str) -> bool:
-    """Whether two engines reach one database, by which they see different tables all the same.
+    """Whether both engines are connected to one database, in which they see different tables.
 
-    Two schemas of one database are two places: there the identity of each table decides, and of one that is not there
-    yet the schema in which it would be created. Raises :exc:`Refused` where a table is the same one.
+    Two schemas of one database may be source and destination: the identity of each table decides, and the schema in
+    which a missing table would be created. Raises :exc:`Refused` if both see the same table.
     """
     if one.vendor != other.vendor or not one.is_same_database(other):
         return False
@@ -198,7 +200,7 @@ def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], con
     common = [shown_name(name) for name in tables if here[name] == there[name]]
     if tables and not common:
         return True
-    which = "" if len(common) == len(tables) else f", and see the same {shortened(common, SHOWN_TABLES)} there"
+    which = "" if len(common) == len(tables) else f", and see the same tables there ({shortened(common, SHOWN_TABLES)})"
     raise Refused(
         f"{one.alias!r} and {other.alias!r} are the same database ({other.describe().database!r}){which}{consequence} "
         "Correct DATABASES."
@@ -206,48 +208,48 @@ def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], con
 
 
 def _check_distinct(endpoints: Endpoints, tables: Sequence[str]) -> bool:
-    """Whether the ends are two schemas of one database; raise :exc:`Refused` where a write would reach the source."""
+    """Whether both are schemas of one database; raise :exc:`Refused` if what a run writes would get into the source."""
     source, dest = endpoints.source, endpoints.dest
     is_one_database = _refuse_common_tables(source, dest, tables, ". Nothing was written.")
     if source.vendor == dest.vendor and source.follows(dest):
         raise Refused(
-            f"{source.alias!r} is a replica of {dest.alias!r}: what a run writes there comes here as well, so that it "
+            f"{source.alias!r} is a replica of {dest.alias!r}: it also gets what a run writes there, so the run "
             "would overwrite its own source. Nothing was written. Name another destination, or another source."
         )
     return is_one_database
 
 
 def _stopped(endpoints: Endpoints, error: Error) -> MigratorError:
-    """Explain an error before the first row; if it passes, as a lost session or a lock, the command may be repeated."""
+    """Explain an error before the first row; after a transient one (lost session, lock), advise to run again."""
     source, dest = endpoints.source, endpoints.dest
     if source.owns(error) and source.has_session() and not source.is_intact():
         fault = source.fault(error, "")
         lost = source.snapshot_lost(f"{fault.message} [{fault.code}]")
         return type(lost)(f"{lost} Run the command again.")
-    return _waited(error, (dest, source))
+    return _with_lock_holders(error, (dest, source))
 
 
-def _waited(error: Error, engines: Sequence[Engine]) -> MigratorError:
-    """Explain an error, and name those who may hold the lock that was waited for in vain."""
-    told = explained(error, engines)
+def _with_lock_holders(error: Error, engines: Sequence[Engine]) -> MigratorError:
+    """Explain an error; after a timeout of a lock, name the sessions that may hold it."""
+    explanation = explained(error, engines)
     for engine in engines:
         if engine.owns(error) and engine.severity(error) is Severity.RETRY:
-            return type(told)(f"{told}{lock_holders(engine)} Run the command again.")
-    return told
+            return type(explanation)(f"{explanation}{lock_holders(engine)} Run the command again.")
+    return explanation
 
 
 def lock_holders(engine: Engine) -> str:
-    """Name the other sessions of a database that may hold a lock, as a sentence after another one."""
+    """Name the other sessions that may hold a lock, as a sentence to append to a message; empty if none is known."""
     with contextlib.suppress(Error):
         if engine.is_intact() and (blockers := engine.blockers()):
-            return f" Others there that may hold a lock: {'; '.join(blockers)}."
+            return f" Other sessions there that may hold a lock: {'; '.join(blockers)}."
     return ""
 
 
 def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:
-    """Turn a database's error into one line without values."""
+    """Turn a database's error into one line without the values of rows."""
     owners = [engine for engine in engines if engine.owns(error)]
-    # Django notes on a connection that an error came by it: with two of one driver that tells them apart.
+    # Two connections of one driver raise the same classes; Django sets errors_occurred on the one that failed.
     owners.sort(key=lambda engine: not engine.connection.errors_occurred)
     if not owners:
         return MigratorError(f"A database stopped the run: {type(error).__name__}.")

@@ -1,4 +1,4 @@
-"""What the checks before the first write have to say."""
+"""Findings: the answers of the checks that run before the first write."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..console.safe_text import visible
 
 
 class Cause(enum.Enum):
-    """Why a row cannot be stored, which decides what follows from that for others."""
+    """Why a row cannot be stored, which decides what that means for other rows."""
 
-    VALUE = "value"  # the row by itself
-    REPEATED = "repeated"  # another row before it has the same unique value
-    CONFLICTING = "conflicting"  # another row before it, of which each pair tells, keeps it out
-    ORPHAN = "orphan"  # what it points at is missing
-    TAKEN = "taken"  # the destination has a row with its primary key, at which others can point
+    VALUE = "value"  # a value of the row itself
+    REPEATED = "repeated"  # an earlier row has the same unique value
+    CONFLICTING = "conflicting"  # earlier rows exclude it; each pair names one of them
+    ORPHAN = "orphan"  # the row that it references is missing
+    TAKEN = "taken"  # the destination has a row with its primary key, which others can reference
 
 
 @dataclass(frozen=True)
 class FoundRows:
     """The rows of one table that a finding is about.
 
-    ``keys`` reads their primary keys from the source's engine, in its own values. Of repeated rows each is followed
-    by the key of the row which is the first of those that have the value, and of conflicting rows by each in its way.
+    ``keys`` reads their primary keys with the source's engine, as its own values. The key of a repeated row is followed
+    by that of the first row with its value, and the key of a conflicting row by that of each row that excludes it.
     """
 
     table: str
@@ -37,7 +37,7 @@ class FoundRows:
 class Finding:
     """One answer of a check.
 
-    ``stops``: nothing is written because of it. ``is_about_rows``: rows are the cause, so that skipping them goes on.
+    ``stops``: nothing is written because of it. ``is_about_rows``: rows are its cause, so a run can skip them.
     """
 
     subject: str

@@ -1,4 +1,4 @@
-"""Rows read in the order of their keys, also past those that a database cannot give: value by value if need be."""
+"""Read rows in the order of their keys, and rows that the database cannot return as a whole value by value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MigratorError
-from .chunks import Bounds, Key, Restriction, conditions, decoded, equality, order
+from .chunks import Bounds, Key, Restriction, decoded, equality, order_by, where_clause
 from .engines.base.engine import Engine
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unreadable
@@ -19,8 +19,8 @@ from .tables import Table
 class RowReader:
     """Reads columns of one table: the ``names`` of the columns, and the ``expressions`` that read them.
 
-    A value that the database cannot give, because of what is stored there, becomes
-    :class:`~migrator.databases.engines.base.values.Unreadable`, with its bytes as far as they can be read.
+    A stored value that the database cannot return becomes
+    :class:`~migrator.databases.engines.base.values.Unreadable`, with its bytes if these can be read.
     """
 
     engine: Engine
@@ -30,9 +30,9 @@ class RowReader:
     restriction: Restriction | None = None
 
     def rows(self, bounds: Bounds) -> Generator[list[Row]]:
-        """Read a range in batches; it has to be closed.
+        """Yield a range's rows in batches; the caller must close the generator.
 
-        Raises the database's error if that is not about a row, or if the table has no primary key.
+        Raises the database's error if no row has caused it, or if the table has no primary key.
         """
         while True:
             count = 0
@@ -59,7 +59,7 @@ class RowReader:
         return self.rows_where(f" WHERE {where}", params)
 
     def rows_where(self, where: str, params: Sequence[Any]) -> list[Row]:
-        """Read the rows that meet a WHERE clause, keyword included; of those it cannot read, one at most is read."""
+        """Read the rows that meet a WHERE clause, keyword included; if some are unreadable, read at most one row."""
         name = self.engine.quote(self.table.name)
         try:
             return self.engine.fetch_all(f"SELECT {', '.join(self.expressions)} FROM {name}{where}", params)
@@ -70,7 +70,7 @@ class RowReader:
         return [] if any(value is None for value in values) else [tuple(value[0] for value in values if value)]
 
     def survive(self, error: Exception) -> None:
-        """Go on in the same snapshot after an error that is about a row; raise any other."""
+        """Continue in the same snapshot after an error that a row has caused; raise any other."""
         if isinstance(error, MigratorError) or not self.table.key or not self.engine.is_about_rows(error):
             raise error
         self.engine.recover()
@@ -79,15 +79,18 @@ class RowReader:
         return self.engine.stream(*self._query(bounds, self.expressions))
 
     def _query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
-        where, params = conditions(self.engine, self.table.key, bounds, self.restriction)
-        name, ordering = self.engine.quote(self.table.name), order(self.engine, self.table.key, table=self.table.name)
+        where, params = where_clause(self.engine, self.table.key, bounds, self.restriction)
+        name, ordering = (
+            self.engine.quote(self.table.name),
+            order_by(self.engine, self.table.key, table=self.table.name),
+        )
         return f"SELECT {', '.join(expressions)} FROM {name}{where}{ordering}", params
 
     def _key_at(self, bounds: Bounds, position: int) -> Key:
         return self.keys(bounds, 1, position)[0]
 
     def keys(self, bounds: Bounds, limit: int = LARGEST_FETCH, position: int = 0) -> list[Key]:
-        """Read keys of a range in their order, whatever is stored in them."""
+        """Read keys of a range in order, readable or not."""
         names = [self.engine.quote(name) for name in self.table.key]
         page = f" LIMIT {limit} OFFSET {position}"
         sql, params = self._query(bounds, names)
@@ -107,7 +110,7 @@ class RowReader:
             return found[0] if found else None
         except Exception as error:
             self.survive(error)
-            reason = f"{self.engine.alias!r} cannot give it: {self.engine.fault(error, self.table.name).message}"
+            reason = f"{self.engine.alias!r} cannot return it: {self.engine.fault(error, self.table.name).message}"
         try:
             stored = self.engine.values.stored_bytes(self.engine.quote(name))
             return (Unreadable(reason, bytes(self.engine.fetch_value(f"SELECT {stored}{rest}", params))),)

@@ -1,4 +1,4 @@
-"""The lock that keeps two runs from writing to one destination at the same time."""
+"""The lock that keeps two runs from writing to the same destination at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .journal import Journal
 
 @contextmanager
 def locked(dest: Engine, journal: Journal) -> Iterator[None]:
-    """Hold the lock of a destination; raise :exc:`Refused`, which names its holder, if another run has it."""
-    if not _take(dest):
+    """Hold the lock of a destination. Raises :exc:`Refused`, which names the holder, if another run has it."""
+    if not _acquire(dest):
         raise Refused(f"Another run is writing to {dest.alias!r}{_holder(dest, journal)}. Wait for it, or stop it.")
     try:
         yield
@@ -22,10 +22,10 @@ def locked(dest: Engine, journal: Journal) -> Iterator[None]:
             dest.unlock()
 
 
-def _take(dest: Engine) -> bool:
+def _acquire(dest: Engine) -> bool:
     if not dest.lock():
         return False
-    if not dest.workers():  # what a killed run has left, and may still commit
+    if not dest.workers():  # workers that a killed run left behind may still commit
         return True
     dest.unlock()
     return False

@@ -1,4 +1,4 @@
-"""Tables and columns as data: what the models say there is, and what a database says it has."""
+"""Tables and columns as data: as the models declare them, and as a database's catalogue describes them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from django.db.models import Field, ForeignKey, GeneratedField, Model
 
 
 class Kind(enum.StrEnum):
-    """The neutral Python value of a column, into which every engine loads and from which every engine dumps."""
+    """The neutral Python value of a column: engines convert what they read to it, and write from it."""
 
     INTEGER = "integer"  # int
     BOOLEAN = "boolean"  # bool
     FLOAT = "float"  # float
     DECIMAL = "decimal"  # decimal.Decimal
     TEXT = "text"  # str
-    JSON = "json"  # str: the document's text, so that SQL NULL, JSON null and large numbers stay apart
+    JSON = "json"  # str: the document's text, which keeps SQL NULL and JSON null apart, and large numbers exact
     BINARY = "binary"  # bytes
     DATE = "date"  # datetime.date
     TIME = "time"  # datetime.time, naive
-    DATETIME = "datetime"  # datetime.datetime, aware where USE_TZ is on
+    DATETIME = "datetime"  # datetime.datetime, aware if USE_TZ is True
     DURATION = "duration"  # datetime.timedelta
     UUID = "uuid"  # uuid.UUID
     ADDRESS = "address"  # str: an IP address
-    OTHER = "other"  # whatever the field itself makes of it
+    OTHER = "other"  # what the field itself converts it to
 
 
-# Django's own fields, by internal type. Only these have proven shortcuts; see kind_of().
+# Django's own fields, by internal type. Only these have proven conversions; see kind_of().
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         (
@@ -59,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "UUIDField": Kind.UUID,
 }
 
-# A subclass that overrides one of these decides itself what is stored.
+# A field class that overrides one of these decides itself what is stored.
 CONVERTING_METHODS = (
     "db_type",
     "from_db_value",
@@ -86,7 +86,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key: a column of one table that points at a column of another."""
+    """A foreign key: a column that references a column of a table."""
 
     column: str
     target_table: str
@@ -99,7 +99,7 @@ class Reference:
 class Table:
     """One concrete table, read and written column by column.
 
-    Each database computes the ``generated`` columns for itself: they are compared, and never written.
+    Each database computes the ``generated`` columns itself: they are compared and never written.
     """
 
     label: str
@@ -111,7 +111,7 @@ class Table:
     generated: tuple[Column, ...] = ()
 
     def column(self, name: str) -> Column:
-        """Return the column of that name in the database."""
+        """Return the column with this name in the database."""
         return next(column for column in self.columns if column.name == name)
 
     @property
@@ -119,13 +119,13 @@ class Table:
         return any(reference.target_table == self.name for reference in self.references)
 
     def with_generated(self) -> Table:
-        """Give the table with all that can be read of it as its columns."""
+        """Return the table with its generated columns among its columns."""
         return replace(self, columns=(*self.columns, *self.generated))
 
 
 @dataclass(frozen=True)
 class StoredColumn:
-    """A column as a database's own catalogue describes it. Lengths are in characters unless they say bytes."""
+    """A column as a database's catalogue describes it. Lengths are in characters unless the name has ``bytes``."""
 
     name: str
     type: str
@@ -139,28 +139,28 @@ class StoredColumn:
     scale: int | None = None
     is_unsigned: bool = False
     ignores_case: bool = False
-    # Of case, only that of ASCII letters.
+    # Only the case of ASCII letters.
     ignores_ascii_case: bool = False
-    # Two texts that differ only in spaces at the end are the same to its collation.
+    # Its collation takes texts for equal that differ only in spaces at the end.
     ignores_spaces: bool = False
     is_three_byte_utf8: bool = False
-    # The only texts that an enumerated type has.
+    # The values of an enumerated type.
     labels: tuple[str, ...] = ()
-    # The type's own name where it is a domain; everything else here describes the type below it.
+    # The name of the domain, if the type is one; all else here describes the domain's underlying type.
     domain: str | None = None
-    # The database itself adds spaces to the end of a text, and lets none there mean anything.
-    is_filled_up: bool = False
+    # The database pads texts with spaces, and ignores spaces at the end.
+    is_padded: bool = False
 
 
 def shown_name(table: str) -> str:
-    """Write a table's name for people: ``schema"."table`` is how Django takes one of another schema."""
+    """Format a table's name for people: ``schema"."table`` is a ``db_table`` in another schema."""
     return table.strip('"').replace('"."', ".")
 
 
 def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:
-    """Follow foreign keys to the field whose type a column has (``ForeignKey.get_col`` does the same).
+    """Return the field that decides a column's type: foreign keys are followed, as ``ForeignKey.get_col`` does.
 
-    Of a generated column that is its output field, which belongs to no model by itself.
+    For a generated column it is the output field, which has no model of its own and gets that of the column.
     """
     while isinstance(field, ForeignKey):
         field = field.target_field
@@ -173,7 +173,7 @@ def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:
 
 
 def kind_of(field: Field[Any, Any]) -> Kind:
-    """Tell the neutral value of a field: proven for Django's own conversions, ``OTHER`` for anybody else's."""
+    """Return the kind of a field's values: ``OTHER`` unless all its conversions are Django's own."""
     for method in CONVERTING_METHODS:
         owner = next((cls for cls in type(field).__mro__ if method in vars(cls)), None)
         if owner is not None and not owner.__module__.startswith("django."):
@@ -206,7 +206,7 @@ def _references(model: type[Model]) -> tuple[Reference, ...]:
 
 
 def table_of(model: type[Model]) -> Table:
-    """Describe the table of a concrete model: its own columns only, a parent's table being a table of its own."""
+    """Describe the table of a concrete model: its own columns only, because a parent has its own table."""
     meta = model._meta
     names = {str(field.column) for field in meta.local_concrete_fields}
     key = tuple(str(field.column) for field in meta.pk_fields)

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from migrator.databases.api import batch_migrate
-from migrator.databases.chunks import Bounds, conditions, decode_key, encode_key, find_bounds, halves, order
+from migrator.databases.chunks import Bounds, decode_key, encode_key, find_bounds, halves, order_by, where_clause
 from migrator.databases.copying import load
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
@@ -103,13 +103,13 @@ def test_every_row_is_in_exactly_one_chunk(alias: str, shape: str, size: int) ->
         names = ", ".join(engine.quote(name) for name in table.key)
         found = []
         for each in bounds:
-            where, params = conditions(engine, table.key, each, None)
+            where, params = where_clause(engine, table.key, each, None)
             keys = engine.fetch_all(
-                f"SELECT {names} FROM {engine.quote(table.name)}{where}{order(engine, table.key)}", params
+                f"SELECT {names} FROM {engine.quote(table.name)}{where}{order_by(engine, table.key)}", params
             )
             assert 0 < len(keys) < 2 * size
             found += keys
-        in_order = engine.fetch_all(f"SELECT {names} FROM {engine.quote(table.name)}{order(engine, table.key)}")
+        in_order = engine.fetch_all(f"SELECT {names} FROM {engine.quote(table.name)}{order_by(engine, table.key)}")
     assert found == in_order
     assert len(found) == total
     assert bounds[0].lower is None
@@ -125,7 +125,7 @@ def test_every_row_is_in_exactly_one_half(alias: str, shape: str) -> None:
     with reading(alias) as engine:
         found = []
         for part in (parts := halves(engine, table.name, table.key)):
-            where, params = conditions(engine, table.key, part, None)
+            where, params = where_clause(engine, table.key, part, None)
             keys = engine.fetch_all(
                 f"SELECT {', '.join(map(engine.quote, table.key))} FROM {table.name}{where}", params
             )
@@ -241,8 +241,8 @@ def test_a_keys_index_is_followed_and_not_the_table_read_whole(databases: FreshD
     databases.fresh("sqlite_a")
     table = table_of(CompositeKey)
     with reading("sqlite_a") as engine:
-        where, params = conditions(engine, table.key, Bounds(("a", 3), ("b", 4)), None)
-        query = f"SELECT 1 FROM {table.name}{where}{order(engine, table.key)}"
+        where, params = where_clause(engine, table.key, Bounds(("a", 3), ("b", 4)), None)
+        query = f"SELECT 1 FROM {table.name}{where}{order_by(engine, table.key)}"
         plan = engine.fetch_all(f"EXPLAIN QUERY PLAN {query}", params)
     assert ["SEARCH" in str(row[3]) for row in plan] == [True]
 

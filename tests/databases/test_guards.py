@@ -198,7 +198,7 @@ def test_refuses_to_run_inside_a_transaction(databases: FreshDatabases, engine: 
     pair = Pair(f"{engine}_a", f"{engine}_b")
     databases.fresh(*pair)
     alias = getattr(pair, side)
-    expected = f"{alias!r} is inside a transaction. A run makes its own, so call it outside of atomic()."
+    expected = f"{alias!r} is inside a transaction. A run opens its own, so call it outside of atomic()."
     for function in (batch_migrate, verify_counts):
         with transaction.atomic(using=alias):
             insert_rows(Tag, alias, [{"name": "of the caller"}])

@@ -229,7 +229,7 @@ def test_says_that_sqlite_is_for_one_process(filled: Pair) -> None:
     assert outcome.plan.jobs == 1
     reasons = {
         "sqlite-to-postgresql": "sqlite_a: only 1 process will copy: SQLite gives its snapshot to one session.",
-        "postgresql-to-sqlite": "sqlite_b: only 1 process will copy: SQLite takes what one session writes at a time.",
+        "postgresql-to-sqlite": "sqlite_b: only 1 process will copy: SQLite lets only one session write at a time.",
     }
     assert said(outcome) == [reasons[str(filled)]]
     assert reasons[str(filled)] in to_text(plan_report(outcome.plan))
@@ -248,7 +248,8 @@ def test_a_dry_run_locks_nothing_and_says_how_many_processes(databases: FreshDat
         outcome = move(FROM_MYSQL, dry_run=True)
         other.rollback()
     assert said(outcome) == [
-        "mysql_a: how many processes can read it is found out by a run, which stops writers for a moment."
+        "mysql_a: only a real run finds out how many processes can read it, because that locks out writers for a "
+        "moment."
     ]
 
 

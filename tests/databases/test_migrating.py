@@ -235,7 +235,7 @@ def test_no_way_of_writing_reaches_the_source(
         message = failure(project.migrate_and_move("default", source=source))
     assert "Migrating 'default' failed after 1 of 3 migrations, in shelf.0002_fill: " in message
     assert "ValueError: went through: []. " in message
-    assert f"It tried to write to {source!r}, which is not the database that is migrated." in message
+    assert f"It tried to write to {source!r}, which is not the database being migrated." in message
     assert " reads " not in message
 
 
@@ -261,7 +261,7 @@ def test_a_third_database_is_out_of_reach_too(
     project.fill_by("connections['postgresql_a'].cursor().execute('UPDATE django_site SET name = 1')")
     with nothing_changes(SQLITE.source, "postgresql_a"):
         message = failure(project.migrate_and_move(SQLITE.dest))
-    assert "it writes to 'postgresql_a'. Only 'sqlite_b', which is 'default' meanwhile, can be written to." in message
+    assert "it writes to 'postgresql_a'. Only 'sqlite_b' (now also the alias 'default') can be written to." in message
 
 
 def test_a_write_that_a_migration_survives_is_noted(
@@ -277,8 +277,8 @@ def test_a_write_that_a_migration_survives_is_noted(
         finished = project.migrate_and_move(SQLITE.dest)
     assert finished.code == 0, finished.err
     assert (
-        "Note: sqlite_b: shelf.0002_fill tried to write to 'postgresql_a', which was refused, and went on. "
-        "Check what it has not done." in finished.out
+        "Note: sqlite_b: shelf.0002_fill tried to write to 'postgresql_a', which was rejected, and continued. "
+        "Check what it has left undone." in finished.out
     )
 
 
@@ -291,7 +291,7 @@ def test_a_migration_may_read_elsewhere_and_is_named(
     project.fill_by(body.format(table="nowhere"))
     message = failure(project.migrate_and_move(SQLITE.dest))
     assert "in shelf.0002_fill: 'postgresql_a' stopped the run: relation \"nowhere\" does not exist" in message
-    assert "It reads 'postgresql_a', which is not the database that is migrated." in message
+    assert "It reads 'postgresql_a', which is not the database being migrated." in message
     project.fill_by(body.format(table="django_site"))
     finished = project.migrate_and_move(SQLITE.dest)
     assert finished.code == 0, finished.err

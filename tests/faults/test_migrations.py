@@ -385,7 +385,7 @@ def test_handlers_that_failed_after_the_last_migration_run_again(make_site: Call
         failed = site.move()
         assert failed.code == 1
         assert "in a post_migrate handler: ValueError: not yet." in failed.err
-        assert "give the same command again: its handlers then run again." in failed.err
+        assert "repeat the command: the handlers then run again." in failed.err
     site.write(apps=AFTER)
     with nothing_changes(pair.source):
         assert "post_migrate handlers will run first: after its last migration one of" in site.move("--dry-run").out

@@ -90,7 +90,7 @@ def test_one_table_reached_by_two_paths_is_one_table(databases: FreshDatabases) 
                     assert_ended(finished, 1, "are the same database", "Correct DATABASES.")
         with another_alias("mixed", **schema_of("postgresql_a", ONE, "public")):
             finished = run("batch_migrate", "--source", "mixed", "--dest", "public", "testapp.Tag", "testapp.Empty")
-            assert_ended(finished, 1, "are the same database", ", and see the same testapp_empty there.")
+            assert_ended(finished, 1, "are the same database", ", and see the same tables there (testapp_empty).")
 
 
 def test_a_run_keeps_others_off_every_schema_that_it_writes_to(databases: FreshDatabases) -> None:

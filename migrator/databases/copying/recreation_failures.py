@@ -12,7 +12,7 @@ from django.db import Error
 
 from ...console.wording import plural
 from ...errors import DataRejected, MigratorError
-from ..chunks import Bounds, Key, conditions, equality, find_bounds, key_text, order
+from ..chunks import Bounds, Key, equality, find_bounds, key_text, order_by, where_clause
 from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacle
 from ..engines.base.engine import Engine, Fault
 from ..journal import Journal
@@ -73,7 +73,7 @@ def _not_indexed(dest: Engine, table: Table, item: DeferredObject) -> Iterator[O
     """Find the rows that an index does not take, by trying it on copies of fewer and fewer of them."""
 
     def takes(bounds: Bounds) -> bool:
-        return dest.catalogue.can_index(item, *conditions(dest, table.key, bounds, None))
+        return dest.catalogue.can_index(item, *where_clause(dest, table.key, bounds, None))
 
     def search(keys: Sequence[Key], below: Key | None) -> Iterator[Key]:
         if not keys or takes(Bounds(below, keys[-1])):
@@ -92,8 +92,8 @@ def _not_indexed(dest: Engine, table: Table, item: DeferredObject) -> Iterator[O
     for bounds in list(find_bounds(dest, table.name, table.key, rows, TRIED_AT_ONCE, None)):
         if takes(bounds):
             continue
-        where, params = conditions(dest, table.key, bounds, None)
-        page = f"SELECT {names} FROM {dest.quote(table.name)}{where}{order(dest, table.key)}"
+        where, params = where_clause(dest, table.key, bounds, None)
+        page = f"SELECT {names} FROM {dest.quote(table.name)}{where}{order_by(dest, table.key)}"
         for key in search([tuple(row) for row in dest.fetch_all(page, params)], bounds.lower):
             yield Obstacle(key, *equality(dest, table.key, key))
 

@@ -1,4 +1,4 @@
-"""What migrations reach while they run: ``default`` is the destination, and every other database can only be read."""
+"""The databases while migrations run: ``default`` is the destination, and all others are read-only."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ...errors import MigratorError, UsageError
 from ..engines.registry import engine_for
 from ..planning.natural_keys import clear_caches
 
-# A statement that begins with one of these words changes nothing; a common table expression may do either.
-LOOKING = ("SELECT", "SHOW", "EXPLAIN", "WITH")
-READING = ("SELECT", "SHOW", "EXPLAIN", "PRAGMA", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
-BEFORE_WORDS = re.compile(r"^(?:\s|\(|/\*.*?\*/|--[^\n]*\n)+", re.DOTALL)
-CHANGES = re.compile(r"\b(INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE)
+# A statement that begins with one of these words does not write, except WITH, which may.
+QUERIES = ("SELECT", "SHOW", "EXPLAIN", "WITH")
+NOT_WRITING = ("SELECT", "SHOW", "EXPLAIN", "PRAGMA", "SET", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN")
+LEADING_COMMENTS = re.compile(r"^(?:\s|\(|/\*.*?\*/|--[^\n]*\n)+", re.DOTALL)
+WRITING = re.compile(r"\b(INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|MERGE\s+INTO)\b", re.IGNORECASE)
 
 
-class WroteElsewhere(MigratorError):
+class WroteToAnotherDatabase(MigratorError):
     """A migration of the destination tried to write to another database."""
 
 
-class Reach:
-    """Lets migrations write to the destination alone, and remembers what else they reached for.
+class WriteGuard:
+    """Lets migrations write to the destination only, and records which other databases they tried to use.
 
-    ``step`` is what runs now, in the words of a message. ``refused`` and ``read`` hold pairs of a step and the alias of
-    another database that it tried to write to, or read.
+    ``step`` describes what is running, for messages. ``refused`` and ``read`` hold pairs of a step and the alias of
+    another database, which it tried to write to or has read.
     """
 
     def __init__(self, dest: str) -> None:
@@ -49,16 +49,16 @@ class Reach:
         self._read_only: list[BaseDatabaseWrapper] = []
 
     def raised_by(self, error: BaseException) -> str | None:
-        """Return the alias of the database whose statement ended with this error, as far as that is known."""
+        """Return the alias of the database whose statement raised this error, or ``None`` if it is unknown."""
         return next((alias for known, alias in self._raised if known is error), None)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[str]:
-        """Replace ``default`` by the destination, in settings and connections, and guard all other connections.
+        """Replace ``default`` with the destination, in settings and connections, and guard all other connections.
 
-        Gives the alias under which to migrate. A thread that a migration starts gets the same: new connections are
-        made from the settings. Connections of the destination's two aliases are one, so that a transaction under one
-        of them is a transaction under the other.
+        Yields the alias under which to migrate. Threads that a migration starts are covered: they connect by these
+        settings. Both aliases of the destination share one connection, so a transaction under one of them is a
+        transaction under the other.
         """
         alias = _alias_for(self.dest)
         self._stand_in = stand_in = type(connections[self.dest])(copy.deepcopy(self._inside), alias)
@@ -83,7 +83,7 @@ class Reach:
         return connection is self._stand_in or connection.settings_dict == self._inside
 
     def _guard(self, connection: BaseDatabaseWrapper, **more: Any) -> None:
-        """Guard a connection that was just opened, by the server itself where the engine is known."""
+        """Guard a connection that was just opened; if the engine is known, the server rejects writes, too."""
         if self._is_inside(connection):
             return
         with contextlib.suppress(UsageError, Error):
@@ -97,11 +97,11 @@ class Reach:
             self._watched.append(connection)
 
     def _release(self) -> None:
-        """Let all connections go, and close those whose sessions would go on refusing writes."""
+        """Stop guarding, and close the connections whose sessions would otherwise stay read-only."""
         for connection in self._watched:
             connection.execute_wrappers.remove(self._watch)
         for connection in self._read_only:
-            with contextlib.suppress(Exception):  # of another thread, which has ended or closes it
+            with contextlib.suppress(Exception):  # it belongs to another thread, which has ended or will close it
                 connection.close()
 
     def _watch(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -109,11 +109,11 @@ class Reach:
         alias = self.dest
         if not self._is_inside(connection):
             alias = connection.alias
-            words = BEFORE_WORDS.sub("", _text(sql, connection))
-            if not _only_reads(words):
+            statement = LEADING_COMMENTS.sub("", _sql_text(sql, connection))
+            if not _only_reads(statement):
                 self.refused[self.step, alias] = None
-                raise WroteElsewhere(f"it writes to {alias!r}")
-            if words.upper().startswith(LOOKING):
+                raise WroteToAnotherDatabase(f"it writes to {alias!r}")
+            if statement.upper().startswith(QUERIES):
                 self.read[self.step, alias] = None
         try:
             return execute(sql, params, many, context)
@@ -124,7 +124,7 @@ class Reach:
 
 @contextlib.contextmanager
 def _replaced(name: str, settings: dict[str, Any], stand_in: BaseDatabaseWrapper) -> Iterator[None]:
-    """Let an alias mean another database for a while."""
+    """Point an alias to another connection inside the context."""
     former = None
     with contextlib.suppress(ImportError, ImproperlyConfigured):  # its driver may be missing
         former = connections[name]
@@ -142,30 +142,31 @@ def _replaced(name: str, settings: dict[str, Any], stand_in: BaseDatabaseWrapper
 
 
 def _without_pool(settings: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what has Django take a connection from a pool: it finds the pool by the alias alone."""
+    """Return settings without the pool: Django looks connection pools up by alias (its PostgreSQL backend)."""
     return {**settings, "OPTIONS": {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}}
 
 
 def _alias_for(dest: str) -> str:
-    """Choose the alias under which the destination is migrated.
+    """Return the alias under which to migrate the destination.
 
-    That is ``default``, which migrations compare theirs with, unless the project's router gives the two different
-    tables: then a table that the router keeps off ``default`` would be missing, and yet its migration be recorded.
+    It is ``default``, because migrations compare their alias with that, unless the project's router allows different
+    models there. Otherwise a table that the router keeps out of ``default`` would be missing although its migration
+    is recorded.
     """
     models = apps.get_models(include_auto_created=True)
-    is_alike = all(
+    is_routed_alike = all(
         router.allow_migrate_model(DEFAULT_DB_ALIAS, model) == router.allow_migrate_model(dest, model)
         for model in models
     )
-    return DEFAULT_DB_ALIAS if is_alike else dest
+    return DEFAULT_DB_ALIAS if is_routed_alike else dest
 
 
-def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
+def _sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str:
     if isinstance(sql, bytes):
         return sql.decode(errors="replace")
     return sql if isinstance(sql, str) else str(sql.as_string(connection.connection))
 
 
-def _only_reads(words: str) -> bool:
-    upper = words.upper()
-    return upper.startswith(READING) or (upper.startswith("WITH") and not CHANGES.search(words))
+def _only_reads(statement: str) -> bool:
+    upper = statement.upper()
+    return upper.startswith(NOT_WRITING) or (upper.startswith("WITH") and not WRITING.search(statement))

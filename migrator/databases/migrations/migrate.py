@@ -1,4 +1,4 @@
-"""The destination's tables made by Django's own ``migrate``, with every other database out of its reach."""
+"""Run Django's ``migrate`` on the destination, with every other database read-only."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..journal import Journal
 from ..options import Console
 from ..planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated, fingerprints, holds_rows_of_others
 from ..planning.schema import Pending, pending
-from .guarded_databases import Reach, WroteElsewhere
+from .guarded_databases import WriteGuard, WroteToAnotherDatabase
 
-AGAIN = "Nothing was copied. Fix it and give the same command again: it goes on with the migrations that are left."
-AGAIN_AFTERWARDS = "Nothing was copied. Fix it and give the same command again: its handlers then run again."
+AGAIN = "Nothing was copied. Fix it and repeat the command: it continues with the remaining migrations."
+AGAIN_AFTERWARDS = "Nothing was copied. Fix it and repeat the command: the handlers then run again."
 AFTERWARDS = "a post_migrate handler"
 CREATING = "the creation of tables that no migration creates"
 
@@ -32,10 +32,10 @@ CREATING = "the creation of tables that no migration creates"
 def migrate_destination(dest: str, console: Console) -> Migrated:
     """Apply the migrations that the destination lacks, and create the tables of apps without any, after asking.
 
-    Meanwhile ``default`` is the destination, so that a data migration without ``using()`` does what its author meant,
-    and no other database can be written to. Where the destination held nobody's rows before, those that it holds
-    afterwards are recorded as rows of these migrations, also if one of them fails. Raises :exc:`MigratorError` that
-    names the migration which failed.
+    While they run, ``default`` is the destination, so that a data migration without ``using()`` does what its author
+    meant, and all other databases are read-only. If the destination had only rows of migrations before, all rows that
+    it has afterwards are recorded as such, even if a migration fails. Raises :exc:`MigratorError`, which names the
+    migration that failed.
     """
     connection = open_engine(dest, must_exist=False).connection
     coming, journal = pending(connection), Journal(dest)
@@ -46,22 +46,22 @@ def migrate_destination(dest: str, console: Console) -> Migrated:
     if not console.prompter.proceed(f"{what[0].upper()}{what[1:]} first?"):
         raise Declined("Nothing was written.")
     console.progress.message(_in_progress(coming, dest))
-    reach = Reach(dest)
+    guard = WriteGuard(dest)
     try:
-        with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), reach.opened() as alias:
-            call_command(_told_of_steps(reach), database=alias, interactive=False, verbosity=0, run_syncdb=True)
+        with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), guard.opened() as alias:
+            call_command(_watched_migrate(guard), database=alias, interactive=False, verbosity=0, run_syncdb=True)
     except Interrupted as error:
-        text = f"Stopped while {dest!r} was migrated, {_place(coming, connection, reach)}. Nothing was copied."
+        text = f"Stopped while {dest!r} was migrated, {_progress(coming, connection, guard)}. Nothing was copied."
         raise Interrupted(text, error.exit_code - 128) from None
     except Refused:
         raise
     except Exception as error:
-        place = _place(coming, connection, reach)
+        place = _progress(coming, connection, guard)
         again = AGAIN_AFTERWARDS if place.endswith(AFTERWARDS) else AGAIN
-        raise MigratorError(f"Migrating {dest!r} failed {place}: {_reason(error, reach)} {again}") from error
+        raise MigratorError(f"Migrating {dest!r} failed {place}: {_reason(error, guard)} {again}") from error
     if lacks_handlers:
         journal.record_handlers(lacking=False)
-    return Migrated(coming.reported(dest) or f"post_migrate handlers were run for {dest!r}", tuple(_notes(reach)))
+    return Migrated(coming.reported(dest) or f"post_migrate handlers were run for {dest!r}", tuple(_notes(guard)))
 
 
 def _in_progress(coming: Pending, dest: str) -> str:
@@ -70,74 +70,74 @@ def _in_progress(coming: Pending, dest: str) -> str:
     return f"Migrating {dest!r} …"
 
 
-def _told_of_steps(reach: Reach) -> BaseCommand:
-    """Give the project's ``migrate``, which tells ``reach`` what it does."""
+def _watched_migrate(guard: WriteGuard) -> BaseCommand:
+    """Return the project's ``migrate`` command, which reports each of its steps to the guard."""
     command: Any = get_commands()["migrate"]
     if not isinstance(command, BaseCommand):
         command = load_command_class(command, "migrate")
 
-    def tell(action: str, migration: Any = None, fake: bool = False) -> None:
-        reach.step = f"{migration.app_label}.{migration.name}" if action == "apply_start" else AFTERWARDS
+    def record_step(action: str, migration: Any = None, fake: bool = False) -> None:
+        guard.step = f"{migration.app_label}.{migration.name}" if action == "apply_start" else AFTERWARDS
 
-    command.migration_progress_callback = tell
+    command.migration_progress_callback = record_step
     return cast("BaseCommand", command)
 
 
-def _place(coming: Pending, connection: BaseDatabaseWrapper, reach: Reach) -> str:
-    """Say how far the migrations came, and in which they stopped."""
+def _progress(coming: Pending, connection: BaseDatabaseWrapper, guard: WriteGuard) -> str:
+    """Describe how many migrations were applied, and which one failed."""
     names, left = coming.migrations, Pending()
-    with contextlib.suppress(Exception):  # the database may be out of reach by now
+    with contextlib.suppress(Exception):  # the database may be unreachable by now
         left = pending(connection)
         if not left:
-            Journal(reach.dest).record_handlers(lacking=True)
+            Journal(guard.dest).record_handlers(lacking=True)
             after = f"after all {len(names)} migrations, " if names else ""
             return f"{after}in {AFTERWARDS}"
-    if left.tables and not reach.step:
+    if left.tables and not guard.step:
         return f"in {CREATING}: {shortened(left.tables, 3)}"
     place = f"after {len(names) - len(left.migrations)} of {plural(len(names), 'migration')}"
     return f"{place}, in {left.migrations[0]}" if left.migrations else place
 
 
-def _reason(error: Exception, reach: Reach) -> str:
-    """Say why migrating failed, by the database that raised it, and which other one had a part in it."""
-    if isinstance(error, WroteElsewhere):
-        standing_in = "" if reach.dest == DEFAULT_DB_ALIAS else f", which is {DEFAULT_DB_ALIAS!r} meanwhile,"
+def _reason(error: Exception, guard: WriteGuard) -> str:
+    """Describe why migrating failed: the error of the database that raised it, and any other database involved."""
+    if isinstance(error, WroteToAnotherDatabase):
+        alias_note = "" if guard.dest == DEFAULT_DB_ALIAS else f" (now also the alias {DEFAULT_DB_ALIAS!r})"
         return (
-            f"{error}. Only {reach.dest!r}{standing_in} can be written to. Let the migration name no alias, or "
+            f"{error}. Only {guard.dest!r}{alias_note} can be written to. In the migration, use no alias, or "
             "schema_editor.connection.alias."
         )
-    raised_by = reach.raised_by(error)
-    if isinstance(error, Error) and error.__cause__:  # by a driver, whose words may hold values of rows
-        aliases = [raised_by] if raised_by else [reach.dest, *(alias for alias in connections if alias != reach.dest)]
+    raised_by = guard.raised_by(error)
+    if isinstance(error, Error) and error.__cause__:  # by a driver, whose message may contain values of rows
+        aliases = [raised_by] if raised_by else [guard.dest, *(alias for alias in connections if alias != guard.dest)]
         reason = str(explained(error, list(_engines(aliases))))
     else:
         text = str(error).splitlines()[0] if str(error) else ""
         reason = f"{type(error).__name__}: {text}".rstrip(".: ") + "."
-    for step, alias in dict.fromkeys((*reach.refused, *reach.read)):
-        if step == reach.step:
-            verb = "tried to write to" if (step, alias) in reach.refused else "reads"
-            reason += f" It {verb} {alias!r}, which is not the database that is migrated."
+    for step, alias in dict.fromkeys((*guard.refused, *guard.read)):
+        if step == guard.step:
+            verb = "tried to write to" if (step, alias) in guard.refused else "reads"
+            reason += f" It {verb} {alias!r}, which is not the database being migrated."
     return reason
 
 
 def _engines(aliases: Sequence[str]) -> Iterator[Engine]:
     for alias in aliases:
-        with contextlib.suppress(Exception):  # without a driver, or of an engine that no move knows
+        with contextlib.suppress(Exception):  # its driver is missing, or migrator does not support its engine
             yield engine_for(connections[alias])
 
 
-def _notes(reach: Reach) -> Iterator[Finding]:
-    for step, alias in reach.refused:
-        text = f"{step} tried to write to {alias!r}, which was refused, and went on"
-        yield Finding(reach.dest, text, "Check what it has not done.", stops=False)
-    for step, alias in reach.read:
-        if (step, alias) not in reach.refused:
-            yield Finding(reach.dest, f"{step} read {alias!r} while it was applied", "", stops=False)
+def _notes(guard: WriteGuard) -> Iterator[Finding]:
+    for step, alias in guard.refused:
+        text = f"{step} tried to write to {alias!r}, which was rejected, and continued"
+        yield Finding(guard.dest, text, "Check what it has left undone.", stops=False)
+    for step, alias in guard.read:
+        if (step, alias) not in guard.refused:
+            yield Finding(guard.dest, f"{step} read {alias!r} while it was applied", "", stops=False)
 
 
 @contextlib.contextmanager
 def _locked(dest: str) -> Iterator[Engine]:
-    """Keep other runs off the destination, by a session that does nothing else."""
+    """Hold the destination's lock against other runs, with a session of its own."""
     engine = engine_for(connections[dest].copy())
     engine.connect()
     try:
@@ -154,10 +154,10 @@ def _locked(dest: str) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def _rows_recorded(engine: Engine) -> Iterator[None]:
-    """Record which rows the migrations have made, if there were no others before.
+    """Record which rows the migrations have created, if the destination had no others before.
 
-    What happens between two calls is not known, so a record holds what the rows were when the migrations ended. Of a
-    process that was killed there is none, and its rows count as somebody's.
+    Nothing is known about the time between two calls, so the record describes the rows as they were when the migrations
+    ended. A killed process leaves no record, and its rows count as not created by migrations.
     """
     journal = Journal(engine.alias)
     is_known = not holds_rows_of_others(engine, Made(journal.made_by_migrations()))

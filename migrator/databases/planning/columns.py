@@ -184,8 +184,8 @@ def readings(
             found.append(Reading(typed, way, engine.values.raw_expression(column), None))
         elif way is Way.FIELD:
             expression, load = _field_reading(table, column, engine)
-            is_filled_up = stored[column.name].is_filled_up or other_stored[column.name].is_filled_up
-            text = FilledUp if is_filled_up and column.kind is Kind.TEXT else None
+            is_padded = stored[column.name].is_padded or other_stored[column.name].is_padded
+            text = FilledUp if is_padded and column.kind is Kind.TEXT else None
             found.append(Reading(column, way, expression, chain(load, lenient(meaning_of(column)), text)))
         else:
             own = stored[column.name]

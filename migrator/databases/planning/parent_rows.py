@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..chunks import Restriction, key_text, order
+from ..chunks import Restriction, key_text, order_by
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
@@ -134,7 +134,7 @@ def _count_children(
         where, params = _having(source, reference, restriction, page)
         count += source.count(table.name, where, params)
         if len(keys) < EXAMPLES:
-            sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}{order(source, table.key)}"
+            sql = f"SELECT {names} FROM {source.quote(table.name)} WHERE {where}{order_by(source, table.key)}"
             keys += source.fetch_all(f"{sql} LIMIT {EXAMPLES}", params)
     return count, tuple(key_text(table, row) for row in keys[:EXAMPLES] if table.key)
 

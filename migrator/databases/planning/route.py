@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..chunks import Bounds, Restriction, conditions, order
+from ..chunks import Bounds, Restriction, order_by, where_clause
 from ..engines.base.engine import Engine, Severity
 from ..engines.base.lines import Block, LineField
 from ..engines.base.loading import Target, TextWriter, Writer
@@ -50,9 +50,11 @@ class Route:
 
     def copy_within(self, bounds: Bounds) -> tuple[int, int] | None:
         """Let the destination copy a chunk by itself; return the rows and bytes, or ``None`` where it cannot now."""
-        where, params = conditions(self.dest, self.table.key, bounds, None)
+        where, params = where_clause(self.dest, self.table.key, bounds, None)
         names = [conversion.column.name for conversion in self.conversions]
-        tail = where + order(self.dest, self.table.key) if where else ""  # a whole table in the order it is stored in
+        tail = (
+            where + order_by(self.dest, self.table.key) if where else ""
+        )  # a whole table in the order it is stored in
         return self.dest.copy_within(self.table.name, names, tail, params)
 
     def rows_in_chunk(self, rows: int) -> int:
@@ -76,8 +78,11 @@ class Route:
 
     def query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
         """Build the query for a chunk's rows, in the order of their keys."""
-        where, params = conditions(self.source, self.table.key, bounds, self.restriction)
-        name, ordering = self.source.quote(self.table.name), order(self.source, self.table.key, table=self.table.name)
+        where, params = where_clause(self.source, self.table.key, bounds, self.restriction)
+        name, ordering = (
+            self.source.quote(self.table.name),
+            order_by(self.source, self.table.key, table=self.table.name),
+        )
         return f"SELECT {', '.join(expressions)} FROM {name}{where}{ordering}", params
 
     def writer(self) -> Writer:

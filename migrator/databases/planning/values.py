@@ -18,7 +18,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...console.wording import plural
-from ..chunks import Bounds, Restriction, conditions, halves, key_text
+from ..chunks import Bounds, Restriction, halves, key_text, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.lines import LineField
 from ..engines.base.session import Row
@@ -271,7 +271,7 @@ def _count_all(route: Route, unsafe: Sequence[str]) -> _Counts:
 def _select(
     route: Route, expressions: Sequence[str], condition: str = "", end: str = "", part: Bounds | None = None
 ) -> list[Row]:
-    where, params = conditions(route.source, route.table.key, part or Bounds(), route.restriction)
+    where, params = where_clause(route.source, route.table.key, part or Bounds(), route.restriction)
     if condition:
         where += f"{' AND' if where else ' WHERE'} ({condition})"
     sql = f"SELECT {', '.join(expressions)} FROM {route.source.quote(route.table.name)}{where}{end}"

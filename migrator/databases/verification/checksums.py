@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError
 
-from ..chunks import Bounds, conditions
+from ..chunks import Bounds, where_clause
 from ..engines.base.digests import Checksum, Digests
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
@@ -118,7 +118,7 @@ class Checksums:
         return self._ask(self._dest.engine, query, read, bounds)
 
     def _ask(self, engine: Engine, query: Query, read: Read[T], bounds: Bounds) -> T:
-        where, params = conditions(engine, self._table.key, bounds, None)
+        where, params = where_clause(engine, self._table.key, bounds, None)
         return read(engine.digests, engine.fetch_all(query(engine, where), params))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from django.db import DatabaseError
 
 from ...console.progress import Progress, Task
-from ..chunks import Bounds, Restriction, conditions, find_bounds, outer_bounds
+from ..chunks import Bounds, Restriction, find_bounds, outer_bounds, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..planning.columns import RowTexts, Way, row_texts
@@ -431,7 +431,7 @@ class _Comparison:
         task.advance(count.looked_up)
         if is_merged or pairing.allows_extra:
             return
-        where, params = conditions(pairing.dest, pairing.table.key, bounds, there)
+        where, params = where_clause(pairing.dest, pairing.table.key, bounds, there)
         name = pairing.dest.quote(pairing.table.name)
         if pairing.dest.fetch_value(f"SELECT COUNT(*) FROM {name}{where}", params) != count.there:
             for difference in extra_rows(self._left, self._right, bounds, there):

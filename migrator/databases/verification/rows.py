@@ -12,7 +12,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...errors import MigratorError
-from ..chunks import Bounds, Restriction, conditions, equality
+from ..chunks import Bounds, Restriction, equality, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import FilledUp, Unreadable, Unstorable
@@ -325,7 +325,7 @@ def digests(side: ComparedSide, text: str, bounds: Bounds, restriction: Restrict
     """Read the digest of each row's text in a range, by its neutral key; None where the database can make none."""
     readings = [side.readings[position] for position in side.key_positions]
     columns = ", ".join([*(reading.expression for reading in readings), side.engine.digests.digest(text)])
-    where, params = conditions(side.engine, side.table.key, bounds, restriction)
+    where, params = where_clause(side.engine, side.table.key, bounds, restriction)
     found = {}
     for batch in side.engine.stream(f"SELECT {columns} FROM {side.engine.quote(side.table.name)}{where}", params):
         for *key, digest in batch:

@@ -464,7 +464,7 @@ def _stored_column(row: Sequence[Any]) -> StoredColumn:
         precision,
         scale,
         ignores_case=ignores_case,
-        is_filled_up=type_name == "bpchar",
+        is_padded=type_name == "bpchar",
         labels=tuple(labels),
         domain=domain,
     )

@@ -286,7 +286,7 @@ def _limits_of_type(kind: Kind, stored: StoredColumn) -> list[Limit]:
         return whole_number_limits(stored, WHOLE_NUMBERS.get(stored.type))
     if kind is Kind.FLOAT and stored.type == "float4":
         return [single_precision_limit(stored, MOST_SINGLE_DIGITS)]
-    if kind is Kind.TEXT and stored.is_filled_up and stored.max_length is not None:
+    if kind is Kind.TEXT and stored.is_padded and stored.max_length is not None:
         reason = f"shorter than {stored.declared}, which fills it up with spaces that Django reads"
         advice = f"Change the column's type there to varchar({stored.max_length})."
         return [Limit(LimitName.FILLED_UP_TO, (stored.max_length,), reason, advice)]
