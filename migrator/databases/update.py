@@ -170,7 +170,7 @@ def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], No
         where, params = source.key_test(page)
         chosen = Restriction(where.removeprefix(" WHERE "), tuple(params))
         with blaming(endpoints.dest, difference.planned.table):
-            ChunkCopier(dataclasses.replace(route, restriction=chosen), Rejects(UNWRITTEN)).copy_range(Bounds())
+            ChunkCopier(route.restricted_to(chosen), Rejects(UNWRITTEN)).copy_range(Bounds())
     difference.update.seconds += time.perf_counter() - started
 
 

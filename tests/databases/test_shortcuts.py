@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from migrator.conf import load
 from migrator.databases.api import batch_migrate
 from migrator.databases.copying import chunk
 from migrator.databases.endpoints import open_endpoints
+from migrator.databases.engines.base.lines import LineField
 from migrator.databases.engines.sqlite import lines
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.planning import values
@@ -26,6 +28,7 @@ from migrator.databases.planning.parallel_queries import completed
 from migrator.databases.planning.preflight import make_plan
 from migrator.databases.planning.route import Route
 from migrator.databases.planning.selection import select
+from migrator.databases.planning.transports import ConvertedRows, TextStream
 from migrator.databases.planning.values import Answer
 from migrator.databases.result import RunResult
 from migrator.errors import MigratorError
@@ -54,8 +57,10 @@ def any_pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 
 def take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every value looked at and converted."""
-    for name in ("line_fields", "trusted"):
-        monkeypatch.setattr(f"migrator.databases.planning.plan.{name}", lambda *arguments: None)
+    monkeypatch.setattr(
+        "migrator.databases.planning.plan.choose_transport",
+        lambda endpoints, table, conversions, *others: ConvertedRows(conversions),
+    )
     monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
 
 
@@ -267,7 +272,7 @@ def test_renders_with_less_care_what_care_would_render(databases: FreshDatabases
         execute(pair.source, f"INSERT INTO {table_of(decimals)} (label, value) VALUES ('{name}', {number})")
     with looked_at_nothing(pair, LABELS) as routes:
         for route in routes:
-            for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
+            for conversion, field in zip(route.conversions, line_fields(route), strict=bool(line_fields(route))):
                 assert field.cheaper is not None
                 same = f"({field.sql}) IS ({field.cheaper.sql})"
                 usual = f"{conversion.column.name} IS NULL OR NOT ({field.cheaper.unsafe_when or 'false'})"
@@ -320,8 +325,12 @@ def test_takes_more_care_of_a_column_with_one_odd_value(
     before = snapshot(pair.source, [model])
     (planned,) = move(pair, [model._meta.label]).plan.tables
     assert planned.route.method == "text"
-    assert [field.cheaper is not None for field in planned.route.fields or ()] == [False, False, place != "nowhere"]
+    assert [field.cheaper is not None for field in line_fields(planned.route)] == [False, False, place != "nowhere"]
     assert differences(before, snapshot(pair.dest, [model])) == []
+
+
+def line_fields(route: Route) -> tuple[LineField, ...]:
+    return route.transport.fields if isinstance(route.transport, TextStream) else ()
 
 
 def table_of(model: type[Model]) -> str:
@@ -347,15 +356,17 @@ def test_rejects_what_the_slow_way_rejects(
     if not is_looked_at:
         if any_pair not in LINE_PAIRS or any_pair.engines[0] == "postgresql":
             pytest.skip("these values have to be looked at before")
-        monkeypatch.setattr(
-            "migrator.databases.planning.preflight.check_values", lambda *arguments: completed(Answer())
-        )
+        monkeypatch.setattr("migrator.databases.planning.preflight.check_values", check_no_values)
     # Within SQLite even what Python cannot read arrives as it is.
     monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
     found = list(insert_all_dirt(any_pair.source))
     brought = outcome_of(any_pair, found, tmp_path / "brought")
     take_the_slow_way(monkeypatch)
     assert brought == outcome_of(any_pair, found, tmp_path / "slowly")
+
+
+def check_no_values(sessions: Any, route: Route, *arguments: Any) -> Future[Answer]:
+    return completed(Answer((), route.transport))
 
 
 def insert_all_dirt(alias: str) -> Iterator[type[Model]]:

@@ -19,8 +19,6 @@ from migrator.databases import run as move
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.chunks import Bounds
 from migrator.databases.copying.chunk import ChunkCopier
-from migrator.databases.planning.parallel_queries import completed
-from migrator.databases.planning.values import Answer
 from migrator.databases.update import Update
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
 from settings.base import ROOT
@@ -31,6 +29,7 @@ from tests.testapp.models import Article, CharValue, Place, Restaurant, Tag, Tex
 
 from .edge_values import EDGES
 from .snapshots import differences, insert_rows, snapshot
+from .test_shortcuts import check_no_values
 from .test_structure import LABELS, assert_equal_apps
 from .test_values import held_exactly, labelled
 
@@ -276,7 +275,7 @@ def test_names_the_row_that_the_destination_cannot_hold(databases: FreshDatabase
     execute(pair.source, "UPDATE testapp_charvalue SET value = 'w' WHERE id = 4")
     with pytest.raises(Refused, match="longer than the 20 characters"):
         follow(pair, "testapp.CharValue")
-    monkeypatch.setattr("migrator.databases.planning.preflight.check_values", lambda *arguments: completed(Answer()))
+    monkeypatch.setattr("migrator.databases.planning.preflight.check_values", check_no_values)
     with pytest.raises(DataRejected, match=r"testapp\.CharValue.*\b3\b"):
         follow(pair, "testapp.CharValue")
     assert set(of(CharValue, pair.dest).values_list("value", flat=True)) == {"v"}

@@ -25,6 +25,7 @@ from ..engines.base.session import Row
 from ..journal import DONE, Chunk, Journal
 from ..planning.columns import Conversion
 from ..planning.route import ReadFailed, Route, severity_of
+from ..planning.transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
 from .read_back import read_back
@@ -127,20 +128,33 @@ def _triggers_disabled(route: Route) -> AbstractContextManager[None]:
 
 
 def _copy_fast(route: Route, bounds: Bounds, ahead: LinePrefetch | None) -> RowCounts:
-    if route.is_within:
-        started = time.perf_counter()
-        if (copied := route.copy_within(bounds)) is not None:
-            rows, size = copied
-            return RowCounts(rows, rows, 0, size, writing=time.perf_counter() - started)
-    loader = route.text_writer()
-    if loader is None:
-        return _copy_values(route, bounds)
-    return _copy_lines(route, loader, ahead.read(bounds) if ahead else route.lines(bounds))
+    match route.transport:
+        case ServerSideCopy(fallback):
+            copied = _copy_within(route, bounds)
+            return _copy_values(route, bounds, fallback.conversions) if copied is None else copied
+        case BinaryStream():
+            return _copy_lines(route, route.binary_writer(), bounds, ahead)
+        case TextStream(fallback=fallback):
+            loader = route.text_writer()
+            if loader is None:
+                return _copy_values(route, bounds, fallback.conversions)
+            return _copy_lines(route, loader, bounds, ahead)
+        case ConvertedRows(conversions):
+            return _copy_values(route, bounds, conversions)
 
 
-def _copy_lines(route: Route, loader: TextWriter, lines: Generator[Block]) -> RowCounts:
+def _copy_within(route: Route, bounds: Bounds) -> RowCounts | None:
+    started = time.perf_counter()
+    if (copied := route.copy_within(bounds)) is None:
+        return None
+    rows, size = copied
+    return RowCounts(rows, rows, 0, size, writing=time.perf_counter() - started)
+
+
+def _copy_lines(route: Route, loader: TextWriter, bounds: Bounds, ahead: LinePrefetch | None) -> RowCounts:
     counts = RowCounts()
     started = time.perf_counter()
+    lines = ahead.read(bounds) if ahead else route.lines(bounds)
     with closing(_timed_blocks(lines, counts)) as blocks:
         counts.rows_written, counts.bytes_written = loader.write(blocks)
     counts.writing = time.perf_counter() - started - counts.reading
@@ -161,8 +175,7 @@ def _timed_blocks(lines: Generator[Block], counts: RowCounts) -> Generator[bytes
             del block  # it may be large, and so may the next
 
 
-def _copy_values(route: Route, bounds: Bounds) -> RowCounts:
-    conversions = route.trusted or route.conversions
+def _copy_values(route: Route, bounds: Bounds, conversions: Sequence[Conversion]) -> RowCounts:
     expressions = [conversion.expression for conversion in conversions]
     counts = RowCounts()
     writer = route.writer()

@@ -156,6 +156,29 @@ def _conversion(
     return Conversion(typed, way, expression, chain(*steps), Target(column.name, typed.kind), limits, mapping)
 
 
+def unchecked(
+    conversions: Iterable[Conversion], source: Engine, dest: Engine, source_stored: Stored, dest_stored: Stored
+) -> tuple[Conversion, ...]:
+    """Return the conversions for values that are known to fit: without checks, and without Python where possible."""
+    return tuple(
+        _unchecked(one, source, dest, source_stored[one.column.name], dest_stored[one.column.name])
+        for one in conversions
+    )
+
+
+def _unchecked(
+    checked: Conversion, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
+) -> Conversion:
+    column = checked.column
+    if checked.way is not Way.PROVEN or checked.mapping is not None:
+        return checked
+    text_form = source.values.text_form(column, source_stored)
+    if text_form is not None and dest.values.accepts_text_form(column, dest_stored):
+        return dataclasses.replace(checked, expression=text_form, convert=None)
+    steps = source.values.loader(column, source_stored), dest.values.dumper(column, dest_stored)
+    return dataclasses.replace(checked, convert=chain(*steps))
+
+
 def _limits(
     column: Column, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
 ) -> tuple[Limit, ...]:

@@ -10,7 +10,6 @@ from ..chunks import Restriction
 from ..endpoints import Endpoints
 from ..engines.base.catalogue import DeferredObject
 from ..engines.base.engine import DatabaseInfo
-from ..engines.base.lines import LineField
 from ..findings import Finding
 from ..tables import Table
 from .columns import conversions
@@ -19,7 +18,7 @@ from .ordering import is_cycle, load_order
 from .route import Route
 from .schema import StoredTables
 from .selection import LeftOut, Selection
-from .shortcuts import is_binary, line_fields, trusted
+from .transports import Transport, choose_transport
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,9 @@ class TablePlan:
     def table(self) -> Table:
         return self.route.table
 
-    def guarded(self) -> TablePlan:
-        """Have every value looked at on its way."""
-        return replace(self, route=replace(self.route, fields=None, trusted=None))
-
-    def rendered_by(self, fields: tuple[LineField, ...]) -> TablePlan:
-        """Have lines made of these fields."""
-        return replace(self, route=replace(self.route, fields=fields))
+    def by(self, transport: Transport) -> TablePlan:
+        """Return this table with another transport."""
+        return replace(self, route=replace(self.route, transport=transport))
 
 
 @dataclass(frozen=True)
@@ -241,12 +236,6 @@ def _table_plan(
     of_columns = mapped_columns(table, mappings)
     here, there = source_has[table.name], dest_has[table.name]
     ways = conversions(table, endpoints.source, endpoints.dest, here, there, of_columns)
-    fields = plain = None
-    if (
-        table.name not in endpoints.source.outside_snapshot
-    ):  # what is found in its values before can change under the run
-        fields = line_fields(table, endpoints.source, endpoints.dest, ways, here, there)
-        plain = trusted(ways, endpoints.source, endpoints.dest, here, there)
     source_rows, dest_rows = rows
     return TablePlan(
         Route(
@@ -256,10 +245,8 @@ def _table_plan(
             ways,
             here,
             there,
+            choose_transport(endpoints, table, ways, here, there, restriction),
             restriction,
-            fields,
-            is_binary(fields, ways, endpoints.source, endpoints.dest, here),
-            plain,
             binds_late,
             silences_triggers,
         ),

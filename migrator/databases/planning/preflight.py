@@ -107,7 +107,7 @@ def make_plan(
         contents = _look_at_contents(
             endpoints, tables, source_has, dest_has, with_references=is_whole_copied, adds_rows=is_added
         )
-        groups = tuple(tuple(_settled(t, contents.values[t.table.name]) for t in group) for group in groups)
+        groups = tuple(tuple(t.by(contents.values[t.table.name].transport) for t in group) for group in groups)
         findings += contents.findings()
         findings += () if is_resumed else check_entries(endpoints, tables, source_has)
         findings += check_unmovable(tables, endpoints.source, endpoints.dest, source_has)
@@ -161,13 +161,6 @@ def make_plan(
         rejection.rows if rejection else {},
         rejection is None or rejection.is_complete,
     )
-
-
-def _settled(table: TablePlan, answer: Answer) -> TablePlan:
-    """Give a table the cheapest way that is right for what was found in its values."""
-    if not answer.is_clean:
-        return table.guarded()
-    return table if answer.fields is None else table.rendered_by(answer.fields)
 
 
 def _known_tables(source: Engine) -> set[str]:

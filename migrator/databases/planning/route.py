@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..chunks import Bounds, Restriction, order_by, where_clause
 from ..engines.base.engine import Engine, Severity
-from ..engines.base.lines import Block, LineField
+from ..engines.base.lines import Block
 from ..engines.base.loading import Target, TextWriter, Writer
 from ..tables import Table
 from .columns import Conversion, Stored, Way
+from .transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream, Transport
 
 
 class ReadFailed(Exception):
@@ -25,28 +26,22 @@ class Route:
     table: Table
     source: Engine
     dest: Engine
+    # These check each value; a row that a faster transport cannot bring is copied by them.
     conversions: tuple[Conversion, ...]
     # The columns as the catalogue of each side has them, by name.
     stored: Stored
     dest_stored: Stored
+    transport: Transport
     restriction: Restriction | None = None
-    # How the source renders each column of a line, where it and the destination can do without Python's values.
-    fields: tuple[LineField, ...] | None = None
-    # Both keep all columns alike, so that the rows need not become text.
-    is_binary: bool = False
-    # What each column needs where nothing was found against its values; ``None`` where they have to be looked at.
-    trusted: tuple[Conversion, ...] | None = None
     # References are only right once a whole group of tables is there.
     binds_late: bool = False
     # Each transaction keeps the table's triggers from firing for its rows.
     silences_triggers: bool = False
 
-    @property
-    def is_within(self) -> bool:
-        """Whether the destination reads the source by itself."""
-        # A restriction may name other tables, which both have.
-        is_raw = self.restriction is None and all(conversion.way is Way.RAW for conversion in self.conversions)
-        return is_raw and self.dest.can_copy_within(self.source)
+    def restricted_to(self, restriction: Restriction) -> Route:
+        """Return the route for some rows of the table, which are not copied by the destination itself."""
+        transport = self.transport.fallback if isinstance(self.transport, ServerSideCopy) else self.transport
+        return replace(self, restriction=restriction, transport=transport)
 
     def copy_within(self, bounds: Bounds) -> tuple[int, int] | None:
         """Let the destination copy a chunk by itself; return the rows and bytes, or ``None`` where it cannot now."""
@@ -59,17 +54,21 @@ class Route:
 
     def rows_in_chunk(self, rows: int) -> int:
         """Tell how many rows, of so many in the table, the destination wants in a chunk at least."""
-        return self.dest.rows_in_chunk(rows, is_within=self.is_within)
+        return self.dest.rows_in_chunk(rows, is_within=isinstance(self.transport, ServerSideCopy))
 
     @property
     def method(self) -> str:
-        """Name the way for people."""
-        if self.is_within:
-            return "within the destination"
-        if self.fields is not None:
-            return "binary" if self.is_binary else "text"
-        by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
-        return f"rows; through the field: {', '.join(by_field)}" if by_field else "rows"
+        """The name of the transport in reports."""
+        match self.transport:
+            case ServerSideCopy():
+                return "within the destination"
+            case BinaryStream():
+                return "binary"
+            case TextStream():
+                return "text"
+            case ConvertedRows():
+                by_field = [c.column.attname for c in self.conversions if c.way is Way.FIELD]
+                return f"rows; through the field: {', '.join(by_field)}" if by_field else "rows"
 
     @property
     def mappings(self) -> Mapping[str, Mapping[Any, Any]]:
@@ -94,18 +93,22 @@ class Route:
         return self.dest.row_writer(self.table.name, self._targets)
 
     def text_writer(self) -> TextWriter | None:
-        """Open the destination's loader of lines; ``None`` where the rows cannot travel as lines."""
-        if self.fields is None:
-            return None
-        open_writer = self.dest.binary_writer if self.is_binary else self.dest.text_writer
-        return open_writer(self.table.name, self._targets)
+        """Open the destination's loader of lines of text; ``None`` if it loads none at the moment."""
+        return self.dest.text_writer(self.table.name, self._targets)
+
+    def binary_writer(self) -> TextWriter:
+        """Open the destination's loader of its own binary form."""
+        return self.dest.binary_writer(self.table.name, self._targets)
 
     def lines(self, bounds: Bounds) -> Generator[Block]:
-        """Read a chunk as blocks of lines, in the order of their keys; it has to be closed."""
+        """Read a chunk of a streamed table in blocks, in the order of its keys; the caller closes the generator."""
         lines = self.source.lines
-        selected = lines.selected(self.fields or ())
-        read = lines.read_binary if self.is_binary else lines.read
-        return read(*self.query(bounds, [selected]))
+        match self.transport:
+            case BinaryStream(fields):
+                return lines.read_binary(*self.query(bounds, [lines.selected(fields)]))
+            case TextStream(fields):
+                return lines.read(*self.query(bounds, [lines.selected(fields)]))
+        raise TypeError(f"{self.table.label} is not streamed")
 
     @property
     def _targets(self) -> list[Target]:

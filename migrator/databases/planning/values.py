@@ -7,12 +7,12 @@ table is queried in two halves, for two sessions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 from django.db import DatabaseError
@@ -29,6 +29,7 @@ from ..tables import Column, Kind, StoredColumn
 from .columns import Conversion, Way
 from .parallel_queries import ParallelQueries, completed, deferred
 from .route import Route
+from .transports import TextStream, Transport, settle
 
 _Stored = Mapping[str, StoredColumn]
 _Counts = Mapping[str, int]  # how many rows meet a condition, by condition
@@ -51,14 +52,10 @@ class _ValueCheck:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found in a table's values: the findings, and the cheapest fields that render the values correctly.
+    """What was found in a table's values, and the cheapest transport that is right for all of them."""
 
-    ``is_clean``: nothing was found. ``fields``: ``None`` if the table doesn't travel as lines, or isn't clean.
-    """
-
-    findings: tuple[Finding, ...] = ()
-    is_clean: bool = True
-    fields: tuple[LineField, ...] | None = None
+    findings: tuple[Finding, ...]
+    transport: Transport
 
 
 def check_values(sessions: ParallelQueries, route: Route, stored: _Stored, rows: int) -> Future[Answer]:
@@ -83,17 +80,10 @@ def check_values(sessions: ParallelQueries, route: Route, stored: _Stored, rows:
         findings = known + tuple(
             _finding(route, check, counts[check.condition]) for check in checks if counts[check.condition]
         )
-        return _answer(route, findings, [field for field, condition in unsafe.items() if counts[condition]])
+        wrong = [field for field, condition in unsafe.items() if counts[condition]]
+        return Answer(findings, settle(route.transport, route.conversions, is_clean=not findings, unsafe=wrong))
 
     return deferred(answer)
-
-
-def _answer(route: Route, findings: tuple[Finding, ...], unsafe: Collection[LineField]) -> Answer:
-    if route.fields is None:
-        return Answer(findings, is_clean=not findings)
-    fields = tuple(field for field in map(_cheapest, route.fields, repeat(unsafe)) if field is not None)
-    is_clean = not findings and len(fields) == len(route.fields)
-    return Answer(findings, is_clean, fields if is_clean else None)
 
 
 def _unanswered(route: Route, error: DatabaseError) -> Answer:
@@ -104,12 +94,7 @@ def _unanswered(route: Route, error: DatabaseError) -> Answer:
     fault = route.source.fault(error, route.table.name)
     text = f"its values cannot be checked before the copy: {fault.message} [{fault.code}]"
     note = Finding(route.table.label, text, "A row that the source cannot give is named when it is read.", stops=False)
-    return Answer((note,), is_clean=False)
-
-
-def _cheapest(field: LineField, unsafe: Collection[LineField]) -> LineField | None:
-    """Return the cheapest SQL that renders all values of a column correctly, or ``None`` if none does."""
-    return next((way for way in (field.cheaper, field) if way is not None and way not in unsafe), None)
+    return Answer((note,), settle(route.transport, route.conversions, is_clean=False, unsafe=()))
 
 
 # -- what is checked -------------------------------------------------------------------------------------------------
@@ -138,7 +123,9 @@ def _unless_null(route: Route, own: StoredColumn, condition: str) -> str:
 
 def _unsafe_conditions(route: Route, stored: _Stored) -> Iterator[tuple[LineField, str]]:
     """Yield each way to render a column that isn't correct for all values, with the condition that finds the others."""
-    for conversion, field in zip(route.conversions, route.fields or (), strict=route.fields is not None):
+    if not isinstance(route.transport, TextStream):
+        return
+    for conversion, field in zip(route.conversions, route.transport.fields, strict=True):
         for way in (field, field.cheaper):
             if way is not None and way.unsafe_when is not None:
                 yield way, _unless_null(route, stored[conversion.column.name], way.unsafe_when)
@@ -198,9 +185,6 @@ def _misread(route: Route, conversion: Conversion, source: Engine) -> Iterator[t
                 conversion.convert(value)
             except Exception as error:  # a field's own, which may raise anything
                 yield error, tuple(key)
-
-
-# -- how many values meet each condition -----------------------------------------------------------------------------
 
 
 def _count(
