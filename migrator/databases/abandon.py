@@ -17,7 +17,8 @@ from .copying.retry import Retries
 from .endpoints import Endpoints, explained, open_destination
 from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Engine
-from .journal import Journal, Run
+from .journal.journal import Journal
+from .journal.records import Run
 from .options import Console, RunOptions
 from .planning.plan import Plan, unread_plan
 from .planning.selection import select
@@ -72,7 +73,7 @@ def abandon_run(
 def _forecast(alias: str, run: Run | None) -> str:
     if run is None:
         return f"No unfinished run in {alias!r}: nothing to clean up."
-    objects = kinds_text(run.items_taken_off())
+    objects = kinds_text(run.dropped_objects())
     if not run.is_signed:
         return f"Nothing was written. The run in {alias!r} would be ended, and the SQL for {objects} listed."
     return f"Nothing was written. The run in {alias!r} would be ended, and these recreated: {objects}."
@@ -81,7 +82,7 @@ def _forecast(alias: str, run: Run | None) -> str:
 def _confirm(dest: Engine, run: Run, console: Console) -> None:
     if reason := dest.why_read_only():
         raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Call again once it can be written.")
-    objects = kinds_text(run.items_taken_off())
+    objects = kinds_text(run.dropped_objects())
     question = f"Put back {objects} in {dest.alias!r} and forget the run?"
     if not run.is_signed:
         question = f"Forget the run in {dest.alias!r} without putting back {objects}, whose SQL will be listed?"

@@ -12,7 +12,8 @@ from django.db import transaction
 
 from ..console.progress import Progress
 from ..errors import MigratorError
-from .journal import AFTERWARDS, DONE, PENDING, Chunk, Journal
+from .journal.journal import Journal
+from .journal.records import AFTERWARDS, Chunk, ChunkState
 from .planning.plan import TablePlan
 from .planning.schema import StoredTables
 from .verification.contents import Pairing, range_prover
@@ -47,7 +48,7 @@ class Change:
             for page in pages(self.source, chunk.bounds(), route.restriction):
                 where, params = dest.key_test(list(by_key(self.source, page)))
                 route.dest.execute(f"DELETE FROM {route.dest.quote(self.table.table.name)}{where}", params)
-            chunk.state = PENDING
+            chunk.state = ChunkState.PENDING
             journal.save(chunk)
 
 
@@ -68,8 +69,8 @@ def find_change(
     route = table.route
     own, other = source_has[table.table.name], dest_has[table.table.name]
     chunks = journal.chunks(table.table.name)
-    done = [chunk for chunk in chunks if chunk.state == DONE and chunk.number != AFTERWARDS]
-    written = sum(chunk.rows_written for chunk in chunks if chunk.state == DONE)
+    done = [chunk for chunk in chunks if chunk.is_done and chunk.number != AFTERWARDS]
+    written = sum(chunk.rows_written for chunk in chunks if chunk.is_done)
     source, dest = sides(table.table, route.source, route.dest, own, other, route.mappings)
     from_the_start = Change(table, (), source, dest)
     if not adds_rows and route.dest.count(table.table.name) != written:

@@ -22,7 +22,8 @@ from .copying.rejects import Rejects, keep_lines, rejects_for
 from .copying.retry import Retries
 from .endpoints import Endpoints, explained
 from .engines.base.catalogue import UNIQUE_KEY, kinds_text
-from .journal import AFTERWARDS, COPYING, DONE, FINISHING, PREPARING, Journal, Run
+from .journal.journal import Journal
+from .journal.records import AFTERWARDS, Run, RunState
 from .options import Console, RunOptions
 from .parallel.coordinator import Coordinator
 from .planning.natural_keys import clear_caches
@@ -92,6 +93,8 @@ class RunExecutor:
                 return self._nothing_to_resume(finished)
             if unfinished and not self._options.resume:
                 raise Refused(self._unfinished_text(unfinished))
+            if unfinished:
+                self._journal.refuse_other_format(unfinished)
             plan = self._plan(
                 is_whole=is_whole,
                 is_resumed=unfinished is not None,
@@ -213,7 +216,7 @@ class RunExecutor:
         rejects = Rejects()
         try:
             with telling_plainly():
-                if run.state == PREPARING:
+                if run.state == RunState.PREPARING:
                     self._prepare(run, plan)
                 elif not self._options.trust_done:
                     self._recheck(run, plan)
@@ -242,7 +245,7 @@ class RunExecutor:
     def _progress_text(self, run: Run) -> str:
         rows = sum(tally.rows_written for tally in self._tallies.values())
         text = f"{rows:,} rows are committed in {self._endpoints.dest.alias!r}."
-        if items := run.items_taken_off():
+        if items := run.dropped_objects():
             text += f" Taken off there until then: {kinds_text(items)}."
         return text
 
@@ -253,21 +256,21 @@ class RunExecutor:
                 (chunk.table, None if chunk.number == AFTERWARDS else chunk.number)
                 for table in self._selection.tables
                 for chunk in self._journal.chunks(table.name)
-                if chunk.state == DONE
+                if chunk.is_done
             }
             keep_lines(path, lambda table, number: (table, number) in done)
         return rejects_for(self._options.on_error, path)
 
     def _prepare(self, run: Run, plan: Plan) -> None:
         dest = self._endpoints.dest
-        for item in run.items_taken_off():
+        for item in run.dropped_objects():
             self._retries.run(partial(dest.catalogue.drop, item))
         filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
         if run.empties and filled:
             self._retries.run(lambda: dest.empty(filled))
-        self._set_state(run, COPYING)
+        self._set_state(run, RunState.COPYING)
 
-    def _set_state(self, run: Run, state: str) -> None:
+    def _set_state(self, run: Run, state: RunState) -> None:
         self._retries.run(lambda: self._journal.set_state(run, state))
 
     def _recheck(self, run: Run, plan: Plan) -> None:
@@ -285,18 +288,18 @@ class RunExecutor:
             if change:
                 changes.append(change)
         if changes:
-            for item in run.items_taken_off():  # some may be back already
+            for item in run.dropped_objects():  # some may be back already
                 if item.kind != UNIQUE_KEY:
                     self._endpoints.dest.catalogue.drop(item)
-            self._journal.set_state(run, COPYING)
+            self._journal.set_state(run, RunState.COPYING)
             for change in reversed(changes):
                 change.undo(self._journal, self._console.progress)
 
     def _put_back_keys(self, run: Run) -> None:
         keys = [
             item
-            for item in run.items_taken_off()
-            if item.kind == UNIQUE_KEY and any(chunk.state == DONE for chunk in self._journal.chunks(item.table))
+            for item in run.dropped_objects()
+            if item.kind == UNIQUE_KEY and any(chunk.is_done for chunk in self._journal.chunks(item.table))
         ]
         progress = self._console.progress if keys else Progress()
         with progress.task("keys (re-check)", len(keys), unit="objects") as task:
@@ -312,9 +315,9 @@ class RunExecutor:
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
         load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries)
-        self._endpoints.dest.expect_recreation(run.items_taken_off())
+        self._endpoints.dest.expect_recreation(run.dropped_objects())
         ending = self._ending()
-        schedule = ending.schedule(run.items_taken_off(), rows_of(plan))
+        schedule = ending.schedule(run.dropped_objects(), rows_of(plan))
         cut = self._retries.run(load.cut_small)
         with (
             Coordinator(load) if plan.jobs > 1 else nullcontext() as crew,
@@ -326,7 +329,7 @@ class RunExecutor:
                 load.copy_all(self._tallies, finisher.begin, cut=cut)
             finishing = time.perf_counter()
             self._endpoints.dest.detach_source()
-            self._set_state(run, FINISHING)
+            self._set_state(run, RunState.FINISHING)
             if self._options.on_error == "skip":
                 for table, rows in reject_orphans(
                     plan.tables, rejects, self._journal, adds_rows=plan.adds_rows

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from ..errors import Refused
 from .engines.base.engine import Engine
-from .journal import Journal
+from .journal.journal import Journal
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from migrator.databases.chunks import Bounds, decode_key, encode_key, find_bound
 from migrator.databases.copying import load
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import Chunk
+from migrator.databases.journal.records import Chunk
 from migrator.databases.tables import table_of
 from tests.servers.databases import PAIRS, Pair, engine_of
 from tests.testapp.models import (

@@ -15,7 +15,8 @@ from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base import engine as base_engine
 from migrator.databases.engines.base import session
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import DONE, Journal
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import ChunkState
 from migrator.databases.tables import table_of
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, AutoKey, CharValue, Empty, OddNames, SmallAutoKey, Tag, TreeNode
@@ -134,7 +135,12 @@ def test_an_empty_table_is_recorded_as_done_with_all_its_keys(pair: Pair) -> Non
     assert outcome.exit_code == 0
     journal = Journal(pair.dest)
     (chunk,) = journal.chunks(AutoKey._meta.db_table)
-    assert (chunk.state, chunk.rows_read, chunk.bounds().lower, chunk.bounds().upper) == (DONE, 0, None, None)
+    assert (chunk.state, chunk.rows_read, chunk.bounds().lower, chunk.bounds().upper) == (
+        ChunkState.DONE,
+        0,
+        None,
+        None,
+    )
     assert journal.is_complete([Tag._meta.db_table, AutoKey._meta.db_table])
 
 
@@ -151,7 +157,7 @@ def test_rows_that_come_into_an_empty_table_before_the_run_goes_on_are_copied(pa
     assert in_a_process_of_its_own(run) == -signal.SIGKILL
     wait_until_free(pair)
     (chunk,) = Journal(pair.dest).chunks(model._meta.db_table)
-    assert chunk.state == DONE
+    assert chunk.state == ChunkState.DONE
     insert_rows(model, pair.source, [{"id": n, "label": f"x {n}"} for n in range(1, 5)])
     outcome = batch_migrate(source=pair.source, dest=pair.dest, resume=True, **arguments)
     assert outcome.exit_code == 0
@@ -164,11 +170,11 @@ def test_tables_of_one_chunk_are_recorded_once_and_those_that_are_cut_stay_as_th
     first = journal.add_whole({"a": False, "b": True})
     assert {name: [chunk.state for chunk in chunks] for name, chunks in first.items()} == {
         "a": ["pending"],
-        "b": [DONE],
+        "b": [ChunkState.DONE],
     }
     again = journal.add_whole({"a": True, "b": False, "c %s": False})
     assert list(again) == ["c %s"]
-    assert [chunk.state for chunk in journal.chunks("a") + journal.chunks("b")] == ["pending", DONE]
+    assert [chunk.state for chunk in journal.chunks("a") + journal.chunks("b")] == ["pending", ChunkState.DONE]
     assert [chunk.pk for chunk in journal.chunks("c %s")] == [chunk.pk for chunk in again["c %s"]]
     journal.drop()
 

@@ -22,7 +22,7 @@ from migrator.console.reports import to_text
 from migrator.databases.api import batch_migrate, batch_migrate_models
 from migrator.databases.engines.mysql import snapshots
 from migrator.databases.engines.mysql.engine import MySQL
-from migrator.databases.journal import DONE, Chunk
+from migrator.databases.journal.records import Chunk, ChunkState
 from migrator.databases.reports.run import plan_report
 from migrator.errors import DataRejected, Interrupted, UsageError
 from tests.management.running import forbid_unasked
@@ -292,7 +292,7 @@ def test_a_signal_lets_chunks_end_and_any_number_of_processes_goes_on(filled: Pa
     assert stop.done == 1
     assert caught.value.exit_code == 143
     assert "resume=True" in str(caught.value)
-    done = QuerySet(Chunk, using=filled.dest).filter(state=DONE)
+    done = QuerySet(Chunk, using=filled.dest).filter(state=ChunkState.DONE)
     written = sum(done.values_list("rows_written", flat=True))
     assert 0 < written < 4 * ROWS
     assert f"{written} rows are committed" in str(caught.value)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
+from django.test import override_settings
 
 from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
 from migrator.databases.engines.base.catalogue import DeferredObject
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import AFTERWARDS, COPYING, DONE, PREPARING, Chunk, DamagedJournal, Journal, Run
+from migrator.databases.journal.checks import DamagedJournal
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import AFTERWARDS, Chunk, ChunkState, Run, RunState
 from migrator.errors import MigratorError, Refused
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Tag
@@ -56,9 +59,9 @@ def test_gives_back_what_was_recorded(alias: str) -> None:
     assert found is not None
     assert found.pk == run.pk
     assert found.recorded_identity() == {"source": "'x': %s", "tables": {"t": 1}}
-    assert found.items_taken_off() == [ITEM]
+    assert found.dropped_objects() == [ITEM]
     assert found.empties
-    assert found.state == PREPARING
+    assert found.state == RunState.PREPARING
     assert (found.host, found.pid) == (socket.gethostname(), os.getpid())
     assert f"process {os.getpid()} on {socket.gethostname()}, started 20" in found.holder()
 
@@ -101,9 +104,9 @@ def test_holds_a_chunk_of_a_table_once(alias: str) -> None:
 def test_adds_up_what_was_rejected_after_the_last_chunk(alias: str) -> None:
     journal, _ = begun(alias)
     for rows in (2, 3):
-        journal.take_back("t", rows)
+        journal.record_rejected_afterwards("t", rows)
     (chunk,) = journal.chunks("t")
-    assert (chunk.number, chunk.state, chunk.rows_written, chunk.rows_rejected) == (AFTERWARDS, DONE, -5, 5)
+    assert (chunk.number, chunk.state, chunk.rows_written, chunk.rows_rejected) == (AFTERWARDS, ChunkState.DONE, -5, 5)
 
 
 def test_what_happened_to_a_chunk_whose_record_is_gone_is_not_committed(alias: str) -> None:
@@ -139,7 +142,7 @@ def test_records_no_chunk_where_cutting_fails(alias: str) -> None:
 def test_a_record_belongs_to_the_callers_transaction(alias: str) -> None:
     journal, _ = begun(alias)
     chunk = journal.add_chunks("t", BOUNDS)[1]
-    chunk.state, chunk.rows_read = DONE, 5
+    chunk.state, chunk.rows_read = ChunkState.DONE, 5
     transaction.set_autocommit(False, using=alias)
     journal.save(chunk)
     transaction.rollback(using=alias)
@@ -155,10 +158,10 @@ def test_knows_who_took_the_run_over(alias: str) -> None:
     journal, run = begun(alias)
     QuerySet(Run, using=alias).update(pid=1, host="elsewhere")
     journal.take_over(run)
-    journal.set_state(run, COPYING)
+    journal.set_state(run, RunState.COPYING)
     found = journal.current()
     assert found is not None
-    assert (found.host, found.pid, found.state) == (socket.gethostname(), os.getpid(), COPYING)
+    assert (found.host, found.pid, found.state) == (socket.gethostname(), os.getpid(), RunState.COPYING)
 
 
 def test_leaves_nothing_when_it_is_dropped(alias: str) -> None:
@@ -167,6 +170,23 @@ def test_leaves_nothing_when_it_is_dropped(alias: str) -> None:
     journal.drop()
     assert journal_tables(alias) == set()
     assert journal.current() is None
+
+
+@override_settings(SECRET_KEY="a key of then")
+def test_reads_the_record_that_a_release_without_formats_wrote() -> None:
+    run = Run(
+        identity='{"adds rows": false, "destination": "\'b\' (db)", "tables": {"t": {"key": ["id"]}}}',
+        empties=True,
+        taken_off='[{"table": "t", "kind": "index", "name": "i", "take_off": "DROP INDEX i", '
+        '"put_back": "CREATE INDEX i ON t (a)"}]\n'
+        "signed:9224a5dc343593a3caf2e33019032c59064fa3146e05e1fc6edcf98789336a1d",
+    )
+    assert run.is_signed
+    assert run.dropped_objects() == [DeferredObject("t", "index", "i", "DROP INDEX i", "CREATE INDEX i ON t (a)")]
+    assert run.recorded_identity()["tables"] == {"t": {"key": ["id"]}}
+    assert run.written_in.is_ours
+    run.empties = False
+    assert not run.is_signed
 
 
 # -- in a run ----------------------------------------------------------------------------------------------------------

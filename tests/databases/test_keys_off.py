@@ -16,7 +16,7 @@ from migrator.console.reports import to_text
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.base.catalogue import UNIQUE_KEY
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import Run
+from migrator.databases.journal.records import Run
 from migrator.databases.planning import deferred_objects
 from migrator.databases.reports.run import plan_report
 from migrator.errors import MigratorError
@@ -354,7 +354,7 @@ def test_a_row_that_is_there_twice_is_told_and_a_resumed_run_mends_it(filled: Pa
     missing = keys_missing(before, definitions(filled.dest))
     assert "testapp_constrained_mail_key" in missing
     assert "testapp_article_pkey" not in missing, "the others are back"
-    assert QuerySet(Run, using=filled.dest).get().items_taken_off()
+    assert QuerySet(Run, using=filled.dest).get().dropped_objects()
     assert move(filled, resume=True).exit_code == 0
     is_right(filled, before)
 

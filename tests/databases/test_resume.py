@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -20,7 +21,8 @@ from django.db.models import QuerySet
 from migrator.databases import recheck
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import Chunk, Run
+from migrator.databases.journal import signing
+from migrator.databases.journal.records import Chunk, Run
 from migrator.databases.verification import rows
 from migrator.errors import MigratorError, Refused
 from tests.servers.databases import PAIRS, Pair
@@ -236,7 +238,7 @@ def test_a_kill_while_objects_are_off_leaves_them_off_and_known(filled: Pair) ->
     missing = set(before) - set(definitions(filled.dest))
     assert len(missing) >= 4
     run = QuerySet(Run, using=filled.dest).get()
-    assert {item.name for item in run.items_taken_off() if any(item.name in line for line in missing)}
+    assert {item.name for item in run.dropped_objects() if any(item.name in line for line in missing)}
 
 
 def test_copies_no_committed_chunk_again(databases: FreshDatabases) -> None:
@@ -528,6 +530,60 @@ def test_does_not_guess_what_a_damaged_journal_meant(unfinished: Pair, damage: s
         return
     assert "journal" in message or "unfinished run" in message, message
     assert "--cleanup" in message or "--replace" in message, message
+
+
+# -- the format of the journal -----------------------------------------------------------------------------------------
+
+
+def record_otherwise(alias: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the identity of the recorded run, and sign it again."""
+    run = rows_of(Run, alias).get()
+    identity = json.loads(run.identity)
+    change(identity)
+    run.identity, run.taken_off = json.dumps(identity, sort_keys=True), signing.text_of(run.taken_off)
+    run.sign()
+    rows_of(Run, alias).update(identity=run.identity, taken_off=run.taken_off)
+
+
+SAME_FORMAT: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "recorded before formats had a version": lambda identity: identity.pop("journal"),
+    "recorded by another release": lambda identity: identity["journal"].update(release="0.0.7"),
+}
+
+
+@pytest.mark.parametrize("what", SAME_FORMAT)
+def test_resumes_a_run_of_another_release_in_the_same_format(unfinished: Pair, what: str) -> None:
+    record_otherwise(unfinished.dest, SAME_FORMAT[what])
+    assert move(unfinished, resume=True).exit_code == 0
+    assert differences(*(snapshot(alias, MODELS) for alias in unfinished)) == []
+
+
+def of_format_9(identity: dict[str, Any]) -> None:
+    identity["journal"] = {"format": 9, "release": "9.1"}
+
+
+@pytest.mark.parametrize("state_then", ["copying", "a state to come"])
+def test_refuses_a_run_in_another_format_and_abandons_it(unfinished: Pair, state_then: str) -> None:
+    record_otherwise(unfinished.dest, of_format_9)
+    rows_of(Run, unfinished.dest).update(state=state_then)
+    chunks_of_articles(unfinished.dest).filter(number=1).update(lower="a key to come")
+    assert_refused(
+        unfinished,
+        "migrator 9.1 recorded the unfinished run in 'sqlite_b' in format 9",
+        "which reads format 1. Nothing was written. Resume the run with migrator 9.1, or pass --cleanup",
+        resume=True,
+    )
+    assert_refused(unfinished, "'sqlite_b' holds an unfinished run", "--resume", "--cleanup")
+    outcome = move(unfinished, cleanup=True)
+    assert (outcome.exit_code, outcome.not_recreated) == (0, ())
+    assert journal_tables(unfinished.dest) == set()
+
+
+def test_refuses_to_abandon_a_run_whose_objects_only_another_release_can_read(unfinished: Pair) -> None:
+    record_otherwise(unfinished.dest, of_format_9)
+    rows_of(Run, unfinished.dest).update(taken_off='[{"what": 1}]')
+    for options in ({"resume": True}, {"cleanup": True}, {}):
+        assert_refused(unfinished, "Nothing was written. Complete or abandon the run with migrator 9.1.", **options)
 
 
 # -- as a command ------------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ import pytest
 from django.db import connections
 
 from migrator.console.progress import Progress
-from migrator.databases import journal
 from migrator.databases.api import Console, RunResult, batch_migrate
 from migrator.databases.copying import chunk
+from migrator.databases.journal import journal
 from migrator.errors import MigratorError
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
@@ -263,7 +263,7 @@ def test_a_lost_session_of_the_destination_between_two_chunks_leaves_the_source_
 ) -> None:
     """Another thread is reading in the source's session then."""
     monkeypatch.setattr(chunk, "PREFETCH_BYTES", 1)
-    monkeypatch.setattr(journal, "BEAT_SECONDS", -1)
+    monkeypatch.setattr(journal, "HEARTBEAT_SECONDS", -1)
     before, heard = definitions(filled.dest), Heard()
     trap = At(3, "SET heartbeat", lambda: end_session(filled.dest))
     with connections[filled.dest].execute_wrapper(trap):

@@ -20,7 +20,8 @@ from django.test import override_settings
 
 from migrator.databases.copying import finish
 from migrator.databases.copying.recreation_failures import reject_obstacles
-from migrator.databases.journal import Journal, Run
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import Run
 from tests.databases.snapshots import insert_rows
 from tests.databases.test_retry import execute
 from tests.databases.test_taken_off import definitions
@@ -329,7 +330,7 @@ def forged(databases: Any) -> Pair:
     QuerySet(TextValue, using=pair.source).filter(pk=77).update(value="none")
     assert run(*command(pair)).code == 1
     recorded = QuerySet(Run, using=pair.dest).get()
-    forgery = json.dumps([{**item.as_json(), "put_back": EVIL} for item in recorded.items_taken_off()])
+    forgery = json.dumps([{**item.as_json(), "put_back": EVIL} for item in recorded.dropped_objects()])
     QuerySet(Run, using=pair.dest).update(taken_off=forgery + recorded.taken_off[recorded.taken_off.index("\n") :])
     return pair
 

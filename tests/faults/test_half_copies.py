@@ -8,7 +8,8 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.journal import COPYING, Journal
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import RunState
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished
 from tests.management.running import nothing_changes, run
@@ -37,7 +38,7 @@ def test_a_half_filled_database_is_no_source(pair: Pair) -> None:
         insert_rows(Tag, alias, [{"id": 1, "name": "one"}])
     journal = Journal(half)
     run_there = journal.begin({}, [], empties=False)
-    journal.set_state(run_there, COPYING)
+    journal.set_state(run_there, RunState.COPYING)
     connections.close_all()
     with nothing_changes(other):
         for finished in commands(half, other):
@@ -68,7 +69,7 @@ def test_the_journal_that_a_finished_run_has_kept_stands_in_nobodys_way(database
 def test_sessions_are_not_copied_from_a_half_filled_database(databases: FreshDatabases, half: str) -> None:
     databases.fresh(half, "sqlite_b")
     journal = Journal(half)
-    journal.set_state(journal.begin({}, [], empties=False), COPYING)
+    journal.set_state(journal.begin({}, [], empties=False), RunState.COPYING)
     connections.close_all()
     copied = run("copy_sessions_db_to_db", "--source", half, "--dest", "sqlite_b", "--no-input")
     assert_ended(copied, 1, f"'{half}': {UNFINISHED}", "--cleanup", "Nothing was written.")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
-from migrator.databases.journal import Journal
+from migrator.databases.journal.journal import Journal
 from tests.manage import start_manage
 from tests.servers.databases import Pair
 

@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.utils import truncate_name
 
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import holds_unfinished_run
+from migrator.databases.journal.checks import holds_unfinished_run
 from settings.base import ROOT
 from tests.manage import Finished, run_manage
 from tests.management.running import contents, execute, nothing_changes

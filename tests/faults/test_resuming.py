@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.journal import Run
+from migrator.databases.journal.records import Run
 from tests.databases.test_resume import CHUNK_RECORDED, DAMAGES, Trap, in_a_process_of_its_own
 from tests.management.running import contents, execute, run
 from tests.management.test_two_runs import paused_run

@@ -14,7 +14,8 @@ from django.db import connections, models
 from django.db.models import QuerySet
 
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import COPYING, Journal
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import RunState
 from tests.databases.snapshots import insert_rows
 from tests.management.running import another_alias, entry_of, execute, nothing_changes, run
 from tests.servers.databases import FreshDatabases
@@ -69,7 +70,7 @@ def test_two_schemas_of_one_database_are_two_places(databases: FreshDatabases) -
         assert_ended(run("verify_counts", "--source", ONE, "--dest", TWO, "testapp.Tag", "--mode", "full"), 0)
         # What is in one of them stands in nobody's way in the other.
         journal = Journal(ONE)
-        journal.set_state(journal.begin({}, [], empties=False), COPYING)
+        journal.set_state(journal.begin({}, [], empties=False), RunState.COPYING)
         assert Journal(TWO).current() is None
         assert_ended(move(ONE, TWO, "--replace", TWO), 1, "one: it holds an unfinished run")
         assert_ended(move(TWO, ONE, "--replace", ONE), 1, "holds an unfinished run")

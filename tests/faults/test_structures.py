@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.api import Console, batch_migrate
-from migrator.databases.journal import Chunk
+from migrator.databases.journal.records import Chunk
 from migrator.errors import DataRejected
 from tests.databases.snapshots import differences, insert_rows, snapshot, tables, unchecked
 from tests.databases.test_structure import comments, shift_content_types

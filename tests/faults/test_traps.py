@@ -12,7 +12,8 @@ from django.db import connections
 
 from migrator.databases import run as conductor
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import DONE, Journal, Run
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import Run
 from tests.databases.test_resume import Trap, in_a_process_of_its_own
 from tests.servers.databases import Pair
 
@@ -114,7 +115,7 @@ def test_the_traps_are_where_they_say(pair: Pair, oracle: Oracle) -> None:
     journal = Journal(pair.dest)
     run = journal.current()
     assert isinstance(run, Run)
-    done = [chunk for model in MODELS for chunk in journal.chunks(model._meta.db_table) if chunk.state == DONE]
+    done = [chunk for model in MODELS for chunk in journal.chunks(model._meta.db_table) if chunk.is_done]
     assert len(done) == 8
     assert sum(count_rows(model, pair.dest) for model in MODELS) == sum(chunk.rows_written for chunk in done)
     oracle.assert_goes_on()

@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.endpoints import open_engine
-from migrator.databases.journal import DONE, Chunk
+from migrator.databases.journal.records import Chunk, ChunkState
 from migrator.errors import MigratorError
 from tests.databases.side_by_side import (
     CHUNK,
@@ -190,7 +190,7 @@ def test_a_chunk_that_a_lingering_session_still_commits_is_not_copied_again(
 ) -> None:
     """Somebody has copied a chunk, and commits it only after the run has begun with it."""
     assert interrupted(filled, tmp_path)
-    pending = QuerySet(Chunk, using=filled.dest).exclude(state=DONE).filter(table="testapp_tag").first()
+    pending = QuerySet(Chunk, using=filled.dest).exclude(state=ChunkState.DONE).filter(table="testapp_tag").first()
     assert pending is not None
     bounds = pending.bounds()
     rows = QuerySet(Tag, using=filled.source).filter(pk__gt=bounds.lower[0] if bounds.lower else 0)
@@ -278,7 +278,7 @@ def has_begun(alias: str) -> bool:
     """Tell whether a run has copied a chunk."""
     if Chunk._meta.db_table not in connections[alias].introspection.table_names():
         return False
-    return QuerySet(Chunk, using=alias).filter(state=DONE).exists()
+    return QuerySet(Chunk, using=alias).filter(state=ChunkState.DONE).exists()
 
 
 def held(alias: str) -> bool:

@@ -22,7 +22,8 @@ from ..engines.base.engine import Severity
 from ..engines.base.lines import Block, Unrendered
 from ..engines.base.loading import TextWriter
 from ..engines.base.session import Row
-from ..journal import DONE, Chunk, Journal
+from ..journal.journal import Journal
+from ..journal.records import Chunk, ChunkState
 from ..planning.columns import Conversion
 from ..planning.route import ReadFailed, Route, severity_of
 from ..planning.transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream
@@ -110,7 +111,7 @@ class ChunkCopier:
     def _record(self, chunk: Chunk | None, counts: RowCounts) -> None:
         if chunk is None or self.journal is None:
             return
-        chunk.state = DONE
+        chunk.state = ChunkState.DONE
         chunk.rows_read, chunk.rows_written = counts.rows_read, counts.rows_written
         chunk.rows_rejected, chunk.bytes_written = counts.rows_rejected, counts.bytes_written
         self.journal.save(chunk)

@@ -13,7 +13,8 @@ from ...console.interrupts import Interrupts
 from ...errors import MigratorError
 from ..engines.base.catalogue import FOREIGN_KEY, TRIGGER, DeferredObject, kinds_text
 from ..engines.base.engine import Engine
-from ..journal import TABLES, Journal, Run
+from ..journal.journal import Journal
+from ..journal.records import TABLES, Run
 from ..options import Console, RunOptions
 from ..planning.plan import Plan
 from ..tables import Table
@@ -116,7 +117,7 @@ class Ending:
         dest = self.dest
         if dest.can_switch_off_foreign_keys:
             return []
-        items = [item for item in run.items_taken_off() if item.kind in (FOREIGN_KEY, TRIGGER)]
+        items = [item for item in run.dropped_objects() if item.kind in (FOREIGN_KEY, TRIGGER)]
         for item in items:
             dest.catalogue.drop(item)
         return items
@@ -145,7 +146,7 @@ class Ending:
         not signed is not executed. ``tables`` may have rows, and counters that are not above their keys.
         """
         dest, by_name = self.dest, {table.name: table for table in tables}
-        items = run.items_taken_off()
+        items = run.dropped_objects()
         if run.is_signed:
             finisher = Recreator(dest, self.schedule(items, [(table, 1) for table in tables]))
             left = list(list_failures(dest, by_name, self._work_off(finisher, by_name, lambda error: True)))

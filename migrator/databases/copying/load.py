@@ -16,7 +16,8 @@ from ...conf import DEFAULT_CHUNK_SIZE, LARGEST_CHUNK_SIZE
 from ...console.progress import Progress
 from ..chunks import find_bounds
 from ..endpoints import Endpoints
-from ..journal import DONE, Chunk, Journal
+from ..journal.journal import Journal
+from ..journal.records import Chunk
 from ..planning.plan import Plan, TablePlan, is_bound_late, largest_first
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
@@ -130,7 +131,7 @@ class Load:
         if chunks is None:
             chunks = self.again(lambda: self.chunks_of(planned))
         tally = tallies[planned.table.name] = done_before(chunks)
-        pending = [chunk for chunk in chunks if chunk.state != DONE]
+        pending = [chunk for chunk in chunks if not chunk.is_done]
         with (
             self.progress.task(planned.table.label, planned.source_rows, done=tally.rows_read) as task,
             closing(self.copy_chunks(planned, pending)) as copies,
@@ -146,7 +147,7 @@ class Load:
             for chunk in chunks:
                 self.check()
                 yield self._copy_with_retries(copier, chunk, prefetch.stop)
-                self.retries.run(self.journal.beat, prefetch.stop)
+                self.retries.run(self.journal.heartbeat, prefetch.stop)
 
     def _copy_with_retries(self, copier: ChunkCopier, chunk: Chunk, free_source: Callable[[], None]) -> RowCounts:
         """Copy a chunk, again after a transient error unless the destination has recorded it as done."""
@@ -155,7 +156,7 @@ class Load:
         def attempt() -> RowCounts:
             nonlocal attempts
             if attempts and self.journal.is_done(chunk):  # the connection was lost between the commit and its answer
-                return self.journal.chunk(chunk.pk).tally()
+                return self.journal.chunk(chunk.pk).counts()
             attempts += 1
             return copier.copy(chunk)
 
@@ -179,6 +180,6 @@ def done_before(chunks: Sequence[Chunk]) -> RowCounts:
     """Add up what was done of a table before."""
     tally = RowCounts()
     for chunk in chunks:
-        if chunk.state == DONE:
-            tally.add(chunk.tally())
+        if chunk.is_done:
+            tally.add(chunk.counts())
     return tally

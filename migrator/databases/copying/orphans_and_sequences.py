@@ -13,7 +13,7 @@ from ..chunks import key_text
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import BIGINT
-from ..journal import Journal
+from ..journal.journal import Journal
 from ..planning.foreign_keys import constrained
 from ..planning.key_lookup import chosen_among
 from ..planning.plan import Plan, TablePlan
@@ -101,7 +101,7 @@ def reject_rows(
         for problem, values, test, params in rows:
             rejects.add(problem, values, None)
             dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", params)
-        journal.take_back(table.name, len(rows))
+        journal.record_rejected_afterwards(table.name, len(rows))
         rejects.commit()
     if not dest.connection.in_atomic_block:  # else all of it may be tried again
         rejects.settle()

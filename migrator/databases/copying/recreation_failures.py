@@ -15,7 +15,7 @@ from ...errors import DataRejected, MigratorError
 from ..chunks import Bounds, Key, equality, find_bounds, key_text, order_by, where_clause
 from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacle
 from ..engines.base.engine import Engine, Fault
-from ..journal import Journal
+from ..journal.journal import Journal
 from ..planning.foreign_keys import constrained, find_orphans
 from ..planning.parallel_queries import ParallelQueries
 from ..tables import Reference, Table

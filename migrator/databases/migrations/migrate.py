@@ -17,7 +17,7 @@ from ..endpoints import explained, open_engine
 from ..engines.base.engine import Engine
 from ..engines.registry import engine_for
 from ..findings import Finding
-from ..journal import Journal
+from ..journal.journal import Journal
 from ..options import Console
 from ..planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated, fingerprints, holds_rows_of_others
 from ..planning.schema import Pending, pending

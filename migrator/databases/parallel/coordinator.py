@@ -19,7 +19,7 @@ from ...processes.workers import DONE, FAILED, GONE, READY, TOLD, Event, Pool
 from ..chunks import key_text
 from ..copying.load import Load
 from ..copying.recreation_order import Recreate, RecreationSchedule, RefreshStatistics
-from ..journal import BEAT_SECONDS
+from ..journal.journal import HEARTBEAT_SECONDS
 from ..row_counts import RowCounts
 from .scheduler import LoadSchedule, Schedule
 from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, WorkerTask, open_worker
@@ -43,7 +43,7 @@ class Coordinator:
         self._buried: dict[int, WorkerTask | None] = {}
         self._deaths: dict[WorkerTask | None, int] = {}
         self._given_up: set[int] = set()
-        self._beaten = time.monotonic()
+        self._last_heartbeat = time.monotonic()
 
     def __enter__(self) -> Coordinator:
         for number in range(self._load.endpoints.jobs):
@@ -117,7 +117,7 @@ class Coordinator:
         except Interrupted as error:  # a second signal, which comes anywhere else, ends it at once
             return error
         try:
-            self._beat()
+            self._heartbeat()
             self._replace_the_dead(schedule)
         except Interrupted:
             raise
@@ -194,15 +194,15 @@ class Coordinator:
         except OSError as error:
             self._load.progress.message(f"  One process less: the system starts no more ({error.strerror}).")
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """Keep the parent's own sessions alive, and the run's record."""
-        if time.monotonic() - self._beaten < BEAT_SECONDS:
+        if time.monotonic() - self._last_heartbeat < HEARTBEAT_SECONDS:
             return
-        self._beaten = time.monotonic()
+        self._last_heartbeat = time.monotonic()
         source = self._load.endpoints.source
         if not source.is_intact():
             raise source.snapshot_lost()
-        self._load.again(self._load.journal.beat)
+        self._load.again(self._load.journal.heartbeat)
 
     def _place(self, order: WorkerTask | None) -> str:
         """Say for people at which work a worker was."""

@@ -17,7 +17,6 @@ from ..copying.load import Load, done_before
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
 from ..endpoints import explained, without_secrets
 from ..engines.base.engine import Engine, Severity, SnapshotLost
-from ..journal import DONE
 from ..planning.plan import TablePlan
 from ..row_counts import RowCounts
 
@@ -139,7 +138,7 @@ class _Worker:
 
     def _cut(self, planned: TablePlan) -> Cut:
         chunks = self._load.again(lambda: self._load.chunks_of(planned))
-        return done_before(chunks), [chunk.pk for chunk in chunks if chunk.state != DONE]
+        return done_before(chunks), [chunk.pk for chunk in chunks if not chunk.is_done]
 
     def _copy_chunk(self, planned: TablePlan, number: int) -> RowCounts:
         chunk = self._load.again(lambda: self._load.journal.chunk(number))

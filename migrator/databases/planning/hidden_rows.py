@@ -14,8 +14,8 @@ from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..engines.base.visibility import FOREIGN_TABLE, STORED_VIEW, VERSIONED_TABLE, VIEW, Child, VisibleTable
 from ..findings import Finding
-from ..journal import TABLES as JOURNAL
-from ..journal import holds_unfinished_run
+from ..journal.checks import holds_unfinished_run
+from ..journal.records import TABLES as JOURNAL
 from ..tables import Table, shown_name
 from .natural_keys import consulted_tables
 from .selection import Selection

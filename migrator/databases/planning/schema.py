@@ -17,7 +17,7 @@ from django.db.models import Model
 from ...console.wording import listed, plural, shortened
 from ..engines.base.engine import Engine
 from ..findings import Finding
-from ..journal import TABLES as JOURNAL_TABLES
+from ..journal.records import TABLES as JOURNAL_TABLES
 from ..tables import StoredColumn, Table
 from .column_types import check_types
 from .table_names import names_elsewhere

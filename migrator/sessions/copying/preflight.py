@@ -13,7 +13,7 @@ from django.utils.crypto import constant_time_compare
 from ... import conf
 from ...console.wording import plural
 from ...databases.engines.registry import engine_for
-from ...databases.journal import holds_unfinished_run
+from ...databases.journal.checks import holds_unfinished_run
 from ...databases.planning.hidden_rows import END_IT_FIRST, UNFINISHED
 from ...errors import Refused, UsageError
 from ..codec import BadSignature, Data, UnreadableSession

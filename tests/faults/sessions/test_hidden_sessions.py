@@ -14,7 +14,8 @@ from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
-from migrator.databases.journal import COPYING, Journal
+from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import RunState
 from migrator.stores.base import digest
 from tests.management.running import run
 from tests.sessions.places import BACKENDS, CACHE, ROWS, Place, data_of, new_key, put
@@ -131,7 +132,7 @@ def test_a_database_that_a_move_has_filled_in_part_is_no_source(ready: Callable[
     ready(ROWS, other, CACHE)
     key = put(ROWS, {"a": 1})
     journal = Journal("sqlite_a")
-    journal.set_state(journal.begin({}, [], empties=False), COPYING)
+    journal.set_state(journal.begin({}, [], empties=False), RunState.COPYING)
     to_cache = ("copy_sessions_db_to_cache", "--source", "sqlite_a", "--dest", "redis", "--no-input")
     for words in (
         to_cache,

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connections
 
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.journal import holds_unfinished_run
+from migrator.databases.journal.checks import holds_unfinished_run
 from migrator.sessions.transition import configuration
 from migrator.sessions.transition.after_commit import run_waiting
 from migrator.transitions.phases import Phase

@@ -1,0 +1,273 @@
+"""The journal of one destination: what a run and its chunks have done, read and written."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.db.models.query import QuerySet
+from django.utils import timezone
+
+from ..chunks import Bounds, encode_key
+from ..engines.base.catalogue import DeferredObject
+from ..row_counts import RowCounts
+from .checks import OTHER_COLUMNS, check_chunks, check_run, damaged, refuse_other_format
+from .format import stamped
+from .records import AFTERWARDS, NOT_UNFINISHED, TABLES, Chunk, ChunkState, Run, RunState
+from .tables import JournalTables
+
+BATCH = 500
+HEARTBEAT_SECONDS = 15.0
+
+
+class Journal(JournalTables):
+    """Reads and writes the journal of one destination. Every write belongs to the caller's transaction."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self._last_heartbeat = time.monotonic()
+
+    # -- the run ------------------------------------------------------------------------------------------------
+
+    def current(self) -> Run | None:
+        """Return the unfinished run, or ``None``.
+
+        Raises :exc:`~migrator.databases.journal.checks.DamagedJournal` if the tables contradict themselves.
+        """
+        present = self._present()
+        try:
+            run = QuerySet(Run, using=self.alias).order_by("-id").first() if TABLES[0] in present else None
+            if run is None:
+                if TABLES[1] in present and QuerySet(Chunk, using=self.alias).exists():
+                    raise damaged(self.alias, "it has chunks and no run")
+                return None
+            if run.state in NOT_UNFINISHED:
+                return None
+            if TABLES[1] not in present:
+                raise damaged(self.alias, f"the table {TABLES[1]} is missing")
+            self._check(run)
+        except DatabaseError as error:
+            raise damaged(self.alias, OTHER_COLUMNS) from error
+        return run
+
+    def _check(self, run: Run) -> None:
+        check_run(self.alias, run)
+        if run.written_in.is_ours:
+            for table in QuerySet(Chunk, using=self.alias).values_list("table", flat=True).distinct():
+                check_chunks(self.alias, table, self.chunks(table))
+
+    def refuse_other_format(self, run: Run) -> None:
+        """Raise :exc:`~migrator.errors.Refused` for a run whose record has a format that this release cannot resume."""
+        refuse_other_format(self.alias, run)
+
+    def begin(self, identity: dict[str, Any], dropped: Iterable[DeferredObject], *, empties: bool) -> Run:
+        """Record a run, and the objects that it will drop, before it changes anything."""
+        self.create()
+        now = timezone.now()
+        with transaction.atomic(using=self.alias):
+            self._delete(Chunk)
+            self._delete(Run)
+            run: Any = Run(
+                identity=json.dumps(stamped(identity), sort_keys=True),
+                state=RunState.PREPARING,
+                empties=empties,
+                taken_off=json.dumps([item.as_json() for item in dropped]),
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                started=now,
+                heartbeat=now,
+            )
+            run.sign()
+            QuerySet(Run, using=self.alias).bulk_create([run])
+            return QuerySet(Run, using=self.alias).get()  # with its key, which not every engine returns
+
+    def set_state(self, run: Run, state: RunState) -> None:
+        """Move the run to its next stage."""
+        run.state = state
+        self._update(run, "state")
+
+    def end(self, run: Run, *, rows_rejected: int, is_kept: bool) -> None:
+        """Close a run that is complete, and drop the journal unless it is to be kept."""
+        run.state, run.rows_rejected = RunState.KEPT if is_kept else RunState.FINISHED, rows_rejected
+        self._update(run, "state", "rows_rejected")
+        if not is_kept:
+            self.drop()
+
+    def abandon(self, run: Run) -> bool:
+        """Close a run that is abandoned; return whether its tables could be dropped, which no other run depends on."""
+        run.state = RunState.KEPT
+        self._update(run, "state")
+        try:
+            self.drop()
+        except DatabaseError:
+            return False
+        return True
+
+    def clear_away(self) -> Run | None:
+        """Drop what a crash within :meth:`begin` or :meth:`end` left, and return the finished run if there is one."""
+        present = self._present()
+        models = [model for model in (Run, Chunk) if model._meta.db_table in present]
+        try:
+            is_empty = bool(models) and not any(QuerySet(model, using=self.alias).exists() for model in models)
+            run = QuerySet(Run, using=self.alias).filter(state=RunState.FINISHED).first() if Run in models else None
+        except DatabaseError as error:
+            raise damaged(self.alias, OTHER_COLUMNS) from error
+        if is_empty:
+            self.drop()
+            return None
+        if run is not None:
+            self.drop()
+        return run
+
+    # -- before a run: what migrations have done ----------------------------------------------------------------
+
+    def record_made(self, fingerprints: Mapping[str, list[Any]]) -> None:
+        """Record the fingerprints of rows that migrations have made, by table, until the next run begins."""
+        if not fingerprints and not self.made_by_migrations():
+            return
+        self._replace(RunState.MIGRATED, json.dumps(fingerprints))
+
+    def _replace(self, state: RunState, identity: str) -> None:
+        """Record what is not a run, instead of the last such record."""
+        self.create()
+        now = timezone.now()
+        run: Any = Run(
+            identity=identity,
+            state=state,
+            taken_off="[]",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=now,
+            heartbeat=now,
+        )
+        run.sign()
+        with transaction.atomic(using=self.alias):
+            self._delete(Run, " WHERE state = %s", [state])
+            QuerySet(Run, using=self.alias).bulk_create([run])
+
+    def made_by_migrations(self) -> dict[str, list[Any]]:
+        """Return what :meth:`record_made` recorded; nothing unless this project signed it."""
+        if TABLES[0] not in self._present():
+            return {}
+        run: Run | None = QuerySet(Run, using=self.alias).filter(state=RunState.MIGRATED).order_by("-id").first()
+        made: dict[str, list[Any]] = json.loads(run.identity) if run and run.is_signed else {}
+        return made
+
+    def forget_made(self) -> None:
+        """Drop what is recorded of migrations, and the tables with it if they hold nothing else."""
+        self._forget(RunState.MIGRATED)
+        self._forget(RunState.HANDLERS)
+
+    def _forget(self, state: RunState) -> None:
+        if TABLES[0] in self._present():
+            self._delete(Run, " WHERE state = %s", [state])
+            self.clear_away()
+
+    def record_handlers(self, *, lacking: bool) -> None:
+        """Record whether handlers of ``post_migrate`` still have to run after migrations that are all applied."""
+        if lacking:
+            self._replace(RunState.HANDLERS, "{}")
+        else:
+            self._forget(RunState.HANDLERS)
+
+    def lacks_handlers(self) -> bool:
+        """Whether such handlers still have to run, as recorded until the next run begins."""
+        return TABLES[0] in self._present() and QuerySet(Run, using=self.alias).filter(state=RunState.HANDLERS).exists()
+
+    # -- the process that makes the run -------------------------------------------------------------------------
+
+    def heartbeat(self) -> None:
+        """Record that the run is alive, unless that was recorded less than :data:`HEARTBEAT_SECONDS` ago."""
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
+            self._last_heartbeat = time.monotonic()
+            QuerySet(Run, using=self.alias).update(heartbeat=timezone.now())
+
+    def take_over(self, run: Run) -> None:
+        """Record this process as the one that makes the run."""
+        run.host, run.pid, run.heartbeat = socket.gethostname(), os.getpid(), timezone.now()
+        self._update(run, "host", "pid", "heartbeat")
+
+    def is_run_by(self, run: Run) -> bool:
+        """Whether the process that this record names still makes the run."""
+        return QuerySet(Run, using=self.alias).filter(pk=run.pk, host=run.host, pid=run.pid).exists()
+
+    # -- the chunks ---------------------------------------------------------------------------------------------
+
+    def is_complete(self, tables: Iterable[str]) -> bool:
+        """Whether the destination has recorded chunks of all these tables, and all chunks as done."""
+        states = set(QuerySet(Chunk, using=self.alias).values_list("table", "state").distinct())
+        return all((table, ChunkState.DONE) in states and (table, ChunkState.PENDING) not in states for table in tables)
+
+    def chunks(self, table: str) -> list[Chunk]:
+        """Return the chunks of a table in their order; none if it was not split yet."""
+        return list(QuerySet(Chunk, using=self.alias).filter(table=table).order_by("number"))
+
+    def add_chunks(self, table: str, ranges: Iterable[Bounds]) -> list[Chunk]:
+        """Record the chunks of a table, all of them or none."""
+        chunks: list[Any] = [
+            Chunk(table=table, number=number, lower=encode_key(bounds.lower), upper=encode_key(bounds.upper))
+            for number, bounds in enumerate(ranges)
+        ]
+        with transaction.atomic(using=self.alias):
+            QuerySet(Chunk, using=self.alias).bulk_create(chunks, batch_size=BATCH)
+        return self.chunks(table)
+
+    def add_whole(self, tables: Mapping[str, bool]) -> dict[str, list[Chunk]]:
+        """Record tables that are not split yet as one chunk each, done if ``True``; return their chunks by table."""
+        of_all: QuerySet[Chunk] = QuerySet(Chunk, using=self.alias)
+        known = set(of_all.values_list("table", flat=True).distinct())
+        added = [table for table in tables if table not in known]
+        chunks: list[Any] = [
+            Chunk(table=table, number=0, state=ChunkState.DONE if tables[table] else ChunkState.PENDING)
+            for table in added
+        ]
+        with transaction.atomic(using=self.alias):
+            of_all.bulk_create(chunks, batch_size=BATCH)
+        found = of_all.filter(number=0) if added else ()
+        return {chunk.table: [chunk] for chunk in found if chunk.table in set(added)}
+
+    def is_done(self, chunk: Chunk) -> bool:
+        """Whether the destination has committed a chunk, as is to be found out after a lost connection."""
+        return QuerySet(Chunk, using=self.alias).filter(pk=chunk.pk, state=ChunkState.DONE).exists()
+
+    def claim(self, chunk: Chunk) -> RowCounts | None:
+        """Lock a chunk's record until the end of the transaction; return what was copied if it is done already.
+
+        The server may still work on the chunk for a process that is gone: then this waits for the end of that.
+        """
+        if not self._connection.features.has_select_for_update:
+            return None  # nothing outlives the process
+        try:
+            held: Chunk = QuerySet(Chunk, using=self.alias).select_for_update().get(pk=chunk.pk)
+        except Chunk.DoesNotExist:
+            raise damaged(self.alias, f"a chunk of table {chunk.table!r} is gone") from None
+        return held.counts() if held.is_done else None
+
+    def chunk(self, number: int) -> Chunk:
+        """Return one chunk by its key."""
+        return QuerySet(Chunk, using=self.alias).get(pk=number)
+
+    def save(self, chunk: Chunk) -> None:
+        """Record the state and the counts of a chunk."""
+        self._update(chunk, *(field.attname for field in Chunk._meta.concrete_fields if not field.primary_key))
+
+    def record_rejected_afterwards(self, table: str, rows: int) -> None:
+        """Record that so many rows of a table were rejected after all its chunks were done."""
+        of_all: QuerySet[Chunk] = QuerySet(Chunk, using=self.alias)
+        found = of_all.filter(table=table, number=AFTERWARDS).first() or Chunk(table=table, number=AFTERWARDS)
+        found.state = ChunkState.DONE
+        found.rows_written -= rows
+        found.rows_rejected += rows
+        if found.pk is None:
+            of_all.bulk_create([found])
+        else:
+            self.save(found)
+
+    def forget(self, table: str) -> None:
+        """Delete the chunks of a table, so that all of it is copied again."""
+        self._delete(Chunk, f" WHERE {self._connection.ops.quote_name('table')} = %s", [table])

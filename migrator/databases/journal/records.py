@@ -1,0 +1,158 @@
+"""The records of the journal: one run, and its chunks. Their columns and values are stored, and keep their names."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import models
+from django.db.models.base import ModelState
+
+from ..chunks import Bounds, decode_key
+from ..engines.base.catalogue import DeferredObject
+from ..engines.registry import engine_for
+from ..row_counts import RowCounts
+from . import signing
+from .format import WrittenIn, unstamped, written_in
+
+AFTERWARDS = -1  # the number of a record that is not a chunk: rows that were rejected after a table's last chunk
+
+
+class RunState(StrEnum):
+    """How far a run is, or what its record stands for if it is not a run."""
+
+    PREPARING = "preparing"
+    COPYING = "copying"
+    FINISHING = "finishing"
+    # Only the journal is left: to be dropped, or to be kept as the user asked.
+    FINISHED = "finished"
+    KEPT = "kept"
+    # Not a run yet: the rows that migrations have made, or a post_migrate handler that failed after the migrations.
+    MIGRATED = "migrated"
+    HANDLERS = "handlers"
+
+
+UNFINISHED = (RunState.PREPARING, RunState.COPYING, RunState.FINISHING)
+NOT_UNFINISHED = tuple(state for state in RunState if state not in UNFINISHED)
+
+
+class ChunkState(StrEnum):
+    """Whether a chunk is committed in the destination."""
+
+    PENDING = "pending"
+    DONE = "done"
+
+
+class _Name(models.CharField):  # type: ignore[type-arg]
+    """The name of a table, compared by case whatever the database's collation."""
+
+    def db_parameters(self, connection: Any) -> Any:
+        return {**super().db_parameters(connection), "collation": engine_for(connection).names_collation}
+
+
+class Record(models.Model):
+    """A row of the journal, made without the signals of Django's models.
+
+    Receivers for all senders belong to the project. Its code would run in the middle of a run, and might write rows of
+    its own into the destination.
+    """
+
+    def __init__(self, *values: Any, **by_name: Any) -> None:
+        self._state = ModelState()
+        names = [field.attname for field in self._meta.concrete_fields]
+        given = dict(zip(names, values, strict=False)) | by_name
+        for field in self._meta.concrete_fields:
+            setattr(self, field.attname, given[field.attname] if field.attname in given else field.get_default())
+
+    class Meta:
+        abstract = True
+
+
+class Run(Record):
+    """One run: what was planned, how far it is, and which objects it has to recreate."""
+
+    id = models.BigAutoField(primary_key=True)
+    identity = models.TextField()
+    state = models.CharField(max_length=20)
+    taken_off = models.TextField()
+    empties = models.BooleanField(default=False)
+    rows_rejected = models.BigIntegerField(default=0)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    started = models.DateTimeField()
+    heartbeat = models.DateTimeField()
+
+    class Meta:
+        apps = Apps()
+        app_label = "migrator"
+        db_table = "migrator_run"
+
+    def dropped_objects(self) -> list[DeferredObject]:
+        """Return the objects that this run drops and has to recreate.
+
+        Their statements are for people to read only, unless :attr:`is_signed`. Raises :exc:`ValueError`,
+        :exc:`TypeError` or :exc:`LookupError` if the record cannot be read.
+        """
+        return [DeferredObject.from_json(item) for item in json.loads(signing.text_of(self.taken_off))]
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether this project planned the run."""
+        return signing.is_signed_here(self.taken_off, self.identity, self.empties)
+
+    def sign(self) -> None:
+        """Sign what the run was planned to do."""
+        self.taken_off = signing.with_signature(self.taken_off, self.identity, self.empties)
+
+    def recorded_identity(self) -> dict[str, Any]:
+        """Return what has to be the same for the run to be resumed. Raises :exc:`ValueError` if it cannot be read."""
+        return unstamped(json.loads(self.identity))
+
+    @property
+    def written_in(self) -> WrittenIn:
+        """The format in which the run was recorded."""
+        return written_in(json.loads(self.identity))
+
+    def holder(self) -> str:
+        """Describe for people the process that makes the run."""
+        times = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (self.started, self.heartbeat)]
+        return f"process {self.pid} on {self.host}, started {times[0]} UTC, last seen {times[1]} UTC"
+
+
+class Chunk(Record):
+    """One range of one table: copied or not."""
+
+    id = models.BigAutoField(primary_key=True)
+    table = _Name(max_length=191)  # four bytes each: as many as an index of any row format takes whole
+    number = models.IntegerField()
+    lower = models.TextField(null=True)
+    upper = models.TextField(null=True)
+    state = models.CharField(max_length=20, default=ChunkState.PENDING)
+    rows_read = models.BigIntegerField(default=0)
+    rows_written = models.BigIntegerField(default=0)
+    rows_rejected = models.BigIntegerField(default=0)
+    bytes_written = models.BigIntegerField(default=0)
+
+    class Meta:
+        apps = Run._meta.apps
+        app_label = "migrator"
+        db_table = "migrator_chunk"
+        constraints = (models.UniqueConstraint(fields=["table", "number"], name="migrator_chunk_once"),)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the chunk was committed when this record was read."""
+        return bool(self.state == ChunkState.DONE)
+
+    def bounds(self) -> Bounds:
+        """Return the keys that this chunk covers. Raises :exc:`ValueError` and others if they cannot be read."""
+        return Bounds(decode_key(self.lower), decode_key(self.upper))
+
+    def counts(self) -> RowCounts:
+        """Return what was copied, once it is done."""
+        return RowCounts(self.rows_read, self.rows_written, self.rows_rejected, self.bytes_written)
+
+
+TABLES = (Run._meta.db_table, Chunk._meta.db_table)
