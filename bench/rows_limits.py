@@ -104,7 +104,7 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     for is_key in (False, True):  # a foreign key may need an index of another table
         engine.catalogue.recreate([item for item in items if (item.kind != "index") is is_key])
     engine.catalogue.refresh_statistics(_tables())
-    if engine.can_switch_off_foreign_keys and find_orphans(ParallelQueries(engine), tables, {}).result():
+    if engine.features.can_switch_off_foreign_keys and find_orphans(ParallelQueries(engine), tables, {}).result():
         raise AssertionError(f"foreign keys of {alias} lead nowhere")
     seconds.append(time.perf_counter() - started)
     engine.close()

@@ -16,7 +16,8 @@ from ..console.passwords import HIDDEN, without_passwords
 from ..console.wording import plural, shortened
 from ..errors import MigratorError, Refused, UsageError
 from ..processes.workers import can_fork
-from .engines.base.engine import Engine, Severity
+from .engines.base.engine import Engine
+from .engines.base.errors import Severity
 from .engines.registry import engine_for
 from .findings import Finding
 from .tables import shown_name
@@ -172,9 +173,9 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
 def _why_one_process(endpoints: Endpoints, *, is_dry: bool) -> Finding | None:
     if not can_fork():
         return _fewer(endpoints.source, 1, "this system cannot fork")
-    if not endpoints.dest.can_be_filled_side_by_side:
+    if not endpoints.dest.features.supports_parallel_writers:
         return _fewer(endpoints.dest, 1, f"{endpoints.dest.display_name} lets only one session write at a time")
-    if is_dry and endpoints.source.readers_hold_writers_up:
+    if is_dry and endpoints.source.features.parallel_readers_block_writers:
         text = "only a real run finds out how many processes can read it, because that locks out writers for a moment"
         return Finding(endpoints.source.alias, text, "", stops=False)
     return None

@@ -13,7 +13,7 @@ from ..console.private_files import check_target
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..errors import UsageError
-from .engines.base.engine import MOST_WORKERS
+from .engines.base.run_locks import MOST_WORKERS
 from .planning.plan import Plan
 
 VERIFY = ("none", "count", "full")

@@ -11,7 +11,8 @@ from django.db import Error, transaction
 from ..console.wording import shortened
 from ..errors import DataRejected
 from .chunks import key_text
-from .engines.base.engine import Engine, Severity
+from .engines.base.engine import Engine
+from .engines.base.errors import Severity
 from .engines.base.session import Row
 from .tables import Table
 from .verification.rows import ComparedSide

@@ -1,6 +1,6 @@
 """What a database says of a row, as it is shown."""
 
-from migrator.databases.engines.base.engine import Fault
+from migrator.databases.engines.base.errors import Fault
 
 
 def test_a_message_is_one_line_without_controls() -> None:

@@ -12,8 +12,7 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.api import batch_migrate
-from migrator.databases.engines.base import engine as base_engine
-from migrator.databases.engines.base import session
+from migrator.databases.engines.base import reading, session
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.journal import Journal
 from migrator.databases.journal.records import ChunkState
@@ -74,7 +73,7 @@ def test_queries_that_go_together_give_their_own_rows_in_order(
 
 
 def test_tables_are_counted_exactly_whether_few_rows_or_many(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base_engine, "COUNTED_TOGETHER", 5)
+    monkeypatch.setattr(reading, "COUNTED_TOGETHER", 5)
     expected = {Tag: 4, Article: 5, CharValue: 6, AutoKey: 9, Empty: 0, OddNames: 0}
     for model, rows in expected.items():
         names = {"label": "x"} if model in (CharValue, AutoKey) else {"name": "x"}

@@ -14,7 +14,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django.db.models import QuerySet
 
 from migrator.databases.api import batch_migrate
-from migrator.databases.engines.base.engine import Severity
+from migrator.databases.engines.base.errors import Severity
 from migrator.databases.engines.postgresql import engine as postgresql
 from migrator.databases.engines.postgresql.engine import PostgreSQL
 from tests.servers.databases import Pair

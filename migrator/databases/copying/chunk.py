@@ -18,7 +18,7 @@ from django.db import transaction
 from ...errors import MigratorError
 from ...processes.prefetch import Prefetch
 from ..chunks import Bounds
-from ..engines.base.engine import Severity
+from ..engines.base.errors import Severity
 from ..engines.base.lines import Block, Unrendered
 from ..engines.base.loading import TextWriter
 from ..engines.base.session import Row

@@ -60,7 +60,7 @@ class Ending:
         return RecreationSchedule(
             items,
             tables,
-            by_table=catalogue.restores_by_table,
+            by_table=self.dest.features.recreates_indexes_together,
             touched=catalogue.locked_tables,
             keys_wait=self.options.on_error == "skip",
         )
@@ -106,7 +106,7 @@ class Ending:
             and not find_obstacles(dest, tables[one.table], one.item, 1)
             for one in failed
         )
-        if not dest.indexes_deleted_rows or time.monotonic() > deadline or not all(hidden):
+        if not dest.features.indexes_deleted_rows or time.monotonic() > deadline or not all(hidden):
             return False
         self.interrupts.check()
         time.sleep(WAIT_SECONDS)
@@ -115,7 +115,7 @@ class Ending:
     def _make_room(self, run: Run) -> list[DeferredObject]:
         """Drop the foreign keys and triggers again that are there already, so that rows and their children can go."""
         dest = self.dest
-        if dest.can_switch_off_foreign_keys:
+        if dest.features.can_switch_off_foreign_keys:
             return []
         items = [item for item in run.dropped_objects() if item.kind in (FOREIGN_KEY, TRIGGER)]
         for item in items:

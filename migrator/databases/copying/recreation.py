@@ -89,7 +89,7 @@ class Recreator:
             self._schedule.complete(tables)
             self._changed.notify_all()
         is_worth_it = max(tables.values(), default=0) > HELPED_ROWS
-        if self._helper is None and is_worth_it and self._dest.can_be_filled_side_by_side:
+        if self._helper is None and is_worth_it and self._dest.features.supports_parallel_writers:
             self._helper = threading.Thread(target=self._help, name="finisher", daemon=True)
             self._helper.start()
 

@@ -14,7 +14,8 @@ from ...console.wording import plural
 from ...errors import DataRejected, MigratorError
 from ..chunks import Bounds, Key, equality, find_bounds, key_text, order_by, where_clause
 from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacle
-from ..engines.base.engine import Engine, Fault
+from ..engines.base.engine import Engine
+from ..engines.base.errors import Fault
 from ..journal.journal import Journal
 from ..planning.foreign_keys import constrained, find_orphans
 from ..planning.parallel_queries import ParallelQueries
@@ -202,7 +203,7 @@ def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Ite
 
 def list_dangling(dest: Engine, tables: Tables, items: Sequence[DeferredObject]) -> Iterator[NotRecreated]:
     """List the foreign keys that an engine has recreated without a check though rows there lack their parents."""
-    keys = [item for item in items if item.kind == FOREIGN_KEY] if dest.can_switch_off_foreign_keys else []
+    keys = [item for item in items if item.kind == FOREIGN_KEY] if dest.features.can_switch_off_foreign_keys else []
     for table in [tables[name] for name in dict.fromkeys(item.table for item in keys) if name in tables]:
         for reference in constrained(table):
             own = [i for i in keys if i.table == table.name and reference.column in _columns(table, i)]

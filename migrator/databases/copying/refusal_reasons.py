@@ -11,7 +11,7 @@ from django.db.models import BaseConstraint, GeneratedField
 
 from ..chunks import key_text
 from ..engines.base.constraints import Exclusion
-from ..engines.base.engine import Fault, Severity
+from ..engines.base.errors import Fault, Severity
 from ..planning.check_constraints import words_in
 from ..planning.constraint_sql import (
     Sql,

@@ -13,7 +13,8 @@ from django.db import Error
 from ...console.progress import Progress
 from ...errors import MigratorError, Refused
 from ..endpoints import Endpoints, explained, lock_holders
-from ..engines.base.engine import Engine, Severity
+from ..engines.base.engine import Engine
+from ..engines.base.errors import Severity
 from ..planning.route import ReadFailed
 
 LONGEST_PAUSE_SECONDS = 10.0

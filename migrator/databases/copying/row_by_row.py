@@ -10,7 +10,7 @@ from contextlib import closing
 from django.db import Error, transaction
 
 from ..chunks import Bounds, key_text
-from ..engines.base.engine import Severity
+from ..engines.base.errors import Severity
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
 from ..planning.route import ReadFailed, Route, severity_of

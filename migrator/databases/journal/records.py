@@ -49,7 +49,7 @@ class _Name(models.CharField):  # type: ignore[type-arg]
     """The name of a table, compared by case whatever the database's collation."""
 
     def db_parameters(self, connection: Any) -> Any:
-        return {**super().db_parameters(connection), "collation": engine_for(connection).names_collation}
+        return {**super().db_parameters(connection), "collation": engine_for(connection).features.names_collation}
 
 
 class Record(models.Model):

@@ -64,7 +64,7 @@ class Coordinator:
     def copy(self, tallies: dict[str, RowCounts]) -> set[str]:
         """Copy the plan's tables; return those that are complete, which are all unless no worker is left."""
         load, plan = self._load, self._load.plan
-        keeps_order = plan.adds_rows and not load.endpoints.dest.can_switch_off_foreign_keys
+        keeps_order = plan.adds_rows and not load.endpoints.dest.features.can_switch_off_foreign_keys
         schedule = LoadSchedule(plan, load.chunk_size or DEFAULT_CHUNK_SIZE, keeps_order=keeps_order)
         total = sum(planned.source_rows for planned in plan.tables)
         label = f"{plural(len(plan.tables), 'table')}, {plural(load.endpoints.jobs, 'process', 'processes')}"

@@ -16,7 +16,8 @@ from ...processes.workers import CannotWork, Tell
 from ..copying.load import Load, done_before
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
 from ..endpoints import explained, without_secrets
-from ..engines.base.engine import Engine, Severity, SnapshotLost
+from ..engines.base.engine import Engine
+from ..engines.base.errors import Severity, SnapshotLost
 from ..planning.plan import TablePlan
 from ..row_counts import RowCounts
 

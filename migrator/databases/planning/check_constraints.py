@@ -153,13 +153,13 @@ def certain_condition(route: Route, columns: Mapping[str, Column], condition: An
 
 def _as_source(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
     """Return a check of the source in the words that all engines share."""
-    constraints = route.source.constraints
+    features = route.source.features
     return translate(
         check.expression,
         {name: column.kind for name, column in columns.items()},
         route.source.quote,
-        length=constraints.character_length,
-        lengths=constraints.character_lengths,
+        length=features.character_length,
+        lengths=features.character_length_functions,
     )
 
 
@@ -174,8 +174,8 @@ def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> st
         check.expression,
         {name: column.kind for name, column in columns.items()},
         source.quote,
-        length=source.constraints.character_length,
-        lengths=dest.constraints.character_lengths,
+        length=source.features.character_length,
+        lengths=dest.features.character_length_functions,
     )
 
 

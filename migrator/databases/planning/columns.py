@@ -104,8 +104,8 @@ def travels_as(
         return Way.PROVEN, column
     if column.kind is Kind.DATETIME and source.connection.timezone_name != dest.connection.timezone_name:
         is_same_type = False  # the same local time would be another instant
-    if is_same_type and source.values.is_raw_exact:
-        return Way.RAW, dataclasses.replace(column, kind=source.values.raw_kind)
+    if is_same_type and source.features.raw_values_are_exact:
+        return Way.RAW, dataclasses.replace(column, kind=source.features.raw_kind)
     kind = column.kind
     if kind is not Kind.OTHER and source.values.stores(kind, source_stored) and dest.values.stores(kind, dest_stored):
         return Way.PROVEN, column

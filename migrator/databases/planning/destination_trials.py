@@ -16,7 +16,8 @@ from django.db import Error, transaction
 
 from ..chunks import Bounds, Restriction
 from ..engines.base.constraints import NUMBER, PROBE
-from ..engines.base.engine import Engine, Severity
+from ..engines.base.engine import Engine
+from ..engines.base.errors import Severity
 from ..engines.base.loading import Target
 from ..engines.base.session import Row
 from ..engines.base.values import Unstorable

@@ -9,7 +9,7 @@ from typing import Any
 from ..chunks import Restriction
 from ..endpoints import Endpoints
 from ..engines.base.catalogue import DeferredObject
-from ..engines.base.engine import DatabaseInfo
+from ..engines.base.lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..tables import Table
 from .columns import conversions
@@ -184,7 +184,7 @@ def table_plans(
     rows = _count(endpoints, present, restrictions)
     groups = []
     for group in load_order(present):
-        binds_late = is_cycle(group) and adds_rows and not endpoints.dest.can_switch_off_foreign_keys
+        binds_late = is_cycle(group) and adds_rows and not endpoints.dest.features.can_switch_off_foreign_keys
         groups.append(
             tuple(
                 _table_plan(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..chunks import Bounds, Restriction, order_by, where_clause
-from ..engines.base.engine import Engine, Severity
+from ..engines.base.engine import Engine
+from ..engines.base.errors import Severity
 from ..engines.base.lines import Block
 from ..engines.base.loading import Target, TextWriter, Writer
 from ..tables import Table

@@ -276,7 +276,7 @@ def _too_long(table: Table, engine: Engine, columns: Sequence[str]) -> Finding |
 
 
 def _grant(engine: Engine) -> str:
-    return "grant this user rights on all of it, " if engine.visibility.hides_tables_without_rights else ""
+    return "grant this user rights on all of it, " if engine.features.hides_tables_without_rights else ""
 
 
 def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:

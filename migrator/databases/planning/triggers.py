@@ -67,7 +67,7 @@ def look_at_triggers(
         text = f"triggers there do not fire for the rows of this run, so that {UNWRITTEN}: {_listed(silenced)}"
         findings.append(Finding(dest.alias, text, f"{OTHERS} {DEPENDING}", stops=False))
     if firing:
-        findings.append(_firing(dest, firing, stops=silences and dest.catalogue.can_silence_triggers))
+        findings.append(_firing(dest, firing, stops=silences and dest.features.can_silence_triggers))
     return Triggers(tuple(findings), frozenset() if keeps else frozenset(table for table, _ in firing))
 
 

@@ -364,7 +364,8 @@ def _finding(route: Route, found: Repeated) -> Finding:
         "Correct or delete one row of each pair in the source.",
     )
     if rule.is_folded:
-        example = f" ({route.dest.names_collation})" if route.dest.names_collation else ""
+        collation = route.dest.features.names_collation
+        example = f" ({collation})" if collation else ""
         reason, advice = (
             ": unique texts differ only in case or in spaces at the end, which the destination's collation ignores",
             f"Give the field a db_collation that tells them apart{example}, or change the texts.",

@@ -8,7 +8,7 @@ from typing import Any
 from ...console.reports import Cell, Grid, Report
 from ...console.wording import byte_text, plural, shortened
 from ..engines.base.catalogue import kinds_text
-from ..engines.base.engine import DatabaseInfo
+from ..engines.base.lifecycle import DatabaseInfo
 from ..planning.plan import AwaitedTable, Plan, TablePlan, largest_first
 from ..result import RunResult
 from ..row_counts import RowCounts

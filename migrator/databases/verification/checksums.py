@@ -98,7 +98,7 @@ class Checksums:
 
     @property
     def _adds_up_both(self) -> bool:
-        return self._source.engine.adds_up_here and self._dest.engine.adds_up_here
+        return all(side.engine.features.computes_checksums_locally for side in (self._source, self._dest))
 
     def _ask_both(self, query: Query, read: Read[T], bounds: Bounds) -> tuple[T, T]:
         """Ask both databases, at the same time if that saves any."""

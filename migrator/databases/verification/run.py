@@ -8,7 +8,8 @@ from functools import partial
 
 from ...console.progress import Progress
 from ..endpoints import Endpoints
-from ..engines.base.engine import COUNTED_TOGETHER, Engine
+from ..engines.base.engine import Engine
+from ..engines.base.reading import COUNTED_TOGETHER
 from ..options import RunOptions
 from ..planning.foreign_keys import find_orphans
 from ..planning.key_lookup import existing_keys

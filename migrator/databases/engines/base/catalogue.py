@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from ....console.wording import plural
 from ...tables import Reference, StoredColumn, Table
@@ -99,11 +99,6 @@ class KeySequence:
 
 class Catalogue(DatabaseSession):
     """What one database says of its own tables, and what is changed about them during a run."""
-
-    # A table's indexes go back in one statement, so that the table is read once for all of them.
-    restores_by_table: ClassVar[bool] = False
-    # A transaction can keep triggers from firing for what it writes, as far as it owns their tables.
-    can_silence_triggers: ClassVar[bool] = False
 
     @abstractmethod
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ...tables import StoredColumn
 from .characters import Ranges
@@ -89,10 +88,6 @@ class Exclusion:
 
 class Constraints(DatabaseSession):
     """What one database refuses, by table, as its catalogue says. Every answer has each table that was asked for."""
-
-    # The function that counts a text's characters, and all of this engine's that do, in capitals.
-    character_length: ClassVar[str] = "LENGTH"
-    character_lengths: ClassVar[frozenset[str]] = frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH", "LENGTH"))
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         """Return the unique indexes of each table, primary keys included."""

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -125,20 +125,14 @@ class SourceCheck:
 class Values(DatabaseSession):
     """What the columns of one database hold, and how their values become neutral and back. The safe answers."""
 
-    # The stored value of any column, read raw, is the same value in a column of the same type.
-    is_raw_exact: ClassVar[bool] = False
-    # What such a raw value is.
-    raw_kind: ClassVar[Kind] = Kind.OTHER
-    # The types that hold documents of JSON and nothing else.
-    document_types: ClassVar[tuple[str, ...]] = ()
-
     @abstractmethod
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         """Tell whether a column's real type is one that the shortcuts for ``kind`` are proven for."""
 
     def stores_documents(self, column: Column, stored: StoredColumn) -> bool:
         """Whether a column holds plain documents of JSON, whatever the class of its field makes of them."""
-        is_document = stored.type in self.document_types or isinstance(column.field, JSONField)
+        # A type that holds documents and no other text is one for documents of any class.
+        is_document = isinstance(column.field, JSONField) or not self.stores(Kind.TEXT, stored)
         return is_document and self.stores(Kind.JSON, stored)
 
     @abstractmethod

@@ -52,9 +52,6 @@ class VisibleTable:
 class Visibility(DatabaseSession):
     """What one database lets a session see."""
 
-    # A table on which it has no rights looks to a user as if there were none.
-    hides_tables_without_rights = False
-
     def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         """Describe those of these tables that are there, by name."""
         return {table: VisibleTable(table) for table in tables}

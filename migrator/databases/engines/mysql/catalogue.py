@@ -36,8 +36,6 @@ NO_PAD = re.compile(r"nopad|_0900_|^binary$")
 class MySQLCatalogue(Catalogue):
     """The catalogue of MySQL and MariaDB."""
 
-    restores_by_table = True
-
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
         rows = fetch_by_table(self, COLUMNS_SQL, tables)
         return {table: {row[0]: _stored_column(row) for row in rows[table]} for table in tables}

@@ -58,9 +58,6 @@ class MySQLConstraints(Constraints):
     """The constraints of tables in MySQL and MariaDB."""
 
     # LENGTH counts bytes (MySQL manual, "String Functions and Operators").
-    character_length = "CHAR_LENGTH"
-    character_lengths = frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH"))
-
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         found: dict[str, list[UniqueIndex]] = {}
         for table, rows in self._rows(UNIQUE_SQL, tables).items():

@@ -13,14 +13,18 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....local_hosts import is_on_this_machine
-from ..base.engine import LOCK_WAIT_SECONDS, MOST_WORKERS, DatabaseInfo, Engine, Fault, Severity, SnapshotLost
+from ..base.engine import Engine
+from ..base.errors import Fault, Severity, SnapshotLost
+from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
+from ..base.run_locks import MOST_WORKERS
 from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.visibility import VERSIONED_TABLE
 from . import replication
 from .catalogue import MySQLCatalogue
 from .constraints import MySQLConstraints
 from .digests import MySQLDigests
+from .features import FEATURES
 from .lines import MySQLLines
 from .loading import InsertWriter, LineInserter, Warned
 from .local_files import LineLoader, LineWriter, loading_note
@@ -63,7 +67,7 @@ class MySQL(Engine):
     """MySQL 8.0.11 and MariaDB 10.5 and newer, through mysqlclient. Needs rights on its own database only."""
 
     vendor = "mysql"
-    can_switch_off_foreign_keys = True
+    features = FEATURES
     values_class = MySQLValues
     catalogue_class = MySQLCatalogue
     constraints_class = MySQLConstraints
@@ -72,9 +76,6 @@ class MySQL(Engine):
     lines_class = MySQLLines
     visibility_class = MySQLVisibility
     types_class = MySQLTypes
-    can_be_filled_side_by_side = True
-    names_collation = "utf8mb4_bin"
-    readers_hold_writers_up = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
@@ -222,7 +223,7 @@ class MySQL(Engine):
         )
         return [f"session {number} of {user!r} from {host}, for {time} s as it is" for number, user, host, time in rows]
 
-    def is_same_database(self, other: Engine) -> bool:
+    def is_same_database(self, other: Lifecycle) -> bool:
         if self.fetch_value("SELECT DATABASE()") != other.fetch_value("SELECT DATABASE()"):
             return False
         name = f"migrator-probe-{random.SystemRandom().getrandbits(64):x}"
@@ -233,7 +234,7 @@ class MySQL(Engine):
             self.fetch_value("SELECT RELEASE_LOCK(%s)", (name,))
         return is_one_server or replication.share_cluster(self, other)
 
-    def follows(self, other: Engine) -> bool:
+    def follows(self, other: Lifecycle) -> bool:
         return replication.follows(self, other)
 
     def _lock_name(self) -> str:

@@ -77,8 +77,6 @@ def product(connection: Any) -> str:
 class MySQLValues(Values):
     """Values of MySQL and MariaDB."""
 
-    document_types = ("json",)
-
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         if stored.type == "double" and stored.scale is not None:  # double(10, 3) rounds
             return False

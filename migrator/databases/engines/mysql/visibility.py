@@ -27,8 +27,6 @@ CREATED_SQL = "SHOW SESSION STATUS WHERE Variable_name IN ('Com_create_table', '
 class MySQLVisibility(Visibility):
     """What MySQL shows a user: only objects on which it has privileges (MySQL manual, "INFORMATION_SCHEMA Tables")."""
 
-    hides_tables_without_rights = True
-
     def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         fold = folding(self)
         kinds = {fold(name): kind for name, kind in self.fetch_all(KINDS_SQL)}

@@ -194,8 +194,6 @@ class _Trigger:
 class PostgreSQLCatalogue(Catalogue):
     """The catalogue of PostgreSQL."""
 
-    can_silence_triggers = True
-
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
         names = list(tables)
         found: dict[str, dict[str, StoredColumn]] = {name: {} for name in names}

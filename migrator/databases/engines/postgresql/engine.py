@@ -17,7 +17,9 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ....errors import Refused
 from ....local_hosts import is_on_this_machine
 from ...tables import StoredColumn
-from ..base.engine import LOCK_WAIT_SECONDS, DatabaseInfo, Engine, Fault, Severity, SnapshotLost
+from ..base.engine import Engine
+from ..base.errors import Fault, Severity, SnapshotLost
+from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
@@ -25,6 +27,7 @@ from . import moments, replication
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
+from .features import FEATURES
 from .lines import PostgreSQLLines
 from .loading import CopyTextWriter, CopyWriter
 from .locks import Locks
@@ -92,6 +95,7 @@ class PostgreSQL(Engine):
 
     vendor = "postgresql"
     display_name = "PostgreSQL"
+    features = FEATURES
     values_class = PostgreSQLValues
     catalogue_class = PostgreSQLCatalogue
     constraints_class = PostgreSQLConstraints
@@ -101,9 +105,6 @@ class PostgreSQL(Engine):
     types_class = PostgreSQLTypes
     catalogue: PostgreSQLCatalogue
     visibility: PostgreSQLVisibility
-    can_be_filled_side_by_side = True
-    # "Recently dead" ones, which the heap's README.HOT describes: its own ANALYZE is such a transaction, too.
-    indexes_deleted_rows = True
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
@@ -293,7 +294,7 @@ class PostgreSQL(Engine):
             return None
         return f"sslmode is {mode!r}", "Set sslmode to verify-full in its OPTIONS."
 
-    def is_same_database(self, other: Engine) -> bool:
+    def is_same_database(self, other: Lifecycle) -> bool:
         number = random.SystemRandom().getrandbits(62)
         self.fetch_value("SELECT pg_advisory_lock(%s)", (number,))
         try:
@@ -304,7 +305,7 @@ class PostgreSQL(Engine):
         finally:
             self.fetch_value("SELECT pg_advisory_unlock(%s)", (number,))
 
-    def follows(self, other: Engine) -> bool:
+    def follows(self, other: Lifecycle) -> bool:
         return replication.follows(self, other)
 
     def exact(self, text: str) -> str:
@@ -408,7 +409,7 @@ class PostgreSQL(Engine):
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter:
         return CopyTextWriter(self, table, targets)
 
-    def takes_binary(self, source: Engine, columns: Iterable[StoredColumn]) -> bool:
+    def takes_binary(self, source: Lifecycle, columns: Iterable[StoredColumn]) -> bool:
         return source.vendor == self.vendor and all(column.type in BINARY_TYPES for column in columns)
 
     def binary_writer(self, table: str, targets: Sequence[Target]) -> TextWriter:

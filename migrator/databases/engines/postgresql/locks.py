@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from ..base.engine import MOST_WORKERS
+from ..base.run_locks import MOST_WORKERS
 from ..base.session import DatabaseSession
 from ..base.visibility import Visibility
 

@@ -86,10 +86,6 @@ UTF_8 = (
 class PostgreSQLValues(Values):
     """Values of PostgreSQL."""
 
-    is_raw_exact = True
-    document_types = ("jsonb", "json")
-    raw_kind = Kind.TEXT  # every type has a text form that its own input reads back unchanged
-
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         return stored.type in STORES.get(kind, ())
 

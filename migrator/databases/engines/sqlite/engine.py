@@ -17,15 +17,18 @@ from django.db import DatabaseError
 
 from ....errors import Refused
 from ..base.catalogue import DeferredObject
-from ..base.engine import DatabaseInfo, Engine, Fault, Severity
+from ..base.engine import Engine
+from ..base.errors import Fault, Severity
+from ..base.lifecycle import DatabaseInfo, Lifecycle
 from ..base.loading import Target, Writer
-from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.session import FIRST_FETCH, DatabaseSession, Row, cause_of, next_fetch, prepared
 from ..base.values import Unreadable
 from .attach import RECOVERY, AttachedSource, File, attach_source, file_at, is_damage
 from .catalogue import SQLiteCatalogue
 from .constraints import SQLiteConstraints
 from .date_formats import is_readable
 from .digests import SQLiteDigests
+from .features import FEATURES
 from .helper_process import HelperProcess
 from .lines import SQLiteLines
 from .loading import InsertWriter
@@ -50,9 +53,7 @@ class SQLite(Engine):
 
     vendor = "sqlite"
     display_name = "SQLite"
-    can_switch_off_foreign_keys = True
-    connect_option = None
-    adds_up_here = True
+    features = FEATURES
     values_class = SQLiteValues
     catalogue_class = SQLiteCatalogue
     constraints_class = SQLiteConstraints
@@ -187,12 +188,12 @@ class SQLite(Engine):
             return "this user may not write to its directory, where SQLite keeps a journal"
         return _why_shared(path)
 
-    def attach_source(self, source: Engine) -> None:
+    def attach_source(self, source: Lifecycle) -> None:
         # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
         if isinstance(source, SQLite) and source._file is not None and _path(self) and not source.has_renamed_tables:
             self._attached = attach_source(self.catalogue, _path(source), source._file, source._begin)
 
-    def can_copy_within(self, source: Engine) -> bool:
+    def can_copy_within(self, source: Lifecycle) -> bool:
         return self._attached is not None and isinstance(source, SQLite)
 
     def expect_recreation(self, items: Sequence[DeferredObject]) -> None:
@@ -231,7 +232,7 @@ class SQLite(Engine):
         if self._new_file is not None and self._new_file.exists() and not self._new_file.stat().st_size:
             self._new_file.unlink()  # connecting made it, and nothing was written
 
-    def is_same_database(self, other: Engine) -> bool:
+    def is_same_database(self, other: Lifecycle) -> bool:
         mine, theirs = _path(self), _path(other)
         if not mine and not theirs:
             return bool(self.connection.settings_dict["NAME"] == other.connection.settings_dict["NAME"])
@@ -371,7 +372,7 @@ def _why_shared(path: str) -> str | None:
     return f"its file has {names} names (hard links), and SQLite keeps locks and journals by name"
 
 
-def _path(engine: Engine) -> str:
+def _path(engine: DatabaseSession) -> str:
     """Return the file of the main database; empty where it lives in memory."""
     rows = engine.fetch_all("PRAGMA database_list")
     return next((str(row[2] or "") for row in rows if row[1] == "main"), "")

@@ -71,8 +71,6 @@ CLASSES: Mapping[Kind, str] = {
 class SQLiteValues(Values):
     """Values of SQLite."""
 
-    is_raw_exact = True
-
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         return stored.type in STORES.get(kind, ())
 

@@ -1,8 +1,8 @@
-"""A connection that is held to the one session and transaction in which a snapshot is read.
+"""A guard that keeps a connection in the one session and transaction in which a snapshot is read.
 
-Django connects again without a word once anybody has closed a connection, and its ``close_if_unusable_or_obsolete()``,
-which ``close_old_connections()`` calls, closes any whose autocommit is off (Django's documentation, "Databases",
-"Persistent connections"). The next query would then read another moment.
+Django silently reconnects after any code has closed a connection, and its ``close_if_unusable_or_obsolete()``, which
+``close_old_connections()`` calls, closes every connection whose autocommit is off (Django documentation, "Databases",
+"Persistent connections"). The next query would then read another snapshot.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ CLOSED = "code outside of this run closed the connection"
 ENDED = "code outside of this run ended the transaction"
 
 
-class Hold:
+class SnapshotGuard:
     """Refuses every query over ``connection`` that would not run in its present session and transaction.
 
-    ``lost`` makes the error of the reason. Until :meth:`release`, Django does not close the connection for its age.
+    ``lost`` builds the error from the reason. Until :meth:`release`, Django does not close the connection for its age.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, lost: Callable[[str], Exception]) -> None:
         self._connection, self._lost = connection, lost
         self._session = connection.connection
         self._has_ended = False
-        # In the object itself, so that the ORM and the project's own code meet them, too.
+        # In the object itself, so that they also hold for the ORM and the project's own code.
         vars(connection).update(
             ensure_connection=self._check,
             close_if_unusable_or_obsolete=lambda: None,
@@ -36,13 +36,13 @@ class Hold:
         )
 
     def reason(self) -> str | None:
-        """Return why the snapshot cannot be read any more, ``None`` while it can."""
+        """Return why the snapshot can no longer be read, ``None`` while it can."""
         if self._connection.connection is not self._session:
             return CLOSED
         return ENDED if self._has_ended else None
 
     def release(self) -> None:
-        """Let the connection do again what any other does."""
+        """Give the connection its usual behaviour again."""
         for name in ("ensure_connection", "close_if_unusable_or_obsolete", "commit", "rollback", "set_autocommit"):
             vars(self._connection).pop(name, None)
 

@@ -1,0 +1,34 @@
+"""One snapshot that the sessions of several processes read."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+from .lifecycle import Lifecycle
+
+
+class SharedSnapshots(Lifecycle, ABC):
+    """How other sessions read the snapshot of this one. The defaults: they don't."""
+
+    # How many other sessions can read the snapshot, and why they are fewer than were requested.
+    readers: int = 0
+    readers_note: str | None = None
+
+    def can_join(self, reader: int) -> bool:
+        """Whether the process with this number can join the snapshot."""
+        return False
+
+    def join_snapshot(self, reader: int) -> None:
+        """Read, in another process, the snapshot of the inherited session.
+
+        Raises :exc:`~.errors.SnapshotLost` if that is no longer possible.
+        """
+        raise NotImplementedError
+
+    def rejoin_snapshot(self) -> bool:
+        """Join the same snapshot again after the connection was lost; return whether that worked."""
+        return False
+
+    def lose_reader(self, reader: int) -> None:
+        """Clean up after a reader's process that has ended."""
+        return
