@@ -1,1 +1,1 @@
-"""Programs that measure us beside what a user would use instead."""
+"""Benchmarks that compare migrator with what a user would use instead."""

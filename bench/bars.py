@@ -1,4 +1,4 @@
-"""A horizontal bar chart of rows in a second, as one SVG file that needs nothing else."""
+"""A horizontal bar chart of rows per second, as one self-contained SVG file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 WIDTH, LEFT, RIGHT, BAR, GAP = 900, 190, 110, 16, 20
 SERIES = (
     ("migrator", "ours", "#1b6ca8"),
-    ("the best other way", "peer", "#e09f3e"),
+    ("the best other tool", "peer", "#e09f3e"),
     ("a loop of save()", "naive", "#9e2a2b"),
     ("the destination's own limit", "limit", "#b8c4cc"),
 )
@@ -17,7 +17,7 @@ FONT = "font-family='system-ui,sans-serif' font-size='13'"
 
 
 def draw(routes: Sequence[dict[str, Any]], names: Mapping[str, str], title: str) -> str:
-    """Draw the routes' rates, as :meth:`bench.rows_figures.Figures.document` gives them; ``names`` are the engines'."""
+    """Return the chart of rates (:meth:`bench.rows_figures.Figures.document`); ``names`` are the engines' names."""
     groups = [
         (" → ".join(names[engine] for engine in route["route"].split("-")), _bars(route["ways"])) for route in routes
     ]
@@ -34,7 +34,7 @@ def draw(routes: Sequence[dict[str, Any]], names: Mapping[str, str], title: str)
         y += GAP
     head = f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{y}' viewBox='0 0 {WIDTH} {y}' {FONT}>"
     paper = f"<rect width='{WIDTH}' height='{y}' fill='#fff'/>"
-    return "".join([head, paper, _text(12, 22, f"Rows in a second, {title}"), *_legend(), *parts, "</svg>\n"])
+    return "".join([head, paper, _text(12, 22, f"Rows per second, {title}"), *_legend(), *parts, "</svg>\n"])
 
 
 def _bars(ways: Sequence[dict[str, Any]]) -> list[tuple[str, float, str]]:
@@ -42,7 +42,7 @@ def _bars(ways: Sequence[dict[str, Any]]) -> list[tuple[str, float, str]]:
     for label, role, colour in SERIES:
         rates = [way["rate"] for way in ways if way["role"] == role]
         if rates:
-            rate = rates[0] if role == "ours" else max(rates)  # ours with one process comes first
+            rate = rates[0] if role == "ours" else max(rates)  # migrator with one process comes first
             bars.append((label, rate, colour))
     return bars
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on, without the names of hosts and paths."""
+"""The environment of the measurements, without names of hosts and paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("Django", "psycopg", "psycopg2-binary", "mysqlclient")
 
 
 def facts(aliases: Iterable[str], programs: Iterable[str]) -> dict[str, str | int]:
-    """Describe the machine, the versions of what was measured, and what each database waits for when it commits."""
+    """Describe the machine, all versions, and how each database waits for the disk at a commit."""
     found: dict[str, str | int] = {"cores": os.cpu_count() or 0, "memory_gib": _memory(), "system": platform.system()}
     with suppress(StopIteration):
         found["processor"] = next(_processors())

@@ -1,4 +1,4 @@
-"""What a command costs: time, processor time and memory of all its processes. The memory is read on Linux alone."""
+"""The cost of a command: time, CPU time and memory of all its processes; the memory only on Linux."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Command = Sequence[str | Path]
 
 
 class Cost(NamedTuple):
-    """What a way cost; ``own_seconds`` is what the program itself says its work took."""
+    """What a method cost; ``own_seconds`` is the time of the work itself, as the program reports it."""
 
     seconds: float
     cpu_seconds: float
@@ -30,13 +30,13 @@ class Cost(NamedTuple):
 
 
 class Failed(Exception):
-    """A command ended with another code than 0."""
+    """A command exited with another code than 0."""
 
 
 def run(*pipeline: Command, environment: Mapping[str, str] | None = None) -> tuple[Cost, str]:
-    """Run commands, each reading what the one before it writes; return the cost of all and what the last one wrote."""
+    """Run a pipeline of commands; return the cost of all, and the output of the last."""
     given = os.environ | (environment or {})
-    given.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled
+    given.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are already compiled
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as output:
         started = time.perf_counter()
@@ -46,7 +46,7 @@ def run(*pipeline: Command, environment: Mapping[str, str] | None = None) -> tup
             target = output if number == len(pipeline) else subprocess.PIPE
             processes.append(subprocess.Popen(command, env=given, stdin=source, stdout=target, stderr=errors))
             if processes[:-1]:
-                source.close()  # type: ignore[union-attr]  # so that the writer is told when its reader is gone
+                source.close()  # type: ignore[union-attr]  # so that the writer gets SIGPIPE when its reader is gone
         with _Memory([process.pid for process in processes]) as memory:
             codes = [process.wait() for process in processes]
             seconds = time.perf_counter() - started
@@ -65,9 +65,9 @@ def _last_lines(text: bytes) -> str:
 
 
 class _Memory:
-    """Watches processes and all that they start, and remembers the largest sum of their memory in KiB.
+    """Watches processes and their descendants, and keeps the peak of their total memory in KiB.
 
-    Memory that several of them share is told by its share of each.
+    Shared memory is divided among the processes that share it (Pss in proc(5)).
     """
 
     def __init__(self, pids: Sequence[int]) -> None:

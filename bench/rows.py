@@ -1,14 +1,15 @@
-"""Measure moves of a whole shop beside what people use instead, and beside what the destination can take at all.
+"""Compare moves of a whole shop with other methods, and with the limit of the destination's own bulk load.
 
     python -m tests.servers -- python -m bench.rows --rows 1000000 --runs 3
 
-Every run of a route moves the same rows by every way in turn, each time into a fresh destination, so that a busy
-machine slows them alike; the medians are compared. Ours is run as a command, and its time is that from the start of
-its process to the end; ways written in Python are told without the start of theirs. Slow ways move a small shop, and
-are told by its rate. After each way the rows are counted, and of each route the comparison of all values is measured.
+Every run of a route moves the same rows by every method in turn, each time into a fresh destination, so that a busy
+machine slows all of them down; the medians are compared. migrator is run as a command, timed from the start of its
+process to its end; for other methods written in Python, the start of the process is excluded. Slow methods move a
+small shop, and its rate is reported. Rows are counted after each method, and the comparison of all values is measured
+for each route.
 
-The servers of the tests write without waiting for the disk; name servers of your own in MIGRATOR_TEST_POSTGRESQL and
-MIGRATOR_TEST_MYSQL to measure others. What each waits for is printed.
+The servers of the tests do not wait for the disk. Name your own servers in MIGRATOR_TEST_POSTGRESQL and
+MIGRATOR_TEST_MYSQL to measure others. The output includes what each waits for.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def _document(places: Places, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what the options ask for, print it, and return it with what it was measured on."""
+    """Measure what the options select, print it, and return it with a description of the environment."""
     engines = _engines(options.routes)
     for engine in engines:
         places.empty(f"{engine}_a")
@@ -59,7 +60,7 @@ def _document(places: Places, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _names(document: dict[str, Any]) -> dict[str, str]:
-    """Name the engines for people: a server's name comes first in what it says of itself."""
+    """Return the engines' names for people, which come first in the servers' version strings."""
     machine = document["machine"]
     return {name: machine[engine].split()[0] for name, engine in ENGINES.items() if engine in machine}
 
@@ -67,15 +68,19 @@ def _names(document: dict[str, Any]) -> dict[str, str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the shop, in all its tables (50000)")
-    parser.add_argument("--small-rows", type=int, default=1_000, help="rows that the slow ways move (1000)")
+    parser.add_argument("--small-rows", type=int, default=1_000, help="rows that the slow methods move (1000)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--routes", type=_route_names, default=ROUTES, help=f"of {','.join(ROUTES)}")
-    parser.add_argument("--jobs", type=int, default=1, help="measure migrator with that many workers, too")
-    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure other ways")
-    parser.add_argument("--growth", action="store_true", help="ours alone, from 10,000 rows to --rows, times ten each")
-    parser.add_argument("--shapes", action="store_true", help="ours alone: wide rows, large texts, other keys")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw rows in a second there, as SVG")
+    parser.add_argument("--jobs", type=int, default=1, help="also measure migrator with that many workers")
+    parser.add_argument(
+        "--peers", action=argparse.BooleanOptionalAction, default=True, help="measure other tools and methods"
+    )
+    parser.add_argument(
+        "--growth", action="store_true", help="only migrator, from 10,000 rows to --rows, ten times as many each time"
+    )
+    parser.add_argument("--shapes", action="store_true", help="only migrator: wide rows, large texts, other keys")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw rows per second to this file, as SVG")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "SOURCE", "DEST"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.small_rows = min(options.small_rows, options.rows)
@@ -94,7 +99,7 @@ def _pairs(routes: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _engines(routes: Sequence[str]) -> list[str]:
-    # A limit's file is made from the source of the destination's engine, so that every engine needs one.
+    # A limit's file is created from the source of the destination's engine, so every engine needs one.
     return sorted({engine for pair in _pairs(routes) for engine in pair}, reverse=True)
 
 
@@ -132,7 +137,7 @@ def _routes(places: Places, options: argparse.Namespace) -> list[dict[str, objec
 
 
 def _measured(places: Places, way: Way, source: str, dest: str) -> tuple[Cost | str, int]:
-    """Run a way once; return what it cost, or why it failed, and the rows that it had to move."""
+    """Run a method once; return its cost, or why it failed, and the rows that it had to move."""
     given, target = f"{source}_small" if way.is_slow else f"{source}_a", f"{dest}_b"
     places.empty(target, without_tables=way.makes_tables)
     wanted = count(given)

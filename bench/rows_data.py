@@ -1,4 +1,4 @@
-"""The rows that `bench.rows` moves: the same ones in every database, whatever machine makes them."""
+"""The rows that `bench.rows` moves: the same in every database and on every machine."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from itertools import islice
 from typing import Any
 
 BATCH = 5_000
-LARGE_ROWS = 100  # of up to 115 KB, for MariaDB takes 16 MiB in one statement
+LARGE_ROWS = 100  # of up to 115 KB each: MariaDB accepts 16 MiB per statement (max_allowed_packet)
 LABELS = 500
-# More rows are made by the database itself, of these.
+# The database itself multiplies these rows.
 MOST_MADE = 1_000_000
 FIRST = datetime(2015, 1, 1, tzinfo=UTC)
 WORDS = (
     "amber", "birch", "cedar", "dune", "ember", "flint", "grove", "hazel", "iris", "juniper", "knoll", "larch",
     "maple", "north", "oak", "pine", "quill", "reed",
 )  # fmt: skip
-# Of all rows; what is left are the labels of customers.
+# Shares of all rows; the rest are the labels of customers.
 CUSTOMERS, ORDERS = 0.2, 0.5
-# A row of these is worth as many of the shop's.
+# One of these rows counts as so many of the shop's.
 SHAPES = {"Wide": 5, "Document": 200, "Event": 1, "Sparse": 1}
 
 
 def shop_models() -> list[Any]:
-    """List the shop's models in the order in which rows can be added."""
+    """List the shop's models in an order in which rows can be inserted."""
     from bench.shop.models import Customer, Label, Order
 
     return [Label, Customer, Order, Customer.labels.through]
@@ -40,7 +40,7 @@ def shape_model(name: str) -> Any:
 
 
 def fill_shop(alias: str, rows: int) -> None:
-    """Fill an empty shop with about that many rows in all."""
+    """Fill an empty shop with about ``rows`` rows in all."""
     times = -(-rows // MOST_MADE)
     _fill_once(alias, rows // times)
     if times > 1:
@@ -56,7 +56,7 @@ def _largest(alias: str, model: Any) -> int:
 
 
 def _repeat(alias: str, model: Any, times: int, changes: Mapping[str, str]) -> None:
-    """Have a table's rows inserted again with other keys, until they are so many times as many."""
+    """Insert a table's rows again with other keys, until there are ``times`` as many."""
     from django.db import connections, transaction
 
     largest, table = _largest(alias, model), model._meta.db_table
@@ -79,7 +79,7 @@ def _fill_once(alias: str, rows: int) -> None:
     _insert(alias, label, (label(pk=n, name=f"label {n}") for n in range(1, labels + 1)))
     _insert(alias, customer, (_customer(customer, n, chosen) for n in range(1, customers + 1)))
     _insert(alias, order, (_order(order, n, chosen.randint(1, customers), chosen) for n in range(1, orders + 1)))
-    # Steps that no customer's labels meet twice, as long as a customer has fewer labels than there are.
+    # With these steps no customer gets a label twice, if a customer has fewer labels than there are.
     pairs = ((n % customers + 1, (n % customers + n // customers) % labels + 1) for n in range(links))
     _insert(alias, link, (link(pk=n, customer_id=one, label_id=other) for n, (one, other) in enumerate(pairs, 1)))
 

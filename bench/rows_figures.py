@@ -1,4 +1,4 @@
-"""The figures of one route: medians, and how many times as fast as the others ours is."""
+"""The figures of one route: medians, and how many times as fast as the other methods migrator is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.rows_ways import Way
 
 
 class Figures:
-    """What the ways of a route cost, run by run."""
+    """The cost of a route's methods, by run."""
 
     def __init__(self, route: str, runs: int) -> None:
         self.route = route
@@ -21,7 +21,7 @@ class Figures:
         self.remarks: dict[str, str] = {}
 
     def add(self, way: Way, cost: Cost | str, rows: int) -> None:
-        """Note one run; a text in place of a cost tells why there is none."""
+        """Record one run; a text in place of a cost is the reason for its failure."""
         self._ways[way.name], self._rows[way.name] = way, rows
         if isinstance(cost, Cost):
             self._costs.setdefault(way.name, []).append(cost)
@@ -32,9 +32,9 @@ class Figures:
         self.remarks[way.name] = reason
 
     def lines(self) -> list[dict[str, Any]]:
-        """Give each way's medians, and the ratio to it of ours with one process: above one where that is faster.
+        """Return each method's medians, and migrator's speed with one process relative to it: above one if faster.
 
-        With a way that is told without the start of its process, ours is compared without its own.
+        If a method's time excludes the start of its process, migrator's time excludes it, too.
         """
         lines = [self._line(name, costs) for name, costs in self._costs.items()]
         ours = next((line for line in lines if line["role"] == "ours"), None)
@@ -66,7 +66,7 @@ class Figures:
 
 
 def route_text(figures: Figures) -> str:
-    """Spell a route's figures for people."""
+    """Format a route's figures for people."""
     head = ("way", "rows", "seconds", "own", "CPU", "MiB", "rows/s", "ours/it")
     text = [f"\n{figures.route}", f"  {head[0]:<40}" + "".join(f"{title:>11}" for title in head[1:])]
     for line in figures.lines():
@@ -82,5 +82,5 @@ def route_text(figures: Figures) -> str:
         text.append(f"  {line['way']:<40}" + "".join(f"{cell:>11}" for cell in cells))
     text += [f"  {name:<40} {remark}" for name, remark in figures.remarks.items()]
     if any(line["is_extrapolated"] for line in figures.lines()):
-        text.append("  * the rate of a small shop, taken for the large one's")
+        text.append("  * the rate of a small shop, assumed for the large one")
     return "\n".join(text)

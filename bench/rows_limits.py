@@ -1,7 +1,7 @@
-"""How fast a database takes the shop's rows at all: its own bulk load of a ready file, indexes and foreign keys off.
+"""The limit: the database's own bulk load of a ready file, with indexes and foreign keys dropped during it.
 
-They are put back, and foreign keys that this does not check are looked up: in the end all of them hold.
-The file is made from the source of the destination's own engine, which holds the same rows; making it is not timed.
+They are recreated, and foreign keys that this does not check are checked by a query: in the end all of them hold. The
+file is created, untimed, from the source of the destination's own engine, which has the same rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _mysql(dest: str, directory: Path) -> float:
 
 
 def _write_lines(alias: str, table: str, path: Path) -> list[str]:
-    """Write a table's rows as the lines that LOAD DATA reads, and return the names of the columns."""
+    """Write a table's rows as lines for LOAD DATA, and return the names of the columns."""
     from django.db import connections
 
     connections[alias].ensure_connection()
@@ -86,7 +86,7 @@ def _tables() -> list[str]:
 
 @contextmanager
 def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
-    """Give a connection for loading, its indexes and foreign keys taken off before and put back after, all timed."""
+    """Yield a connection for loading; drop indexes and foreign keys before, and recreate them after it, all timed."""
     from migrator.databases.endpoints import open_engine
     from migrator.databases.planning.foreign_keys import find_orphans
     from migrator.databases.planning.parallel_queries import ParallelQueries
@@ -105,6 +105,6 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
         engine.catalogue.recreate([item for item in items if (item.kind != "index") is is_key])
     engine.catalogue.refresh_statistics(_tables())
     if engine.features.can_switch_off_foreign_keys and find_orphans(ParallelQueries(engine), tables, {}).result():
-        raise AssertionError(f"foreign keys of {alias} lead nowhere")
+        raise AssertionError(f"foreign keys of {alias} have no matching rows")
     seconds.append(time.perf_counter() - started)
     engine.close()

@@ -1,4 +1,4 @@
-"""The databases that `bench.rows` moves a shop between: made fresh each time, filled once, and counted."""
+"""The databases of `bench.rows`: sources are filled once, destinations are recreated each time, and rows counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers.databases import FreshDatabases, engine_of
 
 
 class Places:
-    """Two databases of each engine, and a small one whose rows the slow ways move."""
+    """Two databases of each engine, and a small one whose rows the slow methods move."""
 
     def __init__(self, databases: FreshDatabases) -> None:
         self._databases = databases
@@ -36,7 +36,7 @@ class Places:
         return fill_shape(f"{engine}_a", shape, rows)
 
     def empty(self, alias: str, *, without_tables: bool = False) -> None:
-        """Make a database as `migrate` leaves it, or without the shop's tables."""
+        """Create a database with `migrate`, or one without the shop's tables."""
         from django.db import connections
 
         models = [*shop_models(), *map(shape_model, SHAPES)]
@@ -56,7 +56,7 @@ class Places:
 
 @contextmanager
 def own_places() -> Iterator[Places]:
-    """Set Django up on databases of this run's own, and drop them in the end."""
+    """Set Django up with databases for this run only, and drop them at the end."""
     with tempfile.TemporaryDirectory(prefix="migrator-bench-") as directory:
         os.environ |= {"MIGRATOR_TEST_DIRECTORY": directory, "DJANGO_SETTINGS_MODULE": "settings.bench"}
         import django

@@ -1,4 +1,4 @@
-"""Ours alone, by the size of the shop and by the shape of the rows."""
+"""migrator only, by the size of the shop and by the shape of the rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.rows_ways import ours
 
 
 def measure(places: Places, pairs: list[tuple[str, str]], options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what the options ask for, print it, and return it."""
+    """Measure what the options select, print it, and return it."""
     found: dict[str, Any] = {}
     if options.growth:
         found["growth"] = [line for pair in pairs for line in _growth(places, *pair, options)]
@@ -51,7 +51,7 @@ def _line(
     jobs = ("--jobs", str(options.jobs)) if options.jobs > 1 else ()
     for number in range(options.runs + 1):
         places.empty(f"{dest}_b")
-        verify = "full" if number == options.runs else "count"  # the last is for the proof, and is not told
+        verify = "full" if number == options.runs else "count"  # the last run checks the result, and is not reported
         costs.append(ours(f"{source}_a", f"{dest}_b", *jobs, labels=(label,), verify=verify))
     seconds = median(cost.seconds for cost in costs[:-1])
     own_seconds = median(cost.own_seconds or 0 for cost in costs[:-1])

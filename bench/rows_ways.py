@@ -1,4 +1,4 @@
-"""The ways by which `bench.rows` moves a shop: ours, what people write, and the tools that they take instead."""
+"""The methods by which `bench.rows` moves a shop: migrator, what people write, and other tools."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ALL_MODELS = ("shop.Label", "shop.Customer", "shop.Order")
 
 @dataclass(frozen=True)
 class Way:
-    """One way to move a shop from an alias to another.
+    """One method to move a shop from one alias to another.
 
-    ``is_slow``: it moves the small shop, and is told by its rate. ``makes_tables``: it finds none in the destination.
-    ``has_start``: its time is that of a process from its start to its end.
+    ``is_slow``: it moves the small shop, and its rate is reported. ``makes_tables``: the destination has no tables
+    before. ``has_start``: its time includes the start of its process.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Way:
         return source in self.sources and dest in self.dests
 
     def is_there(self) -> bool:
-        """Tell whether the program that it needs is installed."""
+        """Whether the program that it needs is installed."""
         return self.program is None or shutil.which(self.program) is not None
 
 
 def ways(jobs: int, *, with_peers: bool) -> list[Way]:
-    """List the ways, the one that all others are compared with first."""
+    """List the methods; all others are compared with the first."""
     found = [Way("migrator", "ours", ours)]
     if jobs > 1:
         found.append(Way(f"migrator --jobs {jobs}", "ours", lambda s, d: ours(s, d, "--jobs", str(jobs))))
     found.append(Way("migrator, INSERT", "ours", lambda s, d: ours(s, d.replace("_b", "_inserts")), dests=("mysql",)))
-    found.append(Way("limit: ready file, indexes off and on", "limit", _inside("limit"), has_start=False))
+    found.append(Way("limit: ready file, indexes recreated", "limit", _inside("limit"), has_start=False))
     return found + _peers() if with_peers else found
 
 
@@ -78,18 +78,18 @@ def _peers() -> list[Way]:
     ]
 
 
-# -- ours -----------------------------------------------------------------------------------------------------------
+# -- migrator -------------------------------------------------------------------------------------------------------
 
 
 def ours(source: str, dest: str, *options: str, labels: tuple[str, ...] = ("shop",), verify: str = "count") -> Cost:
-    """Run the command as a user does, in a process of its own, from its start to its end."""
+    """Run the command as a user does, in its own process, timed from its start to its end."""
     command = [*_manage("batch_migrate", *labels), "--source", source, "--dest", dest, "--no-input", "--verify", verify]
     cost, out = run([*command, "--format", "json", "--no-progress", "--verbosity", "0", *options])
     return cost._replace(own_seconds=json.loads(out)["seconds"])
 
 
 def check(source: str, dest: str) -> Cost:
-    """Compare the values of all rows, which is an error where any differs."""
+    """Compare the values of all rows; a difference is an error."""
     command = _manage("verify_counts", "shop", "--source", source, "--dest", dest, "--mode", "full")
     return run([*command, "--format", "json", "--no-progress", "--verbosity", "0"])[0]
 
@@ -105,7 +105,7 @@ def _manage(*arguments: str) -> list[str]:
 
 
 def _inside(name: str) -> Callable[[str, str], Cost]:
-    """Run one of :data:`INSIDE` in a process of its own, which tells how long the work took without its start."""
+    """Run one of :data:`INSIDE` in its own process, which reports the time of the work without its start."""
 
     def move(source: str, dest: str) -> Cost:
         cost, out = run([sys.executable, "-m", "bench.rows", "--one", name, source, dest])
@@ -158,7 +158,7 @@ INSIDE = {"naive": naive, "bulk": bulk, "fixture": fixture, "limit": limit}
 
 
 def address(alias: str) -> tuple[str, str, str, str, str]:
-    """Return user, password, host, port and name of a database on a server."""
+    """Return user, password, host, port and name of a server's database."""
     from django.db import connections
 
     given = urlsplit(os.environ[f"MIGRATOR_TEST_{engine_of(alias).upper()}"])

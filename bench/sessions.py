@@ -1,12 +1,12 @@
-"""Measure session copies beside what people write themselves, side by side, in rounds, and print the ratios.
+"""Compare session copies with hand-written ones, in rounds, and print the ratios.
 
     python -m tests.servers -- python -m bench.sessions --sessions 100000 --rounds 3
 
-The servers of the tests write without waiting for the disk, which favours ways of many small transactions; name a
-server of your own in MIGRATOR_TEST_POSTGRESQL to measure one that waits. What each waits for is printed.
+The servers of the tests do not wait for the disk, which favours methods with many small transactions. Name your own
+server in MIGRATOR_TEST_POSTGRESQL to measure one that waits. The output includes what each waits for.
 
-Each way runs in a process of its own. Slow ways move a part of the sessions and are told by their rate. Every round
-runs all ways in turn, so that a busy machine slows them alike; the medians of the rounds are compared.
+Each method runs in its own process. Slow methods move some of the sessions, and their rate is reported. Every round
+runs all methods in turn, so that a busy machine slows all of them down; the medians of the rounds are compared.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PREFIX = "django.contrib.sessions.cache"
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    """Gather items in tuples; Python 3.12 has its own."""
+    """Yield tuples of up to ``size`` items, as itertools.batched() of Python 3.12 does."""
     source = iter(items)
     while part := tuple(islice(source, size)):
         yield part
@@ -93,7 +93,7 @@ def _run_one(name: str, database: str, sessions: int) -> dict[str, float]:
 
 
 def _waits(database: str) -> str:
-    """Tell how a database waits for the disk when it commits."""
+    """Describe how a database waits for the disk at a commit."""
     from django.db import connections
 
     found = []
@@ -106,7 +106,7 @@ def _waits(database: str) -> str:
 
 
 def _table(medians: dict[str, dict[str, dict[str, float]]], waits: dict[str, str], sessions: int) -> str:
-    lines = [f"{sessions:,} sessions; sessions in a second, how many times the first way of its group, peak memory"]
+    lines = [f"{sessions:,} sessions; sessions per second, ratio to the first method of its group, peak memory"]
     for database, ways in medians.items():
         lines.append(f"\n{database} ({waits[database]})")
         base = 0.0
@@ -117,7 +117,7 @@ def _table(medians: dict[str, dict[str, dict[str, float]]], waits: dict[str, str
     return "\n".join(lines)
 
 
-# The places
+# The stores
 
 
 def _set_up() -> None:
@@ -155,7 +155,7 @@ def _redis(alias: str) -> Any:
 
 
 def _fill(count: int) -> None:
-    """Fill the source cache: sessions of about 500 bytes that end at different times, and other keys beside them."""
+    """Fill the source cache: sessions of about 500 bytes with different expiries, and other keys."""
     client = _redis("redis_a")
     client.flushdb()
     _redis("redis_b").flushdb()
@@ -208,7 +208,7 @@ def _timed(work: Callable[[], int]) -> tuple[float, int]:
 
 
 def by_hand_to_database(database: str, sessions: int) -> tuple[float, int]:
-    """Scan, get, save, one after the other."""
+    """Scan, get and save, one session at a time."""
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
     from django.core.cache import caches
@@ -275,7 +275,7 @@ def in_bulk_to_database(database: str, sessions: int) -> tuple[float, int]:
 
 
 def by_hand_to_cache(database: str, sessions: int) -> tuple[float, int]:
-    """get_decoded and cache.set, one after the other."""
+    """get_decoded and cache.set, one session at a time."""
     from django.contrib.sessions.models import Session
     from django.core.cache import caches
 
@@ -315,7 +315,7 @@ def in_bulk_to_cache(database: str, sessions: int) -> tuple[float, int]:
     return _timed(work)
 
 
-# Ours
+# migrator
 
 
 def ours(*, to_cache: bool, jobs: int) -> Callable[[str, int], tuple[float, int]]:

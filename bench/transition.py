@@ -1,9 +1,9 @@
-"""Measure what a change of stores costs: each operation in each phase beside the plain store, and its round trips.
+"""Measure the cost of a transition: each operation in each phase, relative to the plain store, and its round trips.
 
     python -m tests.servers -- python -m bench.transition --rounds 25
 
-Every round runs all phases in turn, so that a busy machine slows them alike; the medians of the rounds are compared.
-A part is a module `bench.transition_<part>` with a function `measure(calls, rounds)` that gives lines to print.
+Every round runs all phases in turn, so that a busy machine slows all of them down; the medians of the rounds are
+compared. A part is a module `bench.transition_<part>` with a function `measure(calls, rounds)` that returns lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PARTS = [part for part in ("caches", "sessions") if find_spec(f"bench.transition
 
 
 class Line(NamedTuple):
-    """One operation in one phase: microseconds a call, how many times the plain store's, and round trips a call."""
+    """One operation in one phase: microseconds per call, the ratio to the plain store, and round trips per call."""
 
     group: str
     operation: str
@@ -31,15 +31,15 @@ class Line(NamedTuple):
 
 
 class Part(Protocol):
-    """What a part offers."""
+    """The interface of a part."""
 
     measure: Callable[[int, int], Iterable[Line]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=PARTS, action="append", help="only this part")
-    parser.add_argument("--calls", type=int, default=40, help="calls of each operation in a round")
+    parser.add_argument("--part", choices=PARTS, action="append", help="measure only this part")
+    parser.add_argument("--calls", type=int, default=40, help="calls of each operation per round")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
     options = parser.parse_args()
@@ -55,8 +55,8 @@ def main() -> None:
 
 
 def table(lines: Iterable[Line]) -> str:
-    """Spell the lines for people."""
-    text = ["microseconds a call, how many times the plain store's, round trips a call"]
+    """Format the lines for people."""
+    text = ["microseconds per call, ratio to the plain store, round trips per call"]
     above: tuple[str, str] | None = None
     for line in lines:
         if above is None or line.group != above[0]:

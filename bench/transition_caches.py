@@ -1,4 +1,4 @@
-"""What `TransitionCache` costs between two databases of a Redis, in each phase, beside Django's own backend."""
+"""The cost of `TransitionCache` between two databases of a Redis, by phase, relative to Django's own backend."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from migrator.transitions.phases import Phase
 VALUE = {"name": "x" * 300, "numbers": list(range(20))}
 PLAIN = "plain"
 MANY = 20
-# Where a process puts up its fence, and looks whether its sides are two, happens once and is not measured.
+# A process sets its fence, and checks that its sides are different, once; that is not measured.
 WAYS = (PLAIN, *Phase)
 
 _numbers = count()
 
 
 class Trips:
-    """How often this thread has sent something to a server."""
+    """Counts how often this thread sends to a server."""
 
     number = 0
 
@@ -62,7 +62,7 @@ def _one(operation: str, way: str, calls: int) -> tuple[float, float]:
 
 
 def _nothing(cache: Any, keys: list[str]) -> None:
-    """Begin with keys that are not there."""
+    """Set up with keys that do not exist."""
 
 
 def _filled(cache: Any, keys: list[str]) -> None:
@@ -93,10 +93,10 @@ Operation = tuple[Callable[[Any, list[str]], None], Callable[[Any, str], Any]]
 OPERATIONS: dict[str, Operation] = {
     "get, there": (_filled, lambda cache, key: cache.get(key)),
     "get, nowhere": (_nothing, lambda cache, key: cache.get(key)),
-    "get, in OLD alone": (_only_in_old, lambda cache, key: cache.get(key)),
+    "get, only in OLD": (_only_in_old, lambda cache, key: cache.get(key)),
     "set": (_nothing, lambda cache, key: cache.set(key, VALUE, 1000)),
     "set over": (_filled, lambda cache, key: cache.set(key, VALUE, 1000)),
-    "add, not there": (_nothing, lambda cache, key: cache.add(key, VALUE, 1000)),
+    "add, missing key": (_nothing, lambda cache, key: cache.add(key, VALUE, 1000)),
     "add, there": (_filled, lambda cache, key: cache.add(key, VALUE, 1000)),
     "incr": (_numbered, lambda cache, key: cache.incr(key)),
     "touch": (_filled, lambda cache, key: cache.touch(key, 1000)),
@@ -134,7 +134,7 @@ def _counted() -> Iterator[None]:
     mine = threading.get_ident()
 
     def send(connection: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == mine:  # counters are added up by another thread
+        if threading.get_ident() == mine:  # another thread writes the counters
             Trips.number += 1
         return plain(connection, *args, **kwargs)
 

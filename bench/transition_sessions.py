@@ -1,4 +1,4 @@
-"""What `migrator.sessions.transition` costs in each phase, beside the plain engine of the side that decides."""
+"""The cost of `migrator.sessions.transition` by phase, relative to the plain engine of the authoritative side."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Act = Callable[[Any, str], None]
 
 
 class Router:
-    """Sends sessions of the plain engines to the database of the pair."""
+    """Routes sessions of the plain engines to the database of the pair."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "postgresql_a" if model.__name__ == "Session" else None
@@ -43,7 +43,7 @@ class Router:
 
 
 class Trips:
-    """How often this thread has waited for a server; a transaction is begun and ended with a wait each."""
+    """Counts how often this thread waits for a server; BEGIN and COMMIT wait once each."""
 
     number = 0
 
@@ -167,7 +167,7 @@ def _counted() -> Iterator[None]:
 
     def counting(method: Any, waits: int) -> Any:
         def counted(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() == mine:  # counters are added up by another thread
+            if threading.get_ident() == mine:  # another thread writes the counters
                 Trips.number += waits
             return method(*args, **kwargs)
 

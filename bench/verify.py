@@ -1,12 +1,11 @@
-"""Measure the comparison of values beside what people use instead, and how many planted faults each finds.
+"""Compare the comparison of values with other methods, and count how many planted faults each finds.
 
     python -m tests.servers -- python -m bench.verify --rows 200000 --rounds 3
 
-Four faults are planted: a row that is missing, one too many, a changed text, and a number that became NULL. `by hand`
-reads both tables through Django, in the order of their keys, and compares row by row. `reladiff` is run where the
-program is found (`--reladiff PATH`); it has no driver for SQLite of its own. Before the faults are planted, the pass
-that a site stops for is measured as well, `batch_migrate --update`. Every round runs all ways in turn; the medians of
-the rounds are compared.
+Four faults are planted: a missing row, an extra row, a changed text, and a number that became NULL. `by hand` reads
+both tables through Django, in the order of their keys, and compares row by row. `reladiff` runs if the program is found
+(`--reladiff PATH`); it has no driver for SQLite. Before the faults are planted, `batch_migrate --update`, the pass that
+a site stops for, is measured as well. Every round runs all methods in turn; the medians of the rounds are compared.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ PLANTED = 4
 
 
 class Run(NamedTuple):
-    """One way, once: how long it took, what it found, and with which code it ended."""
+    """One run of a method: its time, how many differences it found, and its exit code."""
 
     seconds: float
     found: int
@@ -89,7 +88,7 @@ def _measured(pair: tuple[str, str], options: argparse.Namespace, *, is_clean: b
 
 
 def _table(results: dict[str, dict[str, dict[str, float]]], rows: int) -> str:
-    lines = [f"{rows:,} rows; rows in a second, times as many as by hand, rows found to differ, exit code"]
+    lines = [f"{rows:,} rows; rows per second, ratio to by hand, differing rows found, exit code"]
     for title, ways in results.items():
         lines.append(f"\n{title}")
         by_hand = ways["by hand"]["rate"]
@@ -101,7 +100,7 @@ def _table(results: dict[str, dict[str, dict[str, float]]], rows: int) -> str:
     return "\n".join(lines)
 
 
-# The ways
+# The methods
 
 
 def _ours(source: str, dest: str) -> Run:
@@ -210,7 +209,7 @@ def _plant(dest: str, rows: int) -> None:
 
     manager: Any = Defaulted._base_manager.using(dest)
     manager.filter(pk=rows // 5).delete()
-    manager.create(pk=rows + 50, number=1, word="one too many", at=datetime(2020, 1, 1, tzinfo=UTC))
+    manager.create(pk=rows + 50, number=1, word="extra row", at=datetime(2020, 1, 1, tzinfo=UTC))
     manager.filter(pk=rows // 2).update(word="changed")
     changed = next(key for key in range(rows // 3, rows) if (key - 1) % 7)
     manager.filter(pk=changed).update(number=None)

@@ -1,1 +1,1 @@
-"""A small web shop with the oddities of a real one, and a tour (``python -m demo``) that moves it."""
+"""A small web shop with the quirks of a real one, and a tour (``python -m demo``) that moves it."""

@@ -1,4 +1,4 @@
-"""``python -m demo``: take the tour; the exit code tells whether everything arrived."""
+"""``python -m demo``: run the tour; the exit code is 0 if everything arrived."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import django
 
 
 def positive_integer(text: str) -> int:
-    """Parse a whole number above zero."""
+    """Parse a positive integer."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Move a small shop and its sessions.")
-    parser.add_argument("--orders", type=positive_integer, metavar="N", help="how many orders the shop had")
-    parser.add_argument("--sessions", type=positive_integer, metavar="N", help="how many sessions there were")
-    parser.add_argument("--directory", type=Path, metavar="DIR", help="where the SQLite files go")
+    parser.add_argument("--orders", type=positive_integer, metavar="N", help="number of orders in the shop")
+    parser.add_argument("--sessions", type=positive_integer, metavar="N", help="number of sessions")
+    parser.add_argument("--directory", type=Path, metavar="DIR", help="directory for the SQLite files")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take the tour and return the exit code."""
+    """Run the tour and return the exit code."""
     options = parse(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.demo")
     django.setup()
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     from .tour import Tour
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # keeps the order with progress on standard error
+        sys.stdout.reconfigure(line_buffering=True)  # keeps output in order with progress on standard error
     try:
         use_directory(options.directory)
         with ExitStack() as closing:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             tour = Tour(
                 orders=options.orders or DEFAULT_ORDERS,
                 sessions=options.sessions or DEFAULT_SESSIONS,
-                elsewhere=options.directory is not None,
+                has_own_directory=options.directory is not None,
                 redis=redis,
                 why_no_redis=why_no_redis,
             )
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"The command stopped: {error}", file=sys.stderr)
         return error.returncode or 1
     except KeyboardInterrupt:
-        print("\nStopped. The next run starts afresh.", file=sys.stderr)
+        print("\nStopped. The next run starts over.", file=sys.stderr)
         return 130
 
 

@@ -1,4 +1,4 @@
-"""Fill a database with the shop. Used by the demo, and by anybody who needs a database of a given size."""
+"""Fill a database with the shop, for the demo and for anyone who needs a database of a given size."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ BATCH = 2_000
 
 
 def planned_rows(orders: int = DEFAULT_ORDERS) -> dict[type[Model], int]:
-    """Count the rows that :func:`fill` makes, table by table, without making them."""
+    """Return the number of rows that :func:`fill` inserts, by model, without inserting them."""
     shop = Shop(orders)
     return {table.model: table.count(shop) for table in TABLES}
 
 
 def fill(alias: str, *, orders: int = DEFAULT_ORDERS) -> int:
-    """Fill the freshly migrated database ``alias`` with a shop of so many orders; return the rows made."""
+    """Fill the newly migrated database ``alias`` with a shop of ``orders`` orders; return the number of rows."""
     with transaction.atomic(using=alias):
         content_types, permissions = _renumber_content_types(alias)
         shop = Shop(orders, content_types, permissions)
@@ -46,7 +46,7 @@ def fill(alias: str, *, orders: int = DEFAULT_ORDERS) -> int:
 
 
 def insert(alias: str, model: type[Model], columns: Iterable[str], rows: Iterator[Row]) -> int:
-    """Insert tuples as they are: no ``save()``, no managers, no ``auto_now``. Return how many."""
+    """Insert tuples unchanged: no ``save()``, no managers, no ``auto_now``. Return their number."""
     connection = connections[alias]
     fields_by_name = {field.attname: field for field in model._meta.concrete_fields}
     fields = [fields_by_name[name] for name in columns]
@@ -67,7 +67,7 @@ def insert(alias: str, model: type[Model], columns: Iterable[str], rows: Iterato
 
 
 def _renumber_content_types(alias: str) -> tuple[dict[str, int], list[int]]:
-    """Number content types and permissions as in a database that grew over years, not as a fresh one does."""
+    """Give content types and permissions the ids of a database that grew over years, not those of a new one."""
     ordered = ContentType.objects.using(alias).order_by("app_label", "model")
     types = list(ordered.values_list("id", "app_label", "model"))
     permissions = list(
@@ -99,7 +99,7 @@ def _renumber_content_types(alias: str) -> tuple[dict[str, int], list[int]]:
 
 
 def _set_sequences(connection: BaseDatabaseWrapper) -> None:
-    """Let each key's counter go on behind the rows, where the database does not do that by itself."""
+    """Set each sequence above the largest key, if the database does not do so itself."""
     models = [table.model for table in TABLES] + [ContentType, Permission]
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), models):

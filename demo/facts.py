@@ -1,4 +1,4 @@
-"""Compare the two databases with nothing but Django and hashlib: the tools under show have no say here."""
+"""Compare the two databases with Django and hashlib only, independently of the commands that the demo shows."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Fact:
 
 @dataclass(frozen=True)
 class Content:
-    """What is in one table: how many rows, and a SHA-256 over every value of every row in the key's order."""
+    """The content of one table: the number of rows, and a SHA-256 over all values of all rows in the order of keys."""
 
     rows: int
     digest: str
 
 
 def facts(old: str, new: str) -> Iterator[Fact]:
-    """Look into both databases and say what is found."""
+    """Check both databases, and yield the findings."""
     yield same_rows(contents(old), contents(new))
     yield hidden_rows(old, new)
     yield old_stamps(old, new)
@@ -45,13 +45,13 @@ def facts(old: str, new: str) -> Iterator[Fact]:
 
 
 def tables() -> list[type[Model]]:
-    """List the models with a table of their own, those between two others included."""
+    """List the models with a table of their own, many-to-many tables included."""
     models = apps.get_models(include_auto_created=True)
     return [model for model in models if model._meta.managed and not model._meta.proxy]
 
 
 def every_row(model: type[Model], alias: str) -> QuerySet[Any]:
-    """Ask for all rows; a model's own manager may hide some."""
+    """Return a queryset of all rows; a model's own manager may hide some."""
     return QuerySet(model, using=alias)
 
 
@@ -71,9 +71,9 @@ def _content(model: type[Model], alias: str) -> Content:
 
 
 def fingerprint(found: dict[str, Content]) -> str:
-    """Make one short word of a whole database."""
-    words = "".join(f"{table} {content.digest}\n" for table, content in sorted(found.items()))
-    return hashlib.sha256(words.encode()).hexdigest()[:16]
+    """Return a short fingerprint of a whole database."""
+    lines = "".join(f"{table} {content.digest}\n" for table, content in sorted(found.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 def same_rows(old: dict[str, Content], new: dict[str, Content]) -> Fact:
@@ -94,7 +94,7 @@ def hidden_rows(old: str, new: str) -> Fact:
 
 
 def old_stamps(old: str, new: str) -> Fact:
-    """The columns with auto_now: an instance's save() would have put today's date into them."""
+    """Compare the columns with auto_now, which save() of an instance would have set to today."""
     there, here = (every_row(Order, alias).aggregate(last=Max("changed"))["last"] for alias in (old, new))
     if here is None or here != there or here > timezone.now():
         return Fact(f"The latest change of an order is of {here}, and was of {there}.", holds=False)
@@ -102,17 +102,17 @@ def old_stamps(old: str, new: str) -> Fact:
 
 
 def same_targets(old: str, new: str) -> Fact:
-    """Generic foreign keys hold a content type's number, which each database gives out on its own."""
+    """Follow the generic foreign keys: they store content type ids, which differ between databases."""
     there = every_row(Note, old).count() + every_row(LogEntry, old).count()
     here = sum(_found_targets(new, model) for model in (Order, Customer, Product))
     return Fact(
-        f"{here:,} of {there:,} notes and log entries still find what they are about by its content type.",
+        f"{here:,} of {there:,} notes and log entries still lead to their objects by content type.",
         holds=here == there,
     )
 
 
 def _found_targets(alias: str, model: type[Model]) -> int:
-    """Count the generic links that name ``model`` and a row that it has."""
+    """Count the generic foreign keys that lead to an existing row of ``model``."""
     keys = set(every_row(model, alias).values_list("pk", flat=True))
     named = {"content_type__app_label": "demo", "content_type__model": model._meta.model_name}
     return sum(
@@ -123,21 +123,21 @@ def _found_targets(alias: str, model: type[Model]) -> int:
 
 
 def same_schema(old: str, new: str) -> Fact:
-    """Indexes may be taken off for a fast load: each has to be back, word for word."""
+    """Compare the definitions of indexes: a fast load may drop them, and each has to be recreated exactly."""
     there, here = _definitions(old), _definitions(new)
     differing = sorted({name for name, _ in there.items() ^ here.items()})
     try:
         connections[new].check_constraints()
     except DatabaseError as error:
-        return Fact(f"A foreign key leads nowhere: {error}", holds=False)
+        return Fact(f"A foreign key has no matching row: {error}", holds=False)
     if differing:
         return Fact(f"Tables or indexes are defined differently: {', '.join(differing)}.", holds=False)
     indexes = len(here) - len(tables())
-    return Fact(f"All {indexes} indexes are there as they were, and no foreign key leads nowhere.", holds=True)
+    return Fact(f"All {indexes} indexes have their old definitions, and every foreign key has its row.", holds=True)
 
 
 def _definitions(alias: str) -> dict[str, str | None]:
-    """Read from SQLite's own catalogue how our tables and their indexes are defined, constraints included."""
+    """Return the definitions of the tables and their indexes from SQLite's catalogue, constraints included, by name."""
     ours = {model._meta.db_table for model in tables()}
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT tbl_name, name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
@@ -145,7 +145,7 @@ def _definitions(alias: str) -> dict[str, str | None]:
 
 
 def next_number(old: str, new: str) -> Fact:
-    """Save an order in the new database, look at its number, and take it back."""
+    """Save an order in the new database, check its id, and roll back."""
     last = every_row(Order, old).aggregate(last=Max("pk"))["last"]
     with transaction.atomic(using=new):
         customer = every_row(Customer, old).order_by("pk")[0]
@@ -153,6 +153,6 @@ def next_number(old: str, new: str) -> Fact:
         order.save(using=new)
         transaction.set_rollback(True, using=new)
     return Fact(
-        f"A new order can be saved, and its number is {order.pk:,} after {last:,} (it was taken back).",
+        f"A new order can be saved, and its number is {order.pk:,} after {last:,} (rolled back again).",
         holds=order.pk == last + 1,
     )

@@ -1,4 +1,4 @@
-"""Where the demo's files are, and that nothing but they is ever removed."""
+"""The demo's files; it never removes any others."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from django.conf import settings
 
 OLD, NEW, LOGINS = "default", "new", "sessions"
-MARK = ".made_by_the_demo"
+MARKER = ".made_by_the_demo"
 SUFFIXES = ("", "-journal", "-wal", "-shm")
 
 
 class NotOurs(Exception):
-    """What is there is not the demo's, and is left alone."""
+    """The directory has files of others, which the demo does not touch."""
 
 
 def use_directory(directory: Path | None) -> None:
-    """Start afresh in ``directory``, or where the demo's settings say."""
+    """Remove the files of earlier demos in ``directory``, or in the directory of the demo's settings."""
     home = getattr(settings, "DEMO_DIRECTORY", None)
     if home is None:
         raise NotOurs("These are not the demo's settings. Unset DJANGO_SETTINGS_MODULE and start again.")
     if directory is not None:
         _claim(directory)
         for alias in (OLD, NEW, LOGINS):
-            # Connections share this dictionary, and none is open yet.
+            # All connections share this dictionary, and none is open yet.
             _entry(alias)["NAME"] = directory.resolve() / file_of(alias).name
     for database in map(file_of, (OLD, NEW, LOGINS)):
         for suffix in SUFFIXES:
@@ -38,12 +38,12 @@ def file_of(alias: str) -> Path:
 
 
 def report_file() -> Path:
-    """Return where the report of the move is written, beside the new database."""
+    """Return the path of the report on the move, next to the new database."""
     return file_of(NEW).with_name("move.txt")
 
 
 def shown(path: Path) -> str:
-    """Write a path as briefly as it can be found from here."""
+    """Return a path for people, relative to the current directory if possible."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
@@ -56,9 +56,9 @@ def _entry(alias: str) -> dict[str, Any]:
 
 
 def _claim(directory: Path) -> None:
-    """Take a new or empty directory, or one that an earlier demo marked."""
+    """Use a new or empty directory, or one that an earlier demo marked."""
     directory.mkdir(parents=True, exist_ok=True)
-    mark = directory / MARK
-    if not mark.exists() and any(directory.iterdir()):
-        raise NotOurs(f"{str(directory)!r} holds files that the demo did not make. Name an empty directory.")
-    mark.touch()
+    marker = directory / MARKER
+    if not marker.exists() and any(directory.iterdir()):
+        raise NotOurs(f"{str(directory)!r} has files that the demo did not create. Name an empty directory.")
+    marker.touch()

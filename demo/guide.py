@@ -1,4 +1,4 @@
-"""What every part of the tour does: count the steps, show the commands, and tell what was found."""
+"""What every part of the tour does: number the steps, show the commands, and report the findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Guide:
-    """Say each step, show the command that a person would type, and run it."""
+    """Announces each step, shows the command that a person would type, and runs it."""
 
     def __init__(self, steps: int) -> None:
         self.style = color_style()
@@ -35,8 +35,8 @@ class Guide:
         self.show(*words)
         call_command(*words)
 
-    def command_with_its_end(self, *words: str) -> None:
-        """Run a command with its progress on the terminal; of its text, print what follows the last empty line."""
+    def command_with_summary(self, *words: str) -> None:
+        """Run a command with its progress on the terminal; print only the last paragraph of its output."""
         self.show(*words)
         output = io.StringIO()
         try:
@@ -46,8 +46,8 @@ class Guide:
             raise
         print("\n" + output.getvalue().rstrip().rpartition("\n\n")[2])
 
-    def tell(self, facts: Iterable[Fact]) -> bool:
-        """Say what was found as it is found; tell whether all is as it should be."""
+    def report(self, facts: Iterable[Fact]) -> bool:
+        """Print findings as they arrive; return whether all of them hold."""
         print()
         all_hold = True
         for fact in facts:
@@ -58,5 +58,5 @@ class Guide:
 
 
 def typed(words: tuple[str, ...]) -> str:
-    """Write a command as a person types it."""
+    """Format a command as a person types it."""
     return f"python manage.py {shlex.join(words)}"

@@ -1,4 +1,4 @@
-"""Look at the sessions with nothing but Django and redis: the tools under show have no say here."""
+"""Check the sessions with Django and redis only, independently of the commands that the demo shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.test import Client, override_settings
 from .facts import Fact
 from .files import LOGINS, OLD
 from .sessions import REDIS, REDIS_2
-from .urls import NOBODY
+from .urls import ANONYMOUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .sessions import Data
 
 SAMPLE = 500
-TOLERANCE = 1_000  # milliseconds, with a Redis that does not tell when keys end
+TOLERANCE = 1_000  # milliseconds, with a Redis that does not know PEXPIRETIME
 CART = [{"product": 7, "quantity": 2}, {"product": 11, "quantity": 1}]
 ENGINES = {
     REDIS: {"SESSION_ENGINE": "django.contrib.sessions.backends.cache", "SESSION_CACHE_ALIAS": REDIS},
@@ -41,37 +41,37 @@ MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 class Visitor:
-    """Somebody with a browser: the cookie stays the same, wherever the shop keeps its sessions."""
+    """A user with a browser: the cookie stays the same, whichever store the shop uses for its sessions."""
 
     def __init__(self, user: User) -> None:
-        """Log in while the shop's sessions are in the first Redis, and put something into the cart."""
+        """Log in while the shop's sessions are in the first Redis, and add items to the cart."""
         with override_settings(**ENGINES[REDIS]):
             client = Client()
             with transaction.atomic(using=OLD):
                 client.force_login(user)
-                transaction.set_rollback(True, using=OLD)  # of the login only the session stays, no last_login
+                transaction.set_rollback(True, using=OLD)  # keeps the session and not last_login
             session = client.session
             session["cart"] = CART
             session.save()
         self.name = user.get_username()
         self.cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
 
-    def sees(self, place: str) -> str:
-        """Ask for the shop's page while its sessions are in ``place``, as after a restart with those settings."""
-        with override_settings(**ENGINES[place]):
+    def sees(self, store: str) -> str:
+        """Return the shop's page with its sessions in ``store``, as after a restart with those settings."""
+        with override_settings(**ENGINES[store]):
             client = Client(SERVER_NAME="shop.example")
             client.cookies[settings.SESSION_COOKIE_NAME] = self.cookie
             return client.get("/").content.decode()
 
 
 def visitors() -> tuple[Visitor, Visitor]:
-    """Log two people in."""
+    """Log two users in."""
     one, other = User.objects.using(OLD).filter(is_active=True).order_by("pk")[1:3]
     return Visitor(one), Visitor(other)
 
 
-class Look:
-    """Look into the three places and say what is found."""
+class SessionCheck:
+    """Compares the sessions in the three stores."""
 
     def __init__(self, client: Redis, client_2: Redis, *, exact: bool) -> None:
         self._client = client
@@ -83,24 +83,25 @@ class Look:
         live = [key for key in keys if key not in gone]
         yield same_login(staying)
         yield same_data(live)
-        yield self._same_ends(live[:: max(1, len(live) // SAMPLE)])
+        yield self._same_expiries(live[:: max(1, len(live) // SAMPLE)])
         yield still_ended(ended, leaving)
 
-    def _same_ends(self, sample: list[str]) -> Fact:
-        first = _ends_in_cache(self._client, REDIS, sample)
+    def _same_expiries(self, sample: list[str]) -> Fact:
+        first = _expiries_in_cache(self._client, REDIS, sample)
         rows = Session.objects.using(LOGINS).filter(session_key__in=sample).values_list("session_key", "expire_date")
         table = {key: (moment - EPOCH) // MILLISECOND for key, moment in rows}
-        second = _ends_in_cache(self._client_2, REDIS_2, sample)
+        second = _expiries_in_cache(self._client_2, REDIS_2, sample)
         differing = sum(not self._agree(first.get(key), table.get(key), second.get(key)) for key in sample)
         if differing:
-            return Fact(f"{differing:,} of {len(sample):,} sessions end at another moment.", holds=False)
+            return Fact(f"{differing:,} of {len(sample):,} sessions have another expiry.", holds=False)
         if self._exact:
             return Fact(
-                f"{len(sample):,} of them, looked at closely, end at the same millisecond in all three.", holds=True
+                f"A sample of {len(sample):,} has the same expiry in all three, to the millisecond.", holds=True
             )
         early = max((first[key] - table[key] for key in sample), default=0)
         return Fact(
-            f"Of {len(sample):,} none ends later, none over {early} ms earlier: Redis 7 would be exact.", holds=True
+            f"Of {len(sample):,} checked, none expires later, none over {early} ms earlier: Redis 7 would be exact.",
+            holds=True,
         )
 
     def _agree(self, first: int | None, table: int | None, second: int | None) -> bool:
@@ -111,11 +112,11 @@ class Look:
 
 def same_login(visitor: Visitor) -> Fact:
     expected = f"{visitor.name} {len(CART)}"
-    found = {place: visitor.sees(place) for place in ENGINES}
+    found = {store: visitor.sees(store) for store in ENGINES}
     if set(found.values()) != {expected}:
         return Fact(f"One cookie should show {expected!r} everywhere, and shows {found}.", holds=False)
     return Fact(
-        f"One cookie from before still logs {visitor.name} in, cart and all, on Redis, on the database and back.",
+        f"One old cookie still logs {visitor.name} in, with the cart, on Redis, on the database and on Redis again.",
         holds=True,
     )
 
@@ -125,22 +126,22 @@ def same_data(keys: list[str]) -> Fact:
     counts = [rows for rows, _ in found]
     if set(counts) != {len(keys)} or len(set(found)) != 1:
         return Fact(f"Of {len(keys):,} sessions, {counts} were found, and they differ.", holds=False)
-    return Fact(f"All {len(keys):,} sessions that live hold the same data in all three: {found[0][1]}.", holds=True)
+    return Fact(f"All {len(keys):,} live sessions have the same data in all three: {found[0][1]}.", holds=True)
 
 
 def digest(sessions: Mapping[str, Data]) -> tuple[int, str]:
-    """Count sessions, and make one short word of all their data."""
+    """Return the number of sessions and a short digest of all their data."""
     text = json.dumps(sorted(sessions.items()), sort_keys=True)
     return len(sessions), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def still_ended(keys: list[str], visitor: Visitor) -> Fact:
     revived = len(_in_cache(REDIS_2, keys))
-    seen = {visitor.sees(place) for place in (LOGINS, REDIS_2)}
-    if revived or seen != {f"{NOBODY} 0"}:
-        return Fact(f"{revived:,} of {len(keys):,} sessions that had ended are back; one sees {seen}.", holds=False)
+    seen = {visitor.sees(store) for store in (LOGINS, REDIS_2)}
+    if revived or seen != {f"{ANONYMOUS} 0"}:
+        return Fact(f"{revived:,} of {len(keys):,} sessions that had ended are back; one shows {seen}.", holds=False)
     return Fact(
-        f"None of the {len(keys):,} that had ended was revived; {visitor.name} has to log in again.", holds=True
+        f"None of the {len(keys):,} ended sessions was revived; {visitor.name} has to log in again.", holds=True
     )
 
 
@@ -156,12 +157,12 @@ def _in_table(keys: list[str]) -> dict[str, Data]:
     return {key: decode(text) for key, text in rows if key in wanted}
 
 
-def _ends_in_cache(client: Redis, alias: str, keys: list[str]) -> dict[str, int]:
-    """Read when keys end, in milliseconds of Unix time.
+def _expiries_in_cache(client: Redis, alias: str, keys: list[str]) -> dict[str, int]:
+    """Return the expiry of keys, in milliseconds of Unix time.
 
-    Redis before 7 tells only what is left, so it is asked for the time before and after, until they are one.
+    A Redis before 7 reports only the remaining time, so its clock is read before and after, until both are equal.
     """
-    ends: dict[str, int] = {}
+    expiries: dict[str, int] = {}
     gone: set[str] = set()
     waiting = keys
     while waiting:
@@ -173,11 +174,11 @@ def _ends_in_cache(client: Redis, alias: str, keys: list[str]) -> dict[str, int]
             answers = pipeline.execute()
         for key, before, left, after in zip(waiting, answers[::3], answers[1::3], answers[2::3], strict=True):
             if left < 0:
-                gone.add(key)  # or it has no end
+                gone.add(key)  # or it has no expiry
             elif _milliseconds(before) == _milliseconds(after):
-                ends[key] = _milliseconds(before) + left
-        waiting = [key for key in waiting if key not in ends and key not in gone]
-    return ends
+                expiries[key] = _milliseconds(before) + left
+        waiting = [key for key in waiting if key not in expiries and key not in gone]
+    return expiries
 
 
 def _milliseconds(answer: tuple[int, int]) -> int:

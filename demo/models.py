@@ -1,4 +1,4 @@
-"""The shop's tables. Each has something that moves badly when rows travel as model instances."""
+"""The shop's tables. Each has a feature that breaks when rows are copied as model instances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models.functions import Lower
 
 
 class Person(models.Model):
-    """Anybody the shop knows; those who buy have a row in :class:`Customer` too."""
+    """A person known to the shop; those who buy have a row in :class:`Customer`, too."""
 
     name = models.CharField(max_length=120)
     email = models.EmailField()
@@ -29,7 +29,7 @@ class Person(models.Model):
 
 
 class Customer(Person):
-    """A second table with a link to its parent's row, and a foreign key to itself."""
+    """Multi-table inheritance: a second table with a link to its parent's row, and a foreign key to itself."""
 
     number = models.CharField(max_length=12, unique=True)
     credit = models.DecimalField(max_digits=9, decimal_places=2, default=0)
@@ -46,7 +46,7 @@ class NewsletterReader(Customer):
 
 
 class Tag(models.Model):
-    """Its key is a word."""
+    """Its primary key is a text."""
 
     code = models.SlugField(primary_key=True, max_length=30)
     title = models.CharField(max_length=60)
@@ -56,7 +56,7 @@ class Tag(models.Model):
 
 
 class Category(models.Model):
-    """A tree in which the children have the lower numbers, and half of a cycle with :class:`Product`."""
+    """A tree in which children have smaller ids than parents, and half of a cycle with :class:`Product`."""
 
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
     showcase = models.ForeignKey("Product", models.SET_NULL, null=True, blank=True, related_name="+")
@@ -71,14 +71,14 @@ class Category(models.Model):
 
 
 class CurrentProducts(models.Manager["Product"]):
-    """Show what is on sale, and hide what is archived."""
+    """Hides archived products."""
 
     def get_queryset(self) -> models.QuerySet[Product]:
         return super().get_queryset().filter(archived=False)
 
 
 class Product(models.Model):
-    """The only manager hides archived rows; one column has a name that must be quoted."""
+    """Its only manager hides archived rows; one column has a name that needs quotes."""
 
     category = models.ForeignKey(Category, models.PROTECT, related_name="products")
     tags = models.ManyToManyField(Tag, blank=True)
@@ -103,7 +103,7 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """Its table's name is a word of SQL."""
+    """Its table's name is a keyword of SQL."""
 
     class Status(models.TextChoices):
         OPEN = "open"
@@ -134,7 +134,7 @@ class Order(models.Model):
 
 
 class OrderLine(models.Model):
-    """The explicit table between orders and products."""
+    """The explicit through table between orders and products."""
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, models.PROTECT)
@@ -152,7 +152,7 @@ class OrderLine(models.Model):
 
 
 class Invoice(models.Model):
-    """Its key is a foreign key; the file's path is in the database, the file is not."""
+    """Its primary key is a foreign key; the database has the file's path, not the file."""
 
     order = models.OneToOneField(Order, models.PROTECT, primary_key=True)
     number = models.CharField(max_length=16, unique=True)
@@ -168,7 +168,7 @@ class Invoice(models.Model):
 
 
 class Parcel(models.Model):
-    """Its key is a UUID, and its table's name has capitals and a space."""
+    """Its primary key is a UUID, and its table's name has capitals and a space."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order = models.ForeignKey(Order, models.CASCADE, related_name="parcels")
@@ -183,7 +183,7 @@ class Parcel(models.Model):
 
 
 class Note(models.Model):
-    """A remark on any row of any table, by the content type's number."""
+    """A note on any row of any table, by content type id."""
 
     content_type = models.ForeignKey(ContentType, models.CASCADE)
     object_id = models.PositiveBigIntegerField()

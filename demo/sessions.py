@@ -1,4 +1,4 @@
-"""The shop's sessions, made in a Redis the same each time; only their ends count from now."""
+"""The shop's sessions, created in a Redis: the same each time, except that their expiry counts from now."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ REDIS, REDIS_2 = "redis", "redis2"
 DEFAULT_SESSIONS = 20_000
 BATCH = 2_000
 SHORTEST, LONGEST = 30 * 60_000, 14 * 24 * 3_600_000  # milliseconds
-ONE_ENDS_OF = 100
+ENDED_EVERY = 100
 
 Data = dict[str, Any]
 
 
 class OwnDatabase:
-    """The router that gives sessions a database of their own, beside the shop's old and new one."""
+    """The router that gives sessions a database of their own, in addition to the shop's old and new one."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         return LOGINS if model is Session else None
@@ -45,14 +45,14 @@ class OwnDatabase:
 
 
 def use_redis(redis: PrivateRedis) -> None:
-    """Name two databases of one Redis as caches. No cache is open yet, and the settings are one dictionary."""
+    """Add two databases of one Redis to CACHES, before any cache is opened."""
     for number, alias in enumerate((REDIS, REDIS_2)):
         backend = "django.core.cache.backends.redis.RedisCache"
         settings.CACHES[alias] = {"BACKEND": backend, "LOCATION": redis.url(number)}
 
 
 def planned_sessions(count: int) -> Iterator[tuple[str, Data]]:
-    """Make keys and data: most are logged in, all have been somewhere, some have much in the cart."""
+    """Yield session keys and data: most sessions are logged in, all have history, some have a full cart."""
     dealt = dice("sessions")
     users = User.objects.using(OLD).filter(is_active=True).order_by("pk")
     logins = [
@@ -73,7 +73,7 @@ def planned_sessions(count: int) -> Iterator[tuple[str, Data]]:
 
 
 def fill_redis(client: Redis, count: int) -> list[str]:
-    """Fill the first cache by its own backend, then set each end to its own millisecond. Return the keys."""
+    """Fill the first cache through its own backend, then give each session its own expiry. Return the keys."""
     cache, store = caches[REDIS], SessionStore()
     dealt = dice("ends of sessions")
     sessions = list(planned_sessions(count))
@@ -89,10 +89,10 @@ def fill_redis(client: Redis, count: int) -> list[str]:
 
 
 def end_some(keys: list[str], *others: str) -> list[str]:
-    """Let every hundredth session, and the others, have ended an hour ago in the table; return their keys."""
-    ended = [*keys[ONE_ENDS_OF - 1 :: ONE_ENDS_OF], *others]
+    """Set the expiry of every hundredth session, and of the others, to an hour ago in the table; return their keys."""
+    ended = [*keys[ENDED_EVERY - 1 :: ENDED_EVERY], *others]
     an_hour_ago = timezone.now() - timedelta(hours=1)
     rows = Session.objects.using(LOGINS)
-    for start in range(0, len(ended), 500):  # older SQLite takes 999 values at once
+    for start in range(0, len(ended), 500):  # SQLite before 3.32 accepts 999 parameters (sqlite.org/limits.html)
         rows.filter(session_key__in=ended[start : start + 500]).update(expire_date=an_hour_ago)
     return ended

@@ -1,16 +1,16 @@
-"""The shop's only page: it greets whom the session names."""
+"""The shop's only page: it greets the session's user."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-NOBODY = "nobody"
+ANONYMOUS = "anonymous"
 
 
 def greeting(request: HttpRequest) -> HttpResponse:
-    """Answer with the name of the user who is logged in, and what is in the cart."""
-    name = request.user.get_username() or NOBODY
+    """Return the name of the user who is logged in, and the number of items in the cart."""
+    name = request.user.get_username() or ANONYMOUS
     return HttpResponse(f"{name} {len(request.session.get('cart', ()))}", content_type="text/plain")
 
 

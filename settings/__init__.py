@@ -1,1 +1,1 @@
-"""Settings of this checkout's own projects: the demo, the tests, and one that the environment fills in."""
+"""Settings of this checkout's projects: the demo, the tests, and one that the environment configures."""

@@ -1,4 +1,4 @@
-"""A project whose databases and caches are named by the environment.
+"""A project whose databases and caches come from environment variables.
 
 `DATABASE_URL` is the database `default`, `DATABASE_URL_NEW` the database `new`, and so on for any name;
 `CACHE_URL` and `CACHE_URL_NEW` do the same for caches. Users, passwords and names are percent-encoded.
@@ -31,7 +31,7 @@ def database_from_url(url: str) -> dict[str, Any]:
     """Return the DATABASES entry for `postgresql://user:password@host:port/name?option=value` or `sqlite:///file`."""
     parts = urlsplit(url)
     if parts.scheme not in _DATABASE_BACKENDS:
-        raise ValueError(f"No database backend for {parts.scheme!r}; there are {sorted(_DATABASE_BACKENDS)}.")
+        raise ValueError(f"No database backend for {parts.scheme!r}; choose one of {sorted(_DATABASE_BACKENDS)}.")
     entry: dict[str, Any] = {
         "ENGINE": _DATABASE_BACKENDS[parts.scheme],
         "NAME": unquote(parts.path.removeprefix("/")),
@@ -53,13 +53,13 @@ def cache_from_url(url: str) -> dict[str, Any]:
     """Return the CACHES entry for `redis://:password@host:port/number`, `memcached://host:port` or `locmem://name`."""
     parts = urlsplit(url)
     if parts.scheme not in _CACHE_BACKENDS:
-        raise ValueError(f"No cache backend for {parts.scheme!r}; there are {sorted(_CACHE_BACKENDS)}.")
+        raise ValueError(f"No cache backend for {parts.scheme!r}; choose one of {sorted(_CACHE_BACKENDS)}.")
     location = url if parts.scheme == "redis" else parts.netloc
     return {"BACKEND": _CACHE_BACKENDS[parts.scheme], "LOCATION": location}
 
 
 def _by_alias(variable: str, read: Callable[[str], dict[str, Any]], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Collect VARIABLE as `default` and VARIABLE_SOME_NAME as `some_name`."""
+    """Return the entries of VARIABLE as `default` and of VARIABLE_SOME_NAME as `some_name`."""
     entries = {}
     for name, value in environment.items():
         if name == variable:
@@ -69,7 +69,7 @@ def _by_alias(variable: str, read: Callable[[str], dict[str, Any]], environment:
     return entries
 
 
-# Nothing outlives a restart unless the environment names a key.
+# Signed data does not survive a restart unless the environment sets a key.
 SECRET_KEY = os.environ.get("SECRET_KEY") or secrets.token_urlsafe(40)
 DEBUG = False
 ALLOWED_HOSTS: list[str] = []

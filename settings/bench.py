@@ -1,6 +1,6 @@
-"""What `bench.rows` runs on: the servers of the tests, a small shop, and one more database for ways that are slow.
+"""Settings of `bench.rows`: the servers of the tests, and a small shop for slow methods.
 
-`mysql_inserts` is `mysql_b` by another name, without leave to load from the client.
+`mysql_inserts` is `mysql_b` by another name, without `local_infile`.
 """
 
 from settings.base import INSTALLED_APPS as BASE_APPS

@@ -1,4 +1,4 @@
-"""The demo: one small project whose data lives in one SQLite file and is moved to another; its sessions apart."""
+"""The demo: a small project whose data moves from one SQLite file to another, with sessions in a third."""
 
 from settings.base import *  # noqa: F403
 from settings.base import INSTALLED_APPS as BASE_APPS
@@ -14,7 +14,7 @@ DATABASES = {
     "sessions": {"ENGINE": "django.db.backends.sqlite3", "NAME": DEMO_DIRECTORY / "sessions.sqlite3"},
 }
 DATABASE_ROUTERS = ["demo.sessions.OwnDatabase"]
-# The demo adds two caches in the Redis that it starts; none of the environment's is used.
+# The demo adds two caches in the Redis that it starts; it uses none of the environment's.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 ROOT_URLCONF = "demo.urls"
 ALLOWED_HOSTS = ["shop.example"]

@@ -1,10 +1,10 @@
-"""What the tests run on: two databases of each engine that the environment names a server for.
+"""Settings of the tests: two databases of each engine for which the environment names a server.
 
-MIGRATOR_TEST_POSTGRESQL, MIGRATOR_TEST_MYSQL, MIGRATOR_TEST_REDIS and MIGRATOR_TEST_MEMCACHED are addresses
-of servers (`python -m tests.servers` starts them and sets these); without one, its aliases do not exist.
-MIGRATOR_TEST_PSYCOPG is the PostgreSQL driver, 3 unless it says 2. MIGRATOR_TEST_DIRECTORY is made by the
-test session: it holds the SQLite files, and its name, a part of every database's name, keeps sessions side by
-side apart and lets commands in processes of their own find the same databases.
+MIGRATOR_TEST_POSTGRESQL, MIGRATOR_TEST_MYSQL, MIGRATOR_TEST_REDIS and MIGRATOR_TEST_MEMCACHED are addresses of servers
+(`python -m tests.servers` starts them and sets these); without one, its aliases do not exist. MIGRATOR_TEST_PSYCOPG is
+the version of the PostgreSQL driver, 2 or 3 (default). The test session creates MIGRATOR_TEST_DIRECTORY for the SQLite
+files. Its name is part of every database's name: that keeps parallel sessions apart, and lets commands in other
+processes find the same databases.
 """
 
 import os
@@ -21,13 +21,14 @@ match os.environ.get("MIGRATOR_TEST_PSYCOPG", "3"):
     case "3":
         pass
     case "2":
-        # Django takes psycopg 3 wherever it can be imported. None makes Python say that it cannot.
+        # Django prefers psycopg 3 if it can be imported; None makes its import fail ("The module cache" in Python's
+        # language reference).
         sys.modules["psycopg"] = None  # type: ignore[assignment]
     case other:
-        raise ValueError(f"MIGRATOR_TEST_PSYCOPG is {other!r}; it can be '2' or '3'.")
+        raise ValueError(f"MIGRATOR_TEST_PSYCOPG is {other!r}; it must be '2' or '3'.")
 
 RUN_DIRECTORY = Path(os.environ.get("MIGRATOR_TEST_DIRECTORY", f"{tempfile.gettempdir()}/migrator-tests-manual"))
-# A part of that name that is random.
+# The random part of that name.
 RUN = RUN_DIRECTORY.name.rpartition("-")[2]
 
 
@@ -45,7 +46,7 @@ for engine in ("postgresql", "mysql"):
         for letter in "ab":
             DATABASES[f"{engine}_{letter}"] = _server_database(f"MIGRATOR_TEST_{engine.upper()}", letter)
 if "mysql_a" in DATABASES:
-    # The other way to load rows there.
+    # Rows are loaded there with LOAD DATA instead of INSERT.
     _files = _server_database("MIGRATOR_TEST_MYSQL", "files")
     DATABASES["mysql_files"] = _files | {"OPTIONS": _files["OPTIONS"] | {"local_infile": True}}
 
@@ -59,5 +60,5 @@ if address := os.environ.get("MIGRATOR_TEST_MEMCACHED"):
 TEST_APPS = ["tests.testapp"]
 INSTALLED_APPS = [*BASE_APPS, *TEST_APPS]
 SECRET_KEY = "only for tests"  # noqa: S105
-# Making a user's password hash costs a tenth of a second with the default.
+# The default hasher takes a tenth of a second for each user.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

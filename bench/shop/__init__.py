@@ -1,1 +1,1 @@
-"""A shop whose rows are moved: what `bench.rows` fills and copies."""
+"""The shop that `bench.rows` fills and moves."""

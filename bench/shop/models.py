@@ -1,4 +1,4 @@
-"""Customers of twelve columns of mixed types, their orders and labels; and tables of other shapes."""
+"""Customers with twelve columns of mixed types, their orders and labels; and tables of other shapes."""
 
 import uuid
 from typing import Any

@@ -1,1 +1,1 @@
-"""What is in the shop's tables, row by row: always the same, whatever the day or the machine."""
+"""The rows of the shop's tables: the same on every day and every machine."""

@@ -1,4 +1,4 @@
-"""A table's rows as a generator of tuples, and how many of them a shop of a given size has."""
+"""A table's rows as a generator of tuples, and their number in a shop of a given size."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CATEGORIES_PER_LEVEL = (6, 4, 3)
 
 @dataclass(frozen=True)
 class Shop:
-    """How big the shop is. All other numbers follow from the orders.
+    """The size of the shop. All other numbers follow from the orders.
 
-    Content types and permissions have the database's own numbers, which rows that point to them need.
+    Content types and permissions have the database's own ids, which rows that reference them need.
     """
 
     orders: int
@@ -53,8 +53,9 @@ class Shop:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the shop: ``rows`` gives tuples in the order of ``columns`` (names in one string),
-    ``count`` says how many.
+    """One table of the shop.
+
+    ``rows`` yields tuples in the order of ``columns`` (names in one string); ``count`` returns their number.
     """
 
     model: type[Model]
@@ -64,11 +65,11 @@ class Table:
 
 
 def dice(label: str) -> random.Random:
-    """Return a generator that throws the same for the same label."""
+    """Return a random generator whose results depend on the label only."""
     return random.Random(f"demo shop: {label}")
 
 
 def moment(step: int, steps: int) -> datetime:
-    """Spread ``steps`` moments over the shop's years; most have microseconds."""
+    """Return one of ``steps`` moments spread over the shop's years; most have microseconds."""
     odd = timedelta(seconds=step * 7_919 % 3_600, microseconds=step * 104_729 % 1_000_000)
     return OPENED + YEARS_OF_TRADE * step // steps + odd

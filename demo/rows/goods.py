@@ -34,12 +34,12 @@ CATEGORIES = sum(prod(CATEGORIES_PER_LEVEL[: depth + 1]) for depth in range(len(
 
 
 def is_archived(index: int) -> bool:
-    """Tell which products the shop's own manager hides."""
+    """Whether the shop's own manager hides a product."""
     return index % 9 == 4
 
 
 def price(product_id: int) -> Decimal:
-    """Price a product; two digits after the point, some of them zeros."""
+    """Return a product's price, with two decimals, some of them zeros."""
     return Decimal(195 + product_id * 7_919 % 24_000).scaleb(-2)
 
 
@@ -52,7 +52,7 @@ def tag_rows(shop: Shop) -> Iterator[Row]:
 
 
 def category_rows(shop: Shop) -> Iterator[Row]:
-    """Walk the tree from its roots. Numbers fall: who reads by key meets children before their parents."""
+    """Yield the tree from its roots, with falling ids: reading by key finds children before their parents."""
     number = CATEGORIES
     parents: list[int | None] = [None]
     for depth, children in enumerate(CATEGORIES_PER_LEVEL):
@@ -95,7 +95,7 @@ def product_tag_rows(shop: Shop) -> Iterator[Row]:
 
 
 def showcases(shop: Shop) -> Iterator[tuple[int, int]]:
-    """Pair categories with the product in their window, which is in a table that points back to theirs."""
+    """Yield categories with the product in their showcase, whose table references theirs."""
     for category in range(3, CATEGORIES + 1, 4):
         yield category, 1 + category * 11 % shop.products
 

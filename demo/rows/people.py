@@ -28,7 +28,7 @@ UNUSABLE = "!nobody can log in to the demo"
 
 
 def person_name(index: int) -> str:
-    """Name the person or user at ``index``."""
+    """Return the name of the person or user at ``index``."""
     given = GIVEN_NAMES[index % len(GIVEN_NAMES)]
     return f"{given} {FAMILY_NAMES[index * 7 % len(FAMILY_NAMES)]}"
 

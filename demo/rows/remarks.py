@@ -1,4 +1,4 @@
-"""What points to rows of any table by the number of a content type: the admin's log, and notes."""
+"""Rows that reference any table by content type: the admin's log, and notes."""
 
 from __future__ import annotations
 

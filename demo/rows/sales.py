@@ -15,7 +15,7 @@ from .people import customer_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What an order's place in a run of eight makes of it.
+# By an order's index modulo eight.
 STATUSES = ("cancelled", "open", "paid", "shipped", "shipped", "paid", "shipped", "shipped")
 REMARKS = (
     "",
@@ -30,7 +30,7 @@ CartLine = tuple[int, int, Decimal]
 
 
 def order_id(index: int) -> int:
-    """Number an order: from 1001 on, with gaps where some were deleted."""
+    """Return an order's id: from 1001 on, with gaps as after deletions."""
     return 1_001 + index + index // 97
 
 
@@ -47,7 +47,7 @@ def placed(shop: Shop, index: int) -> datetime:
 
 
 def carts(shop: Shop) -> Iterator[list[CartLine]]:
-    """Fill one cart per order: product, quantity, unit price. The same at each call."""
+    """Yield one cart per order: product, quantity, unit price. The same at each call."""
     dealt = dice("carts")
     products = range(1, shop.products + 1)
     for index in range(shop.orders):
@@ -56,7 +56,7 @@ def carts(shop: Shop) -> Iterator[list[CartLine]]:
 
 
 def details(index: int) -> dict[str, Any]:
-    """Make an order's JSON: nested, with text in many scripts, nulls and numbers of both kinds."""
+    """Return an order's JSON: nested, with text in many scripts, nulls, integers and floats."""
     return {
         "channel": ("web", "phone", "app")[index % 3],
         "gift": index % 7 == 0,
