@@ -1,10 +1,14 @@
 """Commands in processes of their own that do not wait for Python and Django to start.
 
 A template process has Django set up and every command imported. For each command it forks, and the fork runs
-`manage.py` with pipes or a terminal of its own: what a process started anew needs 0.7 s of processor time for is there
-after 0.01 s. Signals, exit codes, closed streams and `kill -9` are as real as in any process.
+`manage.py` with pipes or a terminal of its own: what a new process needs 0.7 s of processor time for is there after
+0.01 s. Signals, exit codes, closed streams and `kill -9` are as real as in any process.
 
-`python -m tests.forking FD` is the template; it takes orders from the socket with that number.
+Settings are read once in a process. An environment that is used once, or belongs to a project that a test wrote, is
+given to a fork of the bare template, which has imported Django and everything that needs no settings.
+
+`python -m tests.forking FD` is a template, `python -m tests.forking FD bare` the bare one; they take orders from the
+socket with that number.
 """
 
 from __future__ import annotations
@@ -31,6 +35,9 @@ from typing import IO, Any
 from settings.base import ROOT
 
 LONGEST_MESSAGE = 1 << 16
+# The interpreter reads these as it starts; of the last two, a fork can make up for what is different.
+STARTING = ("PYTHON", "LANG", "LC_", "TZ")
+ADAPTABLE = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
 # A process ignores those of them that the one which starts it ignores, as under nohup.
 INHERITED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -114,13 +121,13 @@ class Command:
 
 
 class Template:
-    """A process with Django set up under one environment, which forks for every command."""
+    """A process with Django imported, and set up under its environment unless it is bare, which forks for commands."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, is_bare: bool = False) -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "tests.forking", str(theirs.fileno())],
+                [sys.executable, "-W", "error", "-m", "tests.forking", str(theirs.fileno()), *(["bare"] * is_bare)],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -129,11 +136,11 @@ class Template:
                 start_new_session=True,
             )
 
-    def start(self, *args: str) -> Command:
-        """Start `manage.py ARGS` with pipes to it."""
+    def start(self, *args: str, environment: Mapping[str, str] | None = None) -> Command:
+        """Start `manage.py ARGS` with pipes to it, under an environment of its own if one is given."""
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = os.pipe(), os.pipe(), os.pipe()
         pipes = (open(our_in, "w"), open(our_out), open(our_err))  # noqa: SIM115  (the command closes them)
-        return self._start(args, [their_in, their_out, their_err], pipes, at_terminal=False)
+        return self._start(args, [their_in, their_out, their_err], pipes, environment=environment)
 
     def start_at_terminal(self, terminal: int, *args: str) -> Command:
         """Start `manage.py ARGS` with a terminal for its input and standard error; standard output is a pipe."""
@@ -143,11 +150,18 @@ class Template:
         return self._start(args, streams, (None, open(our_out), None), at_terminal=True)
 
     def _start(
-        self, args: Sequence[str], streams: Sequence[int], pipes: Sequence[IO[str] | None], *, at_terminal: bool
+        self,
+        args: Sequence[str],
+        streams: Sequence[int],
+        pipes: Sequence[IO[str] | None],
+        *,
+        at_terminal: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> Command:
         status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ignored = [number for number in INHERITED if signal.getsignal(number) is signal.SIG_IGN]
-        order = json.dumps({"args": args, "at_terminal": at_terminal, "ignored": ignored}).encode()
+        told = {"args": args, "at_terminal": at_terminal, "ignored": ignored, "environment": environment}
+        order = json.dumps(told).encode()
         with theirs:
             socket.send_fds(self._orders, [order], [*streams, theirs.fileno()])
         for stream in streams:
@@ -161,7 +175,24 @@ class Template:
 
 
 _templates: dict[frozenset[tuple[str, str]], Template] = {}
+_bare: dict[frozenset[tuple[str, str]], Template] = {}
 _asked: Counter[frozenset[tuple[str, str]]] = Counter()
+
+
+def start_command(environment: Mapping[str, str], *args: str) -> Command:
+    """Start `manage.py ARGS` with pipes to it, in a fork of whichever template suits the environment."""
+    # A project of the test's own may change between two commands.
+    if "PYTHONPATH" not in environment and (template := template_for(environment)):
+        return template.start(*args)
+    starting = frozenset(_starting(environment).items())
+    if starting not in _bare:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith((*STARTING, "DJANGO"))}
+        _bare[starting] = Template(ours | dict(starting), is_bare=True)
+    return _bare[starting].start(*args, environment=environment)
+
+
+def _starting(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(STARTING) and name not in ADAPTABLE}
 
 
 def template_for(environment: Mapping[str, str]) -> Template | None:
@@ -179,9 +210,10 @@ def template_for(environment: Mapping[str, str]) -> Template | None:
 
 def close_templates() -> None:
     """End all templates."""
-    for template in _templates.values():
-        template.close()
-    _templates.clear()
+    for templates in (_templates, _bare):
+        for template in templates.values():
+            template.close()
+        templates.clear()
 
 
 # -- in the template -------------------------------------------------------------------------------------------------
@@ -200,6 +232,23 @@ def prepare() -> None:
         load_backend(connections.settings[alias]["ENGINE"])
     for module in pkgutil.iter_modules(commands.__path__):
         import_module(f"{commands.__name__}.{module.name}")
+
+
+def prepare_bare() -> None:
+    """Import what needs no settings: Django, its backends and their drivers, and most of the package."""
+    import tqdm  # noqa: F401
+    from django.conf import settings
+    from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
+    from django.db.utils import load_backend
+
+    import migrator
+
+    for engine in ("sqlite3", "postgresql", "mysql"):
+        load_backend(f"django.db.backends.{engine}")
+    for module in pkgutil.walk_packages(migrator.__path__, "migrator.", onerror=lambda name: None):
+        with suppress(AppRegistryNotReady, ImproperlyConfigured):
+            import_module(module.name)
+    assert not settings.configured
 
 
 def wait_for_order(orders: socket.socket) -> list[str] | None:
@@ -240,13 +289,26 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
         os.close(stream)
     for number in order["ignored"]:
         signal.signal(number, signal.SIG_IGN)
+    if order["environment"] is not None:
+        _enter(order["environment"])
     args: list[str] = order["args"]
     return args
 
 
+def _enter(environment: Mapping[str, str]) -> None:
+    """Have this process as if it had been started under that environment."""
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[1:1] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
+
+
 def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as orders:
-        prepare()
+        if sys.argv[2:] == ["bare"]:
+            prepare_bare()
+        else:
+            prepare()
         args = wait_for_order(orders)
     if args is not None:
         sys.argv = ["manage.py", *args]

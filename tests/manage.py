@@ -8,7 +8,7 @@ import termios
 from typing import NamedTuple
 
 from settings.base import ROOT
-from tests.forking import Command, template_for
+from tests.forking import Command, start_command, template_for
 
 
 class Finished(NamedTuple):
@@ -28,9 +28,8 @@ def start_manage(
     """
     # The session's environment says which settings, servers and databases there are.
     environment = os.environ | (env or {})
-    # A project of the test's own may change between two commands.
-    if may_fork and "PYTHONPATH" not in environment and (template := template_for(environment)):
-        return template.start(*args)
+    if may_fork:
+        return start_command(environment, *args)
     return subprocess.Popen(
         [sys.executable, "-W", "error", "manage.py", *args],
         cwd=ROOT,

@@ -183,7 +183,7 @@ class _OnServer(_Kind):
     def put_back(self, alias: str) -> None:
         with self.own(alias).cursor() as cursor:
             self.disconnect_others(cursor)
-            if self.schema(cursor) == self._kept.schema and not self.is_cheaper_to_make_again(cursor):
+            if self.has_kept_schema(cursor) and not self.is_cheaper_to_make_again(cursor):
                 self._put_back_rows(cursor)
                 self._put_back_counters(cursor)
                 return
@@ -228,8 +228,12 @@ class _OnServer(_Kind):
             for statement in statements:
                 cursor.execute(statement)
 
+    def has_kept_schema(self, cursor: CursorWrapper) -> bool:
+        """Return whether the schema is the one that was kept, restoring it first where that is cheap."""
+        return self.schema(cursor) == self._kept.schema
+
     def is_cheaper_to_make_again(self, cursor: CursorWrapper) -> bool:
-        """Tell whether there are too many rows to delete them."""
+        """Return whether there are too many rows to delete them."""
         return False
 
     @abstractmethod
@@ -274,12 +278,16 @@ class _PostgreSQL(_OnServer):
 
     def keep(self, alias: str) -> None:
         super().keep(alias)
+        with self.own(alias).cursor() as cursor:
+            cursor.execute("SELECT current_setting('server_version_num')::int >= 150000")
+            # Copying files takes half the time of copying blocks through the WAL, the default since PostgreSQL 15.
+            self._strategy = " STRATEGY file_copy" if cursor.fetchone()[0] else ""
         self.own(alias).close()
         self._template = connections[alias].ops.quote_name(f"{connections[alias].settings_dict['NAME']}_kept")
         self.administer(alias, f"CREATE DATABASE {self._template} TEMPLATE {self.name(alias)}")
 
     def copy(self, alias: str) -> None:
-        self.administer(alias, f"CREATE DATABASE {self.name(alias)} TEMPLATE {self._template}")
+        self.administer(alias, f"CREATE DATABASE {self.name(alias)} TEMPLATE {self._template}{self._strategy}")
 
     def drop(self, alias: str) -> None:
         super().drop(alias)
@@ -337,6 +345,37 @@ class _MySQL(_OnServer):
     """What was kept aside is the statements that make each table."""
 
     _COUNTER = re.compile(r" AUTO_INCREMENT=(\d+)")
+    # Whatever is not a table of rows; the database is made again to get rid of it.
+    _OTHERS = (
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type <> 'BASE TABLE'"
+        " UNION ALL SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
+        " UNION ALL SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE()"
+        " UNION ALL SELECT 1 FROM information_schema.events WHERE event_schema = DATABASE()"
+    )
+
+    def keep(self, alias: str) -> None:
+        super().keep(alias)
+        with self.own(alias).cursor() as cursor:
+            self._settings = self._settings_of(cursor)
+
+    def has_kept_schema(self, cursor: CursorWrapper) -> bool:
+        cursor.execute(self._OTHERS)
+        if cursor.fetchone() or self._settings_of(cursor) != self._settings:
+            return False
+        kept, found = dict(self._kept.schema), dict(self.schema(cursor))
+        with cursor.db.constraint_checks_disabled():
+            for table in found.keys() - kept.keys() | {name for name in found if kept.get(name) != found[name]}:
+                cursor.execute(f"DROP TABLE {table}")
+                found.pop(table)
+            for table in kept.keys() - found.keys():
+                cursor.execute(kept[table])
+        return True
+
+    @staticmethod
+    def _settings_of(cursor: CursorWrapper) -> tuple[Any, ...]:
+        cursor.execute("SELECT @@character_set_database, @@collation_database")
+        settings: tuple[Any, ...] = cursor.fetchone()
+        return settings
 
     def copy(self, alias: str) -> None:
         self.create(alias)
