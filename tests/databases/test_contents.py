@@ -25,7 +25,7 @@ from migrator.databases.engines.base.values import Unreadable
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
-from migrator.databases.engines.sqlite.elsewhere import Elsewhere
+from migrator.databases.engines.sqlite.helper_process import HelperProcess
 from migrator.databases.verification import checksums, contents
 from migrator.databases.verification.compare import Comparison, verify_counts
 from migrator.databases.verification.contents import Contents
@@ -269,26 +269,26 @@ def test_compares_two_files_with_the_help_of_a_process(
     monkeypatch.setattr(checksums, "HELPED_ROWS", 0)
     monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
     asked: list[str] = []
-    ask = Elsewhere.fetch_all
+    ask = HelperProcess.fetch_all
 
-    def fetch_all(elsewhere: Elsewhere, query: str, params: Sequence[Any]) -> list[Any]:
+    def fetch_all(process: HelperProcess, query: str, params: Sequence[Any]) -> list[Any]:
         if fate == "it is killed":
-            elsewhere._process.kill()
+            process._process.kill()
         asked.append(query)
-        return ask(elsewhere, query, params)
+        return ask(process, query, params)
 
-    monkeypatch.setattr(Elsewhere, "fetch_all", fetch_all)
+    monkeypatch.setattr(HelperProcess, "fetch_all", fetch_all)
     if fate == "it sees a later moment":
-        wait = Elsewhere.wait
+        wait = HelperProcess.wait
 
-        def wait_and_write(elsewhere: Elsewhere) -> None:
-            wait(elsewhere)
+        def wait_and_write(process: HelperProcess) -> None:
+            wait(process)
             with closing(connections[pair.dest].copy()) as other, other.cursor() as cursor:
                 cursor.execute("UPDATE testapp_charvalue SET value = 'v30' WHERE id = 30")
 
         for alias in pair:
             execute(alias, "PRAGMA journal_mode = wal")
-        monkeypatch.setattr(Elsewhere, "wait", wait_and_write)
+        monkeypatch.setattr(HelperProcess, "wait", wait_and_write)
     found = contents_of(compare(pair, CharValue, chunk_size=10))["testapp.CharValue"]
     assert len(asked) == {"it answers": 4, "it is killed": 1, "it sees a later moment": 0}[fate]
     assert named(found.differences) == {("changed", "30", "value")}

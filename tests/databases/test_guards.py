@@ -522,8 +522,8 @@ def test_refuses_to_pull_the_ground_from_under_other_rows(pair: Pair) -> None:
     with nothing_changes(*pair):
         finished = move(pair, "testapp.Tag", "--replace", pair.dest)
     assert finished.code == 1
-    assert "testapp.Chapter (1 row pointing into testapp_tag)" in finished.err.replace("1 rows", "1 row")
-    assert "testapp.Rating (1 row pointing into testapp_tag)" in finished.err.replace("1 rows", "1 row")
+    assert "testapp.Chapter (1 row referencing testapp_tag)" in finished.err.replace("1 rows", "1 row")
+    assert "testapp.Rating (1 row referencing testapp_tag)" in finished.err.replace("1 rows", "1 row")
     assert "Select it as well, or empty it yourself: " in finished.err
     assert error_in(finished).startswith("CommandError: Nothing was written.")
 
@@ -548,7 +548,7 @@ def test_refuses_to_empty_what_a_table_without_a_model_points_at(pair: Pair, hol
         assert finished.code == 0, finished.err
         return
     assert finished.code == 1
-    assert re.search(r"the table \W?left_over\W? \(1 row pointing into testapp_tag\) is not part of", finished.err)
+    assert re.search(r"the table \W?left_over\W? \(1 row referencing testapp_tag\) is not part of", finished.err)
 
 
 @pytest.mark.postgresql
@@ -564,7 +564,7 @@ def test_refuses_to_empty_what_a_table_of_another_schema_points_at(databases: Fr
     finally:
         execute(pair.dest, "DROP SCHEMA theirs CASCADE")
     assert finished.code == 1
-    assert "the table theirs.one (1 row pointing into testapp_tag) is not part of this run" in finished.err
+    assert "the table theirs.one (1 row referencing testapp_tag) is not part of this run" in finished.err
 
 
 def test_rows_of_the_selection_may_point_at_each_other(sqlite: Pair) -> None:
@@ -616,7 +616,7 @@ def test_refuses_references_that_only_the_source_follows(databases: FreshDatabas
         assert finished.code == 0, finished.err
         return
     assert finished.code == 1
-    told = "1 row points by to_text_id at a row of testapp.TextKey that is missing in that spelling (for example"
+    told = "1 row has no matching row of testapp.TextKey for to_text_id in the same letter case (for example"
     assert f"{told} primary key 2)" in finished.err
     assert not rows_of(Pointer, dest).exists()
 

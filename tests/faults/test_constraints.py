@@ -145,7 +145,7 @@ def test_a_key_and_a_check_that_the_source_has_lost_are_asked_about(pair: Pair, 
         tmp_path / "rejects",
         "testapp.Account.code: 1 row has the same values as another, which ",
         " allows only once (for example primary key 9 repeats 3)",
-        f"testapp.Account.low, high: 1 row breaks the check constraint low_high of '{pair.dest}' "
+        f"testapp.Account.low, high: 1 row violates the check constraint low_high of '{pair.dest}' "
         "(for example primary key 7)",
         rejected=(7, 9),
     )
@@ -172,8 +172,8 @@ def test_a_check_that_was_switched_off_while_rows_were_written_is_asked_about(
         pair,
         account,
         tmp_path / "rejects",
-        "testapp.Account.low, high: 1 row breaks the check constraint low_high of 'postgresql_b' (for example",
-        "testapp.Account.rank, code: 1 row breaks the check constraint known of 'postgresql_b' (for example primary",
+        "testapp.Account.low, high: 1 row violates the check constraint low_high of 'postgresql_b' (for example",
+        "testapp.Account.rank, code: 1 row violates the check constraint known of 'postgresql_b' (for example primary",
         "testapp.Account.high, slot: 1 row has the same values as another, which their_own of 'postgresql_b' allows "
         "only once (for example primary key 8 repeats 3)",
         rejected=(7, 8, 9),
@@ -194,9 +194,15 @@ def test_what_cannot_be_asked_of_either_is_noted_and_found_by_its_chunk(
     insert_rows(account, pair.source, [row(3), row(4, code="d4")])
     planned = move(pair, account, "--dry-run")
     assert_ended(planned, 0)
-    can_not = f"of '{pair.dest}' can't be asked of '{pair.source}'. Each row is checked while it is loaded."
-    assert f"Note: testapp.Account: whether rows break the check constraint shape {can_not}" in planned.out
-    assert f"Note: testapp.Account: whether rows break the unique index their_own {can_not}" in planned.out
+    can_not = f"of '{pair.dest}'. Each row is checked while it is loaded."
+    assert (
+        f"Note: testapp.Account: rows can't be checked in '{pair.source}' against the check constraint shape {can_not}"
+        in planned.out
+    )
+    assert (
+        f"Note: testapp.Account: rows can't be checked in '{pair.source}' against the unique index their_own {can_not}"
+        in planned.out
+    )
     assert_ended(move(pair, account), 1, "testapp.Account with primary key 4", "shape")
 
 
@@ -242,14 +248,14 @@ def test_checks_of_domains_are_asked_about(pair: Pair, account: Any, tmp_path: P
     slots = {3: 99, 4: 1000, 5: 0, 6: 100, 7: None}
     own = [row(8), row(9, code="VALUE"), row(10, code="of VALUE")]
     insert_rows(account, pair.source, [*(row(number, slot=slot) for number, slot in slots.items()), *own])
-    breaks = f"1 row breaks the check constraint {{}} of '{pair.dest}' (for example primary key {{}})"
+    breaks = f"1 row violates the check constraint {{}} of '{pair.dest}' (for example primary key {{}})"
     assert_found_before(
         pair,
         account,
         tmp_path / "rejects",
         f"testapp.Account.slot: {breaks.format('above', 5)}",
         f"testapp.Account.slot: {breaks.format('below', 6)}",
-        f"testapp.Account.code: 2 rows break the check constraint known_check of '{pair.dest}' (for example primary "
+        f"testapp.Account.code: 2 rows violate the check constraint known_check of '{pair.dest}' (for example primary "
         "key 8, 9)",
         rejected=(5, 6, 8, 9),
     )
@@ -302,10 +308,10 @@ def test_rows_that_an_exclusion_constraint_keeps_apart_are_asked_about(
         excluding,
         account,
         tmp_path / "rejects",
-        "testapp.Account.tenant, low, high: 2 rows conflict with another, by the exclusion constraint no_overlap of "
+        "testapp.Account.tenant, low, high: 2 rows conflict with another under the exclusion constraint no_overlap of "
         "'postgresql_b' (for example primary key 5 conflicts with 3, 9 conflicts with 6)",
-        "testapp.Account.slot: 1 row conflicts with another, by the exclusion constraint places of 'postgresql_b' (for "
-        "example primary key 11 conflicts with 8)",
+        "testapp.Account.slot: 1 row conflicts with another under the exclusion constraint places of 'postgresql_b' "
+        "(for example primary key 11 conflicts with 8)",
         rejected=(5, 9, 11),
     )
 
@@ -331,7 +337,7 @@ def test_ranges_that_only_touch_are_not_compared(
     make_tables(pair, account)
     apart = f"ALTER TABLE {TABLE} ADD CONSTRAINT apart EXCLUDE USING gist (numrange(low, high, '{{}}') WITH &&)"
     insert_rows(account, pair.source, [row(3, low=1, high=5), row(4, low=5, high=9), row(5, low=9, high=12)])
-    can_not = "whether rows break the exclusion constraint apart of 'postgresql_b' can't be asked of 'postgresql_a'"
+    can_not = "rows can't be checked in 'postgresql_a' against the exclusion constraint apart of 'postgresql_b'"
     execute(pair.dest, apart.format("[)"))
     with monkeypatch.context() as patch:
         patch.setattr(exclusion_constraints, "MOST_COMPARISONS", 0)
@@ -351,7 +357,7 @@ def test_an_exclusion_constraint_over_too_many_rows_of_another_engine_is_left_to
 ) -> None:
     make_tables(pair, account)
     execute(pair.dest, f"ALTER TABLE {TABLE} ADD CONSTRAINT apart EXCLUDE USING gist (int4range(low, high) WITH &&)")
-    can_not = "whether rows break the exclusion constraint apart of 'postgresql_b' can't be asked of 'sqlite_a'"
+    can_not = "rows can't be checked in 'sqlite_a' against the exclusion constraint apart of 'postgresql_b'"
     empty = move(pair, account, "--dry-run")
     assert_ended(empty, 0)
     assert can_not not in empty.out
@@ -404,7 +410,7 @@ def test_unique_texts_that_an_index_of_sqlite_takes_for_equal_are_asked_about(
         said.append(
             "testapp.Account.code: 1 row: unique texts differ only in case or in spaces at the end, which the "
             "destination's collation ignores (for example primary key 10 repeats 4). Give the field a db_collation "
-            "that tells them apart, or change the texts."
+            "that distinguishes them, or change the texts."
         )
     assert_found_before(pair, account, tmp_path / "rejects", *said, rejected=(9, 10) if spaces else (9,))
 

@@ -66,7 +66,7 @@ def test_an_event_trigger_is_listed_and_named_where_it_keeps_an_index_off(
     insert_rows(TreeNode, "sqlite_a", [{"id": n, "name": "node", "parent_id": None} for n in range(1, 5)])
     command = ("batch_migrate", "--source", "sqlite_a", "--dest", guarded, "--no-input", "testapp.TreeNode")
     finished = run(*command)
-    assert "event triggers there run when indexes and keys are dropped and created again" in finished.out
+    assert "event triggers there run when indexes and keys are dropped and recreated" in finished.out
     assert "can prevent it: guard." in finished.out
     said = ("no new indexes (raised by event trigger guard; ALTER EVENT TRIGGER guard DISABLE", "--resume")
     assert_ended(finished, 1, *said)

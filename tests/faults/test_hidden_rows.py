@@ -334,6 +334,6 @@ def test_a_rule_in_place_of_deletions_stops_a_run_that_would_delete(databases: F
     disable = 'ALTER TABLE "testapp_tag" DISABLE RULE keep'
     with nothing_changes("postgresql_b"):
         for more in (["--replace", "postgresql_b"], ["--update"]):
-            assert_ended(move("sqlite_a", "postgresql_b", *more), 1, "in place of deletions", disable)
+            assert_ended(move("sqlite_a", "postgresql_b", *more), 1, "instead of deletions", disable)
     execute("postgresql_b", disable)
     assert_ended(move("sqlite_a", "postgresql_b", "--replace", "postgresql_b", "--verify", "full"), 0)

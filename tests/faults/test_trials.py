@@ -149,8 +149,8 @@ def test_only_so_many_rows_are_tried_and_the_plan_says_so(
     planned = move(pair, word, "--dry-run")
     assert_ended(planned, 0)
     assert (
-        "Note: testapp.Word: whether rows after the first 2 break the check constraint word_name of 'postgresql_b' "
-        "can't be asked of 'sqlite_a'. Each row is checked while it is loaded." in planned.out
+        "Note: testapp.Word: rows after the first 2 can't be checked in 'sqlite_a' against the check constraint "
+        "word_name of 'postgresql_b'. Each row is checked while it is loaded." in planned.out
     )
     assert_ended(move(pair, word), 1, "testapp.Word with primary key 3", "word_name")
 
@@ -168,7 +168,7 @@ HASHED = (
     f"CREATE TABLE {TABLE} (id bigint, code text, nick text, half integer) PARTITION BY HASH (half)",
     f"CREATE TABLE word_a PARTITION OF {TABLE} FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
 )
-BREAKS, NOWHERE = "1 row breaks the check constraint {}", "1 row has no partition in "
+BREAKS, NOWHERE = "1 row violates the check constraint {}", "1 row has no partition in "
 OWN: dict[str, tuple[Pair, tuple[str, ...], dict[str, Any], str]] = {
     "not null": (
         TO_POSTGRESQL,
@@ -321,11 +321,11 @@ def test_unique_values_that_the_destinations_own_rows_have_are_found_before_rows
     own = [(7, "a", None, 1), (8, "b", "n1", 2), (9, "c", "n2", 2), (10, "ü3", "x", 10)]
     insert_rows(plain, pair.source, [{"id": n, "code": c, "nick": nick, "half": half} for n, c, nick, half in own])
     ends = ("--source", pair.source, "--dest", pair.dest, "--no-input")
-    found = "1 chosen row has values that a row of '{}' has already, which {} allows only once (for example primary key"
-    said = [f"testapp.Plain.half, nick: {found.format(pair.dest, 'own')} 9 has that of 2 there)"]
+    found = "1 chosen row has values that a row of '{}' already has, which {} allows only once (for example primary key"
+    said = [f"testapp.Plain.half, nick: {found.format(pair.dest, 'own')} 9 has the values of 2 there)"]
     wrong = ["9"]
     if pair.engines[1] == "postgresql":
-        said.append(f"testapp.Plain.code: {found.format(pair.dest, 'own_code')} 10 has that of 3 there)")
+        said.append(f"testapp.Plain.code: {found.format(pair.dest, 'own_code')} 10 has the values of 3 there)")
         wrong.append("10")
     with nothing_changes(*pair):
         assert_ended(run("batch_migrate_models", *ends, plain._meta.label, "--dry-run"), 1, *said)

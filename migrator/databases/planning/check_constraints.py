@@ -1,4 +1,4 @@
-"""Rows of the source that a CHECK constraint of the destination refuses, asked for before the first write."""
+"""Rows of the source that a CHECK constraint of the destination rejects, found before the first write."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ INSIGNIFICANT = re.compile(r"""[\s"`()\[\]]""")
 
 @dataclass(frozen=True)
 class RowRule:
-    """A condition that each row has to meet in the destination; it may be unknown, as with NULL.
+    """A condition that every row has to meet in the destination; NULL meets it, as in CHECK.
 
-    ``reason`` says what is wrong with rows that don't, with one of the ``verbs``, for one row or several, in its
-    braces. ``condition`` is SQL of the source, ``None`` if it isn't certain to mean the same there; ``tried`` is SQL of
-    the destination. ``as_stored``: the condition is about the source's own texts, whatever equals what there.
+    ``reason`` describes rows that don't, with one of the ``verbs``, for one row or several, in its braces.
+    ``condition`` is SQL of the source, ``None`` if it isn't certain to mean the same there; ``tried`` is SQL of the
+    destination. ``as_stored``: the condition reads the source's texts as they are, regardless of collations.
     """
 
     name: str
@@ -46,7 +46,7 @@ class RowRule:
     fields: tuple[str, ...]
     columns: tuple[Column, ...]
     condition: Sql | None
-    verbs: tuple[str, str] = ("breaks", "break")
+    verbs: tuple[str, str] = ("violates", "violate")
     as_stored: bool = False
     advice: str = "Correct or delete these rows in the source."
     tried: str | None = None
@@ -74,7 +74,7 @@ def check_rules(
 
 
 def _is_same(route: Route, columns: Mapping[str, Column], own: Check, other: Check, text: str | None) -> bool:
-    """Compare a check of the source with one of the destination, whose ``text`` in the source's words is known."""
+    """Whether a check of the source equals one of the destination; ``text``: the latter as SQL of the source."""
     if route.source.vendor == route.dest.vendor:
         return _bare(own.expression) == _bare(other.expression)
     there = _as_source(route, columns, own)
@@ -82,12 +82,12 @@ def _is_same(route: Route, columns: Mapping[str, Column], own: Check, other: Che
 
 
 def words_in(*expressions: str) -> set[str]:
-    """Return all that may be a column's name in SQL, quoted or not."""
+    """Return every word in SQL that may be the name of a column, quoted or not."""
     return {next(filter(None, found.groups())) for text in expressions for found in NAMES.finditer(text)}
 
 
 def _checks_of_fields(route: Route) -> set[str]:
-    """Return the checks that Django makes of fields by itself, which the fields' own limits stand for."""
+    """Return the checks that Django itself gives to fields; the limits of their columns cover these."""
     fields = route.table.model._meta.local_concrete_fields
     return {_bare(check) for field in fields if (check := field.db_check(route.dest.connection))}
 
@@ -114,7 +114,7 @@ def _rule(
     if isinstance(constraint, CheckConstraint):
         fields = tuple(fields_of(model, constraint))
         condition = _certain(route, columns, constraint) or condition
-    # To a destination that ignores case, more texts are equal than to the source.
+    # To a destination that ignores case more texts are equal than to the source.
     if len(used) < len(read) or any(is_folded(column, source_stored, dest_stored) for column in used):
         condition = None
     what = f"the check constraint {check.name}" if check.name else "a check constraint"
@@ -127,7 +127,7 @@ def _rule(
         rule,
         reason=f"{{}} no partition in {route.dest.alias!r}",
         verbs=("has", "have"),
-        advice="Make the partitions for these rows in the destination.",
+        advice="Create the partitions for these rows in the destination.",
     )
 
 
@@ -139,7 +139,7 @@ def _certain(route: Route, columns: Mapping[str, Column], constraint: CheckConst
 
 
 def certain_condition(route: Route, columns: Mapping[str, Column], condition: Any) -> Sql | None:
-    """Return what a model says of a condition as SQL of the source, if that is certain to mean the same to both.
+    """Return a condition of a model as SQL of the source if that is certain to mean the same to both databases.
 
     Raises :exc:`~migrator.databases.planning.constraint_sql.Uncompilable`.
     """
@@ -152,7 +152,7 @@ def certain_condition(route: Route, columns: Mapping[str, Column], condition: An
 
 
 def _as_source(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
-    """Return a check of the source in the words that all engines share."""
+    """Return a check of the source in the SQL that all engines share."""
     features = route.source.features
     return translate(
         check.expression,
@@ -169,7 +169,7 @@ def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> st
     if source.vendor == dest.vendor:
         return check.expression.replace("%", "%%")
     if "with time zone" in check.expression and source.connection.timezone_name != "UTC":
-        return None  # it keeps moments as the local time of another zone
+        return None  # the source stores times as local times of another zone
     return translate(
         check.expression,
         {name: column.kind for name, column in columns.items()},
@@ -184,8 +184,8 @@ def check_rows(
 ) -> Iterator[Finding | Trial]:
     """Find rows that break rules, by queries in a session of the source.
 
-    What it can't evaluate is to be tried in the destination, and so are the rows that seem to break a rule: there it is
-    what it says.
+    Yield a trial in the destination for rules that the source can't evaluate, and for rows that seem to break a rule:
+    the destination's answer is the one that counts.
     """
     asked = replace(route, source=engine)
     for rule in rules:

@@ -22,7 +22,8 @@ from .plan import TablePlan
 from .row_limits import limit_rules
 from .schema import StoredTables
 from .taken_values import taken_trials
-from .unique_constraints import UniqueRule, check_unique, unique_rules
+from .unique_constraints import check_unique
+from .unique_rules import UniqueRule, unique_rules
 
 _Stored = Mapping[str, StoredColumn]
 

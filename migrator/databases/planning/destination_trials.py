@@ -1,6 +1,6 @@
-"""Questions that only the destination can answer: values of the source are put into a temporary table there.
+"""Constraints that only the destination can evaluate: rows of the source are copied into a temporary table there.
 
-That is for what engines do not share: the order and the case of texts, patterns, arithmetic, parts of dates, functions.
+Engines differ in collations, patterns, arithmetic, parts of dates, and functions.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from .columns import Conversion
 from .route import Route
 from .source_view import ROWS, View
 
-# As many rows of a table are put there at most: a server takes them in about a second.
+# At most so many rows of a table are copied there: a server loads them in about a second.
 MOST_TRIED = 100_000
+EXAMPLES = 3
 PROBED = View(f"{PROBE} {ROWS}", (), (NUMBER,))
 
 
 @dataclass(frozen=True)
 class TrialRefusal:
-    """The rows that a constraint refuses, by their numbers, each with those of the rows that are in its way.
+    """The rows that a constraint rejects, by their numbers, each with the numbers of the rows that it conflicts with.
 
-    ``every`` has all that are to be set aside, or all pairs; ``rows`` counts the former. ``there`` has for each example
-    the key of the destination's own row that is in its way, if it is one of these.
+    ``rows``: how many are rejected. ``examples``: a few. ``every``: all of them, or all pairs of rows in conflict.
+    ``there``: for each example, the primary key of the destination's own row that it conflicts with, if it does.
     """
 
     rows: int
@@ -49,11 +50,11 @@ class TrialRefusal:
 
 @dataclass(frozen=True)
 class Trial:
-    """A question to the destination about one table's rows.
+    """A constraint to be checked in the destination, on rows of one table.
 
-    ``what`` is the constraint in words, and ``columns`` are those that it reads. ``ask`` asks for rows that it refuses,
-    and ``describe`` makes a finding of their number, of keys of examples, and of all keys. ``restriction``: only these
-    rows have to be tried. ``otherwise`` is what is known without a trial.
+    ``what``: the constraint in words. ``columns``: the columns that it reads. ``ask`` finds the rows that it rejects,
+    and ``describe`` makes a finding of their number, the keys of examples, and a function that reads all keys.
+    ``restriction``: only these rows have to be tried. ``otherwise``: what is known without a trial.
     """
 
     what: str
@@ -65,27 +66,27 @@ class Trial:
 
 
 def is_answerable(route: Route, columns: Sequence[str]) -> bool:
-    """Return whether these columns of the destination are filled from the source, so that rows can be tried."""
+    """Whether these columns of the destination are filled from the source, so that rows can be tried."""
     return {conversion.column.name for conversion in route.conversions}.issuperset(columns)
 
 
 def unasked(route: Route, what: str, which: str = "rows") -> Finding:
-    """Note that nothing is known of a constraint before rows are loaded."""
+    """Return the note that a constraint can't be checked before rows are loaded."""
     return Finding(
         route.table.label,
-        f"whether {which} break the {what} of {route.dest.alias!r} can't be asked of {route.source.alias!r}",
+        f"{which} can't be checked in {route.source.alias!r} against the {what} of {route.dest.alias!r}",
         "Each row is checked while it is loaded.",
         stops=False,
     )
 
 
 def run_trials(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
-    """Put the rows of a table to the destination and give what it says of them."""
+    """Run trials of one table: copy its rows into a temporary table of the destination, and yield the findings."""
     for _, group in groupby(trials, key=lambda trial: trial.restriction):
-        yield from _answers(route, list(group))
+        yield from _run_group(route, list(group))
 
 
-def _answers(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
+def _run_group(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
     dest, stored = route.dest, route.dest.catalogue.stored_columns(route.table.name)
     names = {name for trial in trials for name in trial.columns}
     conversions = [conversion for conversion in route.conversions if conversion.column.name in names]
@@ -94,13 +95,13 @@ def _answers(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
     answered: set[int] = set()
     try:
         with dest.constraints.probe(route.table.name, columns):
-            rows = _Rows(route, conversions, trials[0].restriction)
+            rows = _ProbedRows(route, conversions, trials[0].restriction)
             rows.fill()
             for number, trial in enumerate(trials):
-                with contextlib.suppress(Error):  # it cannot be evaluated outside of its table
-                    found += list(_answer(route, trial, rows))
+                with contextlib.suppress(Error):  # it can't be evaluated outside of its table
+                    found += list(_run_one(route, trial, rows))
                     answered.add(number)
-    except Error:  # no temporary table may be made there
+    except Error:  # no temporary table may be created there
         route.source.recover()
     yield from found
     for number, trial in enumerate(trials):
@@ -108,7 +109,7 @@ def _answers(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
             yield trial.otherwise or unasked(route, trial.what)
 
 
-def _answer(route: Route, trial: Trial, rows: _Rows) -> Iterator[Finding]:
+def _run_one(route: Route, trial: Trial, rows: _ProbedRows) -> Iterator[Finding]:
     refused = trial.ask(route.dest, PROBED)
     if refused.rows:
         examples = [rows.keys_of(numbers) for numbers in refused.examples]
@@ -120,8 +121,8 @@ def _answer(route: Route, trial: Trial, rows: _Rows) -> Iterator[Finding]:
         yield unasked(route, trial.what, f"rows after the first {MOST_TRIED:,}")
 
 
-class _Rows:
-    """Rows of the source in the probe, numbered in the order of their keys."""
+class _ProbedRows:
+    """Rows of the source in the temporary table, numbered in the order of their keys."""
 
     def __init__(self, route: Route, conversions: Sequence[Conversion], restriction: Restriction | None) -> None:
         self._route, self._conversions = route, conversions
@@ -131,10 +132,11 @@ class _Rows:
         self.are_all = True
 
     def keys_of(self, numbers: Sequence[int]) -> Row:
-        """Return the keys of some rows, one after the other."""
+        """Return the primary keys of rows by their numbers, one after the other, in one flat row."""
         return tuple(value for number in numbers for value in self._keys[number])
 
     def fill(self) -> None:
+        """Copy the first ``MOST_TRIED`` rows; values that can't be converted leave a gap in the numbers."""
         route, width = self._route, len(self._conversions)
         names = [*(conversion.column.name for conversion in self._conversions), *route.table.key]
         expressions = [conversion.expression for conversion in self._conversions]
@@ -143,19 +145,19 @@ class _Rows:
         with closing(reader.rows(Bounds())) as batches:
             for batch in batches:
                 room = MOST_TRIED - len(self._keys)
-                self._take([(row[:width], row[width:]) for row in batch[:room]])
+                self._insert([(row[:width], row[width:]) for row in batch[:room]])
                 if len(batch) > room:
                     self.are_all = False
                     return
 
-    def _take(self, pairs: Sequence[tuple[Row, Row]]) -> None:
+    def _insert(self, pairs: Sequence[tuple[Row, Row]]) -> None:
         rows = []
         for values, key in pairs:
             if (converted := self._converted(values)) is not None:
                 rows.append((len(self._keys), *converted))
             self._keys.append(key)
         if rows and not self._is_written(rows):
-            for row in rows:  # another finding is about one that does not fit
+            for row in rows:  # another finding reports the one that doesn't fit
                 self._is_written([row])
 
     def _converted(self, values: Row) -> Row | None:
@@ -164,7 +166,7 @@ class _Rows:
                 value if value is None or conversion.convert is None else conversion.convert(value)
                 for conversion, value in zip(self._conversions, values, strict=True)
             )
-        except Exception:  # another finding is about that
+        except Exception:  # another finding reports that
             return None
 
     def _is_written(self, rows: Sequence[Row]) -> bool:
@@ -190,18 +192,19 @@ def _both(one: Restriction | None, other: Restriction | None) -> Restriction | N
 
 
 def refused_by(condition: str) -> Callable[[Engine, View], TrialRefusal]:
-    """Return a question for rows that a condition, in the destination's own SQL, is false of, or fails for."""
+    """Return a function that finds rows for which a condition, in the destination's own SQL, is false or fails."""
 
     def ask(dest: Engine, view: View) -> TrialRefusal:
         last = dest.fetch_value(f"SELECT MAX({NUMBER}) FROM {view.sql}")
-        numbers = [] if last is None else list(_false(dest, view, condition.replace("%", "%%"), 0, int(last) + 1))
+        numbers = [] if last is None else list(_failing(dest, view, condition.replace("%", "%%"), 0, int(last) + 1))
         every = [(number,) for number in numbers]
-        return TrialRefusal(len(every), every[:3], every)
+        return TrialRefusal(len(every), every[:EXAMPLES], every)
 
     return ask
 
 
-def _false(dest: Engine, view: View, condition: str, start: int, stop: int) -> Iterator[int]:
+def _failing(dest: Engine, view: View, condition: str, start: int, stop: int) -> Iterator[int]:
+    """Yield the rows from ``start`` up to ``stop`` that fail, halving the range if evaluating it raises an error."""
     case = f"CASE WHEN {NUMBER} >= {start} AND {NUMBER} < {stop} AND NOT ({condition}) THEN 1 END"
     try:
         with transaction.atomic(using=dest.alias):
@@ -213,7 +216,7 @@ def _false(dest: Engine, view: View, condition: str, start: int, stop: int) -> I
             yield start
             return
         middle = (start + stop) // 2
-        yield from _false(dest, view, condition, start, middle)
-        yield from _false(dest, view, condition, middle, stop)
+        yield from _failing(dest, view, condition, start, middle)
+        yield from _failing(dest, view, condition, middle, stop)
         return
     yield from (int(number) for (number,) in rows)

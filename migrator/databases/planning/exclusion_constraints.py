@@ -1,4 +1,4 @@
-"""Rows of the source that an exclusion constraint of the destination keeps apart, asked for before the first write."""
+"""Rows of the source that conflict under an exclusion constraint of the destination, found before the first write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .source_view import View, view_of
 _Stored = Mapping[str, StoredColumn]
 
 EXAMPLES = 3
-# As many pairs of rows are compared at most: a server does some ten million of them in a second.
+# At most so many pairs of rows are compared: a server compares about ten million in a second.
 MOST_COMPARISONS = 20_000_000
 
 
@@ -38,14 +38,14 @@ class ExclusionRule:
 
     @property
     def equalities(self) -> list[str]:
-        """The names, in the questions, of the parts that are equal in every pair."""
+        """The names that queries give to the parts that are equal in every pair."""
         return [f"part_{number}" for number, part in enumerate(self.exclusion.parts) if part.is_equality]
 
 
 def exclusion_rules(
     route: Route, source_stored: _Stored, own: Sequence[Exclusion], others: Sequence[Exclusion]
 ) -> Iterator[ExclusionRule]:
-    """Yield what the destination (``others``) enforces and the source doesn't."""
+    """Yield the exclusion constraints that the destination (``others``) enforces and the source doesn't."""
     held = {(found.parts, found.condition) for found in own if found.covers_children}
     for exclusion in others:
         if (exclusion.parts, exclusion.condition) not in held:
@@ -70,8 +70,7 @@ def check_exclusions(
 ) -> Iterator[Finding | Trial]:
     """Find rows that break rules, by queries in a session of the source; ``rows``: how many the table has.
 
-    Only an engine that has such constraints has their operators. From another one, rows are to be tried in the
-    destination.
+    Only engines with such constraints have their operators. Rows of another engine are tried in the destination.
     """
     asked = replace(route, source=engine)
     for rule in rules:
@@ -82,7 +81,7 @@ def check_exclusions(
                 view = view_of(asked, engine, rule.columns, source_stored, dest_stored)
                 yield from _find(asked, engine, rule, view)
             elif rows <= MOST_TRIED and is_answerable(route, columns):
-                yield Trial(what, columns, partial(_kept_apart_there, rule), partial(_finding, route, rule))
+                yield Trial(what, columns, partial(_conflicts_in_dest, rule), partial(_finding, route, rule))
             else:
                 yield unasked(route, what)
         except (DatabaseError, _TooMany):
@@ -90,50 +89,50 @@ def check_exclusions(
 
 
 class _TooMany(DatabaseError):
-    """More pairs would have to be compared than a check may."""
+    """More than ``MOST_COMPARISONS`` pairs of rows would have to be compared."""
 
 
 def _find(route: Route, engine: Engine, rule: ExclusionRule, view: View) -> Iterator[Finding]:
     grouped = _grouped(rule, view)
     with engine.tentatively():
-        refused, examples = _kept_apart(engine, rule, view, grouped)
-    if refused:
-        yield _finding(route, rule, refused, examples, partial(_all_pairs, rule, view, grouped))
+        rejected, examples = _conflicts(engine, rule, view, grouped)
+    if rejected:
+        yield _finding(route, rule, rejected, examples, partial(_all_pairs, rule, view, grouped))
 
 
-def _kept_apart(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
+def _conflicts(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
     groups = ", ".join([*rule.equalities, "island"])
     counted = f"SELECT COUNT(*) AS n FROM grouped GROUP BY {groups}"
     query = f"{grouped} SELECT COALESCE(SUM(n * (n - 1) / 2), 0) FROM ({counted}) counted"
     comparisons = int(engine.fetch_value(query, view.params))
     if comparisons > MOST_COMPARISONS:
         raise _TooMany
-    return _refused(engine, rule, view, grouped) if comparisons else (0, [])
+    return _rejected(engine, rule, view, grouped) if comparisons else (0, [])
 
 
-def _kept_apart_there(rule: ExclusionRule, dest: Engine, view: View) -> TrialRefusal:
-    """Ask the destination for rows that conflict with another one, of those that are put there."""
+def _conflicts_in_dest(rule: ExclusionRule, dest: Engine, view: View) -> TrialRefusal:
+    """Find rows that conflict with another, among those copied into the destination's temporary table."""
     grouped = _grouped(rule, view)
     with transaction.atomic(using=dest.alias):
-        refused, examples = _kept_apart(dest, rule, view, grouped)
-        every = list(_all_pairs(rule, view, grouped, dest)) if refused else []
-    return TrialRefusal(refused, examples, every)
+        rejected, examples = _conflicts(dest, rule, view, grouped)
+        every = list(_all_pairs(rule, view, grouped, dest)) if rejected else []
+    return TrialRefusal(rejected, examples, every)
 
 
 def _finding(
     route: Route,
     rule: ExclusionRule,
-    refused: int,
+    rejected: int,
     examples: Sequence[Row],
     every: Callable[[Engine], Iterator[Row]],
 ) -> Finding:
     table, width, dest = route.table, len(route.table.key), route.dest.alias
     shown = (f"{key_text(table, pair[:width])} conflicts with {key_text(table, pair[width:])}" for pair in examples)
     named = f" (for example primary key {', '.join(shown)})" if width else ""
-    conflicts = "conflicts" if refused == 1 else "conflict"
+    conflicts = "conflicts" if rejected == 1 else "conflict"
     return Finding(
         f"{table.label}.{', '.join(rule.fields)}" if rule.fields else table.label,
-        f"{plural(refused, 'row')} {conflicts} with another, by the exclusion constraint {rule.exclusion.name} of "
+        f"{plural(rejected, 'row')} {conflicts} with another under the exclusion constraint {rule.exclusion.name} of "
         f"{dest!r}{named}",
         "Correct or delete one row of each pair in the source.",
         is_about_rows=True,
@@ -142,10 +141,10 @@ def _finding(
 
 
 def _grouped(rule: ExclusionRule, view: View) -> str:
-    """Return the rows that the constraint is about, ``grouped``, as the beginning of a query.
+    """Return the beginning of a query that defines ``grouped``: the rows that the constraint applies to, in groups.
 
-    They are numbered in the order in which they are loaded. Only rows of one group can be in conflict: those that have
-    equal parts, and one number of an ``island``, which is a stretch that ranges cover without a gap.
+    They are numbered in the order in which they are loaded. Only rows of the same group can conflict: rows with equal
+    parts, and with ranges in the same ``island``, which is an interval that ranges cover without a gap.
     """
     parts = rule.exclusion.parts
     tests = [f"({part.expression}) IS NOT NULL" for part in parts]
@@ -173,7 +172,7 @@ def _grouped(rule: ExclusionRule, view: View) -> str:
 
 
 def _pairs_sql(rule: ExclusionRule, view: View, grouped: str) -> str:
-    """Return the query for all pairs of rows in conflict: their numbers and their keys, the row that is later first."""
+    """Return the query for all pairs of rows in conflict: their numbers and their keys, the later row first."""
     names = ", ".join(["b.nth", "a.nth", *(f"b.{name}" for name in view.key), *(f"a.{name}" for name in view.key)])
     tests = ["a.nth < b.nth", "a.island = b.island"]
     for number, part in enumerate(rule.exclusion.parts):
@@ -182,18 +181,18 @@ def _pairs_sql(rule: ExclusionRule, view: View, grouped: str) -> str:
     return f"{grouped} {pairs}"
 
 
-def _refused(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
-    """Count the rows that conflict with one which stays, and return a few of these pairs of keys."""
-    refused: set[int] = set()
+def _rejected(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
+    """Count the rows that conflict with one that is kept, and return a few of these pairs of keys."""
+    rejected: set[int] = set()
     examples: list[Row] = []
     with engine.reading_everything():
         for later, earlier, *keys in chain.from_iterable(engine.stream(_pairs_sql(rule, view, grouped), view.params)):
-            if earlier in refused or later in refused:
+            if earlier in rejected or later in rejected:
                 continue
-            refused.add(later)
+            rejected.add(later)
             if len(examples) < EXAMPLES:
                 examples.append(tuple(keys))
-    return len(refused), examples
+    return len(rejected), examples
 
 
 def _all_pairs(rule: ExclusionRule, view: View, grouped: str, source: Engine) -> Iterator[Row]:

@@ -38,11 +38,12 @@ class Orphans:
 
     def __str__(self) -> str:
         attname = self.table.column(self.reference.column).attname
-        point = "points" if self.rows == 1 else "point"
+        has = "has" if self.rows == 1 else "have"
         target = label_of(self.reference.target_table)
         return (
-            f"{plural(self.rows, 'row')} {point} by {attname} at a row of {target} that is missing "
-            f"{'in that spelling ' if self.has_other_case else ''}(for example primary key {', '.join(self.keys)})"
+            f"{plural(self.rows, 'row')} {has} no matching row of {target} for {attname} "
+            f"{'in the same letter case ' if self.has_other_case else ''}"
+            f"(for example primary key {', '.join(self.keys)})"
         )
 
 
@@ -138,9 +139,9 @@ def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
         where = " OR ".join(f"{dest.quote(ref.column)} IS NOT NULL" for ref in leading)
         rows = dest.count(table.name, where)
         if rows:
-            found.append(f"{table.label} ({plural(rows, 'row')} pointing into {', '.join(targets)})")
+            found.append(f"{table.label} ({plural(rows, 'row')} referencing {', '.join(targets)})")
     for owner, column, target in dest.catalogue.foreign_keys_into(selected, but=described):
         rows = dest.fetch_value(f"SELECT COUNT(*) FROM {owner} WHERE {column} IS NOT NULL")
         if rows:
-            found.append(f"the table {owner} ({plural(rows, 'row')} pointing into {target})")
+            found.append(f"the table {owner} ({plural(rows, 'row')} referencing {target})")
     return found

@@ -1,11 +1,12 @@
-"""What a session does not see of the tables that a run is about, or sees otherwise than a table's own rows.
+"""Rows and columns that a session can't see in a run's tables, and rows it sees that aren't a table's own.
 
-What is hidden stops a run: a copy without hidden rows looks complete, and so does its verification.
+Hidden rows stop a run: a copy without them would look complete, and so would its verification.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from ...console.wording import plural, shortened
@@ -21,9 +22,9 @@ from .natural_keys import consulted_tables
 from .selection import Selection
 
 SHOWN = 5
-END_IT_FIRST = "Finish that run first (the command that fills {alias!r}, with --resume), or end it (--cleanup)."
-UNFINISHED = "it holds an unfinished run: rows may be missing there, and indexes and keys may be off"
-# What a query over something that is no plain table leaves out.
+END_IT_FIRST = "Complete that run first (--resume in the command that fills {alias!r}), or abandon it (--cleanup)."
+UNFINISHED = "it holds an unfinished run: rows, indexes and keys may be missing there"
+# What a query leaves out if its table isn't a plain one, by kind of table.
 LEFT_OUT: Mapping[str, str] = {
     VIEW: "views: only the rows that they show are read",
     STORED_VIEW: "materialized views: rows are read as of their last refresh",
@@ -31,87 +32,112 @@ LEFT_OUT: Mapping[str, str] = {
     VERSIONED_TABLE: "system-versioned tables: only current rows are read, not their history",
 }
 
-Sight = Mapping[str, VisibleTable]
+VisibleTables = Mapping[str, VisibleTable]  # by table name
 
 
 @dataclass(frozen=True)
-class Sights:
-    """What the sessions of both ends see of a run's tables, and of those that are consulted for them."""
+class VisibleEndpoints:
+    """What the sessions of both databases see of a run's tables, and of those that are consulted for them."""
 
-    source: Sight
-    dest: Sight
+    source: VisibleTables
+    dest: VisibleTables
 
     def schemas(self, tables: Sequence[Table]) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Give the schemas of tables in the source and the destination, where those have schemas."""
+        """Return the schemas of tables in the source and in the destination, by table name, if they have schemas."""
         source, dest = (
-            {table.name: schema for table in tables if table.name in sight and (schema := sight[table.name].schema)}
-            for sight in (self.source, self.dest)
+            {table.name: schema for table in tables if table.name in seen and (schema := seen[table.name].schema)}
+            for seen in (self.source, self.dest)
         )
         return source, dest
 
 
-def look(engine: Engine, tables: Sequence[Table], *more: str) -> Sight:
-    """Ask what a session sees of tables, and of ``more``."""
+def visible_tables(engine: Engine, tables: Sequence[Table], *more: str) -> VisibleTables:
+    """Return what a session sees of tables and of those named ``more``, by name."""
     return engine.visibility.visible_tables(list(dict.fromkeys([*(table.name for table in tables), *more])))
 
 
-def look_at_both(endpoints: Endpoints, tables: Sequence[Table]) -> Sights:
-    """Ask what both sessions of a run see of its tables, and of all that is consulted for them."""
-    consulted = [*referred(tables), *consulted_tables()]
-    return Sights(look(endpoints.source, tables, *consulted), look(endpoints.dest, tables, *consulted))
+def visible_in_both(endpoints: Endpoints, tables: Sequence[Table]) -> VisibleEndpoints:
+    """Return what both sessions of a run see of its tables, and of all that are consulted for them."""
+    consulted = [*_parent_tables(tables), *consulted_tables()]
+    return VisibleEndpoints(
+        visible_tables(endpoints.source, tables, *consulted), visible_tables(endpoints.dest, tables, *consulted)
+    )
 
 
-def referred(tables: Sequence[Table]) -> list[str]:
-    """Name the tables that these have foreign keys to."""
+def _parent_tables(tables: Sequence[Table]) -> list[str]:
     return [ref.target_table for table in tables for ref in table.references if ref.has_constraint]
 
 
-def check_sights(endpoints: Endpoints, sights: Sights, tables: Sequence[Table]) -> Iterator[Finding]:
-    """Find what hides rows or columns of either end, and what is read otherwise than a table's own rows."""
+# -- what is checked of a run, and of a comparison -------------------------------------------------------------------
+
+
+def check_visibility(endpoints: Endpoints, seen: VisibleEndpoints, tables: Sequence[Table]) -> Iterator[Finding]:
+    """Find what hides rows or columns in either database, and tables whose queries return more or less than rows."""
     if holds_unfinished_run(endpoints.source) and not _is_journal_of(endpoints.dest, endpoints.source):
         yield Finding(endpoints.source.alias, UNFINISHED, END_IT_FIRST.format(alias=endpoints.source.alias))
-    yield from check_source(endpoints.source, sights.source, tables)
-    yield from check_dest(endpoints.dest, sights.dest, tables)
-    yield from notes(endpoints.source, sights.source, tables)
-    for engine, sight in ((endpoints.source, sights.source), (endpoints.dest, sights.dest)):
-        yield from _several_schemas(engine, sight, tables)
+    yield from _check_source(endpoints.source, seen.source, tables)
+    yield from _check_dest(endpoints.dest, seen.dest, tables)
+    yield from _notes(endpoints.source, seen.source, tables)
+    yield from _several_schemas(endpoints.source, seen.source, tables)
+    yield from _several_schemas(endpoints.dest, seen.dest, tables)
 
 
 def _is_journal_of(dest: Engine, source: Engine) -> bool:
-    """Whether it is the destination's own journal that is seen from the source, in another schema of one database."""
+    """Whether the source sees the destination's own journal, from another schema of the same database."""
     one, other = (engine.visibility.visible_tables(JOURNAL).get(JOURNAL[0]) for engine in (source, dest))
     is_same = one is not None and other is not None and one.identity == other.identity
     return is_same and source.vendor == dest.vendor and source.is_same_database(dest)
 
 
 def refuse_hidden(source: Engine, dest: Engine, tables: Sequence[Table], *, reads_values: bool) -> list[Finding]:
-    """Return what is to be noted of a comparison.
+    """Return the notes on a comparison of two databases.
 
-    Raises :exc:`Refused` where a session does not see all that is to be compared: what is hidden on both sides would
-    seem equal.
+    Raises :exc:`Refused` if a session can't see everything that is compared: rows hidden on both sides would seem
+    equal.
     """
     findings = []
     if holds_unfinished_run(source):
         findings.append(Finding(source.alias, UNFINISHED, END_IT_FIRST.format(alias=source.alias)))
     if holds_unfinished_run(dest):
         findings.append(Finding(dest.alias, UNFINISHED, END_IT_FIRST.format(alias=dest.alias), stops=False))
-    for engine, consulted in ((source, set(referred(tables)) & set(consulted_tables())), (dest, referred(tables))):
-        sight = look(engine, tables, *consulted)
-        findings += check_source(engine, sight, tables if reads_values else ())
-        findings += notes(engine, sight, tables)
-        findings += _several_schemas(engine, sight, tables)
+    parents = _parent_tables(tables)
+    for engine, consulted in ((source, set(parents) & set(consulted_tables())), (dest, parents)):
+        seen = visible_tables(engine, tables, *consulted)
+        findings += _check_source(engine, seen, tables if reads_values else ())
+        findings += _notes(engine, seen, tables)
+        findings += _several_schemas(engine, seen, tables)
     if stopping := [finding for finding in findings if finding.stops]:
         raise Refused(f"Nothing was compared. {' '.join(map(str, stopping))}")
     return findings
 
 
-def notes(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
-    """Note the tables whose queries give other rows than a table's own."""
-    seen = {table.name: sight[table.name] for table in tables if table.name in sight}
+def readable(selection: Selection, seen: VisibleEndpoints) -> Selection:
+    """Return a selection without the tables that can't be read completely."""
+    tables = [
+        table
+        for table in selection.tables
+        if not any(_is_hidden(side.get(table.name), table) for side in (seen.source, seen.dest))
+    ]
+    return selection if len(tables) == len(selection.tables) else replace(selection, tables=tuple(tables))
+
+
+def _is_hidden(seen: VisibleTable | None, table: Table) -> bool:
+    if seen is None:
+        return False
+    names = {column.name for column in table.columns}
+    return seen.is_temporary or seen.hides_rows or not seen.can_be_counted or bool(seen.unreadable & names)
+
+
+# -- tables that are read ----------------------------------------------------------------------------------------------
+
+
+def _notes(engine: Engine, seen: VisibleTables, tables: Sequence[Table]) -> Iterator[Finding]:
+    """Note the tables whose queries return rows other than the table's own."""
+    present = {table.name: seen[table.name] for table in tables if table.name in seen}
     for kind, text in LEFT_OUT.items():
-        if names := [shown_name(name) for name, one in seen.items() if one.kind == kind]:
+        if names := [shown_name(name) for name, one in present.items() if one.kind == kind]:
             yield Finding(engine.alias, f"{text}: {shortened(names, SHOWN)}", "", stops=False)
-    if inherited := [f"{shown_name(name)} ({_rows_of(one.children)})" for name, one in seen.items() if one.children]:
+    if inherited := [f"{shown_name(name)} ({_rows_of(one.children)})" for name, one in present.items() if one.children]:
         yield Finding(
             engine.alias,
             "rows of child tables (INHERITS) are read as rows of their parent, without the columns that only the child "
@@ -125,10 +151,10 @@ def _rows_of(children: Sequence[Child]) -> str:
     return ", ".join(f"{child.name}: {plural(child.rows, 'row')}" for child in children[:SHOWN])
 
 
-def _several_schemas(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
+def _several_schemas(engine: Engine, seen: VisibleTables, tables: Sequence[Table]) -> Iterator[Finding]:
     by_schema: dict[str, list[str]] = {}
     for table in tables:
-        if table.name in sight and (schema := sight[table.name].schema) is not None:
+        if table.name in seen and (schema := seen[table.name].schema) is not None:
             by_schema.setdefault(schema, []).append(shown_name(table.name).rpartition(".")[2])
     if len(by_schema) > 1:
         fewest_first = sorted(by_schema.items(), key=lambda item: len(item[1]))
@@ -137,99 +163,26 @@ def _several_schemas(engine: Engine, sight: Sight, tables: Sequence[Table]) -> I
         yield Finding(engine.alias, text, "", stops=False)
 
 
-def check_source(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
-    """Find what keeps rows or columns of a source from being read."""
-    yield from _temporary(engine, sight)
-    yield from _hidden_rows(engine, sight)
-    yield from _without_right(engine, sight, tables)
+def _check_source(engine: Engine, seen: VisibleTables, tables: Sequence[Table]) -> Iterator[Finding]:
+    """Find what prevents rows or columns of a source from being read."""
+    yield from _temporary(engine, seen)
+    yield from _hidden_rows(engine, seen)
+    yield from _uncountable(engine, seen)
+    readable_tables = [table for table in tables if table.name in seen and seen[table.name].can_be_counted]
+    yield from _without_right(engine, readable_tables, "read", "SELECT", lambda name: seen[name].unreadable)
 
 
-def check_dest(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
-    """Find what keeps rows of a destination from being seen, and columns there from being written."""
-    yield from _temporary(engine, sight)
-    yield from _hidden_rows(engine, sight)
-    yield from _uncountable(engine, sight)
-    lacking = {
-        table.name: [column.name for column in table.columns if column.name in sight[table.name].unwritable]
-        for table in tables
-        if table.name in sight and sight[table.name].takes_rows
-    }
-    if any(lacking.values()):
-        yield Finding(
-            engine.alias,
-            f"user {engine.visibility.user()!r} may not insert into {_places(lacking)}",
-            "Connect as the owner of the tables, or grant INSERT on them.",
-        )
+def _check_dest(engine: Engine, seen: VisibleTables, tables: Sequence[Table]) -> Iterator[Finding]:
+    """Find what prevents rows of a destination from being seen, and its columns from being written."""
+    yield from _temporary(engine, seen)
+    yield from _hidden_rows(engine, seen)
+    yield from _uncountable(engine, seen)
+    writable_tables = [table for table in tables if table.name in seen and seen[table.name].takes_rows]
+    yield from _without_right(engine, writable_tables, "insert into", "INSERT", lambda name: seen[name].unwritable)
 
 
-def check_loading(
-    endpoints: Endpoints, sights: Sights, rows: Mapping[str, tuple[int, int]], *, adds_rows: bool, updates: bool
-) -> Iterator[Finding]:
-    """Find what in the destination cannot be loaded, and whose rows would go with those of other tables.
-
-    ``rows`` has the source's and the destination's by table name; ``adds_rows`` and ``updates`` empty no table.
-    """
-    dest, alias = sights.dest, endpoints.dest.alias
-    coming = {dest[name].identity for name, (source_rows, _) in rows.items() if source_rows and name in dest}
-    for name, (source_rows, dest_rows) in rows.items():
-        seen = dest.get(name)
-        if seen is None:
-            continue
-        is_emptied = dest_rows > 0 and not (adds_rows or updates)
-        if seen.kind in (VIEW, STORED_VIEW) and ((source_rows and not seen.takes_rows) or is_emptied):
-            yield Finding(
-                alias,
-                f"{shown_name(name)} is a {seen.kind} there, which cannot be emptied and loaded as a table can",
-                "Leave the model out with --exclude.",
-                stops=not updates,
-            )
-        if seen.delete_rules and dest_rows and not adds_rows:
-            statements = [
-                f"ALTER TABLE {endpoints.dest.identifier(name)} DISABLE RULE {rule}" for rule in seen.delete_rules
-            ]
-            yield Finding(
-                alias,
-                f"rules there run in place of deletions of rows of {shown_name(name)}, or along with them: "
-                f"{shortened(seen.delete_rules, SHOWN)}",
-                f"Disable them during the run: {'; '.join(statements)}.",
-            )
-        in_the_way = [child for child in seen.children if child.identity in coming or (child.rows and not adds_rows)]
-        if in_the_way:
-            yield Finding(
-                alias,
-                f"rows of child tables (INHERITS) are rows of {shown_name(name)} there, too: {_rows_of(in_the_way)}",
-                f"Detach them there (ALTER TABLE {in_the_way[0].name} NO INHERIT {shown_name(name)}), or empty them "
-                "and leave their models out.",
-            )
-    if not updates and (triggers := endpoints.dest.visibility.schema_change_triggers()):
-        yield Finding(
-            alias,
-            "event triggers there run when indexes and keys are dropped and created again, and can prevent it: "
-            f"{shortened(triggers, SHOWN)}",
-            "If they do, disable them during the run (ALTER EVENT TRIGGER … DISABLE).",
-            stops=False,
-        )
-
-
-def readable(selection: Selection, sights: Sights) -> Selection:
-    """Return a selection without the tables that cannot be read whole."""
-    tables = [
-        table
-        for table in selection.tables
-        if not any(_is_hidden(sight.get(table.name), table) for sight in (sights.source, sights.dest))
-    ]
-    return selection if len(tables) == len(selection.tables) else replace(selection, tables=tuple(tables))
-
-
-def _is_hidden(seen: VisibleTable | None, table: Table) -> bool:
-    if seen is None:
-        return False
-    names = {column.name for column in table.columns}
-    return seen.is_temporary or seen.hides_rows or not seen.can_be_counted or bool(seen.unreadable & names)
-
-
-def _hidden_rows(engine: Engine, sight: Sight) -> Iterator[Finding]:
-    if hidden := [shown_name(name) for name, seen in sight.items() if seen.hides_rows]:
+def _hidden_rows(engine: Engine, seen: VisibleTables) -> Iterator[Finding]:
+    if hidden := [shown_name(name) for name, one in seen.items() if one.hides_rows]:
         yield Finding(
             engine.alias,
             f"row-level security may hide rows from user {engine.visibility.user()!r} in "
@@ -239,41 +192,110 @@ def _hidden_rows(engine: Engine, sight: Sight) -> Iterator[Finding]:
         )
 
 
-def _temporary(engine: Engine, sight: Sight) -> Iterator[Finding]:
-    if names := [shown_name(name) for name, seen in sight.items() if seen.is_temporary]:
+def _temporary(engine: Engine, seen: VisibleTables) -> Iterator[Finding]:
+    if names := [shown_name(name) for name, one in seen.items() if one.is_temporary]:
         yield Finding(
             engine.alias,
             f"temporary tables or views of this connection hide {plural(len(names), 'table')}: "
             f"{shortened(names, SHOWN)}",
-            "Connect without making them (init_command in its OPTIONS, signals of Django's connections), or drop them.",
+            "Connect without creating them (init_command in its OPTIONS, signals of Django's connections), or drop "
+            "them.",
         )
 
 
-def _uncountable(engine: Engine, sight: Sight) -> Iterator[Finding]:
-    if unseen := [shown_name(name) for name, seen in sight.items() if not seen.can_be_counted]:
+def _uncountable(engine: Engine, seen: VisibleTables) -> Iterator[Finding]:
+    if names := [shown_name(name) for name, one in seen.items() if not one.can_be_counted]:
         yield Finding(
             engine.alias,
-            f"user {engine.visibility.user()!r} may not read {plural(len(unseen), 'table')}: "
-            f"{shortened(unseen, SHOWN)}",
+            f"user {engine.visibility.user()!r} may not read {plural(len(names), 'table')}: {shortened(names, SHOWN)}",
             "Connect as the owner of the tables, or grant SELECT on them.",
         )
 
 
-def _without_right(engine: Engine, sight: Sight, tables: Sequence[Table]) -> Iterator[Finding]:
-    yield from _uncountable(engine, sight)
-    lacking = {
-        table.name: [column.name for column in table.columns if column.name in sight[table.name].unreadable]
+def _without_right(
+    engine: Engine, tables: Sequence[Table], verb: str, right: str, lacking: Callable[[str], AbstractSet[str]]
+) -> Iterator[Finding]:
+    """Find columns without a right that the run needs; ``lacking`` returns a table's columns without it."""
+    found = {
+        table.name: names
         for table in tables
-        if table.name in sight and sight[table.name].can_be_counted
+        if (names := [column.name for column in table.columns if column.name in lacking(table.name)])
     }
-    if any(lacking.values()):
+    if not found:
+        return
+    listed = [f"{shown_name(table)} ({shortened(names, SHOWN)})" for table, names in found.items()]
+    yield Finding(
+        engine.alias,
+        f"user {engine.visibility.user()!r} may not {verb} columns of {plural(len(listed), 'table')}: "
+        f"{shortened(listed, SHOWN)}",
+        f"Connect as the owner of the tables, or grant {right} on them.",
+    )
+
+
+# -- tables that are loaded ------------------------------------------------------------------------------------------
+
+
+def check_loading(
+    endpoints: Endpoints, seen: VisibleEndpoints, rows: Mapping[str, tuple[int, int]], *, adds_rows: bool, updates: bool
+) -> Iterator[Finding]:
+    """Find tables of the destination that can't be loaded or emptied, or that share rows with other tables.
+
+    ``rows``: the source's and the destination's row counts by table name. With ``adds_rows`` or ``updates`` no table
+    is emptied.
+    """
+    dest = seen.dest
+    loaded = {dest[name].identity for name, (source_rows, _) in rows.items() if source_rows and name in dest}
+    for name, (source_rows, dest_rows) in rows.items():
+        if name not in dest:
+            continue
+        is_emptied = dest_rows > 0 and not (adds_rows or updates)
+        if (source_rows and not dest[name].takes_rows) or is_emptied:
+            yield from _view(endpoints.dest, name, dest[name], stops=not updates)
+        if dest_rows and not adds_rows:
+            yield from _delete_rules(endpoints.dest, name, dest[name])
+        children = [one for one in dest[name].children if one.identity in loaded or (one.rows and not adds_rows)]
+        yield from _child_tables(endpoints.dest, name, children)
+    if not updates:
+        yield from _event_triggers(endpoints.dest)
+
+
+def _view(dest: Engine, name: str, seen: VisibleTable, *, stops: bool) -> Iterator[Finding]:
+    if seen.kind in (VIEW, STORED_VIEW):
         yield Finding(
-            engine.alias,
-            f"user {engine.visibility.user()!r} may not read {_places(lacking)}",
-            "Connect as the owner of the tables, or grant SELECT on them.",
+            dest.alias,
+            f"{shown_name(name)} is a {seen.kind} there, which can't be emptied and loaded like a table",
+            "Leave the model out with --exclude.",
+            stops=stops,
         )
 
 
-def _places(columns: Mapping[str, Sequence[str]]) -> str:
-    places = [f"{shown_name(table)} ({shortened(names, SHOWN)})" for table, names in columns.items() if names]
-    return f"columns of {plural(len(places), 'table')}: {shortened(places, SHOWN)}"
+def _delete_rules(dest: Engine, name: str, seen: VisibleTable) -> Iterator[Finding]:
+    if seen.delete_rules:
+        statements = [f"ALTER TABLE {dest.identifier(name)} DISABLE RULE {rule}" for rule in seen.delete_rules]
+        yield Finding(
+            dest.alias,
+            f"rules there run instead of deletions of rows of {shown_name(name)}, or in addition to them: "
+            f"{shortened(seen.delete_rules, SHOWN)}",
+            f"Disable them during the run: {'; '.join(statements)}.",
+        )
+
+
+def _child_tables(dest: Engine, name: str, children: Sequence[Child]) -> Iterator[Finding]:
+    if children:
+        yield Finding(
+            dest.alias,
+            f"rows of child tables (INHERITS) are rows of {shown_name(name)} there, too: {_rows_of(children)}",
+            f"Detach them there (ALTER TABLE {children[0].name} NO INHERIT {shown_name(name)}), or empty them and "
+            "leave their models out.",
+        )
+
+
+def _event_triggers(dest: Engine) -> Iterator[Finding]:
+    if triggers := dest.visibility.schema_change_triggers():
+        yield Finding(
+            dest.alias,
+            "event triggers there run when indexes and keys are dropped and recreated, and can prevent it: "
+            f"{shortened(triggers, SHOWN)}",
+            "If they do, disable them during the run (ALTER EVENT TRIGGER … DISABLE).",
+            stops=False,
+        )

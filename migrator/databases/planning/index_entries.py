@@ -1,4 +1,4 @@
-"""Values too large for an entry of an index, found before the first write: the entry is built, and rolled back."""
+"""Values too large for an index entry, found before the first write: the entry is built and rolled back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from django.db import Error
 
-from ...console.wording import plural
 from ..chunks import Bounds, Restriction, key_text
 from ..endpoints import Endpoints
 from ..engines.base.catalogue import EntryLimit
@@ -21,19 +20,19 @@ from .plan import TablePlan
 from .schema import StoredTables
 
 EXAMPLES = 3
-# Of the values that may be too large, for how many that is tried: what repeats itself is compressed and fits.
+# How many of the values that may be too large are tried: those that repeat themselves are compressed, and fit.
 MOST_TRIED, MOST_BYTES = 500, 32 * 1024 * 1024
 
 
 def check_entries(endpoints: Endpoints, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
-    """Find rows that an index of the destination does not take because of their size."""
+    """Find rows that an index of the destination rejects because of their size."""
     filled = [planned for planned in tables if planned.source_rows and planned.table.key]
     limits = endpoints.dest.catalogue.entry_limits([planned.table.name for planned in filled])
     for planned in filled:
         for limit in limits.get(planned.table.name, ()):
             try:
-                found = list(_Trial(planned, limit).too_large(source_has))
-            except Error:  # no temporary table may be created there: it shows when the index is recreated
+                found = list(_EntryTrial(planned, limit).too_large(source_has))
+            except Error:  # no temporary table may be created there: recreating the index will show it
                 endpoints.source.recover()
                 continue
             if found:
@@ -46,8 +45,8 @@ def _finding(planned: TablePlan, limit: EntryLimit, found: Sequence[Row]) -> Fin
     examples = ", ".join(key_text(table, key) for key in found[:EXAMPLES])
     return Finding(
         f"{table.label}.{fields}",
-        f"{plural(len(found), 'row')} of those that were tried {'is' if len(found) == 1 else 'are'} too large for an "
-        f"entry of the index {limit.name!r} of {planned.route.dest.alias!r}, which holds {limit.bytes:,} bytes after "
+        f"{len(found):,} of the rows tried {'is' if len(found) == 1 else 'are'} too large for an entry of the index "
+        f"{limit.name!r} of {planned.route.dest.alias!r}, which can hold {limit.bytes:,} bytes after "
         f"compression (for example primary key {examples})",
         "Shorten the values in the source, or drop the index.",
         is_about_rows=True,
@@ -56,12 +55,14 @@ def _finding(planned: TablePlan, limit: EntryLimit, found: Sequence[Row]) -> Fin
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _EntryTrial:
+    """Builds index entries of a table's largest rows in the destination."""
+
     planned: TablePlan
     limit: EntryLimit
 
     def too_large(self, source_has: StoredTables) -> Iterator[Row]:
-        """Give the primary keys of rows whose entry the index refuses."""
+        """Yield the primary keys of rows whose entry the index rejects."""
         pairs = list(self._candidates(source_has[self.planned.table.name]))
         if pairs and not self._takes([row for _, row in pairs]):
             yield from (key for key, row in pairs if not self._takes([row]))
@@ -78,7 +79,7 @@ class _Trial:
         return dest.catalogue.accepts_entries(self.limit, fill)
 
     def _candidates(self, stored: Stored) -> Iterator[tuple[Row, Row]]:
-        """Give rows, as they are to be stored, that may be too large, each after its primary key."""
+        """Yield the primary keys of rows that may be too large, each with the row as it would be stored."""
         route, table = self.planned.route, self.planned.table
         restriction = self._restriction(stored)
         if restriction is None:
@@ -104,14 +105,14 @@ class _Trial:
                 value if value is None or conversion.convert is None else conversion.convert(value)
                 for conversion, value in zip(conversions, row, strict=True)
             )
-        except Exception:  # another finding is about that
+        except Exception:  # another finding reports that
             return None
 
     def _restriction(self, stored: Stored) -> Restriction | None:
         values, route = self.planned.route.source.values, self.planned.route
         share = self.limit.bytes // max(len(self.limit.columns), 1)
         larger = Limit(LimitName.LARGER_THAN, (share,), "too large for an index", "")
-        # Others the destination fills itself.
+        # The destination fills the other columns itself.
         present = sorted(name for name in self.limit.columns if name in stored)
         columns = [(route.source.quote(name), stored[name]) for name in present]
         tests = [values.violation(larger, name, column) for name, column in columns]

@@ -41,7 +41,7 @@ def check_parents(
         ):
             yield Finding(
                 table.table.label,
-                f"{absent}; that is neither part of this run nor in {endpoints.dest.alias!r}",
+                f"{absent}, neither in this run nor in {endpoints.dest.alias!r}",
                 _advice_on_parents(absent, selected),
                 is_about_rows=True,
                 rows=_rows_without_parents(absent, chosen),

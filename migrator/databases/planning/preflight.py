@@ -17,7 +17,7 @@ from ..tables import Table
 from .constraints import ask_about_constraints
 from .deferred_objects import to_defer
 from .foreign_keys import Orphans, find_orphans, orphan_rows, outside_references
-from .hidden_rows import check_loading, check_sights, look_at_both, readable
+from .hidden_rows import check_loading, check_visibility, readable, visible_in_both
 from .index_entries import check_entries
 from .letter_case import becomes_case_sensitive, unique_fields_becoming_case_sensitive
 from .natural_keys import Mappings, id_mappings, made_by_migrate
@@ -75,8 +75,8 @@ def make_plan(
         text = "post_migrate handlers will run first: after its last migration one of them failed"
         findings.append(Finding(endpoints.dest.alias, text, "", stops=False))
     findings += [endpoints.fewer_jobs] if endpoints.fewer_jobs else []
-    sights = look_at_both(endpoints, selection.tables)
-    hiding = list(check_sights(endpoints, sights, selection.tables))
+    sights = visible_in_both(endpoints, selection.tables)
+    hiding = list(check_visibility(endpoints, sights, selection.tables))
     findings += hiding
     selection = readable(selection, sights)
     awaited = awaited_tables(endpoints, selection.tables, source_has, dest_has, waiting, made)

@@ -41,11 +41,11 @@ FAILED, CORRECT = "its conversion by the field failed", "Correct these values in
 
 @dataclass(frozen=True)
 class _ValueCheck:
-    """A condition that finds bad values of a column; ``rough`` is cheaper, and true of at least the same values."""
+    """A condition that finds bad values of a column; ``cheap_condition`` finds at least the same values."""
 
     column: Column
     condition: str
-    rough: str
+    cheap_condition: str
     reason: str
     advice: str
 
@@ -92,8 +92,10 @@ def _unanswered(route: Route, error: DatabaseError) -> Answer:
         raise error
     route.source.recover()
     fault = route.source.fault(error, route.table.name)
-    text = f"its values cannot be checked before the copy: {fault.message} [{fault.code}]"
-    note = Finding(route.table.label, text, "A row that the source cannot give is named when it is read.", stops=False)
+    text = f"its values can't be checked before the copy: {fault.message} [{fault.code}]"
+    note = Finding(
+        route.table.label, text, "A row that the source can't return is reported when it is read.", stops=False
+    )
     return Answer((note,), settle(route.transport, route.conversions, is_clean=False, unsafe=()))
 
 
@@ -105,11 +107,10 @@ def _value_checks(route: Route, stored: _Stored) -> Iterator[_ValueCheck]:
         if conversion.way is Way.RAW:
             continue
         column, own = conversion.column, stored[conversion.column.name]
-        for suspicion in route.source.values.source_checks(column, own) if conversion.way is Way.PROVEN else ():
-            condition = _unless_null(route, own, suspicion.condition)
-            cheap = suspicion.cheap_condition
-            rough = condition if cheap is None else _unless_null(route, own, cheap)
-            yield _ValueCheck(column, condition, rough, suspicion.reason, suspicion.advice)
+        for check in route.source.values.source_checks(column, own) if conversion.way is Way.PROVEN else ():
+            cheap = check.condition if check.cheap_condition is None else check.cheap_condition
+            condition, cheap = _unless_null(route, own, check.condition), _unless_null(route, own, cheap)
+            yield _ValueCheck(column, condition, cheap, check.reason, check.advice)
         for limit in conversion.limits:
             beyond = route.source.values.violation(limit, route.source.quote(column.name), own)
             if beyond:
@@ -194,19 +195,21 @@ def _count(
 
     Conditions of ``unsafe`` that the first rows meet already aren't counted any further.
     """
-    rough = {check.condition: check.rough for check in checks} | {condition: condition for condition in unsafe}
+    cheap = {check.condition: check.cheap_condition for check in checks} | {
+        condition: condition for condition in unsafe
+    }
     if not rows:
-        return completed(dict.fromkeys(rough, 0))
-    counts, is_whole_table = _count_first(route, list(rough))
+        return completed(dict.fromkeys(cheap, 0))
+    counts, is_whole_table = _count_first(route, list(cheap))
     if is_whole_table:
         return completed(counts)
     if any(counts[check.condition] for check in checks):
-        return deferred(partial(_count_all, route, list(rough)))
-    unseen = list(dict.fromkeys(rough[condition] for condition in rough if not counts[condition]))
+        return deferred(partial(_count_all, route, list(cheap)))
+    unseen = list(dict.fromkeys(cheap[condition] for condition in cheap if not counts[condition]))
     if not unseen:
         return completed(counts)
     asked = _ask_whether_any(sessions, route, unseen, rows)
-    return deferred(lambda: _count_all(route, list(rough)) if _is_any_found(asked) else counts)
+    return deferred(lambda: _count_all(route, list(cheap)) if _is_any_found(asked) else counts)
 
 
 def _count_first(route: Route, unsafe: Sequence[str]) -> tuple[_Counts, bool]:
