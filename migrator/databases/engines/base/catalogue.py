@@ -238,9 +238,13 @@ class Catalogue(DatabaseSession):
         """Tell of foreign keys, each with its table, whether every row was held against them, and new ones will be."""
         return [False] * len(references)
 
-    @abstractmethod
     def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
-        """List the counters of tables, each with the largest key that is there."""
+        """List the tables' sequences, each with the largest key that is there."""
+        found = self.next_keys(tables)
+        keys = [(table.name, table.key[0]) for table in tables if table.name in found and len(table.key) == 1]
+        return [
+            KeySequence(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
+        ]
 
     def largest(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """Give the largest value of columns of whole numbers, each named with its table."""

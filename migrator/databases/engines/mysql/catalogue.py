@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from ...tables import StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, DeferredObject, KeySequence
+from ..base.constraints import PROBE
 from ..base.session import Row
 from .rows_by_table import fetch_by_table
 from .values import BLOBS, TEXTS, integer_range
@@ -25,7 +26,6 @@ FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name IN ({marks})
 ORDER BY ordinal_position
 """
-PROBE = "migrator_probe"
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
 LABEL = re.compile(r"'((?:[^']|'')*)'")
 # Collations for which spaces at the end of a text count: MariaDB's have "nopad" in their names, and MySQL's pad nothing
@@ -122,16 +122,12 @@ class MySQLCatalogue(Catalogue):
         return bool(self.fetch_all(sql, (item.table, item.name)))
 
     def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
-        found = self.next_keys(tables)
-        keys = [(table.name, table.key[0]) for table in tables if table.name in found and len(table.key) == 1]
-        counters = [
-            KeySequence(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
-        ]
-        late = [counter.table for counter in counters if counter.is_behind]
-        stored = self.stored_tables(late) if late else {}
+        found = super().sequences(tables)
+        behind = [sequence.table for sequence in found if sequence.is_behind]
+        stored = self.stored_tables(behind) if behind else {}
         return [
-            _exhausted(counter) if counter.is_behind and _is_largest(counter, stored[counter.table]) else counter
-            for counter in counters
+            _exhausted(sequence) if sequence.is_behind and _is_largest(sequence, stored[sequence.table]) else sequence
+            for sequence in found
         ]
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
@@ -159,15 +155,15 @@ class MySQLCatalogue(Catalogue):
         return {table: None if value is None else int(value) for table, value in values.items()}
 
 
-def _is_largest(counter: KeySequence, stored: Mapping[str, StoredColumn]) -> bool:
+def _is_largest(sequence: KeySequence, stored: Mapping[str, StoredColumn]) -> bool:
     """Whether a table has the largest key that its column can hold."""
-    held = integer_range(stored[counter.column])
-    return held is not None and counter.largest == held[1]
+    limits = integer_range(stored[sequence.column])
+    return limits is not None and sequence.largest == limits[1]
 
 
-def _exhausted(counter: KeySequence) -> KeySequence:
-    """Return a counter whose last key is taken: MySQL reports that key as the next one, MariaDB for BIGINT UNSIGNED."""
-    return replace(counter, next_value=(counter.largest or 0) + 1)
+def _exhausted(sequence: KeySequence) -> KeySequence:
+    """Return a sequence past its last key, which MySQL, and MariaDB for its largest type, report as the next one."""
+    return replace(sequence, next_value=(sequence.largest or 0) + 1)
 
 
 def _stored_column(row: Row) -> StoredColumn:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import INDEX, Catalogue, DeferredObject, KeySequence
+from ..base.catalogue import INDEX, Catalogue, DeferredObject
 from ..base.session import Row
 
 # The sorter of CREATE INDEX holds PRAGMA cache_size in memory (sqlite.org/src, vdbesort.c); negative means KiB. With 32
@@ -90,13 +90,6 @@ class SQLiteCatalogue(Catalogue):
         sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s AND tbl_name = %s COLLATE NOCASE"
         return bool(self.fetch_all(sql, (item.name, item.table)))
 
-    def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
-        found = self.next_keys(tables)
-        keys = [(table.name, table.key[0]) for table in tables if table.name in found and len(table.key) == 1]
-        return [
-            KeySequence(*key, found[key[0]], largest) for key, largest in zip(keys, self.largest(keys), strict=True)
-        ]
-
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
         last = self._last_keys()
         counted = {table.name: last.get(self.stored_name(table.name)) for table in tables if len(table.key) == 1}
@@ -110,13 +103,13 @@ class SQLiteCatalogue(Catalogue):
     def reset_sequences(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
         # Rows that were written with their keys have advanced them already (sqlite.org/autoinc.html).
         last = self._last_keys()
-        late = {table: key - 1 for table, key in next_keys.items() if last.get(table, 0) < key - 1}
+        behind = {table: key - 1 for table, key in next_keys.items() if last.get(table, 0) < key - 1}
         counted = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%%AUTOINCREMENT%%'"
-        for (table,) in self.fetch_all(counted) if late else ():
-            if table in last and table in late:
-                self.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", (late[table], table))
-            elif table in late:
-                self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", (table, late[table]))
+        for (table,) in self.fetch_all(counted) if behind else ():
+            if table in last and table in behind:
+                self.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", (behind[table], table))
+            elif table in behind:
+                self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", (table, behind[table]))
 
 
 def _quoted(name: str) -> str:
