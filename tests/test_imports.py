@@ -21,12 +21,13 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 # with all that is in it, or a module; a module is in the room with the longest name that it begins with.
 ROOMS = [
     "errors", "clock", "local_hosts", "console", "server_errors", "conf", "stores", "transitions", "processes",
+    "stores.copying",
     "databases.tables", "databases.row_counts", "databases.findings", "databases.engines", "databases.endpoints",
     "databases.database_files", "databases.chunks", "databases.row_reader", "databases.journal", "databases.run_lock",
     "databases.planning", "databases.options", "databases.verification", "databases.migrations", "databases.copying",
     "databases.parallel", "databases.recheck", "databases.update_failures", "databases.update", "databases.result",
     "databases.abandon", "databases.run", "databases.reports", "databases.api", "databases",
-    "caches.records", "caches.page_copier", "caches.reports", "caches.copying", "caches.transition", "caches",
+    "caches.records", "caches.raw_values", "caches.reports", "caches.copying", "caches.transition", "caches",
     "sessions.records", "sessions.comparison", "sessions.layouts", "sessions.codec", "sessions.engines",
     "sessions.expiry", "sessions.router", "sessions.stores", "sessions.places", "sessions.hidden_sessions",
     "sessions.convert", "sessions.cached_entries", "sessions.copying", "sessions.verification", "sessions.api",

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
 
 from .. import conf
-from ..console.interrupts import stopping_between_pages
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.wording import plural
-from ..errors import Declined, Refused
-from ..processes.workers import Work, can_fork, run_side_by_side
+from ..errors import Refused
 from ..server_errors import telling_of_outages
-from ..stores import open_store
-from ..stores.base import WHOLE, KeyStore, RejectedItem, ScatteredShare, Share
-from ..stores.key_space import KeySpace, is_bookkeeping, key_space, unlisted_key_space
-from .page_copier import CachePageCopier, pages_of
-from .records import CacheCounts, CacheOptions, CachePlan, CacheResult
-
-Tick = Callable[[int], None]
-Check = Callable[[], None]
+from ..stores.copying.passes import Check, copy_once, jobs_for
+from ..stores.copying.records import CopyCounts, CopyResult
+from ..stores.copying.run import carry_out
+from ..stores.key_space import is_bookkeeping
+from ..stores.key_store import KeyStore
+from ..stores.values import RejectedValue
+from .raw_values import CacheCopy, CacheEndpoint, keys_of
+from .records import CacheOptions, CachePlan
 
 
 @telling_of_outages()
@@ -33,140 +28,87 @@ def copy_cache(
     options: CacheOptions | None = None,
     progress: Progress | None = None,
     prompter: Prompter | None = None,
-    show: Callable[[CachePlan], object] = lambda plan: None,
-) -> CacheResult:
-    """Copy the keys of the cache ``source`` to the cache ``dest``, where it does not hold them already.
+    show: Callable[[CachePlan], object] | None = None,
+) -> CopyResult[CachePlan]:
+    """Copy those keys of the cache ``source`` to the cache ``dest`` that it does not have.
 
-    Raises :exc:`migrator.errors.UsageError`, :exc:`Refused` before the first write, :exc:`Declined`, and
-    :exc:`migrator.errors.Interrupted`.
+    Raises :exc:`migrator.errors.UsageError`, :exc:`Refused` before the first write,
+    :exc:`migrator.errors.Declined`, and :exc:`migrator.errors.Interrupted`.
     """
     options, progress, prompter = options or CacheOptions(), progress or Progress(), prompter or Prompter()
-    with closing(_opened(source)) as opened, closing(_opened(dest)) as target:
-        ours, theirs = _space(opened, options), _plain_space(target, options)
-        plan = _planned(opened, target, ours, theirs, options)
-        show(plan)
-        if options.dry_run:
-            return CacheResult(plan, is_dry_run=True)
-        if not prompter.proceed(f"Copy the cache {source!r} to {dest!r}?"):
-            raise Declined("Nothing was written.")
-        started, evicted = time.monotonic(), target.evictions()
-        with stopping_between_pages() as check, progress.task("keys", plan.in_source, unit="keys") as task:
-            if _shares(opened, options) == 1:
-                tally = _copied(opened, target, replace(options, jobs=1), WHOLE, task.advance, check)
-            else:
-                tally = _side_by_side(source, dest, options, task.advance, check)
-        return CacheResult(plan, tally, time.monotonic() - started, max(target.evictions() - evicted, 0))
+    one, other = CacheEndpoint(source, options, is_listed=True), CacheEndpoint(dest, options, is_listed=False)
+    context = CacheCopy(one, other, options)
+    with context.opened() as (opened, target):
+        plan = _planned(opened, target, options)
+
+        def copy(check: Check) -> list[CopyCounts]:
+            with progress.task("keys", plan.in_source, unit="keys") as task:
+                return [copy_once(context, opened, target, task.advance, check)]
+
+        question = f"Copy the cache {source!r} to {dest!r}?"
+        return carry_out(plan, target, show=show, prompter=prompter, question=question, copy=copy)
 
 
-def _opened(alias: str) -> KeyStore:
-    store = open_store(alias=alias)
-    store.demand_all()
-    return store
-
-
-def _shares(source: KeyStore, options: CacheOptions) -> int:
-    """Return in how many parts the keys are copied at once."""
-    can_share = can_fork() and source.can_share and options.limit is None
-    return options.jobs if can_share else 1
-
-
-def _side_by_side(source: str, dest: str, options: CacheOptions, tick: Tick, check: Check) -> CacheCounts:
-    def of_share(index: int) -> Work[CacheCounts]:
-        def work(tick: Tick) -> CacheCounts:
-            with closing(_opened(source)) as opened, closing(_opened(dest)) as target:
-                return _copied(opened, target, options, ScatteredShare(index, options.jobs), tick, lambda: None)
-
-        return work
-
-    total = CacheCounts()
-    for tally in run_side_by_side([of_share(index) for index in range(options.jobs)], tick, check):
-        total.add(tally)
-    return total
-
-
-def _copied(
-    source: KeyStore, dest: KeyStore, options: CacheOptions, share: Share, tick: Tick, check: Check
-) -> CacheCounts:
-    """Copy one share of the keys."""
-    ours, started = _space(source, options), time.monotonic()
-    copier = CachePageCopier(source, dest, ours, _plain_space(dest, options), options)
-    for page in pages_of(source, ours, options, share):
-        copier.copy(page)
-        tick(len(page))
-        copier.keep_pace(started)
-        check()
-    return copier.tally
-
-
-def _space(store: KeyStore, options: CacheOptions) -> KeySpace:
-    if options.keys_from is not None:
-        return unlisted_key_space(store.cache.make_key, prefix=options.match)
-    if not store.can_list_keys:
+def _planned(source: KeyStore, dest: KeyStore, options: CacheOptions) -> CachePlan:
+    if source.locations() & dest.locations():
+        _check_different(source, dest)
+    for database in sorted(dest.databases() & set(conf.load().PROTECTED)):
         raise Refused(
-            f"The keys of the cache {store.alias!r} cannot be listed: {store.why_unlisted()}. "
-            "Give them with --keys-from FILE."
-        )
-    return key_space(store.cache.make_key, alias=store.alias, prefix=options.match)
-
-
-def _plain_space(store: KeyStore, options: CacheOptions) -> KeySpace:
-    return unlisted_key_space(store.cache.make_key, prefix=options.match)
-
-
-def _planned(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace, options: CacheOptions) -> CachePlan:
-    if source.identities() & dest.identities():
-        _check_apart(source, ours, theirs)
-    if dest.database in conf.load().PROTECTED:
-        raise Refused(
-            f"MIGRATOR['PROTECTED'] names the database {dest.database!r}, which holds the cache {dest.alias!r}; "
+            f"MIGRATOR['PROTECTED'] names the database {database!r}, which holds the cache {dest.alias!r}; "
             "it may never be a destination."
         )
-    for store, space in ((source, ours), (dest, theirs)):
-        if reason := store.blind_spot(space):
+    for store in (source, dest):
+        if reason := store.blind_spot():
             raise Refused(f"The cache {store.alias!r} cannot be copied: {reason}. Nothing was written.")
-    if reason := dest.refusal(theirs):
+    if reason := dest.refusal():
         raise Refused(f"Nothing can be written to the cache {dest.alias!r}: {reason}.")
-    in_source, own = _counted(source, ours, options)
-    _check_room(source, dest, ours, theirs, options)
-    encoding = _check_encoding(source, dest, ours, options)
-    notes = [*source.notes(), *dest.notes()]
-    if not ours.is_stock:
-        notes.append(
-            f"{source.alias!r} has a KEY_FUNCTION of its own: keys that it makes for another tenant do not look like "
-            f"{ours.raw('…')} and are not copied"
-        )
-    if options.jobs > _shares(source, options):
-        notes.append("one process copies: this source, platform or --limit does not let several share the work")
+    in_source, own = _counted(source, options)
+    _check_room(source, dest, options)
     return CachePlan(
-        f"cache {source.alias!r} ({source.address()}), keys {ours.raw('…')}",
-        f"cache {dest.alias!r} ({dest.address()}), keys {theirs.raw('…')}",
+        source.label(),
+        dest.label(),
         in_source,
-        encoding,
-        tuple(notes),
+        None,
+        tuple(_notes(source, dest, options)),
         options,
-        own,
+        has_given_keys=options.keys_from is not None,
+        nothing_found=_nothing_found(source, options),
+        encoding=_check_encoding(source, dest, options),
+        own=own,
     )
 
 
-def _counted(source: KeyStore, ours: KeySpace, options: CacheOptions) -> tuple[int | None, int]:
-    """Count the keys of the source, None for given ones, and those that migrator keeps there for itself."""
+def _check_different(source: KeyStore, dest: KeyStore) -> None:
+    """Raise :exc:`Refused` for one cache given twice, and for a copy that would read its own keys."""
+    ours, theirs = source.space, dest.space
+    if ours.raw("probe") == theirs.raw("probe"):
+        raise Refused(f"Source and destination are the same store: {source.address()}, keys {ours.raw('…')}.")
+    if ours.head and theirs.raw("probe").startswith(ours.head):
+        raise Refused(
+            "Both caches are in one store, and what is written would be read as keys of the source again: "
+            f"{theirs.raw('…')} begins like {ours.raw('…')}."
+        )
+
+
+def _counted(source: KeyStore, options: CacheOptions) -> tuple[int | None, int]:
+    """Return how many keys the source has, None for given ones, and how many keys are migrator's own there."""
     if options.keys_from:
         return None, 0
     count = own = 0
-    for page in source.list_keys(ours, 10_000):
+    for page in source.keys(10_000):
         kept = sum(is_bookkeeping(options.match + key) for key in page)
         count, own = count + len(page) - kept, own + kept
     return count, own
 
 
-def _check_room(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpace, options: CacheOptions) -> None:
-    """Refuse a destination that would drop keys, be they others' or those that come."""
+def _check_room(source: KeyStore, dest: KeyStore, options: CacheOptions) -> None:
+    """Raise :exc:`Refused` for a destination that would evict keys, its own or those that are copied."""
     capacity = dest.capacity()
     if capacity is None:
         return
     held, coming = dest.held(), 0
-    for page in pages_of(source, ours, options):
-        coming += len(set(page) - (dest.present(theirs, page) if held else set()))
+    for page in keys_of(source, options):
+        coming += len(set(page) - (dest.present(page) if held else set()))
     if held + coming > capacity:
         raise Refused(
             f"The cache {dest.alias!r} keeps {capacity:,} entries (MAX_ENTRIES) and drops others. It holds {held:,}, "
@@ -174,30 +116,42 @@ def _check_room(source: KeyStore, dest: KeyStore, ours: KeySpace, theirs: KeySpa
         )
 
 
-def _check_apart(source: KeyStore, ours: KeySpace, theirs: KeySpace) -> None:
-    """Refuse one place given twice, and a copy within one place that would find its own keys."""
-    if ours.raw("probe") == theirs.raw("probe"):
-        raise Refused(f"Source and destination are the same place: {source.address()}, keys {ours.raw('…')}.")
-    if ours.head and theirs.raw("probe").startswith(ours.head):
-        raise Refused(
-            "Both caches are in one place, and what is written would be read as keys of the source again: "
-            f"{theirs.raw('…')} begins as {ours.raw('…')} does."
-        )
-
-
-def _check_encoding(source: KeyStore, dest: KeyStore, ours: KeySpace, options: CacheOptions) -> str:
-    """Say how values go over; refuse two caches whose values would have to be read and spelled anew."""
+def _check_encoding(source: KeyStore, dest: KeyStore, options: CacheOptions) -> str:
+    """Return how values are copied. Raises :exc:`Refused` if the values of one page would have to be read for that."""
     if dest.takes_verbatim(source):
         return "as they are"
-    for page in pages_of(source, ours, options):
-        for item in source.fetch(ours, page[:20]).values():
+    for page in keys_of(source, options):
+        for record in source.fetch(page[:20]).values():
             try:
-                dest.wrap(source.unwrap(item.raw))
-            except RejectedItem as error:
+                dest.wrap(source.unwrap(record.raw))
+            except RejectedValue as error:
                 raise Refused(
-                    f"Values of {source.alias!r} ({source.encoding()}) cannot go to {dest.alias!r} ({dest.encoding()}) "
-                    f"unread: {error}. Give both caches the same serializer for the move, or change from one to the "
-                    "other with a TransitionCache, which reads and writes values by both backends."
+                    f"Values of {source.alias!r} ({source.encoding()}) cannot be copied to {dest.alias!r} "
+                    f"({dest.encoding()}) unread: {error}. Give both caches the same serializer for the copy, or "
+                    "change from one to the other with a TransitionCache, which uses both backends."
                 ) from None
         break
-    return f"from {source.encoding()} to {dest.encoding()}, the pickles within unread"
+    return f"from {source.encoding()} to {dest.encoding()}, with pickles unread"
+
+
+def _notes(source: KeyStore, dest: KeyStore, options: CacheOptions) -> list[str]:
+    notes = [*source.notes(), *dest.notes()]
+    if not source.space.is_stock:
+        notes.append(
+            f"{source.alias!r} has a KEY_FUNCTION of its own: keys that it makes for another tenant do not look like "
+            f"{source.space.raw('…')} and are not copied"
+        )
+    if options.jobs > jobs_for(source, options):
+        notes.append("only one process copies: this source, the platform or --limit does not allow several")
+    return notes
+
+
+def _nothing_found(source: KeyStore, options: CacheOptions) -> str:
+    """Return the message for a source in which no key was found."""
+    if options.keys_from is not None:
+        return f"None of the given keys was found in {source.label()}."
+    match = ", and --match" if options.match else ""
+    return (
+        f"No key was found in {source.label()}. If it holds any, check KEY_PREFIX, VERSION and KEY_FUNCTION of the "
+        f"alias{match}."
+    )

@@ -14,9 +14,10 @@ from ..console.command_line import positive_integer
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
-from ..sessions.copying.run import CopyResult, copy_sessions
-from ..sessions.records import DEFAULT_CHUNK_SIZE, CopyOptions, End
+from ..sessions.copying.run import copy_sessions
+from ..sessions.records import DEFAULT_CHUNK_SIZE, CopyOptions, End, SessionPlan
 from ..sessions.reports import copy_report, plan_report
+from ..stores.copying.records import CopyResult
 from .base import MigratorCommand
 
 OPTIONS = (
@@ -83,7 +84,7 @@ class SessionsCommand(MigratorCommand):
 
     source_kind = "cache"
     dest_kind = "cache"
-    copy: Callable[..., CopyResult] = staticmethod(copy_sessions)
+    copy: Callable[..., CopyResult[SessionPlan]] = staticmethod(copy_sessions)
 
     def add_options(self, parser: CommandParser) -> None:
         both_needed = self.source_kind == self.dest_kind

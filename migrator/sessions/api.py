@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..console.progress import Progress
 from ..console.prompts import Prompter
-from .copying.run import CopyResult, Show, copy_sessions
-from .records import CopyOptions, End
+from ..stores.copying.records import CopyResult
+from .copying.run import Show, copy_sessions
+from .records import CopyOptions, End, SessionPlan
 
 CACHE, TABLE = End("cache"), End("db")
 
@@ -18,7 +19,7 @@ def copy_sessions_cache_to_db(
     progress: Progress | None = None,
     prompter: Prompter | None = None,
     show: Show | None = None,
-) -> CopyResult:
+) -> CopyResult[SessionPlan]:
     """Copy a cache's sessions to a table; both default to those that the project's sessions use."""
     return copy_sessions(source=source, dest=dest, options=options, progress=progress, prompter=prompter, show=show)
 
@@ -31,7 +32,7 @@ def copy_sessions_db_to_cache(
     progress: Progress | None = None,
     prompter: Prompter | None = None,
     show: Show | None = None,
-) -> CopyResult:
+) -> CopyResult[SessionPlan]:
     """Copy a table's sessions to a cache; both default to those that the project's sessions use."""
     return copy_sessions(source=source, dest=dest, options=options, progress=progress, prompter=prompter, show=show)
 
@@ -44,7 +45,7 @@ def copy_sessions_db_to_db(
     progress: Progress | None = None,
     prompter: Prompter | None = None,
     show: Show | None = None,
-) -> CopyResult:
+) -> CopyResult[SessionPlan]:
     """Copy the sessions of one table to another."""
     return copy_sessions(source=source, dest=dest, options=options, progress=progress, prompter=prompter, show=show)
 
@@ -57,6 +58,6 @@ def copy_sessions_cache_to_cache(
     progress: Progress | None = None,
     prompter: Prompter | None = None,
     show: Show | None = None,
-) -> CopyResult:
+) -> CopyResult[SessionPlan]:
     """Copy the sessions of one cache to another."""
     return copy_sessions(source=source, dest=dest, options=options, progress=progress, prompter=prompter, show=show)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
+from ..stores.base import Record, RecordProblem
 from .codec import Data, UnreadableSession
-from .places import key_regex_of, open_end
-from .records import DEFAULT_CHUNK_SIZE, CopyOptions, End, SessionProblem, SessionRecord
-from .stores.base import Store
+from .places import SessionEndpoint, key_regex_of
+from .records import DEFAULT_CHUNK_SIZE, End
+from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore
 from .stores.table import SessionTableStore
 
@@ -22,8 +23,7 @@ def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
     The engine reads the cache first, so that these are what people get. Returns None for an end without such a cache.
     What differs is read once more after a moment, as somebody may just have been saving it.
     """
-    options = CopyOptions(key_regex=key_regex_of(end), trust_pickle=trust_pickle)
-    with closing(open_end(end, options)) as store:
+    with closing(SessionEndpoint(end, key_regex_of(end), trust_pickle).open()) as store:
         if not isinstance(store, SessionTableStore) or store.before is None:
             return None
         suspects = [key for page in store.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)]
@@ -43,10 +43,10 @@ def _stale(rows: SessionTableStore, before: CacheStore, keys: list[str]) -> list
     return [key for key, session in held.items() if _data(before, session) != _data(rows, there.get(key))]
 
 
-def _data(store: Store, session: SessionRecord | None) -> Data | str | None:
+def _data(store: BaseSessionStore, session: Record | None) -> Data | str | None:
     if session is None:
         return None
     try:
         return store.load(session)
-    except (UnreadableSession, SessionProblem) as error:
+    except (UnreadableSession, RecordProblem) as error:
         return str(error)  # the engine finds no session in it either, and reads the row

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..stores.base import digest
-from .records import MAX_PROBLEMS_LISTED, CopyOptions, Hidden
+from ..stores.copying.records import MAX_PROBLEMS_LISTED
+from .records import CopyOptions, Hidden
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,6 @@ class VerifyOptions:
     jobs: int = 1
     # Whether what a cache before the destination's table holds is compared with the rows, in the mode full.
     served: bool = True
-
-    def opening(self) -> CopyOptions:
-        """Return what opening the ends needs to know."""
-        return CopyOptions(key_regex=self.key_regex, trust_pickle=self.trust_pickle)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A session of one place as the session of another: payload, expiry, and what tables know beside."""
+"""A session of one store as the session of another: data, expiry, and what tables store in addition."""
 
 from __future__ import annotations
 
@@ -6,33 +6,31 @@ from typing import TYPE_CHECKING
 
 from ..clock import MICROSECONDS_PER_SECOND, now
 from ..errors import DataRejected
-from ..stores.base import digest
+from ..stores.base import Record, RecordProblem, digest
+from ..stores.copying.page_copier import Expired
+from ..stores.copying.records import CopyCounts
 from .codec import Data, UnreadableSession, saved_at
 from .expiry import from_data
-from .records import CopyOptions, SessionCounts, SessionProblem, SessionRecord
+from .records import CopyOptions
 
 if TYPE_CHECKING:
-    from .stores.base import Store
-
-
-class Expired(Exception):
-    """The session's time is over."""
+    from .stores.base import BaseSessionStore
 
 
 class Converter:
-    """Converts sessions from ``source`` to ``dest``; the way is chosen once."""
+    """Converts sessions of ``source`` to sessions of ``dest``."""
 
-    def __init__(self, source: Store, dest: Store, options: CopyOptions) -> None:
+    def __init__(self, source: BaseSessionStore, dest: BaseSessionStore, options: CopyOptions) -> None:
         self._source, self._dest, self._options = source, dest, options
         self._verbatim = dest.takes_verbatim(source)
-        # Raw values of equal spelling need not be read; signed text is, for a row that cannot be read is no session.
+        # Raw values of the same format need not be read. Signed text is: a row that cannot be read is not a session.
         self._tells_time = source.keeps_text and (dest.keeps_text or bool(dest.roles))
         self._blind = self._verbatim and not source.keeps_text
 
-    def convert(self, session: SessionRecord, tally: SessionCounts, moment: int) -> SessionRecord:
-        """Return what to write; raise :exc:`SessionProblem` or :exc:`Expired` where nothing is to be written.
+    def convert(self, session: Record, counts: CopyCounts, moment: int) -> Record:
+        """Return what to write. Raises :exc:`RecordProblem` or :exc:`Expired` if nothing is to be written.
 
-        ``moment`` is about the present; what expires until it is written is left to the writing.
+        ``moment`` is about the current time; writing handles what expires until then.
         """
         data = None
         if self._blind and session.expires is not None:
@@ -41,9 +39,9 @@ class Converter:
             data = self._load(session)
         expires = session.expires
         if expires is None:
-            tally.no_ttl += 1
+            counts.no_ttl += 1
             expires = self._given_expiry(session, data or {})
-        # No place keeps expiry less finely than in seconds.
+        # No store keeps expiries in units larger than a second.
         if (
             expires is not None
             and expires <= moment + MICROSECONDS_PER_SECOND
@@ -51,29 +49,29 @@ class Converter:
         ):
             raise Expired
         saved = self._saved(session, moment)
-        payload = session.payload if self._verbatim else self._dump(session, data or {}, expires, saved, tally)
-        new = SessionRecord(
+        raw = session.raw if self._verbatim else self._dump(session, data or {}, expires, saved, counts)
+        new = Record(
             session.key,
-            payload,
+            raw,
             expires,
             self._dest.remember(data, session, saved) if data is not None else None,
         )
         if self._dest.has_size_limit and (problem := self._dest.fits(new)):
-            raise SessionProblem("unfit", problem)
+            raise RecordProblem("unfit", problem)
         return new
 
-    def _load(self, session: SessionRecord) -> Data:
+    def _load(self, session: Record) -> Data:
         try:
             return self._source.load(session)
         except UnreadableSession as error:
-            raise SessionProblem("unreadable", str(error)) from None
+            raise RecordProblem("unreadable", str(error)) from None
 
-    def _saved(self, session: SessionRecord, moment: int) -> int:
-        """Return the second at which a session was saved, the present where its place does not keep it."""
-        known = saved_at(str(session.payload)) if self._tells_time else None
+    def _saved(self, session: Record, moment: int) -> int:
+        """Return when a session was saved, in seconds of Unix time; now if its store does not keep that."""
+        known = saved_at(str(session.raw)) if self._tells_time else None
         return moment // MICROSECONDS_PER_SECOND if known is None else known
 
-    def _given_expiry(self, session: SessionRecord, data: Data) -> int | None:
+    def _given_expiry(self, session: Record, data: Data) -> int | None:
         policy = self._options.no_ttl
         if policy == "keep":
             return None
@@ -82,46 +80,44 @@ class Converter:
         if policy == "error":
             raise DataRejected(
                 f"The session {digest(session.key)} has no time to live. Choose what becomes of such sessions with "
-                "--no-ttl expiry-from-data, skip, or keep where the destination is a cache."
+                "--no-ttl expiry-from-data, --no-ttl skip, or --no-ttl keep if the destination is a cache."
             )
-        raise SessionProblem("skipped", "it has no time to live")
+        raise RecordProblem("skipped", "it has no time to live")
 
-    def _dump(
-        self, session: SessionRecord, data: Data, expires: int | None, saved: int, tally: SessionCounts
-    ) -> str | bytes:
+    def _dump(self, session: Record, data: Data, expires: int | None, saved: int, counts: CopyCounts) -> str | bytes:
         try:
-            payload, survives = self._dest.dump(data, expires, saved, key=session.key)
+            raw, survives = self._dest.dump(data, expires, saved, key=session.key)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise SessionProblem(
-                "unfit", f"the destination's serializer does not hold it: {_without_values(error)}"
+            raise RecordProblem(
+                "unfit", f"the destination's serializer cannot store it: {_without_values(error)}"
             ) from None
         except UnreadableSession:
-            raise SessionProblem(
-                "unfit", "the destination's serializer does not read back what it writes for it"
+            raise RecordProblem(
+                "unfit", "the destination's serializer cannot read back what it writes for it"
             ) from None
         if not survives:
-            self._count_change(session, data, tally)
-        return payload
+            self._count_change(session, data, counts)
+        return raw
 
-    def _count_change(self, session: SessionRecord, data: Data, tally: SessionCounts) -> None:
+    def _count_change(self, session: Record, data: Data, counts: CopyCounts) -> None:
         where = ", ".join(changed_parts(data)) or "some value"
         if self._options.strict:
             raise DataRejected(
-                f"JSON would change the session {digest(session.key)} ({where}), and --strict stops there. "
-                "What was copied until then stays."
+                f"JSON would change the session {digest(session.key)} ({where}), and --strict stops the copy there. "
+                "The sessions that were already copied stay in the destination."
             )
-        tally.changed_by_json += 1
-        tally.list(session.key, f"changed by JSON: {where}")
+        counts.changed_by_json += 1
+        counts.list(session.key, f"changed by JSON: {where}")
 
 
 def _without_values(error: Exception) -> str:
-    """Return what an encoder's error says where it names a type; its words for values are left out."""
+    """Return an encoder's message if it names a type, otherwise the error's class: other messages quote values."""
     text = str(error)
     return text if text.startswith(("Object of type ", "keys must be ")) else type(error).__name__
 
 
 def changed_parts(value: object) -> list[str]:
-    """Name the kinds of values in session data that JSON does not give back as they were."""
+    """Return the kinds of values in session data that JSON does not give back unchanged."""
     found: dict[str, None] = {}
     _collect(value, found, 0)
     return list(found)

@@ -9,10 +9,11 @@ from django.db import router
 
 from ..console.wording import plural
 from ..errors import MigratorError
-from ..stores.base import digest
+from ..stores.base import batches, digest
+from ..stores.copying.records import MAX_PROBLEMS_LISTED
 from .engines import TRANSITION, cache_alias, engine_class, engine_model, keeps_files, keeps_rows, present_prefix
-from .records import MAX_PROBLEMS_LISTED, End, Hidden
-from .stores.base import Store, pages_of
+from .records import End, Hidden
+from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore
 
 _PAGE = 1000
@@ -20,7 +21,7 @@ _PAGE = 1000
 _IN_A_COOKIE = re.compile(r"[!-~]+")
 
 
-def hidden_in(store: Store) -> tuple[Hidden, ...]:
+def hidden_in(store: BaseSessionStore) -> tuple[Hidden, ...]:
     """Return the sessions that ``store`` holds and never lists, by reason. Its keys have been listed before."""
     found = []
     if keys := _hidden_sessions(store):
@@ -44,17 +45,17 @@ def hidden_in(store: Store) -> tuple[Hidden, ...]:
     return tuple(found)
 
 
-def _hidden_sessions(store: Store) -> list[str]:
+def _hidden_sessions(store: BaseSessionStore) -> list[str]:
     """Return the keys that were left out although they hold a session."""
     found = []
-    for page in pages_of(filter(_IN_A_COOKIE.fullmatch, sorted(store.hidden)), _PAGE):
+    for page in batches(filter(_IN_A_COOKIE.fullmatch, sorted(store.hidden)), _PAGE):
         for key, session in store.fetch(page).items():
             if store.may_be_session(session):
                 found.append(key)
     return found
 
 
-def nothing_found(store: Store) -> str:
+def nothing_found(store: BaseSessionStore) -> str:
     """Say which pattern found nothing, and where the site's SESSION_ENGINE keeps its sessions."""
     given = " among the keys that were given" if store.has_given_keys else ""
     pattern = f" (session keys that match {store.pattern})" if store.pattern else ""

@@ -1,9 +1,9 @@
-"""Ends of a copy opened: from what the command was told to a store that reads and writes."""
+"""The ends of a copy: from the options of a command to a store that reads and writes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.apps import apps
@@ -26,30 +26,38 @@ from .engines import (
     table_engine,
 )
 from .layouts import STOCK_MODEL, session_layout
-from .records import CopyOptions, End
-from .stores.base import Store
+from .records import End
+from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore
 from .stores.custom_values import check_text
 from .stores.files import SessionFileStore
 from .stores.table import SessionTableStore
 from .stores.through_engine import EngineStore
 
-OPENERS: dict[str, Callable[[End, CopyOptions], Store]] = {}
+OPENERS: dict[str, Callable[[SessionEndpoint], BaseSessionStore]] = {}
 
 
-def open_end(end: End, options: CopyOptions) -> Store:
-    """Open an end: a cache, a table, files where its engine keeps files, or what only its engine knows.
+@dataclass(frozen=True)
+class SessionEndpoint:
+    """An end with what opening it takes: what its keys look like, and whether its pickles are read without limits."""
 
-    Raises :exc:`UsageError` for names that do not exist, :exc:`Refused` for places that cannot be copied.
-    """
-    kind = end.kind
-    if end.engine and keeps_files(engine_class(end.engine)):
-        kind = "file"
-    if kind not in OPENERS:
-        raise UsageError(f"{kind!r} is no kind of place: there are {', '.join(OPENERS)}.")
-    store = OPENERS[kind](end, options)
-    store.demand_all()
-    return store
+    end: End
+    key_regex: str | None = None
+    trust_pickle: bool = False
+
+    def open(self) -> BaseSessionStore:
+        """Open a cache, a table, files if the engine keeps files, or a store that only its engine knows.
+
+        Raises :exc:`UsageError` for names that do not exist, :exc:`Refused` for stores that cannot be copied.
+        """
+        kind = self.end.kind
+        if self.end.engine and keeps_files(engine_class(self.end.engine)):
+            kind = "file"
+        if kind not in OPENERS:
+            raise UsageError(f"{kind!r} is not a kind of store: there are {', '.join(OPENERS)}.")
+        store = OPENERS[kind](self)
+        store.demand_all()
+        return store
 
 
 def settled(source: End, dest: End) -> tuple[End, End]:
@@ -110,19 +118,21 @@ def _engine_at(end: End) -> Any:
     return table_engine(end.engine, session_layout(end.model or _model_name(end.engine)).model)
 
 
-def _open_cache(end: End, options: CopyOptions) -> Store:
+def _open_cache(endpoint: SessionEndpoint) -> BaseSessionStore:
+    end = endpoint.end
     engine = cache_engine(end.engine)
     return CacheStore(
         alias=end.alias or cache_alias(engine),
         engine=instance(engine),
         prefix=present_prefix(engine) or "",
         keys_from=end.keys_from,
-        key_regex=options.key_regex or key_shape(engine),
-        trust_pickle=options.trust_pickle,
+        key_regex=endpoint.key_regex or key_shape(engine),
+        trust_pickle=endpoint.trust_pickle,
     )
 
 
-def _open_table(end: End, options: CopyOptions) -> Store:
+def _open_table(endpoint: SessionEndpoint) -> BaseSessionStore:
+    end = endpoint.end
     described = session_layout(end.model or _model_name(end.engine))
     engine: Any = table_engine(end.engine, described.model)
     shadow = None
@@ -132,8 +142,8 @@ def _open_table(end: End, options: CopyOptions) -> Store:
             alias=end.cache or cache_alias(engine),
             engine=instance(engine),
             prefix=present_prefix(engine) or "",
-            key_regex=options.key_regex or key_shape(engine),
-            trust_pickle=options.trust_pickle,
+            key_regex=endpoint.key_regex or key_shape(engine),
+            trust_pickle=endpoint.trust_pickle,
         )
     return SessionTableStore(
         alias=end.alias, described=described, engine=instance(engine), keys_from=end.keys_from, shadow=shadow
@@ -149,14 +159,16 @@ def _model_name(engine_name: str | None) -> str:
     return STOCK_MODEL
 
 
-def _open_files(end: End, options: CopyOptions) -> Store:
+def _open_files(endpoint: SessionEndpoint) -> BaseSessionStore:
+    end = endpoint.end
     engine = engine_class(end.engine or "file")
     check_text(engine)
-    key_regex = options.key_regex or key_shape(engine)
+    key_regex = endpoint.key_regex or key_shape(engine)
     return SessionFileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)
 
 
-def _open_engine(end: End, options: CopyOptions) -> Store:
+def _open_engine(endpoint: SessionEndpoint) -> BaseSessionStore:
+    end = endpoint.end
     return EngineStore(engine=instance(engine_class(end.engine or settings.SESSION_ENGINE)), keys_from=end.keys_from)
 
 

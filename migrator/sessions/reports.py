@@ -1,124 +1,96 @@
-"""The report of a session copy, from its records."""
+"""The reports of a session copy and of a comparison, from their records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from ..console.reports import Cell, Grid, Report
 from ..console.wording import listed, plural
+from ..stores.copying import reports
+from ..stores.copying.records import MAX_PROBLEMS_LISTED, CopyCounts, CopyResult
 from .comparison import VerifyResult, counts
-from .copying.run import CopyResult, SessionPlan
-from .records import MAX_PROBLEMS_LISTED, Hidden, SessionCounts
+from .records import Hidden, SessionPlan
 
 WORDS = {
     "read": "read from the source",
     "written": "written",
-    "present": "there already, left alone",
-    "unchanged": "there already, unchanged since the pass before",
+    "present": "already there, left alone",
+    "unchanged": "already there, unchanged since the previous pass",
     "refreshed": "changed in the source, written again",
-    "removed": "ended in the source, taken back",
-    "ended": "ended in the destination since the switch, not brought back",
+    "removed": "ended in the source, removed again",
+    "ended": "ended in the destination since the switch, not copied again",
     "missed": "ended in the source, changed here since",
     "expired": "expired, not copied",
     "no_ttl": "without time to live",
-    "skipped": "skipped for having no time to live",
+    "skipped": "skipped because they have no time to live",
     "changed_by_json": "changed by JSON",
     "unreadable": "unreadable",
-    "foreign": "no sessions",
+    "foreign": "not sessions",
     "unsafe": "pickles that need more than the allow-list",
-    "unfit": "not held by the destination",
+    "unfit": "rejected by the destination",
 }
-# What is told even when it is nought.
-ALWAYS = ("read", "written", "present", "expired", "unreadable")
 
 
 def plan_report(plan: SessionPlan) -> Report:
-    """Tell what a copy would do, before it does anything."""
-    rows: tuple[tuple[Cell, ...], ...] = (
-        ("from", plan.source, _counted(plan.in_source)),
-        ("to", plan.dest, _counted(plan.in_dest)),
-    )
-    lines = [f"Sessions without time to live: {plan.options.no_ttl}.", *(f"Note: {note}." for note in plan.notes)]
-    return Report("Copy sessions", (Grid("", ("", "place", "sessions"), rows),), tuple(lines))
+    """Return the report of what a copy would do, before it does anything."""
+    lines = [f"Sessions without time to live: {plan.options.no_ttl}."]
+    in_dest = "given keys" if plan.in_dest is None else plan.in_dest
+    return reports.plan_report("Copy sessions", "session", plan, in_dest=in_dest, lines=lines)
 
 
-def _counted(count: int | None) -> Cell:
-    return "as keys are given" if count is None else count
-
-
-def copy_report(result: CopyResult) -> Report:
-    """Tell what a copy did, or what it would do. Exit code 4 where a session was not moved that should have been."""
+def copy_report(result: CopyResult[SessionPlan]) -> Report:
+    """Return the report of what a copy did or would do. Exit code 4 if not every session was copied that should be."""
     plan, total = result.plan, result.total
     if result.is_dry_run:
         return _dry_run_report(result)
     is_short = total.failures or total.missed or result.evicted or plan.hidden
     code = 4 if is_short else 3 if not (total.read or total.removed) else 0
-    rate = sum(tally.read for tally in result.passes) / result.seconds if result.seconds else 0.0
-    heading = f"Copied {plural(total.written, 'session')} in {result.seconds:.1f} s ({rate:,.0f} read in a second)"
-    grids = [Grid("", ("sessions", "count"), tuple(_rows(total)))]
-    if total.problems:
-        rows: tuple[tuple[Cell, ...], ...] = tuple(total.problems)
-        title = "Sessions by the digest of their key (SHA-256, 16 digits)"
-        if len(rows) == MAX_PROBLEMS_LISTED:
-            title += f"; the first {MAX_PROBLEMS_LISTED:,}"
-        grids.append(Grid(title, ("digest", "what"), rows))
-    grids += _unseen_grids(plan.hidden)
+    grids = [*reports.count_grids("session", total, WORDS, also=["unreadable"]), *_hidden_grids(plan.hidden)]
+    heading = reports.heading("session", result)
     return Report(heading, tuple(grids), tuple(_lines(result, code)), _document(result), code)
 
 
-def _dry_run_report(result: CopyResult) -> Report:
-    plan, done = result.plan, "Dry run: nothing was written."
-    document = {**_document(result), "dry_run": True}
+def _dry_run_report(result: CopyResult[SessionPlan]) -> Report:
+    plan, done, document = result.plan, "Dry run: nothing was written.", _document(result)
     if plan.hidden:
         count = sum(found.count for found in plan.hidden)
-        lines = (done, *_unseen_lines(plan.hidden), f"{plural(count, 'session')} would be left out.")
-        return Report("", tuple(_unseen_grids(plan.hidden)), lines, document, 4)
+        lines = (done, *_hidden_lines(plan.hidden), f"{plural(count, 'session')} would be left out.")
+        return Report("", tuple(_hidden_grids(plan.hidden)), lines, document, 4)
     if plan.in_source == 0:
         return Report("", (), (done, plan.nothing_found), document, 3)
     return Report(done, (), (), document)
 
 
-def _unseen_lines(hidden: Sequence[Hidden]) -> list[str]:
+def _hidden_lines(hidden: Sequence[Hidden]) -> list[str]:
     return [f"{found.reason}." for found in hidden]
 
 
-def _unseen_grids(hidden: Sequence[Hidden]) -> list[Grid]:
+def _hidden_grids(hidden: Sequence[Hidden]) -> list[Grid]:
     rows = tuple((key, "left out") for found in hidden for key in found.digests)[:MAX_PROBLEMS_LISTED]
     return [Grid("Left out, by the digest of the key", ("digest", "what"), rows)] if rows else []
 
 
-def _rows(total: SessionCounts) -> list[tuple[Cell, ...]]:
-    counts = [(name, getattr(total, name)) for name in WORDS]
-    rows: list[tuple[Cell, ...]] = [(WORDS[name], count) for name, count in counts if count or name in ALWAYS]
-    return rows + [(sentence, count) for sentence, count in sorted(total.losses.items())]
-
-
-def _lines(result: CopyResult, code: int) -> list[str]:
+def _lines(result: CopyResult[SessionPlan], code: int) -> list[str]:
     lines = []
     if len(result.passes) > 1:
-        changes = ", ".join(f"{tally.changes:,}" for tally in result.passes)
+        changes = ", ".join(f"{counts.changes:,}" for counts in result.passes)
         lines.append(f"Changes made by each pass: {changes}.")
-    lines += _limits(result)
-    if result.evicted:
-        lines.append(
-            f"The destination dropped {result.evicted:,} keys for want of room meanwhile: "
-            "give it more memory, and copy again."
-        )
-    lines += _unseen_lines(result.plan.hidden)
+    lines += [*reports.limit_lines("session", result), *_unfinished_lines(result), *reports.eviction_lines(result)]
+    lines += _hidden_lines(result.plan.hidden)
     if code == 3:
-        limits = " Its keys would have to begin as --match says." if result.plan.options.match else ""
+        limits = " Their keys would have to begin with the --match prefix." if result.plan.options.match else ""
         lines.append(result.plan.nothing_found or f"No session was read.{limits}")
     elif code == 0:
         lines.append(f"Every session that {_conditions(result.total)} is in the destination.")
-    elif missed := result.total.failures + sum(found.count for found in result.plan.hidden):
+    elif failed := result.total.failures + sum(found.count for found in result.plan.hidden):
         others = (
             ""
             if result.evicted or not result.total.read
-            else f"; each other one that {_conditions(result.total)} is in the destination"
+            else f"; every other session that {_conditions(result.total)} is in the destination"
         )
-        lines.append(f"{plural(missed, 'session')} could not be moved{others}.")
+        lines.append(f"{plural(failed, 'session')} could not be copied{others}.")
     if count := result.total.missed:
         lines.append(
             f"{plural(count, 'session')} ended in the source and changed here since: anyone with the cookie is still "
@@ -127,25 +99,18 @@ def _lines(result: CopyResult, code: int) -> list[str]:
     return lines
 
 
-def _limits(result: CopyResult) -> list[str]:
-    """Say of which sessions nothing can be said."""
-    options, lines = result.plan.options, []
-    if result.plan.has_given_keys:
-        lines.append("Sessions whose keys were not given were not looked for.")
-    if options.match:
-        lines.append("Sessions whose keys begin otherwise than --match says were not copied.")
-    if options.limit is not None and any(tally.read >= options.limit for tally in result.passes):
-        lines.append(f"--limit let {plural(options.limit, 'session')} be read, and no more.")
-    if options.catch_up and result.passes and result.passes[-1].changes:
-        lines.append(
-            f"The last pass still made {plural(result.passes[-1].changes, 'change')}, so that more may have changed "
-            "since: run it again, or raise --catch-up."
-        )
-    return lines
+def _unfinished_lines(result: CopyResult[SessionPlan]) -> list[str]:
+    if not (result.plan.options.catch_up and result.passes and result.passes[-1].changes):
+        return []
+    changes = plural(result.passes[-1].changes, "change")
+    return [
+        f"The last pass still made {changes}, so more may have changed since. Run the command again, or raise "
+        "--catch-up."
+    ]
 
 
-def _conditions(total: SessionCounts) -> str:
-    """Say which sessions are in the destination."""
+def _conditions(total: CopyCounts) -> str:
+    """Return which sessions are in the destination."""
     found = ["was read", "had not expired"]
     found += ["had time to live"] if total.skipped else []
     found += ["was not ended meanwhile"] if total.removed else []
@@ -153,26 +118,14 @@ def _conditions(total: SessionCounts) -> str:
     return listed(found)
 
 
-def _document(result: CopyResult) -> dict[str, Any]:
-    def counts(tally: SessionCounts) -> dict[str, Any]:
-        return {item.name: getattr(tally, item.name) for item in fields(tally) if item.name in WORDS}
-
+def _document(result: CopyResult[SessionPlan]) -> dict[str, Any]:
     return {
-        "schema": "migrator/copy-sessions@1",
-        "dry_run": False,
-        "source": result.plan.source,
-        "dest": result.plan.dest,
-        "in_source": result.plan.in_source,
+        **reports.document("migrator/copy-sessions@1", result),
         "in_dest": result.plan.in_dest,
-        "notes": list(result.plan.notes),
-        "options": asdict(result.plan.options),
-        "seconds": round(result.seconds, 3),
-        "evicted": result.evicted,
-        "total": counts(result.total),
+        "total": result.total.by_name(WORDS),
         "losses": dict(result.total.losses),
         "hidden": _hidden_document(result.plan.hidden),
-        "passes": [counts(tally) for tally in result.passes],
-        "problems": [{"digest": key, "what": why} for key, why in result.total.problems],
+        "passes": [counts.by_name(WORDS) for counts in result.passes],
     }
 
 
@@ -181,7 +134,7 @@ def _hidden_document(hidden: Sequence[Hidden]) -> list[dict[str, Any]]:
 
 
 def comparison_report(result: VerifyResult) -> Report:
-    """Tell what a comparison found: exit code 3 for differences, 4 where something could not be compared."""
+    """Return the report of a comparison: exit code 3 for differences, 4 if something could not be compared."""
     found, options = result.comparison, result.options
     unread = found.unreadable + found.unreadable_alike
     nothing = not (found.compared or found.found or unread or result.hidden)
@@ -193,18 +146,18 @@ def comparison_report(result: VerifyResult) -> Report:
         ("equal", found.equal),
         ("missing in the destination", found.missing),
         ("only in the destination", found.extra),
-        ("other data", found.data_differs if options.mode == "full" else None),
-        ("other expiry", found.expiry_differs),
+        ("different data", found.data_differs if options.mode == "full" else None),
+        ("different expiry", found.expiry_differs),
     ]
     rows += [("without time to live in the source", found.without_ttl)] if found.without_ttl else []
     rows += [("unreadable in the source", found.unreadable)] if found.unreadable else []
-    rows += [("equal, and unreadable by these settings", found.unreadable_alike)] if found.unreadable_alike else []
-    rows += [("in the cache before the table, otherwise than its rows", result.stale)] if result.stale else []
+    rows += [("equal, but unreadable with these settings", found.unreadable_alike)] if found.unreadable_alike else []
+    rows += [("different in the cache in front of the table", result.stale)] if result.stale else []
     grids = [Grid("", ("sessions", "count"), tuple(rows))]
     if found.differences:
-        title = "Sessions by the digest of their key (SHA-256, 16 digits)"
+        title = "Keys by digest (SHA-256, 16 digits)"
         grids.append(Grid(title, ("digest", "what"), tuple(found.differences)))
-    grids += _unseen_grids(result.hidden)
+    grids += _hidden_grids(result.hidden)
     heading = f"Compared {plural(found.compared, 'session')} in {found.seconds:.1f} s\n{result.source}\n{result.dest}"
     return Report(heading, tuple(grids), tuple(_verdict(result, code)), _comparison_document(result), code)
 
@@ -213,21 +166,22 @@ def _verdict(result: VerifyResult, code: int) -> list[str]:
     found, options = result.comparison, result.options
     lines = []
     if options.sample is not None:
-        lines.append("A sample was compared: a single difference outside of it is not seen.")
+        lines.append("Only a sample was compared: a difference in the other sessions is not found.")
     if options.mode == "quick":
-        lines.append("Existence and expiry were compared, not the data: --mode full does.")
-    lines += _unseen_lines(result.hidden)
+        lines.append("Existence and expiry were compared, but not the data. --mode full compares the data, too.")
+    lines += _hidden_lines(result.hidden)
     if result.has_given_keys:
-        lines.append("Sessions whose keys were not given were not looked for.")
+        lines.append("Sessions with keys that were not given were not compared.")
     if result.is_one_sided:
-        lines.append("Sessions that only the destination has were not looked for: its keys cannot be listed.")
+        lines.append("Sessions that only the destination has were not found: its keys cannot be listed.")
     if result.stale:
         lines.append(
-            f"The cache before the destination's table holds {plural(result.stale, 'session')} otherwise than its "
-            "rows, and the engine reads the cache first. Copy once more, or empty that cache of its sessions."
+            f"The cache in front of the destination's table differs from its rows in "
+            f"{plural(result.stale, 'session')}, and the engine reads the cache first. Copy once more, or delete the "
+            "sessions from that cache."
         )
     if code == 3 and not found.found and result.stale:
-        lines.append("The rows are equal, and what the site reads is not.")
+        lines.append("The rows are equal, but what the site reads is not.")
     elif code == 3 and not found.found:
         lines.append(f"Nothing was compared. {result.nothing_found}")
     elif code == 3:
@@ -236,7 +190,7 @@ def _verdict(result: VerifyResult, code: int) -> list[str]:
         if found.unreadable_alike:
             lines.append(
                 f"{plural(found.unreadable_alike, 'session')} cannot be read with the keys and the serializer of these "
-                "settings (SECRET_KEY, SECRET_KEY_FALLBACKS, SESSION_SERIALIZER): nobody is logged in by them."
+                "settings (SECRET_KEY, SECRET_KEY_FALLBACKS, SESSION_SERIALIZER): they log no one in."
             )
         count = found.unreadable + found.unreadable_alike + sum(part.count for part in result.hidden)
         lines.append(f"{plural(count, 'session')} could not be compared; nothing else differs.")

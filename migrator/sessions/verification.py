@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,49 +16,48 @@ from ..errors import Refused
 from ..processes.prefetch import read_ahead
 from ..processes.workers import Work, can_fork, run_side_by_side
 from ..server_errors import telling_of_outages
-from ..stores.base import WHOLE, Share, digest
+from ..stores.base import WHOLE, Record, RecordProblem, Share, digest
+from ..stores.copying.passes import Check, Tick, garbage_left_for_later
 from .cached_entries import stale_before_rows
 from .codec import UnreadableSession
 from .comparison import SessionComparison, VerifyOptions, VerifyResult
-from .copying.passes import Check, Tick, garbage_left_for_later
 from .copying.preflight import check_complete, check_keys, check_sight
 from .hidden_sessions import hidden_in, nothing_found
-from .places import key_regex_of, open_end, settled
-from .records import End, SessionProblem, SessionRecord
+from .places import SessionEndpoint, key_regex_of, settled
+from .records import End
 
 if TYPE_CHECKING:
-    from .stores.base import Store
+    from .stores.base import BaseSessionStore
 
 # A session that differs may have been saved between the two readings.
 SETTLE_SECONDS = 0.5
 # How many sessions a page of the source has, those of them to compare, and what the destination holds of these.
-Pair = tuple[int, list[SessionRecord], dict[str, SessionRecord]]
+Pair = tuple[int, list[Record], dict[str, Record]]
 
 
 @telling_of_outages()
 def verify_sessions(
     *, source: End, dest: End, options: VerifyOptions | None = None, progress: Progress | None = None
 ) -> VerifyResult:
-    """Compare two places; what differs is looked at again before it is told.
+    """Compare two stores; what differs is compared again before it is reported.
 
-    Raises what opening the ends raises, and :exc:`Refused` for one place given twice.
+    Raises what opening the ends raises, and :exc:`Refused` for one store given twice.
     """
     options, progress = options or VerifyOptions(), progress or Progress()
     source, dest = settled(source, dest)
     options = replace(options, key_regex=options.key_regex or key_regex_of(source, dest))
+    one, other = (SessionEndpoint(end, options.key_regex, options.trust_pickle) for end in (source, dest))
+    context = _CompareContext(one, other, options)
     with ExitStack() as stack:
-        opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in (source, dest))
-        if opened.identities() & target.identities():
-            raise Refused(f"Source and destination are the same place: {target.label()}.")
-        check_keys(opened, target)
-        check_sight(opened, target)
-        check_complete(opened)
+        opened, target = stack.enter_context(context.opened())
+        _check(opened, target)
         comparison = SessionComparison(opened.count(), target.count())
+        context = replace(context, part=_part(options, comparison.in_source))
         started = time.monotonic()
         total = (comparison.in_source or 0) + (comparison.in_dest or 0 if target.can_list_keys else 0)
         check = stack.enter_context(stopping_between_pages())
         task = stack.enter_context(progress.task("compared", total, unit="sessions of both sides"))
-        for part in _parts(source, dest, opened, target, options, comparison.in_source, task.advance, check):
+        for part in _compare_all(context, opened, target, task.advance, check):
             comparison.add(part)
         comparison.seconds = time.monotonic() - started
         hidden = (*hidden_in(opened), *hidden_in(target))
@@ -78,85 +77,100 @@ def verify_sessions(
         )
 
 
-def _parts(
-    source: End,
-    dest: End,
-    opened: Store,
-    target: Store,
-    options: VerifyOptions,
-    in_source: int | None,
-    tick: Tick,
-    check: Check,
+def _check(source: BaseSessionStore, dest: BaseSessionStore) -> None:
+    if source.identities() & dest.identities():
+        raise Refused(f"Source and destination are the same store: {dest.label()}.")
+    check_keys(source, dest)
+    check_sight(source, dest)
+    check_complete(source)
+
+
+@dataclass(frozen=True)
+class _CompareContext:
+    """A comparison: its two endpoints, how to compare, and the part of all sessions that is compared."""
+
+    source: SessionEndpoint
+    dest: SessionEndpoint
+    options: VerifyOptions
+    part: float = 1.0
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[BaseSessionStore, BaseSessionStore]]:
+        """Open both stores."""
+        with closing(self.source.open()) as source, closing(self.dest.open()) as dest:
+            yield source, dest
+
+
+def _compare_all(
+    context: _CompareContext, source: BaseSessionStore, dest: BaseSessionStore, tick: Tick, check: Check
 ) -> list[SessionComparison]:
-    """Compare in this process, or each share in one of its own."""
-    if options.jobs == 1 or not (can_fork() and opened.can_share and target.can_share):
-        return [_compare((source, dest), opened, target, options, in_source, WHOLE, tick, check)]
-    opening = options.opening()
+    """Compare in this process, or a share in each of several."""
+    jobs = context.options.jobs
+    if jobs == 1 or not (can_fork() and source.can_share and dest.can_share):
+        return [_compare(context, source, dest, WHOLE, tick, check)]
 
     def of_share(index: int) -> Work[SessionComparison]:
         def work(tick: Tick) -> SessionComparison:
-            with closing(open_end(source, opening)) as one, closing(open_end(dest, opening)) as other:
-                share = Share(index, options.jobs)
-                return _compare((source, dest), one, other, options, in_source, share, tick, lambda: None)
+            with context.opened() as (source, dest):
+                return _compare(context, source, dest, Share(index, jobs), tick, lambda: None)
 
         return work
 
-    return run_side_by_side([of_share(index) for index in range(options.jobs)], tick, check)
+    return run_side_by_side([of_share(index) for index in range(jobs)], tick, check)
 
 
 def _compare(
-    ends: tuple[End, End],
-    source: Store,
-    dest: Store,
-    options: VerifyOptions,
-    in_source: int | None,
+    context: _CompareContext,
+    source: BaseSessionStore,
+    dest: BaseSessionStore,
     share: Share,
     tick: Tick,
     check: Check,
 ) -> SessionComparison:
     """Compare one share from both sides."""
     comparison = SessionComparison()
-    part = _part(options, in_source)
-    comparer = _Comparer(source, dest, options, comparison, part)
+    comparer = _Comparer(source, dest, context.options, comparison, context.part)
     with garbage_left_for_later():
-        with closing(_pairs_of(ends, source, dest, options, share, part)) as pairs:
-            comparer.look_through_source(pairs, tick, check)
+        with closing(_pairs_of(context, source, dest, share)) as pairs:
+            comparer.compare_source(pairs, tick, check)
         if dest.can_list_keys or dest.has_given_keys:
-            comparer.look_through_dest(share, tick, check)
+            comparer.compare_dest(share, tick, check)
     return comparison
 
 
 def _pairs_of(
-    ends: tuple[End, End], source: Store, dest: Store, options: VerifyOptions, share: Share, part: float
+    context: _CompareContext, source: BaseSessionStore, dest: BaseSessionStore, share: Share
 ) -> Generator[Pair]:
-    """Read the pages of a share from both sides, ahead where both can be opened once more for that."""
-    if not (source.can_open_again and dest.can_open_again):
-        return _pairs(source, dest, options, share, part)
+    """Read the pages of a share from both sides, ahead if both can be opened once more for that."""
 
-    def pairs() -> Generator[Pair]:
-        with ExitStack() as stack:
-            opened, target = (stack.enter_context(closing(open_end(end, options.opening()))) for end in ends)
-            yield from _pairs(opened, target, options, share, part)
+    def pairs(source: BaseSessionStore, dest: BaseSessionStore) -> Generator[Pair]:
+        for page in source.pages(context.options.chunk_size, share):
+            chosen = [session for session in page if _is_in_sample(session.key, context.part)]
+            yield len(page), chosen, dest.fetch([session.key for session in chosen])
 
-    return read_ahead(pairs)
+    def pairs_of_others() -> Generator[Pair]:
+        with context.opened() as (one, other):
+            yield from pairs(one, other)
 
-
-def _pairs(source: Store, dest: Store, options: VerifyOptions, share: Share, part: float) -> Generator[Pair]:
-    for page in source.pages(options.chunk_size, share):
-        chosen = [session for session in page if _is_in_sample(session.key, part)]
-        yield len(page), chosen, dest.fetch([session.key for session in chosen])
+    can_read_ahead = source.can_open_again and dest.can_open_again
+    return read_ahead(pairs_of_others) if can_read_ahead else pairs(source, dest)
 
 
 class _Comparer:
     def __init__(
-        self, source: Store, dest: Store, options: VerifyOptions, comparison: SessionComparison, part: float
+        self,
+        source: BaseSessionStore,
+        dest: BaseSessionStore,
+        options: VerifyOptions,
+        comparison: SessionComparison,
+        part: float,
     ) -> None:
         self._source, self._dest, self._options, self._found = source, dest, options, comparison
         self._is_full = options.mode == "full"
         self._verbatim = dest.takes_verbatim(source)
         self._chosen: Callable[[str], bool] = partial(_is_in_sample, part=part)
 
-    def look_through_source(self, pairs: Iterable[Pair], tick: Tick, check: Check) -> None:
+    def compare_source(self, pairs: Iterable[Pair], tick: Tick, check: Check) -> None:
         """Find what is missing or differs in the destination."""
         for count, sessions, there in pairs:
             suspects = self._compare(sessions, there)
@@ -165,7 +179,7 @@ class _Comparer:
             tick(count)
             check()
 
-    def look_through_dest(self, share: Share, tick: Tick, check: Check) -> None:
+    def compare_dest(self, share: Share, tick: Tick, check: Check) -> None:
         """Find what only the destination has."""
         for page in self._dest.keys(self._options.chunk_size, share):
             keys = [key for key in page if self._chosen(key)]
@@ -182,7 +196,7 @@ class _Comparer:
             tick(len(self._dest.present(page) if self._dest.has_given_keys else page))
             check()
 
-    def _compare(self, sessions: list[SessionRecord], there: Mapping[str, SessionRecord]) -> list[str]:
+    def _compare(self, sessions: list[Record], there: Mapping[str, Record]) -> list[str]:
         suspects = []
         for session in sessions:
             if self._difference(session, there.get(session.key)) is None:
@@ -206,25 +220,25 @@ class _Comparer:
             else:
                 self._found.note(difference[0], key, difference[1])
 
-    def _difference(self, one: SessionRecord, other: SessionRecord | None) -> tuple[str, str] | None:
+    def _difference(self, one: Record, other: Record | None) -> tuple[str, str] | None:
         if other is None:
             return self._missing(one)
         if expiry := self._expiry_difference(one, other):
             return "expiry_differs", expiry
         return self._data_difference(one, other) if self._is_full else None
 
-    def _missing(self, session: SessionRecord) -> tuple[str, str] | None:
+    def _missing(self, session: Record) -> tuple[str, str] | None:
         expires = self._dest.rounded(session.expires)
         if expires is not None and expires <= now():
             return None
         if self._is_full:
             try:
                 self._source.load(session)
-            except (UnreadableSession, SessionProblem) as error:
+            except (UnreadableSession, RecordProblem) as error:
                 return "unreadable", f"unreadable in the source, and missing in the destination: {error}"
         return "missing", "missing in the destination"
 
-    def _expiry_difference(self, one: SessionRecord, other: SessionRecord) -> str | None:
+    def _expiry_difference(self, one: Record, other: Record) -> str | None:
         if one.expires is None or other.expires is None:
             if one.expires is None and other.expires is not None:
                 self._found.without_ttl += 1  # what such a session becomes was chosen at the copy
@@ -239,23 +253,23 @@ class _Comparer:
         later = (other.expires - one.expires) / MICROSECONDS_PER_SECOND
         return f"ends {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
 
-    def _same_by(self, store: Store, one: SessionRecord, other: SessionRecord) -> bool:
+    def _same_by(self, store: BaseSessionStore, one: Record, other: Record) -> bool:
         return store.same_expiry(one.expires, other.expires)
 
-    def _data_difference(self, one: SessionRecord, other: SessionRecord) -> tuple[str, str] | None:
-        is_alike = self._verbatim and one.payload == other.payload
+    def _data_difference(self, one: Record, other: Record) -> tuple[str, str] | None:
+        is_alike = self._verbatim and one.raw == other.raw
         if is_alike and not self._source.keeps_text:
             return None
         try:
             ours = self._source.load(one)
-        except (UnreadableSession, SessionProblem) as error:
+        except (UnreadableSession, RecordProblem) as error:
             where = "on both sides" if is_alike else "in the source"
             return "unreadable_alike" if is_alike else "unreadable", f"unreadable {where}: {error}"
         if is_alike:
             return None
         try:
             same = self._dest.load(other) == ours
-        except (UnreadableSession, SessionProblem) as error:
+        except (UnreadableSession, RecordProblem) as error:
             return "data_differs", f"unreadable in the destination: {error}"
         return None if same else ("data_differs", "other data in the destination")
 

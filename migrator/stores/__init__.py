@@ -9,7 +9,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 
 from ..errors import Refused, UsageError
-from .base import KeyStore
+from .key_store import KeyStore
 
 STORES = {
     "django.core.cache.backends.redis.RedisCache": "redis.store.RedisStore",

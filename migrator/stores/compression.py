@@ -9,13 +9,13 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from .base import RejectedItem
+from .values import RejectedValue
 
 LARGEST = 64 * 1024**2
 MOST_TIMES = 100  # a value that is larger may still be a value, but none packs so well as what is made to harm
 
 
-class TooLarge(RejectedItem):
+class TooLarge(RejectedValue):
     """A value would unpack into more than anybody stored on purpose."""
 
     def __init__(self, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Django's ``FileBasedCache``. File names are digests: its keys cannot be listed and have to be given."""
+"""Django's ``FileBasedCache``. File names are digests, so keys cannot be listed and have to be given."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ from pathlib import Path
 from typing import Any
 
 from ..clock import MICROSECONDS_PER_SECOND, now
-from .base import Item, KeyStore, RejectedItem, Value
+from .base import Record
 from .compression import unpacked
-from .key_space import KeySpace
+from .key_store import KeyStore
+from .values import RejectedValue, Value
 
 
 class FileStore(KeyStore):
-    """A file holds a pickled expiry in seconds and, behind it, the compressed pickle of the value."""
-
-    expiry_step = MICROSECONDS_PER_SECOND
+    """A file holds a pickled expiry in seconds, followed by the compressed pickle of the value."""
 
     def address(self) -> str:
         return f"directory {self.cache._dir}"
 
-    def identities(self) -> frozenset[str]:
+    def locations(self) -> frozenset[str]:
         return frozenset({str(Path(self.cache._dir).resolve())})
 
     def encoding(self) -> str:
         return "pickle + zlib in a file"
 
     def capacity(self) -> int | None:
-        return max(int(self.cache._max_entries) - 1, 0)  # where there are as many, the next one has others deleted
+        return max(int(self.cache._max_entries) - 1, 0)  # set() culls when it finds so many: FileBasedCache._cull()
 
     def held(self) -> int:
         return len(self.cache._list_cache_files())
 
-    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         found = {}
         for key in keys:
-            item = self._read(space, key)
-            if item is not None and (item.expires is None or item.expires > now()):
-                found[key] = item
+            record = self._read(key)
+            if record is not None and (record.expires is None or record.expires > now()):
+                found[key] = record
         return found
 
-    def _read(self, space: KeySpace, key: str) -> Item | None:
+    def _read(self, key: str) -> Record | None:
         try:
-            with Path(self.cache._key_to_file(space.prefix + key)).open("rb") as file:
+            with Path(self.cache._key_to_file(self.space.prefix + key)).open("rb") as file:
                 expires = self._unpickle_start(file)
-                return Item(key, file.read(), None if expires is None else int(expires * MICROSECONDS_PER_SECOND))
+                return Record(key, file.read(), None if expires is None else int(expires * MICROSECONDS_PER_SECOND))
         except FileNotFoundError:
             return None
 
@@ -59,31 +58,30 @@ class FileStore(KeyStore):
         expires: float | None = Reader(file).load()
         return expires
 
-    def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
-        there = self.fetch(space, [item.key for item in items])
-        return {item.key for item in items if item.key not in there and self._write(space, item)}
+    def add(self, records: Sequence[Record]) -> set[str]:
+        there = self.fetch([record.key for record in records])
+        return {record.key for record in records if record.key not in there and self._write(record)}
 
-    def _write(self, space: KeySpace, item: Item) -> bool:
-        expires = self.rounded(item.expires)
+    def _write(self, record: Record) -> bool:
+        expires = self.rounded(record.expires)
         left = None if expires is None else expires / MICROSECONDS_PER_SECOND - time.time()
         if left is not None and left <= 0:
             return False
-        # The backend writes a file and renames it; ours holds the value in the form that it reads.
-        self.cache.set(space.prefix + item.key, self.decode(item.raw), left)
+        # The backend writes a temporary file and renames it.
+        self.cache.set(self.space.prefix + record.key, self.decode(record.raw), left)
         return True
 
-    def update(self, space: KeySpace, item: Item) -> bool:
-        return bool(self.present(space, [item.key])) and self._write(space, item)
+    def update(self, record: Record) -> bool:
+        return bool(self.present([record.key])) and self._write(record)
 
-    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
-        there = self.fetch(space, [seen.key for seen, _ in pairs])
-        return {seen.key for seen, new in pairs if self.is_as_seen(there, seen) and self._write(space, new)}
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
+        there = self.fetch([seen.key for seen, _ in pairs])
+        return {seen.key for seen, new in pairs if self.is_as_seen(there, seen) and self._write(new)}
 
-    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
-        there = self.fetch(space, [seen.key for seen in items])
-        return {
-            seen.key for seen in items if self.is_as_seen(there, seen) and self.cache.delete(space.prefix + seen.key)
-        }
+    def discard(self, records: Sequence[Record]) -> set[str]:
+        there = self.fetch([seen.key for seen in records])
+        seen_still = [seen.key for seen in records if self.is_as_seen(there, seen)]
+        return {key for key in seen_still if self.cache.delete(self.space.prefix + key)}
 
     def decode(self, raw: bytes) -> Any:
         return self._unpickle(unpacked(raw))
@@ -95,7 +93,7 @@ class FileStore(KeyStore):
         try:
             return Value.of_pickle(unpacked(raw))
         except zlib.error:
-            raise RejectedItem("its file is damaged") from None
+            raise RejectedValue("its file is damaged") from None
 
     def wrap(self, value: Value) -> bytes:
         return zlib.compress(value.as_pickle())

@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from migrator.clock import now
 from migrator.stores import open_store
-from migrator.stores.base import Item
+from migrator.stores.base import Record
 from migrator.stores.key_space import key_space
 from tests.caches.private_redis import needs_server, private_redis, wait_for
 from tests.servers.process import ask
@@ -32,16 +32,16 @@ def cluster(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("databases", "cluster")
 def test_lists_reads_and_writes_keys_of_all_slots() -> None:
-    store = open_store(alias="cluster")
-    space = key_space(store.cache.make_key, alias="cluster", prefix="p")
+    opened = open_store(alias="cluster")
+    store = opened.within(key_space(opened.cache.make_key, alias="cluster", prefix="p"))
     expires = now() + HOUR
-    items = [Item(f"k{n}", store.encode({"n": n}, expires), expires) for n in range(100)]
+    items = [Record(f"k{n}", store.encode({"n": n}, expires), expires) for n in range(100)]
 
-    assert store.add(space, items) == {f"k{n}" for n in range(100)}
-    assert store.add(space, items) == set()
-    assert sorted(key for page in store.list_keys(space, 30) for key in page) == sorted(f"k{n}" for n in range(100))
-    found = store.fetch(space, ["k1", "k2", "absent"])
+    assert store.add(items) == {f"k{n}" for n in range(100)}
+    assert store.add(items) == set()
+    assert sorted(key for page in store.keys(30) for key in page) == sorted(f"k{n}" for n in range(100))
+    found = store.fetch(["k1", "k2", "absent"])
     assert (found["k1"].raw, found["k1"].expires) == (items[1].raw, expires - expires % 1000)
-    assert store.replace(space, [(found["k1"], items[3]._replace(key="k1"))]) == {"k1"}
-    assert store.discard(space, [found["k1"], found["k2"]]) == {"k2"}
-    assert store.present(space, ["k1", "k2"]) == {"k1"}
+    assert store.replace([(found["k1"], items[3]._replace(key="k1"))]) == {"k1"}
+    assert store.discard([found["k1"], found["k2"]]) == {"k2"}
+    assert store.present(["k1", "k2"]) == {"k1"}

@@ -2,7 +2,7 @@
 
 import pickle
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from django.db import connection
 from django.test import override_settings
 
 from migrator.caches.copying import copy_cache
-from migrator.caches.page_copier import CachePageCopier
 from migrator.caches.records import CacheOptions
 from migrator.caches.reports import copy_report
 from migrator.clock import now
 from migrator.errors import Interrupted, MigratorError, Refused
 from migrator.stores.base import digest
+from migrator.stores.copying.page_copier import PageCopier
 
 pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("databases")]
 
@@ -55,8 +55,8 @@ def test_copies_raw_values_and_milliseconds_unread() -> None:
         key: redis("redis").get(key) for key in (b":1:bomb", b":1:number", b":1:odd", b":1:endless")
     }
     assert (other.pexpiretime(":1:bomb"), other.pexpiretime(":1:endless")) == (expires, -1)
-    assert (result.tally.written, result.tally.no_ttl, result.plan.encoding) == (4, 1, "as they are")
-    assert copy_cache(source="redis", dest="redis_other").tally.written == 0
+    assert (result.total.written, result.total.no_ttl, result.plan.encoding) == (4, 1, "as they are")
+    assert copy_cache(source="redis", dest="redis_other").total.written == 0
 
 
 @pytest.mark.memcached
@@ -68,7 +68,7 @@ def test_unwraps_and_wraps_pickles_unread(dest: str) -> None:
     there = copy_cache(source="redis", dest=dest)
     back = copy_cache(source=dest, dest="redis_other")
 
-    assert (there.tally.written, back.tally.written) == (3, 3)
+    assert (there.total.written, back.total.written) == (3, 3)
     assert caches[dest].get_many(values) == caches["redis_other"].get_many(values) == values
     assert caches["redis_other"].incr("number") == 13
 
@@ -80,7 +80,7 @@ def test_shares_the_keys_among_processes(source: str) -> None:
 
     result = copy_cache(source=source, dest="redis_other", options=CacheOptions(jobs=3, chunk_size=50))
 
-    assert (result.tally.read, result.tally.written) == (500, 500)
+    assert (result.total.read, result.total.written) == (500, 500)
     assert caches["redis_other"].get_many(values) == values
     assert result.plan.notes == ()
 
@@ -90,16 +90,16 @@ def test_says_when_one_process_copies_all_the_same() -> None:
 
     result = copy_cache(source="redis", dest="redis_other", options=CacheOptions(jobs=2, limit=1))
 
-    assert result.tally.written == 1
+    assert result.total.written == 1
     assert result.plan.notes == (
-        "one process copies: this source, platform or --limit does not let several share the work",
+        "only one process copies: this source, the platform or --limit does not allow several",
     )
 
 
 def test_copies_what_begins_so() -> None:
     caches["redis"].set_many({"page:": 0, "page:1": 1, "page:2": 2, "other": 3, "pages": 4})
 
-    assert copy_cache(source="redis", dest="redis_other", options=CacheOptions(match="page:")).tally.written == 3
+    assert copy_cache(source="redis", dest="redis_other", options=CacheOptions(match="page:")).total.written == 3
     assert caches["redis_other"].get_many(["page:", "page:1", "other"]) == {"page:": 0, "page:1": 1}
 
 
@@ -108,11 +108,11 @@ def test_leaves_what_is_there_unless_told_otherwise() -> None:
     caches["redis_other"].set("a", "old", 600)
 
     kept = copy_cache(source="redis", dest="redis_other")
-    assert (kept.tally.present, caches["redis_other"].get("a")) == (1, "old")
+    assert (kept.total.present, caches["redis_other"].get("a")) == (1, "old")
     written = copy_cache(source="redis", dest="redis_other", options=CacheOptions(overwrite=True))
-    assert (written.tally.overwritten, caches["redis_other"].get("a")) == (1, "new")
+    assert (written.total.overwritten, caches["redis_other"].get("a")) == (1, "new")
     again = copy_cache(source="redis", dest="redis_other", options=CacheOptions(overwrite=True))
-    assert (again.tally.overwritten, again.tally.present) == (0, 1)
+    assert (again.total.overwritten, again.total.present) == (0, 1)
 
 
 def test_counts_what_is_no_value() -> None:
@@ -120,7 +120,7 @@ def test_counts_what_is_no_value() -> None:
 
     result = copy_cache(source="redis", dest="redis_other")
 
-    assert result.tally.problems == [(digest("queue"), "it is no value but a structure of the server's own")]
+    assert result.total.problems == [(digest("queue"), "it is not a value but one of the server's own structures")]
     assert copy_report(result).exit_code == 4
 
 
@@ -133,7 +133,7 @@ def test_counts_keys_that_memcached_does_not_take() -> None:
     result = copy_cache(source="redis", dest="memcached")
 
     why = "memcached takes keys of at most 250 characters, without spaces and control characters"
-    assert (result.tally.written, sorted(result.tally.problems)) == (2, sorted((digest(key), why) for key in bad))
+    assert (result.total.written, sorted(result.total.problems)) == (2, sorted((digest(key), why) for key in bad))
     assert caches["memcached"].get_many(["good", "é"]) == {"good": 1, "é": 1}
 
 
@@ -155,7 +155,7 @@ def test_counts_keys_that_are_too_long_for_the_table(alias: str, databases: Any)
         redis("redis").set(f":1:{key}", b"1")
     with override_settings(DATABASE_ROUTERS=[OneDatabase(alias)]):
         call_command("createcachetable", database=alias, verbosity=0)
-        tally = copy_cache(source="redis", dest="table").tally
+        tally = copy_cache(source="redis", dest="table").total
 
     if alias == "default":  # SQLite holds texts of any length
         assert (tally.written, tally.unfit) == (3, 0)
@@ -177,8 +177,8 @@ def test_refuses_a_table_in_a_protected_database(databases: Any) -> None:
         "it may never be a destination."
     )
     with override_settings(MIGRATOR={"PROTECTED": ["sqlite_b"]}):
-        assert copy_cache(source="redis", dest="table").tally.written == 1
-        assert copy_cache(source="table", dest="redis_other").tally.written == 1
+        assert copy_cache(source="redis", dest="table").total.written == 1
+        assert copy_cache(source="table", dest="redis_other").total.written == 1
 
 
 class OneDatabase:
@@ -199,15 +199,15 @@ def test_follows_what_changes_while_a_page_is_copied(monkeypatch: pytest.MonkeyP
     caches["redis"].set_many({"changed": "old", "dropped": "old", "same": "old"}, 600)
     plain = RedisStore.add
 
-    def add(store: RedisStore, space: Any, items: Any) -> set[str]:
-        written = plain(store, space, items)
+    def add(store: RedisStore, records: Any) -> set[str]:
+        written = plain(store, records)
         caches["redis"].set("changed", "new", 900)
         caches["redis"].delete("dropped")
         return written
 
     monkeypatch.setattr(RedisStore, "add", add)
 
-    tally = copy_cache(source="redis", dest="redis_other").tally
+    tally = copy_cache(source="redis", dest="redis_other").total
 
     assert (tally.written, tally.refreshed, tally.removed) == (3, 1, 1)
     assert caches["redis_other"].get_many(["changed", "dropped", "same"]) == {"changed": "new", "same": "old"}
@@ -216,7 +216,7 @@ def test_follows_what_changes_while_a_page_is_copied(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("source", "dest", "message"),
     [
-        ("redis", "redis", "Source and destination are the same place"),
+        ("redis", "redis", "Source and destination are the same store"),
         ("redis", "dummy", "DummyCache keeps nothing"),
         ("default", "redis", "LocMemCache lives inside each process"),
         (
@@ -264,7 +264,7 @@ def test_refuses_a_cache_that_would_drop_keys(small: str, tmp_path: Path) -> Non
             f"The cache {small!r} keeps 300 entries (MAX_ENTRIES) and drops others. It holds 0, and 301 keys would be "
             "added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
         )
-    assert copy_cache(source="redis", dest=small, options=CacheOptions(limit=300)).tally.written == 300
+    assert copy_cache(source="redis", dest=small, options=CacheOptions(limit=300)).total.written == 300
 
 
 def test_counts_what_others_keep_there_as_well(small: str) -> None:
@@ -277,13 +277,13 @@ def test_counts_what_others_keep_there_as_well(small: str) -> None:
 
         with pytest.raises(Refused, match="It holds 250, and 51 keys would be added"):
             copy_cache(source="redis", dest=small)
-        assert copy_cache(source="redis", dest=small, options=CacheOptions(match="key1")).tally.written == 11
+        assert copy_cache(source="redis", dest=small, options=CacheOptions(match="key1")).total.written == 11
         with pytest.raises(Refused, match="It holds 261, and 40 keys would be added"):
             copy_cache(source="redis", dest=small)
         caches["redis"].delete("key50")
 
-        assert copy_cache(source="redis", dest=small).tally.written == 39
-        assert copy_cache(source="redis", dest=small).tally.present == 50
+        assert copy_cache(source="redis", dest=small).total.written == 39
+        assert copy_cache(source="redis", dest=small).total.present == 50
         caches[small].set("one-more", 1)
         assert len(caches["twin"].get_many(others)) == 250
 
@@ -299,7 +299,7 @@ def test_counts_rows_that_have_expired_where_they_alone_empty_the_table() -> Non
     with override_settings(CACHES={**caches.settings, "culled": culled}):
         with pytest.raises(Refused, match="It holds 290, and 11 keys would be added"):
             copy_cache(source="redis", dest="culled")
-        assert copy_cache(source="redis", dest="small_table").tally.written == 11
+        assert copy_cache(source="redis", dest="small_table").total.written == 11
 
 
 def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,20 +309,20 @@ def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None
 
     told = capsys.readouterr()
     assert redis("redis_other").dbsize() == 0
-    assert "Values go as they are." in told.out
+    assert "Values are copied as they are." in told.out
     assert "secret" not in told.out + told.err
 
 
 def test_says_how_to_go_on_when_it_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         caches["redis"].set(f"key{number}", number)
-    copy_page = CachePageCopier.copy
+    prepare = PageCopier.prepare
 
-    def copy_and_be_told(copier: CachePageCopier, page: Sequence[Any]) -> None:
-        copy_page(copier, page)
+    def prepare_and_be_told(copier: PageCopier, page: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
+        return prepare(copier, page)
 
-    monkeypatch.setattr(CachePageCopier, "copy", copy_and_be_told)
+    monkeypatch.setattr(PageCopier, "prepare", prepare_and_be_told)
     with pytest.raises(Interrupted, match="run the same command again") as raised:
         copy_cache(source="redis", dest="redis_other", options=CacheOptions(chunk_size=10))
     monkeypatch.undo()

@@ -164,10 +164,10 @@ def test_lists_keys_of_a_cache_that_another_client_put_elsewhere(
     options = CacheOptions(keys_from=tmp_path / "keys" if given else None)
     result = copy_cache(source="both", dest="redis", options=options)
 
-    assert (result.tally.written, result.tally.unfit, result.tally.expired) == (60 - len(hidden), len(hidden), given)
-    assert sorted(result.tally.problems) == sorted((digest(key), ELSEWHERE) for key in hidden)
+    assert (result.total.written, result.total.unfit, result.total.expired) == (60 - len(hidden), len(hidden), given)
+    assert sorted(result.total.problems) == sorted((digest(key), ELSEWHERE) for key in hidden)
     assert copy_report(result).exit_code == 4
-    assert copy_cache(source="server0", dest="redis").tally.unfit == 0
+    assert copy_cache(source="server0", dest="redis").total.unfit == 0
     copy_cache(source="server1", dest="redis")
     assert caches["redis"].get_many(values) == values
 

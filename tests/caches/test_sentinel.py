@@ -101,10 +101,10 @@ def test_copies_caches_to_and_from_the_primary(client: str, replica: int) -> Non
     caches[f"{client}_0"].set_many({"a": 1, "b": "two"}, 600)
     make_differ(replica, ":1:b")
 
-    assert copy_cache(source=f"{client}_0", dest=f"{client}_1").tally.written == 2
+    assert copy_cache(source=f"{client}_0", dest=f"{client}_1").total.written == 2
 
     assert caches[f"{client}_1"].client.get("b", client=caches[f"{client}_1"].client.get_client(write=True)) == "two"
-    with pytest.raises(Refused, match="same place"):
+    with pytest.raises(Refused, match="same store"):
         copy_cache(source=f"{client}_0", dest="pair")
 
 
@@ -112,7 +112,7 @@ def test_reads_the_first_of_several_addresses(replica: int) -> None:
     caches["pair"].set("a", 1, 600)
     make_differ(replica, ":1:a")
 
-    assert copy_cache(source="pair", dest="table").tally.written == 1
+    assert copy_cache(source="pair", dest="table").total.written == 1
     assert caches["table"].get("a") == 1
 
 

@@ -9,8 +9,10 @@ from django.core.cache import caches
 
 from migrator.clock import now
 from migrator.stores import open_store
-from migrator.stores.base import Item, KeyStore, RejectedItem, Value
+from migrator.stores.base import Record
 from migrator.stores.key_space import KeySpace, key_space, unlisted_key_space
+from migrator.stores.key_store import KeyStore
+from migrator.stores.values import RejectedValue, Value
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -28,91 +30,90 @@ class StoreSuite:
     def store(self, databases: Any) -> Iterator[KeyStore]:
         caches[self.alias].clear()
         store = open_store(alias=self.alias)
-        yield store
+        yield store.within(self.space(store))
         store.close()
 
-    @pytest.fixture
     def space(self, store: KeyStore) -> KeySpace:
         if not store.can_list_keys:
             return unlisted_key_space(store.cache.make_key, prefix="p")
         return key_space(store.cache.make_key, alias=self.alias, prefix="p")
 
-    def item(self, store: KeyStore, key: str, value: Any, expires: int | None) -> Item:
-        return Item(key, store.encode(value, expires), expires)
+    def item(self, store: KeyStore, key: str, value: Any, expires: int | None) -> Record:
+        return Record(key, store.encode(value, expires), expires)
 
-    def test_adds_what_the_backend_reads(self, store: KeyStore, space: KeySpace) -> None:
+    def test_adds_what_the_backend_reads(self, store: KeyStore) -> None:
         expires = now() + HOUR
         items = [self.item(store, f"k{n}", {"n": n}, expires) for n in range(50)]
 
-        assert store.add(space, items) == {f"k{n}" for n in range(50)}
-        assert store.add(space, items) == set()
+        assert store.add(items) == {f"k{n}" for n in range(50)}
+        assert store.add(items) == set()
         assert caches[self.alias].get("pk7") == {"n": 7}
-        found = store.fetch(space, ["k7", "absent"])
+        found = store.fetch(["k7", "absent"])
         assert list(found) == ["k7"]
         assert store.decode(found["k7"].raw) == {"n": 7}
         assert found["k7"].expires is not None
         assert 0 <= expires - found["k7"].expires < store.expiry_step + store.expiry_slack
-        assert store.present(space, ["k7", "absent"]) == {"k7"}
+        assert store.present(["k7", "absent"]) == {"k7"}
 
-    def test_reads_what_the_backend_wrote(self, store: KeyStore, space: KeySpace) -> None:
+    def test_reads_what_the_backend_wrote(self, store: KeyStore) -> None:
         caches[self.alias].set("pa", {"a": 1}, 100)
         caches[self.alias].set("pb", 5, None)
 
-        found = store.fetch(space, ["a", "b"])
+        found = store.fetch(["a", "b"])
 
         assert (store.decode(found["a"].raw), store.decode(found["b"].raw)) == ({"a": 1}, 5)
         assert found["b"].expires is None
         assert found["a"].expires is not None
         assert 95 * SECOND < found["a"].expires - now() <= 100 * SECOND
 
-    def test_lists_its_keys_once(self, store: KeyStore, space: KeySpace) -> None:
-        store.add(space, [self.item(store, f"k{n}", n, now() + HOUR) for n in range(300)])
+    def test_lists_its_keys_once(self, store: KeyStore) -> None:
+        store.add([self.item(store, f"k{n}", n, now() + HOUR) for n in range(300)])
         caches[self.alias].set("other", 1)
 
-        listed = [key for page in store.list_keys(space, 70) for key in page]
+        listed = [key for page in store.keys(70) for key in page]
 
         assert sorted(listed) == sorted(f"k{n}" for n in range(300))
 
-    def test_is_never_as_seen_after_a_change(self, store: KeyStore, space: KeySpace) -> None:
-        store.add(space, [self.item(store, key, key, now() + HOUR) for key in ("a", "b", "c", "longer")])
-        seen = store.fetch(space, ["a", "b", "c", "longer"])
-        assert store.are_as_seen(space, list(seen.values())) is self.tells_quickly
+    def test_is_never_as_seen_after_a_change(self, store: KeyStore) -> None:
+        store.add([self.item(store, key, key, now() + HOUR) for key in ("a", "b", "c", "longer")])
+        seen = store.fetch(["a", "b", "c", "longer"])
+        assert store.are_as_seen(list(seen.values())) is self.tells_quickly
 
         caches[self.alias].set("pb", "b", 7200)
-        assert not store.are_as_seen(space, list(seen.values()))
+        assert not store.are_as_seen(list(seen.values()))
         caches[self.alias].delete("pc")
-        assert not store.are_as_seen(space, [seen["c"]])
-        assert store.are_as_seen(space, [seen["a"], seen["longer"]]) is self.tells_quickly
+        assert not store.are_as_seen([seen["c"]])
+        assert store.are_as_seen([seen["a"], seen["longer"]]) is self.tells_quickly
 
-    def test_adds_nothing_that_has_expired(self, store: KeyStore, space: KeySpace) -> None:
-        assert store.add(space, [self.item(store, "k", 1, now() - 1)]) == set()
-        assert store.fetch(space, ["k"]) == {}
+    def test_adds_nothing_that_has_expired(self, store: KeyStore) -> None:
+        assert store.add([self.item(store, "k", 1, now() - 1)]) == set()
+        assert store.fetch(["k"]) == {}
 
-    def test_replaces_what_is_as_seen_and_nothing_else(self, store: KeyStore, space: KeySpace) -> None:
-        store.add(space, [self.item(store, "k", "old", now() + HOUR)])
-        seen = store.fetch(space, ["k"])["k"]
+    def test_replaces_what_is_as_seen_and_nothing_else(self, store: KeyStore) -> None:
+        store.add([self.item(store, "k", "old", now() + HOUR)])
+        seen = store.fetch(["k"])["k"]
         new = self.item(store, "k", "new", now() + 2 * HOUR)
 
-        assert store.replace(space, [(seen, new)]) == {"k"}
-        assert store.replace(space, [(seen, self.item(store, "k", "newest", now() + HOUR))]) == set()
+        assert store.replace([(seen, new)]) == {"k"}
+        assert store.replace([(seen, self.item(store, "k", "newest", now() + HOUR))]) == set()
         assert caches[self.alias].get("pk") == "new"
-        assert store.replace(space, [(seen._replace(key="absent"), new)]) == set()
+        assert store.replace([(seen._replace(key="absent"), new)]) == set()
 
-    def test_discards_what_is_as_seen_and_nothing_else(self, store: KeyStore, space: KeySpace) -> None:
-        store.add(space, [self.item(store, "k", "old", now() + HOUR)])
-        seen = store.fetch(space, ["k"])["k"]
+    def test_discards_what_is_as_seen_and_nothing_else(self, store: KeyStore) -> None:
+        store.add([self.item(store, "k", "old", now() + HOUR)])
+        seen = store.fetch(["k"])["k"]
 
-        assert store.discard(space, [seen._replace(raw=store.encode("other", seen.expires))]) == set()
-        assert store.discard(space, [seen]) == {"k"}
-        assert store.discard(space, [seen]) == set()
+        assert store.discard([seen._replace(raw=store.encode("other", seen.expires))]) == set()
+        assert store.discard([seen]) == {"k"}
+        assert store.discard([seen]) == set()
         assert caches[self.alias].get("pk") is None
 
-    def test_takes_the_same_value_with_a_later_end_for_another_state(self, store: KeyStore, space: KeySpace) -> None:
-        store.add(space, [self.item(store, "k", "v", now() + HOUR)])
-        seen = store.fetch(space, ["k"])["k"]
+    def test_takes_the_same_value_with_a_later_end_for_another_state(self, store: KeyStore) -> None:
+        store.add([self.item(store, "k", "v", now() + HOUR)])
+        seen = store.fetch(["k"])["k"]
         caches[self.alias].set("pk", "v", 7200)
 
-        assert store.discard(space, [seen]) == set()
+        assert store.discard([seen]) == set()
 
     def test_takes_values_apart_and_puts_them_together(self, store: KeyStore) -> None:
         value = store.unwrap(store.encode({"a": 1}, None))
@@ -120,13 +121,11 @@ class StoreSuite:
         assert store.unwrap(store.encode(12, None)) == Value("integer", b"12")
         assert store.decode(store.wrap(Value("integer", b"12"))) == 12
 
-    def test_frees_the_key_when_it_ends(self, store: KeyStore, space: KeySpace) -> None:
-        store.add(space, [self.item(store, "k", "old", now() + 2 * SECOND)])
+    def test_frees_the_key_when_it_ends(self, store: KeyStore) -> None:
+        store.add([self.item(store, "k", "old", now() + 2 * SECOND)])
         time.sleep(5 if self.alias == "memcached" else 2.1)  # whose clock ticks once a second
         # A herd's key stays a minute longer, for those who are still reading it.
-        assert store.add(space, [self.item(store, "k", "new", now() + HOUR)]) == (
-            set() if self.alias == "herd" else {"k"}
-        )
+        assert store.add([self.item(store, "k", "new", now() + HOUR)]) == (set() if self.alias == "herd" else {"k"})
 
 
 @pytest.mark.redis
@@ -151,9 +150,9 @@ class Unwrappable:
     """Values that only their own backend can take apart."""
 
     def test_takes_values_apart_and_puts_them_together(self, store: KeyStore) -> None:
-        with pytest.raises(RejectedItem):
+        with pytest.raises(RejectedValue):
             store.unwrap(store.encode({"a": 1}, None))
-        with pytest.raises(RejectedItem):
+        with pytest.raises(RejectedValue):
             store.wrap(Value("pickle", b"."))
 
 
@@ -166,7 +165,7 @@ class TestClientWithJSON(StoreSuite):
         for given in ({"a": "x" * 900}, -1, True):
             raw = store.encode(given, None)
             assert store.wrap(store.unwrap(raw)) == raw
-        with pytest.raises(RejectedItem):
+        with pytest.raises(RejectedValue):
             store.wrap(Value("pickle", b"."))
 
 
@@ -200,7 +199,7 @@ class TestTable(StoreSuite):
 class TestFiles(StoreSuite):
     alias = "files"
 
-    def test_lists_its_keys_once(self, store: KeyStore, space: KeySpace) -> None:
+    def test_lists_its_keys_once(self, store: KeyStore) -> None:
         assert not store.can_list_keys  # file names are digests
 
 
@@ -211,8 +210,8 @@ def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypat
     from migrator.stores.redis.pipeline import Runner
 
     caches["redis"].clear()
-    store = open_store(alias="redis")
-    space = key_space(store.cache.make_key, alias="redis")
+    opened = open_store(alias="redis")
+    store = opened.within(key_space(opened.cache.make_key, alias="redis"))
     attempt, lost = Runner._attempt, []
 
     def losing(runner: Runner, buffer: bytes, read: Any) -> Any:
@@ -223,14 +222,14 @@ def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypat
         return found
 
     monkeypatch.setattr(Runner, "_attempt", losing)
-    items = [Item(key, b"v", now() + HOUR) for key in ("a", "b")]
+    items = [Record(key, b"v", now() + HOUR) for key in ("a", "b")]
     caches["redis"].set("b", "another's")
 
-    assert store.add(space, items) == {"a"}
+    assert store.add(items) == {"a"}
     lost.clear()
-    seen = store.fetch(space, ["a", "b"])
+    seen = store.fetch(["a", "b"])
     pairs = [(seen["a"], items[0]._replace(raw=b"w")), (seen["b"]._replace(raw=b"?"), items[1])]
-    assert store.replace(space, pairs) == {"a"}
+    assert store.replace(pairs) == {"a"}
     assert lost
 
 
@@ -240,14 +239,14 @@ def test_works_as_well_with_a_server_that_tells_only_the_time_left(monkeypatch: 
 
     monkeypatch.setattr(RedisStore, "_server_info", lambda store: {"redis_version": "6.0.16"})
     caches["redis"].clear()
-    store = open_store(alias="redis")
-    space = key_space(store.cache.make_key, alias="redis")
+    opened = open_store(alias="redis")
+    store = opened.within(key_space(opened.cache.make_key, alias="redis"))
     expires = now() + HOUR
 
-    store.add(space, [Item("k", b"v", expires)])
+    store.add([Record("k", b"v", expires)])
 
-    found = store.fetch(space, ["k"])["k"]
+    found = store.fetch(["k"])["k"]
     assert found.expires is not None
     assert 0 <= expires - found.expires < 50_000
-    assert store.replace(space, [(found, Item("k", b"w", expires))]) == {"k"}
+    assert store.replace([(found, Record("k", b"w", expires))]) == {"k"}
     assert store.notes() == ["'redis' is older than Redis 7: expiry is exact to some milliseconds, never longer"]

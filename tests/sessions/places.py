@@ -15,8 +15,9 @@ from django.test import Client, override_settings
 from django.utils.crypto import get_random_string
 
 from migrator.clock import now
-from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, End, SessionRecord
+from migrator.sessions.places import SessionEndpoint
+from migrator.sessions.records import End
+from migrator.stores.base import Record
 
 BACKENDS = "django.contrib.sessions.backends"
 
@@ -109,7 +110,7 @@ HOUR = 3_600_000_000
 
 def opened(place: Place, **options: Any) -> Any:
     """Open a place as a copy does; to be closed."""
-    return closing(open_end(place.end, CopyOptions(**options)))
+    return closing(SessionEndpoint(place.end, **options).open())
 
 
 def new_key() -> str:
@@ -122,12 +123,12 @@ def put(place: Place, data: Any, *, key: str | None = None, expires: int | str |
     moment = now() + HOUR if expires == "in an hour" else expires
     with opened(place) as store:
         payload, _ = store.dump(data, moment, now() // 1_000_000)
-        session = SessionRecord(key, payload, moment)
+        session = Record(key, payload, moment)
         store.add([session._replace(more=store.remember(data, session, now() // 1_000_000))])
     return key
 
 
-def held(place: Place) -> dict[str, SessionRecord]:
+def held(place: Place) -> dict[str, Record]:
     """Return the sessions of a place by key."""
     with opened(place) as store:
         return {session.key: session for page in store.pages(1000) for session in page}

@@ -68,14 +68,14 @@ def test_revives_nothing_that_has_expired(dest: Place, ready: Callable[..., None
 
 @pytest.mark.parametrize("dest", CORE)
 def test_creates_nothing_that_expires_between_reading_and_writing(dest: Place, ready: Callable[..., None]) -> None:
-    from migrator.sessions.records import SessionRecord
+    from migrator.sessions.records import Record
     from tests.sessions.places import opened
 
     ready(dest)
     with opened(dest) as store:
         moment = now() - 1
         payload, _ = store.dump({"a": 1}, moment, 1)
-        assert store.add([SessionRecord(new_key(), payload, moment)]) == set()
+        assert store.add([Record(new_key(), payload, moment)]) == set()
     assert held(dest) == {}
 
 

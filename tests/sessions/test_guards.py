@@ -78,7 +78,7 @@ def test_refuses_a_cache_that_is_silent_about_failures(ready: Callable[..., None
 def test_refuses_one_place_given_twice(place: Place, ready: Callable[..., None]) -> None:
     ready(place)
     put(place, {})
-    assert refusal(place.end, place.end).startswith("Source and destination are the same place: ")
+    assert refusal(place.end, place.end).startswith("Source and destination are the same store: ")
 
 
 def test_sees_through_two_names_of_one_place(ready: Callable[..., None]) -> None:

@@ -12,8 +12,8 @@ from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.core.cache import caches
 
 from migrator.sessions.engines import engine_class, engine_model, key_shape, others_beginning_with
-from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, End
+from migrator.sessions.places import SessionEndpoint
+from migrator.sessions.records import End
 from tests.sessions.engines import uuids
 from tests.sessions.places import CACHE, held, new_key, opened, put
 
@@ -62,7 +62,7 @@ def test_finds_the_sessions_of_an_engine_that_makes_its_own_keys(ready: Callable
     ready(CACHE)
     caches["redis"].set(f"shop.session:{UUID}", {"a": 1}, 60)
 
-    store = open_end(End("cache", "redis", "tests.sessions.engines.uuids"), CopyOptions())
+    store = SessionEndpoint(End("cache", "redis", "tests.sessions.engines.uuids")).open()
 
     assert list(store.keys(10)) == [[UUID]]
 
@@ -90,7 +90,7 @@ def test_keys_of_another_engine_are_never_taken_for_those_of_one_that_makes_its_
     caches["redis"].set(f"django.contrib.sessions.cache{UUID}", {"a": 1}, 60)
 
     for regex in (None, r"[!-~]{8,128}"):
-        store = open_end(End("cache", "redis", "tests.sessions.engines.uuids"), CopyOptions(key_regex=regex))
+        store = SessionEndpoint(End("cache", "redis", "tests.sessions.engines.uuids"), regex).open()
 
         assert [key for page in store.keys(10) for key in page] == [UUID]
         assert store.hidden == set()

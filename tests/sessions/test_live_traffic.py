@@ -18,9 +18,10 @@ from django.test import override_settings
 from migrator.clock import now
 from migrator.console.progress import Progress
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.records import CopyOptions, SessionRecord
+from migrator.sessions.records import CopyOptions
 from migrator.sessions.transition import SessionStore as BothEngine
 from migrator.sessions.transition.configuration import transition
+from migrator.stores.base import Record
 from tests.sessions.places import CACHE, HOUR, Place, data_of, new_key, opened
 
 SESSIONS = 12_000
@@ -140,7 +141,7 @@ def _fill(place: Place) -> list[str]:
     with opened(place) as store:
         moment = now() + 300 * HOUR
         payload = store.dump({"n": "old"}, moment, 1)[0]
-        store.add([SessionRecord(key, payload, moment) for key in keys])
+        store.add([Record(key, payload, moment) for key in keys])
     return keys
 
 

@@ -101,7 +101,7 @@ def test_fills_the_columns_of_a_model_of_ones_own(own: Place) -> None:
     before = held(ROWS)[somebody]
     ROWS.clear()
     copy_sessions(source=own.end, dest=ROWS.end)
-    assert held(ROWS)[somebody].payload == before.payload
+    assert held(ROWS)[somebody].raw == before.raw
 
 
 def test_writes_and_reads_its_columns_as_its_fields_do(own: Place) -> None:

@@ -13,7 +13,8 @@ from django.core.cache import caches
 from migrator.clock import now
 from migrator.errors import Refused, UsageError
 from migrator.sessions.copying.run import CopyResult, copy_sessions
-from migrator.sessions.records import CopyOptions, SessionRecord
+from migrator.sessions.records import CopyOptions
+from migrator.stores.base import Record
 from tests.sessions.places import CACHE, HOUR, ROWS, Place, cache, data_of, held, opened, put, table
 
 pytestmark = pytest.mark.redis
@@ -34,7 +35,7 @@ def end(place: Place, key: str) -> None:
 def save(place: Place, key: str, data: Any) -> None:
     with opened(place) as store:
         moment = now() + 2 * HOUR
-        session = SessionRecord(key, store.dump(data, moment, now() // 1_000_000)[0], moment)
+        session = Record(key, store.dump(data, moment, now() // 1_000_000)[0], moment)
         assert store.replace([(held(place)[key], session)])
 
 
@@ -116,19 +117,19 @@ def test_brings_back_before_the_switch_what_the_destination_dropped(ready: Calla
 def test_repeats_passes_until_one_finds_nothing_to_do(
     ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from migrator.sessions.copying.run import _Run
+    from migrator.sessions.copying.run import SessionPasses
 
     ready(ROWS, CACHE)
     put(ROWS, {})
-    plain = _Run._one_pass
+    plain = SessionPasses.one
 
-    def one_pass(run: _Run, label: str, *, is_first: bool) -> Any:
+    def one_pass(run: SessionPasses, label: str, *, is_first: bool) -> Any:
         tally = plain(run, label, is_first=is_first)
         if label != "catch-up pass 2":
             put(ROWS, {"born during": label})
         return tally
 
-    monkeypatch.setattr(_Run, "_one_pass", one_pass)
+    monkeypatch.setattr(SessionPasses, "one", one_pass)
 
     result = copy_sessions(source=ROWS.end, dest=CACHE.end, options=CopyOptions(catch_up=9))
 

@@ -127,7 +127,7 @@ def test_counts_what_is_no_session_and_goes_on(ready: Callable[..., None]) -> No
         digest(keys["number"]): "it holds int, not a session",
         digest(keys["list"]): "it holds list, not a session",
         digest(keys["broken"]): "the cache's serializer fails on it (UnpicklingError)",
-        digest(keys["structure"]): "it is no value but a structure of the server's own",
+        digest(keys["structure"]): "it is not a value but one of the server's own structures",
         digest(keys["explosive"]): "its pickle needs builtins.exec",
     }
     assert list(data_of(ROWS)) == [good]

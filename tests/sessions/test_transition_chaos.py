@@ -22,11 +22,11 @@ from django.test import override_settings
 
 from migrator.clock import now
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, SessionRecord
+from migrator.sessions.places import SessionEndpoint
+from migrator.sessions.records import CopyOptions
 from migrator.sessions.transition.configuration import transition
 from migrator.sessions.transition.metrics_place import tally_for_sessions
-from migrator.stores.base import digest
+from migrator.stores.base import Record, digest
 from migrator.transitions.phases import Phase
 from settings.base import ROOT
 from tests.servers.process import ask, find_program, free_port
@@ -192,14 +192,14 @@ class Run:
 def _fill(side: Any) -> set[str]:
     """Put idle sessions into a side; return their keys."""
     keys, moment = [new_key() for _ in range(IDLE)], now() + 300 * HOUR
-    with closing(open_end(side.end, CopyOptions())) as store:
+    with closing(SessionEndpoint(side.end).open()) as store:
         payload = store.dump({"n": "idle"}, moment, 1)[0]
-        store.add([SessionRecord(key, payload, moment) for key in keys])
+        store.add([Record(key, payload, moment) for key in keys])
     return set(keys)
 
 
 def _held(side: Any) -> dict[str, Any]:
-    with closing(open_end(side.end, CopyOptions(trust_pickle=True))) as store:
+    with closing(SessionEndpoint(side.end, trust_pickle=True).open()) as store:
         return {session.key: store.load(session) for page in store.pages(1000) for session in page}
 
 

@@ -8,10 +8,10 @@ from django.db import connections
 
 from migrator.clock import now
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.records import End, SessionRecord
+from migrator.sessions.records import End
 from migrator.sessions.reports import copy_report
 from migrator.sessions.stores.table import NO_USER, SHORTENED
-from migrator.stores.base import digest
+from migrator.stores.base import Record, digest
 from tests.sessions.places import CACHE, HOUR, Place, data_of, held, new_key, opened, put
 
 ALIASES = ["postgresql_a", "mysql_a", "sqlite_a"]
@@ -78,13 +78,13 @@ def test_keeps_who_and_where_between_packages(tables: str, source: str, dest: st
         if source.startswith("user_sessions"):
             kept["user_agent"] = "ä" * 200
         payload = store.dump({"_auth_user_id": "41"}, moment, 1_700_000_000)[0]
-        store.add([SessionRecord(key, payload, moment, kept)])
+        store.add([Record(key, payload, moment, kept)])
 
     result = copy_sessions(source=one.end, dest=other.end)
 
     found = held(other)[key]
     assert found.more is not None
-    assert (found.payload, found.expires) == (payload, moment)
+    assert (found.raw, found.expires) == (payload, moment)
     assert {role: found.more[role] for role in ("user", "ip", "updated")} == {
         role: SEEN[role] for role in ("user", "ip", "updated")
     }
@@ -181,7 +181,7 @@ def test_lists_sessions_that_the_table_refuses_for_a_reason_of_its_own(tables: s
     assert (result.total.written, result.total.unfit, result.total.present) == (len(held(other)), 1, 0)
     ((key, why),) = result.total.problems
     assert key in {digest(key) for key in bad}
-    assert why == "the table refuses its row (IntegrityError)"
+    assert why == "the table rejects its row (IntegrityError)"
     assert good <= set(held(other))
 
 

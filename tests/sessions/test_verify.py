@@ -107,5 +107,5 @@ def test_shares_the_work_and_samples(ready: Callable[..., None]) -> None:
 
 
 def test_refuses_one_place_given_twice() -> None:
-    with pytest.raises(Refused, match="the same place"):
+    with pytest.raises(Refused, match="the same store"):
         verify_sessions(source=CACHE.end, dest=CACHE.end)

@@ -11,9 +11,9 @@ from migrator.clock import now
 from migrator.errors import DataRejected
 from migrator.sessions.codec import saved_at
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.records import CopyOptions, End, SessionRecord
+from migrator.sessions.records import CopyOptions, End
 from migrator.sessions.stores.cache import CacheStore
-from migrator.stores.base import digest
+from migrator.stores.base import Record, digest
 from tests.sessions.places import CACHE, CORE, HOUR, ROWS, Place, data_of, held, opened, put
 
 pytestmark = [pytest.mark.redis, pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")]
@@ -55,10 +55,8 @@ def test_writes_over_what_was_saved_earlier_when_told_to(
     with opened(ROWS) as source, opened(OTHER_ROWS) as dest:
         moment = now() + HOUR
         (session,) = held(ROWS).values()
-        source.replace(
-            [(session, SessionRecord(key, source.dump({"from": "source"}, moment, 1_000 + ours)[0], moment))]
-        )
-        dest.add([SessionRecord(key, dest.dump({"from": "destination"}, moment, 1_000 + theirs)[0], moment)])
+        source.replace([(session, Record(key, source.dump({"from": "source"}, moment, 1_000 + ours)[0], moment))])
+        dest.add([Record(key, dest.dump({"from": "destination"}, moment, 1_000 + theirs)[0], moment)])
 
     copy_sessions(source=ROWS.end, dest=OTHER_ROWS.end, options=CopyOptions(overwrite_older=True))
 
@@ -120,7 +118,7 @@ def test_follows_what_was_saved_meanwhile(
         with opened(OTHER_ROWS) as store:
             moment = now() + 2 * HOUR
             payload = store.dump({"state": "new"}, moment, now() // 1_000_000)[0]
-            assert store.replace([(session, SessionRecord(key, payload, moment))])
+            assert store.replace([(session, Record(key, payload, moment))])
 
     with opened(dest) as store:
         Meddler(monkeypatch, type(store), save)
@@ -186,17 +184,17 @@ def test_moves_signed_text_as_it_is_between_engines_of_one_salt(ready: Callable[
 
     copy_sessions(source=ROWS.end, dest=OTHER_ROWS.end)
 
-    assert held(OTHER_ROWS)[key].payload == held(ROWS)[key].payload
+    assert held(OTHER_ROWS)[key].raw == held(ROWS)[key].raw
 
 
 def test_signs_anew_for_an_engine_of_another_salt_and_keeps_the_time(ready: Callable[..., None]) -> None:
     ready(ROWS, OTHER_ROWS)
     key = put(ROWS, {"a": 1})
-    before = held(ROWS)[key].payload
+    before = held(ROWS)[key].raw
 
     copy_sessions(source=ROWS.end, dest=End("db", "sqlite_b", "tests.sessions.engines.salted"))
 
-    after = held(OTHER_ROWS)[key].payload
+    after = held(OTHER_ROWS)[key].raw
     assert (after != before, saved_at(str(after))) == (True, saved_at(str(before)))
     from tests.sessions.engines.salted import SessionStore
 
@@ -232,7 +230,7 @@ def test_counts_what_json_does_not_hold(ready: Callable[..., None]) -> None:
 
     assert (total.written, total.unfit) == (1, 1)
     assert total.problems == [
-        (digest(bad), "the destination's serializer does not hold it: Object of type set is not JSON serializable")
+        (digest(bad), "the destination's serializer cannot store it: Object of type set is not JSON serializable")
     ]
     assert list(held(ROWS)) == [good]
 
@@ -253,7 +251,7 @@ def test_counts_keys_that_are_too_long_for_the_table(alias: str, ready: Callable
     assert total.problems == [(digest(longer), "its key is longer than the table's keys may be (40 characters)")]
 
 
-def held_long(place: Place) -> dict[str, SessionRecord]:
+def held_long(place: Place) -> dict[str, Record]:
     with opened(place, key_regex="[a-z0-9]{32,64}") as store:
         return {session.key: session for page in store.pages(1000) for session in page}
 
@@ -275,7 +273,7 @@ def test_counts_what_the_table_refuses_when_it_has_changed_in_the_source(ready: 
     total = copy_sessions(source=CACHE.end, dest=rows.end, options=CopyOptions(overwrite_older=True)).total
 
     assert (total.refreshed, total.unfit) == (7, 1)
-    assert total.problems == [(digest(keys[3]), "the table refuses its row (IntegrityError)")]
+    assert total.problems == [(digest(keys[3]), "the table rejects its row (IntegrityError)")]
     assert sorted(data_of(rows)[key]["a"] for key in keys) == [0, *[1] * 7]
 
 

@@ -11,14 +11,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ...console.private_files import append_private, check_target
 from ...errors import Refused, UsageError
-from ..records import SessionRecord
-
-if TYPE_CHECKING:
-    from ..stores.base import Store
+from ...stores.base import Record, Store
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -42,13 +39,13 @@ class Entry(NamedTuple):
     before_expires: int | None
     confirmed: bool
 
-    def read(self, session: SessionRecord, store: Store) -> bool:
+    def read(self, session: Record, store: Store) -> bool:
         """Tell whether the source still holds what was copied."""
-        return self.source == _digest(session.payload) and store.same_expiry(self.source_expires, session.expires)
+        return self.source == _digest(session.raw) and store.same_expiry(self.source_expires, session.expires)
 
-    def wrote(self, session: SessionRecord, store: Store) -> bool:
+    def wrote(self, session: Record, store: Store) -> bool:
         """Tell whether the destination still holds what this copy wrote."""
-        written = _digest(session.payload)
+        written = _digest(session.raw)
         if written == self.dest and store.same_expiry(self.dest_expires, session.expires):
             return True
         # A run was killed between the note and the write: what it wrote before is still ours.
@@ -120,7 +117,7 @@ class Manifest:
         )
         return {by_digest[row[0]]: Entry(row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7])) for row in rows}
 
-    def intend(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> int:
+    def intend(self, pairs: Sequence[tuple[Record, Record]]) -> int:
         """Note what is about to be written for (source, destination) pairs; return the batch to confirm."""
         with _transaction(self._database) as database:
             batch = database.execute("INSERT INTO batches DEFAULT VALUES").lastrowid or 0
@@ -132,9 +129,9 @@ class Manifest:
                 [
                     (
                         _digest(old.key),
-                        _digest(old.payload),
+                        _digest(old.raw),
                         old.expires,
-                        _digest(new.payload),
+                        _digest(new.raw),
                         new.expires,
                         batch,
                     )

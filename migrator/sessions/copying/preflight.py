@@ -16,20 +16,21 @@ from ...databases.engines.registry import engine_for
 from ...databases.journal.checks import holds_unfinished_run
 from ...databases.planning.hidden_rows import END_IT_FIRST, UNFINISHED
 from ...errors import Refused, UsageError
+from ...stores.base import Record, RecordProblem
 from ..codec import BadSignature, Data, UnreadableSession
 from ..engines import PROBE_KEY, kept_key
-from ..records import CopyOptions, SessionProblem, SessionRecord
+from ..records import CopyOptions
 from ..stores.table import SessionTableStore
 
 if TYPE_CHECKING:
-    from ..stores.base import Store
+    from ..stores.base import BaseSessionStore
 
 SAMPLE = 50
 # Fewer logins that do not fit may each have changed their password elsewhere.
 LOGINS_THAT_TELL = 3
 
 
-def check_options(options: CopyOptions, dest: Store) -> None:
+def check_options(options: CopyOptions, dest: BaseSessionStore) -> None:
     """Raise :exc:`UsageError` for options that cannot be right together."""
     if options.no_ttl == "keep" and not dest.keeps_forever:
         raise UsageError("--no-ttl keep needs a cache as destination: every row and every file has an expiry.")
@@ -46,10 +47,10 @@ def check_options(options: CopyOptions, dest: Store) -> None:
         )
 
 
-def check_places(source: Store, dest: Store) -> None:
-    """Raise :exc:`Refused` where the two ends are one place, or where nothing may be written."""
+def check_stores(source: BaseSessionStore, dest: BaseSessionStore) -> None:
+    """Raise :exc:`Refused` if both ends are the same store, or if nothing can be written."""
     if source.identities() & dest.identities():
-        raise Refused(f"Source and destination are the same place: {dest.label()}. Nothing was written.")
+        raise Refused(f"Source and destination are the same store: {dest.label()}. Nothing was written.")
     check_keys(source, dest)
     check_sight(source, dest)
     check_complete(source)
@@ -61,7 +62,7 @@ def check_places(source: Store, dest: Store) -> None:
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
 
 
-def check_keys(source: Store, dest: Store) -> None:
+def check_keys(source: BaseSessionStore, dest: BaseSessionStore) -> None:
     """Raise :exc:`Refused` where the two engines look for the session of a cookie under different keys."""
     one, other = (kept_key(type(store.engine)) for store in (source, dest))
     if one != other:
@@ -75,21 +76,23 @@ def check_keys(source: Store, dest: Store) -> None:
         )
 
 
-def check_complete(source: Store) -> None:
+def check_complete(source: BaseSessionStore) -> None:
     """Raise :exc:`Refused` for a database whose rows a run of ``batch_migrate`` has not all brought there."""
     for alias in sorted(source.databases()):
         if holds_unfinished_run(engine_for(connections[alias])):
             raise Refused(f"{alias!r}: {UNFINISHED}. {END_IT_FIRST.format(alias=alias)} Nothing was written.")
 
 
-def check_sight(*stores: Store) -> None:
+def check_sight(*stores: BaseSessionStore) -> None:
     """Raise :exc:`Refused` for a place that shows only a part of its sessions."""
     for store in stores:
         if reason := store.blind_spot():
             raise Refused(f"Not all sessions of {store.label()} can be seen: {reason}. Nothing was written.")
 
 
-def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int | None, missing: str) -> None:
+def check_counts(
+    source: BaseSessionStore, dest: BaseSessionStore, in_source: int | None, in_dest: int | None, missing: str
+) -> None:
     """Raise :exc:`Refused` for ends that look swapped; ``missing`` says what was looked for in an empty source."""
     if in_source == 0 and in_dest:
         raise Refused(
@@ -98,7 +101,9 @@ def check_counts(source: Store, dest: Store, in_source: int | None, in_dest: int
         )
 
 
-def check_not_emptied(source: Store, dest: Store, in_source: int | None, in_dest: int | None) -> None:
+def check_not_emptied(
+    source: BaseSessionStore, dest: BaseSessionStore, in_source: int | None, in_dest: int | None
+) -> None:
     """Raise :exc:`Refused` for a last pass over a source that holds nothing: it may have been emptied."""
     if in_source == 0 and in_dest:
         raise Refused(
@@ -108,7 +113,7 @@ def check_not_emptied(source: Store, dest: Store, in_source: int | None, in_dest
         )
 
 
-def check_room(source: Store, dest: Store, options: CopyOptions) -> None:
+def check_room(source: BaseSessionStore, dest: BaseSessionStore, options: CopyOptions) -> None:
     """Raise :exc:`Refused` for a destination that would drop entries, be they others' or those that come."""
     capacity = dest.capacity()
     if capacity is None:
@@ -125,7 +130,7 @@ def check_room(source: Store, dest: Store, options: CopyOptions) -> None:
         )
 
 
-def check_sample(source: Store, options: CopyOptions) -> None:
+def check_sample(source: BaseSessionStore, options: CopyOptions) -> None:
     """Read the first sessions; raise :exc:`Refused` where none can be read, or none of their logins fits."""
     sample = next(source.pages(SAMPLE), [])[:SAMPLE]
     reasons: Counter[str] = Counter()
@@ -134,7 +139,7 @@ def check_sample(source: Store, options: CopyOptions) -> None:
     for session in sample:
         try:
             readable.append(source.load(session))
-        except (UnreadableSession, SessionProblem) as error:
+        except (UnreadableSession, RecordProblem) as error:
             reasons[str(error)] += 1
             signatures += isinstance(error, BadSignature)
     if options.allow_unreadable or not sample:
@@ -144,7 +149,7 @@ def check_sample(source: Store, options: CopyOptions) -> None:
     _check_logins(readable)
 
 
-def _refuse_unreadable(source: Store, sample: list[SessionRecord], reasons: Counter[str], signatures: int) -> None:
+def _refuse_unreadable(source: BaseSessionStore, sample: list[Record], reasons: Counter[str], signatures: int) -> None:
     why = "; ".join(f"{count} because {reason}" for reason, count in reasons.most_common(3))
     advice = "Look at the cache's serializer, and use --trust-pickle only where nobody else can write there."
     if source.keeps_text:

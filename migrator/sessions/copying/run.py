@@ -1,58 +1,29 @@
-"""The conductor of a session copy: open, guard, show, confirm, pass after pass, report."""
+"""The conductor of a copy of sessions: open, check, show, confirm, pass after pass."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from ...console.interrupts import stopping_between_pages
 from ...console.progress import Progress
 from ...console.prompts import Prompter
-from ...errors import Declined, Refused
-from ...processes.workers import Work, can_fork, run_side_by_side
+from ...errors import Refused
 from ...server_errors import telling_of_outages
-from ...stores.base import WHOLE, Share
+from ...stores.copying.passes import Check, copy_once, jobs_for
+from ...stores.copying.records import CopyCounts, CopyResult
+from ...stores.copying.run import carry_out
 from ..hidden_sessions import hidden_in, is_site_place, nothing_found, site_place
-from ..places import key_regex_of, open_end, settled
-from ..records import CopyOptions, End, Hidden, SessionCounts
-from ..stores.base import Store
+from ..places import SessionEndpoint, key_regex_of, settled
+from ..records import CopyOptions, End, SessionPlan
+from ..stores.base import BaseSessionStore
 from .manifest import Manifest
-from .passes import Check, Tick, copy_share, copy_share_afresh, identity_of, sweep
-from .preflight import check_counts, check_not_emptied, check_options, check_places, check_room, check_sample
+from .passes import SessionCopy, identity_of, sweep
+from .preflight import check_counts, check_not_emptied, check_room, check_sample
 
-Show = Callable[["SessionPlan"], object]
-
-
-@dataclass(frozen=True)
-class SessionPlan:
-    """What a copy would do, shown before it does anything."""
-
-    source: str
-    dest: str
-    in_source: int | None
-    in_dest: int | None
-    notes: tuple[str, ...]
-    options: CopyOptions
-    has_given_keys: bool = False
-    hidden: tuple[Hidden, ...] = ()
-    # What is to be said if the source turns out to have no session at all.
-    nothing_found: str = ""
-
-
-@dataclass(frozen=True)
-class CopyResult:
-    """What a copy did. ``passes`` has one tally for each pass over the source."""
-
-    plan: SessionPlan
-    passes: tuple[SessionCounts, ...] = ()
-    seconds: float = 0.0
-    evicted: int = 0
-    is_dry_run: bool = False
-    total: SessionCounts = field(default_factory=SessionCounts)
+Show = Callable[[SessionPlan], object]
 
 
 @telling_of_outages()
@@ -64,58 +35,36 @@ def copy_sessions(
     progress: Progress | None = None,
     prompter: Prompter | None = None,
     show: Show | None = None,
-) -> CopyResult:
+) -> CopyResult[SessionPlan]:
     """Copy the sessions of ``source`` to ``dest`` with exact expiry, never over anything newer.
 
-    It may be called again at any time: sessions that are there already are left alone.
+    It can be called again at any time: sessions that are there already are left alone.
 
-    Raises :exc:`migrator.errors.UsageError`, :exc:`Refused` before the first write, :exc:`Declined`,
+    Raises :exc:`migrator.errors.UsageError`, :exc:`Refused` before the first write, :exc:`migrator.errors.Declined`,
     :exc:`migrator.errors.DataRejected` and :exc:`migrator.errors.Interrupted`.
     """
-    # 1. open both ends  2. ask what could go wrong  3. show the plan  4. ask the person  5. pass after pass
     options, progress, prompter = options or CopyOptions(), progress or Progress(), prompter or Prompter()
     source, dest = settled(source, dest)
     options = replace(options, key_regex=options.key_regex or key_regex_of(source, dest))
+    one, other = (SessionEndpoint(end, options.key_regex, options.trust_pickle) for end in (source, dest))
     with ExitStack() as stack:
-        opened, target = (stack.enter_context(closing(open_end(end, options))) for end in (source, dest))
+        context = SessionCopy(one, other, options)
+        opened, target = stack.enter_context(context.opened())
         plan = _planned(opened, target, options)
         if not (is_site_place(source) or is_site_place(dest)):
             kept = f"SESSION_ENGINE keeps the site's sessions {site_place()}, which is neither end of this copy"
             plan = replace(plan, notes=(*plan.notes, kept))
-        if show:
-            show(plan)
-        if options.dry_run:
-            return CopyResult(plan, is_dry_run=True)
-        if not prompter.proceed(f"Copy sessions from {plan.source} to {plan.dest}?"):
-            raise Declined("Nothing was written.")
-        started, evicted = time.monotonic(), target.evictions()
-        check = stack.enter_context(stopping_between_pages())
-        manifest = _manifest(stack, opened, target, options)
-        passes = _Run(source, dest, opened, target, plan, manifest, progress, check).all_passes()
-        seconds = time.monotonic() - started
-        return CopyResult(plan, tuple(passes), seconds, max(target.evictions() - evicted, 0), total=_total(passes))
+
+        def copy(check: Check) -> list[CopyCounts]:
+            noting = replace(context, manifest=_manifest_path(stack, options))
+            manifest = _manifest(stack, noting, opened, target)
+            return SessionPasses(noting, opened, target, plan, manifest, progress, check).all()
+
+        question = f"Copy sessions from {plan.source} to {plan.dest}?"
+        return carry_out(plan, target, show=show, prompter=prompter, question=question, copy=copy)
 
 
-# What each pass finds anew of the same sessions; the rest is what a pass did, and adds up.
-_FOUND_AGAIN = (
-    *("read", "present", "unchanged", "ended", "missed", "expired"),
-    *("no_ttl", "skipped", "unreadable", "foreign", "unsafe", "unfit"),
-)
-
-
-def _total(passes: Sequence[SessionCounts]) -> SessionCounts:
-    total = SessionCounts()
-    for tally in passes:
-        total.add(tally)
-    for name in _FOUND_AGAIN:
-        setattr(total, name, max((getattr(tally, name) for tally in passes), default=0))
-    total.problems = list(dict.fromkeys(total.problems))
-    return total
-
-
-def _planned(source: Store, dest: Store, options: CopyOptions) -> SessionPlan:
-    check_options(options, dest)
-    check_places(source, dest)
+def _planned(source: BaseSessionStore, dest: BaseSessionStore, options: CopyOptions) -> SessionPlan:
     in_source, in_dest = source.count(), dest.count()
     hidden = hidden_in(source)
     missing = "" if in_source else nothing_found(source)
@@ -125,12 +74,12 @@ def _planned(source: Store, dest: Store, options: CopyOptions) -> SessionPlan:
         check_not_emptied(source, dest, in_source, in_dest)
     check_room(source, dest, options)
     check_sample(source, options)
-    notes = [*source.notes(), *dest.notes(), *_notes(source, dest, options)]
+    notes = (*source.notes(), *dest.notes(), *_notes(source, dest, options))
     given = source.has_given_keys
-    return SessionPlan(source.label(), dest.label(), in_source, in_dest, tuple(notes), options, given, hidden, missing)
+    return SessionPlan(source.label(), dest.label(), in_source, in_dest, notes, options, given, missing, hidden)
 
 
-def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:
+def _notes(source: BaseSessionStore, dest: BaseSessionStore, options: CopyOptions) -> list[str]:
     notes = []
     lost = source.roles - dest.roles
     if lost:
@@ -143,104 +92,67 @@ def _notes(source: Store, dest: Store, options: CopyOptions) -> list[str]:
             "logins and logouts during the copy are followed only while the sessions they touch are copied; "
             "with --catch-up and --manifest a pass after the switch makes them right"
         )
-    if options.jobs > 1 and not (can_fork() and source.can_share and options.limit is None):
-        notes.append("one process copies: this source, platform or --limit does not let several share the work")
+    if options.jobs > jobs_for(source, options):
+        notes.append("only one process copies: this source, the platform or --limit does not allow several")
     return notes
 
 
-def _manifest(stack: ExitStack, source: Store, dest: Store, options: CopyOptions) -> Manifest | None:
-    """Open the manifest; where only --catch-up needs one, it is gone afterwards."""
-    path = options.manifest
-    if path is None and options.catch_up:
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migrator-"))) / "manifest"
-    if path is None:
+def _manifest_path(stack: ExitStack, options: CopyOptions) -> Path | None:
+    """Return where passes note what they write; if only --catch-up needs it, it is deleted at the end."""
+    if options.manifest is None and options.catch_up:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migrator-"))) / "manifest"
+    return options.manifest
+
+
+def _manifest(
+    stack: ExitStack, context: SessionCopy, source: BaseSessionStore, dest: BaseSessionStore
+) -> Manifest | None:
+    if context.manifest is None:
         return None
-    manifest = stack.enter_context(Manifest(path, identity_of(source, dest)))
-    if options.after_switch and not manifest.is_finished:
+    manifest = stack.enter_context(Manifest(context.manifest, identity_of(source, dest)))
+    if context.options.after_switch and not manifest.is_finished:
         raise Refused(
-            f"No pass noted in {str(path)!r} has come to its end. Run the copy without --after-switch first, "
-            "then switch, then run it with --after-switch."
+            f"No pass noted in {str(context.manifest)!r} has come to its end. Run the copy without --after-switch "
+            "first, then switch, then run it with --after-switch."
         )
     return manifest
 
 
-class _Run:
+class SessionPasses:
     """The passes of one copy."""
 
     def __init__(
         self,
-        source: End,
-        dest: End,
-        opened: Store,
-        target: Store,
+        context: SessionCopy,
+        source: BaseSessionStore,
+        dest: BaseSessionStore,
         plan: SessionPlan,
         manifest: Manifest | None,
         progress: Progress,
         check: Check,
     ) -> None:
-        self._ends = source, dest
-        self._source, self._dest = opened, target
-        self._plan, self._options = plan, plan.options
+        self._context, self._source, self._dest, self._plan = context, source, dest, plan
         self._manifest, self._progress, self._check = manifest, progress, check
-        self._jobs = plan.options.jobs if can_fork() and opened.can_share and plan.options.limit is None else 1
 
-    def all_passes(self) -> list[SessionCounts]:
-        """Run the first pass, then more until one changes nothing, as many as were asked for."""
-        if self._manifest and not self._options.after_switch:
+    def all(self) -> list[CopyCounts]:
+        """Run the first pass, then more until one changes nothing, as many as the options allow."""
+        options = self._context.options
+        if self._manifest and not options.after_switch:
             self._manifest.set_finished(False)
-        passes = [self._one_pass("sessions", is_first=True)]
-        for number in range(self._options.catch_up):
-            passes.append(self._one_pass(f"catch-up pass {number + 1}", is_first=False))
+        passes = [self.one("sessions", is_first=True)]
+        for number in range(options.catch_up):
+            passes.append(self.one(f"catch-up pass {number + 1}", is_first=False))
             if not passes[-1].changes:
                 break
         if self._manifest:
             self._manifest.set_finished(True)
         return passes
 
-    def _one_pass(self, label: str, *, is_first: bool) -> SessionCounts:
-        dest_is_empty = is_first and self._plan.in_dest == 0
+    def one(self, label: str, *, is_first: bool) -> CopyCounts:
+        """Run one pass; return its counts."""
+        context = replace(self._context, dest_is_empty=is_first and self._plan.in_dest == 0)
         with self._progress.task(label, self._plan.in_source, unit="sessions") as task:
-            tally = SessionCounts()
-            for part in self._shares(dest_is_empty, task.advance):
-                tally.add(part)
+            counts = copy_once(context, self._source, self._dest, task.advance, self._check)
         if self._manifest:
-            tally.add(
-                sweep(
-                    source=self._source,
-                    dest=self._dest,
-                    options=self._options,
-                    manifest=self._manifest,
-                    check=self._check,
-                )
-            )
-        return tally
-
-    def _shares(self, dest_is_empty: bool, tick: Tick) -> list[SessionCounts]:
-        if self._jobs == 1:
-            whole = copy_share(
-                ends=self._ends,
-                source=self._source,
-                dest=self._dest,
-                options=self._options,
-                manifest=self._manifest,
-                dest_is_empty=dest_is_empty,
-                share=WHOLE,
-                tick=tick,
-                check=self._check,
-            )
-            return [whole]
-        source, dest = self._ends
-        path = self._manifest.path if self._manifest else None
-
-        def of_share(index: int) -> Work[SessionCounts]:
-            return lambda tick: copy_share_afresh(
-                source=source,
-                dest=dest,
-                options=self._options,
-                manifest=path,
-                dest_is_empty=dest_is_empty,
-                share=Share(index, self._jobs),
-                tick=tick,
-            )
-
-        return run_side_by_side([of_share(index) for index in range(self._jobs)], tick, self._check)
+            counts.add(sweep(self._source, self._dest, context.options, self._manifest, self._check))
+        return counts

@@ -1,9 +1,9 @@
-"""Sessions kept in a cache: the plain dictionary under a prefixed key, spelled by the cache and not signed."""
+"""Sessions in a cache: a plain dictionary under a prefixed key, serialized by the cache and not signed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,27 +12,28 @@ from django.core.cache import caches
 
 from ...errors import Refused
 from ...stores import open_store
-from ...stores.base import ELSEWHERE, WHOLE, Item, RejectedItem, Share, reason_against
-from ...stores.key_space import SESSION_KEY, KeySpace, elsewhere, key_space, unlisted_key_space
+from ...stores.base import WHOLE, Record, RecordProblem, Share
+from ...stores.key_space import SESSION_KEY, elsewhere, key_space, unlisted_key_space
+from ...stores.key_store import KeyStore
 from ...stores.pickles import UnsafePickle
+from ...stores.values import ELSEWHERE, RejectedValue, reason_against
+from ...stores.wrapped import WrappedStore
 from ..codec import Data, UnreadableSession, checked
 from ..engines import PROBE_KEY, others_beginning_with
-from ..records import SessionProblem, SessionRecord
-from .base import Store
+from .base import BaseSessionStore
 from .custom_values import own_values
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
 
-class CacheStore(Store):
+class CacheStore(BaseSessionStore, WrappedStore[KeyStore]):
     """The sessions of one cache alias under the prefix of one engine.
 
-    Without ``is_listed`` its keys are always given, so that any KEY_FUNCTION will do.
+    Without ``is_listed`` its keys are always given, so that any KEY_FUNCTION is possible.
     """
 
     keeps_text = False
-    keeps_forever = True
 
     def __init__(
         self,
@@ -45,85 +46,47 @@ class CacheStore(Store):
         trust_pickle: bool = False,
         is_listed: bool = True,
     ) -> None:
-        super().__init__(engine=engine, keys_from=keys_from)
+        cache = open_store(alias=alias, trust_pickle=trust_pickle)
+        WrappedStore.__init__(self, cache, is_listed=is_listed)
+        BaseSessionStore.__init__(self, engine=engine, keys_from=keys_from)
         self.alias = alias
         self._trust_pickle = trust_pickle
-        self.cache = open_store(alias=alias, trust_pickle=trust_pickle)
         self._own = own_values(type(engine))
         self._pattern = re.compile(key_regex)
         self._prefix = prefix
         self._unlisted: Refused | None = None
-        self.can_list_keys = is_listed and self.cache.can_list_keys
-        self.has_size_limit = self.cache.has_size_limit
-        self.can_share = self.cache.can_share
-        self._space = self._key_space(prefix, is_listed)
+        self.inner = self._within_prefix(cache, is_listed)
         # Without a prefix every key of the cache would look like a hidden session.
         self._others = others_beginning_with(prefix) if prefix else ("",)
-        # Whether the pattern alone does not tell this engine's keys from those that go on with another one's prefix.
+        # Whether the pattern alone does not tell this engine's keys from those that continue with another's prefix.
         self._may_be_others = bool(prefix) and any(
             self._pattern.fullmatch(f"{other}{'0' * 32}") for other in self._others
         )
 
-    def _key_space(self, prefix: str, is_listed: bool) -> KeySpace:
-        make_key = self.cache.cache.make_key
+    def _within_prefix(self, cache: KeyStore, is_listed: bool) -> KeyStore:
+        make_key = cache.cache.make_key
         if is_listed and not self.can_list_keys:
             self._unlisted = Refused(
-                f"The keys of the cache {self.alias!r} cannot be listed: {self.cache.why_unlisted()}. "
+                f"The keys of the cache {self.alias!r} cannot be listed: {cache.why_unlisted()}. "
                 "Give them with --keys-from FILE, one on each line."
             )
         elif is_listed and self._keys_from is None:
             try:
-                return key_space(make_key, alias=self.alias, prefix=prefix)
+                return cache.within(key_space(make_key, alias=self.alias, prefix=self._prefix))
             except Refused as error:  # it still takes sessions, and reads those whose keys are given
                 self._unlisted, self.can_list_keys = error, False
-        return unlisted_key_space(make_key, prefix=prefix)
-
-    def close(self) -> None:
-        self.cache.close()
+        return cache.within(unlisted_key_space(make_key, prefix=self._prefix))
 
     def in_this_thread(self) -> CacheStore:
-        """Return the place for another thread; a server that need not is not asked again what it is."""
+        """Return the store for another thread; if possible without asking the server again what it is."""
         found = copy(self)
-        if self.cache.can_change_threads:
-            found.cache = copy(self.cache)
-            found.cache.cache = caches[self.alias]
+        if self.inner.can_change_threads:
+            found.inner = copy(self.inner)
+            found.inner.cache = caches[self.alias]
         else:
-            found.cache = open_store(alias=self.alias, trust_pickle=self._trust_pickle)
+            opened = open_store(alias=self.alias, trust_pickle=self._trust_pickle)
+            found.inner = opened.within(self.inner.space)
         return found
-
-    # What it is
-
-    def label(self) -> str:
-        return f"cache {self.alias!r} ({self.cache.address()}), keys {self._space.raw('…')}"
-
-    def identities(self) -> frozenset[str]:
-        raw = self._space.raw("probe")
-        return frozenset(f"{place} {raw}" for place in self.cache.identities())
-
-    def databases(self) -> frozenset[str]:
-        database = self.cache.database
-        return frozenset() if database is None else frozenset({database})
-
-    def capacity(self) -> int | None:
-        return self.cache.capacity()
-
-    def held(self) -> int:
-        return self.cache.held()
-
-    def refusal(self) -> str | None:
-        return self.cache.refusal(self._space)
-
-    def demand_all(self) -> None:
-        self.cache.demand_all()
-
-    def blind_spot(self) -> str | None:
-        return self.cache.blind_spot(self._space)
-
-    def notes(self) -> list[str]:
-        return self.cache.notes()
-
-    def evictions(self) -> int:
-        return self.cache.evictions()
 
     def count(self) -> int | None:
         if not self.can_list_keys and self._keys_from is None:
@@ -131,11 +94,11 @@ class CacheStore(Store):
         pages = self.keys(10_000)
         return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
 
-    # Sessions
+    # Keys
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         if self._keys_from is None and self.can_list_keys:
-            for page in self.cache.list_keys(self._space, size, share):
+            for page in self.inner.keys(size, share):
                 if found := self._sessions_among(page):
                     yield found
             return
@@ -145,7 +108,7 @@ class CacheStore(Store):
             yield self._sessions_among(page)
 
     def _sessions_among(self, listed: Sequence[str]) -> list[str]:
-        """Return the listed keys that are a session's; remember those that only begin as one does."""
+        """Return the listed keys that are a session's; remember those that only begin like one."""
         found = list(filter(self._pattern.fullmatch, listed))
         if len(found) < len(listed):
             left = set(listed).difference(found)
@@ -159,17 +122,17 @@ class CacheStore(Store):
     @property
     def has_own_key_function(self) -> bool:
         """Whether raw keys may depend on more than KEY_PREFIX and VERSION, such as a tenant."""
-        return not self._space.is_stock
+        return not self.inner.space.is_stock
 
     def under_other_heads(self) -> set[str]:
-        """List raw keys like those of this engine's sessions that the cache's key function does not give here.
+        """Return raw keys like those of this engine's sessions that the cache's key function does not make here.
 
-        Those of other caches of CACHES are left out. A cache whose keys are not listed gives none.
+        Those of other caches in CACHES are left out. A cache whose keys cannot be listed has none.
         """
         if not self.can_list_keys or self._keys_from is not None or not self._prefix:
             return set()
-        space = elsewhere(self._space, self._pattern)
-        found = {raw for page in self.cache.list_keys(space, 10_000) for raw in page}
+        others = self.inner.within(elsewhere(self.inner.space, self._pattern))
+        found = {raw for page in others.keys(10_000) for raw in page}
         return found.difference(*(self._raws_of(alias, found) for alias in caches.settings if alias != self.alias))
 
     def _raws_of(self, alias: str, raws: Iterable[str]) -> set[str]:
@@ -177,64 +140,34 @@ class CacheStore(Store):
         try:
             make_key = caches[alias].make_key
             return {raw for raw in raws if make_key(self._prefix + self.key_in(raw)) == raw}
-        except Exception:  # an alias of its own mistakes, which are not the subject here
+        except Exception:  # the alias has mistakes of its own, which do not matter here
             return set()
 
     def key_in(self, raw: str) -> str:
-        """Return the key of the session in a raw key."""
-        end = len(raw) - len(self._space.tail)
+        """Return the session key in a raw key."""
+        end = len(raw) - len(self.inner.space.tail)
         return raw[raw.rindex(self._prefix) + len(self._prefix) : end]
 
     def head_of(self, raw: str) -> str:
-        """Return a raw key without the key of its session, which is secret."""
+        """Return a raw key without its session key, which is secret."""
         return raw[: raw.rindex(self._prefix) + len(self._prefix)]
-
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[SessionRecord]]:
-        for page in self.keys(size, share):
-            yield list(self.read(page).values())
-
-    def read(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
-        return _sessions(self.cache.read(self._space, keys))
-
-    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
-        return _sessions(self.cache.fetch(self._space, keys))
-
-    def are_as_seen(self, sessions: Sequence[SessionRecord]) -> bool:
-        return self.cache.are_as_seen(self._space, [_item(session) for session in sessions])
-
-    def present(self, keys: Sequence[str]) -> set[str]:
-        return self.cache.present(self._space, keys)
-
-    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
-        return self.cache.add(self._space, [_item(session) for session in sessions])
-
-    def update(self, session: SessionRecord) -> bool:
-        return self.cache.update(self._space, _item(session))
-
-    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
-        return self.cache.replace(self._space, [(_item(seen), _item(new)) for seen, new in pairs])
-
-    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
-        return self.cache.discard(self._space, [_item(session) for session in sessions])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete sessions, whatever they hold."""
-        self.cache.delete(self._space, keys)
+        self.inner.delete(keys)
 
-    # Payloads
+    # Sessions
 
-    def check(self, session: SessionRecord) -> None:
-        raw = _bytes(session.payload)
-        if reason := reason_against(raw):
-            raise SessionProblem("unreadable" if raw is ELSEWHERE else "foreign", reason)
+    def check(self, session: Record) -> None:
+        if reason := reason_against(session.raw):
+            raise RecordProblem("unreadable" if session.raw is ELSEWHERE else "foreign", reason)
 
-    def load(self, session: SessionRecord) -> Data:
+    def load(self, session: Record) -> Data:
         self.check(session)
-        raw = _bytes(session.payload)
         try:
-            value = self.cache.decode(raw)
-        except (UnsafePickle, RejectedItem) as error:
-            raise SessionProblem("unsafe", str(error)) from None
+            value = self.inner.decode(session.raw)
+        except (UnsafePickle, RejectedValue) as error:
+            raise RecordProblem("unsafe", str(error)) from None
         except Exception as error:
             raise UnreadableSession(f"the cache's serializer fails on it ({type(error).__name__})") from None
         if self._own:
@@ -242,37 +175,16 @@ class CacheStore(Store):
         try:
             return checked(value)
         except UnreadableSession as error:
-            raise SessionProblem("foreign", str(error)) from None
+            raise RecordProblem("foreign", str(error)) from None
 
     def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
         if self._own:
-            raw = self.cache.encode(self._own.value(key or PROBE_KEY, data), expires)
-            return raw, self._own.read(key or PROBE_KEY, self.cache.decode(raw)) == data
-        raw = self.cache.encode(data, expires)
-        return raw, self.cache.has_exact_values or self.cache.decode(raw) == data
+            raw = self.inner.encode(self._own.value(key or PROBE_KEY, data), expires)
+            return raw, self._own.read(key or PROBE_KEY, self.inner.decode(raw)) == data
+        raw = self.inner.encode(data, expires)
+        return raw, self.inner.has_exact_values or self.inner.decode(raw) == data
 
-    def takes_verbatim(self, other: Store) -> bool:
-        if not isinstance(other, CacheStore) or not self.cache.takes_verbatim(other.cache):
+    def takes_verbatim(self, other: BaseSessionStore) -> bool:
+        if not isinstance(other, CacheStore) or not self.inner.takes_verbatim(other.inner):
             return False
         return self._own == other._own
-
-    def fits(self, session: SessionRecord) -> str | None:
-        return self.cache.fits(self._space, _item(session))
-
-    def rounded(self, expires: int | None) -> int | None:
-        return self.cache.rounded(expires)
-
-    def same_expiry(self, one: int | None, other: int | None) -> bool:
-        return self.cache.same_expiry(one, other)
-
-
-def _sessions(items: Mapping[str, Item]) -> dict[str, SessionRecord]:
-    return {key: SessionRecord(key, item.raw, item.expires) for key, item in items.items()}
-
-
-def _bytes(payload: str | bytes) -> bytes:
-    return payload if isinstance(payload, bytes) else payload.encode()
-
-
-def _item(session: SessionRecord) -> Item:
-    return Item(session.key, _bytes(session.payload), session.expires)

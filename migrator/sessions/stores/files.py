@@ -14,13 +14,12 @@ from django.core.exceptions import SuspiciousOperation
 
 from ...clock import MICROSECONDS_PER_SECOND, now
 from ...errors import Refused
-from ...stores.base import WHOLE, Share
+from ...stores.base import WHOLE, Record, Share, batches
 from ...stores.key_space import SESSION_KEY
 from ...stores.table.reading import LATEST
 from ..codec import Data, UnreadableSession, same_text
 from ..expiry import age_from_data, from_data
-from ..records import SessionRecord
-from .base import Store, pages_of
+from .base import BaseSessionStore
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -31,7 +30,7 @@ FILE_KEY = r"[a-z0-9]{8,128}"
 _IN_PROGRESS = "_out_"
 
 
-class SessionFileStore(Store):
+class SessionFileStore(BaseSessionStore):
     """The files of ``SESSION_FILE_PATH``. The expiry is what the file's time and the data say together."""
 
     def __init__(self, *, engine: SessionBase, keys_from: Path | None = None, key_regex: str = SESSION_KEY) -> None:
@@ -66,7 +65,7 @@ class SessionFileStore(Store):
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         if self._keys_from is None:
-            yield from pages_of(self._listed(share), size)
+            yield from batches(self._listed(share), size)
             return
         for page in self.given_keys(size, share):
             found = list(filter(self._pattern.fullmatch, page))
@@ -92,11 +91,11 @@ class SessionFileStore(Store):
             return False
         return True
 
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[SessionRecord]]:
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Record]]:
         for page in self.keys(size, share):
             yield list(self.fetch(page).values())
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         moment = now()
         found = {}
         for key in keys:
@@ -105,7 +104,7 @@ class SessionFileStore(Store):
                 found[key] = session
         return found
 
-    def _read(self, key: str) -> SessionRecord | None:
+    def _read(self, key: str) -> Record | None:
         if not self._pattern.fullmatch(key) and key not in self.hidden:
             return None
         try:
@@ -118,9 +117,9 @@ class SessionFileStore(Store):
             expires = from_data(self.codec.decode(text), self.engine, changed)
         except UnreadableSession:
             expires = changed + self.engine.get_session_cookie_age() * MICROSECONDS_PER_SECOND
-        return SessionRecord(key, text, expires)
+        return Record(key, text, expires)
 
-    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
+    def add(self, sessions: Sequence[Record]) -> set[str]:
         there = self.fetch([session.key for session in sessions])
         moment = now()
         written = set()
@@ -131,11 +130,11 @@ class SessionFileStore(Store):
                     written.add(session.key)
         return written
 
-    def _write(self, session: SessionRecord, *, replace: bool) -> bool:
+    def _write(self, session: Record, *, replace: bool) -> bool:
         handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=f"{self._prefix}_out_")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(str(session.payload).encode("ascii"))
+                file.write(str(session.raw).encode("ascii"))
             self._stamp(temporary, session)
             if replace:
                 os.replace(temporary, self._path(session.key))
@@ -147,21 +146,21 @@ class SessionFileStore(Store):
             Path(temporary).unlink(missing_ok=True)
         return True
 
-    def _stamp(self, path: str, session: SessionRecord) -> None:
+    def _stamp(self, path: str, session: Record) -> None:
         """Give a file the time from which the engine counts the session's age."""
         expires = min(session.expires or 0, LATEST)
-        age = age_from_data(self.codec.decode(str(session.payload)), self.engine)
+        age = age_from_data(self.codec.decode(str(session.raw)), self.engine)
         # An absolute expiry in the data holds whatever the file's time is.
         nanoseconds = 1000 * (now() if age is None else expires - age)
         os.utime(path, ns=(nanoseconds, nanoseconds))
 
-    def update(self, session: SessionRecord) -> bool:
+    def update(self, session: Record) -> bool:
         return bool(self.fetch([session.key])) and self._write(session, replace=True)
 
-    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self._write(new, replace=True)}
 
-    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
+    def discard(self, sessions: Sequence[Record]) -> set[str]:
         found = {session.key for session in sessions if self._is_as_seen(session)}
         for key in found:
             self._path(key).unlink(missing_ok=True)
@@ -179,14 +178,14 @@ class SessionFileStore(Store):
     def rounded(self, expires: int | None) -> int | None:
         return None if expires is None else min(expires, LATEST)
 
-    def _is_as_seen(self, seen: SessionRecord) -> bool:
+    def _is_as_seen(self, seen: Record) -> bool:
         current = self._read(seen.key)
         return current is not None and self.same(current, seen)
 
     # Payloads
 
-    def load(self, session: SessionRecord) -> Data:
-        return self.codec.decode(str(session.payload))
+    def load(self, session: Record) -> Data:
+        return self.codec.decode(str(session.raw))
 
-    def takes_verbatim(self, other: Store) -> bool:
+    def takes_verbatim(self, other: BaseSessionStore) -> bool:
         return other.keeps_text and same_text(self.engine, other.engine)

@@ -17,7 +17,7 @@ from django.db import DatabaseError, IntegrityError, router
 from django.db.models import AutoField
 
 from ...clock import MICROSECONDS_PER_SECOND, now
-from ...stores.base import WHOLE, Share
+from ...stores.base import WHOLE, Record, RecordProblem, Share
 from ...stores.table import open_table
 from ...stores.table.base import KeyedTable
 from ...stores.table.layout import KeyedRow
@@ -25,8 +25,7 @@ from ...stores.table.reading import LATEST
 from ..codec import Data, same_text
 from ..engines import engine_model
 from ..layouts import ModelColumn, SessionLayout
-from ..records import SessionProblem, SessionRecord
-from .base import Store
+from .base import BaseSessionStore
 from .column_defaults import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
 from .column_limits import misfit
 
@@ -44,7 +43,7 @@ NO_USER = "sessions whose user is not in the destination; their user was left em
 SHORTENED = "user agents shortened to what the column holds"
 
 
-class SessionTableStore(Store):
+class SessionTableStore(BaseSessionStore):
     """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``.
 
     A table that ``is_there`` is not looked for.
@@ -100,7 +99,7 @@ class SessionTableStore(Store):
         """The cache before the table, None where there is none or it is spared."""
         return self._shadow
 
-    def spare_shadow_of(self, source: Store) -> None:
+    def spare_shadow_of(self, source: BaseSessionStore) -> None:
         """Leave the cache before the table as it is where it is what is copied from."""
         if self._shadow and self._shadow.identities() & source.identities():
             self._shadow = None
@@ -126,7 +125,7 @@ class SessionTableStore(Store):
             return self.given_keys(size, share)
         return self._table.keys(size, share=share)
 
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[SessionRecord]]:
+    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Record]]:
         if self._keys_from:
             for keys in self.given_keys(size, share):
                 yield list(self.fetch(keys).values())
@@ -134,23 +133,23 @@ class SessionTableStore(Store):
         for rows in self._table.pages(size, share=share):
             yield [self._session(row) for row in rows]
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         return {key: self._session(row) for key, row in self._table.fetch(keys).items()}
 
-    def are_as_seen(self, sessions: Sequence[SessionRecord]) -> bool:
-        rows = [KeyedRow(session.key, str(session.payload), session.expires or 0) for session in sessions]
+    def are_as_seen(self, sessions: Sequence[Record]) -> bool:
+        rows = [KeyedRow(session.key, str(session.raw), session.expires or 0) for session in sessions]
         return self._table.are_as_seen(rows)
 
     def present(self, keys: Sequence[str]) -> set[str]:
         return self._table.present(keys)
 
-    def _session(self, row: KeyedRow) -> SessionRecord:
+    def _session(self, row: KeyedRow) -> Record:
         if not self._columns:
-            return SessionRecord(row.key, row.value, row.expires)
+            return Record(row.key, row.value, row.expires)
         more = {column.role: cell for column, cell in zip(self._columns, row.more, strict=True)}
-        return SessionRecord(row.key, row.value, row.expires, more)
+        return Record(row.key, row.value, row.expires, more)
 
-    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
+    def add(self, sessions: Sequence[Record]) -> set[str]:
         moment = now()
         if beyond := sum((session.expires or 0) > LATEST for session in sessions):
             self.losses[BEYOND] += beyond
@@ -166,16 +165,16 @@ class SessionTableStore(Store):
                 written |= table.add(rows)
         return self._without_shadow(written)
 
-    def _by_left_out(self, sessions: Sequence[SessionRecord]) -> list[tuple[Roles, list[SessionRecord]]]:
+    def _by_left_out(self, sessions: Sequence[Record]) -> list[tuple[Roles, list[Record]]]:
         """Part sessions by the columns that are left to the database."""
         if not self._columns:
             return [(_NONE, list(sessions))]
-        groups: dict[Roles, list[SessionRecord]] = {}
+        groups: dict[Roles, list[Record]] = {}
         for session in sessions:
             groups.setdefault(self._left_out(session), []).append(session)
         return list(groups.items())
 
-    def _left_out(self, session: SessionRecord) -> Roles:
+    def _left_out(self, session: Record) -> Roles:
         # One without any knowledge is no new row, but what was seen of one.
         return _NONE if session.more is None else self.roles.difference(session.more)
 
@@ -192,7 +191,7 @@ class SessionTableStore(Store):
             narrow.demands_all = self._table.demands_all
         return self._narrow[roles]
 
-    def update(self, session: SessionRecord) -> bool:
+    def update(self, session: Record) -> bool:
         known = session.more or {}
         # When a session began is known to its own row alone.
         more = {
@@ -207,7 +206,7 @@ class SessionTableStore(Store):
             changed = self._table.update(self._row(session), more=more)
         return bool(self._without_shadow({session.key} if changed else set()))
 
-    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         by_key = {seen.key: seen for seen, _ in pairs}
         once = frozenset(column.role for column in self._columns if is_stamped_once(column))
         changed: set[str] = set()
@@ -217,7 +216,7 @@ class SessionTableStore(Store):
             changed |= self._table_without(kept).replace(rows)
         return self._without_shadow(changed)
 
-    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
+    def discard(self, sessions: Sequence[Record]) -> set[str]:
         return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
 
     def uncache(self, keys: Sequence[str]) -> None:
@@ -232,13 +231,13 @@ class SessionTableStore(Store):
             self._shadow.delete(list(changed))
         return changed
 
-    def _row(self, session: SessionRecord, left_out: Roles = frozenset()) -> KeyedRow:
+    def _row(self, session: Record, left_out: Roles = frozenset()) -> KeyedRow:
         more: tuple[Any, ...] = ()
         if self._columns:
             known = session.more or {}
             columns = [column for column in self._columns if column.role not in left_out]
             more = tuple(self._cell(column, known.get(column.role)) for column in columns)
-        return KeyedRow(session.key, str(session.payload), min(session.expires or 0, LATEST), more)
+        return KeyedRow(session.key, str(session.raw), min(session.expires or 0, LATEST), more)
 
     def rounded(self, expires: int | None) -> int | None:
         return None if expires is None else min(expires, LATEST)
@@ -252,7 +251,7 @@ class SessionTableStore(Store):
             return self._table.microseconds(value)
         return value
 
-    def _with_users(self, sessions: Sequence[SessionRecord]) -> Sequence[SessionRecord]:
+    def _with_users(self, sessions: Sequence[Record]) -> Sequence[Record]:
         """Leave a user empty who is not in this database: its foreign key would refuse the whole page."""
         if not any(column.is_key_of_user for column in self._columns):
             return sessions
@@ -277,7 +276,7 @@ class SessionTableStore(Store):
 
     # Payloads
 
-    def remember(self, data: Data, session: SessionRecord, saved: int) -> dict[str, Any] | None:
+    def remember(self, data: Data, session: Record, saved: int) -> dict[str, Any] | None:
         if not self._columns:
             return None
         known = dict(session.more or {})
@@ -285,7 +284,7 @@ class SessionTableStore(Store):
         found = {column.role: self._known(column, known, row, data, saved) for column in self._columns}
         return {role: value for role, value in found.items() if value is not BY_DATABASE}
 
-    def _new_row(self, session: SessionRecord, data: Data) -> Any:
+    def _new_row(self, session: Record, data: Data) -> Any:
         """Return what the engine would save for a session, unsaved; None where the model is not installed."""
         if self._engine_fills:
             engine: Any = type(self.engine)(session.key)
@@ -322,7 +321,7 @@ class SessionTableStore(Store):
             return value_for(column, row)
         except Exception as error:  # of the project's own pre_save()
             name = column.column.name
-            raise SessionProblem("unfit", f"nothing tells what its {name} is to be ({type(error).__name__})") from None
+            raise RecordProblem("unfit", f"nothing tells what its {name} is to be ({type(error).__name__})") from None
 
     def refusal(self) -> str | None:
         """Refuse a table with columns that must hold what nobody here knows."""
@@ -346,10 +345,10 @@ class SessionTableStore(Store):
     def _is_unknown(self, column: ModelColumn, row: Any) -> bool:
         try:
             return self._made(column, row) is None
-        except SessionProblem:  # it may need the user of the session, and is asked again with each
+        except RecordProblem:  # it may need the user of the session, and is asked again with each
             return False
 
-    def fits(self, session: SessionRecord) -> str | None:
+    def fits(self, session: Record) -> str | None:
         longest = self.described.longest_key
         if longest and self._table.limits_lengths and len(session.key) > longest:
             return f"its key is longer than the table's keys may be ({longest} characters)"
@@ -361,5 +360,5 @@ class SessionTableStore(Store):
                 return problem
         return None
 
-    def takes_verbatim(self, other: Store) -> bool:
+    def takes_verbatim(self, other: BaseSessionStore) -> bool:
         return other.keeps_text and same_text(self.engine, other.engine)

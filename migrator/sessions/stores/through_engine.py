@@ -8,14 +8,13 @@ from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 
-from ...stores.base import WHOLE, Share
+from ...stores.base import WHOLE, Record, Share
 from ..codec import Data
 from ..expiry import from_engine
-from ..records import SessionRecord
-from .base import Store
+from .base import BaseSessionStore
 
 
-class EngineStore(Store):
+class EngineStore(BaseSessionStore):
     """What the engine's own methods can do. Its keys cannot be listed, and it alone decides when its sessions end.
 
     A payload is the data, pickled and read back within this process.
@@ -36,10 +35,10 @@ class EngineStore(Store):
 
     pages = keys
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, SessionRecord]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         return {key: session for key in keys if (session := self._read(key)) is not None}
 
-    def _read(self, key: str) -> SessionRecord | None:
+    def _read(self, key: str) -> Record | None:
         made = self._made(key)
         if not made.exists(key):  # for some load() does not tell
             return None
@@ -47,7 +46,7 @@ class EngineStore(Store):
         if made.session_key != key:
             return None
         made._session_cache = data
-        return SessionRecord(key, pickle.dumps(data), from_engine(made))
+        return Record(key, pickle.dumps(data), from_engine(made))
 
     def _made(self, key: str) -> Any:
         return type(self.engine)(key)
@@ -55,13 +54,13 @@ class EngineStore(Store):
     def present(self, keys: Sequence[str]) -> set[str]:
         return {key for key in keys if self._made(key).exists(key)}
 
-    def add(self, sessions: Sequence[SessionRecord]) -> set[str]:
+    def add(self, sessions: Sequence[Record]) -> set[str]:
         return {session.key for session in sessions if self._save(session, must_create=True)}
 
-    def update(self, session: SessionRecord) -> bool:
+    def update(self, session: Record) -> bool:
         return self._made(session.key).exists(session.key) and self._save(session, must_create=False)
 
-    def _save(self, session: SessionRecord, *, must_create: bool) -> bool:
+    def _save(self, session: Record, *, must_create: bool) -> bool:
         made = self._made(session.key)
         made._session_cache = self.load(session)
         try:
@@ -70,29 +69,29 @@ class EngineStore(Store):
             return False
         return True
 
-    def replace(self, pairs: Sequence[tuple[SessionRecord, SessionRecord]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         return {seen.key for seen, new in pairs if self._is_as_seen(seen) and self.update(new)}
 
-    def discard(self, sessions: Sequence[SessionRecord]) -> set[str]:
+    def discard(self, sessions: Sequence[Record]) -> set[str]:
         found = {session.key for session in sessions if self._is_as_seen(session)}
         for key in found:
             self._made(key).delete(key)
         return found
 
-    def _is_as_seen(self, seen: SessionRecord) -> bool:
+    def _is_as_seen(self, seen: Record) -> bool:
         current = self._read(seen.key)
         return current is not None and self.same(current, seen)
 
     # Payloads
 
-    def load(self, session: SessionRecord) -> Data:
-        data: Data = pickle.loads(bytes(session.payload))  # type: ignore[arg-type]  # noqa: S301  (made in this process)
+    def load(self, session: Record) -> Data:
+        data: Data = pickle.loads(session.raw)  # noqa: S301  (made in this process)
         return data
 
     def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
         return pickle.dumps(data), True
 
-    def same(self, one: SessionRecord, other: SessionRecord) -> bool:
+    def same(self, one: Record, other: Record) -> bool:
         return self.load(one) == self.load(other)
 
     def same_expiry(self, one: int | None, other: int | None) -> bool:

@@ -14,14 +14,14 @@ from ...console.prompts import Prompter
 from ...console.wording import plural
 from ...errors import Declined, MigratorError, Refused, UsageError
 from ...server_errors import telling_of_outages
+from ...stores.copying.passes import Check, Pace
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase, percentage_reader
-from ..copying.passes import Check, Pace
 from ..copying.preflight import check_sight
 from ..hidden_sessions import hidden_in
-from ..places import key_regex_of, open_end
-from ..records import DEFAULT_CHUNK_SIZE, CopyOptions, End, Hidden
-from ..stores.base import Store
+from ..places import SessionEndpoint, key_regex_of
+from ..records import DEFAULT_CHUNK_SIZE, End, Hidden
+from ..stores.base import BaseSessionStore
 from ..stores.table import SessionTableStore
 from .leftovers import Leftovers, look_up_leftovers
 from .metrics_place import tally_for_sessions
@@ -117,9 +117,9 @@ def clear_old_sessions(
     if clear is not None and clear != place:
         raise UsageError(f"--clear names {clear!r}, and what would be emptied is {place!r}. Nothing was deleted.")
     decided_since, reasons, notes = _ask_record(target, after, quiet_for)
-    options = CopyOptions(trust_pickle=False, key_regex=key_regex or key_regex_of(*ends))
+    regex = key_regex or key_regex_of(*ends)
     with ExitStack() as stack:
-        left, live = (stack.enter_context(closing(open_end(end, options))) for end in ends)
+        left, live = (stack.enter_context(closing(SessionEndpoint(end, regex).open())) for end in ends)
         check_apart(left, live)
         check_sight(left, live)
         check = stack.enter_context(stopping_between_pages())
@@ -220,7 +220,7 @@ def _old_decides_since(record: Record) -> int | None:
     return max((record.last_seen(phase) or 0 for phase in Phase if phase.new_decides), default=0)
 
 
-def check_apart(old: Store, new: Store) -> None:
+def check_apart(old: BaseSessionStore, new: BaseSessionStore) -> None:
     """Raise :exc:`Refused` where the two are one place, or OLD may not be emptied."""
     if old.identities() & new.identities():
         raise Refused(f"OLD and NEW are the same place: {new.label()}. Nothing was deleted.")
@@ -254,7 +254,7 @@ def _warning(plan: ClearPlan) -> str:
 class _Clearing:
     """The deletion, page by page."""
 
-    def __init__(self, store: Store, pace: Pace, size: int, progress: Progress, check: Check) -> None:
+    def __init__(self, store: BaseSessionStore, pace: Pace, size: int, progress: Progress, check: Check) -> None:
         self._store, self._pace, self._size, self._progress, self._check = store, pace, size, progress, check
 
     def all(self, live: int) -> tuple[int, int]:
@@ -269,7 +269,7 @@ class _Clearing:
             self._live(self._store.before, lambda count: None)  # what it holds of rows that are gone
         return removed, expired
 
-    def _live(self, store: Store, tick: Callable[[int], None]) -> int:
+    def _live(self, store: BaseSessionStore, tick: Callable[[int], None]) -> int:
         removed = 0
         for page in store.pages(self._size):
             removed += len(store.discard(page))

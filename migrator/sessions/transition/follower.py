@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable
 
 from ...clock import now
-from ..convert import Converter, Expired
-from ..records import CopyOptions, SessionCounts, SessionRecord
+from ...stores.base import Record
+from ...stores.copying.page_copier import Expired
+from ...stores.copying.records import CopyCounts
+from ..convert import Converter
+from ..records import CopyOptions
 from .sides import TransitionSide
 
 # How often a session is followed that changes each time it is looked at; its next save brings the sides together.
@@ -48,13 +51,13 @@ class Follower:
         self._gives_way = gives_way
         self._made = threading.local()
 
-    def convert(self, held: SessionRecord) -> SessionRecord | None:
+    def convert(self, held: Record) -> Record | None:
         """Spell a session of the authority for the shadow; None where its time is over."""
         stores = (self.authority.store, self.shadow.store)
         if getattr(self._made, "stores", None) != stores:
             self._made.converter, self._made.stores = Converter(*stores, _OPTIONS), stores
         converter: Converter = self._made.converter
-        tally = SessionCounts()
+        tally = CopyCounts()
         try:
             new = converter.convert(held, tally, now())
         except Expired:
@@ -63,7 +66,7 @@ class Follower:
             self._tell_change(self.shadow, held.key, "; ".join(what for _, what in tally.problems))
         return new
 
-    def write(self, held: SessionRecord) -> int:
+    def write(self, held: Record) -> int:
         """Bring the shadow to what the authority was seen to hold; return how often that took a repair."""
         new = self.convert(held)
         if new is None:
@@ -77,7 +80,7 @@ class Follower:
                 self.shadow.store.update(new)
         return self.settle(held, new)[1]
 
-    def settle(self, held: SessionRecord, written: SessionRecord) -> tuple[SessionRecord | None, int]:
+    def settle(self, held: Record, written: Record) -> tuple[Record | None, int]:
         """Look at the authority again until it still holds what the shadow was given; return that, and the repairs."""
         repairs = 0
         for attempt in range(ROUNDS):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from ...clock import MICROSECONDS_PER_SECOND, now
 from ...console.progress import Progress
-from ...stores.base import digest
+from ...stores.base import Record, RecordProblem, digest
+from ...stores.copying.passes import Check
+from ...stores.copying.records import MAX_PROBLEMS_LISTED
 from ..codec import UnreadableSession, saved_at
-from ..copying.passes import Check
 from ..expiry import age_from_data
-from ..records import MAX_PROBLEMS_LISTED, SessionProblem, SessionRecord
-from ..stores.base import Store
+from ..stores.base import BaseSessionStore
 
 # A session that seems to be missing may be just being saved.
 SETTLE_SECONDS = 0.5
@@ -42,8 +42,8 @@ class Leftovers:
 
 
 def look_up_leftovers(
-    old: Store,
-    new: Store,
+    old: BaseSessionStore,
+    new: BaseSessionStore,
     stays: str,
     decided_since: int | None,
     size: int,
@@ -69,9 +69,9 @@ def look_up_leftovers(
 
 
 def _sort_out(
-    session: SessionRecord,
+    session: Record,
     is_in_new: bool,
-    old: Store,
+    old: BaseSessionStore,
     stays: str,
     decided_since: int | None,
     moment: int,
@@ -91,15 +91,15 @@ def _sort_out(
     found.lose(session.key, f"{stays} does not have it, and nothing tells whether it ever had")
 
 
-def _saved(session: SessionRecord, store: Store) -> int | None:
+def _saved(session: Record, store: BaseSessionStore) -> int | None:
     """Return when a session was last saved, to the second below; None where nothing tells."""
     if store.keeps_text:
-        second = saved_at(str(session.payload))
+        second = saved_at(str(session.raw))
         return None if second is None else second * MICROSECONDS_PER_SECOND
     if session.expires is None:
         return None
     try:
         age = age_from_data(store.load(session), store.engine)
-    except (UnreadableSession, SessionProblem):
+    except (UnreadableSession, RecordProblem):
         return None
     return None if age is None else session.expires - age

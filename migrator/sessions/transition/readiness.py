@@ -21,8 +21,7 @@ from ..comparison import SessionComparison, VerifyOptions
 from ..copying.preflight import check_sight
 from ..engines import TRANSITION
 from ..hidden_sessions import hidden_in
-from ..places import key_regex_of, open_end
-from ..records import CopyOptions
+from ..places import SessionEndpoint, key_regex_of
 from ..verification import verify_sessions
 from .configuration import Transition, transition
 from .metrics_place import place_of_tally, tally_for_sessions
@@ -185,7 +184,7 @@ def read_record() -> tuple[Record, str | None]:
 
 def _found(side: TransitionSide, key_regex: str) -> SideFound:
     try:
-        with closing(open_end(side.end, CopyOptions(key_regex=key_regex))) as store:
+        with closing(SessionEndpoint(side.end, key_regex).open()) as store:
             check_sight(store)
             count = store.count()
             hidden = sum(found.count for found in hidden_in(store))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..stores.base import Store
+from ..stores.base import BaseSessionStore
 from ..stores.cache import CacheStore
 from ..stores.table import SessionTableStore
 from .configuration import Transition
@@ -19,7 +19,7 @@ def one_place(change: Transition) -> str | None:
     return None
 
 
-def _cache_of(store: Store) -> CacheStore | None:
+def _cache_of(store: BaseSessionStore) -> CacheStore | None:
     """Return the cache that a place is, or has before its rows."""
     if isinstance(store, SessionTableStore):
         return store.before

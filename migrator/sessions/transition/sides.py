@@ -22,6 +22,7 @@ from ...clock import MICROSECONDS_PER_SECOND, now
 from ...conf import SessionSide
 from ...errors import MigratorError, Refused
 from ...server_errors import is_outage
+from ...stores.base import Record, RecordProblem
 from ...stores.ignore_exceptions import heard
 from ..codec import Data, UnreadableSession, checked
 from ..engines import (
@@ -37,7 +38,7 @@ from ..engines import (
 )
 from ..expiry import from_engine
 from ..layouts import session_layout
-from ..records import End, SessionProblem, SessionRecord
+from ..records import End
 from ..stores.cache import CacheStore
 from ..stores.custom_values import check_key, check_text, own_values
 from ..stores.files import FILE_KEY, SessionFileStore
@@ -46,7 +47,7 @@ from ..stores.through_engine import EngineStore
 from .bindings import tied_engine
 
 if TYPE_CHECKING:
-    from ..stores.base import Store
+    from ..stores.base import BaseSessionStore
 
 
 _at_work = threading.local()
@@ -85,7 +86,7 @@ class TransitionSide:
         self._is_plain_cache = not self.keeps_rows and engine.save is CacheEngine.save
         self.makes_stock_keys = makes_stock_keys(engine)
         self._opened = threading.local()
-        self._first: Store | None = None
+        self._first: BaseSessionStore | None = None
 
     def _check_aliases(self, engine: Any) -> None:
         """Raise :exc:`ImproperlyConfigured` for a database or a cache that the settings do not have."""
@@ -159,15 +160,15 @@ class TransitionSide:
             yield
 
     @property
-    def store(self) -> Store:
+    def store(self) -> BaseSessionStore:
         """Its place, opened once in each thread."""
         opened = self._opened
         if getattr(opened, "process", None) != os.getpid():
             opened.store, opened.process = self._opened_place(), os.getpid()
-        store: Store = opened.store
+        store: BaseSessionStore = opened.store
         return store
 
-    def _opened_place(self) -> Store:
+    def _opened_place(self) -> BaseSessionStore:
         """Open the place; where its server does not answer, raise what its client raised: sites know that error."""
         try:
             return self._open()
@@ -192,7 +193,7 @@ class TransitionSide:
             self.close()
             raise
 
-    def _open(self) -> Store:
+    def _open(self) -> BaseSessionStore:
         """Open the place for this thread, as it was first opened if it was."""
         first = self._first
         if isinstance(first, CacheStore):
@@ -200,7 +201,7 @@ class TransitionSide:
         self._first = found = self._open_table(first) if self.keeps_rows else self._open_without_rows()
         return found
 
-    def _open_without_rows(self) -> Store:
+    def _open_without_rows(self) -> BaseSessionStore:
         if self._keeps_files:
             return SessionFileStore(engine=self.engine(), key_regex=FILE_KEY)
         return self._open_cache() or EngineStore(engine=self.engine())
@@ -211,7 +212,7 @@ class TransitionSide:
             return None
         return CacheStore(alias=alias, engine=self.engine(), prefix=prefix, trust_pickle=True, is_listed=False)
 
-    def _open_table(self, first: Store | None) -> SessionTableStore:
+    def _open_table(self, first: BaseSessionStore | None) -> SessionTableStore:
         before = self._open_cache()
         return SessionTableStore(
             alias=self.setting.DATABASE,
@@ -231,7 +232,7 @@ class TransitionSide:
     def read(self, engine: Any) -> Data | None:
         """Return the data of an engine's session, None where there is none; raise where the store does not answer.
 
-        Raises :exc:`SessionProblem` or :exc:`UnreadableSession` if the engine does not read it as a session.
+        Raises :exc:`RecordProblem` or :exc:`UnreadableSession` if the engine does not read it as a session.
         """
         if self.keeps_rows:
             return self._engine_loads(engine)
@@ -260,19 +261,19 @@ class TransitionSide:
             return None
         return self._own.read(key, value, into=engine) if self._own else checked(value)
 
-    def data_of(self, session: SessionRecord) -> Data:
+    def data_of(self, session: Record) -> Data:
         """Read a payload; text that cannot be read is an empty session, as it is to the engines.
 
-        Raises :exc:`SessionProblem` for what is no session.
+        Raises :exc:`RecordProblem` for what is no session.
         """
         try:
             return self.store.load(session)
         except UnreadableSession as error:
             if not self.store.keeps_text:
-                raise SessionProblem("unreadable", str(error)) from None
+                raise RecordProblem("unreadable", str(error)) from None
             return {}
 
-    def fetch(self, key: str) -> SessionRecord | None:
+    def fetch(self, key: str) -> Record | None:
         """Return a session as the place keeps it, with its exact expiry."""
         with self._healing():
             return self.store.fetch([key]).get(key)
@@ -319,20 +320,20 @@ class TransitionSide:
             return False
         return True
 
-    def saved(self, engine: Any) -> SessionRecord:
+    def saved(self, engine: Any) -> Record:
         """Return what was just written, as the place keeps it."""
         if self._is_plain_cache:
-            session: SessionRecord = engine.spelled
+            session: Record = engine.spelled
             return session
         if self.keeps_rows:
-            return SessionRecord(engine.session_key, engine.text or "", from_engine(engine))
+            return Record(engine.session_key, engine.text or "", from_engine(engine))
         # Only the place knows what such an engine makes of it. Gone already is as good as expired.
-        return self.fetch(engine.session_key) or SessionRecord(engine.session_key, "", 0)
+        return self.fetch(engine.session_key) or Record(engine.session_key, "", 0)
 
-    def _spelled(self, engine: Any) -> SessionRecord:
+    def _spelled(self, engine: Any) -> Record:
         expires = from_engine(engine)
         payload, _ = self.store.dump(engine._session_cache, expires, now() // MICROSECONDS_PER_SECOND)
-        engine.spelled = SessionRecord(engine.session_key, payload, expires)
+        engine.spelled = Record(engine.session_key, payload, expires)
         return engine.spelled  # type: ignore[no-any-return]
 
 
@@ -350,5 +351,5 @@ def is_deleted_by_a_side() -> bool:
     return getattr(_at_work, "deletes", False)
 
 
-def _has_expired(session: SessionRecord) -> bool:
+def _has_expired(session: Record) -> bool:
     return session.expires is not None and session.expires <= now()

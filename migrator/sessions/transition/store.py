@@ -10,10 +10,10 @@ from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError, 
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
+from ...stores.base import Record, RecordProblem
 from ...transitions.phases import Phase
 from ..codec import Data, UnreadableSession
 from ..engines import ANY_KEY
-from ..records import SessionProblem, SessionRecord
 from .after_commit import after_transactions, run_what_is_over
 from .configuration import Transition, transition
 from .sides import TransitionSide
@@ -93,7 +93,7 @@ class SessionStore(SessionBase):
         """Read a side's session; what the side cannot decode is counted, and is none."""
         try:
             return side.read(engine)
-        except (SessionProblem, UnreadableSession) as error:
+        except (RecordProblem, UnreadableSession) as error:
             change.count_unreadable(side, str(self.session_key), phase, error)
             return None
 
@@ -134,7 +134,7 @@ class SessionStore(SessionBase):
         change.count("hit_old", phase=phase)
         return data
 
-    def _promote(self, change: Transition, phase: Phase, found: SessionRecord) -> Data | None:
+    def _promote(self, change: Transition, phase: Phase, found: Record) -> Data | None:
         """Move a session from OLD to NEW as it is; return its data, None where it has ended meanwhile."""
         follower = change.follower(change.old)
         new = None
@@ -147,7 +147,7 @@ class SessionStore(SessionBase):
         if not change.new.store.add([new]):
             return self._what_new_has(change, phase, found)
         change.count("promoted", phase=phase)
-        held: SessionRecord | None = found
+        held: Record | None = found
 
         def look_again() -> None:
             nonlocal held
@@ -160,18 +160,18 @@ class SessionStore(SessionBase):
             after_transactions(look_again, change.new)
         return None if held is None else self._data_of_old(change, phase, held)
 
-    def _data_of_old(self, change: Transition, phase: Phase, found: SessionRecord) -> Data | None:
+    def _data_of_old(self, change: Transition, phase: Phase, found: Record) -> Data | None:
         try:
             return change.old.data_of(found)
-        except SessionProblem as error:
+        except RecordProblem as error:
             change.count_unreadable(change.old, found.key, phase, error)
             return None
 
-    def _what_new_has(self, change: Transition, phase: Phase, found: SessionRecord) -> Data | None:
+    def _what_new_has(self, change: Transition, phase: Phase, found: Record) -> Data | None:
         """Read what NEW has under a key; where it cannot decode that, what OLD has, until a save writes over it."""
         try:
             return change.new.read(self._engine(change.new))
-        except (SessionProblem, UnreadableSession):
+        except (RecordProblem, UnreadableSession):
             return self._data_of_old(change, phase, found)
 
     # Save
@@ -224,12 +224,12 @@ class SessionStore(SessionBase):
         if self.session_key is None:  # what was to be saved turned out not to be there
             raise UpdateError
 
-    def _held(self, side: TransitionSide, engine: Any) -> SessionRecord:
+    def _held(self, side: TransitionSide, engine: Any) -> Record:
         known = {"user_agent": self.user_agent, "ip": self.ip}
         more = {name: value for name, value in known.items() if value is not None}
         return side.saved(engine)._replace(more=more)
 
-    def _bring_to_shadow(self, change: Transition, phase: Phase, held: SessionRecord, is_new: bool) -> None:
+    def _bring_to_shadow(self, change: Transition, phase: Phase, held: Record, is_new: bool) -> None:
         if change.old.transactions or change.new.transactions:
             self._mirror_later(change, phase, held.key, held.more)
         elif is_new:
@@ -237,7 +237,7 @@ class SessionStore(SessionBase):
         else:
             self._follow(change, phase, held)
 
-    def _follow(self, change: Transition, phase: Phase, held: SessionRecord) -> None:
+    def _follow(self, change: Transition, phase: Phase, held: Record) -> None:
         with change.forgiving(change.shadow(phase), held.key, phase):
             repairs = change.follower(change.authority(phase)).write(held)
             self._count_repairs(change, phase, repairs)
@@ -246,7 +246,7 @@ class SessionStore(SessionBase):
         if repairs:
             change.count("repaired", repairs, phase=phase)
 
-    def _follow_new_key(self, change: Transition, phase: Phase, held: SessionRecord) -> None:
+    def _follow_new_key(self, change: Transition, phase: Phase, held: Record) -> None:
         """Write a key that nobody else knows yet, so that nobody can have ended it: no second look is needed."""
         shadow, is_taken = change.shadow(phase), False
         with change.forgiving(shadow, held.key, phase):

@@ -16,8 +16,9 @@ from typing import Any
 from django.core.cache.backends.base import memcache_key_warnings
 
 from ...clock import MICROSECONDS_PER_SECOND, now
-from ..base import ELSEWHERE, WHOLE, Item, KeyStore, Share, Value
-from ..key_space import KeySpace
+from ..base import WHOLE, Record, Share
+from ..key_store import KeyStore
+from ..values import ELSEWHERE, Value
 from .connection import Address, Line
 
 _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
@@ -26,7 +27,7 @@ _CLOCK_ERROR = 2
 _LONGEST_KEY = 250
 # It reads expiries as 32 bits with a sign.
 _LAST_SECOND = 2**31 - 1
-# What an item needs beside its key and its value, at most.
+# The most that an item takes in addition to its key and its value.
 _ITEM_OVERHEAD = 64
 
 
@@ -86,7 +87,7 @@ class MemcachedStore(KeyStore):
         prefix = self._client_prefix.decode("utf-8", "replace")
         return f"{names}, key_prefix {prefix}" if prefix else names
 
-    def identities(self) -> frozenset[str]:
+    def locations(self) -> frozenset[str]:
         found = set()
         for line in self._all_lines():
             process, moment, uptime = line.numbers("pid", "time", "uptime")
@@ -111,18 +112,18 @@ class MemcachedStore(KeyStore):
     def evictions(self) -> int:
         return sum(line.numbers("evictions")[0] for line in self._all_lines())
 
-    def fits(self, space: KeySpace, item: Item) -> str | None:
-        raw = space.raw(item.key)
+    def fits(self, record: Record) -> str | None:
+        raw = self.space.raw(record.key)
         if len(self._full(raw)) > _LONGEST_KEY or next(memcache_key_warnings(raw), None):
             return f"memcached takes keys of at most {_LONGEST_KEY} characters, without spaces and control characters"
-        size = len(item.raw) + len(item.key) + _ITEM_OVERHEAD
+        size = len(record.raw) + len(record.key) + _ITEM_OVERHEAD
         if size > self._limit:
             return f"it is larger than memcached's items may be ({self._limit:,} bytes)"
         return None
 
     # Keys
 
-    def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         for server in self._servers():
             listing = self._new_line(server)  # answers of other commands must not come in between
             try:
@@ -130,7 +131,7 @@ class MemcachedStore(KeyStore):
                 for raw, expires in listing.list_keys():
                     if not raw.startswith(self._client_prefix):
                         continue
-                    key = space.key(raw[len(self._client_prefix) :].decode("utf-8", "surrogateescape"))
+                    key = self.space.key(raw[len(self._client_prefix) :].decode("utf-8", "surrogateescape"))
                     if key is None or not share.holds(key):
                         continue
                     self._listed[raw] = expires
@@ -145,25 +146,25 @@ class MemcachedStore(KeyStore):
                 listing.close()
                 self._listed.clear()
 
-    def read(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
-        found = self.fetch(space, keys)
-        for line, group in self._by_server(space, [key for key in keys if key not in found]):
+    def read(self, keys: Sequence[str]) -> dict[str, Record]:
+        found = self.fetch(keys)
+        for line, group in self._by_server([key for key in keys if key not in found]):
             for other in self._all_lines():
                 if other is not line:
-                    found |= {item.key: item._replace(raw=ELSEWHERE) for item in self._got(other, group)}
+                    found |= {record.key: record._replace(raw=ELSEWHERE) for record in self._got(other, group)}
         return found
 
-    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
-        return {item.key: item for line, group in self._by_server(space, keys) for item in self._got(line, group)}
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
+        return {record.key: record for line, group in self._by_server(keys) for record in self._got(line, group)}
 
-    def _got(self, line: Line, group: Sequence[tuple[str, bytes]]) -> Iterator[Item]:
+    def _got(self, line: Line, group: Sequence[tuple[str, bytes]]) -> Iterator[Record]:
         moment = now()
         for (key, raw), stored in zip(group, line.get([raw for _, raw in group]), strict=True):
             if stored is None:
                 continue
             expires = self._expiry(raw, stored.left, moment)
             if expires is None or expires > moment:
-                yield Item(key, b"%d:%b" % (stored.flags, stored.data), expires)
+                yield Record(key, b"%d:%b" % (stored.flags, stored.data), expires)
 
     def _expiry(self, raw: bytes, left: int | None, moment: int) -> int | None:
         """Return the expiry that the listing told, where the time left agrees; else never later than the truth."""
@@ -175,10 +176,10 @@ class MemcachedStore(KeyStore):
             return listed * MICROSECONDS_PER_SECOND
         return (second + left - _CLOCK_ERROR) * MICROSECONDS_PER_SECOND
 
-    def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
-        by_key = {item.key: item for item in items}
+    def add(self, records: Sequence[Record]) -> set[str]:
+        by_key = {record.key: record for record in records}
         written = set()
-        for line, group in self._by_server(space, list(by_key)):
+        for line, group in self._by_server(list(by_key)):
             entries, keys = [], []
             for key, raw in group:
                 flags, _, data = by_key[key].raw.partition(b":")
@@ -199,33 +200,33 @@ class MemcachedStore(KeyStore):
     def rounded(self, expires: int | None) -> int | None:
         return None if expires is None else min(super().rounded(expires) or 0, _LAST_SECOND * MICROSECONDS_PER_SECOND)
 
-    def update(self, space: KeySpace, item: Item) -> bool:
-        seconds = self._seconds(item.expires)
+    def update(self, record: Record) -> bool:
+        seconds = self._seconds(record.expires)
         # An expiry within the running second is over for the server: the key ends now.
         expire = -1 if seconds is None else seconds
-        return bool(self._client.replace(space.raw(item.key), item.raw, expire=expire, noreply=False))
+        return bool(self._client.replace(self.space.raw(record.key), record.raw, expire=expire, noreply=False))
 
-    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         changed = set()
         for seen, new in pairs:
             seconds = self._seconds(new.expires)
-            if self._compare(space, seen, new.raw, -1 if seconds is None else seconds):
+            if self._compare(seen, new.raw, -1 if seconds is None else seconds):
                 changed.add(seen.key)
         return changed
 
-    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
-        return {seen.key for seen in items if self._compare(space, seen, b"0:", -1)}
+    def discard(self, records: Sequence[Record]) -> set[str]:
+        return {seen.key for seen in records if self._compare(seen, b"0:", -1)}
 
-    def _compare(self, space: KeySpace, seen: Item, raw: bytes, expires: int) -> bool:
-        if not self.is_as_seen(self.fetch(space, [seen.key]), seen):
+    def _compare(self, seen: Record, raw: bytes, expires: int) -> bool:
+        if not self.is_as_seen(self.fetch([seen.key]), seen):
             return False
-        current, token = self._client.gets(space.raw(seen.key))
-        return current == seen.raw and bool(self._client.cas(space.raw(seen.key), raw, token, expire=expires))
+        current, token = self._client.gets(self.space.raw(seen.key))
+        return current == seen.raw and bool(self._client.cas(self.space.raw(seen.key), raw, token, expire=expires))
 
-    def _by_server(self, space: KeySpace, keys: Sequence[str]) -> list[tuple[Line, list[tuple[str, bytes]]]]:
+    def _by_server(self, keys: Sequence[str]) -> list[tuple[Line, list[tuple[str, bytes]]]]:
         groups: dict[Address, list[tuple[str, bytes]]] = defaultdict(list)
         for key in keys:
-            raw = space.raw(key)
+            raw = self.space.raw(key)
             client = self._client._get_client(raw)
             groups[client.server].append((key, self._full(raw)))
         return [(self._line(server), group) for server, group in groups.items()]

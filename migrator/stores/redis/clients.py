@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from ...clock import MICROSECONDS_PER_SECOND
-from ..base import Item, KeyStore, RejectedItem, Value
+from ..base import Record
 from ..compression import TooLarge, unpacked_by
 from ..ignore_exceptions import heard, is_silent
-from ..key_space import KeySpace
+from ..key_store import KeyStore
 from ..pickles import fixed_class, safe_loads_with
+from ..values import RejectedValue, Value
 from .pipeline import Command
 from .replies import as_bytes
 from .store import RedisStore, dotted_name
@@ -69,33 +70,33 @@ class ClientRedisStore(RedisStore):
         herd = " in a herd's tuple" if self._herd else ""
         return f"{dotted_name(self._serializer)} + {dotted_name(self.cache.client._compressor)}{herd}"
 
-    def refusal(self, space: KeySpace) -> str | None:
+    def refusal(self) -> str | None:
         if is_silent(self.cache):
             return (
                 "its IGNORE_EXCEPTIONS turns writes that fail into silence; define the same server once more without it"
             )
-        return super().refusal(space)
+        return super().refusal()
 
-    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
-        found = super().fetch(space, keys)
-        return {key: self._inner(item) for key, item in found.items()} if self._herd else found
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
+        found = super().fetch(keys)
+        return {key: self._inner(record) for key, record in found.items()} if self._herd else found
 
-    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
-        return not self._herd and super().are_as_seen(space, items)
+    def are_as_seen(self, records: Sequence[Record]) -> bool:
+        return not self._herd and super().are_as_seen(records)
 
-    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
-        return set(self.fetch(space, keys)) if self._herd else super().present(space, keys)
+    def present(self, keys: Sequence[str]) -> set[str]:
+        return set(self.fetch(keys)) if self._herd else super().present(keys)
 
-    def delete(self, space: KeySpace, keys: Sequence[str]) -> None:
-        heard(self.cache).delete_many([space.prefix + key for key in keys])
+    def delete(self, keys: Sequence[str]) -> None:
+        heard(self.cache).delete_many([self.space.prefix + key for key in keys])
 
-    def _inner(self, item: Item) -> Item:
-        """Give an item the expiry that the herd's tuple holds; the server's is a minute later."""
+    def _inner(self, record: Record) -> Record:
+        """Return a record with the expiry that the herd's tuple holds; the server's is a minute later."""
         try:
-            _, _, expires = self._plain(item.raw)
+            _, _, expires = self._plain(record.raw)
         except Exception:
-            return item  # no tuple of the herd: a key without expiry, or a foreign one
-        return item._replace(expires=int(expires * MICROSECONDS_PER_SECOND))
+            return record  # no tuple of the herd: a key without expiry, or a foreign one
+        return record._replace(expires=int(expires * MICROSECONDS_PER_SECOND))
 
     def _plain(self, raw: bytes) -> Any:
         if self._pickles:
@@ -114,7 +115,7 @@ class ClientRedisStore(RedisStore):
             value = (self.cache.client._marker, value, expires // MICROSECONDS_PER_SECOND)
         return as_bytes(self.cache.client.encode(value))
 
-    def _seen_expiry(self, seen: Item) -> bytes:
+    def _seen_expiry(self, seen: Record) -> bytes:
         # The tuple holds the expiry that counts, and is compared with the value.
         return b"" if self._herd else super()._seen_expiry(seen)
 
@@ -132,14 +133,14 @@ class ClientRedisStore(RedisStore):
 
     def unwrap(self, raw: bytes) -> Value:
         if self._herd:
-            raise RejectedItem(_HERD)
+            raise RejectedValue(_HERD)
         if self._pickles or raw.lstrip(b"-").isdigit():
             return super().unwrap(raw) if self._pickles else Value("integer", raw)
         return Value(dotted_name(self._serializer), self._decompressed(raw))
 
     def wrap(self, value: Value) -> bytes:
         if self._herd:
-            raise RejectedItem(_HERD)
+            raise RejectedValue(_HERD)
         if not self._pickles and value.kind == "integer":
             return value.data
         if value.kind == dotted_name(self._serializer):

@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from ...clock import MICROSECONDS_PER_MILLISECOND, now
-from ..base import WHOLE, Item, KeyStore, Share, Value
-from ..key_space import KeySpace, escaped_glob
+from ..base import WHOLE, Record, Share
+from ..key_space import escaped_glob
+from ..key_store import KeyStore
+from ..values import Value
 from .pipeline import Command, Runner, Server, runner
 from .replies import Malformed, answer_of, as_bytes
 from .rights import (
@@ -99,28 +101,28 @@ class RedisStore(KeyStore):
     def why_unlisted(self) -> str:
         return f"its user may not run SCAN (ACL SETUSER {user_of(self._clients()[0])} +scan grants it)"
 
-    def refusal(self, space: KeySpace) -> str | None:
+    def refusal(self) -> str | None:
         if self._info.get("role") == "slave":
             primary = f"{self._info.get('master_host')}:{self._info.get('master_port')}"
             return f"it is a replica; name its primary, {primary}, as the first LOCATION"
-        if denied := missing_rights(self._clients(), space, (*self._question, b"EXISTS", b"SET", b"DEL")):
+        if denied := missing_rights(self._clients(), self.space, (*self._question, b"EXISTS", b"SET", b"DEL")):
             return denied
-        if refused := refused_write(self._clients(), space):
+        if refused := refused_write(self._clients(), self.space):
             return refused
         try:
             for client in self._clients():
-                client.eval("return 1", 1, probe_key(space))
+                client.eval("return 1", 1, probe_key(self.space))
         except Exception as error:
             if is_denied(error):
-                return what_to_grant(self._clients()[0], space, ["EVAL"])
+                return what_to_grant(self._clients()[0], self.space, ["EVAL"])
             return f"it does not run the short script that compares before it changes ({error})"
         return None
 
-    def blind_spot(self, space: KeySpace) -> str | None:
+    def blind_spot(self) -> str | None:
         may_be_cluster = self._info.get("cluster_enabled", 1)
-        if may_be_cluster and any(is_part_of_cluster(client, space) for client in self._clients()):
+        if may_be_cluster and any(is_part_of_cluster(client, self.space) for client in self._clients()):
             return PART_OF_CLUSTER
-        return missing_rights(self._clients(), space, (*self._question, b"EXISTS"))
+        return missing_rights(self._clients(), self.space, (*self._question, b"EXISTS"))
 
     # What it is
 
@@ -130,7 +132,7 @@ class RedisStore(KeyStore):
     def address(self) -> str:
         return ", ".join(place(client) for client in self._clients())
 
-    def identities(self) -> frozenset[str]:
+    def locations(self) -> frozenset[str]:
         return frozenset().union(*(identities(client) for client in self._clients()))
 
     def notes(self) -> list[str]:
@@ -159,15 +161,15 @@ class RedisStore(KeyStore):
 
     # Keys
 
-    def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
-        pattern = escaped_glob(space.head)
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        pattern = escaped_glob(self.space.head)
         if first := share.beginning():
             pattern += f"[{first}]"
-        pattern += f"*{escaped_glob(space.within)}*" if space.within else "*"
-        pattern += escaped_glob(space.tail)
+        pattern += f"*{escaped_glob(self.space.within)}*" if self.space.within else "*"
+        pattern += escaped_glob(self.space.tail)
         for client in self._clients():
             for batch in runner(client).scan(pattern.encode("utf-8", "surrogateescape"), size):
-                keys = space.keys([raw.decode("utf-8", "surrogateescape") for raw in batch])
+                keys = self.space.keys([raw.decode("utf-8", "surrogateescape") for raw in batch])
                 if page := keys if share.is_whole else [key for key in keys if share.holds(key)]:
                     yield page
 
@@ -176,11 +178,11 @@ class RedisStore(KeyStore):
         """What is asked of each key."""
         return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
 
-    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         asked = now()  # taken before the server answers, so that a time left never ends later than it should
         base = 0 if self._has_expiry_time else asked
-        found: dict[str, Item] = {}
-        for server, group, raws in self._by_server(space, keys):
+        found: dict[str, Record] = {}
+        for server, group, raws in self._by_server(keys):
             answers = server.ask(self._question, raws)
             for key, value, left in zip(group, answers[::2], answers[1::2], strict=True):
                 if value is None or left == _GONE:
@@ -193,21 +195,21 @@ class RedisStore(KeyStore):
                     left = _NEVER
                 expires = None if left == _NEVER else base + left * MICROSECONDS_PER_MILLISECOND
                 if expires is None or expires > asked:
-                    found[key] = Item(key, value if type(value) is bytes else as_bytes(value), expires)
+                    found[key] = Record(key, value if type(value) is bytes else as_bytes(value), expires)
         return found
 
-    def are_as_seen(self, space: KeySpace, items: Sequence[Item]) -> bool:
+    def are_as_seen(self, records: Sequence[Record]) -> bool:
         if not self._has_expiry_time:
             return False
-        seen = {item.key: answer_of(item.raw, item.expires) for item in items}
+        seen = {record.key: answer_of(record.raw, record.expires) for record in records}
         return all(
             server.answers_are(self._question, raws, b"".join([seen[key] for key in group]))
-            for server, group, raws in self._by_server(space, seen)
+            for server, group, raws in self._by_server(seen)
         )
 
-    def present(self, space: KeySpace, keys: Sequence[str]) -> set[str]:
+    def present(self, keys: Sequence[str]) -> set[str]:
         found: set[str] = set()
-        for server, group, raws in self._by_server(space, keys):
+        for server, group, raws in self._by_server(keys):
             if server.answers_are((b"EXISTS",), raws, b":1\r\n" * len(raws)):
                 found.update(group)
                 continue
@@ -220,10 +222,10 @@ class RedisStore(KeyStore):
                     found.add(key)
         return found
 
-    def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+    def add(self, records: Sequence[Record]) -> set[str]:
         written = set()
-        by_key = {item.key: item for item in items}
-        for server, group, raws in self._by_server(space, by_key):
+        by_key = {record.key: record for record in records}
+        for server, group, raws in self._by_server(by_key):
             moment = now()
             live = [(key, raw) for key, raw in zip(group, raws, strict=True) if _is_live(by_key[key], moment)]
             commands = [
@@ -236,7 +238,7 @@ class RedisStore(KeyStore):
                     written.add(key)
             if server.repeated:
                 # The answer to the first sending was lost: what is there may be ours.
-                there = self.fetch(space, group)
+                there = self.fetch(group)
                 written.update(key for key in there if self.is_as_seen(there, by_key[key]))
         return written
 
@@ -247,29 +249,28 @@ class RedisStore(KeyStore):
             return (b"PXAT", b"%d" % (expires // MICROSECONDS_PER_MILLISECOND))
         return (b"PX", b"%d" % max((expires - moment) // MICROSECONDS_PER_MILLISECOND, 1))
 
-    def update(self, space: KeySpace, item: Item) -> bool:
-        ((server, _, raws),) = self._by_server(space, [item.key])
-        (answer,) = server.run([(b"SET", raws[0], item.raw, b"XX", *self._limit(item.expires, now()))])
+    def update(self, record: Record) -> bool:
+        ((server, _, raws),) = self._by_server([record.key])
+        (answer,) = server.run([(b"SET", raws[0], record.raw, b"XX", *self._limit(record.expires, now()))])
         if isinstance(answer, Exception):
             raise answer
         return answer is not None and answer is not False
 
-    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         moment = now()
         return self._compare(
-            space,
             {
                 seen.key: (seen, new.raw if _is_live(new, moment) else b"", self._limit(new.expires, moment))
                 for seen, new in pairs
-            },
+            }
         )
 
-    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
-        return self._compare(space, {seen.key: (seen, b"", ()) for seen in items})
+    def discard(self, records: Sequence[Record]) -> set[str]:
+        return self._compare({seen.key: (seen, b"", ()) for seen in records})
 
-    def _compare(self, space: KeySpace, wanted: Mapping[str, tuple[Item, bytes, Command]]) -> set[str]:
+    def _compare(self, wanted: Mapping[str, tuple[Record, bytes, Command]]) -> set[str]:
         changed = set()
-        for server, group, raws in self._by_server(space, wanted):
+        for server, group, raws in self._by_server(wanted):
             commands: list[Command] = []
             for key, raw in zip(group, raws, strict=True):
                 seen, new, limit = wanted[key]
@@ -282,11 +283,11 @@ class RedisStore(KeyStore):
                 if answer:
                     changed.add(key)
             if server.repeated:
-                there = self.fetch(space, group)
-                changed.update(key for key, item in there.items() if item.raw == wanted[key][1])
+                there = self.fetch(group)
+                changed.update(key for key, record in there.items() if record.raw == wanted[key][1])
         return changed
 
-    def _seen_expiry(self, seen: Item) -> bytes:
+    def _seen_expiry(self, seen: Record) -> bytes:
         """Spell the expiry that the key must still have, nothing where the server does not tell it."""
         if not self._has_expiry_time:
             return b""
@@ -296,16 +297,16 @@ class RedisStore(KeyStore):
         """Return when the server forgets a key that expires then."""
         return expires
 
-    def _by_server(self, space: KeySpace, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
+    def _by_server(self, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
         """Part keys by the server that holds them; give each server with its keys, plain and raw."""
         clients = self._clients()
         if len(clients) == 1:
             group = list(keys)
-            yield runner(clients[0]), group, [_encoded(raw) for raw in space.raws(group)]
+            yield runner(clients[0]), group, [_encoded(raw) for raw in self.space.raws(group)]
             return
         groups: dict[int, tuple[Any, list[str], list[bytes]]] = {}
         for key in keys:
-            raw = space.raw(key)
+            raw = self.space.raw(key)
             client = self._client_of(raw)
             _, group, raws = groups.setdefault(id(client.connection_pool), (client, [], []))
             group.append(key)
@@ -357,5 +358,5 @@ def _encoded(raw: str) -> bytes:
     return raw.encode("utf-8", "surrogateescape")
 
 
-def _is_live(item: Item, moment: int) -> bool:
-    return item.expires is None or item.expires > moment
+def _is_live(record: Record, moment: int) -> bool:
+    return record.expires is None or record.expires > moment

@@ -11,8 +11,9 @@ from typing import Any
 from django.db import router
 
 from ...clock import from_datetime, now
-from ..base import WHOLE, Item, KeyStore, Share, Value
-from ..key_space import KeySpace
+from ..base import WHOLE, Record, Share
+from ..key_store import KeyStore
+from ..values import Value
 from . import open_table
 from .layout import KeyedRow, Layout
 from .reading import NEVER
@@ -38,14 +39,17 @@ class TableStore(KeyStore):
     def address(self) -> str:
         return f"database {self._table.alias!r}: {self._table.address()}"
 
-    def identities(self) -> frozenset[str]:
+    def locations(self) -> frozenset[str]:
         return frozenset({self._table.identity()})
 
     @property
-    def database(self) -> str | None:
-        return self._table.alias
+    def can_open_again(self) -> bool:
+        return self._table.can_open_again
 
-    def blind_spot(self, space: KeySpace) -> str | None:
+    def databases(self) -> frozenset[str]:
+        return frozenset({self._table.alias})
+
+    def blind_spot(self) -> str | None:
         return self._table.blind_spot()
 
     def demand_all(self) -> None:
@@ -61,47 +65,49 @@ class TableStore(KeyStore):
         # With CULL_FREQUENCY 0 the backend empties a table that is too large by what has expired alone.
         return self._table.count(with_expired=self.cache._cull_frequency == 0)
 
-    def fits(self, space: KeySpace, item: Item) -> str | None:
-        if self._table.limits_lengths and len(space.raw(item.key)) > LONGEST_KEY:
+    def fits(self, record: Record) -> str | None:
+        if self._table.limits_lengths and len(self.space.raw(record.key)) > LONGEST_KEY:
             return f"its key is longer than the table's keys may be ({LONGEST_KEY} characters)"
         return None
 
-    def list_keys(self, space: KeySpace, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
-        for page in self._table.pages(size, like=space.head):
-            keys = (space.key(row.key) for row in page)
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
+        for page in self._table.pages(size, like=self.space.head):
+            keys = (self.space.key(row.key) for row in page)
             yield [key for key in keys if key is not None and share.holds(key)]
 
-    def fetch(self, space: KeySpace, keys: Sequence[str]) -> dict[str, Item]:
-        by_raw = {space.raw(key): key for key in keys}
+    def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
+        by_raw = {self.space.raw(key): key for key in keys}
         return {
-            by_raw[raw]: Item(by_raw[raw], row.value.encode(), None if row.expires > _ALMOST_NEVER else row.expires)
+            by_raw[raw]: Record(by_raw[raw], row.value.encode(), None if row.expires > _ALMOST_NEVER else row.expires)
             for raw, row in self._table.fetch(list(by_raw)).items()
         }
 
-    def add(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
+    def add(self, records: Sequence[Record]) -> set[str]:
         moment = now()
-        rows = {space.raw(item.key): item for item in items if (self.rounded(item.expires) or NEVER) > moment}
+        live = [record for record in records if (self.rounded(record.expires) or NEVER) > moment]
+        rows = {self.space.raw(record.key): record for record in live}
         if len(rows) == 1:
-            ((raw, item),) = rows.items()
-            return {item.key} if self._table.insert(self._row(raw, item)) else set()
-        written = self._table.add([self._row(raw, item) for raw, item in rows.items()]) if rows else set()
+            ((raw, record),) = rows.items()
+            return {record.key} if self._table.insert(self._row(raw, record)) else set()
+        written = self._table.add([self._row(raw, record) for raw, record in rows.items()]) if rows else set()
         return {rows[raw].key for raw in written}
 
-    def update(self, space: KeySpace, item: Item) -> bool:
-        return self._table.update(self._row(space.raw(item.key), item))
+    def update(self, record: Record) -> bool:
+        return self._table.update(self._row(self.space.raw(record.key), record))
 
-    def replace(self, space: KeySpace, pairs: Sequence[tuple[Item, Item]]) -> set[str]:
-        keys = {space.raw(seen.key): seen.key for seen, _ in pairs}
-        rows = [tuple(self._row(space.raw(seen.key), item) for item in (seen, new)) for seen, new in pairs]
+    def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
+        keys = {self.space.raw(seen.key): seen.key for seen, _ in pairs}
+        rows = [tuple(self._row(self.space.raw(seen.key), record) for record in (seen, new)) for seen, new in pairs]
         return {keys[raw] for raw in self._table.replace([(seen, new) for seen, new in rows])}
 
-    def discard(self, space: KeySpace, items: Sequence[Item]) -> set[str]:
-        keys = {space.raw(seen.key): seen.key for seen in items}
-        return {keys[raw] for raw in self._table.discard([self._row(space.raw(seen.key), seen) for seen in items])}
+    def discard(self, records: Sequence[Record]) -> set[str]:
+        keys = {self.space.raw(seen.key): seen.key for seen in records}
+        rows = [self._row(self.space.raw(seen.key), seen) for seen in records]
+        return {keys[raw] for raw in self._table.discard(rows)}
 
-    def _row(self, raw: str, item: Item) -> KeyedRow:
-        expires = self.rounded(item.expires)
-        return KeyedRow(raw, item.raw.decode("ascii"), NEVER if expires is None else expires)
+    def _row(self, raw: str, record: Record) -> KeyedRow:
+        expires = self.rounded(record.expires)
+        return KeyedRow(raw, record.raw.decode("ascii"), NEVER if expires is None else expires)
 
     def rounded(self, expires: int | None) -> int | None:
         return None if expires is None else min(super().rounded(expires) or 0, NEVER)

@@ -49,7 +49,7 @@ def test_keys_that_migrator_keeps_for_itself_stay(how: str, ready: Callable[...,
     assert_ended(finished, 0)
     assert json.loads(finished.out)["counts"]["written"] == len(theirs)
     if how != "given":
-        assert "5 keys that migrator keeps in the source for itself stayed there." in finished.err
+        assert "5 keys of migrator's own in the source were not copied." in finished.err
     held = [key.decode() for key in caches["redis_other"]._cache.get_client().keys("*")]  # type: ignore[attr-defined]
     head = ":1::1:" if how == "raw keys" else ":1:"
     assert sorted(held) == sorted(head + key for key in theirs)
@@ -66,7 +66,7 @@ def test_a_cache_without_keys_is_no_success(ready: Callable[..., None], tmp_path
     assert_ended(run(*TO_OTHER, "--match", "migrator"), 3, "--match")
     (tmp_path / "keys").write_text("absent\n")
     words = (*TO_OTHER, "--keys-from", str(tmp_path / "keys"))
-    assert_ended(run(*words), 3, "None of the keys that were given was found in cache 'redis'")
+    assert_ended(run(*words), 3, "None of the given keys was found in cache 'redis'")
 
 
 def test_values_of_one_serializer_change_their_compressor(ready: Callable[..., None]) -> None:
@@ -117,7 +117,7 @@ def test_a_key_that_a_table_refuses_keeps_no_other_back(ready: Callable[..., Non
             finished = run("copy_cache", "--source", "redis", "--dest", "table", "--no-input", "--format", "json")
             assert_ended(finished, 4)
             (problem,) = json.loads(finished.out)["problems"]
-            assert problem["what"] == "the table refuses its row (IntegrityError)"
+            assert problem["what"] == "the table rejects its row (IntegrityError)"
         assert (table.get("what"), {table.get("who"), table.get("WHO")} - {None}) in ((3, {1}), (3, {2}))
     finally:
         execute("default", "DROP INDEX twins")

@@ -48,13 +48,13 @@ def redis_key(key: str) -> str:
 
 def listing(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[str]], list[str]]) -> None:
     """Let something happen between the listing of keys and the reading of what they hold."""
-    list_keys = RedisStore.list_keys
+    keys = RedisStore.keys
 
     def changed(self: Any, *args: Any) -> Iterator[list[str]]:
-        for page in list_keys(self, *args):
+        for page in keys(self, *args):
             yield change(page)
 
-    monkeypatch.setattr(RedisStore, "list_keys", changed)
+    monkeypatch.setattr(RedisStore, "keys", changed)
 
 
 def test_a_session_that_ends_while_it_is_read_is_no_error(
@@ -125,7 +125,7 @@ def test_a_server_without_room_is_told_of(policy: str, ready: Callable[..., None
     assert "Traceback" not in finished.out + finished.err
     assert finished.code == {"noeviction": 1, "allkeys-random": 4}[policy], finished.err
     if policy == "allkeys-random":
-        assert "keys for want of room" in finished.out + finished.err
+        assert "keys during the copy because its memory was full" in finished.out + finished.err
     assert missing.code == 3
     assert json.loads(missing.out)["counts"]["missing"] > 0
 
@@ -277,7 +277,7 @@ def test_a_session_that_the_table_refuses_keeps_no_other_back(ready: Callable[..
         assert (found["total"]["written"], found["total"]["unfit"]) == (0 if times else 5, 2)
         assert sorted(map(tuple, (problem.values() for problem in found["problems"]))) == sorted(
             [
-                (digest(refused), "the table refuses its row (IntegrityError)"),
+                (digest(refused), "the table rejects its row (IntegrityError)"),
                 (digest(longer), "its key is longer than the table's keys may be (40 characters)"),
             ]
         )
@@ -296,9 +296,9 @@ def test_keys_that_a_collation_holds_equal_are_two_sessions(chunk_size: str, rea
     words = ("--dest", "mysql_a", "--key-regex", "[A-Za-z]{32}", "--chunk-size", chunk_size, "--no-input")
     for _ in range(2):
         finished = run("copy_sessions_cache_to_db", "--source", "redis", *words)
-        assert_ended(finished, 4, "1 session could not be moved")
+        assert_ended(finished, 4, "1 session could not be copied")
         (refused,) = twins - set(held(rows))
-        assert f"{digest(refused)}  the table refuses its row (IntegrityError)" in finished.out
+        assert f"{digest(refused)}  the table rejects its row (IntegrityError)" in finished.out
 
 
 def test_sessions_end_when_they_would_have_ended(ready: Callable[..., None]) -> None:

@@ -67,7 +67,7 @@ def test_sessions_of_another_tenant_are_counted(ready: Callable[..., None], monk
 
         finished = run(*words)
 
-    assert_ended(finished, 4, "2 sessions could not be moved")
+    assert_ended(finished, 4, "2 sessions could not be copied")
     assert "2 sessions left out in cache 'tenants'" in finished.out
     assert "Run the command once for each tenant" in finished.out
     assert digest(keys["two"]) in finished.out

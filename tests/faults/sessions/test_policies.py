@@ -13,8 +13,8 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.test import override_settings
 
-from migrator.sessions.copying.page_copier import SessionPageCopier
 from migrator.sessions.transition.readiness import session_transition
+from migrator.stores.copying.page_copier import PageCopier
 from migrator.transitions.phases import Phase
 from tests.management.running import execute, run
 from tests.servers.databases import FreshDatabases
@@ -71,7 +71,7 @@ def test_a_policy_that_comes_up_in_the_middle_stops_the_copy(
     source, dest = (TABLE, ROWS) if table_is == "source" else (ROWS, TABLE)
     keys = [put(source, {"n": n}) for n in range(3)]
     there = put(dest, {"n": 0})
-    look_again = SessionPageCopier.look_again
+    look_again = PageCopier.compare_again
     words = ("--source", source.alias, "--dest", dest.alias, "--no-input")
     with ExitStack() as stack:
 
@@ -79,10 +79,10 @@ def test_a_policy_that_comes_up_in_the_middle_stops_the_copy(
             stack.enter_context(policy("django_session"))
             look_again(self, wrote)
 
-        monkeypatch.setattr(SessionPageCopier, "look_again", then_hidden)
+        monkeypatch.setattr(PageCopier, "compare_again", then_hidden)
         finished = run("copy_sessions_db_to_db", *words, "--chunk-size", "2")
     assert_ended(finished, 1, *HIDDEN, "What was written stays")
-    monkeypatch.setattr(SessionPageCopier, "look_again", look_again)
+    monkeypatch.setattr(PageCopier, "compare_again", look_again)
     assert_ended(run("copy_sessions_db_to_db", *words), 0)
     assert set(held(dest)) == {*keys, there}
 

@@ -72,7 +72,7 @@ def test_sessions_are_counted_once_in_several_passes(ready: Callable[..., None])
         put(CACHE, {"n": number})
     put(CACHE, {(1, 2): "JSON takes no such key"})
     finished = run(*TO_ROWS, "--catch-up", "3", "--format", "json")
-    assert_ended(finished, 4, "1 session could not be moved")
+    assert_ended(finished, 4, "1 session could not be copied")
     found = json.loads(finished.out)
     assert [one["read"] for one in found["passes"]] == [5, 5]
     assert (found["total"]["read"], found["total"]["written"], found["total"]["unfit"]) == (5, 4, 1)

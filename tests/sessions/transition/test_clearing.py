@@ -15,13 +15,12 @@ from django.test import override_settings
 from migrator.clock import now
 from migrator.console.prompts import Prompter
 from migrator.errors import Declined, Refused, UsageError
-from migrator.sessions.places import open_end
-from migrator.sessions.records import CopyOptions, SessionRecord
+from migrator.sessions.places import SessionEndpoint
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.clear_store import Cleared, clear_old_sessions
 from migrator.sessions.transition.metrics_place import tally_for_sessions
 from migrator.sessions.transition.sides import TransitionSide
-from migrator.stores.base import digest
+from migrator.stores.base import Record, digest
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.sessions.places import new_key
@@ -109,17 +108,17 @@ def add(site: Site, phase: Phase, **data: Any) -> str:
 def put(side: TransitionSide, *, saved_ago: float = 0, expires_in: float = 10 * DAY) -> str:
     """Write a session behind everybody's back."""
     moment = now()
-    with closing(open_end(side.end, CopyOptions())) as store:
+    with closing(SessionEndpoint(side.end).open()) as store:
         key, expires = new_key(), moment + int(expires_in * SECOND)
         data = {"n": 1, "_session_expiry": int(saved_ago + expires_in)}
         saved = (moment - int(saved_ago * SECOND)) // SECOND
-        session = SessionRecord(key, store.dump(data, expires, saved)[0], expires)
+        session = Record(key, store.dump(data, expires, saved)[0], expires)
         store.add([session._replace(more=store.remember(data, session, saved))])
     return key
 
 
 def live(side: TransitionSide) -> set[str]:
-    with closing(open_end(side.end, CopyOptions())) as store:
+    with closing(SessionEndpoint(side.end).open()) as store:
         return {key for page in store.keys(100) for key in page}
 
 

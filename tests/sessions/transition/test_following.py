@@ -14,10 +14,9 @@ from django.db import connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from migrator.sessions.records import SessionRecord
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.after_commit import run_waiting
-from migrator.stores.base import digest
+from migrator.stores.base import Record, digest
 from migrator.transitions.phases import Phase, is_rolled_out
 from tests.sessions.places import new_key
 from tests.sessions.transition.pairs import (
@@ -155,7 +154,7 @@ def test_counts_what_was_repaired(site: Site, counts: Any, monkeypatch: pytest.M
     session["a"] = 2
     update = type(site.change.new.store).update
 
-    def update_after_another(store: Any, given: SessionRecord) -> bool:
+    def update_after_another(store: Any, given: Record) -> bool:
         monkeypatch.undo()
         other = SessionStore(key)
         other["a"] = 3
