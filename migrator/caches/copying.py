@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import conf
 from ..console.progress import Progress
 from ..console.prompts import Prompter
-from ..console.wording import plural
 from ..errors import Refused
 from ..server_errors import telling_of_outages
 from ..stores.copying.passes import Check, copy_once, jobs_for
+from ..stores.copying.preflight import check_not_protected, check_room
 from ..stores.copying.records import CopyCounts, CopyResult
 from ..stores.copying.run import carry_out
 from ..stores.key_space import is_bookkeeping
@@ -52,18 +51,14 @@ def copy_cache(
 def _planned(source: KeyStore, dest: KeyStore, options: CacheOptions) -> CachePlan:
     if source.locations() & dest.locations():
         _check_different(source, dest)
-    for database in sorted(dest.databases() & set(conf.load().PROTECTED)):
-        raise Refused(
-            f"MIGRATOR['PROTECTED'] names the database {database!r}, which holds the cache {dest.alias!r}; "
-            "it may never be a destination."
-        )
+    check_not_protected(dest, f", which holds the cache {dest.alias!r}")
     for store in (source, dest):
         if reason := store.blind_spot():
             raise Refused(f"The cache {store.alias!r} cannot be copied: {reason}. Nothing was written.")
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to the cache {dest.alias!r}: {reason}.")
     in_source, own = _counted(source, options)
-    _check_room(source, dest, options)
+    check_room(dest, keys_of(source, options), "key", f"The cache {dest.alias!r}")
     return CachePlan(
         source.label(),
         dest.label(),
@@ -99,21 +94,6 @@ def _counted(source: KeyStore, options: CacheOptions) -> tuple[int | None, int]:
         kept = sum(is_bookkeeping(options.match + key) for key in page)
         count, own = count + len(page) - kept, own + kept
     return count, own
-
-
-def _check_room(source: KeyStore, dest: KeyStore, options: CacheOptions) -> None:
-    """Raise :exc:`Refused` for a destination that would evict keys, its own or those that are copied."""
-    capacity = dest.capacity()
-    if capacity is None:
-        return
-    held, coming = dest.held(), 0
-    for page in keys_of(source, options):
-        coming += len(set(page) - (dest.present(page) if held else set()))
-    if held + coming > capacity:
-        raise Refused(
-            f"The cache {dest.alias!r} keeps {capacity:,} entries (MAX_ENTRIES) and drops others. It holds {held:,}, "
-            f"and {plural(coming, 'key')} would be added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
-        )
 
 
 def _check_encoding(source: KeyStore, dest: KeyStore, options: CacheOptions) -> str:

@@ -261,8 +261,8 @@ def test_refuses_a_cache_that_would_drop_keys(small: str, tmp_path: Path) -> Non
         with pytest.raises(Refused) as refused:
             copy_cache(source="redis", dest=small, options=options)
         assert str(refused.value) == (
-            f"The cache {small!r} keeps 300 entries (MAX_ENTRIES) and drops others. It holds 0, and 301 keys would be "
-            "added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
+            f"The cache {small!r} keeps 300 entries (MAX_ENTRIES) and evicts others. It holds 0, and 301 keys would be "
+            "added. Raise MAX_ENTRIES in its OPTIONS above the sum, permanently."
         )
     assert copy_cache(source="redis", dest=small, options=CacheOptions(limit=300)).total.written == 300
 

@@ -44,8 +44,8 @@ def test_refuses_a_cache_that_would_drop_sessions(ready: Callable[..., None]) ->
     caches["small_table"].clear()
     with override_settings(CACHES={**caches.settings, "small_table": small}):
         assert refusal(ROWS.end, End("cache", "small_table")) == (
-            "The destination keeps 0 entries (MAX_ENTRIES) and drops others. It holds 0, and 1 session would be added. "
-            "Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
+            "The destination keeps 0 entries (MAX_ENTRIES) and evicts others. It holds 0, and 1 session would be "
+            "added. Raise MAX_ENTRIES in its OPTIONS above the sum, permanently."
         )
 
 

@@ -10,13 +10,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 from django.utils.crypto import constant_time_compare
 
-from ... import conf
 from ...console.wording import plural
 from ...databases.engines.registry import engine_for
 from ...databases.journal.checks import holds_unfinished_run
 from ...databases.planning.hidden_rows import END_IT_FIRST, UNFINISHED
 from ...errors import Refused, UsageError
 from ...stores.base import Record, RecordProblem
+from ...stores.copying.preflight import check_not_protected
 from ..codec import BadSignature, Data, UnreadableSession
 from ..engines import PROBE_KEY, kept_key
 from ..records import CopyOptions
@@ -56,8 +56,7 @@ def check_stores(source: BaseSessionStore, dest: BaseSessionStore) -> None:
     check_complete(source)
     if isinstance(dest, SessionTableStore):
         dest.spare_shadow_of(source)
-    for alias in sorted(dest.databases() & set(conf.load().PROTECTED)):
-        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; it may never be a destination.")
+    check_not_protected(dest)
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")
 
@@ -110,23 +109,6 @@ def check_not_emptied(
             f"The source holds no session any more: {source.label()}. If it was emptied, this pass would end the "
             f"sessions of all who have not been back since the switch: {dest.label()} holds {in_dest:,}. If each one "
             "ended there, as by a logout, run the same command with --end-missed. Nothing was written."
-        )
-
-
-def check_room(source: BaseSessionStore, dest: BaseSessionStore, options: CopyOptions) -> None:
-    """Raise :exc:`Refused` for a destination that would drop entries, be they others' or those that come."""
-    capacity = dest.capacity()
-    if capacity is None:
-        return
-    held, coming = dest.held(), 0
-    for page in source.keys(options.chunk_size):
-        there = dest.present(page) if held else set()
-        coming += len({key for key in page if key.startswith(options.match)} - there)
-    coming = coming if options.limit is None else min(coming, options.limit)
-    if held + coming > capacity:
-        raise Refused(
-            f"The destination keeps {capacity:,} entries (MAX_ENTRIES) and drops others. It holds {held:,}, and "
-            f"{plural(coming, 'session')} would be added. Raise MAX_ENTRIES in its OPTIONS above the sum, for good."
         )
 
 

@@ -13,6 +13,7 @@ from ...console.prompts import Prompter
 from ...errors import Refused
 from ...server_errors import telling_of_outages
 from ...stores.copying.passes import Check, copy_once, jobs_for
+from ...stores.copying.preflight import check_room
 from ...stores.copying.records import CopyCounts, CopyResult
 from ...stores.copying.run import carry_out
 from ..hidden_sessions import hidden_in, is_site_place, nothing_found, site_place
@@ -21,7 +22,7 @@ from ..records import CopyOptions, End, SessionPlan
 from ..stores.base import BaseSessionStore
 from .manifest import Manifest
 from .passes import SessionCopy, identity_of, sweep
-from .preflight import check_counts, check_not_emptied, check_room, check_sample
+from .preflight import check_counts, check_not_emptied, check_sample
 
 Show = Callable[[SessionPlan], object]
 
@@ -72,7 +73,8 @@ def _planned(source: BaseSessionStore, dest: BaseSessionStore, options: CopyOpti
         check_counts(source, dest, in_source, in_dest, missing)
     elif not (hidden or options.end_missed):
         check_not_emptied(source, dest, in_source, in_dest)
-    check_room(source, dest, options)
+    coming = ([key for key in page if key.startswith(options.match)] for page in source.keys(options.chunk_size))
+    check_room(dest, coming, "session", "The destination", options.limit)
     check_sample(source, options)
     notes = (*source.notes(), *dest.notes(), *_notes(source, dest, options))
     given = source.has_given_keys
