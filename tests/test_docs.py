@@ -357,6 +357,7 @@ JSON_MODULES = (
     "databases/reports/verification.py",
     "sessions/reports.py",
     "caches/reports.py",
+    "stores/copying/reports.py",
 )
 WRITERS = re.compile(r"outcome_report|_update_report|\w*_?documents?")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..console.reports import Report
 from ..console.wording import listed, plural
 from ..stores.copying import reports
@@ -30,7 +32,7 @@ def plan_report(plan: CachePlan) -> Report:
 def copy_report(result: CopyResult[CachePlan]) -> Report:
     """Return the report of what a copy did. Exit code 4 if a key was not copied that should have been."""
     counts = result.total
-    document = {**reports.document("migrator/copy-cache@1", result), "counts": counts.by_name(WORDS)}
+    document = _document(result)
     if result.is_dry_run:
         done = "Dry run: nothing was written."
         if result.plan.in_source == 0:
@@ -53,6 +55,10 @@ def _lines(result: CopyResult[CachePlan]) -> list[str]:
     elif not result.evicted:
         lines.append(plan.nothing_found if _is_nothing(counts) else f"Every key that {copied} is in the destination.")
     return lines
+
+
+def _document(result: CopyResult[CachePlan]) -> dict[str, Any]:
+    return {**reports.document("migrator/copy-cache@1", result), "counts": result.total.by_name(WORDS)}
 
 
 def _was(count: int) -> str:

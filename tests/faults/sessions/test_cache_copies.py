@@ -31,7 +31,7 @@ def test_keys_that_migrator_keeps_for_itself_stay(how: str, ready: Callable[...,
     ready(CACHE, OTHER)
     source: Any = caches["redis"]
     marks = Marks(old=caches["redis_other"], new=source)
-    marks.fence()
+    marks.set_fence()
     marks.distrust(["shop"], None)
     ours = [":".join(key.decode().split(":")[2:]) for key in source._cache.get_client().keys("*")]
     ours += ["migrator.tally.cache.dual_new.hit_old", "migrator.tally.cache.new.miss.1790000000000000.number"]
