@@ -470,7 +470,7 @@ def test_compares_by_value_what_a_database_can_make_no_digest_of(pair: Pair, mon
     fill_both(pair, CharValue, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 6)])
     sql(pair.dest, "UPDATE {0} SET value = 'w' WHERE id = 3", CharValue)
     for engine in (engine_for(connections[alias]) for alias in pair):
-        monkeypatch.setattr(type(engine.digests), "framed", lambda digests, text: f"NULLIF({text}, {text})")
+        monkeypatch.setattr(type(engine.digests), "length_prefixed", lambda digests, text: f"NULLIF({text}, {text})")
     found = contents_of(compare(pair, CharValue))["testapp.CharValue"]
     assert named(found.differences) == {("changed", "3", "value")}
     assert (found.checked, found.equivalent) == (5, 4)

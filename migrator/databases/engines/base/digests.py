@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...tables import Column, StoredColumn
 from .session import DatabaseSession, Row
+from .text_forms import TextForms
 
 # In characters. A longer text goes into a row's text as its own digest: what a statement may build is limited.
 LONGEST_TEXT = 1024
@@ -47,22 +48,15 @@ class Digests(DatabaseSession, ABC):
         return
 
     @abstractmethod
-    def plain_text(self, column: Column, stored: StoredColumn) -> str | None:
-        """Give the SQL for a proven column's value as text of few, harmless characters; ``None`` if it has none.
-
-        Harmless are letters, digits and ``+-.: ``, never a semicolon.
-        """
-
-    @abstractmethod
-    def any_text(self, column: Column, stored: StoredColumn) -> str | None:
-        """Give the SQL for the characters of a proven column that holds text; ``None`` where it holds no text."""
+    def text_forms(self, column: Column, stored: StoredColumn) -> TextForms:
+        """Return the expressions that write a proven column as text."""
 
     def raw_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for a column as it is stored, to compare with one of the very same type of this engine."""
         return None
 
     @abstractmethod
-    def framed(self, text: str) -> str:
+    def length_prefixed(self, text: str) -> str:
         """Give the SQL for any text with its length before it, and beyond :data:`LONGEST_TEXT` for its digest."""
 
     @abstractmethod
@@ -107,16 +101,15 @@ class Digests(DatabaseSession, ABC):
 
     def column_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for a proven column's part of a row's text, or ``None`` where no such text is known."""
-        plain = self.plain_text(column, stored)
-        if plain is not None:
-            return self._or_null(column, self.joined([plain, self.semicolon]))
-        text = self.any_text(column, stored)
-        return None if text is None else self._or_null(column, self.framed(text))
+        forms = self.text_forms(column, stored)
+        if forms.canonical is not None:
+            return self._or_null(column, self.joined([forms.canonical, self.semicolon]))
+        return None if forms.characters is None else self._or_null(column, self.length_prefixed(forms.characters))
 
     def raw_column_text(self, column: Column, stored: StoredColumn) -> str | None:
         """Give the SQL for the part of a column that is compared as it is stored, or ``None``."""
         text = self.raw_text(column, stored)
-        return None if text is None else self._or_null(column, self.framed(text))
+        return None if text is None else self._or_null(column, self.length_prefixed(text))
 
     def _or_null(self, column: Column, text: str) -> str:
         """Tell NULL by the column itself: a function may also give it for a value that is too much for it."""

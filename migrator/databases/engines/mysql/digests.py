@@ -4,50 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.conf import settings
-
 from ...tables import Column, Kind, StoredColumn
-from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
+from ..base.digests import LONGEST_TEXT, Checksum, Digests
 from ..base.session import Row
+from ..base.text_forms import TextForms
+from .text_forms import text_forms, utf8_bytes
 
-ALL = 2**64 - 1  # rows: the largest LIMIT that there is
+ALL = 2**64 - 1  # rows: the largest LIMIT (MySQL manual, SELECT)
 
 
 class MySQLDigests(Digests):
-    """Checksums by ``SHA2()``, over bytes, so that no collation has a say."""
+    """Checksums by ``SHA2()``, over bytes, so that no collation matters."""
 
-    def plain_text(self, column: Column, stored: StoredColumn) -> str | None:
-        name = self.quote(column.name)
-        match column.kind:
-            case Kind.INTEGER | Kind.BOOLEAN | Kind.DURATION:
-                return f"CAST({name} AS CHAR)"
-            case Kind.FLOAT:
-                return f"CAST({name} AS CHAR)"
-            case Kind.DECIMAL:
-                return _trimmed(f"CAST({name} AS CHAR)") if stored.scale else f"CAST({name} AS CHAR)"
-            case Kind.UUID:
-                return f"LOWER(REPLACE(CAST({name} AS CHAR), '-', ''))"
-            case Kind.DATE:
-                return f"DATE_FORMAT({name}, '%%Y-%%m-%%d')"
-            case Kind.TIME:
-                return f"TIME_FORMAT({name}, '%%H:%%i:%%s.%%f')"
-            case Kind.DATETIME if local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
-                return f"DATE_FORMAT({name}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
-            case Kind.ADDRESS:
-                return f"CAST({name} AS CHAR)"
-        return None
-
-    def any_text(self, column: Column, stored: StoredColumn) -> str | None:
-        name = self.quote(column.name)
-        if column.kind is Kind.BINARY:
-            return f"LOWER(HEX({name}))"
-        return name if column.kind is Kind.TEXT else None
+    def text_forms(self, column: Column, stored: StoredColumn) -> TextForms:
+        return text_forms(self, column, stored)
 
     def raw_text(self, column: Column, stored: StoredColumn) -> str | None:
         return self.quote(column.name) if column.kind is Kind.JSON else None
 
-    def framed(self, text: str) -> str:
-        data = f"CAST(CONVERT({text} USING utf8mb4) AS BINARY)"
+    def length_prefixed(self, text: str) -> str:
+        data = utf8_bytes(text)
         length = f"CHAR_LENGTH({text})"
         short, long = f"CONCAT({length}, ':', {data})", f"CONCAT('#', {self.digest(data)})"
         return f"CASE WHEN {length} > {LONGEST_TEXT} THEN {long} ELSE {short} END"
@@ -59,11 +35,11 @@ class MySQLDigests(Digests):
         return f"SHA2({text}, 256)"
 
     def checksum_query(self, text: str, table: str, where: str, part: str | None = None) -> str:
-        # With LIMIT the digests are kept for the moment, where each sum would else have them made anew. Of a whole
-        # table, which may be large, they would take a place of their own on the server's disk.
+        # With LIMIT the server materializes the digests instead of computing them once for each sum (MySQL manual,
+        # "Optimizing Derived Tables"). Those of a whole table, which may be large, would take space on its disk.
         kept = f" LIMIT {ALL}" if where else ""
         digest, rows = f"{self.digest(text)} AS digest", f"FROM {self.quote(table)}{where}{kept}"
-        # CONV gives text, which SUM would turn into an inexact double.
+        # CONV returns text, which SUM would convert to an inexact double.
         first, second = (f"SUM(CAST(CONV(SUBSTR(digest, {start}, 15), 16, 10) AS UNSIGNED))" for start in (1, 16))
         sums = f"COUNT(*), {first}, {second}, COUNT(digest)"
         if part is None:
@@ -72,7 +48,3 @@ class MySQLDigests(Digests):
 
     def checksum(self, row: Row) -> Checksum:
         return Checksum.of_halves(*row)
-
-
-def _trimmed(number: str) -> str:
-    return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {number}))"

@@ -13,7 +13,6 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.characters import Ranges
-from ..base.digests import local_times_agree
 from ..base.json_text import FEWEST_DIGITS, wide_whole_number_pattern
 from ..base.limits import DOUBLE_WHOLE, label_limit, single_precision_limit, unix_time, whole_number_limits
 from ..base.values import (
@@ -31,6 +30,7 @@ from ..base.values import (
     microseconds,
     plain_limit,
 )
+from .text_forms import text_forms, utf8_bytes
 
 # The characters of the escape of NUL, whatever the session's sql_mode says of backslashes.
 NUL_ESCAPE = "x'5c7530303030'"
@@ -95,19 +95,7 @@ class MySQLValues(Values):
         return self.quote(column.name)
 
     def text_form(self, column: Column, stored: StoredColumn) -> str | None:
-        name = self.quote(column.name)
-        match column.kind:
-            case Kind.BOOLEAN | Kind.DURATION:
-                return name
-            case Kind.DECIMAL | Kind.DATE:
-                return f"CAST({name} AS CHAR)"
-            case Kind.TIME:
-                return f"REPLACE(TIME_FORMAT({name}, '%%H:%%i:%%s.%%f'), '.000000', '')"
-            case Kind.DATETIME if local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
-                return f"REPLACE(DATE_FORMAT({name}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f'), '.000000', '')"
-            case Kind.UUID if stored.type == "uuid":
-                return f"REPLACE(CAST({name} AS CHAR), '-', '')"
-        return None
+        return text_forms(self, column, stored).stored
 
     def as_text(self, name: str) -> str:
         return f"CAST({self.quote(name)} AS CHAR)"
@@ -242,11 +230,11 @@ class MySQLValues(Values):
             case LimitName.OUTSIDE:
                 return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
-                return f"LOCATE(x'00', {_bytes(column)}) > 0"
+                return f"LOCATE(x'00', {utf8_bytes(column)}) > 0"
             case LimitName.NUL_ESCAPE:
                 return (
-                    f"LOCATE({NUL_ESCAPE}, {_bytes(column)}) > 0 "
-                    f"AND LOCATE({NUL_ESCAPE}, REPLACE({_bytes(column)}, x'5c5c', '')) > 0"
+                    f"LOCATE({NUL_ESCAPE}, {utf8_bytes(column)}) > 0 "
+                    f"AND LOCATE({NUL_ESCAPE}, REPLACE({utf8_bytes(column)}, x'5c5c', '')) > 0"
                 )
             case LimitName.FOUR_BYTE_CHARACTER:
                 if stored.is_three_byte_utf8:
@@ -269,9 +257,9 @@ class MySQLValues(Values):
                 return f"SUBSTR({digits}, 13, 1) >= '8' AND SUBSTR({digits}, 17, 2) BETWEEN '01' AND '80'"
             case LimitName.NOT_AMONG:
                 known = ", ".join(f"x'{text.encode().hex()}'" for text in arguments)
-                return f"{_bytes(column)} NOT IN ({known})"
+                return f"{utf8_bytes(column)} NOT IN ({known})"
             case LimitName.NOT_SOME_OF:
-                own = _bytes(column)
+                own = utf8_bytes(column)
                 found = [
                     f"IF(FIND_IN_SET(x'{t.encode().hex()}', {own}), x'{(',' + t).encode().hex()}', '')"
                     for t in arguments
@@ -329,11 +317,6 @@ def _negative(stored: StoredColumn, most: float) -> list[Limit]:
     """Describe a type that has no numbers below zero, and none above ``most`` that its other limits let through."""
     reason = f"negative, which {stored.declared} is not"
     return [plain_limit(LimitName.OUTSIDE, reason, 0, most)] if stored.is_unsigned else []
-
-
-def _bytes(column: str) -> str:
-    """Give a text's bytes in UTF-8, in which the server looks for others without a look at each character."""
-    return f"CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
 
 
 def _hex(text: str) -> str:

@@ -7,15 +7,15 @@ import re
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.lines import Block, LineField, Lines, TextFormat
 from ..base.session import prepared
 from .copy_out import copy_out
+from .text_forms import text_forms
 
-FORMS: Mapping[Kind, TextFormat] = {
+FORMATS: Mapping[Kind, TextFormat] = {
     Kind.INTEGER: TextFormat.INTEGER,
     Kind.BOOLEAN: TextFormat.BOOLEAN,
     Kind.FLOAT: TextFormat.FLOAT,
@@ -48,27 +48,12 @@ class PostgreSQLLines(Lines):
         if column.kind is Kind.DATETIME:
             # Without an offset a text is taken for the session's local time.
             return TextFormat.DATETIME if self.connection.timezone_name == "UTC" else None
-        return FORMS.get(column.kind)
+        return FORMATS.get(column.kind)
 
     def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
-        name = self.quote(column.name)
         if form in AS_THEY_ARE:
-            return LineField(name)
-        match form:
-            case TextFormat.BOOLEAN:
-                return LineField(f"{name}::int")
-            case TextFormat.DATETIME if not settings.USE_TZ:
-                return LineField(f"{name}::timestamp")
-            case TextFormat.DATETIME if self.connection.timezone_name == "UTC":
-                return LineField(f"{name} AT TIME ZONE 'UTC'")
-            case TextFormat.MICROSECONDS:
-                return LineField(f"round(extract(epoch from {name}) * 1000000)")
-            case TextFormat.UUID:
-                return LineField(f"replace({name}::text, '-', '')")
-            case TextFormat.ADDRESS | TextFormat.ADDRESS_TEXT:
-                # Python writes IPv6 addresses that end like IPv4 ones otherwise.
-                return LineField(f"host({name})", f"host({name}) LIKE '%%:%%.%%'")
-        return None
+            return LineField(self.quote(column.name))
+        return text_forms(self, column).lines.get(form)
 
     def selected(self, fields: Sequence[LineField]) -> str:
         return ", ".join(field.sql for field in fields)

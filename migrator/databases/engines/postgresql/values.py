@@ -36,6 +36,7 @@ from ..base.values import (
     integer_limit,
     plain_limit,
 )
+from .text_forms import text_forms
 
 INTEGERS: Mapping[str, tuple[int, int]] = {
     "int2": (-(2**15), 2**15 - 1),
@@ -107,20 +108,7 @@ class PostgreSQLValues(Values):
         return f"{self.quote(column.name)}::text"
 
     def text_form(self, column: Column, stored: StoredColumn) -> str | None:
-        name = self.quote(column.name)
-        match column.kind:
-            case Kind.DATE | Kind.DECIMAL:
-                return f"{name}::text"
-            case Kind.TIME:
-                return f"replace(to_char({name}, 'HH24:MI:SS.US'), '.000000', '')"
-            case Kind.DATETIME if not settings.USE_TZ or self.connection.timezone_name == "UTC":
-                local = f"{name} AT TIME ZONE 'UTC'" if settings.USE_TZ else f"{name}::timestamp"
-                return f"replace(to_char({local}, 'YYYY-MM-DD HH24:MI:SS.US'), '.000000', '')"
-            case Kind.DURATION:
-                return f"round(extract(epoch from {name}) * 1000000)::bigint"
-            case Kind.UUID:
-                return f"replace({name}::text, '-', '')"
-        return None
+        return text_forms(self, column).stored
 
     def _stores_any_bytes(self) -> bool:
         """Whether texts are checked against no encoding when they are stored (PostgreSQL's manual, 24.3)."""

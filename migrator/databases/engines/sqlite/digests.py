@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
-
-from ...tables import Column, Kind, StoredColumn
-from ..base.digests import LONGEST_TEXT, Checksum, Digests, local_times_agree
+from ...tables import Column, StoredColumn
+from ..base.digests import LONGEST_TEXT, Checksum, Digests
 from ..base.session import Row
-from .decimals import declared_digits, shortest_decimal
+from ..base.text_forms import TextForms
 from .functions import MOST_ARGUMENTS, register
+from .text_forms import text_forms
 from .values import CLASSES, nul_condition
 
 
@@ -22,30 +21,8 @@ class SQLiteDigests(Digests):
     def prepare(self) -> None:
         register(self.connection.connection)
 
-    def plain_text(self, column: Column, stored: StoredColumn) -> str | None:
-        name = self.quote(column.name)
-        match column.kind:
-            case Kind.INTEGER | Kind.BOOLEAN | Kind.DURATION:
-                return f"CAST({name} AS TEXT)"
-            case Kind.FLOAT:
-                return f"migrator_float({name})"
-            case Kind.DECIMAL:
-                return _decimal(name, column)
-            case Kind.UUID:
-                return f"lower(replace({name}, '-', ''))"
-            case Kind.DATE | Kind.ADDRESS:
-                return name
-            case Kind.TIME:
-                return _to_microseconds(name, len("00:00:00.000000"))
-            case Kind.DATETIME if local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
-                return _to_microseconds(name, len("0001-01-01 00:00:00.000000"))
-        return None
-
-    def any_text(self, column: Column, stored: StoredColumn) -> str | None:
-        name = self.quote(column.name)
-        if column.kind is Kind.BINARY:
-            return f"lower(hex({name}))"
-        return name if column.kind is Kind.TEXT else None
+    def text_forms(self, column: Column, stored: StoredColumn) -> TextForms:
+        return text_forms(self, column)
 
     def raw_text(self, column: Column, stored: StoredColumn) -> str | None:
         name = self.quote(column.name)
@@ -61,7 +38,7 @@ class SQLiteDigests(Digests):
         is_right = f"typeof({name}) IN ({CLASSES[column.kind]}, 'null')"
         return f"CASE WHEN {is_right} THEN {text} ELSE '?' || quote({name}) || ';' END"
 
-    def framed(self, text: str) -> str:
+    def length_prefixed(self, text: str) -> str:
         # SQLite counts no further than to a NUL character, so that its length would not tell where such a text ends.
         length = f"length({text})"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
@@ -99,20 +76,3 @@ class SQLiteDigests(Digests):
 def _as_stored(name: str) -> str:
     """Give a value to a function of ours: bytes are a text, for it may be none, and a text is the digits of bytes."""
     return f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) WHEN 'blob' THEN hex({name}) ELSE {name} END"
-
-
-def _decimal(name: str, column: Column) -> str:
-    digits, places = declared_digits(column)
-    any_number = f"migrator_decimal({name}, {places})"
-    if (shortest := shortest_decimal(name, digits, places)) is None:
-        return any_number
-    text, is_right = shortest
-    return f"CASE WHEN {is_right} THEN {text} ELSE {any_number} END"
-
-
-def _to_microseconds(name: str, length: int) -> str:
-    """Give a fraction of a second all its digits: without any it is stored when all are zero."""
-    whole = length - len(".000000")
-    filled = f"substr({name} || CASE WHEN instr({name}, '.') THEN '' ELSE '.' END || '000000', 1, {length})"
-    most = f"WHEN {length} THEN {name} WHEN {whole} THEN {name} || '.000000'"
-    return f"CASE length({name}) {most} ELSE CASE WHEN length({name}) > {length} THEN {name} ELSE {filled} END END"

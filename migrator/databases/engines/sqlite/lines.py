@@ -6,29 +6,26 @@ import datetime
 import ipaddress
 import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 
 from ...tables import Column, StoredColumn
-from ..base.digests import local_times_agree
 from ..base.lines import Block, LineField, Lines, TextFormat, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
 from .date_formats import LOADERS
-from .decimals import decimal_loader, decimal_text, declared_digits
-from .values import CLASSES, nul_condition, usual
+from .decimals import decimal_loader
+from .text_forms import text_forms
+from .values import CLASSES
 
 # What stands between fields, ends lines, and is in the place of NULL and of a field that is none, until all texts are
 # escaped at once: bytes that are in no text (RFC 3629). Where others than texts are stored, they are found by their
 # number, or because no text can be made of what is left; what stands for NULL is drawn anew by every process.
 BETWEEN, END, NULL, NONE = b"\xff", b"\xfe", b"\xfd" + secrets.token_hex(8).encode(), b"\xfc"
 FORMAT = b"%s"
-# In bytes.
-LONGEST = 2 * 1024 * 1024
 # In fields. A function takes 127 arguments where SQLite was not made otherwise (sqlite.org/limits.html).
 MOST_PRINTED = 100
-TEXTS = (TextFormat.TEXT, TextFormat.JSON, TextFormat.ADDRESS_TEXT)
 
 
 class SQLiteLines(Lines):
@@ -41,19 +38,16 @@ class SQLiteLines(Lines):
         own.create_function("migrator_decimal_field", 3, _decimal, deterministic=True)
 
     def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
-        if form is TextFormat.DATETIME and not local_times_agree(self.connection, uses_time_zones=settings.USE_TZ):
+        if self.fetch_value("PRAGMA encoding") != "UTF-8":  # in another, BETWEEN and the others are other bytes
             return None
-        if self.fetch_value("PRAGMA encoding") != "UTF-8":  # BETWEEN and the others would be something else
+        text = text_forms(self, column).lines.get(form)
+        if text is None:
             return None
-        name = self.quote(column.name)
-        texts = _texts(form, column, name)
-        if texts is None:
-            return None
-        null, text = f"CASE WHEN {name} IS NULL THEN {_literal(NULL)}", texts.cheaper or texts.of_any
-        cheaper = LineField(f"{null} ELSE {text} END" if stored.nullable else text, texts.unsafe_when)
-        is_right = f"typeof({name}) IN ({CLASSES[column.kind]})"
-        any_value = f"{null} WHEN {is_right} THEN {texts.of_any} END"
-        return LineField(any_value, cheaper=cheaper, may_have_nul=form in TEXTS)
+        name, usual = self.quote(column.name), text.cheaper or text
+        null = f"CASE WHEN {name} IS NULL THEN {_literal(NULL)}"
+        any_value = f"{null} WHEN typeof({name}) IN ({CLASSES[column.kind]}) THEN {text.sql} END"
+        cheaper = LineField(f"{null} ELSE {usual.sql} END" if stored.nullable else usual.sql, usual.unsafe_when)
+        return LineField(any_value, cheaper=cheaper, may_have_nul=text.may_have_nul)
 
     def selected(self, fields: Sequence[LineField]) -> str:
         if any(field.may_have_nul for field in fields):
@@ -109,59 +103,6 @@ def _lines(rows: list[Row], between: int) -> bytes:
     lines = escaped(joined).replace(BETWEEN, b"\t").replace(END, b"\n").replace(NULL, b"\\N")
     lines.decode()  # SQLite lets bytes pass that are no text
     return lines
-
-
-class _Texts(NamedTuple):
-    """The SQL for the text of any value of a column's class, and cheaper SQL for values that are in no ``doubt``."""
-
-    of_any: str
-    cheaper: str | None = None
-    unsafe_when: str | None = None
-
-
-def _texts(form: TextFormat, column: Column, name: str) -> _Texts | None:
-    match form:
-        case TextFormat.INTEGER | TextFormat.MICROSECONDS:
-            return _Texts(name)
-        case TextFormat.BOOLEAN:
-            return _Texts(f"CASE WHEN {name} IN (0, 1) THEN {name} END", name)
-        case TextFormat.DECIMAL:
-            digits, places = declared_digits(column)
-            exact = f"migrator_decimal_field({name}, {digits}, {places})"
-            return _where_usual(column, name, decimal_text(name, places), exact)
-        case TextFormat.TEXT | TextFormat.JSON | TextFormat.ADDRESS_TEXT:
-            return _Texts(_unless_long(name, name), _unless_long(name, name), nul_condition(name))
-        case TextFormat.BINARY:
-            return _Texts(_unless_long(name, f"'\\x' || hex({name})"))
-        case TextFormat.SPAN:
-            return _Texts(_span(name))
-        case TextFormat.DATE | TextFormat.TIME | TextFormat.DATETIME | TextFormat.UUID:
-            # An expression has no declared type, so that none of Django's converters sees it.
-            return _where_usual(column, name, f"+{name}", f"migrator_field('{form.name.lower()}', {name})")
-        case TextFormat.FLOAT:
-            return _Texts(f"migrator_float_field({name})")
-        case TextFormat.ADDRESS:
-            return _Texts(f"migrator_field('address', {name})")
-    return None
-
-
-def _where_usual(column: Column, name: str, text: str, exact: str) -> _Texts:
-    is_usual = usual(column, name)
-    if is_usual is None:
-        return _Texts(exact)
-    return _Texts(f"CASE WHEN {is_usual} THEN {text} ELSE {exact} END", text, f"NOT ({is_usual})")
-
-
-def _unless_long(name: str, text: str) -> str:
-    """Leave very long values out: they would be in memory too often, so their rows are looked at one by one."""
-    return f"CASE WHEN length(CAST({name} AS BLOB)) <= {LONGEST} THEN {text} END"
-
-
-def _span(name: str) -> str:
-    day, second = 86_400_000_000, 1_000_000
-    rest = f"(({name} %% {day} + {day}) %% {day})"
-    days = f"({name} / {day} - ({name} %% {day} < 0))"
-    return f"printf('%%d days %%d.%%06d seconds', {days}, {rest} / {second}, {rest} %% {second})"
 
 
 # -- values that SQL alone cannot be trusted with -----------------------------------------------------------------
