@@ -14,7 +14,7 @@ from ..errors import Declined, Interrupted, MigratorError, Refused
 from .copying.finish import Ending
 from .copying.recreation_failures import NotRecreated
 from .copying.retry import Retries
-from .endpoints import Endpoints, explained, open_destination
+from .endpoints import Endpoints, open_destination, to_migrator_error
 from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Engine
 from .journal.journal import Journal
@@ -111,5 +111,5 @@ def _ended(ending: Ending, run: Run, tables: Sequence[Table]) -> tuple[str, tupl
     except Interrupted as error:
         raise Interrupted(f"{error} {AGAIN}", error.exit_code - 128) from None
     except (MigratorError, Error) as error:
-        told = explained(error, [ending.dest]) if isinstance(error, Error) else error
+        told = to_migrator_error(error, [ending.dest]) if isinstance(error, Error) else error
         raise type(told)(f"{told} {AGAIN}") from error

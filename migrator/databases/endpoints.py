@@ -76,8 +76,8 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     except Error as error:
         raise Refused(f"{alias!r} does not answer: {without_secrets(str(error), alias)}") from None
     except (TypeError, ValueError) as error:  # the driver rejects the settings
-        said = f"{type(error).__name__}: {without_secrets(str(error), alias)}"
-        raise Refused(f"{alias!r} cannot be opened ({said}). Check its entry in DATABASES.") from None
+        reason = f"{type(error).__name__}: {without_secrets(str(error), alias)}"
+        raise Refused(f"{alias!r} cannot be opened ({reason}). Check its entry in DATABASES.") from None
     return engine
 
 
@@ -113,7 +113,7 @@ def open_endpoints(
             fewer = _fewer(endpoints.source, possible, str(endpoints.source.readers_note))
         yield dataclasses.replace(endpoints, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
     except Error as error:
-        raise _stopped(endpoints, error) from error
+        raise _error_before_first_row(endpoints, error) from error
     finally:
         for engine in (endpoints.source, endpoints.dest):
             with contextlib.suppress(Error):
@@ -163,7 +163,7 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
             engine.open_source(tables)
         yield engines
     except Error as error:
-        raise explained(error, engines) from error
+        raise to_migrator_error(error, engines) from error
     finally:
         for engine in engines:
             with contextlib.suppress(Error):
@@ -220,7 +220,7 @@ def _check_distinct(endpoints: Endpoints, tables: Sequence[str]) -> bool:
     return is_one_database
 
 
-def _stopped(endpoints: Endpoints, error: Error) -> MigratorError:
+def _error_before_first_row(endpoints: Endpoints, error: Error) -> MigratorError:
     """Explain an error before the first row; after a transient one (lost session, lock), advise to run again."""
     source, dest = endpoints.source, endpoints.dest
     if source.owns(error) and source.has_session() and not source.is_intact():
@@ -232,7 +232,7 @@ def _stopped(endpoints: Endpoints, error: Error) -> MigratorError:
 
 def _with_lock_holders(error: Error, engines: Sequence[Engine]) -> MigratorError:
     """Explain an error; after a timeout of a lock, name the sessions that may hold it."""
-    explanation = explained(error, engines)
+    explanation = to_migrator_error(error, engines)
     for engine in engines:
         if engine.owns(error) and engine.severity(error) is Severity.RETRY:
             return type(explanation)(f"{explanation}{lock_holders(engine)} Run the command again.")
@@ -247,8 +247,8 @@ def lock_holders(engine: Engine) -> str:
     return ""
 
 
-def explained(error: Error, engines: Sequence[Engine]) -> MigratorError:
-    """Turn a database's error into one line without the values of rows."""
+def to_migrator_error(error: Error, engines: Sequence[Engine]) -> MigratorError:
+    """Return a database's error as ours: one line with the alias, without the values of rows."""
     owners = [engine for engine in engines if engine.owns(error)]
     # Two connections of one driver raise the same classes; Django sets errors_occurred on the one that failed.
     owners.sort(key=lambda engine: not engine.connection.errors_occurred)

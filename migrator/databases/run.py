@@ -20,7 +20,7 @@ from .copying.orphans_and_sequences import reject_orphans, reset_sequences
 from .copying.recreation import Recreator
 from .copying.rejects import Rejects, keep_lines, rejects_for
 from .copying.retry import Retries
-from .endpoints import Endpoints, explained
+from .endpoints import Endpoints, to_migrator_error
 from .engines.base.catalogue import UNIQUE_KEY, kinds_text
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Run, RunState
@@ -228,7 +228,9 @@ class RunExecutor:
             raise Interrupted(text, error.exit_code - 128) from None
         except (MigratorError, Error) as error:
             told = (
-                explained(error, (self._endpoints.dest, self._endpoints.source)) if isinstance(error, Error) else error
+                to_migrator_error(error, (self._endpoints.dest, self._endpoints.source))
+                if isinstance(error, Error)
+                else error
             )
             raise type(told)(f"{told}\n{self._progress_text(run)}\n{self._options.resume_hint}") from error
         finally:

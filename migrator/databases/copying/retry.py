@@ -12,7 +12,7 @@ from django.db import Error
 
 from ...console.progress import Progress
 from ...errors import MigratorError, Refused
-from ..endpoints import Endpoints, explained, lock_holders
+from ..endpoints import Endpoints, lock_holders, to_migrator_error
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity
 from ..planning.route import ReadFailed
@@ -93,7 +93,9 @@ class Retries:
 
     def _given_up(self, error: Error) -> MigratorError:
         dest = self.endpoints.dest
-        text = f"{explained(error, [dest])} It did so for {self.endpoints.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
+        text = (
+            f"{to_migrator_error(error, [dest])} It did so for {self.endpoints.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
+        )
         return MigratorError(text + lock_holders(dest))
 
     def reconnect(self) -> None:

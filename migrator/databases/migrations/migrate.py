@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ...console.interrupts import telling_plainly
 from ...console.wording import plural, shortened
 from ...errors import Declined, Interrupted, MigratorError, Refused
-from ..endpoints import explained, open_engine
+from ..endpoints import open_engine, to_migrator_error
 from ..engines.base.engine import Engine
 from ..engines.registry import engine_for
 from ..findings import Finding
@@ -38,35 +38,35 @@ def migrate_destination(dest: str, console: Console) -> Migrated:
     migration that failed.
     """
     connection = open_engine(dest, must_exist=False).connection
-    coming, journal = pending(connection), Journal(dest)
+    missing, journal = pending(connection), Journal(dest)
     lacks_handlers = journal.lacks_handlers()
-    if not coming and not lacks_handlers:
+    if not missing and not lacks_handlers:
         return NOT_MIGRATED
-    what = coming.announced(dest) or f"run the post_migrate handlers for {dest!r} again"
+    what = missing.announced(dest) or f"run the post_migrate handlers for {dest!r} again"
     if not console.prompter.proceed(f"{what[0].upper()}{what[1:]} first?"):
         raise Declined("Nothing was written.")
-    console.progress.message(_in_progress(coming, dest))
+    console.progress.message(_in_progress(missing, dest))
     guard = WriteGuard(dest)
     try:
         with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), guard.opened() as alias:
             call_command(_watched_migrate(guard), database=alias, interactive=False, verbosity=0, run_syncdb=True)
     except Interrupted as error:
-        text = f"Stopped while {dest!r} was migrated, {_progress(coming, connection, guard)}. Nothing was copied."
+        text = f"Stopped while {dest!r} was migrated, {_progress(missing, connection, guard)}. Nothing was copied."
         raise Interrupted(text, error.exit_code - 128) from None
     except Refused:
         raise
     except Exception as error:
-        place = _progress(coming, connection, guard)
-        again = AGAIN_AFTERWARDS if place.endswith(AFTERWARDS) else AGAIN
-        raise MigratorError(f"Migrating {dest!r} failed {place}: {_reason(error, guard)} {again}") from error
+        progress = _progress(missing, connection, guard)
+        again = AGAIN_AFTERWARDS if progress.endswith(AFTERWARDS) else AGAIN
+        raise MigratorError(f"Migrating {dest!r} failed {progress}: {_reason(error, guard)} {again}") from error
     if lacks_handlers:
         journal.record_handlers(lacking=False)
-    return Migrated(coming.reported(dest) or f"post_migrate handlers were run for {dest!r}", tuple(_notes(guard)))
+    return Migrated(missing.reported(dest) or f"post_migrate handlers were run for {dest!r}", tuple(_notes(guard)))
 
 
-def _in_progress(coming: Pending, dest: str) -> str:
-    if coming.migrations:
-        return f"Applying {plural(len(coming.migrations), 'migration')} to {dest!r} …"
+def _in_progress(missing: Pending, dest: str) -> str:
+    if missing.migrations:
+        return f"Applying {plural(len(missing.migrations), 'migration')} to {dest!r} …"
     return f"Migrating {dest!r} …"
 
 
@@ -83,9 +83,9 @@ def _watched_migrate(guard: WriteGuard) -> BaseCommand:
     return cast("BaseCommand", command)
 
 
-def _progress(coming: Pending, connection: BaseDatabaseWrapper, guard: WriteGuard) -> str:
+def _progress(missing: Pending, connection: BaseDatabaseWrapper, guard: WriteGuard) -> str:
     """Describe how many migrations were applied, and which one failed."""
-    names, left = coming.migrations, Pending()
+    names, left = missing.migrations, Pending()
     with contextlib.suppress(Exception):  # the database may be unreachable by now
         left = pending(connection)
         if not left:
@@ -94,8 +94,8 @@ def _progress(coming: Pending, connection: BaseDatabaseWrapper, guard: WriteGuar
             return f"{after}in {AFTERWARDS}"
     if left.tables and not guard.step:
         return f"in {CREATING}: {shortened(left.tables, 3)}"
-    place = f"after {len(names) - len(left.migrations)} of {plural(len(names), 'migration')}"
-    return f"{place}, in {left.migrations[0]}" if left.migrations else place
+    progress = f"after {len(names) - len(left.migrations)} of {plural(len(names), 'migration')}"
+    return f"{progress}, in {left.migrations[0]}" if left.migrations else progress
 
 
 def _reason(error: Exception, guard: WriteGuard) -> str:
@@ -109,7 +109,7 @@ def _reason(error: Exception, guard: WriteGuard) -> str:
     raised_by = guard.raised_by(error)
     if isinstance(error, Error) and error.__cause__:  # by a driver, whose message may contain values of rows
         aliases = [raised_by] if raised_by else [guard.dest, *(alias for alias in connections if alias != guard.dest)]
-        reason = str(explained(error, list(_engines(aliases))))
+        reason = str(to_migrator_error(error, list(_engines(aliases))))
     else:
         text = str(error).splitlines()[0] if str(error) else ""
         reason = f"{type(error).__name__}: {text}".rstrip(".: ") + "."

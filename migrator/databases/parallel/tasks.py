@@ -15,7 +15,7 @@ from ...console.progress import Progress
 from ...processes.workers import CannotWork, Tell
 from ..copying.load import Load, done_before
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
-from ..endpoints import explained, without_secrets
+from ..endpoints import to_migrator_error, without_secrets
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity, SnapshotLost
 from ..planning.plan import TablePlan
@@ -114,7 +114,7 @@ def _explained(load: Load) -> Iterator[None]:
     except SnapshotLost as error:
         raise CannotWork(str(error)) from error
     except Error as error:
-        raise explained(error, (load.endpoints.dest, load.endpoints.source)) from error
+        raise to_migrator_error(error, (load.endpoints.dest, load.endpoints.source)) from error
 
 
 class _Worker:
