@@ -49,6 +49,21 @@ class Report:
     preface: Report | None = None
 
 
+def record(item: object, *names: str) -> dict[str, Any]:
+    """Return attributes of an object by their names, for a document."""
+    return {name: getattr(item, name) for name in names}
+
+
+def totals(rows: Sequence[Sequence[Cell]]) -> list[Cell]:
+    """Add up the columns of rows, without the first column; one that holds text has an empty total."""
+    return [_total(cells) for cells in list(zip(*rows, strict=True))[1:]]
+
+
+def _total(cells: Sequence[Cell]) -> Cell:
+    numbers = [cell or 0 for cell in cells if not isinstance(cell, str)]
+    return sum(numbers) if len(numbers) == len(cells) else ""
+
+
 def cell_text(value: Cell) -> str:
     """Render one value for people: thousands grouped, seconds and ratios to one decimal."""
     if value is None:

@@ -16,8 +16,10 @@ from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Chunk, ChunkState
 from .planning.plan import TablePlan
 from .planning.schema import StoredTables
-from .verification.contents import Pairing, range_prover
-from .verification.rows import ComparedSide, Found, by_key, differing_rows, pages, sides
+from .verification.compared_side import ComparedSide, sides
+from .verification.contents import Pairing
+from .verification.rows import Found, by_key, differing_rows, pages
+from .verification.table_comparison import range_prover
 
 
 @dataclass(frozen=True)

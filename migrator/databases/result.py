@@ -1,4 +1,4 @@
-"""What a run did."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .verification.counts import Verification
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did. ``tallies`` are by table name; a dry run has none."""
+    """What a run did; ``row_counts`` are by table name, and a dry run has none."""
 
     plan: Plan
-    tallies: Mapping[str, RowCounts]
+    row_counts: Mapping[str, RowCounts]
     verification: Verification | None
     seconds: float
     seconds_finishing: float = 0.0
     remark: str | None = None
-    # By table name, what was changed in a destination that was filled before; None where it was filled anew.
+    # By table name, what an update changed; None if this run was not an update.
     updates: Mapping[str, Update] | None = None
-    # Rows that a run rejected which had come to its end already.
+    # Rows that a run rejected which had finished before.
     rejected_before: int = 0
-    # What a run that was abandoned has dropped, and that is not there as it was.
+    # What an abandoned run had dropped and could not recreate as it was.
     not_recreated: tuple[NotRecreated, ...] = ()
 
     @property
     def rows_rejected(self) -> int:
-        return self.rejected_before + sum(tally.rows_rejected for tally in self.tallies.values())
+        return self.rejected_before + sum(counts.rows_rejected for counts in self.row_counts.values())
 
     @property
     def changes(self) -> int:
@@ -46,7 +46,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 all well, 3 differences, 4 rows rejected or not all checked or recreated, 5 rows that would be written."""
+        """0 success, 3 differences, 4 rows rejected, unchecked or objects missing, 5 rows would be written."""
         if self.would_change:
             return WORK_TO_DO
         if self.verification and not self.verification.is_clean:

@@ -38,7 +38,7 @@ from .row_counts import RowCounts
 from .run_lock import locked
 from .update import apply_updates, find_updates
 from .verification.counts import Verification
-from .verification.run import count_tables, prove
+from .verification.run import count_tables, verify_run
 
 
 class RunExecutor:
@@ -242,7 +242,7 @@ class RunExecutor:
 
     def _prove(self, plan: Plan) -> Verification:
         rejected = {name: tally.rows_rejected for name, tally in self._tallies.items()}
-        return prove(self._endpoints, plan, self._options, rejected, self._console.progress)
+        return verify_run(self._endpoints, plan, self._options, rejected, self._console.progress)
 
     def _progress_text(self, run: Run) -> str:
         rows = sum(tally.rows_written for tally in self._tallies.values())

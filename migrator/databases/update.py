@@ -29,8 +29,10 @@ from .engines.base.session import Row
 from .planning.plan import Plan, TablePlan
 from .planning.triggers import without_triggers
 from .update_failures import UNWRITTEN, blaming, delete_rows
-from .verification.contents import Pairing, find_differences
-from .verification.rows import CHANGED, EXTRA, LOOKUP, MISSING, ComparedSide, RowDifference, sides
+from .verification.compared_side import ComparedSide, sides
+from .verification.contents import Pairing
+from .verification.rows import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference
+from .verification.table_comparison import find_differences
 
 
 @dataclass

@@ -15,7 +15,7 @@ from .engines.base.engine import Engine
 from .engines.base.errors import Severity
 from .engines.base.session import Row
 from .tables import Table
-from .verification.rows import ComparedSide
+from .verification.compared_side import ComparedSide
 
 UNWRITTEN = "Nothing was written. Call again with --update then."
 NOT_DEFERRED = (

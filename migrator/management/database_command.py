@@ -15,7 +15,8 @@ from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
 from ..databases.options import Console, RunKeywords, RunOptions
-from ..databases.reports.run import outcome_report, plan_report
+from ..databases.reports.plan import plan_report
+from ..databases.reports.run import result_report
 from ..databases.result import RunResult
 from .base import MigratorCommand
 
@@ -62,7 +63,7 @@ class RunCommand(MigratorCommand):
             resume_hint=hint,
             console=Console(lambda plan: self.show(plan_report(plan), options), progress, prompter),
         )
-        return outcome_report(result)
+        return result_report(result)
 
 
 def _command_line() -> list[str]:

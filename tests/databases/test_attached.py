@@ -83,7 +83,7 @@ def test_rows_never_leave_sqlite(filled: Pair, journal: str) -> None:
     assert outcome.exit_code == 0
     assert [table.route.method for table in outcome.plan.tables] == ["within the destination"] * 2
     assert within(found) == 2 * ROWS / CHUNK
-    assert [(tally.rows_read, tally.rows_written) for tally in outcome.tallies.values()] == [(ROWS, ROWS)] * 2
+    assert [(tally.rows_read, tally.rows_written) for tally in outcome.row_counts.values()] == [(ROWS, ROWS)] * 2
     assert differences(snapshot(filled.source, MODELS), snapshot(filled.dest, MODELS)) == []
 
 

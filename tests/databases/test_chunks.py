@@ -212,7 +212,7 @@ def test_moves_keys_of_every_shape_without_offset(pair: Pair, monkeypatch: pytes
     chunks = QuerySet(Chunk, using=pair.dest)
     assert {chunk.state for chunk in chunks} == {"done"}
     assert max(chunk.rows_read for chunk in chunks) <= 5
-    assert sum(chunk.rows_read for chunk in chunks) == sum(t.rows_written for t in outcome.tallies.values())
+    assert sum(chunk.rows_read for chunk in chunks) == sum(t.rows_written for t in outcome.row_counts.values())
 
 
 def listener(said: list[str]) -> Callable[..., Any]:

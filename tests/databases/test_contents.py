@@ -26,7 +26,7 @@ from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
 from migrator.databases.engines.sqlite.helper_process import HelperProcess
-from migrator.databases.verification import checksums, contents
+from migrator.databases.verification import checksums, table_comparison
 from migrator.databases.verification.compare import Comparison, verify_counts
 from migrator.databases.verification.contents import Contents
 from migrator.databases.verification.rows import RowDifference, digests
@@ -361,7 +361,7 @@ def test_looks_only_at_the_parts_of_a_range_that_differ(
         read.append(len(found))
         return found
 
-    monkeypatch.setattr(contents, "digests", counted)
+    monkeypatch.setattr(table_comparison, "digests", counted)
     found = contents_of(compare(pair, model, chunk_size=chunk_size))[model._meta.label]
     assert named(found.differences) == {
         ("missing", keys[2], ""),
@@ -667,7 +667,7 @@ def test_writes_one_document_for_programs(sqlite: Pair) -> None:
 
 def test_says_that_a_database_computes_a_generated_column_for_itself(sqlite: Pair) -> None:
     fill_both(sqlite, Counted, [{"id": number, "width": number, "height": 2} for number in (1, 2, 3)])
-    told = "testapp.Counted.area is computed by each database for itself: its expression gives something else there."
+    told = "testapp.Counted.area is a generated column: its expression has another result in the destination."
     sql(sqlite.dest, "UPDATE {0} SET width = 7 WHERE id = 3", Counted)
     finished = run(*words(sqlite, "testapp.Counted", "--mode", "full"))
     assert "testapp.Counted 3: changed: width, area\n" in finished.out
@@ -701,8 +701,8 @@ def test_says_what_a_sample_proves(sqlite: Pair) -> None:
     finished = run(*words(sqlite, "testapp.IntegerValue", "--mode", "sample", "--sample", "300", "--seed", "7"))
     assert finished.code == 0
     assert re.search(
-        r"Compared: \d{3} rows of 1 table, chosen by --seed 7 --sample 300\. That shows, 19 times in 20, damage to "
-        r"1 % of a table's rows, and a single bad row hardly ever; --mode full shows every one\.",
+        r"Compared: \d{3} rows of 1 table, chosen by --seed 7 --sample 300\. Such a sample shows damage to "
+        r"1 % of a table's rows 19 times in 20, but hardly ever a single bad row\. --mode full shows every one\.",
         finished.out,
     )
 

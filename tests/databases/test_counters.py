@@ -97,7 +97,7 @@ def test_a_sequence_that_ends_before_its_column_is_reported(databases: FreshData
     insert_rows(BigAutoKey, TO_POSTGRESQL.source, labelled(2**40))
     outcome = batch_migrate(source=TO_POSTGRESQL.source, dest=TO_POSTGRESQL.dest, labels=["testapp.BigAutoKey"])
     assert outcome.verification
-    (late,) = outcome.verification.late_counters
+    (late,) = outcome.verification.late_sequences
     assert str(late) == f"testapp_bigautokey.id: the next key would be {2**31}, and {2**40} is taken"
     assert outcome.exit_code == 3
 
@@ -183,7 +183,7 @@ def test_verification_finds_a_counter_that_lags_behind(pair: Pair) -> None:
     execute(pair.dest, "SELECT setval(pg_get_serial_sequence('testapp_autokey', 'id'), 899)")
     found = verify_counts(source=pair.source, dest=pair.dest, labels=["testapp.AutoKey"])
     assert found.exit_code == 3
-    assert [str(late) for late in found.verification.late_counters] == [
+    assert [str(late) for late in found.verification.late_sequences] == [
         "testapp_autokey.id: the next key would be 900, and 900 is taken"
     ]
 
@@ -255,9 +255,9 @@ def test_a_sequence_in_steps_gives_a_free_key(to_postgresql: Pair) -> None:
 def test_a_key_without_a_sequence_is_told_and_stops_nothing(to_postgresql: Pair) -> None:
     execute(to_postgresql.dest, "ALTER TABLE testapp_autokey ALTER COLUMN id DROP IDENTITY")
     outcome = batch_migrate(source=to_postgresql.source, dest=to_postgresql.dest, labels=["testapp.AutoKey"])
-    assert outcome.tallies["testapp_autokey"].rows_written == 3
+    assert outcome.row_counts["testapp_autokey"].rows_written == 3
     assert outcome.verification is not None
-    assert [str(late) for late in outcome.verification.late_counters] == [
+    assert [str(late) for late in outcome.verification.late_sequences] == [
         "testapp_autokey.id: no sequence belongs to the column"
     ]
     assert outcome.exit_code == 3

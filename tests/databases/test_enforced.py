@@ -94,7 +94,7 @@ def test_a_run_looks_up_a_key_that_is_put_back_unvalidated(databases: FreshDatab
     )
     outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=["testapp.TreeNode"], keep_triggers=True)
     assert outcome.verification is not None
-    assert [(found.table.name, found.rows, found.keys) for found in outcome.verification.dangling] == [
+    assert [(found.table.name, found.rows, found.keys) for found in outcome.verification.orphans] == [
         (TABLE, 1, ("3",))
     ]
     assert outcome.exit_code != 0

@@ -105,7 +105,9 @@ def test_tables_are_finished_while_others_are_copied(filled: Pair, monkeypatch: 
     assert_equal(filled)
     assert definitions(filled.dest) == before
     assert not set(steps.by_helper) & set(steps.by_run)
-    assert {"testapp_article_tags", "testapp_treenode"} <= {name for name, t in outcome.tallies.items() if t.indexing}
+    assert {"testapp_article_tags", "testapp_treenode"} <= {
+        name for name, t in outcome.row_counts.items() if t.indexing
+    }
     assert workers(filled.dest) == set()
 
 
@@ -150,6 +152,6 @@ def test_foreign_keys_wait_until_rows_without_parents_are_gone(
 
     before_empty_tables(monkeypatch, wait)
     outcome = move(filled, on_error="skip", rejects=tmp_path / "rejects.jsonl")
-    assert sum(tally.rows_rejected for tally in outcome.tallies.values()) == 1
+    assert sum(tally.rows_rejected for tally in outcome.row_counts.values()) == 1
     assert not any("foreign key" in name for name in held)
     assert definitions(filled.dest) == before

@@ -187,7 +187,7 @@ def test_functions_need_no_command_line(sqlite: Pair, capfd: pytest.CaptureFixtu
     tags(sqlite.source)
     outcome = batch_migrate(source=sqlite.source, dest=sqlite.dest, labels=["testapp.Tag"])
     comparison = verify_counts(source=sqlite.source, dest=sqlite.dest, labels=["testapp.Tag"])
-    assert (outcome.exit_code, outcome.tallies["testapp_tag"].rows_written) == (0, 3)
+    assert (outcome.exit_code, outcome.row_counts["testapp_tag"].rows_written) == (0, 3)
     assert (comparison.exit_code, [c.dest_rows for c in comparison.verification.counts]) == (0, [3])
     assert capfd.readouterr() == ("", "")
 
@@ -503,7 +503,7 @@ def test_empties_only_the_selected_tables(pair: Pair) -> None:
     insert_rows(Empty, pair.dest, [{"name": "of my own"}])
     finished = move(pair, "testapp.Tag", "testapp.Empty", "--replace", pair.dest)
     assert finished.code == 0, finished.err
-    assert "Emptied first: testapp.Tag (2 rows), testapp.Empty (1 row)." in finished.out.replace(
+    assert "Rows that will be deleted first: testapp.Tag (2 rows), testapp.Empty (1 row)." in finished.out.replace(
         "testapp.Empty (1 row), testapp.Tag (2 rows)", "testapp.Tag (2 rows), testapp.Empty (1 row)"
     )
     assert rows_of(Tag, pair.dest).count() == 3
@@ -698,12 +698,12 @@ def test_the_plan_tells_what_of_migrate_is_replaced(sqlite: Pair) -> None:
     counts = {m._meta.label: rows_of(m, sqlite.dest).count() for m in (ContentType, Permission, Site)}
     finished = move(sqlite, "contenttypes", "auth.Permission", "sites", "--dry-run")
     line = next(
-        line for line in finished.out.splitlines() if line.startswith("Replaced, as Django's migrate made them")
+        line for line in finished.out.splitlines() if line.startswith("Rows of Django's migrate that will be replaced")
     )
     assert f"contenttypes.ContentType ({counts['contenttypes.ContentType']} rows)" in line
     assert f"auth.Permission ({counts['auth.Permission']} rows)" in line
     assert "sites.Site (1 row)" in line
-    assert "Emptied first" not in finished.out
+    assert "Rows that will be deleted" not in finished.out
 
 
 @pytest.mark.parametrize("change", ["renamed", "another"])

@@ -23,7 +23,7 @@ from migrator.databases.api import batch_migrate, batch_migrate_models
 from migrator.databases.engines.mysql import snapshots
 from migrator.databases.engines.mysql.engine import MySQL
 from migrator.databases.journal.records import Chunk, ChunkState
-from migrator.databases.reports.run import plan_report
+from migrator.databases.reports.plan import plan_report
 from migrator.errors import DataRejected, Interrupted, UsageError
 from tests.management.running import forbid_unasked
 from tests.servers.databases import PAIRS, Pair
@@ -76,7 +76,7 @@ def test_copies_what_one_process_would_have_copied(pair: Pair, tmp_path: Path) -
     of = tables("testapp")
     assert differences(snapshot(pair.source, of), snapshot(pair.dest, of)) == []
     assert definitions(pair.dest) == before
-    assert {t.table.name: outcome.tallies[t.table.name].rows_written for t in outcome.plan.tables} == {
+    assert {t.table.name: outcome.row_counts[t.table.name].rows_written for t in outcome.plan.tables} == {
         t.table.name: t.source_rows for t in outcome.plan.tables
     }
     assert len(workers_noted(tmp_path)) == 3
@@ -238,9 +238,7 @@ def test_says_that_sqlite_is_for_one_process(filled: Pair) -> None:
 def test_a_dry_run_locks_nothing_and_says_how_many_processes(databases: FreshDatabases) -> None:
     databases.fresh(*BETWEEN_POSTGRESQL, *BETWEEN_MYSQL)
     outcome = move(BETWEEN_POSTGRESQL, dry_run=True)
-    assert "3 processes copy side by side, all of them from one snapshot of the source." in to_text(
-        plan_report(outcome.plan)
-    )
+    assert "3 processes copy in parallel, all from one snapshot of the source." in to_text(plan_report(outcome.plan))
     with another_session("mysql_a") as other:
         other.set_autocommit(False)
         with other.cursor() as cursor:
@@ -344,8 +342,8 @@ def test_the_command_warns_of_nothing(filled: Pair, run_manage: Callable[..., Fi
     words = ["batch_migrate", "--source", filled.source, "--dest", filled.dest, "testapp", "--no-input", "--jobs", "2"]
     finished = run_manage(*words, "--chunk-size", "7")
     assert finished.code == 0, finished.err
-    assert "2 processes copy side by side" in finished.out
-    assert "written by 2 processes in" in finished.out
+    assert "2 processes copy in parallel" in finished.out
+    assert " with 2 processes in " in finished.out
     assert "Warning" not in finished.err
     assert_equal(filled)
 

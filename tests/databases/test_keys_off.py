@@ -18,7 +18,7 @@ from migrator.databases.engines.base.catalogue import UNIQUE_KEY
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.records import Run
 from migrator.databases.planning import deferred_objects
-from migrator.databases.reports.run import plan_report
+from migrator.databases.reports.plan import plan_report
 from migrator.errors import MigratorError
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Constrained, DecimalKey, Tag, TextKey, TextValue, TreeNode, UUIDKey

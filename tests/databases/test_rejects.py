@@ -107,7 +107,7 @@ def test_copies_all_other_rows_and_rejects_children_with_their_parents(filled: P
     assert outcome.rows_rejected == len(EXPECTED)
     assert rejected(path) == EXPECTED
     assert_everything_else_is_there(filled)
-    assert {table: tally.rows_rejected for table, tally in outcome.tallies.items() if tally.rows_rejected} == {
+    assert {table: tally.rows_rejected for table, tally in outcome.row_counts.items() if tally.rows_rejected} == {
         "testapp_tag": 3, "testapp_article_tags": 3, "testapp_chapter": 3, "testapp_treenode": 3,
     }  # fmt: skip
     assert outcome.verification is not None

@@ -133,7 +133,7 @@ def test_a_lost_session_of_the_destination_is_made_again(filled: Pair, is_after:
     with connections[filled.dest].execute_wrapper(trap):
         outcome = move(filled, heard)
     assert outcome.exit_code == 0
-    assert sum(tally.rows_written for tally in outcome.tallies.values()) == 4 * ROWS
+    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == 4 * ROWS
     assert [text for text in heard.messages if "trying again" in text]
     assert_complete(filled, before)
 
@@ -156,7 +156,7 @@ def test_a_chunk_whose_commit_was_not_answered_is_counted_once(filled: Pair, mon
         outcome = move(filled)
     assert losses == ["now"]
     assert outcome.exit_code == 0
-    assert sum(tally.rows_written for tally in outcome.tallies.values()) == 4 * ROWS
+    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == 4 * ROWS
     assert_complete(filled, before)
 
 

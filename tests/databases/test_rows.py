@@ -255,7 +255,7 @@ def test_the_command_says_what_it_adds(databases: FreshDatabases) -> None:
     words = ["batch_migrate_models", "testapp.Tag", "--source", "sqlite_a", "--dest", "sqlite_b"]
     finished = run(*words, "--filter", "id__lte=4", "--no-input")
     assert finished.code == 0
-    assert "Rows that the destination already has stay as they are." in finished.out
+    assert "Rows that the destination already has stay unchanged." in finished.out
     assert "4 rows in 1 table written" in finished.out
     assert keys(Tag, "sqlite_b") == [1, 2, 3, 4, HERE]
     again = run(*words, "--filter", "id__lte=4", "--no-input")

@@ -69,6 +69,6 @@ def test_one_refused_row_is_told_from_those_of_its_statement(databases: FreshDat
         on_error="skip",
         rejects=tmp_path / "rejects",
     )
-    (tally,) = outcome.tallies.values()
+    (tally,) = outcome.row_counts.values()
     assert (tally.rows_written, tally.rows_rejected) == (119, 1)
     assert set(snapshot("sqlite_b", [CharValue])["testapp.CharValue"]) == {str(n) for n in range(1, 121) if n != 77}

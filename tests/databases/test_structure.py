@@ -67,7 +67,7 @@ def test_keeps_every_structure(pair: Pair) -> None:
     outcome = move(pair, *LABELS, chunk_size=3)
     assert differences(before, snapshot(pair.dest, tables("testapp"))) == []
     assert differences(before, snapshot(pair.source, tables("testapp"))) == []
-    assert {name: tally.rows_written for name, tally in outcome.tallies.items()} == {
+    assert {name: tally.rows_written for name, tally in outcome.row_counts.items()} == {
         model._meta.db_table: len(before[model._meta.label]) for model in tables("testapp")
     }
 
@@ -190,7 +190,7 @@ def test_restamps_nothing_and_hides_nothing(pair: Pair) -> None:
     assert rows_of(models.Stamped, pair.dest).values("created", "changed", "day", "shouted").get() == {
         "created": rows.NOON, "changed": rows.NOON, "day": rows.NOON.date(), "shouted": "quiet",
     }  # fmt: skip
-    assert outcome.tallies["testapp_hidden"].rows_written == 2
+    assert outcome.row_counts["testapp_hidden"].rows_written == 2
     assert set(rows_of(models.Hidden, pair.dest).values_list("name", flat=True)) == {"shown", "hidden"}
 
 

@@ -11,7 +11,8 @@ import pytest
 from migrator.console.reports import to_html, to_json, to_text
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.findings import Finding
-from migrator.databases.reports.run import SHOWN_FINDINGS, SHOWN_TABLES, outcome_report, plan_report
+from migrator.databases.reports.plan import SHOWN_FINDINGS, plan_report
+from migrator.databases.reports.run import SHOWN_TABLES, result_report
 from migrator.databases.row_counts import RowCounts
 from tests.testapp.models import Chapter, Tag, TreeNode
 
@@ -52,20 +53,20 @@ def moved(source: str, dest: str, databases: FreshDatabases) -> RunResult:
 
 @pytest.mark.usefixtures("few_rows_are_many")
 def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabases) -> None:
-    tallies = moved(*pair, databases).tallies
+    tallies = moved(*pair, databases).row_counts
     assert tallies["testapp_treenode"].indexing > 0
     assert tallies["testapp_tag"].indexing == 0, "it has none that are taken off"
     assert all(tally.seconds > 0 for tally in tallies.values())
 
 
 def test_shows_the_slowest_tables_first(outcome: RunResult) -> None:
-    text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
+    text = to_text(result_report(replace(outcome, row_counts=TIMES)))
     assert GRID in text + "\n"
 
 
 def test_shows_no_more_tables_than_can_be_read(outcome: RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("migrator.databases.reports.run.SHOWN_TABLES", 1)
-    text = to_text(outcome_report(replace(outcome, tallies=TIMES)))
+    text = to_text(result_report(replace(outcome, row_counts=TIMES)))
     _, _, grid = text.partition("Where the time went, in seconds\n")
     assert [line.split()[0] for line in grid.splitlines()[2:4]] == ["testapp.Chapter", "2"]
     assert SHOWN_TABLES == 10
@@ -73,11 +74,11 @@ def test_shows_no_more_tables_than_can_be_read(outcome: RunResult, monkeypatch: 
 
 def test_says_nothing_of_a_run_that_was_quick(outcome: RunResult) -> None:
     quick = {name: RowCounts(1, 1, writing=0.01) for name in TIMES}
-    assert "Where the time went" not in to_text(outcome_report(replace(outcome, tallies=quick)))
+    assert "Where the time went" not in to_text(result_report(replace(outcome, row_counts=quick)))
 
 
 def test_programs_get_the_times_of_every_table(outcome: RunResult) -> None:
-    document = json.loads(to_json(outcome_report(replace(outcome, tallies=TIMES))))
+    document = json.loads(to_json(result_report(replace(outcome, row_counts=TIMES))))
     by_table = {table["table"]: table for table in document["tables"]}
     assert by_table["testapp_chapter"] == {
         "label": "testapp.Chapter",
@@ -97,7 +98,7 @@ def test_programs_get_the_times_of_every_table(outcome: RunResult) -> None:
 
 
 def test_the_page_has_the_same_times(outcome: RunResult) -> None:
-    page = to_html(outcome_report(replace(outcome, tallies=TIMES)))
+    page = to_html(result_report(replace(outcome, row_counts=TIMES)))
     assert "<h2>Where the time went, in seconds</h2>" in page
     assert '<td>testapp.Chapter</td><td class="number">0.5</td>' in page
 
@@ -109,5 +110,5 @@ def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: RunResul
     assert told == [
         f"Note: {outcome.plan.dest.alias}: triggers fire.",
         *(f"Note: testapp.Tag: note {number}." for number in range(SHOWN_FINDINGS - 1)),
-        "Note: 6 more notes, which --format json has all of.",
+        "Note: 6 more notes; --format json lists them all.",
     ]

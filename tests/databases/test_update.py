@@ -79,7 +79,7 @@ def test_says_that_nothing_changed(databases: FreshDatabases) -> None:
     finished = run(*words, "--update")
     assert finished.code == 0, finished
     lines = finished.out.splitlines()
-    assert "The destination was equal to the source already: no row was written." in lines
+    assert "The destination was already equal to the source: no row was written." in lines
     document = json.loads(run(*words, "--update", "--format", "json").out)
     assert [{name: row[name] for name in row if name != "seconds"} for row in document["updates"]] == [
         {

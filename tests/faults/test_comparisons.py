@@ -155,7 +155,7 @@ def test_a_rejected_row_that_is_in_the_destination_is_said(pair: Pair, rejected:
     insert_rows(TreeNode, pair.dest, [{"id": n, "name": "n", "parent_id": 1} for n in range(1, 5)])
     finished = compare(pair, *LABELS, "--rejects", rejected, "--mode", "full")
     assert_ended(finished, 0)
-    assert "testapp.TreeNode: rejected, and in the destination now: primary key 1, 2, 3, 4." in finished.out
+    assert "testapp.TreeNode: rejected, but in the destination now: primary key 1, 2, 3, 4." in finished.out
     assert "testapp.Chapter: 1 rejected row is not in the source." in finished.out
 
 
@@ -164,10 +164,10 @@ def test_a_rejected_row_that_is_in_the_destination_is_said(pair: Pair, rejected:
     [
         ('{"table": "testapp_tag", "row": {"id": 77, "name": "x"}}', "none of its 1 row is there"),
         ('{"table": "testapp_tag", "row": {"code": "x"}}', "testapp.Tag has another primary key"),
-        ('{"table": "elsewhere", "row": {"id": 1}}', "line 1 is of a table that no model of it has"),
+        ('{"table": "elsewhere", "row": {"id": 1}}', "line 1 names a table that none of its models has"),
         ('{"session": "x"}', "line 1 of "),
         ("no JSON", "line 1 of "),
-        (None, "there is no file"),
+        (None, "does not exist"),
     ],
 )
 def test_a_file_of_other_databases_is_refused(databases: Any, tmp_path: Path, content: str | None, reason: str) -> None:

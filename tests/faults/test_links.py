@@ -31,7 +31,7 @@ from_servers = pytest.mark.parametrize("pair", FROM_SERVERS, ids=str, indirect=T
 
 def assert_copied_once(outcome: RunResult) -> None:
     assert outcome.exit_code == 0
-    assert sum(tally.rows_written for tally in outcome.tallies.values()) == ALL_ROWS
+    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == ALL_ROWS
 
 
 @pytest.mark.parametrize("action", [cut_before, cut_after], ids=["COMMIT never came", "its answer never came"])

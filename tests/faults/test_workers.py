@@ -83,7 +83,7 @@ def test_what_a_killed_worker_was_at_is_done_by_another(filled: Pair, seed: int,
         outcome = move(filled, heard)
     assert outcome.exit_code == 0, outcome.verification
     assert len(heard.with_words("A process was killed")) == killed.done
-    assert sum(tally.rows_written for tally in outcome.tallies.values()) == 4 * ROWS
+    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == 4 * ROWS
     assert_equal(filled)
     assert definitions(filled.dest) == before
     assert multiprocessing.active_children() == []
@@ -209,7 +209,7 @@ def test_a_chunk_that_a_lingering_session_still_commits_is_not_copied_again(
         outcome = move(filled, jobs=jobs, resume=True, trust_done=True)
         commit.join()
     assert outcome.exit_code == 0, outcome.verification
-    assert sum(tally.rows_written for tally in outcome.tallies.values()) == 4 * ROWS
+    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == 4 * ROWS
     assert_equal(filled)
 
 
@@ -320,7 +320,7 @@ def test_goes_on_with_as_many_processes_as_the_server_lets_in(filled: Pair, free
     assert outcome.exit_code == 0, outcome.verification
     assert len(heard.with_words("One process less: 'postgresql_b' takes no session more: ")) == 4 - (free - 1)
     assert [text for text in heard.messages if "too many connections" in text]
-    assert {planned.table.name for planned in outcome.plan.tables} == set(outcome.tallies)
+    assert {planned.table.name for planned in outcome.plan.tables} == set(outcome.row_counts)
     assert_equal(filled)
 
 

@@ -83,11 +83,11 @@ def test_equal_databases_are_equal(pair: Pair) -> None:
         ["total", "5", "5", "0"],
     ]
     count = len([line for line in lines if line.startswith("  testapp.")])
-    assert lines[-3:] == [
-        f"Counts agree in {count} tables.",
-        "Counters are above the largest keys, and every foreign key leads to a row.",
-        f"Proven: exact counts of {count} tables, {count} of them equal. "
-        "Not proven: that the rows hold the same values (--mode full).",
+    assert lines[-4:] == [
+        f"Row counts match in {count} tables.",
+        "Sequences are ahead of the largest keys; every foreign key has a matching row.",
+        f"Compared: exact row counts of {count} tables, {count} of them equal.",
+        "Row values were not compared (--mode full compares them).",
     ]
 
 
@@ -121,8 +121,8 @@ def test_a_row_too_few_or_too_many_is_a_difference(pair: Pair, there: int, diffe
         ["testapp.Empty", "0", "0", "0", "equal"],
         ["testapp.Tag", "3", str(there), difference, "different"],
     ]
-    assert "Counts differ in 1 of 2 tables." in finished.out.splitlines()
-    assert "Counts agree" not in finished.out
+    assert "Row counts differ in 1 of 2 tables." in finished.out.splitlines()
+    assert "Row counts match" not in finished.out
 
 
 def test_counts_that_cancel_each_other_out_are_differences(sqlite: Pair) -> None:
@@ -130,7 +130,7 @@ def test_counts_that_cancel_each_other_out_are_differences(sqlite: Pair) -> None
     insert_rows(Empty, sqlite.dest, [{"name": "x"}] * 3)
     finished = compare(sqlite, "testapp.Tag", "testapp.Empty")
     assert finished.code == 3
-    assert "Counts differ in 2 of 2 tables." in finished.out.splitlines()
+    assert "Row counts differ in 2 of 2 tables." in finished.out.splitlines()
     assert lines_of(finished, "total") == [["total", "3", "3", "0"]]
 
 
@@ -180,9 +180,9 @@ def test_a_counter_behind_its_table_is_a_difference(databases: FreshDatabases) -
     finished = compare(pair, "testapp.Tag")
     assert finished.code == 3
     assert lines_of(finished, "testapp.Tag") == [["testapp.Tag", "3", "3", "0", "equal"]]
-    expected = "Counter behind its table: testapp_tag.id: the next key would be 1, and 3 is taken."
+    expected = "Sequence behind its table: testapp_tag.id: the next key would be 1, and 3 is taken."
     assert expected in finished.out.splitlines()
-    assert "Counters are above" not in finished.out
+    assert "Sequences are ahead" not in finished.out
     reset_counters(pair.dest, Tag)
     assert compare(pair, "testapp.Tag").code == 0
 
@@ -198,10 +198,10 @@ def test_an_orphan_is_a_difference(pair: Pair) -> None:
     point_at_nothing(pair.dest)
     finished = compare(pair, "testapp.Chapter", "testapp.Tag")
     assert finished.code == 3
-    (line,) = (line for line in finished.out.splitlines() if line.startswith("Dangling: "))
+    (line,) = (line for line in finished.out.splitlines() if line.startswith("Orphans: "))
     for part in ("testapp.Chapter", "tag_id", "primary key 2"):
         assert part in line
-    assert "Counts agree in 2 tables." in finished.out.splitlines()
+    assert "Row counts match in 2 tables." in finished.out.splitlines()
 
 
 def point_at_nothing(alias: str) -> None:
@@ -231,7 +231,7 @@ def test_json_is_one_document_on_standard_output(sqlite: Pair) -> None:
     ]
     assert (document["source"]["alias"], document["dest"]["alias"]) == sqlite
     assert document["late_counters"] == document["dangling"] == []
-    assert "Counts differ in 1 of 2 tables.\n" in finished.err
+    assert "Row counts differ in 1 of 2 tables.\n" in finished.err
     assert finished.err.endswith("CommandError: Differences were found.\n")
 
 
@@ -246,7 +246,7 @@ def test_json_lines_are_one_a_table_and_a_summary(sqlite: Pair, tmp_path: Path) 
     assert (tag["label"], tag["source_rows"], tag["dest_rows"]) == ("testapp.Tag", 2, 0)
     assert (summary["part"], summary["exit_code"], summary["dangling"]) == ("summary", 3, [])
     assert (tmp_path / "report.jsonl").read_text() == finished.out
-    assert "Counts differ in 1 of 2 tables.\n" in finished.err
+    assert "Row counts differ in 1 of 2 tables.\n" in finished.err
 
 
 def test_a_refusal_is_a_json_line_too(sqlite: Pair) -> None:

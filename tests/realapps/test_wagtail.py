@@ -38,10 +38,10 @@ def test_moves_every_value(hop: Hop, pair: tuple[str, str]) -> None:
 
 def test_says_that_all_is_well(hop: Hop) -> None:
     *_, counts, counters, unproven, left_out, verdict = hop.moved.out.splitlines()
-    assert counts == f"Counts agree in {hop.facts['compare']['tables']} tables."
-    assert counters == "Counters are above the largest keys, and every foreign key leads to a row."
-    assert unproven == "Not proven: that the rows hold the same values (--verify full)."
-    assert left_out.endswith(" left out; the plan names them.")
+    assert counts == f"Row counts match in {hop.facts['compare']['tables']} tables."
+    assert counters == "Sequences are ahead of the largest keys; every foreign key has a matching row."
+    assert unproven == "Row values were not compared (--verify full compares them)."
+    assert left_out.endswith(" left out; the plan lists them.")
     assert verdict == "0 errors, 0 rows rejected."
 
 

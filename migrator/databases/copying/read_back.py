@@ -14,7 +14,8 @@ from ..engines.base.session import Row
 from ..engines.base.values import Unstorable
 from ..planning.columns import Way
 from ..planning.route import Route
-from ..verification.rows import LOOKUP, ComparedSide, Found, RowDifference, compare_rows, differing_rows, sides
+from ..verification.compared_side import ComparedSide, sides
+from ..verification.rows import LOOKUP, Found, RowDifference, compare_rows, differing_rows
 
 
 class NotReadBack(Unstorable):

@@ -1,121 +1,113 @@
-"""What verification found, as parts of a report: counts, counters, references and values."""
+"""What verification found, as parts of a report: row counts, sequences, foreign keys and values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...console.reports import Cell, Grid
+from ...console.reports import Cell, Grid, record, totals
 from ...console.wording import plural
 from ..chunks import key_text
+from ..result import RunResult
 from ..verification.contents import NOT_COMPARED, SAMPLED, UNCHECKED, Contents, Sample
 from ..verification.counts import REJECTED, TableCount, Verification
-from ..verification.rows import CHANGED
+from ..verification.rows import CHANGED, RowDifference
 
 SHOWN_ROWS = 20
 LONGEST_VALUE = 200
 
 
-def count_grid(title: str, counts: Sequence[TableCount]) -> Grid:
-    """Make the table of counts: source, destination, difference."""
+# -- grids ------------------------------------------------------------------------------------------------------------
+
+
+def verification_grids(verification: Verification | None) -> Iterator[Grid]:
+    """Yield the grids of row counts and of compared values, if they were compared."""
+    if verification and verification.counts:
+        yield _count_grid(verification.counts)
+    if verification and verification.contents:
+        yield _contents_grid(verification.contents)
+
+
+def _count_grid(counts: Sequence[TableCount]) -> Grid:
     rows: list[tuple[Cell, ...]] = [
         (count.label, count.source_rows, count.dest_rows, count.difference, count.status) for count in counts
     ]
-    footer = (
-        "total",
-        sum(count.source_rows or 0 for count in counts),
-        sum(count.dest_rows or 0 for count in counts),
-        sum(count.difference or 0 for count in counts),
-        "",
-    )
-    return Grid(title, ("model", "source", "destination", "difference", "status"), tuple(rows), footer)
+    headers = ("model", "source", "destination", "difference", "status")
+    return Grid("Rows on both sides", headers, tuple(rows), ("total", *totals(rows)))
 
 
-def verification_lines(verification: Verification, *, with_values: bool = False) -> list[str]:
-    """Say what was checked and what was found."""
-    lines = [f"Counter behind its table: {late}." for late in verification.late_counters]
-    lines += [f"Dangling: {dangling.table.label}: {dangling}." for dangling in verification.dangling]
-    lines += contents_lines(verification.contents, with_values=with_values)
-    if verification.counts:
-        differing = len(verification.differing)
-        lacking = sum(count.status == REJECTED for count in verification.counts)
-        of_all = plural(len(verification.counts), "table")
-        if differing:
-            lines.append(f"Counts differ in {differing} of {of_all}.")
-        elif lacking:
-            lines.append(f"Counts agree in {of_all}, but for the rejected rows of {lacking} of them.")
-        else:
-            lines.append(f"Counts agree in {of_all}.")
-    else:
-        lines.append("Counts were not compared, as asked (--verify none).")
-    if not (verification.late_counters or verification.dangling):
-        lines.append("Counters are above the largest keys, and every foreign key leads to a row.")
-    return lines
-
-
-def verification_document(verification: Verification, *, with_values: bool = False) -> dict[str, Any]:
-    """Describe a comparison for programs."""
-    contents = contents_documents(verification.contents, with_values=with_values)
-    return {
-        "models": [
-            {
-                "label": count.label,
-                "table": count.table,
-                "source_rows": count.source_rows,
-                "dest_rows": count.dest_rows,
-                **({"rejected": count.rejected} if count.rejected else {}),
-                "status": count.status,
-                **contents.get(count.table, {}),
-            }
-            for count in verification.counts
-        ],
-        "late_counters": [str(late) for late in verification.late_counters],
-        "dangling": [f"{dangling.table.label}: {dangling}" for dangling in verification.dangling],
-    }
-
-
-def contents_grid(contents: Sequence[Contents]) -> Grid:
-    """Make the table of compared values."""
+def _contents_grid(contents: Sequence[Contents]) -> Grid:
     rows: list[tuple[Cell, ...]] = [
         (c.label, c.method, c.checked, c.missing, c.extra, c.changed, c.status) for c in contents
     ]
-    totals = (sum(getattr(c, name) for c in contents) for name in ("checked", "missing", "extra", "changed"))
     headers = ("model", "compared by", "rows", "missing", "extra", "changed", "status")
-    return Grid("Values on both sides", headers, tuple(rows), ("total", "", *totals, ""))
+    return Grid("Values on both sides", headers, tuple(rows), ("total", *totals(rows)))
 
 
-def contents_lines(contents: Sequence[Contents], *, with_values: bool) -> list[str]:
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+def result_lines(result: RunResult) -> Iterator[str]:
+    """Say what the verification of a run has compared, what it found, and what it did not compare."""
+    if not result.verification:
+        return
+    contents = result.verification.contents
+    yield from verification_lines(result.verification)
+    yield from proof_lines(contents, None)
+    if not contents:
+        yield "Row values were not compared (--verify full compares them)."
+    elif others := len(result.plan.tables) - len(contents):
+        yield f"Row values of {plural(others, 'other table')} were not compared (--verify full compares them)."
+
+
+def verification_lines(verification: Verification, *, with_values: bool = False) -> Iterator[str]:
+    """Say what was checked and what was found; values are only shown ``with_values``."""
+    yield from (f"Sequence behind its table: {sequence}." for sequence in verification.late_sequences)
+    yield from (f"Orphans: {orphans.table.label}: {orphans}." for orphans in verification.orphans)
+    for found in verification.contents:
+        yield from _contents_lines(found, with_values)
+    yield _count_line(verification)
+    if not (verification.late_sequences or verification.orphans):
+        yield "Sequences are ahead of the largest keys; every foreign key has a matching row."
+
+
+def _count_line(verification: Verification) -> str:
+    if not verification.counts:
+        return "Row counts were not compared (--verify none)."
+    differing, of_all = len(verification.differing), plural(len(verification.counts), "table")
+    if differing:
+        return f"Row counts differ in {differing} of {of_all}."
+    short = sum(count.status == REJECTED for count in verification.counts)
+    if not short:
+        return f"Row counts match in {of_all}."
+    of_them = "1 is short by exactly its" if short == 1 else f"{short} are short by exactly their"
+    return f"Row counts match in {len(verification.counts) - short} of {of_all}; {of_them} rejected rows."
+
+
+def _contents_lines(found: Contents, with_values: bool) -> Iterator[str]:
     """Name rows that differ, and say what could not be compared."""
-    lines = []
-    for found in contents:
-        lines += [f"{found.label} {_told(found, i, with_values)}" for i in range(len(found.differences))][:SHOWN_ROWS]
-        unnamed = found.differing - min(len(found.differences), SHOWN_ROWS)
-        if unnamed:
-            lines.append(f"{found.label}: {plural(unnamed, 'more row')} differ{'s' if unnamed == 1 else ''}.")
-        lines += [
-            f"{found.label}.{name}: NULL in {plural(one, 'row')} of the source, and in {other:,} of the destination."
-            for name, (one, other) in found.nulls.items()
-        ]
-        lines += [
-            f"{found.label}.{name} is computed by each database for itself: its expression gives something else there."
-            for name in _drifting(found)
-        ]
-        if found.reason:
-            lines.append(f"{found.label}: {found.reason}.")
-        if found.equivalent:
-            lines.append(f"{found.label}: {plural(found.equivalent, 'row')} spelled otherwise, with equal values.")
-    return lines
+    shown = found.differences[:SHOWN_ROWS]
+    yield from (f"{found.label} {_difference_text(found, each, with_values)}" for each in shown)
+    if unnamed := found.differing - len(shown):
+        yield f"{found.label}: {plural(unnamed, 'more row')} differ{'s' if unnamed == 1 else ''}."
+    for name, (one, other) in found.nulls.items():
+        yield f"{found.label}.{name}: NULL in {plural(one, 'row')} of the source and in {other:,} of the destination."
+    for name in _drifting(found):
+        yield f"{found.label}.{name} is a generated column: its expression has another result in the destination."
+    if found.reason:
+        yield f"{found.label}: {found.reason}."
+    if count := found.equivalent:
+        yield f"{found.label}: {plural(count, 'row has', 'rows have')} equal values in a different text form."
 
 
 def _drifting(found: Contents) -> list[str]:
-    """Name the generated columns in which rows differ that have nothing else that does."""
+    """Return the generated columns that differ in rows in which nothing else does."""
     generated = [column.attname for column in found.table.generated]
     alone = {name for each in found.differences if {*each.fields} <= {*generated} for name in each.fields}
     return [name for name in generated if name in alone]
 
 
-def _told(found: Contents, position: int, with_values: bool) -> str:
-    difference = found.differences[position]
+def _difference_text(found: Contents, difference: RowDifference, with_values: bool) -> str:
     text = f"{key_text(found.table, difference.key)}: {difference.kind}"
     if difference.kind != CHANGED:
         return text
@@ -130,52 +122,63 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text):,} characters)"
 
 
-def proof_lines(contents: Sequence[Contents], sample: Sample | None) -> list[str]:
-    """Say what is proven by the comparison of values, and what is not."""
-    compared = [c for c in contents if c.method != NOT_COMPARED]
-    whole = [c for c in compared if c.method != SAMPLED]
-    rows = sum(c.checked for c in whole)
-    lines = [f"Compared: the values of all {plural(rows, 'row')} of {plural(len(whole), 'table')}."] if whole else []
-    sampled = [c for c in compared if c.method == SAMPLED]
+def proof_lines(contents: Sequence[Contents], sample: Sample | None) -> Iterator[str]:
+    """Say which values were compared, what that proves, and which were not compared."""
+    whole = [c for c in contents if c.method not in (NOT_COMPARED, SAMPLED)]
+    if whole:
+        rows = sum(c.checked for c in whole)
+        yield f"Compared: the values of all {plural(rows, 'row')} of {plural(len(whole), 'table')}."
+    sampled = [c for c in contents if c.method == SAMPLED]
     if sample and sampled:
         rows = sum(c.checked for c in sampled)
-        lines.append(
+        yield (
             f"Compared: {plural(rows, 'row')} of {plural(len(sampled), 'table')}, chosen by --seed {sample.seed} "
-            f"--sample {sample.rows}. That shows, 19 times in 20, damage to {300 / sample.rows:.2g} % of a table's "
-            "rows, and a single bad row hardly ever; --mode full shows every one."
+            f"--sample {sample.rows}. Such a sample shows damage to {300 / sample.rows:.2g} % of a table's rows 19 "
+            "times in 20, but hardly ever a single bad row. --mode full shows every one."
         )
     if unchecked := [c.label for c in contents if c.status == UNCHECKED]:
-        lines.append(f"Not compared: {', '.join(unchecked)}; see above.")
-    return lines
+        yield f"Not compared: {', '.join(unchecked)}; see above."
 
 
-def contents_documents(contents: Sequence[Contents], *, with_values: bool) -> dict[str, dict[str, Any]]:
-    """Describe the comparison of values for programs, by table name."""
+# -- documents --------------------------------------------------------------------------------------------------------
+
+
+def verification_document(verification: Verification, *, with_values: bool = False) -> dict[str, Any]:
+    """Describe a verification for programs."""
+    contents = {found.table.name: _contents_document(found, with_values) for found in verification.contents}
     return {
-        found.table.name: {
-            "checked": found.checked,
-            "method": found.method,
-            "missing": found.missing,
-            "extra": found.extra,
-            "changed": found.changed,
-            "equivalent": found.equivalent,
-            "nulls": {name: list(counts) for name, counts in found.nulls.items()},
-            "values": found.status,
-            "reason": found.reason or None,
-            "diffs": [
-                {
-                    "pk": key_text(found.table, difference.key),
-                    "kind": difference.kind,
-                    "fields": list(difference.fields),
-                    **({"values": _values(difference.values)} if with_values else {}),
-                }
-                for difference in found.differences
-            ],
-            "truncated": found.is_truncated,
-        }
-        for found in contents
+        "models": [
+            {
+                **record(count, "label", "table", "source_rows", "dest_rows"),
+                **(record(count, "rejected") if count.rejected else {}),
+                "status": count.status,
+                **contents.get(count.table, {}),
+            }
+            for count in verification.counts
+        ],
+        "late_counters": [str(sequence) for sequence in verification.late_sequences],
+        "dangling": [f"{orphans.table.label}: {orphans}" for orphans in verification.orphans],
     }
 
 
-def _values(values: Any) -> dict[str, list[str]]:
+def _contents_document(found: Contents, with_values: bool) -> dict[str, Any]:
+    return {
+        **record(found, "checked", "method", "missing", "extra", "changed", "equivalent"),
+        "nulls": {name: list(counts) for name, counts in found.nulls.items()},
+        "values": found.status,
+        "reason": found.reason or None,
+        "diffs": [
+            {
+                "pk": key_text(found.table, difference.key),
+                "kind": difference.kind,
+                "fields": list(difference.fields),
+                **({"values": _values(difference.values)} if with_values else {}),
+            }
+            for difference in found.differences
+        ],
+        "truncated": found.is_truncated,
+    }
+
+
+def _values(values: Mapping[str, tuple[Any, Any]]) -> dict[str, list[str]]:
     return {name: [_shown(one), _shown(other)] for name, (one, other) in values.items()}

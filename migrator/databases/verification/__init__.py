@@ -1,1 +1,1 @@
-"""Both databases compared: counts, checksums, rows."""
+"""Both databases compared: row counts, checksums, rows."""

@@ -1,4 +1,4 @@
-"""Checksums of a range of rows, made on both sides of a comparison at the same time."""
+"""Checksums of a range of rows, computed in both databases of a comparison at the same time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from ..engines.base.digests import Checksum, Digests
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..planning.columns import RowTexts, Way
-from .rows import ComparedSide, hold_the_same_documents
+from .compared_side import ComparedSide
+from .rows import hold_the_same_documents
 from .segments import Segments
 
-# Smaller tables are compared before another process has begun.
+# Smaller tables are compared before another process has started.
 HELPED_ROWS = 50_000
 
 T = TypeVar("T")
-# Builds the query for checksums of one of both databases, with this WHERE clause.
+# Builds the query for checksums in one of both databases, with this WHERE clause.
 Query = Callable[[Engine, str], str]
-# Reads what that query gives.
+# Reads the result of that query.
 Read = Callable[[Digests, Sequence[Row]], T]
 
 
 class Checksums:
-    """The checksums of a table's rows on both sides: of the rows as they are stored if that can be, else of ``texts``.
+    """The checksums of a table's rows on both sides: of the rows as they are stored if possible, else of ``texts``.
 
-    The texts may lack documents, which are read beside them.
+    The texts may lack documents, which are read in addition.
     """
 
     def __init__(self, source: ComparedSide, dest: ComparedSide, texts: RowTexts) -> None:
@@ -45,9 +46,9 @@ class Checksums:
 
     @contextmanager
     def helped(self, rows: int) -> Iterator[None]:
-        """Have another process add up the one side's digests, where this one would have to add up both sides'.
+        """Let a helper process add up one side's digests, if this process would have to add up those of both sides.
 
-        It is worth that only where the table has many ``rows``.
+        Only a table with many ``rows`` is worth that.
         """
         is_worth_it = self._adds_up_both and rows > HELPED_ROWS
         helper = self._helper = self._dest.engine.open_helper_session() if is_worth_it else None
@@ -59,36 +60,36 @@ class Checksums:
         """Add up the digests of a range on both sides."""
         return self._added(bounds, None, _only_checksum)
 
-    def by_part(self, bounds: Bounds, parts: Segments) -> dict[Any, tuple[Checksum, Checksum]]:
-        """Add up the digests of a range on both sides, part by part."""
-        none = Checksum(0, 0)
-        here, there = self._added(bounds, parts, _by_part)
-        return {part: (here.get(part, none), there.get(part, none)) for part in here | there}
+    def by_segment(self, bounds: Bounds, segments: Segments) -> dict[Any, tuple[Checksum, Checksum]]:
+        """Add up the digests of a range on both sides; return source and destination checksum by segment."""
+        empty = Checksum(0, 0)
+        here, there = self._added(bounds, segments, _by_segment)
+        return {segment: (here.get(segment, empty), there.get(segment, empty)) for segment in here | there}
 
-    def _added(self, bounds: Bounds, parts: Segments | None, read: Read[T]) -> tuple[T, T]:
+    def _added(self, bounds: Bounds, segments: Segments | None, read: Read[T]) -> tuple[T, T]:
         table, source = self._table, self._source.engine
 
-        def part_of(engine: Engine) -> str | None:
-            return None if parts is None else parts.here if engine is source else parts.there
+        def segment_of(engine: Engine) -> str | None:
+            return None if segments is None else segments.here if engine is source else segments.there
 
         def of_rows(engine: Engine, where: str) -> str:
-            return engine.digests.checksum_of_rows_query(table.columns, table.name, where, part_of(engine)) or ""
+            return engine.digests.checksum_of_rows_query(table.columns, table.name, where, segment_of(engine)) or ""
 
         def of_texts(engine: Engine, where: str) -> str:
             text = self.texts.here if engine is source else self.texts.there
-            return engine.digests.checksum_query(text, table.name, where, part_of(engine))
+            return engine.digests.checksum_query(text, table.name, where, segment_of(engine))
 
         if self._is_as_stored:
             try:
-                return self._ask_both(of_rows, read, bounds)
-            except DatabaseError:  # a row that is too large to be read so
+                return self._query_both(of_rows, read, bounds)
+            except DatabaseError:  # a row that is too large to be read this way
                 self._is_as_stored = False
                 for side in (self._source, self._dest):
                     side.engine.recover()
-        return self._ask_both(of_texts, read, bounds)
+        return self._query_both(of_texts, read, bounds)
 
     def prove(self, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
-        """Tell whether a range with these checksums holds the same values on both sides, documents included."""
+        """Whether a range with these checksums holds the same values on both sides, documents included."""
         if not here.proves(there):
             return False
         if not self.texts.without:
@@ -100,24 +101,24 @@ class Checksums:
     def _adds_up_both(self) -> bool:
         return all(side.engine.features.computes_checksums_locally for side in (self._source, self._dest))
 
-    def _ask_both(self, query: Query, read: Read[T], bounds: Bounds) -> tuple[T, T]:
-        """Ask both databases, at the same time if that saves any."""
+    def _query_both(self, query: Query, read: Read[T], bounds: Bounds) -> tuple[T, T]:
+        """Query both databases, at the same time if that saves time."""
         source, dest = self._source.engine, self._dest.engine
         if self._adds_up_both and self._helper is None:
-            return self._ask(source, query, read, bounds), self._ask(dest, query, read, bounds)
+            return self._query(source, query, read, bounds), self._query(dest, query, read, bounds)
         with _lent(dest), ThreadPoolExecutor(1) as pool:
-            there = pool.submit(self._ask_dest, query, read, bounds)
-            return self._ask(source, query, read, bounds), there.result()
+            there = pool.submit(self._query_dest, query, read, bounds)
+            return self._query(source, query, read, bounds), there.result()
 
-    def _ask_dest(self, query: Query, read: Read[T], bounds: Bounds) -> T:
+    def _query_dest(self, query: Query, read: Read[T], bounds: Bounds) -> T:
         if self._helper is not None:
             try:
-                return self._ask(self._helper, query, read, bounds)
-            except (DatabaseError, EOFError, OSError):  # what it fails at, the session itself is asked
+                return self._query(self._helper, query, read, bounds)
+            except (DatabaseError, EOFError, OSError):  # the destination's own session is queried instead
                 self._helper = None
-        return self._ask(self._dest.engine, query, read, bounds)
+        return self._query(self._dest.engine, query, read, bounds)
 
-    def _ask(self, engine: Engine, query: Query, read: Read[T], bounds: Bounds) -> T:
+    def _query(self, engine: Engine, query: Query, read: Read[T], bounds: Bounds) -> T:
         where, params = where_clause(engine, self._table.key, bounds, None)
         return read(engine.digests, engine.fetch_all(query(engine, where), params))
 
@@ -126,13 +127,13 @@ def _only_checksum(digests: Digests, rows: Sequence[Row]) -> Checksum:
     return digests.checksum(rows[0])
 
 
-def _by_part(digests: Digests, rows: Sequence[Row]) -> dict[Any, Checksum]:
+def _by_segment(digests: Digests, rows: Sequence[Row]) -> dict[Any, Checksum]:
     return digests.checksums_by_segment(rows)
 
 
 @contextmanager
 def _lent(engine: Engine) -> Iterator[None]:
-    """Let another thread use a connection that this one made, while this one waits for it."""
+    """Let another thread use a connection of this one, which waits for it."""
     engine.connection.inc_thread_sharing()
     try:
         yield

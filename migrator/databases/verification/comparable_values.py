@@ -1,4 +1,4 @@
-"""Values of both databases made comparable: equal where they mean the same."""
+"""Values of both databases made comparable: equal if they mean the same."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .json_documents import Document
 
 
 def _comparable_instant(value: Any) -> Any:
-    """Give an instant as UTC, because Python never calls equal what falls into a repeated hour (PEP 495).
+    """Return an instant in UTC, because Python never calls instants in a repeated hour equal (PEP 495).
 
-    A column of another type may give something else, which equals no instant.
+    A column of another type may hold something else, which equals no instant.
     """
     if not isinstance(value, datetime.datetime) or value.tzinfo is None:
         return value
@@ -27,7 +27,7 @@ def _comparable_instant(value: Any) -> Any:
 
 
 class _NotANumber:
-    """What stands for NaN, which does not equal itself."""
+    """The placeholder for NaN, which does not equal itself."""
 
 
 def _equal_to_itself(value: Any) -> Any:
@@ -35,7 +35,7 @@ def _equal_to_itself(value: Any) -> Any:
 
 
 class ByMeaning:
-    """A value without equality of its own, which equals another one that its field would store alike."""
+    """A value without equality of its own, which equals another one that its field would store the same way."""
 
     def __init__(self, value: Any, stored: Any) -> None:
         self.value, self._stored = value, stored
@@ -48,7 +48,7 @@ class ByMeaning:
 
 
 def comparable_of_field(field: Field[Any, Any], value: Any) -> Any:
-    """Make a value that a field read comparable; one without equality of its own by what the field makes of it."""
+    """Make a value that a field has read comparable; one without its own equality compares as the field stores it."""
     if isinstance(value, datetime.datetime):
         return _comparable_instant(value)
     try:
@@ -60,7 +60,7 @@ def comparable_of_field(field: Field[Any, Any], value: Any) -> Any:
 
 
 def _has_equality(value: Any) -> bool:
-    """Whether a value says if it equals another: not by being the same object, nor element by element as arrays do."""
+    """Whether a value defines equality: not identity as objects do, and not element by element as arrays do."""
     has_own = any("__eq__" in vars(cls) for cls in type(value).__mro__[:-1])
     return has_own and isinstance(value == value, bool)
 

@@ -1,4 +1,4 @@
-"""Two databases compared on their own and without a copy before: their counts, a sample of their rows, or all rows."""
+"""``verify_counts``: two databases compared on their own, without a run before: row counts, a sample or all rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from ..planning.hidden_rows import refuse_hidden
 from ..planning.natural_keys import translations
 from ..planning.selection import select
 from ..planning.table_names import named_for
-from .contents import MOST_DIFFERENCES, Pairing, Sample, compare_contents
+from .contents import MOST_DIFFERENCES, Pairing, Sample
 from .counts import Verification, verify
 from .rejected_rows import RejectedRows, find_rejected, read_rejects
+from .table_comparison import compare_contents
 
 MODES = ("count", "sample", "full")
 SAMPLE = 3_000

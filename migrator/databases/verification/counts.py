@@ -1,4 +1,4 @@
-"""Proof after the copy: exact counts, counters above the largest key, and no reference that leads nowhere."""
+"""Row counts of both databases, sequences that are behind their tables, and orphans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EQUAL, DIFFERENT, REJECTED, MISSING = "equal", "different", "rejected", "missing
 
 @dataclass(frozen=True)
 class TableCount:
-    """The rows of one table on both sides; ``None`` where the table is not there."""
+    """The row counts of one table on both sides; ``None`` for a side that lacks the table."""
 
     label: str
     table: str
@@ -27,14 +27,14 @@ class TableCount:
 
     @property
     def difference(self) -> int | None:
-        """Rows in the destination less rows in the source."""
+        """The row count of the destination minus that of the source."""
         if self.source_rows is None or self.dest_rows is None:
             return None
         return self.dest_rows - self.source_rows
 
     @property
     def status(self) -> str:
-        """Whether the counts agree, or differ just by the rejected rows."""
+        """Whether the counts match, or differ by exactly the rejected rows."""
         if self.difference is None:
             return MISSING
         if self.difference == 0:
@@ -47,13 +47,13 @@ class Verification:
     """What was compared, and what was found."""
 
     counts: tuple[TableCount, ...]
-    late_counters: tuple[KeySequence, ...]
-    dangling: tuple[Orphans, ...]
+    late_sequences: tuple[KeySequence, ...]
+    orphans: tuple[Orphans, ...]
     contents: tuple[Contents, ...] = ()
 
     @property
     def differing(self) -> tuple[TableCount, ...]:
-        """The tables whose counts do not agree and are not explained by rejected rows."""
+        """The tables whose counts differ, unless rejected rows explain it."""
         return tuple(count for count in self.counts if count.status in (DIFFERENT, MISSING))
 
     @property
@@ -68,26 +68,26 @@ class Verification:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing at all is wrong."""
-        return not (self.differing or self.late_counters or self.dangling or self.differing_contents)
+        """Whether nothing differs and nothing is wrong."""
+        return not (self.differing or self.late_sequences or self.orphans or self.differing_contents)
 
 
-def late_counters(dest: Engine, tables: Sequence[Table]) -> tuple[KeySequence, ...]:
-    """Find the counters that would give a key which is taken, and key columns that have lost theirs."""
-    return tuple(counter for counter in dest.catalogue.sequences(tables) if counter.is_behind)
+def late_sequences(dest: Engine, tables: Sequence[Table]) -> tuple[KeySequence, ...]:
+    """Return the sequences whose next key is already taken, and key columns that have lost their sequence."""
+    return tuple(sequence for sequence in dest.catalogue.sequences(tables) if sequence.is_behind)
 
 
 def verify(
     source: Engine, dest: Engine, tables: Sequence[Table], rejected: Mapping[str, int] | None = None
 ) -> Verification:
-    """Compare the counts of two databases, and look at the second one's counters and references.
+    """Compare the row counts of two databases, and check the second one's sequences and foreign keys.
 
-    ``rejected`` gives, by table name, how many rows the destination lacks because a run has rejected them.
+    ``rejected``: by table name, how many rows the destination lacks because a run has rejected them.
     """
     rejected = rejected or {}
     there = _present(dest, tables)
     source_rows, dest_rows = source.counts(_names(_present(source, tables))), dest.counts(_names(there))
-    dangling = find_orphans(ParallelQueries(dest), there, dest_rows)
+    orphans = find_orphans(ParallelQueries(dest), there, dest_rows)
     counts = tuple(
         TableCount(
             table.label,
@@ -98,7 +98,7 @@ def verify(
         )
         for table in tables
     )
-    return Verification(counts, late_counters(dest, there), tuple(dangling.result()))
+    return Verification(counts, late_sequences(dest, there), tuple(orphans.result()))
 
 
 def _present(engine: Engine, tables: Sequence[Table]) -> list[Table]:

@@ -1,4 +1,4 @@
-"""Documents of JSON, which are equal where they mean the same, however each database spells them."""
+"""JSON documents, which are equal if they mean the same, however each database formats them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Document:
-    """A document of JSON, equal to one that means the same."""
+    """A JSON document, equal to one that means the same."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -24,21 +24,21 @@ class Document:
         return isinstance(other, Document) and mean_the_same(self._text, other._text)
 
 
-# Reads numbers as bytes, which nothing else is read as: equal only to one that is spelled alike.
+# Reads numbers as bytes, as nothing else is read: equal only to a number with the same characters.
 _read_quickly = json.JSONDecoder(parse_float=str.encode, parse_int=str.encode).raw_decode
 
 
 def mean_the_same(one: str, other: str) -> bool:
-    """Tell whether two documents of JSON are equal, whatever order their keys are in and what is around them."""
+    """Whether two JSON documents are equal, whatever the order of their keys and the white space around them."""
     if one == other:
         return True
-    with suppress(ValueError):  # quick, and proves only that they are
+    with suppress(ValueError):  # quick, and proves only equality
         (read, end), (other_read, other_end) = _read_quickly(one), _read_quickly(other)
         if read == other_read and end == len(one) and other_end == len(other):
             return True
     try:
         return bool(_parsed(one) == _parsed(other))
-    except ValueError:  # one of them is no JSON
+    except ValueError:  # one of them is not JSON
         return False
 
 
@@ -47,7 +47,7 @@ def _parsed(text: str) -> Any:
 
 
 class _Number:
-    """A number of JSON, equal to one that is the same in plain digits, or that Python reads as the same.
+    """A JSON number, equal to one that is the same in plain digits, or that Python reads as the same.
 
     1e2 and 100 are such a pair to a database that stores numbers as numerics. 1 and 1.0 are not equal.
     """
@@ -57,10 +57,10 @@ class _Number:
     def __init__(self, text: str) -> None:
         self._read = json.loads(text)
         sign, digits, exponent = decimal.Decimal(text).as_tuple()
-        spelled = "".join(map(str, digits)).lstrip("0")
-        significant = spelled.rstrip("0")
+        plain = "".join(map(str, digits)).lstrip("0")
+        significant = plain.rstrip("0")
         scale = max(0, -int(exponent))
-        zeros = len(spelled) - len(significant)
+        zeros = len(plain) - len(significant)
         self._plain = (sign, significant, int(exponent) + zeros, scale) if significant else (0, "", 0, scale)
 
     def __eq__(self, other: object) -> bool:

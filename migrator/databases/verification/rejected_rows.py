@@ -1,4 +1,4 @@
-"""The rows that a run has rejected, as its reject file lists them, found again in both databases."""
+"""The rows that a run has rejected, as its reject file lists them, looked up in both databases."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..chunks import equality, key_text
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..tables import Table
-from .rows import LOOKUP, ComparedSide, Mapped, by_key, look_up, sides
+from .compared_side import ComparedSide, Mapped, sides
+from .rows import LOOKUP, by_key, look_up
 
-# A row's columns as the file has them.
+# A row's values in the file, by column.
 _Line = Mapping[str, Any]
-EXAMPLES = 5
 
 
 @dataclass
@@ -34,7 +34,8 @@ class RejectedRows:
     """What became of the rows in a reject file, by table name.
 
     ``missing``: neutral keys of rows that the source has and the destination lacks, as the run left them; ``there``:
-    primary keys of rows that are in the destination all the same; ``gone``: how many the source does not have.
+    primary keys of rows that the destination has after all, by label; ``gone``: how many the source does not have, by
+    label.
     """
 
     path: Path
@@ -51,10 +52,10 @@ class RejectedRows:
 def read_rejects(path: Path) -> dict[str, list[_Line]]:
     """Read a reject file into rows by table name.
 
-    Raises :exc:`UsageError` for a file that `--on-error skip` of a move did not write.
+    Raises :exc:`UsageError` for a file that ``--on-error skip`` of a run did not write.
     """
     if not path.is_file():
-        raise UsageError(f"--rejects: there is no file {str(path)!r}. Name the reject file of the run.")
+        raise UsageError(f"--rejects: the file {str(path)!r} does not exist. Name the reject file of the run.")
     known = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     found: dict[str, list[_Line]] = {}
     for number, line in enumerate(_lines(path), 1):
@@ -63,11 +64,11 @@ def read_rejects(path: Path) -> dict[str, list[_Line]]:
             table, row = entry["table"], dict(entry["row"])
         except (ValueError, TypeError, KeyError):
             raise UsageError(
-                f"--rejects: line {number} of {str(path)!r} is not a row that --on-error skip of a move has rejected. "
+                f"--rejects: line {number} of {str(path)!r} is not a row that --on-error skip has rejected. "
                 "Name the reject file of the run."
             ) from None
         if table not in known:
-            raise UsageError(f"--rejects: {_foreign(path)}: line {number} is of a table that no model of it has.")
+            raise UsageError(f"--rejects: {_foreign(path)}: line {number} names a table that none of its models has.")
         found.setdefault(table, []).append(row)
     return found
 
@@ -93,19 +94,20 @@ def find_rejected(
 ) -> RejectedRows:
     """Look up the rows of a reject file on both sides, those of ``tables`` that both have.
 
-    ``mappings`` gives, by table and column, what the destination has in place of the source's values. Raises
-    :exc:`UsageError` if none of the rows is in the source: then it is the file of another move.
+    ``mappings``: by table and column, the values that the destination has in place of the source's.
+
+    Raises :exc:`UsageError` if the source has none of the rows: then it is the file of another run.
     """
     found = RejectedRows(path)
     asked = 0
     for table in tables:
-        own, other = (engine.catalogue.stored_columns(table.name) for engine in (source, dest))
+        source_has, dest_has = (engine.catalogue.stored_columns(table.name) for engine in (source, dest))
         rows = lines.get(table.name, ())
-        if not (rows and table.key and own and other):
+        if not (rows and table.key and source_has and dest_has):
             continue
         if any(name not in row for row in rows for name in table.key):
             raise UsageError(f"--rejects: {_foreign(path)}: {table.label} has another primary key.")
-        both = sides(table, source, dest, own, other, mappings.get(table.name))
+        both = sides(table, source, dest, source_has, dest_has, mappings.get(table.name))
         left, right = (side.narrowed({*table.key}) for side in both)  # other values may be why a row was rejected
         with source.reading_everything(), dest.reading_everything():
             keys = _keys_in_source(left, rows)
@@ -117,8 +119,8 @@ def find_rejected(
         found.gone[table.label] = max(listed - len(keys), 0)
     if asked and asked == sum(found.gone.values()):
         raise UsageError(
-            f"--rejects: {str(path)!r} does not belong to {source.alias!r}: none of its {plural(asked, 'row')} is "
-            "there. Name the reject file of the run that filled the destination from it."
+            f"--rejects: {str(path)!r} does not belong to {source.alias!r}: none of its {plural(asked, 'row')} "
+            "is there. Name the reject file of the run that filled the destination from it."
         )
     return found
 
@@ -152,7 +154,7 @@ def _look_up(side: ComparedSide, keys: Sequence[Row]) -> Iterator[Row]:
 
 
 def _key(side: ComparedSide, row: _Line) -> Row | None:
-    """Turn the key of a line into parameters; ``None`` if the field can make nothing of it."""
+    """Convert the key of a line into parameters; ``None`` if a field cannot."""
     values = []
     for name in side.table.key:
         field, value = side.table.column(name).field, row[name]
@@ -176,23 +178,3 @@ def _keys_in(side: ComparedSide, keys: Sequence[Row]) -> list[Row]:
         there = look_up(side, page)
         found += [key for key in page if key in there]
     return found
-
-
-def rejected_lines(found: RejectedRows) -> list[str]:
-    """Say which rows of a reject file explain a difference, and which do not."""
-    lines = [f"{plural(found.rows, 'row')} of {found.path} are not in the destination, as the run left them."]
-    if found.rows == 1:
-        lines = [f"1 row of {found.path} is not in the destination, as the run left it."]
-    for label, keys in found.there.items():
-        if keys:
-            rest = len(keys) - EXAMPLES
-            more = f" and {rest:,} more" if rest > 0 else ""
-            lines.append(
-                f"{label}: rejected, and in the destination now: primary key {', '.join(keys[:EXAMPLES])}{more}."
-            )
-    lines += [
-        f"{label}: {plural(count, 'rejected row')} {'is' if count == 1 else 'are'} not in the source."
-        for label, count in found.gone.items()
-        if count
-    ]
-    return lines

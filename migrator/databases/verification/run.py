@@ -1,4 +1,4 @@
-"""The last stage of a run: whether the destination holds what the plan said."""
+"""The last stage of a run: verify that the destination holds what the plan said."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from ..planning.foreign_keys import find_orphans
 from ..planning.key_lookup import existing_keys
 from ..planning.parallel_queries import ParallelQueries, completed, deferred
 from ..planning.plan import Plan, TablePlan
-from .contents import MOST_DIFFERENCES, Contents, Pairing, compare_contents
-from .counts import TableCount, Verification, late_counters
+from .contents import MOST_DIFFERENCES, Contents, Pairing
+from .counts import TableCount, Verification, late_sequences
+from .table_comparison import compare_contents
 
 
-def prove(
+def verify_run(
     endpoints: Endpoints, plan: Plan, options: RunOptions, rejected: Mapping[str, int], progress: Progress
 ) -> Verification:
-    """Check counters and references in any case, and counts and values as ``options.verify`` says.
+    """Check sequences and foreign keys in any case, and row counts and values as ``options.verify`` says.
 
-    With counts come the values of tables whose triggers have fired, for those may have changed what was written.
-    The source is read in the snapshot that was copied; ``rejected`` gives, by table name, rows that were set aside.
+    Row counts include the values of tables whose triggers have fired, because those may have changed what was written.
+    The source is read in the snapshot that was copied; ``rejected``: by table name, how many rows were rejected.
     """
     tables = [planned.table for planned in plan.tables]
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
     was_loaded_without = not (plan.adds_rows or plan.updates)
     with ParallelQueries(endpoints.dest, max(rows.values(), default=0)) as dest:
-        dangling = find_orphans(dest, tables, rows, trusts_constraints=was_loaded_without)
+        orphans = find_orphans(dest, tables, rows, trusts_constraints=was_loaded_without)
         counts = _count(endpoints, dest, plan, options, rejected)
         dest.begin()
         contents = _compare(endpoints, plan, options, rejected, progress)
-        return Verification(counts.result(), late_counters(endpoints.dest, tables), tuple(dangling.result()), contents)
+        return Verification(counts.result(), late_sequences(endpoints.dest, tables), tuple(orphans.result()), contents)
 
 
 def count_tables(endpoints: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
-    """Hold the counts of a plan against each other."""
+    """Compare the row counts that a plan has found."""
     return tuple(
         _table_count(planned, planned.source_rows, _count_added(endpoints, planned), {})
         if plan.adds_rows
@@ -82,13 +83,13 @@ def _table_count(planned: TablePlan, source_rows: int, dest_rows: int, rejected:
 
 
 def _count_source(source: Engine, planned: TablePlan) -> int:
-    """Count what may have changed under the run; the plan has counted the others in the snapshot that was copied."""
+    """Count what may have changed during the run; the plan has counted the others in the snapshot that was copied."""
     name = planned.table.name
     return source.count(name) if name in source.outside_snapshot else planned.source_rows
 
 
 def _count_added(endpoints: Endpoints, planned: TablePlan) -> int:
-    """Look up the key of every chosen row in the destination, whose own rows say nothing in a mere count."""
+    """Look up the key of every chosen row in the destination, whose other rows would make a plain count useless."""
     return existing_keys(endpoints.source, endpoints.dest, planned.table, planned.route.restriction)[0]
 
 

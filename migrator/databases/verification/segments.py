@@ -1,4 +1,4 @@
-"""Parts of a range of rows, by their keys: where the range differs, it is mostly in a few of them."""
+"""Segments of a range of rows, by their keys: if a range differs, it mostly does in a few of them."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from ..chunks import Bounds, Restriction
 from ..engines.base.engine import Engine
 from ..planning.columns import RowTexts
 
-# Of a range, where its keys are whole numbers.
-PARTS = 64
-# Else a part has about so many rows, if that takes no more hexadecimal digits.
-PART_ROWS, MOST_DIGITS = 1_000, 4
-# That a statement names; some databases take no more than 999 parameters.
-MOST_PARTS = 500
-# To look at all rows of a smaller range is cheaper.
+# Of a range whose keys are whole numbers.
+SEGMENTS = 64
+# Of any other range, a segment has about so many rows, unless that takes more hexadecimal digits.
+SEGMENT_ROWS, MOST_DIGITS = 1_000, 4
+# That a statement names; some databases take no more than 999 parameters (SQLITE_MAX_VARIABLE_NUMBER before 3.32).
+MOST_SEGMENTS = 500
+# To compare all rows of a smaller range is cheaper.
 FEWEST_ROWS = 1_000
 
 
 @dataclass(frozen=True)
 class Segments:
-    """The part that a row belongs to, as SQL of both databases; nearly always the same where the keys are."""
+    """The segment that a row belongs to, as SQL of both databases; nearly always the same if the keys are."""
 
     here: str
     there: str
 
-    def chosen(self, parts: Collection[Any]) -> tuple[Restriction, Restriction]:
-        """Give the condition that the rows of these parts meet, on both sides."""
-        marks = ", ".join(["%s"] * len(parts)) or "NULL"
+    def chosen(self, segments: Collection[Any]) -> tuple[Restriction, Restriction]:
+        """Return the condition that the rows of these segments meet, for both sides."""
+        marks = ", ".join(["%s"] * len(segments)) or "NULL"
         return (
-            Restriction(f"{self.here} IN ({marks})", tuple(parts)),
-            Restriction(f"{self.there} IN ({marks})", tuple(parts)),
+            Restriction(f"{self.here} IN ({marks})", tuple(segments)),
+            Restriction(f"{self.there} IN ({marks})", tuple(segments)),
         )
 
 
 def segments_of_numbers(source: Engine, dest: Engine, key: str, bounds: Bounds, rows: int) -> Segments:
-    """Cut a range with so many ``rows``, whose key is a whole number, into parts that follow each other."""
-    ends = [end[0] for end in (bounds.lower, bounds.upper) if end is not None and type(end[0]) is int]
-    width = max(1, (ends[1] - ends[0] if len(ends) == 2 else rows) // PARTS)
+    """Divide a range with so many ``rows``, whose key is a whole number, into consecutive segments."""
+    limits = [key[0] for key in (bounds.lower, bounds.upper) if key is not None and type(key[0]) is int]
+    width = max(1, (limits[1] - limits[0] if len(limits) == 2 else rows) // SEGMENTS)
     return Segments(source.digests.segment_of_number(key, width), dest.digests.segment_of_number(key, width))
 
 
 def segments_of_texts(source: Engine, dest: Engine, keys: RowTexts, rows: int) -> Segments:
-    """Cut ``rows`` rows by the digests of their keys' texts."""
-    digits = next((digits for digits in range(1, MOST_DIGITS) if rows < PART_ROWS * 16**digits), MOST_DIGITS)
+    """Divide ``rows`` rows by the digests of their keys' texts."""
+    digits = next((digits for digits in range(1, MOST_DIGITS) if rows < SEGMENT_ROWS * 16**digits), MOST_DIGITS)
     return Segments(source.digests.segment_of_text(keys.here, digits), dest.digests.segment_of_text(keys.there, digits))

@@ -10,7 +10,7 @@ from ...console.command_line import add_options, typed_options
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
-from ...databases.reports.run import comparison_report
+from ...databases.reports.comparison import comparison_report
 from ...databases.verification.compare import CompareKeywords, CompareOptions, verify_counts
 from ..base import MigratorCommand
 from ..database_command import add_databases, add_labels
