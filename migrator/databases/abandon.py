@@ -1,4 +1,4 @@
-"""A run is abandoned: its destination and the journal in there are enough, whatever became of the source."""
+"""The abandoning of an unfinished run, which needs only its destination and the journal there, not its source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import Error
 from ..conf import load
 from ..console.interrupts import Interrupts, telling_plainly
 from ..errors import Declined, Interrupted, MigratorError, Refused
-from .copying.finish import Ending
+from .copying.finish import RunFinisher
 from .copying.recreation_failures import NotRecreated
 from .copying.retry import Retries
 from .endpoints import Endpoints, open_destination, to_migrator_error
@@ -27,7 +27,7 @@ from .result import RunResult
 from .run_lock import locked
 from .tables import Table
 
-AGAIN = "Call again with --cleanup: what is recreated already stays."
+AGAIN = "Run --cleanup again: objects that were recreated stay."
 
 
 def abandon_run(
@@ -39,9 +39,9 @@ def abandon_run(
     options: RunOptions,
     console: Console,
 ) -> RunResult:
-    """Recreate what an unfinished run dropped in a destination, as far as that can be, and end the run in any case.
+    """Recreate what an unfinished run dropped in a destination, as far as possible, and end the run in any case.
 
-    The source is not opened: ``source`` only helps to choose the tables, and need not be in ``DATABASES`` any more.
+    The source is not opened: ``source`` only helps to select the tables, and need not be in ``DATABASES`` any more.
     """
     settings = load()
     with ExitStack() as stack:
@@ -66,8 +66,8 @@ def abandon_run(
             interrupts.check,
             lambda: journal.is_run_by(run),
         )
-        ending = Ending(engine, journal, options, console, interrupts, retries)
-        return _abandon(ending, run, plan, retries.run(lambda: _complete(engine, selection.tables)))
+        finisher = RunFinisher(engine, journal, options, console, interrupts, retries)
+        return _abandon(finisher, run, plan, retries.run(lambda: _complete(engine, selection.tables)))
 
 
 def _forecast(alias: str, run: Run | None) -> str:
@@ -75,17 +75,17 @@ def _forecast(alias: str, run: Run | None) -> str:
         return f"No unfinished run in {alias!r}: nothing to clean up."
     objects = kinds_text(run.dropped_objects())
     if not run.is_signed:
-        return f"Nothing was written. The run in {alias!r} would be ended, and the SQL for {objects} listed."
-    return f"Nothing was written. The run in {alias!r} would be ended, and these recreated: {objects}."
+        return f"Nothing was written. --cleanup would end the run in {alias!r}, and list the SQL for {objects}."
+    return f"Nothing was written. --cleanup would end the run in {alias!r}, and recreate {objects}."
 
 
 def _confirm(dest: Engine, run: Run, console: Console) -> None:
     if reason := dest.why_read_only():
-        raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Call again once it can be written.")
+        raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Run --cleanup again when it can be written.")
     objects = kinds_text(run.dropped_objects())
-    question = f"Put back {objects} in {dest.alias!r} and forget the run?"
+    question = f"Recreate {objects} in {dest.alias!r} and abandon the run?"
     if not run.is_signed:
-        question = f"Forget the run in {dest.alias!r} without putting back {objects}, whose SQL will be listed?"
+        question = f"Abandon the run in {dest.alias!r} without recreating {objects}, and list their SQL?"
     if not console.prompter.proceed(question):
         raise Declined("Nothing was written.")
 
@@ -96,20 +96,20 @@ def _complete(dest: Engine, tables: Sequence[Table]) -> list[Table]:
     return [table for table in tables if all(column.name in stored[table.name] for column in table.columns)]
 
 
-def _abandon(ending: Ending, run: Run, plan: Plan, tables: Sequence[Table]) -> RunResult:
+def _abandon(finisher: RunFinisher, run: Run, plan: Plan, tables: Sequence[Table]) -> RunResult:
     started = time.perf_counter()
-    ending.interrupts.defer(AGAIN)
-    ending.journal.take_over(run)
-    remark, left = _ended(ending, run, tables)
+    finisher.interrupts.defer(AGAIN)
+    finisher.journal.take_over(run)
+    remark, left = _recreate(finisher, run, tables)
     return RunResult(plan, {}, None, time.perf_counter() - started, remark=remark, not_recreated=left)
 
 
-def _ended(ending: Ending, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
+def _recreate(finisher: RunFinisher, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
     try:
         with telling_plainly():
-            return ending.abandon(run, tables)
+            return finisher.abandon(run, tables)
     except Interrupted as error:
         raise Interrupted(f"{error} {AGAIN}", error.exit_code - 128) from None
     except (MigratorError, Error) as error:
-        told = to_migrator_error(error, [ending.dest]) if isinstance(error, Error) else error
-        raise type(told)(f"{told} {AGAIN}") from error
+        shown = to_migrator_error(error, [finisher.dest]) if isinstance(error, Error) else error
+        raise type(shown)(f"{shown} {AGAIN}") from error

@@ -1,7 +1,7 @@
-"""A run that was cut off goes on: what was committed is held against the source as it is now, and kept if it agrees.
+"""The re-check of a resumed run: committed chunks are compared with the source as it is now, and kept if they match.
 
-The snapshot of the first attempt ended with it. Comparing what is there with the new snapshot, and copying again what
-changed in between, makes the whole destination equal to one moment of the source all the same.
+The snapshot of the first attempt ended with it. Chunks that differ from the new snapshot are copied again, so that the
+whole destination equals the source at one moment.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from ..console.progress import Progress
+from ..console.wording import plural
 from ..errors import MigratorError
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Chunk, ChunkState
@@ -24,7 +25,7 @@ from .verification.table_comparison import range_prover
 
 @dataclass(frozen=True)
 class Change:
-    """What of a table has to be copied again: these chunks, or, where there are none, the table from its first row."""
+    """What has to be copied again of a table: these chunks, or the whole table if there are none."""
 
     table: TablePlan
     chunks: tuple[Chunk, ...]
@@ -32,14 +33,15 @@ class Change:
     dest: ComparedSide
 
     def undo(self, journal: Journal, progress: Progress) -> None:
-        """Take the rows in question out of the destination, and mark their chunks as not copied."""
+        """Delete the rows in question from the destination, and mark their chunks as not copied."""
         label, dest = self.table.table.label, self.table.route.dest
         if self.chunks:
-            progress.message(f"  {label}: {len(self.chunks)} chunks changed since the interruption; copied again.")
+            count = plural(len(self.chunks), "chunk")
+            progress.message(f"  {label}: {count} changed since the interruption and will be copied again.")
             for chunk in self.chunks:
                 self._undo_chunk(journal, chunk)
             return
-        progress.message(f"  {label} changed since the interruption; it is copied again.")
+        progress.message(f"  {label} changed since the interruption and will be copied again.")
         with transaction.atomic(using=dest.alias):
             dest.delete_rows(self.table.table.name)
             journal.forget(self.table.table.name)
@@ -63,24 +65,24 @@ def find_change(
     *,
     adds_rows: bool,
 ) -> Change | None:
-    """Hold the committed chunks of a table against the source.
+    """Compare the committed chunks of a table with the source, and return what changed; ``None`` if nothing did.
 
-    Raises :exc:`MigratorError` where copied rows are gone from the source, and cannot be told from others that the
-    destination has of its own.
+    Raises :exc:`MigratorError` if copied rows are gone from the source, and cannot be distinguished from the
+    destination's own rows.
     """
     route = table.route
-    own, other = source_has[table.table.name], dest_has[table.table.name]
+    source_columns, dest_columns = source_has[table.table.name], dest_has[table.table.name]
     chunks = journal.chunks(table.table.name)
     done = [chunk for chunk in chunks if chunk.is_done and chunk.number != AFTERWARDS]
     written = sum(chunk.rows_written for chunk in chunks if chunk.is_done)
-    source, dest = sides(table.table, route.source, route.dest, own, other, route.mappings)
-    from_the_start = Change(table, (), source, dest)
+    source, dest = sides(table.table, route.source, route.dest, source_columns, dest_columns, route.mappings)
+    whole_table = Change(table, (), source, dest)
     if not adds_rows and route.dest.count(table.table.name) != written:
-        return from_the_start
+        return whole_table
     if not done:
         return None
     if not table.table.key:
-        return _unless_mixed(from_the_start, adds_rows=adds_rows)
+        return _unless_rows_are_mixed(whole_table, adds_rows=adds_rows)
     pairing = Pairing(
         table.table, route.source, route.dest, written, route.restriction, route.mappings, allows_extra=adds_rows
     )
@@ -94,19 +96,19 @@ def find_change(
                     task.advance(chunk.rows_written)
                     continue
                 differing = list(differing_rows(source, dest, chunk.bounds(), route.restriction, found))
-            if found.there != chunk.rows_written:  # some are gone from the source, and their keys with them
-                return _unless_mixed(from_the_start, adds_rows=adds_rows)
+            if found.there != chunk.rows_written:  # some are gone from the source, so their keys are unknown
+                return _unless_rows_are_mixed(whole_table, adds_rows=adds_rows)
             if differing:
                 changed.append(chunk)
             task.advance(chunk.rows_written)
     return Change(table, tuple(changed), source, dest) if changed else None
 
 
-def _unless_mixed(change: Change, *, adds_rows: bool) -> Change:
+def _unless_rows_are_mixed(change: Change, *, adds_rows: bool) -> Change:
     if not adds_rows:
         return change
     raise MigratorError(
-        f"{change.table.table.label}: rows that were copied before the interruption are gone from the source, and the "
-        "destination had rows of its own, so they cannot be told apart. Delete the copied rows there by hand, run "
-        "again with --cleanup, and start anew."
+        f"{change.table.table.label}: rows that were copied before the interruption are gone from the source. The "
+        "destination had rows of its own, so the copied ones cannot be identified. Delete them there by hand, run "
+        "again with --cleanup, and start over."
     )

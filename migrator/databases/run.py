@@ -14,7 +14,7 @@ from ..console.progress import Progress
 from ..console.wording import plural, shortened
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from .chunks import Restriction
-from .copying.finish import Ending, rows_of
+from .copying.finish import RunFinisher, rows_of
 from .copying.load import Load
 from .copying.orphans_and_sequences import reject_orphans, reset_sequences
 from .copying.recreation import Recreator
@@ -318,17 +318,17 @@ class RunExecutor:
         """Copy the rows and put back what was taken off; return the seconds that came after the last row."""
         load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries)
         self._endpoints.dest.expect_recreation(run.dropped_objects())
-        ending = self._ending()
-        schedule = ending.schedule(run.dropped_objects(), rows_of(plan))
-        cut = self._retries.run(load.cut_small)
+        run_finisher = self._run_finisher()
+        schedule = run_finisher.schedule(run.dropped_objects(), rows_of(plan))
+        recorded = self._retries.run(load.record_small_tables)
         with (
             Coordinator(load) if plan.jobs > 1 else nullcontext() as crew,
             Recreator(self._endpoints.dest, schedule) as finisher,
         ):
             if crew:
-                load.copy_all(self._tallies, but=crew.copy(self._tallies))
+                load.copy_all(self._tallies, complete=crew.copy(self._tallies))
             else:
-                load.copy_all(self._tallies, finisher.begin, cut=cut)
+                load.copy_all(self._tallies, finisher.begin, recorded=recorded)
             finishing = time.perf_counter()
             self._endpoints.dest.detach_source()
             self._set_state(run, RunState.FINISHING)
@@ -341,15 +341,15 @@ class RunExecutor:
                 schedule.release()
                 crew.finish(schedule, self._tallies)
             if not (crew and schedule.is_empty()):
-                for table, rows in ending.finish(run, plan, finisher, rejects).items():
+                for table, rows in run_finisher.finish(run, plan, finisher, rejects).items():
                     self._tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
             for name, seconds in finisher.seconds.items():
                 self._tallies[name].indexing += seconds
             self._retries.run(lambda: reset_sequences(plan))
             return time.perf_counter() - finishing
 
-    def _ending(self) -> Ending:
-        return Ending(
+    def _run_finisher(self) -> RunFinisher:
+        return RunFinisher(
             self._endpoints.dest, self._journal, self._options, self._console, self._interrupts, self._retries
         )
 

@@ -1,8 +1,8 @@
-"""The second pass of a move: what differs is rewritten, what is gone is deleted, and what is equal stays untouched.
+"""The second pass of a move: changed rows are rewritten, missing ones inserted, and rows gone from the source deleted.
 
-First the whole difference is found, without a write. Then it is applied in one transaction of the destination: all
-deletions, children first, then all insertions, parents first. So the destination holds the old state or the new one,
-whenever the run is cut off, and no unique value is taken while its old row is still there.
+First all differences are found, without a write. Then they are applied in one transaction of the destination: all
+deletions, children first, then all insertions, parents first. So the destination has the old state or the new one
+whenever the run is interrupted, and no unique value is inserted while its old row still exists.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .endpoints import Endpoints
 from .engines.base.session import Row
 from .planning.plan import Plan, TablePlan
 from .planning.triggers import without_triggers
-from .update_failures import UNWRITTEN, blaming, delete_rows
+from .update_failures import UNWRITTEN, delete_rows, errors_named
 from .verification.compared_side import ComparedSide, sides
 from .verification.contents import Pairing
 from .verification.rows import CHANGED, EXTRA, LOOKUP, MISSING, RowDifference
@@ -37,7 +37,7 @@ from .verification.table_comparison import find_differences
 
 @dataclass
 class Update:
-    """What was done to one table, in rows, and how long it took in seconds."""
+    """How many rows of one table were compared and changed, and how long that took in seconds."""
 
     compared: int = 0
     inserted: int = 0
@@ -51,36 +51,36 @@ class Update:
 
 
 class Difference:
-    """The rows of one table that differ: their keys, kept in a file without a name, for there may be many."""
+    """The rows of one table that differ. There may be many, so their keys are in temporary files."""
 
     def __init__(self, planned: TablePlan) -> None:
         self.planned = planned
         self.update = Update()
-        self._going: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
-        self._coming: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._to_delete: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self._to_insert: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
 
     def add(self, difference: RowDifference) -> None:
-        """Take note of a row: a changed one goes, and comes again."""
+        """Add a row; a changed one is deleted and inserted."""
         self.update.deleted += difference.kind == EXTRA
         self.update.inserted += difference.kind == MISSING
         self.update.rewritten += difference.kind == CHANGED
         if difference.kind in (EXTRA, CHANGED):
-            pickle.dump(difference.key, self._going)
+            pickle.dump(difference.key, self._to_delete)
         if difference.kind in (MISSING, CHANGED):
-            pickle.dump(difference.key, self._coming)
+            pickle.dump(difference.key, self._to_insert)
 
-    def going(self) -> Iterator[list[Row]]:
-        """Give the keys of rows to delete, in pages."""
-        return _pages(self._going)
+    def keys_to_delete(self) -> Iterator[list[Row]]:
+        """Yield the keys of rows to delete, in pages."""
+        return _pages(self._to_delete)
 
-    def coming(self) -> Iterator[list[Row]]:
-        """Give the keys of rows to insert, in pages."""
-        return _pages(self._coming)
+    def keys_to_insert(self) -> Iterator[list[Row]]:
+        """Yield the keys of rows to insert, in pages."""
+        return _pages(self._to_insert)
 
     def close(self) -> None:
-        """Forget the keys."""
-        self._going.close()
-        self._coming.close()
+        """Delete the files."""
+        self._to_delete.close()
+        self._to_insert.close()
 
 
 def _pages(file: IO[bytes]) -> Iterator[list[Row]]:
@@ -99,8 +99,8 @@ def _pages(file: IO[bytes]) -> Iterator[list[Row]]:
 
 
 def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Callable[[], None]) -> list[Difference]:
-    """Compare every table of a plan, in load order; ``check`` is called before each."""
-    found = []
+    """Compare every table of a plan, in load order; ``check`` is called before each. The caller closes the results."""
+    differences = []
     with ExitStack() as on_error:
         for planned in plan.tables:
             check()
@@ -111,9 +111,9 @@ def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Call
             contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
             difference.update.compared = contents.checked
             difference.update.seconds = time.perf_counter() - started
-            found.append(difference)
+            differences.append(difference)
         on_error.pop_all()
-    return found
+    return differences
 
 
 def apply_updates(
@@ -125,11 +125,11 @@ def apply_updates(
     *,
     keeps_triggers: bool = False,
 ) -> None:
-    """Make the destination equal to the source, in one transaction; ``check`` is called between its steps.
+    """Make the destination equal to the source in one transaction; ``check`` is called between its steps.
 
-    Triggers of the tables that change do not fire, unless ``keeps_triggers`` is set or the engine has no way to.
+    Triggers of the changed tables do not fire, unless ``keeps_triggers`` is set or the engine cannot disable them.
 
-    Raises :exc:`~migrator.errors.DataRejected` for a row that the destination cannot hold; then nothing was written.
+    Raises :exc:`~migrator.errors.DataRejected` for a row that the destination cannot store; then nothing was written.
     """
     total = sum(difference.update.changes for difference in differences)
     if not total:
@@ -147,7 +147,7 @@ def apply_updates(
             for difference in differences:
                 _insert(endpoints, difference, check)
                 task.advance(difference.update.changes)
-            with blaming(endpoints.dest):
+            with errors_named(endpoints.dest):
                 endpoints.dest.bind_now()
             before_commit()
 
@@ -156,7 +156,7 @@ def apply_updates(
 
 def _delete(endpoints: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
-    for page in difference.going():
+    for page in difference.keys_to_delete():
         check()
         delete_rows(endpoints.dest, difference.planned.table, _sides(difference.planned)[1], page)
     difference.update.seconds += time.perf_counter() - started
@@ -165,18 +165,20 @@ def _delete(endpoints: Endpoints, difference: Difference, check: Callable[[], No
 def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
     source, _ = _sides(difference.planned)
-    # What other rows still lack is not held against these: foreign keys are checked when all are there.
+    # Foreign keys are checked when all rows are inserted.
     route = dataclasses.replace(difference.planned.route, binds_late=True)
-    for page in difference.coming():
+    for page in difference.keys_to_insert():
         check()
         where, params = source.key_test(page)
         chosen = Restriction(where.removeprefix(" WHERE "), tuple(params))
-        with blaming(endpoints.dest, difference.planned.table):
+        with errors_named(endpoints.dest, difference.planned.table):
             ChunkCopier(route.restricted_to(chosen), Rejects(UNWRITTEN)).copy_range(Bounds())
     difference.update.seconds += time.perf_counter() - started
 
 
 def _sides(planned: TablePlan) -> tuple[ComparedSide, ComparedSide]:
     route = planned.route
-    own, other = (engine.catalogue.stored_columns(planned.table.name) for engine in (route.source, route.dest))
-    return sides(planned.table, route.source, route.dest, own, other, route.mappings)
+    source_columns, dest_columns = (
+        engine.catalogue.stored_columns(planned.table.name) for engine in (route.source, route.dest)
+    )
+    return sides(planned.table, route.source, route.dest, source_columns, dest_columns, route.mappings)

@@ -1,4 +1,4 @@
-"""What stops the one transaction of an update, by the row and the constraint that are in the way."""
+"""Errors of the one transaction of an update, with the row and the constraint in question."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .engines.base.session import Row
 from .tables import Table
 from .verification.compared_side import ComparedSide
 
-UNWRITTEN = "Nothing was written. Call again with --update then."
+UNWRITTEN = "Nothing was written. Run --update again after that."
 NOT_DEFERRED = (
-    "A foreign key of the destination that is checked at once has to be DEFERRABLE INITIALLY DEFERRED, as Django makes "
+    "If a foreign key of the destination is checked at once, make it DEFERRABLE INITIALLY DEFERRED, as Django creates "
     "them. "
 )
 
 
 @contextmanager
-def blaming(dest: Engine, table: Table | None = None) -> Iterator[None]:
-    """Name the table and what the database said if it refuses something for good.
+def errors_named(dest: Engine, table: Table | None = None) -> Iterator[None]:
+    """Run a block in a savepoint; if the database refuses something in it, name the table and the server's message.
 
-    Raises :exc:`~migrator.errors.DataRejected`; errors that may pass are left as they are.
+    Raises :exc:`~migrator.errors.DataRejected`, and transient errors unchanged.
     """
     try:
         with transaction.atomic(using=dest.alias):
@@ -53,8 +53,8 @@ def delete_rows(dest: Engine, table: Table, side: ComparedSide, keys: Sequence[R
             with transaction.atomic(using=dest.alias):
                 _delete(dest, table, side, [key])
         except Error as error:
-            place = f"{table.label} with primary key {key_text(table, key)} cannot be deleted or rewritten"
-            raise _refusal(dest, table, place, error) from error
+            row = f"{table.label} with primary key {key_text(table, key)} cannot be deleted or rewritten"
+            raise _refusal(dest, table, row, error) from error
     raise refused
 
 
@@ -63,10 +63,10 @@ def _delete(dest: Engine, table: Table, side: ComparedSide, keys: Sequence[Row])
     dest.execute(f"DELETE FROM {dest.quote(table.name)}{where}", params)
 
 
-def _refusal(dest: Engine, table: Table | None, place: str, error: Error) -> Exception:
-    """Make the error that says what refused a change, outside of the savepoint that it failed in.
+def _refusal(dest: Engine, table: Table | None, what: str, error: Error) -> Exception:
+    """Build the error for a change that was refused, after its savepoint was rolled back.
 
-    One that may pass is returned as it is.
+    A transient error is returned unchanged.
     """
     severity = dest.severity(error)
     if severity is Severity.RETRY:
@@ -76,6 +76,6 @@ def _refusal(dest: Engine, table: Table | None, place: str, error: Error) -> Exc
     with contextlib.suppress(Error):
         if firing := dest.catalogue.triggers([table.name]) if table else []:
             advice = (
-                f"Its triggers fire ({shortened([name for _, name in firing], 5)}): disable the one that refuses it. "
+                f"Its triggers fire ({shortened([name for _, name in firing], 5)}): disable the one that refuses this. "
             )
-    return DataRejected(f"{place}: {fault.message} [{fault.code}]. {advice}{UNWRITTEN}")
+    return DataRejected(f"{what}: {fault.message} [{fault.code}]. {advice}{UNWRITTEN}")

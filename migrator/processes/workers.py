@@ -1,4 +1,4 @@
-"""Processes that work side by side: each is forked, is given one order after the other, and ends with its parent."""
+"""Worker processes: each is forked, is given one task after another, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,47 +27,56 @@ from django.db import connections
 from ..console.interrupts import SIGNALS
 from ..errors import MigratorError
 
-# What a worker sends of itself; DIED is what the pool says of one that sends no more.
-READY, TOLD, DONE, FAILED, GONE, DIED = "ready", "told", "done", "failed", "gone", "died"
 STOP_SECONDS = 5.0
 
-Found = TypeVar("Found")
-Tell = Callable[[Any], None]
-Work = Callable[[Callable[[int], None]], Found]
-# Opens what a worker needs, in its own process, and gives what carries out an order.
-OpenWorker = Callable[[int, Tell], AbstractContextManager[Callable[[Any], Any]]]
+Result = TypeVar("Result")
+Report = Callable[[Any], None]
+Work = Callable[[Callable[[int], None]], Result]
+# Opens what a worker needs, in its own process; the context is the function that carries out a task.
+OpenWorker = Callable[[int, Report], AbstractContextManager[Callable[[Any], Any]]]
 
-_inherited: list[Any] = []  # the parent's sessions: to finalise one would end it for the parent, too
+_inherited: list[Any] = []  # the parent's sessions: finalising one here would end it for the parent, too
+
+
+class WorkerEvent(StrEnum):
+    """What happened to a worker. It sends these itself, except DIED."""
+
+    READY = "ready"  # it has opened what it needs
+    MESSAGE = "message"
+    DONE = "done"  # a task, with its result
+    FAILED = "failed"  # a task, or the start of the worker, with the error
+    GONE = "gone"  # it cannot continue, and says why
+    DIED = "died"  # it ended without saying so
 
 
 class CannotWork(MigratorError):
-    """This process cannot work, or cannot go on; others may."""
+    """This process cannot work, or cannot continue; others may."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a worker: its number, the kind of the news, and what it sent with it."""
+    """An event of one worker, by its number, and the value that it sent with it."""
 
     worker: int
-    kind: str
+    kind: WorkerEvent
     value: Any = None
 
 
 def can_fork() -> bool:
-    """Tell whether processes can be started that know the project's settings already."""
+    """Whether this system can fork, so that a process has the project's settings and connections from its start."""
     return sys.platform != "win32" and "fork" in multiprocessing.get_all_start_methods()
 
 
 class Pool:
-    """Workers by number, each with its pipe. Leaving it ends them: those that are busy at once, the others in peace."""
+    """Workers by number, each with its pipe. Leaving the context kills those that are busy, and lets the others end."""
 
     def __init__(self, open_worker: OpenWorker) -> None:
         self._open_worker = open_worker
         self._context = multiprocessing.get_context("fork")
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self._opening: set[int] = set()
-        self._at_work: set[int] = set()
-        # Only this process holds the writing end, so that its death is an end of file to the workers.
+        self._busy: set[int] = set()
+        # Only this process has the write end open: when it dies, the workers read an end of file.
         self._life, self._alive = os.pipe()
 
     def __enter__(self) -> Pool:
@@ -75,10 +85,10 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in self._at_work | self._opening:
+        for number in self._busy | self._opening:
             self._workers[number][0].kill()
-        for _, end in self._workers.values():
-            end.close()
+        for _, pipe in self._workers.values():
+            pipe.close()
         for process, _ in self._workers.values():
             process.join(STOP_SECONDS)
             process.kill()
@@ -89,19 +99,19 @@ class Pool:
 
     @property
     def numbers(self) -> set[int]:
-        """The workers that live, as far as is known."""
+        """The numbers of the workers that are alive, as far as is known."""
         return set(self._workers)
 
     def start(self, number: int) -> None:
-        """Fork a worker. It says READY when it has opened what it needs."""
+        """Fork a worker, which sends READY when it has opened what it needs. Raises :exc:`OSError` if it cannot."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=self._child, args=(number, ours, theirs), daemon=True)
-        # A signal between the fork and the worker's first line would be taken for one to the parent.
+        # A signal between the fork and the worker's first line would run the parent's handler there.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             with warnings.catch_warnings():
-                # Python fears locks that other threads hold. Ours wait for signals or draw the progress, and a worker
-                # does neither.
+                # Python warns of locks that other threads hold. The parent's threads wait for signals or draw the
+                # progress, and a worker does neither.
                 warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
                 process.start()
         finally:
@@ -110,29 +120,30 @@ class Pool:
         self._workers[number] = process, ours
         self._opening.add(number)
 
-    def give(self, number: int, order: Any) -> None:
-        """Hand an order to a worker that has none."""
-        self._at_work.add(number)
-        with contextlib.suppress(OSError):  # it is dead, which the next events say
-            self._workers[number][1].send(order)
+    def assign(self, number: int, task: Any) -> None:
+        """Send a task to an idle worker."""
+        self._busy.add(number)
+        with contextlib.suppress(OSError):  # it is dead, which its next event says
+            self._workers[number][1].send(task)
 
     def events(self, timeout: float) -> list[Event]:
-        """Wait for news of the workers, at most so many seconds."""
-        ends = {end: number for number, (_, end) in self._workers.items()}
-        return [self._heard(ends[end], end) for end in wait(list(ends), timeout) if isinstance(end, Connection)]
+        """Wait for events of the workers, at most so many seconds."""
+        pipes = {pipe: number for number, (_, pipe) in self._workers.items()}
+        return [self._receive(pipes[pipe], pipe) for pipe in wait(list(pipes), timeout) if isinstance(pipe, Connection)]
 
-    def _heard(self, number: int, end: Connection) -> Event:
+    def _receive(self, number: int, pipe: Connection) -> Event:
         try:
-            kind, value = end.recv()
+            kind, value = pipe.recv()
         except (EOFError, OSError):
-            kind, value = DIED, None
-        if kind in (DONE, FAILED, GONE, DIED):
-            self._at_work.discard(number)
-        if kind in (GONE, DIED) or (kind == FAILED and number in self._opening):
+            kind, value = WorkerEvent.DIED, None
+        if kind in (WorkerEvent.DONE, WorkerEvent.FAILED, WorkerEvent.GONE, WorkerEvent.DIED):
+            self._busy.discard(number)
+        has_ended = kind in (WorkerEvent.GONE, WorkerEvent.DIED)
+        if has_ended or (kind is WorkerEvent.FAILED and number in self._opening):
             process, _ = self._workers.pop(number)
-            end.close()
+            pipe.close()
             process.join()
-        if kind != TOLD:
+        if kind is not WorkerEvent.MESSAGE:
             self._opening.discard(number)
         return Event(number, kind, value)
 
@@ -141,15 +152,15 @@ class Pool:
     def _child(self, number: int, ours: Connection, theirs: Connection) -> NoReturn:
         code = 1
         try:
-            self._part_from_parent()
-            for inherited in [ours, *(end for _, end in self._workers.values())]:
+            self._separate_from_parent()
+            for inherited in [ours, *(pipe for _, pipe in self._workers.values())]:
                 inherited.close()
             self._serve(number, theirs)
             code = 0
         finally:
             os._exit(code)  # nothing that was inherited is flushed or finalised
 
-    def _part_from_parent(self) -> None:
+    def _separate_from_parent(self) -> None:
         for signal_number in SIGNALS:
             signal.signal(signal_number, signal.SIG_IGN)  # the parent decides
         signal.set_wakeup_fd(-1)
@@ -159,79 +170,80 @@ class Pool:
         threading.Thread(target=_end_with_parent, args=(self._life,), name="parent", daemon=True).start()
         abandon_sessions()
 
-    def _serve(self, number: int, end: Connection) -> None:
-        def send(kind: str, value: Any = None) -> None:
-            with contextlib.suppress(OSError):  # the parent is gone, and this process will be
-                end.send((kind, value))
+    def _serve(self, number: int, pipe: Connection) -> None:
+        def send(kind: WorkerEvent, value: Any = None) -> None:
+            with contextlib.suppress(OSError):  # the parent has ended, and this process will
+                pipe.send((kind, value))
 
         try:
-            with self._open_worker(number, lambda value: send(TOLD, value)) as carry_out:
-                send(READY)
-                for order in _orders(end):
-                    send(*_answer(carry_out, order))
+            with self._open_worker(number, lambda value: send(WorkerEvent.MESSAGE, value)) as carry_out:
+                send(WorkerEvent.READY)
+                for task in _tasks(pipe):
+                    send(*_outcome(carry_out, task))
         except CannotWork as error:
-            send(GONE, error)
+            send(WorkerEvent.GONE, error)
         except Exception as error:
-            send(FAILED, _as_ours(error))
+            send(WorkerEvent.FAILED, _as_migrator_error(error))
 
 
-def _orders(end: Connection) -> Iterator[Any]:
-    with contextlib.suppress(EOFError, OSError):  # there are no more, or the parent is gone
+def _tasks(pipe: Connection) -> Iterator[Any]:
+    with contextlib.suppress(EOFError, OSError):  # there are no more, or the parent has ended
         while True:
-            yield end.recv()
+            yield pipe.recv()
 
 
-def _answer(carry_out: Callable[[Any], Any], order: Any) -> tuple[str, Any]:
+def _outcome(carry_out: Callable[[Any], Any], task: Any) -> tuple[WorkerEvent, Any]:
     try:
-        return DONE, carry_out(order)
+        return WorkerEvent.DONE, carry_out(task)
     except CannotWork:
         raise
     except Exception as error:
-        return FAILED, _as_ours(error)
+        return WorkerEvent.FAILED, _as_migrator_error(error)
 
 
-def _as_ours(error: Exception) -> MigratorError:
+def _as_migrator_error(error: Exception) -> MigratorError:
     if isinstance(error, MigratorError):
         return error
-    return MigratorError(f"A process failed: {type(error).__name__} at {_place(error)}.")
+    return MigratorError(f"A process failed: {type(error).__name__} at {_line_of(error)}.")
 
 
-def _place(error: Exception) -> str:
-    """Say where an error came from; its text may hold values."""
+def _line_of(error: Exception) -> str:
+    """Return the file and line that raised an error; its text may contain values."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def _end_with_parent(life: int) -> None:
-    os.read(life, 1)
+    os.read(life, 1)  # returns at the end of file
     os._exit(1)
 
 
 def abandon_sessions() -> None:
-    """Let go of the parent's database sessions, in a forked process, without a word to their servers."""
+    """Drop the parent's database sessions in a forked process, without sending anything to their servers."""
     for wrapper in connections.all(initialized_only=True):
         _inherited.append(wrapper.connection)
         wrapper.connection = None
         options = dict(wrapper.settings_dict.get("OPTIONS") or {})
-        if options.pop("pool", None):  # its threads are not here, and its sessions are the parent's
+        if options.pop("pool", None):  # its threads are the parent's, and so are its sessions
             wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
 
 
-# -- a fixed piece of work for each -----------------------------------------------------------------------------------
+# -- one piece of work for each -----------------------------------------------------------------------------------
 
 
 def run_side_by_side(
-    work: Sequence[Work[Found]], tick: Callable[[int], None], check: Callable[[], None]
-) -> list[Found]:
-    """Run each piece of work in a process of its own; return what they found.
+    work: Sequence[Work[Result]], tick: Callable[[int], None], check: Callable[[], None]
+) -> list[Result]:
+    """Run each piece of work in a process of its own; return their results.
 
-    Raises what a process raised, and :exc:`MigratorError` where one was killed.
+    ``tick`` is called with the counts that they report, and ``check`` now and then. Raises what a process raised, and
+    :exc:`MigratorError` if one was killed.
     """
 
     @contextlib.contextmanager
-    def open_worker(number: int, tell: Tell) -> Iterator[Callable[[Any], Found]]:
+    def open_worker(number: int, report: Report) -> Iterator[Callable[[Any], Result]]:
         try:
-            yield lambda order: work[number](tell)
+            yield lambda task: work[number](report)
         finally:
             _close_connections()
 
@@ -239,24 +251,27 @@ def run_side_by_side(
     with Pool(open_worker) as pool:
         for number in range(len(work)):
             pool.start(number)
-            pool.give(number, "the whole")
+            pool.assign(number, "all of it")
         return _collect(pool, len(work), tick, check)
 
 
 def _collect(pool: Pool, expected: int, tick: Callable[[int], None], check: Callable[[], None]) -> list[Any]:
-    found: list[Any] = []
-    while len(found) < expected:
+    results: list[Any] = []
+    while len(results) < expected:
         for event in pool.events(0.5):
-            if event.kind == TOLD:
-                tick(event.value)
-            elif event.kind == DONE:
-                found.append(event.value)
-            elif event.kind == DIED:
-                raise MigratorError("A copying process was killed. What was copied stays; run the same command again.")
-            elif event.kind in (FAILED, GONE):
-                raise event.value
+            match event.kind:
+                case WorkerEvent.MESSAGE:
+                    tick(event.value)
+                case WorkerEvent.DONE:
+                    results.append(event.value)
+                case WorkerEvent.DIED:
+                    raise MigratorError(
+                        "A copying process was killed. What was copied stays; run the same command again."
+                    )
+                case WorkerEvent.FAILED | WorkerEvent.GONE:
+                    raise event.value
         check()
-    return found
+    return results
 
 
 def _close_connections() -> None:

@@ -378,7 +378,7 @@ def test_giving_up_lists_what_is_there_twice_and_recreates_everything_else(fille
     assert journal_tables(filled.dest) == set()
     primary = next(item for item in outcome.not_recreated if item.kind == UNIQUE_KEY)
     assert "the same id" in primary.reason
-    assert primary.rows == ("testapp.Article with primary key 4, which is there twice, field id",)
+    assert primary.rows == ("testapp.Article with primary key 4, which exists twice, field id",)
     missing = set(before) - set(definitions(filled.dest))
     assert {line for line in missing if "testapp_article" not in line} == set()
     execute(

@@ -12,7 +12,7 @@ from migrator.databases.copying.recreation_order import Recreate, RecreationSche
 from migrator.databases.engines.base.catalogue import DeferredObject
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
 from migrator.databases.parallel.scheduler import LoadSchedule, Schedule
-from migrator.databases.parallel.tasks import CopyChunk, CopyGroup, CopyTable, CutTable, WorkerTask
+from migrator.databases.parallel.tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask
 from migrator.databases.planning.plan import largest_first
 
 
@@ -36,9 +36,9 @@ def drain(of: Schedule) -> list[WorkerTask]:
 
 def test_large_tables_are_cut_first_and_small_ones_fill_the_end() -> None:
     load = schedule((planned("small", 3),), (planned("large", 50),), (planned("middle", 20),), (planned("tiny", 1),))
-    assert drain(load) == [CutTable("large"), CutTable("middle"), CopyTable("small"), CopyTable("tiny")]
-    load.cut("middle", [7, 8])
-    load.cut("large", [1, 2])
+    assert drain(load) == [SplitTable("large"), SplitTable("middle"), CopyTable("small"), CopyTable("tiny")]
+    load.add_chunks("middle", [7, 8])
+    load.add_chunks("large", [1, 2])
     assert drain(load) == [
         CopyChunk("large", 1), CopyChunk("large", 2), CopyChunk("middle", 7), CopyChunk("middle", 8),
     ]  # fmt: skip
@@ -46,15 +46,15 @@ def test_large_tables_are_cut_first_and_small_ones_fill_the_end() -> None:
 
 def test_a_table_waits_until_all_chunks_of_its_parents_are_done() -> None:
     load = schedule((planned("parent", 20),), (planned("child", 30, "parent", "elsewhere"),), keeps_order=True)
-    assert drain(load) == [CutTable("parent")]
-    load.cut("parent", [1, 2])
+    assert drain(load) == [SplitTable("parent")]
+    load.add_chunks("parent", [1, 2])
     assert drain(load) == [CopyChunk("parent", 1), CopyChunk("parent", 2)]
     load.done(CopyChunk("parent", 1))
     assert drain(load) == []
     assert not load.is_empty()
     load.done(CopyChunk("parent", 2))
-    assert drain(load) == [CutTable("child")]
-    load.cut("child", [])  # all of it was copied before
+    assert drain(load) == [SplitTable("child")]
+    load.add_chunks("child", [])  # all of it was copied before
     assert load.complete == {"parent", "child"}
     assert load.is_empty()
 
@@ -88,7 +88,7 @@ def finish(*items: DeferredObject, by_table: bool = False, keys_wait: bool = Fal
         items,
         rows_of([planned("small", 1), planned("large", 100, "small", "elsewhere")]),
         by_table=by_table,
-        touched=lambda item: frozenset(item.create_sql.split()),
+        locked_tables=lambda item: frozenset(item.create_sql.split()),
         keys_wait=keys_wait,
     )
 
@@ -118,7 +118,7 @@ def test_what_the_largest_table_waits_for_comes_before_other_large_ones() -> Non
     )
     own = [item("index", table.table.name, "i") for table in tables]
     beside = item("index", "outside", "i")
-    of = RecreationSchedule((beside, *own), rows_of(tables), by_table=False, touched=lambda item: frozenset())
+    of = RecreationSchedule((beside, *own), rows_of(tables), by_table=False, locked_tables=lambda item: frozenset())
     of.release()
     put_back = [order.table for order in drain(of) if isinstance(order, Recreate)]
     assert put_back == ["root", "parent", "child", "middle", "tiny", "outside"]
@@ -129,7 +129,7 @@ def test_tables_that_refer_to_each_other_have_their_places_too() -> None:
         (),
         rows_of([planned("hen", 5, "egg"), planned("egg", 50, "hen")]),
         by_table=False,
-        touched=lambda item: frozenset(),
+        locked_tables=lambda item: frozenset(),
     )
     of.release()
     assert drain(of) == [RefreshStatistics("hen"), RefreshStatistics("egg")]

@@ -22,8 +22,8 @@ from .oracle import MODELS, THREE_PAIRS, Oracle, count_rows, journal_tables, mov
 
 # What of the destination's catalogue a run calls, and what of its journal; and which of the calls is the fatal one.
 CATALOGUE = {
-    "an object is taken off": ("take_off", 3),
-    "objects are put back": ("put_back", 2),
+    "an object is taken off": ("drop", 3),
+    "objects are put back": ("recreate", 2),
     "statistics are refreshed": ("refresh_statistics", 1),
 }
 JOURNAL = {

@@ -872,7 +872,7 @@ def test_giving_up_asks_the_source_nothing(pair: Pair) -> None:
     with listening(*pair) as said:
         finished = move(pair, *MODELS, "--cleanup")
     assert finished.code == 0, finished.err
-    assert "The run is given up" in finished.out
+    assert "The run is abandoned" in finished.out
     assert said[pair.source] == []
     assert journal(pair.dest) == set()
 

@@ -40,7 +40,7 @@ LinePrefetch = Prefetch[Bounds, Block]
 
 
 def prefetch_lines(route: Route, ranges: Sequence[Bounds]) -> LinePrefetch:
-    """Return what reads these ranges of a table as lines, in the session of the source, while others are written."""
+    """Return the prefetch of these ranges of a table as lines. It reads in the session of the source."""
     return Prefetch(
         route.lines,
         ranges,
@@ -77,7 +77,7 @@ class ChunkCopier:
         route, prefetch = self.route, self.prefetch
         try:
             with prefetch.stopped_on_error() if prefetch else nullcontext():
-                return self._in_transaction(chunk, partial(_copy_fast, route, bounds, prefetch))
+                return self._in_transaction(chunk, partial(_copy_by_transport, route, bounds, prefetch))
         except MigratorError:
             raise
         except Exception as error:
@@ -125,21 +125,21 @@ def _triggers_disabled(route: Route) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-# -- the fast way -------------------------------------------------------------------------------------------------
+# -- by the route's transport ------------------------------------------------------------------------------------
 
 
-def _copy_fast(route: Route, bounds: Bounds, ahead: LinePrefetch | None) -> RowCounts:
+def _copy_by_transport(route: Route, bounds: Bounds, prefetch: LinePrefetch | None) -> RowCounts:
     match route.transport:
         case ServerSideCopy(fallback):
             copied = _copy_within(route, bounds)
             return _copy_values(route, bounds, fallback.conversions) if copied is None else copied
         case BinaryStream():
-            return _copy_lines(route, route.binary_writer(), bounds, ahead)
+            return _copy_lines(route, route.binary_writer(), bounds, prefetch)
         case TextStream(fallback=fallback):
             loader = route.text_writer()
             if loader is None:
                 return _copy_values(route, bounds, fallback.conversions)
-            return _copy_lines(route, loader, bounds, ahead)
+            return _copy_lines(route, loader, bounds, prefetch)
         case ConvertedRows(conversions):
             return _copy_values(route, bounds, conversions)
 
@@ -152,10 +152,10 @@ def _copy_within(route: Route, bounds: Bounds) -> RowCounts | None:
     return RowCounts(rows, rows, 0, size, writing=time.perf_counter() - started)
 
 
-def _copy_lines(route: Route, loader: TextWriter, bounds: Bounds, ahead: LinePrefetch | None) -> RowCounts:
+def _copy_lines(route: Route, loader: TextWriter, bounds: Bounds, prefetch: LinePrefetch | None) -> RowCounts:
     counts = RowCounts()
     started = time.perf_counter()
-    lines = ahead.read(bounds) if ahead else route.lines(bounds)
+    lines = prefetch.read(bounds) if prefetch else route.lines(bounds)
     with closing(_timed_blocks(lines, counts)) as blocks:
         counts.rows_written, counts.bytes_written = loader.write(blocks)
     counts.writing = time.perf_counter() - started - counts.reading
@@ -171,7 +171,7 @@ def _timed_blocks(lines: Generator[Block], counts: RowCounts) -> Generator[bytes
     with closing(lines) as blocks:
         for block in _timed(blocks, counts):
             counts.rows_read += block.rows
-            if block.data:  # a loader takes nothing for the end
+            if block.data:  # to a loader, an empty block is the end
                 yield block.data
             del block  # it may be large, and so may the next
 
@@ -183,9 +183,9 @@ def _copy_values(route: Route, bounds: Bounds, conversions: Sequence[Conversion]
     with closing(route.source.stream_table(route.table.name, *route.query(bounds, expressions))) as batches:
         for raw in _timed(batches, counts):
             started = time.perf_counter()
-            rows_out = convert_rows(raw, conversions)
+            rows = convert_rows(raw, conversions)
             converted = time.perf_counter()
-            counts.bytes_written += writer.write(rows_out)
+            counts.bytes_written += writer.write(rows)
             counts.writing += time.perf_counter() - converted
             counts.converting += converted - started
             counts.rows_read += len(raw)
@@ -215,7 +215,7 @@ def _timed(batches: Iterator[Batch], counts: RowCounts) -> Iterator[Batch]:
 
 
 def convert_rows(rows: Sequence[Row], conversions: Sequence[Conversion]) -> Sequence[Row]:
-    """Convert a batch column by column; NULL stays NULL whatever a field may make of it."""
+    """Convert a batch column by column. NULL stays NULL, whatever a field's own conversion returns for it."""
     if not any(conversion.convert for conversion in conversions):
         return rows
     columns: list[Sequence[Any]] = []

@@ -1,4 +1,4 @@
-"""How a run ends after its last row: all that it dropped is recreated, or it is abandoned and the rest is listed."""
+"""How a run ends after its last row: it recreates what it dropped, or is abandoned and lists what it could not."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .recreation_failures import (
     NotRecreated,
     explain,
     find_obstacles,
-    list_dangling,
     list_failures,
+    list_keys_with_orphans,
     list_unsigned,
     reject_obstacles,
 )
@@ -35,17 +35,17 @@ from .retry import Retries
 
 TO_RESUME_WITH_ROWS = (
     "Correct the rows in the source, or the objects in the destination, and pass --resume. Or pass --resume --on-error "
-    "skip --rejects FILE to reject the rows in the way."
+    "skip --rejects FILE to reject these rows."
 )
-TO_RESUME_WITH_OBJECTS = "Correct what the destination lacks or has in the way, and pass --resume."
+TO_RESUME_WITH_OBJECTS = "Correct the objects that are missing or in the way in the destination, and pass --resume."
 
-# For other transactions that may still see rows which are deleted. They are mostly the server's own, and short.
+# How long to wait for other transactions that may still see deleted rows. Most are the server's own, and short.
 DELETED_ROWS_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What ends one run: its destination, its journal and what it was asked for."""
+class RunFinisher:
+    """Ends one run, after its last row or before."""
 
     dest: Engine
     journal: Journal
@@ -55,48 +55,48 @@ class Ending:
     retries: Retries
 
     def schedule(self, items: Iterable[DeferredObject], tables: Sequence[tuple[Table, int]]) -> RecreationSchedule:
-        """Give the order in which objects are recreated, of tables with their rows, parents first."""
+        """Return the order in which objects are recreated. ``tables``: parents first, each with its number of rows."""
         catalogue = self.dest.catalogue
         return RecreationSchedule(
             items,
             tables,
             by_table=self.dest.features.recreates_indexes_together,
-            touched=catalogue.locked_tables,
+            locked_tables=catalogue.locked_tables,
             keys_wait=self.options.on_error == "skip",
         )
 
-    def finish(self, run: Run, plan: Plan, finisher: Recreator, rejects: Rejects) -> dict[str, int]:
-        """Recreate what is left, and return the number of rows that were rejected for it, by table name.
+    def finish(self, run: Run, plan: Plan, recreator: Recreator, rejects: Rejects) -> dict[str, int]:
+        """Recreate the objects that are left, and return how many rows were rejected for that, by table name.
 
-        Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless those are skipped.
+        Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless they are skipped.
         """
         dest, tables, skips_rows = self.dest, _by_name(plan), self.options.on_error == "skip"
         rejected: dict[str, int] = {}
-        failed = self._work_off(finisher, tables, dest.is_about_rows)
+        failed = self._recreate(recreator, tables, dest.is_about_rows)
         deadline = time.monotonic() + DELETED_ROWS_SECONDS
         while failed:
             removed: dict[str, int] = {}
-            off: list[DeferredObject] = []
+            dropped: list[DeferredObject] = []
             if skips_rows:
-                off = self._make_room(run)
+                dropped = self._drop_keys_again(run)
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
-            # A run that skips no rows has deleted none, either.
-            if not (removed or (skips_rows and self._waits(failed, tables, deadline))):
-                raise self._explained(tables, failed)
+            # Without --on-error skip, the run has deleted no rows to wait for.
+            if not (removed or (skips_rows and self._wait_for_deleted_rows(failed, tables, deadline))):
+                raise self._error(tables, failed)
             for table, rows in (
                 *removed.items(),
                 *reject_orphans(plan.tables, rejects, self.journal, adds_rows=plan.adds_rows).items(),
             ):
                 rejected[table] = rejected.get(table, 0) + rows
-            again = [one.item for one in failed if one.item is not None and one.item not in off]
-            finisher = Recreator(dest, self.schedule([*again, *off], rows_of(plan)))
-            failed = self._work_off(finisher, tables, dest.is_about_rows)
+            again = [one.item for one in failed if one.item is not None and one.item not in dropped]
+            recreator = Recreator(dest, self.schedule([*again, *dropped], rows_of(plan)))
+            failed = self._recreate(recreator, tables, dest.is_about_rows)
         return rejected
 
-    def _waits(self, failed: Sequence[Failed], tables: dict[str, Table], deadline: float) -> bool:
-        """Wait a moment for deleted rows that are still indexed; return whether those may be all that is in the way.
+    def _wait_for_deleted_rows(self, failed: Sequence[Failed], tables: dict[str, Table], deadline: float) -> bool:
+        """Wait a moment if only deleted rows that are still indexed can be in the way; return whether that is so.
 
-        A row that is there is found, and so is not what this is about.
+        It is not if any row in the way can be found, or the deadline has passed.
         """
         dest = self.dest
         hidden = (
@@ -112,8 +112,8 @@ class Ending:
         time.sleep(WAIT_SECONDS)
         return True
 
-    def _make_room(self, run: Run) -> list[DeferredObject]:
-        """Drop the foreign keys and triggers again that are there already, so that rows and their children can go."""
+    def _drop_keys_again(self, run: Run) -> list[DeferredObject]:
+        """Drop foreign keys and triggers that were recreated already, so that rows and children can be deleted."""
         dest = self.dest
         if dest.features.can_switch_off_foreign_keys:
             return []
@@ -122,17 +122,15 @@ class Ending:
             dest.catalogue.drop(item)
         return items
 
-    def _work_off(
-        self, finisher: Recreator, tables: dict[str, Table], passes_over: Callable[[Error], bool]
+    def _recreate(
+        self, recreator: Recreator, tables: dict[str, Table], accepts: Callable[[Error], bool]
     ) -> list[Failed]:
         try:
-            return finisher.work_off(
-                self.console.progress, self.interrupts.check, self.retries.run, passes_over=passes_over
-            )
+            return recreator.run(self.console.progress, self.interrupts.check, self.retries.run, accepts=accepts)
         except RecreationFailed as error:
-            raise self._explained(tables, [error.failed]) from error
+            raise self._error(tables, [error.failed]) from error
 
-    def _explained(self, tables: dict[str, Table], failed: Sequence[Failed]) -> MigratorError:
+    def _error(self, tables: dict[str, Table], failed: Sequence[Failed]) -> MigratorError:
         is_about_rows = any(self.dest.is_about_rows(one.error) for one in failed)
         hint = TO_RESUME_WITH_ROWS if is_about_rows else TO_RESUME_WITH_OBJECTS
         return explain(self.dest, tables, failed, hint)
@@ -140,32 +138,32 @@ class Ending:
     # -- abandoning a run ---------------------------------------------------------------------------------------
 
     def abandon(self, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
-        """Recreate what the run dropped as far as that can be, and forget the run in any case.
+        """Recreate what the run dropped as far as possible, and end the run in any case.
 
-        Returns a remark for the report, and what is not there as it was. The SQL of a record that this project has
-        not signed is not executed. ``tables`` may have rows, and counters that are not above their keys.
+        Returns a remark for the report, and the objects that could not be recreated as they were. SQL of a record that
+        this project has not signed is not executed. ``tables``: those that may have rows, whose sequences are set.
         """
         dest, by_name = self.dest, {table.name: table for table in tables}
         items = run.dropped_objects()
         if run.is_signed:
-            finisher = Recreator(dest, self.schedule(items, [(table, 1) for table in tables]))
-            left = list(list_failures(dest, by_name, self._work_off(finisher, by_name, lambda error: True)))
-            left += list_dangling(dest, by_name, items)
+            recreator = Recreator(dest, self.schedule(items, [(table, 1) for table in tables]))
+            left = list(list_failures(dest, by_name, self._recreate(recreator, by_name, lambda error: True)))
+            left += list_keys_with_orphans(dest, by_name, items)
         else:
             left = list(list_unsigned(dest, items))
-        with suppress(Error):  # what a sequence lacks is what verify_counts finds
+        with suppress(Error):  # verify_counts finds a sequence that is behind
             dest.catalogue.reset_sequences(tables, {}, may_lower=False)
-        remark = f"The run is given up: {_counted(items, left)} in {dest.alias!r}, and the copied rows stay."
+        remark = f"The run is abandoned. {_count_recreated(items, left)} in {dest.alias!r}. The copied rows stay."
         if not self.journal.abandon(run):
-            remark += f" Its tables could not be dropped. Drop {' and '.join(TABLES)} there."
+            remark += f" Its journal could not be dropped. Drop {' and '.join(TABLES)} there."
         return remark, tuple(left)
 
 
-def _counted(items: Collection[DeferredObject], left: Collection[NotRecreated]) -> str:
+def _count_recreated(items: Collection[DeferredObject], left: Collection[NotRecreated]) -> str:
     if not left:
-        return f"{kinds_text(list(items))} put back"
+        return f"{kinds_text(list(items))} were recreated"
     missing = sum(not one.is_unchecked for one in left)
-    return f"{len(items) - missing:,} of {len(items):,} objects put back"
+    return f"{len(items) - missing:,} of {len(items):,} objects were recreated"
 
 
 def _by_name(plan: Plan) -> dict[str, Table]:
@@ -173,5 +171,5 @@ def _by_name(plan: Plan) -> dict[str, Table]:
 
 
 def rows_of(plan: Plan) -> list[tuple[Table, int]]:
-    """Return each table with the source's rows, parents first."""
+    """Return each table with its number of rows in the source, parents first."""
     return [(planned.table, planned.source_rows) for planned in plan.tables]

@@ -1,4 +1,4 @@
-"""The load of a plan's tables, step by step: what one process does by itself, and each worker a part of."""
+"""The copy of a plan's tables: one process makes all of its steps, and each worker some of them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ from .rejects import Rejects
 from .retry import Retries
 
 CHUNK_BYTES = 32 * 1024 * 1024
-# Of a table that several processes copy, so that none waits long for the last one.
-CHUNKS_FOR_EACH = 4
+CHUNKS_PER_PROCESS = 4  # of one table, so that no process waits long for the last chunk
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Load:
-    """What it takes to copy the tables of a plan."""
+    """What is needed to copy the tables of a plan. ``chunk_size``: the rows of a chunk, if the user chose them."""
 
     plan: Plan
     journal: Journal
@@ -52,9 +51,10 @@ class Load:
         return self.retries.progress
 
     def rows_in_chunk(self, planned: TablePlan) -> int:
-        """Choose how many rows of a table are copied in one transaction, where nobody has chosen.
+        """Return how many rows of a table are copied in one transaction, unless the user chose that.
 
-        Each costs a few round trips to the destination, whatever it holds; and one of wide rows is long enough.
+        Each chunk costs a few round trips to the destination, so small ones are slow. Wide rows fill a transaction
+        sooner: by default a chunk has about :data:`CHUNK_BYTES`.
         """
         if self.chunk_size is not None:
             return self.chunk_size
@@ -62,19 +62,19 @@ class Load:
         if rows <= DEFAULT_CHUNK_SIZE:
             return DEFAULT_CHUNK_SIZE
         fitting = rows * CHUNK_BYTES // (route.source.catalogue.table_bytes(route.table.name) or sys.maxsize)
-        most = LARGEST_CHUNK_SIZE if self.endpoints.jobs == 1 else rows // (self.endpoints.jobs * CHUNKS_FOR_EACH)
+        most = LARGEST_CHUNK_SIZE if self.endpoints.jobs == 1 else rows // (self.endpoints.jobs * CHUNKS_PER_PROCESS)
         return max(DEFAULT_CHUNK_SIZE, min(fitting, most, LARGEST_CHUNK_SIZE), route.rows_in_chunk(rows))
 
     def check(self) -> None:
-        """Raise where the work shall end between two chunks."""
+        """Raise if the run has to stop between two chunks."""
         self.retries.check()
 
-    def again(self, action: Callable[[], Result]) -> Result:
-        """Run an action, again where a fault passes."""
+    def with_retries(self, action: Callable[[], Result]) -> Result:
+        """Run an action, again after a transient error."""
         return self.retries.run(action)
 
-    def cut_small(self) -> dict[str, list[Chunk]]:
-        """Record those tables at once that are one chunk, and return it by their names; an empty one is done."""
+    def record_small_tables(self) -> dict[str, list[Chunk]]:
+        """Record the tables of one chunk in one statement, and return their chunks by table; empty tables are done."""
         most, changing = self.chunk_size or DEFAULT_CHUNK_SIZE, self.endpoints.source.outside_snapshot
         return self.journal.add_whole(
             {
@@ -86,62 +86,62 @@ class Load:
 
     def copy_all(
         self,
-        tallies: dict[str, RowCounts],
-        complete: Callable[[Mapping[str, int]], None] = lambda tables: None,
+        counts: dict[str, RowCounts],
+        on_complete: Callable[[Mapping[str, int]], None] = lambda tables: None,
         *,
-        but: Collection[str] = (),
-        cut: Mapping[str, list[Chunk]] = MappingProxyType({}),
+        complete: Collection[str] = (),
+        recorded: Mapping[str, list[Chunk]] = MappingProxyType({}),
     ) -> None:
-        """Copy the tables one after the other, except those that are complete already: ``but`` names them.
+        """Copy the tables one after another, except those that are ``complete``, and add to their ``counts``.
 
-        ``complete`` is told the names and rows of those that have become so; ``cut`` has chunks that were recorded
-        just now.
+        ``on_complete`` is called with the names and rows of tables that became complete. ``recorded`` has the chunks
+        of tables that :meth:`record_small_tables` recorded.
         """
         for group in largest_first(self.plan.groups):
-            if all(planned.table.name in but for planned in group):
+            if all(planned.table.name in complete for planned in group):
                 continue
             if is_bound_late(group):
-                self.again(partial(self.copy_group, group, tallies))
+                self.with_retries(partial(self.copy_group, group, counts))
                 self.rejects.settle()
-                complete({planned.table.name: planned.source_rows for planned in group})
+                on_complete({planned.table.name: planned.source_rows for planned in group})
             else:
                 for planned in group:
-                    if planned.table.name not in but:
-                        self.copy_table(planned, tallies, cut.get(planned.table.name))
-                        complete({planned.table.name: planned.source_rows})
+                    if planned.table.name not in complete:
+                        self.copy_table(planned, counts, recorded.get(planned.table.name))
+                        on_complete({planned.table.name: planned.source_rows})
         names = [planned.table.name for planned in self.plan.tables]
-        if not self.again(lambda: self.journal.is_complete(names)):
-            self.copy_all(tallies, complete)  # a server that crashed may have forgotten its last commits
+        if not self.with_retries(lambda: self.journal.is_complete(names)):
+            self.copy_all(counts, on_complete)  # a server that crashed may have lost its last commits
 
-    def copy_group(self, group: Sequence[TablePlan], tallies: dict[str, RowCounts]) -> None:
-        """Copy a cycle of tables in one transaction: its rows are only right together."""
+    def copy_group(self, group: Sequence[TablePlan], counts: dict[str, RowCounts]) -> None:
+        """Copy a cycle of tables in one transaction, because their foreign keys hold only when all rows are there."""
         silenced = [planned.table.name for planned in group if planned.route.silences_triggers]
         with transaction.atomic(using=self.endpoints.dest.alias), without_triggers(self.endpoints.dest, silenced):
             for planned in group:
-                self.copy_table(planned, tallies)
-            if self.rejects.goes_on:  # nothing may point at a row that was rejected when this is committed
+                self.copy_table(planned, counts)
+            if self.rejects.skips_rows:  # at the commit, no row may reference a rejected one
                 removed = reject_orphans(group, self.rejects, self.journal, adds_rows=self.plan.adds_rows)
                 for table, rows in removed.items():
-                    tallies[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
+                    counts[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
 
     def copy_table(
-        self, planned: TablePlan, tallies: dict[str, RowCounts], chunks: Sequence[Chunk] | None = None
+        self, planned: TablePlan, counts: dict[str, RowCounts], chunks: Sequence[Chunk] | None = None
     ) -> None:
-        """Copy what is not copied of a table yet, of these ``chunks`` where they are known."""
+        """Copy the rest of a table, by its ``chunks`` if they are known, and set its ``counts``."""
         if chunks is None:
-            chunks = self.again(lambda: self.chunks_of(planned))
-        tally = tallies[planned.table.name] = done_before(chunks)
+            chunks = self.with_retries(lambda: self.chunks_of(planned))
+        of_table = counts[planned.table.name] = counts_of(chunks)
         pending = [chunk for chunk in chunks if not chunk.is_done]
         with (
-            self.progress.task(planned.table.label, planned.source_rows, done=tally.rows_read) as task,
+            self.progress.task(planned.table.label, planned.source_rows, done=of_table.rows_read) as task,
             closing(self.copy_chunks(planned, pending)) as copies,
         ):
             for copied in copies:
-                tally.add(copied)
+                of_table.add(copied)
                 task.advance(copied.rows_read)
 
     def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[RowCounts]:
-        """Copy chunks of a table, each again after a transient error."""
+        """Copy chunks of a table, each again after a transient error, and yield their counts."""
         with prefetch_lines(planned.route, [chunk.bounds() for chunk in chunks]) as prefetch:
             copier = ChunkCopier(planned.route, self.rejects, self.journal, prefetch)
             for chunk in chunks:
@@ -166,7 +166,7 @@ class Load:
         return counts
 
     def chunks_of(self, planned: TablePlan) -> list[Chunk]:
-        """Return a table's chunks, after cutting it if that has not been done."""
+        """Return a table's chunks, and split it into chunks first if it was not."""
         table, route = planned.table, planned.route
         if chunks := self.journal.chunks(table.name):
             return chunks
@@ -176,10 +176,10 @@ class Load:
         return self.journal.add_chunks(table.name, bounds)
 
 
-def done_before(chunks: Sequence[Chunk]) -> RowCounts:
-    """Add up what was done of a table before."""
-    tally = RowCounts()
+def counts_of(chunks: Sequence[Chunk]) -> RowCounts:
+    """Add up the counts of those chunks that are done."""
+    counts = RowCounts()
     for chunk in chunks:
         if chunk.is_done:
-            tally.add(chunk.counts())
-    return tally
+            counts.add(chunk.counts())
+    return counts

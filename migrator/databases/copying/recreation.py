@@ -1,4 +1,4 @@
-"""Indexes, foreign keys and statistics: by a second session for tables that are complete, while others are copied."""
+"""The recreation of indexes and keys: a second session begins with complete tables while others are copied."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Action = Callable[[], None]
 
 @dataclass(frozen=True)
 class Failed:
-    """What could not be done for a table after its last row: an object to recreate, or its statistics (``None``)."""
+    """What failed for a table after its last row: an object to recreate, or its statistics (``None``)."""
 
     table: str
     item: DeferredObject | None
@@ -37,7 +37,7 @@ class Failed:
 
 
 class RecreationFailed(Exception):
-    """A step after the last row failed, and the cause is not in the rows."""
+    """A step after the last row failed for a reason that does not lie in the rows."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(str(failed.error))
@@ -45,9 +45,9 @@ class RecreationFailed(Exception):
 
 
 class Recreator:
-    """Carries out a schedule in the destination's session, and in a second one that begins before.
+    """Carries out a schedule in the destination's session, and before that in a second one.
 
-    Nothing depends on the second one: what it fails at is left to the first, which tries again and tells the reason.
+    Nothing depends on the second one: the first tries again what failed there, and reports the reason.
     """
 
     def __init__(self, dest: Engine, schedule: RecreationSchedule) -> None:
@@ -73,18 +73,18 @@ class Recreator:
             self._is_over = True
             self._changed.notify_all()
         if self._running and self._helper_session is not None:
-            # Its server undoes what it is at, and whoever goes on with the run puts that back.
+            # The server rolls its statement back; the run that resumes or cleans up recreates the object.
             with contextlib.suppress(Error):
                 self._dest.end_session(self._helper_session)
         self._helper.join(END_SECONDS)
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """The seconds that indexes and foreign keys took, by table name."""
+        """How long indexes and foreign keys took in seconds, by table name."""
         return self._seconds
 
     def begin(self, tables: Mapping[str, int]) -> None:
-        """Begin with tables that are complete, given by name with the number of their rows."""
+        """Begin with tables that are complete, given by their names with the number of their rows."""
         with self._changed:
             self._schedule.complete(tables)
             self._changed.notify_all()
@@ -93,67 +93,67 @@ class Recreator:
             self._helper = threading.Thread(target=self._help, name="finisher", daemon=True)
             self._helper.start()
 
-    def work_off(
+    def run(
         self,
         progress: Progress,
         check: Action,
-        again: Callable[[Action], None],
+        with_retries: Callable[[Action], None],
         *,
-        passes_over: Callable[[Error], bool],
+        accepts: Callable[[Error], bool],
     ) -> list[Failed]:
-        """Carry out all that is left; return what failed with an error that ``passes_over`` accepts.
+        """Carry out the rest of the schedule; return what failed with an error that ``accepts`` returns True for.
 
-        ``check`` is called between two steps, so that a signal can end the work there; ``again`` runs a step, once more
-        where a fault passes. Raises :exc:`RecreationFailed` for any other error.
+        ``check`` is called between two steps, so that a signal can end the work there. ``with_retries`` runs a step,
+        again after a transient error. Raises :exc:`RecreationFailed` for any other error.
         """
         failed: list[Failed] = []
         with self._changed:
             self._schedule.release()
             self._changed.notify_all()
-        told = self._objects_done
+        shown_before = self._objects_done
         shown = progress if self._objects else Progress()
-        with shown.task("indexes and keys", self._objects, done=told, unit="objects") as task:
+        with shown.task("indexes and keys", self._objects, done=shown_before, unit="objects") as bar:
             while self._running or not self._schedule.is_empty():
                 check()
-                if (order := self._take()) is not None:
-                    with self._held(order):
-                        found = self._failures(order, again)
+                if (task := self._take()) is not None:
+                    with self._marked_running(task):
+                        found = self._failures(task, with_retries)
                     self._objects_done -= sum(one.item is not None for one in found)
                     for one in found:
-                        if not passes_over(one.error):
+                        if not accepts(one.error):
                             raise RecreationFailed(one)
                     failed += found
-                task.advance(self._objects_done - told)
-                told = self._objects_done
+                bar.advance(self._objects_done - shown_before)
+                shown_before = self._objects_done
         if self._helper_error is not None:
             raise self._helper_error
         return failed
 
-    def _failures(self, order: FinishTask, again: Callable[[Action], None]) -> list[Failed]:
-        """Carry out an order; of several objects that fail together each is tried by itself."""
+    def _failures(self, task: FinishTask, with_retries: Callable[[Action], None]) -> list[Failed]:
+        """Carry out a task, and return what failed; if several objects fail together, each is tried by itself."""
         try:
-            again(partial(order.carry_out, self._dest.catalogue))
+            with_retries(partial(task.carry_out, self._dest.catalogue))
         except Error as error:
-            items = order.items if isinstance(order, Recreate) else ()
+            items = task.items if isinstance(task, Recreate) else ()
             if len(items) < 2:
-                return [Failed(order.table, items[0] if items else None, error)]
-            return [one for item in items for one in self._failures(Recreate((item,)), again)]
+                return [Failed(task.table, items[0] if items else None, error)]
+            return [one for item in items for one in self._failures(Recreate((item,)), with_retries)]
         return []
 
     def _take(self) -> FinishTask | None:
-        """Take what can be done now, after a moment if need be."""
+        """Take a task that can be carried out now, or within a moment; otherwise return ``None``."""
         with self._changed:
-            order = self._schedule.next(self._running)
-            if order is None:
+            task = self._schedule.next(self._running)
+            if task is None:
                 self._changed.wait(WAIT_SECONDS)
-                order = self._schedule.next(self._running)
-            if order is not None:
-                self._running.append(order)
-        return order
+                task = self._schedule.next(self._running)
+            if task is not None:
+                self._running.append(task)
+        return task
 
     @contextlib.contextmanager
-    def _held(self, order: FinishTask, *, gives_back: bool = False) -> Iterator[None]:
-        """Count what is carried out meanwhile as done; where it fails it may be left to somebody else."""
+    def _marked_running(self, task: FinishTask, *, gives_back: bool = False) -> Iterator[None]:
+        """Count the task as done after the block, unless it fails; with ``gives_back`` it is then scheduled again."""
         started = time.perf_counter()
         is_done = False
         try:
@@ -161,12 +161,12 @@ class Recreator:
             is_done = True
         finally:
             with self._changed:
-                self._running.remove(order)
+                self._running.remove(task)
                 if not is_done and gives_back:
-                    self._schedule.give_back(order)
-                elif is_done and isinstance(order, Recreate):
-                    self._seconds[order.table] += time.perf_counter() - started
-                    self._objects_done += len(order.items)
+                    self._schedule.give_back(task)
+                elif is_done and isinstance(task, Recreate):
+                    self._seconds[task.table] += time.perf_counter() - started
+                    self._objects_done += len(task.items)
                 self._changed.notify_all()
 
     # -- in the thread ------------------------------------------------------------------------------------------
@@ -175,15 +175,15 @@ class Recreator:
         try:
             with contextlib.suppress(Error, MigratorError), self._second_session() as dest:
                 while not self._is_over:
-                    if (order := self._take()) is not None:
-                        with self._held(order, gives_back=True):
-                            order.carry_out(dest.catalogue)
+                    if (task := self._take()) is not None:
+                        with self._marked_running(task, gives_back=True):
+                            task.carry_out(dest.catalogue)
         except BaseException as error:
             self._helper_error = error
 
     @contextlib.contextmanager
     def _second_session(self) -> Iterator[Engine]:
-        """Open another session like that of the destination, known as a worker's to runs that come after this one."""
+        """Open another session of the destination, with the lock of worker 0, so that later runs wait for its end."""
         dest = engine_for(connections[self._dest.alias])  # of this thread
         dest.link_timeout, dest.worker = self._dest.link_timeout, 0
         try:
@@ -194,6 +194,6 @@ class Recreator:
                 yield dest
                 dest.unlock()
             else:
-                raise MigratorError("another session is that worker")
+                raise MigratorError("another session is worker 0")
         finally:
             dest.close()

@@ -1,4 +1,4 @@
-"""What cannot be recreated after the last row: the rows in the way are named or rejected, and the rest is listed."""
+"""Objects that cannot be recreated after the last row: the rows in the way are named or rejected, others listed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .orphans_and_sequences import reject_rows
 from .recreation import Failed
 from .rejects import NO_KEY, Problem, Rejects, row_of
 
-MOST_NAMED = 5
+SHOWN_ROWS = 5
 BATCH = 500
-TRIED_AT_ONCE = 10_000  # rows on whose copy an index is tried
+ROWS_INDEXED_AT_ONCE = 10_000  # when an index is tried on a copy of rows
 ADVICE = "Correct the row in the source."
 
 Tables = Mapping[str, Table]
@@ -34,10 +34,10 @@ Tables = Mapping[str, Table]
 
 @dataclass(frozen=True)
 class NotRecreated:
-    """An object that a run dropped and that is not there as it was.
+    """An object that a run dropped and that was not recreated as it was.
 
-    ``statement`` recreates it; ``rows`` names the first rows in the way. ``is_unchecked``: it is there, and holds for
-    new rows only.
+    ``statement`` recreates it; ``rows`` names the first rows in the way. ``is_unchecked``: it exists, but is enforced
+    for new rows only.
     """
 
     table: str
@@ -52,7 +52,7 @@ class NotRecreated:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """Describe it for people, with the statement on a line of its own."""
+        """Yield the lines that describe it for people; the statement is on a line of its own."""
         fate = "was recreated without a check of the rows" if self.is_unchecked else "was not recreated"
         yield f"  {self.kind} {self.name!r} of {self.table!r} {fate}: {self.reason}."
         yield from (f"    {row}" for row in self.rows)
@@ -60,24 +60,24 @@ class NotRecreated:
 
 
 def find_obstacles(dest: Engine, table: Table, item: DeferredObject, limit: int) -> list[Obstacle]:
-    """Find rows that keep an object from being recreated; none if they cannot be found."""
+    """Return rows that prevent the recreation of an object, at most ``limit``; none if they cannot be found."""
     try:
         found = dest.catalogue.find_obstacles(item, table.key, limit)
         if found is None and item.kind == INDEX:
             found = list(islice(_not_indexed(dest, table, item), limit))
-    except Error:  # it is asked only to explain another error
+    except Error:  # this search only explains another error
         found = None
     return found or []
 
 
 def _not_indexed(dest: Engine, table: Table, item: DeferredObject) -> Iterator[Obstacle]:
-    """Find the rows that an index does not take, by trying it on copies of fewer and fewer of them."""
+    """Yield the rows that an index rejects, found by creating it on copies of fewer and fewer rows."""
 
-    def takes(bounds: Bounds) -> bool:
+    def can_index(bounds: Bounds) -> bool:
         return dest.catalogue.can_index(item, *where_clause(dest, table.key, bounds, None))
 
     def search(keys: Sequence[Key], below: Key | None) -> Iterator[Key]:
-        if not keys or takes(Bounds(below, keys[-1])):
+        if not keys or can_index(Bounds(below, keys[-1])):
             return
         if len(keys) == 1:
             yield keys[0]
@@ -90,8 +90,8 @@ def _not_indexed(dest: Engine, table: Table, item: DeferredObject) -> Iterator[O
         return
     names = ", ".join(dest.quote(name) for name in table.key)
     rows = dest.count(table.name)
-    for bounds in list(find_bounds(dest, table.name, table.key, rows, TRIED_AT_ONCE, None)):
-        if takes(bounds):
+    for bounds in list(find_bounds(dest, table.name, table.key, rows, ROWS_INDEXED_AT_ONCE, None)):
+        if can_index(bounds):
             continue
         where, params = where_clause(dest, table.key, bounds, None)
         page = f"SELECT {names} FROM {dest.quote(table.name)}{where}{order_by(dest, table.key)}"
@@ -99,14 +99,14 @@ def _not_indexed(dest: Engine, table: Table, item: DeferredObject) -> Iterator[O
             yield Obstacle(key, *equality(dest, table.key, key))
 
 
-def _place(table: Table, item: DeferredObject, obstacle: Obstacle) -> str:
-    """Name a row by its model, its primary key and the fields in question."""
+def _describe(table: Table, item: DeferredObject, obstacle: Obstacle) -> str:
+    """Describe a row by its model, its primary key and the fields of the object."""
     key = key_text(table, obstacle.key) if table.key else NO_KEY
     fields = ", ".join(_fields(table, item))
     if table.key and obstacle.duplicate_of is not None and obstacle.duplicate_of != obstacle.key:
         keys = f"primary keys {key_text(table, obstacle.duplicate_of)} and {key}"
     else:
-        keys = f"primary key {key}" + (", which is there twice" if obstacle.duplicate_of is not None else "")
+        keys = f"primary key {key}" + (", which exists twice" if obstacle.duplicate_of is not None else "")
     return f"{table.label} with {keys}{f', field {fields}' if fields else ''}"
 
 
@@ -115,13 +115,13 @@ def _fields(table: Table, item: DeferredObject) -> list[str]:
 
 
 def _columns(table: Table, item: DeferredObject) -> list[str]:
-    """Name the columns that a definition is about."""
+    """Return the columns that the definition of an index or a key contains."""
     text = re.split(r"\b(?:REFERENCES|INCLUDE|WHERE|WITH)\b", item.create_sql.partition("(")[2])[0]
     return [c.name for c in table.columns if re.search(rf"(?<!\w){re.escape(c.name)}(?!\w)", text)]
 
 
 def explain(dest: Engine, tables: Tables, failed: Sequence[Failed], hint: str) -> MigratorError:
-    """Build the error for what could not be recreated, which names the rows in the way."""
+    """Build the error for objects that could not be recreated, which names the rows in the way."""
     lines = []
     for one in failed:
         fault = dest.fault(one.error, one.table)
@@ -130,10 +130,10 @@ def explain(dest: Engine, tables: Tables, failed: Sequence[Failed], hint: str) -
         lines += [f"    {row}." for row in rows]
         if not rows and (triggers := dest.catalogue.event_triggers()):
             lines.append(
-                f"    Event triggers are enabled there, which may forbid it: {', '.join(triggers[:MOST_NAMED])}."
+                f"    Event triggers are enabled there, which may prevent it: {', '.join(triggers[:SHOWN_ROWS])}."
             )
     count = plural(len(failed), "object")
-    text = f"{dest.alias!r}: all rows are copied, and {count} could not be recreated:\n" + "\n".join(lines)
+    text = f"{dest.alias!r}: all rows are copied, but {count} could not be recreated:\n" + "\n".join(lines)
     return DataRejected(f"{text}\n{hint}")
 
 
@@ -146,17 +146,17 @@ def _rows(dest: Engine, tables: Tables, failed: Failed) -> tuple[str, ...]:
     table = tables.get(failed.table)
     if table is None or failed.item is None or not dest.is_about_rows(failed.error):
         return ()
-    found = find_obstacles(dest, table, failed.item, MOST_NAMED + 1)
-    names = [_place(table, failed.item, obstacle) for obstacle in found[:MOST_NAMED]]
-    return (*names, *(["and more rows"] if len(found) > MOST_NAMED else []))
+    found = find_obstacles(dest, table, failed.item, SHOWN_ROWS + 1)
+    names = [_describe(table, failed.item, obstacle) for obstacle in found[:SHOWN_ROWS]]
+    return (*names, *(["and more rows"] if len(found) > SHOWN_ROWS else []))
 
 
 def reject_obstacles(
     dest: Engine, tables: Tables, failed: Sequence[Failed], rejects: Rejects, journal: Journal
 ) -> dict[str, int]:
-    """Move the rows in the way to the reject file; return their number by table name.
+    """Move the rows in the way to the reject file, and return their number by table name.
 
-    Of rows that hold the same unique values the one with the smallest key stays.
+    Of several rows with the same unique values, the one with the smallest key stays.
     """
     removed: dict[str, int] = {}
     for one in failed:
@@ -186,9 +186,9 @@ def _rejected(
 
 
 def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Iterator[NotRecreated]:
-    """List what cannot be recreated, after recreating foreign keys without a check of the rows if the engine can."""
+    """Yield what cannot be recreated. Foreign keys are recreated without a check of the rows if the engine can."""
     for one in failed:
-        if one.item is None:  # statistics, which the server makes in time
+        if one.item is None:  # statistics, which the server refreshes by itself in time
             continue
         item, fault = one.item, dest.fault(one.error, one.table)
         reason = f"{fault.message} [{fault.code}]"
@@ -201,19 +201,19 @@ def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Ite
         yield NotRecreated(item.table, item.kind, item.name, statement, reason, rows, is_there)
 
 
-def list_dangling(dest: Engine, tables: Tables, items: Sequence[DeferredObject]) -> Iterator[NotRecreated]:
-    """List the foreign keys that an engine has recreated without a check though rows there lack their parents."""
+def list_keys_with_orphans(dest: Engine, tables: Tables, items: Sequence[DeferredObject]) -> Iterator[NotRecreated]:
+    """Yield the foreign keys that an engine has recreated without a check, and for which there are orphans."""
     keys = [item for item in items if item.kind == FOREIGN_KEY] if dest.features.can_switch_off_foreign_keys else []
     for table in [tables[name] for name in dict.fromkeys(item.table for item in keys) if name in tables]:
         for reference in constrained(table):
-            own = [i for i in keys if i.table == table.name and reference.column in _columns(table, i)]
-            if own and (reason := _dangling(dest, table, reference)):
+            of_column = [i for i in keys if i.table == table.name and reference.column in _columns(table, i)]
+            if of_column and (reason := _orphans(dest, table, reference)):
                 query = dest.orphan_query(table.name, reference, "child.*").replace("%%", "%")
-                yield from (NotRecreated(i.table, i.kind, i.name, query, reason, is_unchecked=True) for i in own)
+                yield from (NotRecreated(i.table, i.kind, i.name, query, reason, is_unchecked=True) for i in of_column)
 
 
-def _dangling(dest: Engine, table: Table, reference: Reference) -> str | None:
-    """Describe the rows whose reference leads nowhere, or why they cannot be found."""
+def _orphans(dest: Engine, table: Table, reference: Reference) -> str | None:
+    """Describe the orphans of a reference, or why they cannot be found; ``None`` if there are none."""
     try:
         found = find_orphans(ParallelQueries(dest), [replace(table, references=(reference,))], {}).result()
     except Error as error:
@@ -223,7 +223,7 @@ def _dangling(dest: Engine, table: Table, reference: Reference) -> str | None:
 
 
 def list_unsigned(dest: Engine, items: Sequence[DeferredObject]) -> Iterator[NotRecreated]:
-    """List what a record names that this project may not have written, and that is not executed for that reason."""
+    """Yield all objects of a record that is not signed, so that their SQL is not executed."""
     for item in items:
         reason = "its SQL is not signed with this project's SECRET_KEY, so read it before you run it"
         yield NotRecreated(item.table, item.kind, item.name, dest.catalogue.statement(item), reason)

@@ -15,7 +15,7 @@ from ..tables import Table
 
 @dataclass(frozen=True)
 class Recreate:
-    """Put back indexes, or foreign keys, of one table; answered by the seconds that it took, or ``None``."""
+    """Recreate indexes, or foreign keys, of one table. A worker's result: the seconds that it took, or ``None``."""
 
     items: tuple[DeferredObject, ...]
 
@@ -29,7 +29,7 @@ class Recreate:
 
 @dataclass(frozen=True)
 class RefreshStatistics:
-    """Let the query planner know of a table's rows; answered by the seconds that it took."""
+    """Refresh a table's statistics for the query planner. A worker's result: the seconds that it took, or ``None``."""
 
     table: str
 
@@ -41,11 +41,12 @@ FinishTask = Recreate | RefreshStatistics
 
 
 class RecreationSchedule:
-    """What comes after a table's last row: unique keys, indexes, statistics, foreign keys, triggers.
+    """The tasks after a table's last row: unique keys, indexes, statistics, foreign keys, triggers.
 
-    What others wait for comes first. It begins when the table is complete, and with foreign keys when those that it
-    refers to are complete as well. ``tables``: parents first, each with its rows. ``keys_wait``: foreign keys and
-    triggers wait for :meth:`release`. ``touched`` names what two of these that are put back at once may not share.
+    Tasks that others wait for come first. They start when the table is complete; foreign keys, when the tables that
+    they reference are complete as well. ``tables``: parents first, each with its number of rows. ``keys_wait``:
+    foreign keys and triggers wait for :meth:`release`. ``locked_tables`` returns names of what the recreation of
+    an object locks, which no other task may lock at the same time.
     """
 
     def __init__(
@@ -54,13 +55,13 @@ class RecreationSchedule:
         tables: Sequence[tuple[Table, int]],
         *,
         by_table: bool,
-        touched: Callable[[DeferredObject], frozenset[str]],
+        locked_tables: Callable[[DeferredObject], frozenset[str]],
         keys_wait: bool = False,
     ) -> None:
         self._incomplete = {table.name for table, _ in tables}
         self._keys_wait = keys_wait
         targets = {table.name: parents_of([table]) for table, _ in tables}
-        places = _places(tables, targets)
+        positions = _positions(tables, targets)
         filled = {table.name for table, rows in tables if rows}
         groups: dict[tuple[_Rank, str, str], list[DeferredObject]] = {}
         for item in items:
@@ -69,33 +70,33 @@ class RecreationSchedule:
         steps = []
         for (rank, table, _), group in groups.items():
             needs = {table} | (targets.get(table, set()) if rank is _Rank.KEY else set())
-            names = needs if rank is _Rank.INDEX else needs.union(*map(touched, group))
-            place = (*places.get(table, LAST), rank)
-            steps.append(_Step(rank, place, Recreate(tuple(group)), needs, names))
+            names = needs if rank is _Rank.INDEX else needs.union(*map(locked_tables, group))
+            position = (*positions.get(table, LAST), rank)
+            steps.append(_Step(rank, position, Recreate(tuple(group)), needs, names))
         rank = _Rank.STATISTICS
         steps += [
-            _Step(rank, (*place, rank), RefreshStatistics(table), {table}, {table})
-            for table, place in places.items()
+            _Step(rank, (*position, rank), RefreshStatistics(table), {table}, {table})
+            for table, position in positions.items()
             if table in filled
         ]
-        self._steps = {step.order: step for step in sorted(steps, key=_place)}
+        self._steps = {step.task: step for step in sorted(steps, key=_by_position)}
         self._waiting = list(self._steps.values())
 
     def complete(self, tables: Iterable[str]) -> None:
-        """Take note of tables that have all their rows."""
+        """Note that these tables have all their rows."""
         self._incomplete.difference_update(tables)
 
     def release(self) -> None:
-        """Take note that all tables have their rows, and only such that foreign keys may bind."""
+        """Note that all tables have all their rows, and only rows for which foreign keys can hold."""
         self._incomplete.clear()
         self._keys_wait = False
 
     def next(self, running: Collection[object]) -> FinishTask | None:
-        """Take the next step that can be carried out at the same time as these, or ``None``."""
-        others = [self._steps[order] for order in running if isinstance(order, FinishTask)]
-        for position, step in enumerate(self._waiting):
+        """Take the next task that can be carried out at the same time as these, or ``None``."""
+        others = [self._steps[task] for task in running if isinstance(task, FinishTask)]
+        for index, step in enumerate(self._waiting):
             if self._is_ready(step, others):
-                return self._waiting.pop(position).order
+                return self._waiting.pop(index).task
         return None
 
     def _is_ready(self, step: _Step, running: Sequence[_Step]) -> bool:
@@ -109,19 +110,19 @@ class RecreationSchedule:
             return False
         return not any(other.names & step.names for other in running)
 
-    def give_back(self, order: object) -> None:
-        """Return a step that was not carried out; what is not a step of this schedule is ignored."""
-        if isinstance(order, FinishTask):
-            self._waiting.append(self._steps[order])
-            self._waiting.sort(key=_place)
+    def give_back(self, task: object) -> None:
+        """Return a task that was not carried out; what is not a task of this schedule is ignored."""
+        if isinstance(task, FinishTask):
+            self._waiting.append(self._steps[task])
+            self._waiting.sort(key=_by_position)
 
     def is_empty(self) -> bool:
-        """Whether all steps have been taken."""
+        """Whether all tasks have been taken."""
         return not self._waiting
 
     def objects(self) -> int:
-        """Count the indexes and foreign keys that nobody has taken."""
-        return sum(len(step.order.items) for step in self._waiting if isinstance(step.order, Recreate))
+        """Return how many indexes and foreign keys have not been taken yet."""
+        return sum(len(step.task.items) for step in self._waiting if isinstance(step.task, Recreate))
 
 
 class _Rank(enum.IntEnum):
@@ -130,28 +131,26 @@ class _Rank(enum.IntEnum):
 
 RANKS = {UNIQUE_KEY: _Rank.UNIQUE, INDEX: _Rank.INDEX, FOREIGN_KEY: _Rank.KEY, TRIGGER: _Rank.TRIGGER}
 
-
 LAST = (0, sys.maxsize)
 
-
-_place = attrgetter("place")
+_by_position = attrgetter("position")
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A part of the finish: the tables that it ``needs`` complete, and the ``names`` that no other may touch then."""
+    """A task with the tables that it ``needs`` complete, and those that it locks, their ``names``."""
 
     rank: _Rank
-    place: tuple[int, int, _Rank]
-    order: FinishTask
+    position: tuple[int, int, _Rank]
+    task: FinishTask
     needs: Set[str]
     names: Set[str]
 
 
-def _places(tables: Sequence[tuple[Table, int]], targets: Mapping[str, Set[str]]) -> dict[str, tuple[int, int]]:
-    """Give each table its place by the largest that waits for it, itself among them; of equals, parents come first."""
+def _positions(tables: Sequence[tuple[Table, int]], targets: Mapping[str, Set[str]]) -> dict[str, tuple[int, int]]:
+    """Return each table's position: by the rows of the largest table that waits for it, or its own; parents first."""
     largest = {table.name: rows for table, rows in tables}
     for child in reversed(largest):
         for parent in targets[child] & largest.keys():
             largest[parent] = max(largest[parent], largest[child])
-    return {table: (-rows, position) for position, (table, rows) in enumerate(largest.items())}
+    return {table: (-rows, number) for number, (table, rows) in enumerate(largest.items())}

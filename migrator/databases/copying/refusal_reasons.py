@@ -1,4 +1,4 @@
-"""Why the destination refused one row: the fields of the constraint that did, and the other row of the pair."""
+"""Why the destination refused one row: the fields of its constraint, and the other row if two are in conflict."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from ..tables import Column
 
 @dataclass(frozen=True)
 class Reason:
-    """The fields that a refusal is about, as text, and what the server said, with what is known beyond that."""
+    """The fields of a refusal, as text, and the server's message with what is known in addition."""
 
     fields: str | None
     reason: str
 
 
 def reason_for(route: Route, values: Mapping[str, Any], fault: Fault) -> Reason:
-    """Explain why the destination refused a row of these converted ``values``, by column.
+    """Return why the destination refused a row of these converted ``values``, by column.
 
-    The row is not there, and the session of the destination can be asked.
+    The row has been rolled back, so that the destination's session can run queries.
     """
     model = route.table.model
     constraint = constraints_of(model).get(fault.constraint or "")
@@ -54,9 +54,9 @@ def reason_for(route: Route, values: Mapping[str, Any], fault: Fault) -> Reason:
 
 
 def _named(route: Route, fault: Fault) -> list[str]:
-    """Return the fields that a fault names itself, or that are in the check it names."""
+    """Return the fields that a fault names, or those of the check that it names."""
     by_name = {column.name: column.attname for column in route.table.with_generated().columns}
-    if (exclusion := _exclusion(route, fault)) is not None:  # the server names only those that are a part by themselves
+    if (exclusion := _exclusion(route, fault)) is not None:  # the server does not name those in expressions
         words = words_in(*(part.expression for part in exclusion.parts))
         return [attname for name, attname in by_name.items() if name in words]
     named = [by_name[name] for name in (fault.column or "").split(", ") if name in by_name]
@@ -90,9 +90,9 @@ def _exclusion(route: Route, fault: Fault) -> Exclusion | None:
 
 
 def _generated(route: Route, values: Mapping[str, Any]) -> tuple[Column, list[str]] | None:
-    """Find the generated column whose expression the destination can't compute for a row, and what it is made of.
+    """Return the generated column whose expression the destination can't compute for a row, and the fields in it.
 
-    A server that computes such an expression in a query, although it refuses the row, leaves only one as certain.
+    If the server computes every expression in a query although it refuses the row, an only generated column is meant.
     """
     model, generated = route.table.model, route.table.generated
     fields = {field.attname: field for field in model._meta.local_concrete_fields}
@@ -121,7 +121,7 @@ def _fails(route: Route, values: Mapping[str, Any], field: Any) -> bool:
 
 
 def _new_row(route: Route, values: Mapping[str, Any]) -> Sql:
-    """Return the row as one that can be selected from, with columns of the destination's types."""
+    """Return the row as a subquery, with columns of the destination's types."""
     stored = route.dest.catalogue.stored_columns(route.table.name)
     parts = [f"{route.dest.typed_parameter(stored[name])} AS {route.dest.quote(name)}" for name in values]
     return Sql(f"(SELECT {', '.join(parts)}) new_", tuple(values.values()))
@@ -131,7 +131,7 @@ def _new_row(route: Route, values: Mapping[str, Any]) -> Sql:
 
 
 def _other_row(route: Route, values: Mapping[str, Any], fault: Fault, constraint: BaseConstraint | None) -> str | None:
-    """Return the key of the row in the destination that a unique or exclusion constraint holds against a new one."""
+    """Return the key of the destination's row that conflicts with a new one in a unique or exclusion constraint."""
     dest, table = route.dest, route.table
     try:
         with transaction.atomic(using=dest.alias):
@@ -140,19 +140,25 @@ def _other_row(route: Route, values: Mapping[str, Any], fault: Fault, constraint
             keys = ", ".join(dest.quote(name) for name in table.key)
             sql = f"SELECT {keys} FROM {dest.quote(table.name)} WHERE {query.text} LIMIT 1"
             rows = dest.fetch_all(sql, query.params)
-    except (DatabaseError, Uncompilable, KeyError, TypeError, ValueError):  # or only a writer can send a value
+    except (
+        DatabaseError,
+        Uncompilable,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # or only a writer can send a value
         return None
     return key_text(table, rows[0]) if rows else None
 
 
 def _conflict(route: Route, values: Mapping[str, Any], fault: Fault, constraint: BaseConstraint | None) -> Sql | None:
-    """Return the condition for rows of the destination that a constraint doesn't allow beside a new one."""
+    """Return the condition for rows of the destination that conflict with a new one in a unique constraint."""
     dest, model, new = route.dest, route.table.model, _new_row(route, values)
     if (exclusion := _exclusion(route, fault)) is not None:
         return _excluded(exclusion, new)
     named = (fault.column or "").split(", ")
     indexes = dest.constraints.unique_indexes([route.table.name])[route.table.name]
-    # SQLite names a partial index by its columns, as it does any other.
+    # SQLite names a partial index by its columns, like any other unique index.
     index = next((i for i in indexes if i.name == fault.constraint or list(i.columns) == named), None)
     if constraint is None and index is not None:
         constraint = constraints_of(model).get(index.name)
@@ -174,7 +180,7 @@ def _conflict(route: Route, values: Mapping[str, Any], fault: Fault, constraint:
 
 
 def _excluded(exclusion: Exclusion, new: Sql) -> Sql:
-    """Return the condition for rows that an exclusion constraint doesn't allow beside a new one."""
+    """Return the condition for rows that conflict with a new one in an exclusion constraint."""
     parts = [(f"({part.expression})".replace("%", "%%"), part.operator.replace("%", "%%")) for part in exclusion.parts]
     tests = [f"{part} {operator} (SELECT {part} FROM {new.text})" for part, operator in parts]
     if exclusion.condition is not None:

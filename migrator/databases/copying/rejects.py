@@ -1,4 +1,4 @@
-"""Rows that the destination cannot hold: named for people, and kept whole in a file of JSON lines."""
+"""Rows that the destination cannot store: named for people, and kept whole in a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_KEY = "(none)"
 
 @dataclass(frozen=True)
 class Problem:
-    """Why one row cannot be stored. Nothing in it is a value of the row but its primary key."""
+    """Why one row cannot be stored. The only value of the row in it is its primary key."""
 
     label: str
     table: str
@@ -32,14 +32,14 @@ class Problem:
     advice: str
 
     def __str__(self) -> str:
-        place = f"{self.label} with primary key {self.key}"
+        row = f"{self.label} with primary key {self.key}"
         if self.field:
-            place += f", field {self.field}"
-        return visible(f"{place}: {self.reason} [{self.code}]. {self.advice}")
+            row += f", field {self.field}"
+        return visible(f"{row}: {self.reason} [{self.code}]. {self.advice}")
 
 
 def json_value(value: Any) -> Any:
-    """Write a raw value so that JSON can hold it: bytes in base64, everything else as itself or its text."""
+    """Return a raw value in a form that JSON has: bytes in base64, everything else as itself or as its text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, bytes | memoryview):
@@ -51,35 +51,35 @@ SKIP_INSTEAD = "Or pass --on-error skip --rejects FILE to copy all other rows."
 
 
 class Rejects:
-    """Stop at the first row that cannot be stored; ``way_on`` says what to do then."""
+    """Stops at the first row that cannot be stored; ``advice`` says what to do then."""
 
-    def __init__(self, way_on: str = SKIP_INSTEAD) -> None:
-        self._way_on = way_on
+    def __init__(self, advice: str = SKIP_INSTEAD) -> None:
+        self._advice = advice
 
     def begin(self) -> None:
-        """Forget what was noted of a chunk whose transaction was rolled back."""
+        """Forget the rows of a chunk whose transaction was rolled back."""
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
-        """Take note of a row. Raises :exc:`DataRejected` unless rows are skipped."""
-        raise DataRejected(f"{problem} {self._way_on}")
+        """Add a row, and the number of its chunk if it has one. Raises :exc:`DataRejected` unless rows are skipped."""
+        raise DataRejected(f"{problem} {self._advice}")
 
     def commit(self) -> None:
-        """Make sure that what was noted outlives a crash, before the chunk is committed."""
+        """Write the added rows so that they survive a crash, before their chunk is committed."""
 
     def settle(self) -> None:
-        """Take note that what was noted is committed, and that its rows will not be met again."""
+        """Note that the transaction of the added rows is committed, so that it will not be retried."""
 
     @property
-    def goes_on(self) -> bool:
-        """Whether a row that cannot be stored is noted, and the others are copied."""
+    def skips_rows(self) -> bool:
+        """Whether the run copies the other rows after one that cannot be stored."""
         return False
 
-    def listed(self, table: str) -> set[str]:
-        """Return the primary keys of a table's rows that were noted so far, as messages have them."""
+    def keys_of(self, table: str) -> set[str]:
+        """Return the primary keys of a table's rows that were rejected so far, as text."""
         return set()
 
-    def for_another_process(self) -> Rejects:
-        """Give what a process that works beside this one notes rows with."""
+    def for_worker(self) -> Rejects:
+        """Return the rejects of a worker process, which writes to the same file."""
         return self
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Rejects:
 
 
 class RejectFile(Rejects):
-    """Write the rows that cannot be stored to a file that only its owner can read, and go on."""
+    """Writes the rows that cannot be stored to a file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class RejectFile(Rejects):
         self._lines.append(((problem.table, problem.key), data))
 
     def commit(self) -> None:
-        # What was written already belongs to a transaction that is tried again.
+        # Rows that are in the file already belong to a transaction that is retried.
         lines = [line for row, line in self._lines if row not in self._written]
         if lines:
             with told(self._path):
@@ -129,23 +129,23 @@ class RejectFile(Rejects):
         self._written.clear()
 
     @property
-    def goes_on(self) -> bool:
+    def skips_rows(self) -> bool:
         return True
 
-    def listed(self, table: str) -> set[str]:
+    def keys_of(self, table: str) -> set[str]:
         with told(self._path), self._path.open(encoding="utf-8") as lines:
             entries = map(json.loads, lines)
             return {entry["pk"] for entry in entries if entry["table"] == table}
 
-    def for_another_process(self) -> Rejects:
-        return RejectFile(self._path)  # a lock on an inherited file would be everybody's
+    def for_worker(self) -> Rejects:
+        return RejectFile(self._path)  # a lock on an inherited descriptor would be shared (flock(2))
 
     def close(self) -> None:
         self._file.close()
 
 
 def append_whole(descriptor: int, data: bytes) -> None:
-    """Append all of it or nothing to a file that others may append to at the same time."""
+    """Append all the data or nothing to a file that other processes may append to at the same time."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         size = os.fstat(descriptor).st_size
@@ -160,19 +160,22 @@ def append_whole(descriptor: int, data: bytes) -> None:
 
 
 def rejects_for(on_error: str, path: Path | None) -> Rejects:
-    """Choose what happens to rows that cannot be stored: ``stop``, or ``skip`` and keep them in ``path``."""
+    """Return the rejects for ``--on-error``: ``stop`` at such a row, or ``skip`` it and keep it in ``path``."""
     return RejectFile(path) if on_error == "skip" and path is not None else Rejects()
 
 
 def keep_lines(path: Path, is_current: Callable[[str, int | None], bool]) -> None:
-    """Drop the lines of chunks that will be copied again, so that no row is listed twice after a crash."""
+    """Delete the lines of chunks that will be copied again, so that no row is listed twice after a crash.
+
+    ``is_current`` is called with the table and the chunk's number of each line.
+    """
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:  # the crash came in the middle of this line, and so before its chunk was committed
+        except ValueError:  # the crash came in the middle of this line, before its chunk was committed
             continue
         if is_current(entry["table"], entry["chunk"]):
             kept.append(line + "\n")

@@ -1,4 +1,4 @@
-"""Trying again: the same step, after a lost link, a deadlock or a lock timeout of the destination."""
+"""Retries of a step after a lost connection, a deadlock or a lock timeout of the destination."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..engines.base.errors import Severity
 from ..planning.route import ReadFailed
 
 LONGEST_PAUSE_SECONDS = 10.0
-NAP_SECONDS = 0.2  # between two looks for a signal
+CHECK_SECONDS = 0.2  # between two checks for a signal
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How one run meets passing faults: who is told, and what makes it stop sooner.
+    """How one run retries after transient errors, which ``progress`` reports.
 
-    ``check`` raises where a signal asks for the end. ``is_ours`` tells, with the lock back after a lost link, whether
-    no other run was here meanwhile.
+    ``check`` raises if a signal asks the run to stop. ``is_ours`` is called when the lock is held again after a lost
+    connection: whether no other run took over in between.
     """
 
     endpoints: Endpoints
@@ -37,11 +37,11 @@ class Retries:
     is_ours: Callable[[], bool] = lambda: True
 
     def run(self, action: Callable[[], Result], free_source: Callable[[], None] = lambda: None) -> Result:
-        """Run an action until it succeeds, fails for good, or has met passing faults for too long.
+        """Run an action until it succeeds, fails permanently, or has had transient errors for too long.
 
-        ``free_source`` ends what another thread does in the source's session, which is looked at after a fault. Inside
-        a transaction the action runs once, for that is tried again as a whole. Raises
-        :exc:`~migrator.errors.MigratorError` where the source is lost, and its snapshot with it.
+        ``free_source`` stops the other thread that uses the source's session, which is checked after an error. Inside
+        a transaction the action runs once, because the transaction is retried as a whole. Raises
+        :exc:`~migrator.errors.MigratorError` if the connection to the source is lost, and its snapshot with it.
         """
         if self.endpoints.dest.connection.in_atomic_block:
             return action()
@@ -54,31 +54,31 @@ class Retries:
             except (ReadFailed, Error) as error:
                 free_source()
                 is_late = deadline is not None and time.monotonic() > deadline
-                reason = self._reason_to_try_again(error, is_late=is_late)
+                reason = self._reason_to_retry(error, is_late=is_late)
                 deadline = deadline or time.monotonic() + self.endpoints.retry_for
             self._pause(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**number), reason)
         raise AssertionError("unreachable")
 
-    def _reason_to_try_again(self, error: ReadFailed | Error, *, is_late: bool) -> str:
-        """Name the passing fault; raise what is none, or has lasted too long."""
+    def _reason_to_retry(self, error: ReadFailed | Error, *, is_late: bool) -> str:
+        """Describe a transient error for people; raise any other one, and one that has lasted too long."""
         source, dest = self.endpoints.source, self.endpoints.dest
         if self.endpoints.has_source and not source.is_intact():
             if is_late or not source.rejoin_snapshot():
-                raise source.snapshot_lost(self._said(source, error)) from error
+                raise source.snapshot_lost(self._message_of(source, error)) from error
             source.remember_session()
-            return f"{source.alias!r}: the link was lost, and its snapshot found again"
+            return f"{source.alias!r}: the connection was lost, and its snapshot joined again"
         if isinstance(error, ReadFailed):
-            text = f"The source {source.alias!r} failed while it was read: {self._said(source, error)}."
+            text = f"The source {source.alias!r} failed while it was read: {self._message_of(source, error)}."
             raise MigratorError(text) from error
         if dest.severity(error) is not Severity.RETRY:
             raise error
         if is_late:
-            raise self._given_up(error) from error
+            raise self._too_late(error) from error
         return f"{dest.alias!r}: {dest.fault(error, '').message}"
 
     @staticmethod
-    def _said(source: Engine, error: ReadFailed | Error) -> str:
-        """Tell what a source said when it failed; nothing where it was not the source."""
+    def _message_of(source: Engine, error: ReadFailed | Error) -> str:
+        """Return the message of a source that failed, with its code; nothing if it was not the source."""
         if not isinstance(error, ReadFailed):
             return ""
         fault = source.fault(error.__cause__ or error, "")
@@ -86,20 +86,18 @@ class Retries:
 
     def _pause(self, seconds: float, reason: str) -> None:
         self.progress.message(f"  {reason}; trying again in {seconds:.1f} s")
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
             self.check()
-            time.sleep(min(NAP_SECONDS, left))
+            time.sleep(min(CHECK_SECONDS, left))
 
-    def _given_up(self, error: Error) -> MigratorError:
+    def _too_late(self, error: Error) -> MigratorError:
         dest = self.endpoints.dest
-        text = (
-            f"{to_migrator_error(error, [dest])} It did so for {self.endpoints.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
-        )
-        return MigratorError(text + lock_holders(dest))
+        retried = f"This was retried for {self.endpoints.retry_for:g} s (MIGRATOR['RETRY_FOR'])."
+        return MigratorError(f"{to_migrator_error(error, [dest])} {retried}{lock_holders(dest)}")
 
     def reconnect(self) -> None:
-        """Make sure that the session is the one that was set up and locked, or set up and lock another."""
+        """Keep the session if it is the one that was opened and locked, or open and lock another."""
         dest = self.endpoints.dest
         if dest.is_intact():
             return
@@ -109,19 +107,19 @@ class Retries:
         self._lock_again()
         dest.remember_session()
         if not self.is_ours():
-            raise Refused(f"While the link to {dest.alias!r} was lost, another run took its place.")
+            raise Refused(f"While the connection to {dest.alias!r} was lost, another run took over.")
 
     def _lock_again(self) -> None:
-        """Take the lock, which the lost session holds until it has come to its end."""
+        """Take the lock, which the lost session holds until the server has ended it."""
         dest = self.endpoints.dest
         deadline = time.monotonic() + self.endpoints.retry_for
         while not dest.lock():
-            # Nobody has it where it has just been given back, and a worker's own lock is that worker's alone.
+            # It has no holder if it was released just now. A worker's lock is taken by no one else.
             is_taken = dest.worker is None and dest.lock_holder() not in (None, dest.lost_session)
             if is_taken or time.monotonic() > deadline:
                 raise Refused(
-                    f"While the link to {dest.alias!r} was lost, another run took its place, or the server still holds "
-                    "the old session."
+                    f"While the connection to {dest.alias!r} was lost, another run took over, or the server still "
+                    "has the old session."
                 )
             self.check()
-            time.sleep(NAP_SECONDS)
+            time.sleep(CHECK_SECONDS)

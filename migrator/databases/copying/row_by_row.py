@@ -1,4 +1,4 @@
-"""The slow way for a chunk with a row in the way: it finds that row, and copies the others."""
+"""The slow copy of a chunk with rows that cannot be stored: it finds them, and copies the others."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .read_back import NotReadBack, read_back
 from .refusal_reasons import reason_for
 from .rejects import NO_KEY, Problem, Rejects, row_of
 
-CAREFUL_ADVICE = "Correct the row in the source."
+ADVICE = "Correct the row in the source."
 
 
 def copy_row_by_row(route: Route, bounds: Bounds, number: int, rejects: Rejects) -> RowCounts:
-    """Copy a chunk's rows one way or another, giving every row that cannot be stored to ``rejects``."""
+    """Copy a chunk's rows, and add every row that cannot be stored to ``rejects``, with the chunk's ``number``."""
     return _RowByRowCopy(route, number, rejects).run(bounds)
 
 
 def release_values(error: BaseException | None) -> None:
-    """Let go of the rows that an error and its causes keep in the frames they went through: they may be large."""
+    """Release the rows that the frames of an error and of its causes refer to: they may be large."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
 
 
 class _RowByRowCopy:
-    """Copies a chunk so that a row in the way is found: by its conversion, or by halving what the database refuses."""
+    """Copies a chunk by halves of what the database refuses, down to the rows that cannot be stored or converted."""
 
     def __init__(self, route: Route, number: int, rejects: Rejects) -> None:
         self._route, self._number, self._rejects = route, number, rejects
@@ -44,15 +44,15 @@ class _RowByRowCopy:
         self._expressions = [conversion.expression for conversion in route.conversions]
         self._writer = route.row_writer()
         self._read_back = read_back(route)
-        self._tally = RowCounts()
+        self._counts = RowCounts()
 
     def run(self, bounds: Bounds) -> RowCounts:
         started = time.perf_counter()
         with closing(self._batches(bounds)) as batches:
             for batch in batches:
-                self._take(batch)
-        self._tally.writing += time.perf_counter() - started
-        return self._tally
+                self._copy(batch)
+        self._counts.writing += time.perf_counter() - started
+        return self._counts
 
     def _batches(self, bounds: Bounds) -> Generator[Sequence[Row]]:
         route = self._route
@@ -64,25 +64,25 @@ class _RowByRowCopy:
             raise ReadFailed(str(error)) from error
 
     def _reject_unreadable(self, row: Row) -> None:
-        """Reject a row with all of its values, of which those that cannot be read are its bytes."""
+        """Reject a row with all of its values; those that cannot be read are kept as bytes."""
         table = self._route.table
-        found = [
+        unreadable = [
             (conversion.column.attname, value)
             for conversion, value in zip(self._route.conversions, row, strict=True)
             if isinstance(value, Unreadable)
         ]
-        given = row_of(self._names, row)
-        values = {name: value.stored if isinstance(value, Unreadable) else value for name, value in given.items()}
-        key = key_text(table, [given[name] for name in table.key])
-        fields, reason = ", ".join(name for name, _ in found), found[0][1].reason
-        problem = Problem(table.label, table.name, key, fields, "value", reason, "read", CAREFUL_ADVICE)
-        self._tally.rows_rejected += 1
+        read = row_of(self._names, row)
+        values = {name: value.stored if isinstance(value, Unreadable) else value for name, value in read.items()}
+        key = key_text(table, [read[name] for name in table.key])
+        fields, reason = ", ".join(name for name, _ in unreadable), unreadable[0][1].reason
+        problem = Problem(table.label, table.name, key, fields, "value", reason, "read", ADVICE)
+        self._counts.rows_rejected += 1
         self._rejects.add(problem, values, self._number)
 
-    def _take(self, batch: Sequence[Row]) -> None:
+    def _copy(self, batch: Sequence[Row]) -> None:
         pairs = []
         for raw in batch:
-            self._tally.rows_read += 1
+            self._counts.rows_read += 1
             if any(isinstance(value, Unreadable) for value in raw):
                 self._reject_unreadable(raw)
                 continue
@@ -102,7 +102,7 @@ class _RowByRowCopy:
                 return None
             except Exception as error:
                 reason = f"its conversion failed with {type(error).__name__}"
-                self._reject(raw, conversion.column.attname, type(value).__name__, reason, "value", CAREFUL_ADVICE)
+                self._reject(raw, conversion.column.attname, type(value).__name__, reason, "value", ADVICE)
                 return None
         return tuple(values)
 
@@ -132,8 +132,8 @@ class _RowByRowCopy:
                 raise
             release_values(error)
             return error
-        self._tally.rows_written += len(pairs)
-        self._tally.bytes_written += size
+        self._counts.rows_written += len(pairs)
+        self._counts.bytes_written += size
         return None
 
     def _reject_written(self, pair: tuple[Row, Row], error: Exception) -> None:
@@ -153,16 +153,16 @@ class _RowByRowCopy:
             conversion = self._route.conversions[position]
             reason = f"the driver cannot send it ({type(error).__name__})"
             kind = type(raw[position]).__name__
-            self._reject(raw, conversion.column.attname, kind, reason, "value", CAREFUL_ADVICE)
+            self._reject(raw, conversion.column.attname, kind, reason, "value", ADVICE)
             return
         fault = self._route.dest.fault(error, self._route.table.name)
         found = reason_for(self._route, row_of(self._names, converted), fault)
         kinds = row_of(self._names, raw)
         kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
-        self._reject(raw, found.fields, kind, found.reason, fault.code, CAREFUL_ADVICE)
+        self._reject(raw, found.fields, kind, found.reason, fault.code, ADVICE)
 
     def _refused_column(self, converted: Row, error: Exception) -> int | None:
-        """Find the value that cannot even be encoded, as only the driver's own classes of error tell of it."""
+        """Return the position of the value that the driver could not encode; ``None`` after any other error."""
         if not isinstance(error, UnicodeError):
             return None
         for position, value in enumerate(converted):
@@ -177,5 +177,5 @@ class _RowByRowCopy:
         row = row_of(self._names, raw)
         table = self._route.table
         key = key_text(table, [row[name] for name in table.key]) if table.key else NO_KEY
-        self._tally.rows_rejected += 1
+        self._counts.rows_rejected += 1
         self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)

@@ -1,1 +1,1 @@
-"""The same copy in several processes."""
+"""The copy in several processes."""

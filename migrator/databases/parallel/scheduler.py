@@ -1,4 +1,4 @@
-"""Which table or chunk is copied next. It does not know the workers."""
+"""Which table or chunk is copied next, whichever worker does it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from itertools import count
 from typing import Protocol
 
 from ..planning.plan import Plan, TablePlan, is_bound_late, parents_of
-from .tasks import CopyChunk, CopyGroup, CopyTable, CutTable, WorkerTask
+from .tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask
 
-# Cutting comes first, for others can begin with what was cut; a group is one long piece, so it begins early, too.
-CUT, GROUP, COPY = range(3)
+# Large tables are split first, so that all workers have chunks to copy. A group is one long task, so it starts early.
+SPLIT, GROUP, COPY = range(3)
 
 
 class Schedule(Protocol):
-    """Tasks that are left, some of which may have to wait for others."""
+    """The tasks that are left, some of which may have to wait for others."""
 
     def next(self, running: Collection[WorkerTask]) -> WorkerTask | None:
         """Take the next task that can be carried out at the same time as these, or ``None``."""
 
-    def give_back(self, order: WorkerTask) -> None:
+    def give_back(self, task: WorkerTask) -> None:
         """Return a task that was not carried out."""
 
     def is_empty(self) -> bool:
@@ -30,7 +30,8 @@ class Schedule(Protocol):
 class LoadSchedule:
     """The tables of a plan, the largest first, in chunks.
 
-    Where foreign keys bind while rows are loaded, a table waits until those that it refers to are complete.
+    With ``keeps_order``, because foreign keys are enforced during the load, a table waits until the tables that it
+    references are complete.
     """
 
     def __init__(self, plan: Plan, chunk_size: int, *, keeps_order: bool) -> None:
@@ -48,14 +49,14 @@ class LoadSchedule:
         self._release()
 
     def _release(self) -> None:
-        """Let those tables begin that need not wait any more."""
-        still = []
+        """Start the tables that no longer have to wait."""
+        still_waiting = []
         for parents, group in self._waiting:
             if parents <= self.complete:
                 self._begin(group)
             else:
-                still.append((parents, group))
-        self._waiting = still
+                still_waiting.append((parents, group))
+        self._waiting = still_waiting
 
     def _begin(self, group: Sequence[TablePlan]) -> None:
         names = tuple(planned.table.name for planned in group)
@@ -65,42 +66,42 @@ class LoadSchedule:
         for planned in group:
             name = planned.table.name
             if planned.table.key and planned.source_rows > self._chunk_size:
-                self._push(CUT, name, CutTable(name))
+                self._push(SPLIT, name, SplitTable(name))
             else:
                 self._push(COPY, name, CopyTable(name))
 
-    def _push(self, rank: int, table: str, order: WorkerTask) -> None:
-        heapq.heappush(self._ready, (rank, -self._rows[table], next(self._ties), order))
+    def _push(self, rank: int, table: str, task: WorkerTask) -> None:
+        heapq.heappush(self._ready, (rank, -self._rows[table], next(self._ties), task))
 
     def next(self, running: Collection[WorkerTask]) -> WorkerTask | None:
         """Take the next task, the largest table first, or ``None``."""
         return heapq.heappop(self._ready)[-1] if self._ready else None
 
-    def give_back(self, order: WorkerTask) -> None:
+    def give_back(self, task: WorkerTask) -> None:
         """Return a task that was not carried out."""
-        match order:
-            case CutTable(table):
-                self._push(CUT, table, order)
+        match task:
+            case SplitTable(table):
+                self._push(SPLIT, table, task)
             case CopyGroup(tables):
-                self._push(GROUP, tables[0], order)
+                self._push(GROUP, tables[0], task)
             case CopyTable(table) | CopyChunk(table, _):
-                self._push(COPY, table, order)
+                self._push(COPY, table, task)
 
     def is_empty(self) -> bool:
         """Whether all tasks have been taken."""
         return not self._ready and not self._waiting
 
-    def cut(self, table: str, chunks: Sequence[int]) -> None:
-        """Take note of the chunks of a table that are left."""
+    def add_chunks(self, table: str, chunks: Sequence[int]) -> None:
+        """Add the chunks of a table that are not copied yet, by their keys in the journal."""
         self._left[table] = len(chunks)
         for chunk in chunks:
             self._push(COPY, table, CopyChunk(table, chunk))
         if not chunks:
             self._complete([table])
 
-    def done(self, order: WorkerTask) -> None:
-        """Take note of what was copied."""
-        match order:
+    def done(self, task: WorkerTask) -> None:
+        """Note that a task was carried out."""
+        match task:
             case CopyTable(table):
                 self._complete([table])
             case CopyGroup(tables):

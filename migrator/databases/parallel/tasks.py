@@ -1,4 +1,4 @@
-"""What a worker is told to do, and how it does it, with sessions of its own to both databases."""
+"""The tasks of a worker, and the worker, which has sessions of its own to both databases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from django.db import Error
 
 from ...console.progress import Progress
-from ...processes.workers import CannotWork, Tell
-from ..copying.load import Load, done_before
+from ...processes.workers import CannotWork, Report
+from ..copying.load import Load, counts_of
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
 from ..endpoints import to_migrator_error, without_secrets
 from ..engines.base.engine import Engine
@@ -23,15 +23,15 @@ from ..row_counts import RowCounts
 
 
 @dataclass(frozen=True)
-class CutTable:
-    """Cut a large table into chunks; answered by what was done before, and the keys of the chunks that are left."""
+class SplitTable:
+    """Split a large table into chunks. The result: the counts of those done before, and the keys of the others."""
 
     table: str
 
 
 @dataclass(frozen=True)
 class CopyChunk:
-    """Copy one chunk of a table; answered by its tally."""
+    """Copy one chunk of a table, by its key in the journal. The result: its counts."""
 
     table: str
     chunk: int
@@ -39,54 +39,54 @@ class CopyChunk:
 
 @dataclass(frozen=True)
 class CopyTable:
-    """Copy a small table; answered by its tally."""
+    """Copy a small table. The result: its counts."""
 
     table: str
 
 
 @dataclass(frozen=True)
 class CopyGroup:
-    """Copy tables that are only right together; answered by their tallies."""
+    """Copy tables that reference each other in one transaction. The result: their counts by table."""
 
     tables: tuple[str, ...]
 
 
-WorkerTask = CutTable | CopyChunk | CopyTable | CopyGroup | FinishTask
-Cut = tuple[RowCounts, list[int]]
+WorkerTask = SplitTable | CopyChunk | CopyTable | CopyGroup | FinishTask
+Split = tuple[RowCounts, list[int]]
 
 
 class WorkerProgress(Progress):
-    """Tell the parent's process what there is to say. The parent counts by itself."""
+    """Sends messages to the parent's process, which counts by itself."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, report: Report) -> None:
+        self._report = report
 
     def message(self, text: str) -> None:
-        self._tell(text)
+        self._report(text)
 
 
 @contextlib.contextmanager
-def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[WorkerTask], Any]]:
-    """Open a worker's own sessions, in its process, and give what carries out orders.
+def open_worker(load: Load, number: int, report: Report) -> Iterator[Callable[[WorkerTask], Any]]:
+    """Open a worker's own sessions, in its process; the context is the function that carries out tasks.
 
-    Raises :exc:`~migrator.processes.workers.CannotWork` where a server takes no more sessions.
+    Raises :exc:`~migrator.processes.workers.CannotWork` if a server accepts no more sessions.
     """
-    retries = dataclasses.replace(load.retries, progress=WorkerProgress(tell))
-    load = dataclasses.replace(load, retries=retries, rejects=load.rejects.for_another_process())
+    retries = dataclasses.replace(load.retries, progress=WorkerProgress(report))
+    load = dataclasses.replace(load, retries=retries, rejects=load.rejects.for_worker())
     source, dest = load.endpoints.source, load.endpoints.dest
     dest.worker = number
     dest.forget_session()
-    with _explained(load):
+    with _errors_explained(load):
         with _unless_full(source):
             source.join_snapshot(number)
             source.remember_session()
         with _unless_full(dest):
             load.retries.reconnect()
-    hand = _Worker(load)
+    worker = _Worker(load)
 
-    def carry_out(order: WorkerTask) -> Any:
-        with _explained(load):
-            return hand.do(order)
+    def carry_out(task: WorkerTask) -> Any:
+        with _errors_explained(load):
+            return worker.carry_out(task)
 
     yield carry_out
     for engine in (source, dest):
@@ -96,19 +96,19 @@ def open_worker(load: Load, number: int, tell: Tell) -> Iterator[Callable[[Worke
 
 @contextlib.contextmanager
 def _unless_full(engine: Engine) -> Iterator[None]:
-    """Turn the error of a server that takes no more sessions into what other workers outlive."""
+    """Raise :exc:`CannotWork`, after which other workers continue, if a server accepts no more sessions."""
     try:
         yield
     except Error as error:
         if engine.severity(error) is not Severity.RETRY:
             raise
         reason = without_secrets(str(error), engine.alias)
-        raise CannotWork(f"{engine.alias!r} takes no session more: {reason}") from error
+        raise CannotWork(f"{engine.alias!r} accepts no more sessions: {reason}") from error
 
 
 @contextlib.contextmanager
-def _explained(load: Load) -> Iterator[None]:
-    """Turn what a database raises into what can be told to the parent."""
+def _errors_explained(load: Load) -> Iterator[None]:
+    """Turn the error of a database into one that can be sent to the parent."""
     try:
         yield
     except SnapshotLost as error:
@@ -118,16 +118,17 @@ def _explained(load: Load) -> Iterator[None]:
 
 
 class _Worker:
-    """Does what it is told, one thing after the other."""
+    """Carries out tasks, one after another."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._planned = {planned.table.name: planned for planned in load.plan.tables}
 
-    def do(self, order: WorkerTask) -> Any:
-        match order:
-            case CutTable(table):
-                return self._cut(self._planned[table])
+    def carry_out(self, task: WorkerTask) -> Any:
+        """Return the result that the task's class describes."""
+        match task:
+            case SplitTable(table):
+                return self._split(self._planned[table])
             case CopyChunk(table, number):
                 return self._copy_chunk(self._planned[table], number)
             case CopyTable(table):
@@ -135,33 +136,33 @@ class _Worker:
             case CopyGroup(tables):
                 return self._copy_group([self._planned[table] for table in tables])
             case Recreate() | RefreshStatistics():
-                return self._finish(order)
+                return self._finish(task)
 
-    def _cut(self, planned: TablePlan) -> Cut:
-        chunks = self._load.again(lambda: self._load.chunks_of(planned))
-        return done_before(chunks), [chunk.pk for chunk in chunks if not chunk.is_done]
+    def _split(self, planned: TablePlan) -> Split:
+        chunks = self._load.with_retries(lambda: self._load.chunks_of(planned))
+        return counts_of(chunks), [chunk.pk for chunk in chunks if not chunk.is_done]
 
     def _copy_chunk(self, planned: TablePlan, number: int) -> RowCounts:
-        chunk = self._load.again(lambda: self._load.journal.chunk(number))
-        (tally,) = self._load.copy_chunks(planned, [chunk])
-        return tally
+        chunk = self._load.with_retries(lambda: self._load.journal.chunk(number))
+        (counts,) = self._load.copy_chunks(planned, [chunk])
+        return counts
 
     def _copy_table(self, planned: TablePlan) -> RowCounts:
-        tallies: dict[str, RowCounts] = {}
-        self._load.copy_table(planned, tallies)
-        return tallies[planned.table.name]
+        counts: dict[str, RowCounts] = {}
+        self._load.copy_table(planned, counts)
+        return counts[planned.table.name]
 
     def _copy_group(self, group: list[TablePlan]) -> dict[str, RowCounts]:
-        tallies: dict[str, RowCounts] = {}
-        self._load.again(lambda: self._load.copy_group(group, tallies))
+        counts: dict[str, RowCounts] = {}
+        self._load.with_retries(lambda: self._load.copy_group(group, counts))
         self._load.rejects.settle()
-        return tallies
+        return counts
 
-    def _finish(self, order: FinishTask) -> float | None:
-        """Return the seconds that it took; ``None`` if it failed, which the run itself then tries and explains."""
+    def _finish(self, task: FinishTask) -> float | None:
+        """Return the seconds that it took; ``None`` if it failed. The run then tries it again, and explains."""
         started = time.perf_counter()
         try:
-            self._load.again(lambda: order.carry_out(self._load.endpoints.dest.catalogue))
+            self._load.with_retries(lambda: task.carry_out(self._load.endpoints.dest.catalogue))
         except Error:
             return None
         return time.perf_counter() - started
