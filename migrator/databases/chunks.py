@@ -32,6 +32,12 @@ class Restriction:
     sql: str
     params: tuple[Any, ...]
 
+    def and_also(self, other: Restriction | None) -> Restriction:
+        """Return the restriction to rows that meet both conditions; ``None`` is met by every row."""
+        if other is None:
+            return self
+        return Restriction(f"({self.sql}) AND ({other.sql})", (*self.params, *other.params))
+
 
 @dataclass(frozen=True)
 class Bounds:

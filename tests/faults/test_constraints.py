@@ -190,7 +190,7 @@ def test_what_cannot_be_asked_of_either_is_noted_and_found_by_its_chunk(
         f"ALTER TABLE {TABLE} ADD CONSTRAINT shape CHECK ({TABLE}.* IS NOT NULL AND code < 'd')",
         f"CREATE UNIQUE INDEX their_own ON {TABLE} (md5(nick))",
     )
-    monkeypatch.setattr(unique_constraints, "is_answerable", lambda *_: False)
+    monkeypatch.setattr(unique_constraints, "can_be_tried", lambda *_: False)
     insert_rows(account, pair.source, [row(3), row(4, code="d4")])
     planned = move(pair, account, "--dry-run")
     assert_ended(planned, 0)

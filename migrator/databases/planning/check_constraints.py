@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -20,7 +20,7 @@ from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..tables import Column, StoredColumn
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, fields_of
-from .destination_trials import Trial, is_answerable, refused_by, unasked
+from .destination_trials import Trial, can_be_tried, not_checked, rejected_by
 from .portable_sql import translate
 from .route import Route
 from .source_view import View, is_folded, view_of
@@ -58,13 +58,17 @@ class RowRule:
 
 
 def check_rules(
-    route: Route, source_stored: _Stored, dest_stored: _Stored, own: Sequence[Check], others: Sequence[Check]
+    route: Route,
+    source_stored: _Stored,
+    dest_stored: _Stored,
+    source_checks: Sequence[Check],
+    dest_checks: Sequence[Check],
 ) -> Iterator[RowRule]:
-    """Yield the destination's checks (``others``) that the source's ``own`` don't prove."""
+    """Yield rules for the destination's checks, except those that the source's checks prove."""
     columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
-    proven = {check.name: check for check in own if check.is_validated and check.name}
+    proven = {check.name: check for check in source_checks if check.is_validated and check.name}
     of_fields = _checks_of_fields(route)
-    for check in others:
+    for check in dest_checks:
         if _bare(check.expression) in of_fields:
             continue
         text = _translated(route, columns, check)
@@ -114,12 +118,12 @@ def _rule(
     if isinstance(constraint, CheckConstraint):
         fields = tuple(fields_of(model, constraint))
         condition = _certain(route, columns, constraint) or condition
-    # To a destination that ignores case more texts are equal than to the source.
+    # If the destination ignores case and the source doesn't, more texts are equal there.
     if len(used) < len(read) or any(is_folded(column, source_stored, dest_stored) for column in used):
         condition = None
     what = f"the check constraint {check.name}" if check.name else "a check constraint"
     rule = RowRule(check.name, f"{{}} {what} of {route.dest.alias!r}", fields, used, condition)
-    if is_answerable(route, read):
+    if can_be_tried(route, read):
         rule = replace(rule, tried=check.expression)
     if not check.is_partitioning:
         return rule
@@ -153,14 +157,7 @@ def certain_condition(route: Route, columns: Mapping[str, Column], condition: An
 
 def _as_source(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
     """Return a check of the source in the SQL that all engines share."""
-    features = route.source.features
-    return translate(
-        check.expression,
-        {name: column.kind for name, column in columns.items()},
-        route.source.quote,
-        length=features.character_length,
-        lengths=features.character_length_functions,
-    )
+    return _translate(route.source, columns, check, route.source.features.character_length_functions)
 
 
 def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
@@ -170,13 +167,15 @@ def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> st
         return check.expression.replace("%", "%%")
     if "with time zone" in check.expression and source.connection.timezone_name != "UTC":
         return None  # the source stores times as local times of another zone
-    return translate(
-        check.expression,
-        {name: column.kind for name, column in columns.items()},
-        source.quote,
-        length=source.features.character_length,
-        lengths=dest.features.character_length_functions,
-    )
+    return _translate(source, columns, check, dest.features.character_length_functions)
+
+
+def _translate(
+    source: Engine, columns: Mapping[str, Column], check: Check, length_functions: Collection[str]
+) -> str | None:
+    kinds = {name: column.kind for name, column in columns.items()}
+    length = source.features.character_length
+    return translate(check.expression, kinds, source.quote, length=length, lengths=length_functions)
 
 
 def check_rows(
@@ -202,8 +201,8 @@ def _trial(
     route: Route, rule: RowRule, restriction: Restriction | None = None, otherwise: Finding | None = None
 ) -> Finding | Trial:
     if rule.tried is None:
-        return otherwise or unasked(route, rule.what)
-    columns, ask = tuple(column.name for column in rule.columns), refused_by(rule.tried)
+        return otherwise or not_checked(route, rule.what)
+    columns, ask = tuple(column.name for column in rule.columns), rejected_by(rule.tried)
     describe = partial(_finding, route, rule)
     return Trial(rule.what, columns, ask, describe, restriction, otherwise)
 

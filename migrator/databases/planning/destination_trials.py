@@ -35,17 +35,17 @@ PROBED = View(f"{PROBE} {ROWS}", (), (NUMBER,))
 
 
 @dataclass(frozen=True)
-class TrialRefusal:
+class TrialResult:
     """The rows that a constraint rejects, by their numbers, each with the numbers of the rows that it conflicts with.
 
     ``rows``: how many are rejected. ``examples``: a few. ``every``: all of them, or all pairs of rows in conflict.
-    ``there``: for each example, the primary key of the destination's own row that it conflicts with, if it does.
+    ``dest_keys``: for each example, the primary key of the destination's own row that it conflicts with, if it does.
     """
 
     rows: int
     examples: Sequence[tuple[int, ...]]
     every: Sequence[tuple[int, ...]]
-    there: Sequence[Row] = ()
+    dest_keys: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Trial:
 
     what: str
     columns: tuple[str, ...]
-    ask: Callable[[Engine, View], TrialRefusal]
+    ask: Callable[[Engine, View], TrialResult]
     describe: Callable[[int, Sequence[Row], Callable[[Engine], Iterator[Row]]], Finding] = field(compare=False)
     restriction: Restriction | None = None
     otherwise: Finding | None = None
 
 
-def is_answerable(route: Route, columns: Sequence[str]) -> bool:
+def can_be_tried(route: Route, columns: Sequence[str]) -> bool:
     """Whether these columns of the destination are filled from the source, so that rows can be tried."""
     return {conversion.column.name for conversion in route.conversions}.issuperset(columns)
 
 
-def unasked(route: Route, what: str, which: str = "rows") -> Finding:
+def not_checked(route: Route, what: str, which: str = "rows") -> Finding:
     """Return the note that a constraint can't be checked before rows are loaded."""
     return Finding(
         route.table.label,
@@ -106,19 +106,19 @@ def _run_group(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
     yield from found
     for number, trial in enumerate(trials):
         if number not in answered:
-            yield trial.otherwise or unasked(route, trial.what)
+            yield trial.otherwise or not_checked(route, trial.what)
 
 
 def _run_one(route: Route, trial: Trial, rows: _ProbedRows) -> Iterator[Finding]:
-    refused = trial.ask(route.dest, PROBED)
-    if refused.rows:
-        examples = [rows.keys_of(numbers) for numbers in refused.examples]
-        if refused.there:
-            examples = [(*own, *there) for own, there in zip(examples, refused.there, strict=True)]
-        every = [rows.keys_of(numbers) for numbers in refused.every]
-        yield trial.describe(refused.rows, examples, lambda engine: iter(every))
+    rejected = trial.ask(route.dest, PROBED)
+    if rejected.rows:
+        examples = [rows.keys_of(numbers) for numbers in rejected.examples]
+        if rejected.dest_keys:
+            examples = [(*own, *theirs) for own, theirs in zip(examples, rejected.dest_keys, strict=True)]
+        every = [rows.keys_of(numbers) for numbers in rejected.every]
+        yield trial.describe(rejected.rows, examples, lambda engine: iter(every))
     if not rows.are_all and trial.restriction is None:
-        yield unasked(route, trial.what, f"rows after the first {MOST_TRIED:,}")
+        yield not_checked(route, trial.what, f"rows after the first {MOST_TRIED:,}")
 
 
 class _ProbedRows:
@@ -126,7 +126,7 @@ class _ProbedRows:
 
     def __init__(self, route: Route, conversions: Sequence[Conversion], restriction: Restriction | None) -> None:
         self._route, self._conversions = route, conversions
-        self._restriction = _both(restriction, route.restriction)
+        self._restriction = restriction.and_also(route.restriction) if restriction else route.restriction
         self._targets = [Target(NUMBER, Kind.INTEGER), *(conversion.target for conversion in conversions)]
         self._keys: list[Row] = []
         self.are_all = True
@@ -153,23 +153,15 @@ class _ProbedRows:
     def _insert(self, pairs: Sequence[tuple[Row, Row]]) -> None:
         rows = []
         for values, key in pairs:
-            if (converted := self._converted(values)) is not None:
+            if (converted := converted_row(self._conversions, values)) is not None:
                 rows.append((len(self._keys), *converted))
             self._keys.append(key)
-        if rows and not self._is_written(rows):
-            for row in rows:  # another finding reports the one that doesn't fit
-                self._is_written([row])
+        if rows and not self._insert_all(rows):
+            for row in rows:  # one by one; another finding reports the row that doesn't fit
+                self._insert_all([row])
 
-    def _converted(self, values: Row) -> Row | None:
-        try:
-            return tuple(
-                value if value is None or conversion.convert is None else conversion.convert(value)
-                for conversion, value in zip(self._conversions, values, strict=True)
-            )
-        except Exception:  # another finding reports that
-            return None
-
-    def _is_written(self, rows: Sequence[Row]) -> bool:
+    def _insert_all(self, rows: Sequence[Row]) -> bool:
+        """Insert rows in one transaction; return ``False`` if the destination can't store one of them."""
         dest = self._route.dest
         try:
             with transaction.atomic(using=dest.alias):
@@ -185,20 +177,25 @@ class _ProbedRows:
         return True
 
 
-def _both(one: Restriction | None, other: Restriction | None) -> Restriction | None:
-    if one is None or other is None:
-        return one or other
-    return Restriction(f"({one.sql}) AND ({other.sql})", (*one.params, *other.params))
+def converted_row(conversions: Sequence[Conversion], row: Row) -> Row | None:
+    """Convert a row of the source to what the destination stores; ``None`` if a value can't be converted."""
+    try:
+        return tuple(
+            value if value is None or conversion.convert is None else conversion.convert(value)
+            for conversion, value in zip(conversions, row, strict=True)
+        )
+    except Exception:  # a field's own, which may raise anything; another finding reports the value
+        return None
 
 
-def refused_by(condition: str) -> Callable[[Engine, View], TrialRefusal]:
+def rejected_by(condition: str) -> Callable[[Engine, View], TrialResult]:
     """Return a function that finds rows for which a condition, in the destination's own SQL, is false or fails."""
 
-    def ask(dest: Engine, view: View) -> TrialRefusal:
+    def ask(dest: Engine, view: View) -> TrialResult:
         last = dest.fetch_value(f"SELECT MAX({NUMBER}) FROM {view.sql}")
         numbers = [] if last is None else list(_failing(dest, view, condition.replace("%", "%%"), 0, int(last) + 1))
         every = [(number,) for number in numbers]
-        return TrialRefusal(len(every), every[:EXAMPLES], every)
+        return TrialResult(len(every), every[:EXAMPLES], every)
 
     return ask
 

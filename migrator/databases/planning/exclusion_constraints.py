@@ -17,7 +17,7 @@ from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..tables import Column, StoredColumn
 from .check_constraints import words_in
-from .destination_trials import MOST_TRIED, Trial, TrialRefusal, is_answerable, unasked
+from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked
 from .route import Route
 from .source_view import View, view_of
 
@@ -43,12 +43,12 @@ class ExclusionRule:
 
 
 def exclusion_rules(
-    route: Route, source_stored: _Stored, own: Sequence[Exclusion], others: Sequence[Exclusion]
+    route: Route, source_stored: _Stored, source_has: Sequence[Exclusion], dest_has: Sequence[Exclusion]
 ) -> Iterator[ExclusionRule]:
-    """Yield the exclusion constraints that the destination (``others``) enforces and the source doesn't."""
-    held = {(found.parts, found.condition) for found in own if found.covers_children}
-    for exclusion in others:
-        if (exclusion.parts, exclusion.condition) not in held:
+    """Yield the exclusion constraints that the destination enforces and the source doesn't."""
+    enforced = {(found.parts, found.condition) for found in source_has if found.covers_children}
+    for exclusion in dest_has:
+        if (exclusion.parts, exclusion.condition) not in enforced:
             yield _rule(route, source_stored, exclusion)
 
 
@@ -80,12 +80,12 @@ def check_exclusions(
             if route.source.vendor == route.dest.vendor:
                 view = view_of(asked, engine, rule.columns, source_stored, dest_stored)
                 yield from _find(asked, engine, rule, view)
-            elif rows <= MOST_TRIED and is_answerable(route, columns):
+            elif rows <= MOST_TRIED and can_be_tried(route, columns):
                 yield Trial(what, columns, partial(_conflicts_in_dest, rule), partial(_finding, route, rule))
             else:
-                yield unasked(route, what)
+                yield not_checked(route, what)
         except (DatabaseError, _TooMany):
-            yield unasked(route, what)
+            yield not_checked(route, what)
 
 
 class _TooMany(DatabaseError):
@@ -107,16 +107,16 @@ def _conflicts(engine: Engine, rule: ExclusionRule, view: View, grouped: str) ->
     comparisons = int(engine.fetch_value(query, view.params))
     if comparisons > MOST_COMPARISONS:
         raise _TooMany
-    return _rejected(engine, rule, view, grouped) if comparisons else (0, [])
+    return _find_rejected(engine, rule, view, grouped) if comparisons else (0, [])
 
 
-def _conflicts_in_dest(rule: ExclusionRule, dest: Engine, view: View) -> TrialRefusal:
+def _conflicts_in_dest(rule: ExclusionRule, dest: Engine, view: View) -> TrialResult:
     """Find rows that conflict with another, among those copied into the destination's temporary table."""
     grouped = _grouped(rule, view)
     with transaction.atomic(using=dest.alias):
         rejected, examples = _conflicts(dest, rule, view, grouped)
         every = list(_all_pairs(rule, view, grouped, dest)) if rejected else []
-    return TrialRefusal(rejected, examples, every)
+    return TrialResult(rejected, examples, every)
 
 
 def _finding(
@@ -181,7 +181,7 @@ def _pairs_sql(rule: ExclusionRule, view: View, grouped: str) -> str:
     return f"{grouped} {pairs}"
 
 
-def _rejected(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
+def _find_rejected(engine: Engine, rule: ExclusionRule, view: View, grouped: str) -> tuple[int, list[Row]]:
     """Count the rows that conflict with one that is kept, and return a few of these pairs of keys."""
     rejected: set[int] = set()
     examples: list[Row] = []

@@ -16,6 +16,7 @@ from ..engines.base.values import Limit, LimitName
 from ..findings import Cause, Finding, FoundRows
 from ..row_reader import RowReader
 from .columns import Stored
+from .destination_trials import converted_row
 from .plan import TablePlan
 from .schema import StoredTables
 
@@ -64,10 +65,10 @@ class _EntryTrial:
     def too_large(self, source_has: StoredTables) -> Iterator[Row]:
         """Yield the primary keys of rows whose entry the index rejects."""
         pairs = list(self._candidates(source_has[self.planned.table.name]))
-        if pairs and not self._takes([row for _, row in pairs]):
-            yield from (key for key, row in pairs if not self._takes([row]))
+        if pairs and not self._accepts([row for _, row in pairs]):
+            yield from (key for key, row in pairs if not self._accepts([row]))
 
-    def _takes(self, rows: Sequence[Row]) -> bool:
+    def _accepts(self, rows: Sequence[Row]) -> bool:
         dest = self.planned.route.dest
         targets = [conversion.target for conversion in self.planned.route.conversions]
 
@@ -95,18 +96,8 @@ class _EntryTrial:
                     key = next(keys, None)
                     if key is None or size > MOST_BYTES:
                         return
-                    if (converted := self._converted(row)) is not None:
+                    if (converted := converted_row(route.conversions, row)) is not None:
                         yield key, converted
-
-    def _converted(self, row: Row) -> Row | None:
-        conversions = self.planned.route.conversions
-        try:
-            return tuple(
-                value if value is None or conversion.convert is None else conversion.convert(value)
-                for conversion, value in zip(conversions, row, strict=True)
-            )
-        except Exception:  # another finding reports that
-            return None
 
     def _restriction(self, stored: Stored) -> Restriction | None:
         values, route = self.planned.route.source.values, self.planned.route
@@ -119,7 +110,4 @@ class _EntryTrial:
         if not tests or any(test is None for test in tests):
             return None
         condition = " OR ".join(f"({test})" for test in tests)
-        own = route.restriction
-        if own is None:
-            return Restriction(f"({condition})", ())
-        return Restriction(f"({condition}) AND ({own.sql})", own.params)
+        return Restriction(condition, ()).and_also(route.restriction)

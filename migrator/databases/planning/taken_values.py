@@ -15,7 +15,7 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..tables import Column
-from .destination_trials import Trial, TrialRefusal, is_answerable
+from .destination_trials import Trial, TrialResult, can_be_tried
 from .route import Route
 from .source_view import View
 from .unique_rules import IndexSql, columns_in, in_dest, name_of
@@ -51,12 +51,12 @@ def taken_trials(route: Route, indexes: Sequence[UniqueIndex]) -> Iterator[Trial
         equals = "=" if index.nulls_distinct else "IS NOT DISTINCT FROM"
         key = _Key(name_of(route, index, fields), used, known, equals)
         names = tuple(dict.fromkeys([*(column.name for column in used), *route.table.key]))
-        if is_answerable(route, names):
+        if can_be_tried(route, names):
             ask, describe = partial(_taken, route, key), partial(_finding, route, key)
             yield Trial(f"unique index {key.name}", names, ask, describe)
 
 
-def _taken(route: Route, key: _Key, dest: Engine, view: View) -> TrialRefusal:
+def _taken(route: Route, key: _Key, dest: Engine, view: View) -> TrialResult:
     """Find rows of the temporary table whose values another row of the destination's table has."""
     table = route.table
     (number,) = view.key
@@ -78,7 +78,7 @@ def _taken(route: Route, key: _Key, dest: Engine, view: View) -> TrialRefusal:
         for taken, *there in dest.fetch_all(sql, [*params, *params]):
             found.setdefault(int(taken), tuple(there))
     every = [(taken,) for taken in found]
-    return TrialRefusal(len(every), every[:EXAMPLES], every, list(found.values())[:EXAMPLES])
+    return TrialResult(len(every), every[:EXAMPLES], every, list(found.values())[:EXAMPLES])
 
 
 def _finding(

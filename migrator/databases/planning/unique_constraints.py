@@ -16,7 +16,7 @@ from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..tables import StoredColumn
 from .constraint_sql import Sql
-from .destination_trials import MOST_TRIED, Trial, TrialRefusal, is_answerable, unasked
+from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked
 from .route import Route
 from .source_view import View, view_of
 from .unique_rules import IndexSql, UniqueRule
@@ -37,7 +37,7 @@ def check_unique(
     asked = replace(route, source=engine)
     for rule in rules:
         if isinstance(rule, str):
-            yield unasked(route, f"unique index {rule}")
+            yield not_checked(route, f"unique index {rule}")
             continue
         trial = _trial(route, rule)
         if trial is not None and (rows <= MOST_TRIED or not rule.parts):
@@ -46,7 +46,7 @@ def check_unique(
         try:
             found = find_repeated(asked, engine, rule, source_stored)
         except DatabaseError:
-            yield trial or unasked(route, f"unique index {rule.name}")
+            yield trial or not_checked(route, f"unique index {rule.name}")
             continue
         if found is not None and trial is not None and found.restriction is not None:
             yield replace(trial, restriction=found.restriction, otherwise=_finding(route, found))
@@ -147,7 +147,7 @@ def _all_pairs(view: View, numbered: str, params: Sequence[object], source: Engi
 
 def _trial(route: Route, rule: UniqueRule) -> Trial | None:
     columns = tuple(column.name for column in rule.columns)
-    if rule.tried is None or not is_answerable(route, columns):
+    if rule.tried is None or not can_be_tried(route, columns):
         return None
 
     def describe(rows: int, pairs: Sequence[Row], every: Callable[[Engine], Iterator[Row]]) -> Finding:
@@ -156,7 +156,7 @@ def _trial(route: Route, rule: UniqueRule) -> Trial | None:
     return Trial(f"unique index {rule.name}", columns, partial(_repeated_in_dest, rule), describe)
 
 
-def _repeated_in_dest(rule: UniqueRule, dest: Engine, view: View) -> TrialRefusal:
+def _repeated_in_dest(rule: UniqueRule, dest: Engine, view: View) -> TrialResult:
     """Find rows that repeat an earlier one, among those copied into the destination's temporary table."""
     parts, condition = rule.tried or IndexSql((), None)
     tests = [condition] if condition is not None else []
@@ -169,7 +169,7 @@ def _repeated_in_dest(rule: UniqueRule, dest: Engine, view: View) -> TrialRefusa
     sql = f"SELECT {number}, earliest FROM ({firsts}) firsts WHERE {number} > earliest ORDER BY {number}"
     with transaction.atomic(using=dest.alias):
         pairs = [(int(later), int(first)) for later, first in dest.fetch_all(sql, params)]
-    return TrialRefusal(len(pairs), pairs[:EXAMPLES], pairs)
+    return TrialResult(len(pairs), pairs[:EXAMPLES], pairs)
 
 
 def _finding(route: Route, found: Repeated) -> Finding:

@@ -176,7 +176,7 @@ def _plain_rule(
 def _in_source(
     route: Route, index: UniqueIndex, constraint: UniqueConstraint, tried: IndexSql | None
 ) -> IndexSql | None:
-    """Return a model's constraint as SQL of the source; ``None`` if neither database can be asked about it."""
+    """Return a model's constraint as SQL of the source; ``None`` if neither database can evaluate it."""
     try:
         parts, condition = _compiled(route.source, route.table.model, constraint)
     except Uncompilable:

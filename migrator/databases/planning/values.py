@@ -272,7 +272,7 @@ def _finding(route: Route, check: _ValueCheck, count: int) -> Finding:
     source, table = route.source, route.table
     text = f"{plural(count, 'value')}: {check.reason}"
     if table.key:
-        chosen = _chosen(route, check.condition)
+        chosen = Restriction(check.condition, ()).and_also(route.restriction)
         keys = RowReader(source, table, (), (), chosen).keys(Bounds(), EXAMPLES)
         text += f" (for example primary key {', '.join(key_text(table, key) for key in keys)})"
     rows = FoundRows(table.name, Cause.VALUE, partial(_keys_of, route, check.condition))
@@ -283,14 +283,7 @@ def _keys_of(route: Route, condition: str, source: Engine) -> Iterator[Row]:
     """Read the primary keys of a table's chosen rows that meet a condition, in the source's own values."""
     table = route.table
     names = [source.quote(name) for name in table.key] or ["1"]
-    reader = RowReader(source, table, table.key or ("1",), names, _chosen(route, condition))
+    chosen = Restriction(condition, ()).and_also(route.restriction)
+    reader = RowReader(source, table, table.key or ("1",), names, chosen)
     with source.reading_everything():
         yield from chain.from_iterable(reader.rows(Bounds()))
-
-
-def _chosen(route: Route, condition: str) -> Restriction:
-    """Restrict a table to those of its chosen rows that meet a condition."""
-    own = route.restriction
-    if own is None:
-        return Restriction(f"({condition})", ())
-    return Restriction(f"({condition}) AND ({own.sql})", own.params)
