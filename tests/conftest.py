@@ -1,7 +1,7 @@
-"""What all tests share: Django set up on the test servers, fresh databases, and the engines as parameters.
+"""Shared by all tests: Django set up on the test servers, fresh databases, and the engines as parameters.
 
-Tests commit for real. One that asks for `alias` or `pair` starts with those databases as right after
-`migrate`, whatever the test before it did or broke; others name theirs: `databases.fresh("mysql_a")`.
+Tests really commit. A test with the fixture `alias` or `pair` starts with these databases as right after `migrate`,
+whatever the test before it did or broke; other tests call `databases.fresh("mysql_a")`.
 """
 
 import os
@@ -24,15 +24,15 @@ from tests.servers.process import PrivateDirectory
 
 _session = ExitStack()
 _session.enter_context(servers_of_this_process())
-# Commands run in a process of their own inherit both, and so find the databases of this session.
+# Commands in processes of their own inherit both, and so find the databases of this session.
 _directory = PrivateDirectory("tests", user=None)
 _session.callback(_directory.close)
 os.environ["MIGRATOR_TEST_DIRECTORY"] = str(_directory.path)
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
-# Before anything is collected, for test modules import models.
+# Before collection, because test modules import models.
 django.setup()
 
-# Marker -> the variable that names the server it needs.
+# By marker, the variable that names the server it needs.
 NEEDED = {server.marker: server.variable for server in SERVERS}
 
 
@@ -53,7 +53,7 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the engines that its parameters name, before -m selects; keep some of them together."""
+    """Mark each test with the engines in its parameters, before -m selects; keep some in one process."""
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
             for engine in sorted(set(_engines_in(item.callspec.params.values()))):
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose server is not there, or fail it where all have to be."""
+    """Skip a test whose server is missing, or fail it if all servers are required."""
     for marker in item.iter_markers():
         variable = NEEDED.get(marker.name)
         if variable and not os.environ.get(variable):
@@ -75,7 +75,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[FreshDatabases]:
-    """Give fresh databases by alias; `default` is there from the start."""
+    """Return the fresh databases; `default` is created first."""
     databases = FreshDatabases()
     try:
         databases.fresh("default")
@@ -110,7 +110,7 @@ def pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 
 @pytest.fixture
 def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have indexes taken off tables of any size, so that a few rows stand for many."""
+    """Drop indexes of tables of any size, so that a few rows stand for many."""
     monkeypatch.setattr("migrator.databases.planning.deferred_objects.FEWEST_INDEXED_ROWS", 0)
 
 
@@ -122,7 +122,7 @@ def _no_connection_outlives_its_test() -> Iterator[None]:
         pool.disconnect(inuse_connections=False)
 
 
-# The pools of Redis clients. Caches that Django made for other settings are never collected, and nor are these.
+# The pools of Redis clients: like caches that Django created for other settings, they are never collected.
 _pools: WeakSet[Any] = WeakSet()
 
 
@@ -142,18 +142,18 @@ for _library in ("redis", "valkey"):
 
 @pytest.fixture(name="run_manage")
 def run_manage_fixture() -> Callable[..., Finished]:
-    """Give `run_manage(*args, input=None, env=None)`, which returns the command's code, out and err."""
+    """Return `run_manage(*args, input=None, env=None)`, which returns the command's code, out and err."""
     return run_manage
 
 
 @pytest.fixture(name="start_manage")
 def start_manage_fixture() -> Callable[..., Any]:
-    """Give `start_manage(*args, env=None)`, which returns the running process."""
+    """Return `start_manage(*args, env=None)`, which returns the running process."""
     return start_manage
 
 
 def _engines_in(values: Iterable[object]) -> Iterator[str]:
-    """Find engines among parameters: `mysql`, `mysql_a`, a pair, and lists and tuples of these."""
+    """Yield the engines among parameters: `mysql`, `mysql_a`, a pair, and lists and tuples of these."""
     for value in values:
         if isinstance(value, str) and value.removesuffix("_a").removesuffix("_b").removesuffix("_files") in ENGINES:
             yield engine_of(value)

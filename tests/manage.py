@@ -12,7 +12,7 @@ from tests.forking import Command, start_command, template_for
 
 
 class Finished(NamedTuple):
-    """How a command ended and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -22,11 +22,11 @@ class Finished(NamedTuple):
 def start_manage(
     *args: str, env: dict[str, str] | None = None, may_fork: bool = True
 ) -> subprocess.Popen[str] | Command:
-    """Start `manage.py ARGS` with pipes to it, for tests that interrupt or kill it; `env` adds to ours.
+    """Start `manage.py ARGS` with pipes to it, for tests that interrupt or kill it; `env` adds to our environment.
 
-    Only a process that is started anew shows its own arguments to others; any other may be a fork.
+    With ``may_fork`` it may be a fork, whose command line in the process list is not its own.
     """
-    # The session's environment says which settings, servers and databases there are.
+    # The session's environment names the settings, servers and databases.
     environment = os.environ | (env or {})
     if may_fork:
         return start_command(environment, *args)
@@ -42,7 +42,7 @@ def start_manage(
 
 
 def start_at_terminal(terminal: int, *args: str) -> subprocess.Popen[bytes] | Command:
-    """Start `manage.py ARGS` in a session of its own, whose terminal is its input and its standard error."""
+    """Start `manage.py ARGS` in a new session, with a terminal for its input and its standard error."""
     if template := template_for(os.environ):
         return template.start_at_terminal(terminal, *args)
     return subprocess.Popen(
@@ -59,7 +59,7 @@ def start_at_terminal(terminal: int, *args: str) -> subprocess.Popen[bytes] | Co
 def run_manage(
     *args: str, input: str | None = None, env: dict[str, str] | None = None, timeout: float = 120
 ) -> Finished:
-    """Run `manage.py ARGS` to its end. Its input is never a terminal, and empty unless given."""
+    """Run `manage.py ARGS` to its end. Its input is not a terminal, and empty by default."""
     with start_manage(*args, env=env) as process:
         try:
             out, err = process.communicate(input, timeout)

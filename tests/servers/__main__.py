@@ -1,7 +1,7 @@
-"""Run a command beside the test servers: python -m tests.servers -- COMMAND [ARGUMENT ...]
+"""Run a command with the test servers: python -m tests.servers -- COMMAND [ARGUMENT ...]
 
-Starts each server that the environment does not name, sets the variables that settings/test.py reads, runs
-the command, stops the servers and ends with the command's code. Without a command it runs a shell.
+Starts each server that the environment does not name, sets the variables that settings/test.py reads, runs the command,
+stops the servers and exits with the command's code. Without a command it runs a shell.
 """
 
 import os
@@ -16,13 +16,13 @@ from types import FrameType
 from tests.servers.catalogue import OWN, SERVERS
 from tests.servers.process import ServerError, end_with_parent
 
-# A file system in memory: what tests write is thrown away, and no disk has to be waited for.
+# A file system in memory: the files of tests are temporary, and writing them waits for no disk.
 IN_MEMORY = Path("/dev/shm")  # noqa: S108
 BYTES_NEEDED = 6 << 30
 
 
 def _keep_files_in_memory() -> None:
-    """Let temporary files be kept in memory, if there is room for all servers and nobody names another directory."""
+    """Put temporary files into memory, if it has room for all servers and TMPDIR names no other directory."""
     if "TMPDIR" in os.environ or not os.access(IN_MEMORY, os.W_OK):
         return
     memory = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
@@ -32,8 +32,8 @@ def _keep_files_in_memory() -> None:
 
 
 def _start_servers(stack: ExitStack) -> dict[str, str]:
-    """Start what the environment does not name; return the variables that say where all that is."""
-    # With all servers there, a test that would be skipped for the want of one is a mistake.
+    """Start the servers that the environment does not name; return the variables with their addresses."""
+    # With all servers running, a test that is skipped for lack of one is a mistake.
     variables = {"MIGRATOR_TEST_REQUIRE": "all"}
     servers = []
     for kind in SERVERS:
@@ -51,12 +51,12 @@ def _start_servers(stack: ExitStack) -> dict[str, str]:
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:
-    """Run the command and return its code as a shell would tell it; signals are for the command to act on."""
+    """Run the command, forward signals to it, and return its exit code as a shell reports it."""
     ends_with_us = end_with_parent(signal.SIGTERM)
     with subprocess.Popen(command, env=os.environ | variables, preexec_fn=ends_with_us) as process:
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
-            # A terminal sends its interrupt to the command as well.
+            # On Ctrl-C, the terminal sends SIGINT to the command as well.
             if number != signal.SIGINT:
                 process.send_signal(number)
 
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     if not command:
         command = [os.environ.get("SHELL", "/bin/sh")]
-        print("A shell in which the variables of the test servers are set; leaving it stops them.")
+        print("A shell with the variables of the test servers; leaving it stops them.")
     _keep_files_in_memory()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)

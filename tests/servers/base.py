@@ -1,4 +1,4 @@
-"""What all servers of the tests share; one module beside this one knows each server."""
+"""The interface of the test servers; each has a module of its own in this package."""
 
 import os
 import re
@@ -19,37 +19,37 @@ from tests.servers.process import (
 )
 
 USER = "migrator_test"
-# Tests look for it in output, logs and reports, where no password may ever be.
+# Tests search for it in output, logs and reports, where no password may be.
 PASSWORD = "canary-s3cret"
-# The user has rights on databases of such names alone; settings/test.py makes no others.
+# The user has privileges on databases with this prefix only; settings/test.py uses no others.
 DATABASE_PREFIX = "migrator_test_"
 
-# A free port may be taken by someone else before the server has it.
+# Another process may take a free port before the server does.
 _ATTEMPTS = 3
 
 
 class Server(ABC):
-    """One server on a free port of this machine, in a private directory; its data need not be safe."""
+    """One server on a free port of this machine, in a private directory; its data may be lost."""
 
     name: ClassVar[str]
     # The pytest marker of the tests that need it.
     marker: ClassVar[str]
-    # The environment variable that holds its address.
+    # The environment variable with its address.
     variable: ClassVar[str]
-    # The Debian package that brings it.
+    # The Debian package that contains it.
     package: ClassVar[str]
     programs: ClassVar[Sequence[str]]
     places: ClassVar[Sequence[str]] = ()
     users: ClassVar[Sequence[str]] = ()
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
-    # Whether several processes of tests can use it at once, because each has names of its own in it.
+    # Whether several test processes can share it, because each uses its own names in it.
     is_shared: ClassVar[bool] = True
 
     def __init__(self) -> None:
         program = self.find()
         if program is None:
             raise ServerError(
-                f"There is no {self.programs[0]} here. On Debian, this brings it:\n"
+                f"{self.programs[0]} is not installed. On Debian, install it with:\n"
                 f"    sudo apt-get install --no-install-recommends {self.package}"
             )
         self.program = program
@@ -61,17 +61,17 @@ class Server(ABC):
 
     @classmethod
     def find(cls) -> Path | None:
-        """Return the server's program, None when it is not installed."""
+        """Return the server's program, or ``None`` if it is not installed."""
         found = (find_program(name, *cls.places) for name in cls.programs)
         return next(filter(None, found), None)
 
     @classmethod
     def is_named(cls) -> bool:
-        """Tell whether the environment names such a server already, so that there is none to start."""
+        """Whether the environment names such a server, so that none has to be started."""
         return bool(os.environ.get(cls.variable))
 
     def start(self) -> None:
-        """Start the server and return when it answers."""
+        """Start the server and wait until it answers."""
         self.prepare()
         for attempt in range(1, _ATTEMPTS + 1):
             self._process = ServerProcess(self.command(), self.directory, self.user, self.stop_signal)
@@ -85,17 +85,17 @@ class Server(ABC):
                 self.port = free_port()
 
     def stop_for_now(self) -> None:
-        """Stop the server as its administrator would; :meth:`start_again` brings it back with its data."""
+        """Stop the server cleanly; :meth:`start_again` starts it again with its data."""
         if self._process is not None:
             self._process.stop()
 
     def start_again(self) -> None:
-        """Start a server that was stopped for now, on the port it had."""
+        """Start a stopped server again, on the same port."""
         self._process = ServerProcess(self.command(), self.directory, self.user, self.stop_signal)
         self._process.wait_until(self.is_ready)
 
     def crash(self) -> None:
-        """End the server at once, with nothing put in order."""
+        """Kill the server, without a clean shutdown."""
         if self._process is not None:
             self._process.kill()
 
@@ -105,7 +105,7 @@ class Server(ABC):
         self._directory.close()
 
     def prepare(self) -> None:
-        """Make what has to be there before the first start; most servers need nothing."""
+        """Prepare the first start; most servers need nothing."""
 
     @abstractmethod
     def command(self) -> list[str | Path]:
@@ -113,7 +113,7 @@ class Server(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Tell whether the server answers."""
+        """Whether the server answers."""
 
     @abstractmethod
     def address(self) -> str:

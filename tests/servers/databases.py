@@ -1,7 +1,7 @@
-"""Fresh databases for tests that really commit: empty but for what `migrate` makes.
+"""Fresh databases for tests that really commit: as `migrate` leaves them.
 
-`migrate` runs once per engine. Its result is kept aside, copied for the engine's other databases, and put
-back before each test that asks: rows and counters by hand, the whole database where its schema was changed.
+`migrate` runs once per engine. Its result is saved, copied to the engine's other databases, and restored before each
+test that asks for it: rows and sequences with statements, or the whole database if its schema has changed.
 """
 
 import os
@@ -22,12 +22,12 @@ from django.db.backends.utils import CursorWrapper
 from django.db.utils import OperationalError, ProgrammingError
 
 ENGINES = ("sqlite", "postgresql", "mysql")
-# The longest that the server's own vacuum of a table may take.
+# The longest time that autovacuum may take for a table.
 VACUUM_SECONDS = 60
 
 
 class Pair(NamedTuple):
-    """The aliases that rows are moved between."""
+    """The aliases of source and destination."""
 
     source: str
     dest: str
@@ -41,12 +41,12 @@ class Pair(NamedTuple):
 
 
 PAIRS = [Pair(f"{source}_a", f"{dest}_b") for source in ENGINES for dest in ENGINES]
-# The way of loading rows that a server and the settings have to allow.
+# These load with LOAD DATA LOCAL, which the server and the settings have to allow.
 FILE_PAIRS = [Pair(f"{source}_a", "mysql_files") for source in ENGINES]
 
 
 def engine_of(alias: str) -> str:
-    """Return the engine of `mysql_a`, `mysql`, and of `default`, which is a SQLite file."""
+    """Return the engine of an alias: `mysql` for `mysql_a`, and `sqlite` for `default`."""
     engine = alias.partition("_")[0]
     return "sqlite" if engine == "default" else engine
 
@@ -58,8 +58,8 @@ class FreshDatabases:
         self._kinds: dict[str, _Kind] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL()}
 
     def fresh(self, *aliases: str) -> None:
-        """Make each of these databases, or put it back, so that it is as right after `migrate`."""
-        # Applications are not ready yet when this module is imported.
+        """Create or restore each of these databases, as right after `migrate`."""
+        # The app registry is not ready yet when this module is imported.
         from django.contrib.contenttypes.models import ContentType
         from django.contrib.sites.models import Site
 
@@ -69,7 +69,7 @@ class FreshDatabases:
         Site.objects.clear_cache()
 
     def drop(self) -> None:
-        """Drop all that was made."""
+        """Drop all databases that were created."""
         for kind in self._kinds.values():
             kind.drop_all()
 
@@ -78,70 +78,70 @@ class _Kind(ABC):
     """The fresh databases of one engine."""
 
     def __init__(self) -> None:
-        self._made: list[str] = []
+        self._created: list[str] = []
 
     def fresh(self, alias: str) -> None:
-        # A new connection, for the last test may have changed the session's settings.
+        # A new connection, because the last test may have changed the session's settings.
         connections[alias].close()
-        if alias in self._made:
-            self.put_back(alias)
+        if alias in self._created:
+            self.restore(alias)
             return
-        # Where the last attempt failed half way.
+        # The last attempt may have failed halfway.
         self.drop(alias)
-        if self._made:
+        if self._created:
             self.copy(alias)
         else:
             self.create(alias)
             call_command("migrate", database=alias, run_syncdb=True, interactive=False, verbosity=0)
             connections[alias].close()
-            self.keep(alias)
-        self._made.append(alias)
+            self.save(alias)
+        self._created.append(alias)
 
     def drop_all(self) -> None:
-        for alias in self._made:
+        for alias in self._created:
             connections[alias].close()
             self.drop(alias)
 
     @abstractmethod
     def create(self, alias: str) -> None:
-        """Make the database, without a table."""
+        """Create the database, without tables."""
 
     @abstractmethod
-    def keep(self, alias: str) -> None:
-        """Keep aside what `migrate` made of the first database."""
+    def save(self, alias: str) -> None:
+        """Save the first database as `migrate` has left it."""
 
     @abstractmethod
     def copy(self, alias: str) -> None:
-        """Make the database as what was kept aside."""
+        """Create the database from the saved one."""
 
     @abstractmethod
-    def put_back(self, alias: str) -> None:
-        """Make an existing database again as what was kept aside."""
+    def restore(self, alias: str) -> None:
+        """Restore an existing database from the saved one."""
 
     @abstractmethod
     def drop(self, alias: str) -> None:
-        """Remove the database, if there is one."""
+        """Drop the database, if it exists."""
 
 
 class _SQLite(_Kind):
-    """Files: copying one takes a millisecond, so nothing is ever mended."""
+    """Files: copying one takes a millisecond, so restoring is copying."""
 
     def create(self, alias: str) -> None:
-        self._kept = self._file(alias).with_name("kept.sqlite3")
+        self._saved = self._file(alias).with_name("saved.sqlite3")
 
-    def keep(self, alias: str) -> None:
-        shutil.copyfile(self._file(alias), self._kept)
+    def save(self, alias: str) -> None:
+        shutil.copyfile(self._file(alias), self._saved)
 
     def copy(self, alias: str) -> None:
         file = self._file(alias)
         for ending in ("-journal", "-wal", "-shm"):
             file.with_name(file.name + ending).unlink(missing_ok=True)
-        # A new file takes its place, so that whoever still has the old one open writes to nobody.
+        # A new file replaces it: a process that still has the old one open writes to a removed file.
         new = file.with_suffix(".new")
-        shutil.copyfile(self._kept, new)
+        shutil.copyfile(self._saved, new)
         os.replace(new, file)
 
-    put_back = copy
+    restore = copy
 
     def drop(self, alias: str) -> None:
         self._file(alias).unlink(missing_ok=True)
@@ -152,7 +152,7 @@ class _SQLite(_Kind):
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a database on a server holds; the names of tables and counters are quoted."""
+    """The contents of a database on a server; the names of tables and sequences are quoted."""
 
     schema: frozenset[tuple[Any, ...]]
     counters: dict[str, int | None]
@@ -160,9 +160,9 @@ class _Contents:
 
 
 class _OnServer(_Kind):
-    """Databases whose rows and counters are put back, and which are made again where their schema differs."""
+    """Databases whose rows and sequences are restored, and which are recreated if their schema differs."""
 
-    _kept: _Contents
+    _saved: _Contents
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,45 +171,45 @@ class _OnServer(_Kind):
     def create(self, alias: str) -> None:
         self.administer(alias, f"CREATE DATABASE {self.name(alias)}")
 
-    def keep(self, alias: str) -> None:
+    def save(self, alias: str) -> None:
         with self.own(alias).cursor() as cursor:
             tables = self.tables(cursor)
-            self._kept = _Contents(
+            self._saved = _Contents(
                 schema=self.schema(cursor),
                 counters=self.counters(cursor),
                 rows={table: _read(cursor, table) for table in _filled(cursor, tables)},
             )
 
-    def put_back(self, alias: str) -> None:
+    def restore(self, alias: str) -> None:
         with self.own(alias).cursor() as cursor:
             self.disconnect_others(cursor)
-            if self.has_kept_schema(cursor) and not self.is_cheaper_to_make_again(cursor):
-                self._put_back_rows(cursor)
-                self._put_back_counters(cursor)
+            if self.has_saved_schema(cursor) and not self.is_cheaper_to_recreate(cursor):
+                self._restore_rows(cursor)
+                self._restore_sequences(cursor)
                 return
         self.drop(alias)
         self.copy(alias)
 
-    def _put_back_rows(self, cursor: CursorWrapper) -> None:
+    def _restore_rows(self, cursor: CursorWrapper) -> None:
         filled = _filled(cursor, self.tables(cursor))
-        changed = [t for t in filled if t not in self._kept.rows]
-        changed += [t for t, (_, rows) in self._kept.rows.items() if _read(cursor, t)[1] != rows]
+        changed = [t for t in filled if t not in self._saved.rows]
+        changed += [t for t, (_, rows) in self._saved.rows.items() if _read(cursor, t)[1] != rows]
         with cursor.db.constraint_checks_disabled():
-            # In one transaction, for PostgreSQL checks foreign keys at its end.
+            # In one transaction, because PostgreSQL checks foreign keys at its end.
             cursor.db.set_autocommit(False)
             for table in changed:
                 cursor.execute(f"DELETE FROM {table}")
-            _write(cursor, {table: kept for table, kept in self._kept.rows.items() if table in changed})
+            _write(cursor, {table: rows for table, rows in self._saved.rows.items() if table in changed})
             cursor.db.commit()
             cursor.db.set_autocommit(True)
 
-    def _put_back_counters(self, cursor: CursorWrapper) -> None:
+    def _restore_sequences(self, cursor: CursorWrapper) -> None:
         for counter, value in self.counters(cursor).items():
-            if value != self._kept.counters[counter]:
-                self.set_counter(cursor, counter, self._kept.counters[counter])
+            if value != self._saved.counters[counter]:
+                self.set_counter(cursor, counter, self._saved.counters[counter])
 
     def own(self, alias: str) -> BaseDatabaseWrapper:
-        """Return a connection that no test sees; kept open, it saves 20 ms, for it knows the tables."""
+        """Return a connection that no test uses. It stays open, which saves 20 ms: its caches know the tables."""
         own = self._own.setdefault(alias, connections[alias].copy())
         if own.connection is not None and not own.is_usable():
             own.close()
@@ -228,24 +228,24 @@ class _OnServer(_Kind):
             for statement in statements:
                 cursor.execute(statement)
 
-    def has_kept_schema(self, cursor: CursorWrapper) -> bool:
-        """Return whether the schema is the one that was kept, restoring it first where that is cheap."""
-        return self.schema(cursor) == self._kept.schema
+    def has_saved_schema(self, cursor: CursorWrapper) -> bool:
+        """Whether the schema is the saved one; if it is cheap, restore it first."""
+        return self.schema(cursor) == self._saved.schema
 
-    def is_cheaper_to_make_again(self, cursor: CursorWrapper) -> bool:
-        """Return whether there are too many rows to delete them."""
+    def is_cheaper_to_recreate(self, cursor: CursorWrapper) -> bool:
+        """Whether there are too many rows to delete."""
         return False
 
     @abstractmethod
     def disconnect_others(self, cursor: CursorWrapper) -> None:
-        """End what a killed process left behind in this database, locks above all."""
+        """End the sessions of killed processes in this database, with their locks."""
 
     @abstractmethod
     def tables(self, cursor: CursorWrapper) -> list[str]: ...
 
     @abstractmethod
     def schema(self, cursor: CursorWrapper) -> frozenset[tuple[Any, ...]]:
-        """Describe all but rows and counters, so that two equal answers mean equal schemas."""
+        """Describe everything except rows and sequences; equal answers mean equal schemas."""
 
     @abstractmethod
     def counters(self, cursor: CursorWrapper) -> dict[str, int | None]: ...
@@ -255,7 +255,7 @@ class _OnServer(_Kind):
 
 
 class _PostgreSQL(_OnServer):
-    """What was kept aside is a template database."""
+    """The saved database is a template database."""
 
     _OURS = "nspname NOT IN ('pg_catalog', 'information_schema') AND nspname NOT LIKE 'pg\\_%'"
     _RELATIONS = f"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND {_OURS}"
@@ -276,14 +276,14 @@ class _PostgreSQL(_OnServer):
         f" FROM {_RELATIONS} JOIN pg_trigger t ON tgrelid = c.oid AND NOT tgisinternal",
     )
 
-    def keep(self, alias: str) -> None:
-        super().keep(alias)
+    def save(self, alias: str) -> None:
+        super().save(alias)
         with self.own(alias).cursor() as cursor:
             cursor.execute("SELECT current_setting('server_version_num')::int >= 150000")
             # Copying files takes half the time of copying blocks through the WAL, the default since PostgreSQL 15.
             self._strategy = " STRATEGY file_copy" if cursor.fetchone()[0] else ""
         self.own(alias).close()
-        self._template = connections[alias].ops.quote_name(f"{connections[alias].settings_dict['NAME']}_kept")
+        self._template = connections[alias].ops.quote_name(f"{connections[alias].settings_dict['NAME']}_saved")
         self.administer(alias, f"CREATE DATABASE {self._template} TEMPLATE {self.name(alias)}")
 
     def copy(self, alias: str) -> None:
@@ -293,7 +293,7 @@ class _PostgreSQL(_OnServer):
         super().drop(alias)
         statement = f"DROP DATABASE IF EXISTS {self.name(alias)} WITH (FORCE)"
         for _ in range(VACUUM_SECONDS):
-            with suppress(ProgrammingError):  # the server's own vacuum is there, which only its owner may end
+            with suppress(ProgrammingError):  # autovacuum is running there, which this user may not terminate
                 self.administer(alias, statement)
                 return
             time.sleep(1)
@@ -301,8 +301,8 @@ class _PostgreSQL(_OnServer):
 
     def drop_all(self) -> None:
         super().drop_all()
-        if self._made:
-            self.administer(self._made[0], f"DROP DATABASE {self._template}")
+        if self._created:
+            self.administer(self._created[0], f"DROP DATABASE {self._template}")
 
     def disconnect_others(self, cursor: CursorWrapper) -> None:
         cursor.execute(
@@ -310,9 +310,9 @@ class _PostgreSQL(_OnServer):
             " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
         )
 
-    def is_cheaper_to_make_again(self, cursor: CursorWrapper) -> bool:
-        # Each row deleted is looked for once more when its foreign keys are checked, by a plan that the connection
-        # may have made when the table was small: it reads the whole table.
+    def is_cheaper_to_recreate(self, cursor: CursorWrapper) -> bool:
+        # Checking foreign keys looks each deleted row up once more. Its plan, cached when the table was small, may read
+        # the whole table.
         cursor.execute(f"SELECT max(pg_relation_size(c.oid)) > 256 * 1024 FROM {self._RELATIONS} WHERE relkind = 'r'")
         (is_cheaper,) = cursor.fetchone()
         return bool(is_cheaper)
@@ -342,10 +342,10 @@ class _PostgreSQL(_OnServer):
 
 
 class _MySQL(_OnServer):
-    """What was kept aside is the statements that make each table."""
+    """The saved database is the CREATE TABLE statements, and the rows."""
 
     _COUNTER = re.compile(r" AUTO_INCREMENT=(\d+)")
-    # Whatever is not a table of rows; the database is made again to get rid of it.
+    # Objects other than tables; the database is recreated to remove them.
     _OTHERS = (
         "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type <> 'BASE TABLE'"
         " UNION ALL SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
@@ -353,22 +353,22 @@ class _MySQL(_OnServer):
         " UNION ALL SELECT 1 FROM information_schema.events WHERE event_schema = DATABASE()"
     )
 
-    def keep(self, alias: str) -> None:
-        super().keep(alias)
+    def save(self, alias: str) -> None:
+        super().save(alias)
         with self.own(alias).cursor() as cursor:
             self._settings = self._settings_of(cursor)
 
-    def has_kept_schema(self, cursor: CursorWrapper) -> bool:
+    def has_saved_schema(self, cursor: CursorWrapper) -> bool:
         cursor.execute(self._OTHERS)
         if cursor.fetchone() or self._settings_of(cursor) != self._settings:
             return False
-        kept, found = dict(self._kept.schema), dict(self.schema(cursor))
+        saved, found = dict(self._saved.schema), dict(self.schema(cursor))
         with cursor.db.constraint_checks_disabled():
-            for table in found.keys() - kept.keys() | {name for name in found if kept.get(name) != found[name]}:
+            for table in found.keys() - saved.keys() | {name for name in found if saved.get(name) != found[name]}:
                 cursor.execute(f"DROP TABLE {table}")
                 found.pop(table)
-            for table in kept.keys() - found.keys():
-                cursor.execute(kept[table])
+            for table in saved.keys() - found.keys():
+                cursor.execute(saved[table])
         return True
 
     @staticmethod
@@ -382,10 +382,10 @@ class _MySQL(_OnServer):
         own = self.own(alias)
         with own.cursor() as cursor:
             with own.constraint_checks_disabled():
-                for _, statement in self._kept.schema:
+                for _, statement in self._saved.schema:
                     cursor.execute(statement)
-                _write(cursor, self._kept.rows)
-            self._put_back_counters(cursor)
+                _write(cursor, self._saved.rows)
+            self._restore_sequences(cursor)
 
     def drop(self, alias: str) -> None:
         super().drop(alias)
@@ -422,7 +422,7 @@ class _MySQL(_OnServer):
 
 
 def _filled(cursor: CursorWrapper, tables: Iterable[str]) -> list[str]:
-    """Return which of the tables have rows, in one query."""
+    """Return the tables that have rows, with one query."""
     questions = [f"SELECT {number}, EXISTS(SELECT 1 FROM {table})" for number, table in enumerate(tables)]
     cursor.execute(" UNION ALL ".join(questions))
     names = list(tables)
@@ -430,7 +430,7 @@ def _filled(cursor: CursorWrapper, tables: Iterable[str]) -> list[str]:
 
 
 def _read(cursor: CursorWrapper, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the quoted columns and the rows of a table, in an order that depends on nothing else."""
+    """Return the quoted columns and the rows of a table, in an order that depends on the rows only."""
     cursor.execute(f"SELECT * FROM {table}")
     columns = [cursor.db.ops.quote_name(column[0]) for column in cursor.description]
     return columns, sorted(cursor.fetchall(), key=repr)

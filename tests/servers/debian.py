@@ -1,9 +1,9 @@
-"""Install what Debian has to bring before a virtual environment or a server can be made.
+"""Install the Debian packages that a virtual environment or a server needs.
 
 Usage: python -m tests.servers.debian [venv] [build] [servers]
 
-As root, or where sudo asks no password, missing packages are installed; elsewhere they are named, with the
-command that installs them. What the machine has by other means is not installed again.
+Missing packages are installed if this is root, or if sudo needs no password; otherwise they are listed, with the
+command that installs them. Programs that were installed by other means are not installed again.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from tests.servers.catalogue import SERVERS
 
 
 def _has_client_library() -> bool:
-    """Tell whether mysqlclient would find the library it is built on."""
+    """Whether mysqlclient would find the library that it is built with."""
     if not shutil.which("pkg-config"):
         return False
     return any(
@@ -30,7 +30,7 @@ def _has_client_library() -> bool:
 
 
 def _missing_for_venv() -> list[str]:
-    # Debian leaves ensurepip out of python3 itself, and venv fails without it.
+    # Debian's python3 package lacks ensurepip, which venv needs.
     importlib.invalidate_caches()
     return [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
 
@@ -58,7 +58,7 @@ _NEEDS: dict[str, Callable[[], list[str]]] = {
 
 
 def _privilege() -> list[str] | None:
-    """Return what a command has to begin with to install packages, None where we may not."""
+    """Return the prefix of a command that installs packages, or ``None`` if this user may not."""
     if not shutil.which("apt-get"):
         return None
     if os.geteuid() == 0:
@@ -72,7 +72,7 @@ def _install(packages: list[str], privilege: list[str]) -> None:
     print("Installing Debian packages:", *packages, flush=True)
     apt_get = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-        # What it says fills screens, and matters only when it fails.
+        # Its output is long, and only matters if it fails.
         done = subprocess.run(
             [*apt_get, *arguments],
             stdin=subprocess.DEVNULL,
@@ -96,7 +96,7 @@ def main(needs: list[str]) -> int:
         missing = [package for need in needs for package in _NEEDS[need]()]
     if missing:
         print(
-            f"Missing here: {', '.join(missing)}. On Debian, this brings them:\n"
+            f"Not installed: {', '.join(missing)}. On Debian, install them with:\n"
             f"    sudo apt-get update && sudo apt-get install --no-install-recommends {' '.join(missing)}",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""A private MariaDB whose tests' user has rights on the tests' databases alone."""
+"""A private MariaDB whose test user has privileges on the tests' databases only."""
 
 import shutil
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class MariaDB(Server):
 
     @property
     def _temporary(self) -> Path:
-        # A server that starts removes the temporary tables it finds, and those of another would crash that one.
+        # A starting server removes the temporary tables that it finds, which would crash another server.
         return self.directory / "tmp"
 
     def prepare(self) -> None:
@@ -42,7 +42,7 @@ class MariaDB(Server):
         if self.user:
             shutil.chown(self._temporary, self.user)
         install = find_program("mariadb-install-db") or self.program.with_name("mariadb-install-db")
-        # root comes in through the socket alone, which lies in a directory nobody else can enter.
+        # root connects through the socket only, in a directory that no one else can enter.
         run(
             [
                 install,
@@ -76,7 +76,7 @@ class MariaDB(Server):
         ]
 
     def is_ready(self) -> bool:
-        # It greets each connection with its version, once it takes any.
+        # It sends its version to each connection, once it accepts any.
         return b"MariaDB" in ask(self.port, b"")
 
     def address(self) -> str:

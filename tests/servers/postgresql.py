@@ -1,4 +1,4 @@
-"""A private PostgreSQL whose only way in is a role that is no superuser."""
+"""A private PostgreSQL that accepts only one role, which is not a superuser."""
 
 import re
 import signal
@@ -9,7 +9,8 @@ from typing import ClassVar
 from tests.servers.base import PASSWORD, USER, Server
 from tests.servers.process import ask, run
 
-# Version 3.0 of the protocol and a user, whom the server asks for a password, known or not, once it lets sessions in.
+# A StartupMessage of protocol 3.0 with a user, which the server answers by asking for a password, once it accepts
+# sessions (PostgreSQL manual, "Message Formats").
 _QUESTION = b"\x00\x00\x00\x15\x00\x03\x00\x00user\x00nobody\x00\x00"
 
 
@@ -21,7 +22,7 @@ class PostgreSQL(Server):
     programs: ClassVar[Sequence[str]] = ["postgres"]
     places: ClassVar[Sequence[str]] = ["usr/lib/postgresql/*/bin"]
     users: ClassVar[Sequence[str]] = ["postgres"]
-    # Its fast shutdown; SIGTERM would wait for clients to leave.
+    # Fast shutdown; SIGTERM would wait for clients to disconnect.
     stop_signal = signal.SIGINT
 
     def prepare(self) -> None:
@@ -31,10 +32,10 @@ class PostgreSQL(Server):
             "--username=postgres",
             "--no-sync",
         ]
-        # The sockets let nobody in and the superuser has no password: no test can lean on one.
+        # The sockets admit no one and the superuser has no password, so no test can depend on either.
         initdb += ["--auth-local=reject", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
         if self._major() >= 15:
-            # Text sorts by the rules of a language, as it does in most databases, and not by its bytes.
+            # Text sorts by the rules of a language, as in most databases, not by its bytes.
             initdb += ["--locale-provider=icu", "--icu-locale=en-US"]
         run(initdb, self.directory, self.user)
         make_role = f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'"

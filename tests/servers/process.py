@@ -1,4 +1,4 @@
-"""Start a server's process so that it never outlives us, and wait until it answers."""
+"""Start a server's process so that it never outlives this one, and wait until it answers."""
 
 import ctypes
 import os
@@ -18,15 +18,15 @@ STARTING_TAKES_AT_MOST = 60.0
 STOPPING_TAKES_AT_MOST = 20.0
 _PR_SET_PDEATHSIG = 1
 
-# Loaded here, for little is safe between fork and exec.
+# Loaded here, because little is safe between fork and exec.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-# Waits until our end of its input closes, however we end; servers may still write for a moment then.
+# Waits until its input closes, however this process ends; servers may still write for a moment after that.
 _SWEEPER = 'cat >/dev/null; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 1; done'
 
 
 class Identity(TypedDict, total=False):
-    """The arguments of `subprocess` that say as whom a program runs."""
+    """The arguments of `subprocess` that set the user of a program."""
 
     user: str
     group: int
@@ -34,11 +34,11 @@ class Identity(TypedDict, total=False):
 
 
 class ServerError(Exception):
-    """A server that could not be started, with what it said."""
+    """A server could not be started; the message includes its output."""
 
 
 def unprivileged_user(*preferred: str) -> str | None:
-    """Return the user to run a server as, None for our own: database servers refuse to run as root."""
+    """Return the user to run a server as, or ``None`` for our own: database servers refuse to run as root."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -46,7 +46,7 @@ def unprivileged_user(*preferred: str) -> str | None:
 
 
 def find_program(name: str, *more_places: str) -> Path | None:
-    """Find a program on the path, or where Debian keeps those of services; the newest version wins."""
+    """Find a program on PATH, or in Debian's directories for services; the newest version wins."""
     if found := shutil.which(name):
         return Path(found)
     candidates = [found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")]
@@ -65,10 +65,10 @@ def free_port() -> int:
 
 
 class PrivateDirectory:
-    """A temporary directory that `user` owns, gone when it is closed and when we are killed."""
+    """A temporary directory that `user` owns; it is removed when it is closed, and when this process is killed."""
 
     def __init__(self, name: str, user: str | None) -> None:
-        # Short, for a socket's whole path holds about a hundred characters.
+        # Short, because the path of a socket is limited to 108 bytes (unix(7)).
         self.path = Path(tempfile.mkdtemp(prefix=f"migrator-{name}-"))
         if user:
             shutil.chown(self.path, user)
@@ -82,7 +82,7 @@ class PrivateDirectory:
 
 
 class ServerProcess:
-    """A running server, in a process group of its own so that an interrupt at the terminal is not its end."""
+    """A running server, in a process group of its own, so that Ctrl-C at the terminal does not end it."""
 
     def __init__(
         self, command: Sequence[str | Path], directory: Path, user: str | None, stop_signal: signal.Signals
@@ -90,7 +90,7 @@ class ServerProcess:
         self.log = directory / "log"
         self._stop_signal = stop_signal
         with self.log.open("ab") as log:
-            # `user` is taken on before preexec_fn runs: taken on later, it would make the kernel forget.
+            # `user` is set before preexec_fn runs: setting it later would clear the death signal (prctl(2)).
             self._process = subprocess.Popen(
                 command,
                 cwd=directory,
@@ -103,7 +103,7 @@ class ServerProcess:
             )
 
     def wait_until(self, is_ready: Callable[[], bool]) -> None:
-        """Return when the server answers; raise with the end of its log when it ends or takes too long."""
+        """Wait until the server answers. If it ends or takes too long, raise an error with the end of its log."""
         give_up_at = time.monotonic() + STARTING_TAKES_AT_MOST
         while time.monotonic() < give_up_at:
             if self._process.poll() is not None:
@@ -125,13 +125,13 @@ class ServerProcess:
             self._process.wait()
 
     def kill(self) -> None:
-        """End it and all its own processes at once."""
+        """Kill it and all its child processes."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 
 def end_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
-    """Return a preexec_fn: the kernel sends the new process the signal when its parent ends or is killed."""
+    """Return a preexec_fn that has the kernel signal the new process when its parent ends or is killed."""
     parent = os.getpid()
 
     def before_exec() -> None:
@@ -151,7 +151,7 @@ def as_user(user: str | None) -> Identity:
 
 
 def run(command: Sequence[str | Path], directory: Path, user: str | None, stdin: str = "") -> str:
-    """Run a program to its end as `user` and return what it printed; raise with that when it fails."""
+    """Run a program as `user` and return its output. If it fails, raise an error with that output."""
     done = subprocess.run(
         command,
         cwd=directory,
@@ -168,7 +168,7 @@ def run(command: Sequence[str | Path], directory: Path, user: str | None, stdin:
 
 
 def ask(port: int, question: bytes) -> bytes:
-    """Send `question` to a local port and return the start of the answer, nothing without one."""
+    """Send `question` to a local port and return the start of the answer, which is empty without one."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(question)

@@ -1,4 +1,4 @@
-"""A private Redis, or Valkey, that asks for a password."""
+"""A private Redis or Valkey that requires a password."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""The models whose rows the tests move: one small model per thing that has gone wrong for somebody."""
+"""The models whose rows the tests move: one small model for each thing that has gone wrong for someone."""

@@ -1,4 +1,4 @@
-"""Fields of the kinds projects write themselves; none of them is known to Django's tables of column types."""
+"""Custom fields as projects write them; Django's tables of column types know none of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ReversedTextField(models.TextField):
-    """Store text back to front: both converters matter, and neither is the identity."""
+    """Stores text in reverse: both converters matter, and neither is the identity."""
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
         return None if value is None else value[::-1]
@@ -24,7 +24,7 @@ class ReversedTextField(models.TextField):
 
 
 class MoneyField(models.Field):
-    """Name its own column type, another one on each engine, and answer with decimals."""
+    """Has its own column type, a different one on each engine, and returns decimals."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         own_types = {"postgresql": "numeric(12, 2)", "mysql": "decimal(12, 2)"}
@@ -38,7 +38,7 @@ class MoneyField(models.Field):
 
 
 class SecretField(models.TextField):
-    """Write the same value differently each time, as encrypting fields do; only reading it back compares."""
+    """Writes the same value differently each time, like encrypted fields; only values that were read compare equal."""
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
         if value is None:
@@ -53,7 +53,7 @@ class SecretField(models.TextField):
 
 
 class CommaListField(models.CharField):
-    """Keep a list of words in one column of text."""
+    """Stores a list of words in one text column."""
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> list[str] | None:
         if value is None:
@@ -65,7 +65,7 @@ class CommaListField(models.CharField):
 
 
 class ShoutingField(models.CharField):
-    """Change the value whenever an instance is saved, as slug and time stamp fields do."""
+    """Changes its value whenever an instance is saved, like slug and timestamp fields."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:
         changed = str(getattr(model_instance, self.attname)).upper() + "!"

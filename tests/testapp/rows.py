@@ -1,4 +1,4 @@
-"""Rows for the models that are about structure: every kind of key, circle, name and constraint has some."""
+"""Rows for the models with special structures: every kind of key, cycle, name and constraint."""
 
 from __future__ import annotations
 

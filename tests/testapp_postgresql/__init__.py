@@ -1,1 +1,1 @@
-"""Models that only PostgreSQL can have; installed by the tests that need them."""
+"""Models that only PostgreSQL supports; installed by the tests that need them."""

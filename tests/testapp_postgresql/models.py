@@ -1,4 +1,4 @@
-"""Fields of ``django.contrib.postgres``, none of which another engine has. There are no migrations."""
+"""Fields of ``django.contrib.postgres``, which no other engine supports, without migrations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ArrayValue(models.Model):
 
 
 class RangeValue(models.Model):
-    """Ranges: empty, without an end, with ends that count or do not."""
+    """Ranges: empty, unbounded, with inclusive and exclusive bounds."""
 
     whole = BigIntegerRangeField(null=True)
     exact = DecimalRangeField(null=True)
@@ -34,12 +34,12 @@ class RangeValue(models.Model):
 
 
 class HStoreValue(models.Model):
-    """Keys and values of text; a value may be NULL."""
+    """Text keys and values; a value may be NULL."""
 
     value = HStoreField(null=True)
 
 
 class SearchVectorValue(models.Model):
-    """Words that an expression computed from text, with positions and weights."""
+    """Lexemes that an expression has computed from text, with positions and weights."""
 
     value = SearchVectorField(null=True)

@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    """Make the table that Django does not manage."""
+    """Create the table that Django does not manage."""
 
     dependencies = (("testapp", "0001_models"),)
 

@@ -1,4 +1,4 @@
-"""Everything that is moved in the tests, by theme."""
+"""The models of the tests, by subject."""
 
 from __future__ import annotations
 

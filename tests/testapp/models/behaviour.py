@@ -1,4 +1,4 @@
-"""Models whose Python code gets in the way of whoever moves rows through instances and managers."""
+"""Models whose Python code breaks copies through instances and managers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..fields import ShoutingField
 
 
 class VisibleManager(models.Manager["Hidden"]):
-    """Leave out the rows marked as deleted."""
+    """Hides rows that are marked as deleted."""
 
     def get_queryset(self) -> models.QuerySet[Hidden]:
         return super().get_queryset().filter(deleted=False)
@@ -58,12 +58,12 @@ class Listened(models.Model):
     dispatch_uid="testapp.listened",
 )
 def fail_when_sent(**kwargs: Any) -> None:
-    """Fail whoever moves rows in a way that sends signals."""
+    """Fail if rows are moved in a way that sends signals."""
     raise AssertionError("a signal of testapp.Listened was sent")
 
 
 class Fragile(models.Model):
-    """No instance can be made, from the database or otherwise, unless a test allows it."""
+    """No instance can be created, from the database or otherwise, unless a test allows it."""
 
     instances_allowed: ClassVar[bool] = False
 
@@ -71,7 +71,7 @@ class Fragile(models.Model):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.instances_allowed:
-            raise AssertionError("an instance of testapp.Fragile was made")
+            raise AssertionError("an instance of testapp.Fragile was created")
         super().__init__(*args, **kwargs)
 
     @classmethod

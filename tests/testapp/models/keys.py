@@ -1,4 +1,4 @@
-"""Primary keys of every kind, and what points at them."""
+"""Primary keys of every kind, and references to them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from django.db import models
 
 
 class SmallAutoKey(models.Model):
-    """The smallest counted key."""
+    """The smallest automatic key."""
 
     id = models.SmallAutoField(primary_key=True)
     label = models.CharField(max_length=80)
 
 
 class AutoKey(models.Model):
-    """A counted key: rows 0 and below zero exist too."""
+    """An automatic key, with rows 0 and below zero."""
 
     id = models.AutoField(primary_key=True)
     label = models.CharField(max_length=80)
 
 
 class BigAutoKey(models.Model):
-    """A counted key that has passed what 32 bits hold."""
+    """An automatic key beyond 32 bits."""
 
     id = models.BigAutoField(primary_key=True)
     label = models.CharField(max_length=80)
 
 
 class IntegerKey(models.Model):
-    """A key that nothing counts."""
+    """A key without a sequence."""
 
     number = models.IntegerField(primary_key=True)
     label = models.CharField(max_length=80)
@@ -43,35 +43,35 @@ class UUIDKey(models.Model):
 
 
 class UUIDDocument(models.Model):
-    """A document under such a key."""
+    """A document with such a key."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     value = models.JSONField(null=True)
 
 
 class TextKey(models.Model):
-    """A key of text: collations order and compare it differently."""
+    """A text key: collations order and compare it differently."""
 
     code = models.CharField(max_length=60, primary_key=True)
     label = models.CharField(max_length=80)
 
 
 class DateTimeKey(models.Model):
-    """A key that goes through converters on its way into a WHERE clause."""
+    """A key that is converted on its way into a WHERE clause."""
 
     at = models.DateTimeField(primary_key=True)
     label = models.CharField(max_length=80)
 
 
 class DecimalKey(models.Model):
-    """A key of decimals."""
+    """A decimal key."""
 
     amount = models.DecimalField(max_digits=12, decimal_places=3, primary_key=True)
     label = models.CharField(max_length=80)
 
 
 class CompositeKey(models.Model):
-    """Two columns make the key, and one of them is text."""
+    """A composite key of two columns, one of them text."""
 
     pk = models.CompositePrimaryKey("tenant", "number")
     tenant = models.CharField(max_length=30)
@@ -80,7 +80,7 @@ class CompositeKey(models.Model):
 
 
 class CompositeLink(models.Model):
-    """A composite key that is made of foreign keys."""
+    """A composite key of foreign keys."""
 
     pk = models.CompositePrimaryKey("left", "right")
     left = models.ForeignKey(AutoKey, models.CASCADE, related_name="+")
@@ -89,7 +89,7 @@ class CompositeLink(models.Model):
 
 
 class UniqueCode(models.Model):
-    """Something to be pointed at by another column than its key."""
+    """Referenced by another column than its key."""
 
     code = models.CharField(max_length=30, unique=True)
     label = models.CharField(max_length=80)
@@ -107,7 +107,7 @@ class Pointer(models.Model):
 
 
 class KeyIsPointer(models.Model):
-    """The key is itself a foreign key, to text."""
+    """Its key is a foreign key, to text."""
 
     target = models.OneToOneField(TextKey, models.CASCADE, primary_key=True, related_name="+")
     label = models.CharField(max_length=80)

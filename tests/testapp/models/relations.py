@@ -1,4 +1,4 @@
-"""Foreign keys in circles, many-to-many tables, inheritance and generic relations."""
+"""Cycles of foreign keys, many-to-many tables, inheritance and generic relations."""
 
 from __future__ import annotations
 
@@ -10,70 +10,70 @@ from .keys import UUIDKey
 
 
 class TreeNode(models.Model):
-    """Points at its own table; the parent may have the higher key."""
+    """References its own table; a parent may have the larger key."""
 
     name = models.CharField(max_length=80)
     parent = models.ForeignKey("self", models.CASCADE, null=True)
 
 
 class Ring(models.Model):
-    """Points at its own table and may not be NULL: the first row points at itself."""
+    """References its own table with NOT NULL: the first row references itself."""
 
     name = models.CharField(max_length=80)
     following = models.ForeignKey("self", models.CASCADE)
 
 
 class Team(models.Model):
-    """Half of a circle of two: this edge may be NULL."""
+    """Half of a cycle of two: this reference may be NULL."""
 
     name = models.CharField(max_length=80)
     captain = models.ForeignKey("Player", models.SET_NULL, null=True, related_name="+")
 
 
 class Player(models.Model):
-    """Half of a circle of two: this edge may not be NULL."""
+    """Half of a cycle of two: this reference is NOT NULL."""
 
     name = models.CharField(max_length=80)
     team = models.ForeignKey(Team, models.CASCADE)
 
 
 class Hen(models.Model):
-    """Half of a circle in which neither edge may be NULL."""
+    """Half of a cycle in which both references are NOT NULL."""
 
     name = models.CharField(max_length=80)
     hatched_from = models.ForeignKey("Egg", models.CASCADE)
 
 
 class Egg(models.Model):
-    """The other half of the circle in which neither edge may be NULL."""
+    """The other half of the cycle in which both references are NOT NULL."""
 
     name = models.CharField(max_length=80)
     laid_by = models.ForeignKey(Hen, models.CASCADE)
 
 
 class Rock(models.Model):
-    """First of a circle of three, with one edge that may be NULL."""
+    """First of a cycle of three, in which one reference may be NULL."""
 
     name = models.CharField(max_length=80)
     beats = models.ForeignKey("Scissors", models.CASCADE)
 
 
 class Scissors(models.Model):
-    """Second of a circle of three."""
+    """Second of a cycle of three."""
 
     name = models.CharField(max_length=80)
     beats = models.ForeignKey("Paper", models.CASCADE)
 
 
 class Paper(models.Model):
-    """Third of a circle of three: the edge that may be NULL."""
+    """Third of a cycle of three: the reference that may be NULL."""
 
     name = models.CharField(max_length=80)
     beats = models.ForeignKey(Rock, models.CASCADE, null=True)
 
 
 class Dangling(models.Model):
-    """A foreign key that the database does not check, pointing at nothing."""
+    """A foreign key without a constraint; its rows are orphans."""
 
     name = models.CharField(max_length=80)
     gone = models.ForeignKey(UUIDKey, models.DO_NOTHING, db_constraint=False, related_name="+")
@@ -117,7 +117,7 @@ class Restaurant(Place):
 
 
 class Pizzeria(Restaurant):
-    """Bottom of three levels of tables, without a column of its own but the link."""
+    """Bottom of three levels of tables, with no column of its own except the parent link."""
 
 
 class LoudPlace(Place):
@@ -128,7 +128,7 @@ class LoudPlace(Place):
 
 
 class Comment(models.Model):
-    """Points at rows of any model, unchecked."""
+    """References rows of any model, without a constraint."""
 
     content_type = models.ForeignKey(ContentType, models.CASCADE)
     object_id = models.CharField(max_length=40)

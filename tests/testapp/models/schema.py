@@ -1,4 +1,4 @@
-"""What is unusual in the database: names, constraints, defaults, computed columns, nobody's tables."""
+"""Unusual schemas: names, constraints, defaults, computed columns, unmanaged tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .relations import Tag
 
 
 class OddNames(models.Model):
-    """Names that break whoever builds SQL out of strings. No %: Django cannot insert there."""
+    """Names that break SQL which is built from unquoted strings. No %: Django cannot insert there."""
 
     value = models.CharField("value", max_length=80, db_column="spaced out; value")
     order = models.IntegerField(db_column="order")
@@ -65,7 +65,7 @@ class Constrained(models.Model):
 
 
 class Defaulted(models.Model):
-    """The database has defaults; the rows have values of their own, NULL among them."""
+    """The database has defaults; the rows have other values, including NULL."""
 
     number = models.IntegerField(db_default=7, null=True)
     word = models.CharField(max_length=30, db_default="fallback")
@@ -73,13 +73,13 @@ class Defaulted(models.Model):
 
 
 class Empty(models.Model):
-    """Has no rows, ever."""
+    """Never has rows."""
 
     name = models.CharField(max_length=80)
 
 
 class Legacy(models.Model):
-    """A table that Django reads and does not manage; a migration makes it with SQL."""
+    """A table that Django reads and does not manage; a migration creates it with SQL."""
 
     code = models.CharField(max_length=20, primary_key=True)
     amount = models.IntegerField(null=True)

@@ -1,4 +1,4 @@
-"""One model per type of field: ``label`` says which edge value a row holds, ``value`` holds it."""
+"""One model per type of field: ``label`` names the edge value of a row, ``value`` has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LabelledValue(models.Model):
 
 
 class BigIntegerValue(LabelledValue):
-    """64 bits with a sign."""
+    """Signed 64-bit integers."""
 
     value = models.BigIntegerField(null=True)
 
@@ -53,13 +53,13 @@ class DateTimeValue(LabelledValue):
 
 
 class MoneyDecimalValue(LabelledValue):
-    """Few digits, two places."""
+    """Few digits, two decimals."""
 
     value = models.DecimalField(max_digits=9, decimal_places=2, null=True)
 
 
 class WholeDecimalValue(LabelledValue):
-    """As many digits as SQLite keeps, no places."""
+    """As many digits as SQLite stores, no decimals."""
 
     value = models.DecimalField(max_digits=15, decimal_places=0, null=True)
 
@@ -71,13 +71,13 @@ class LongDecimalValue(LabelledValue):
 
 
 class FractionDecimalValue(LabelledValue):
-    """Places only: every value is below one."""
+    """Decimals only: every value is below one."""
 
     value = models.DecimalField(max_digits=15, decimal_places=15, null=True)
 
 
 class DurationValue(LabelledValue):
-    """Spans of time: microseconds in a bigint, or an interval."""
+    """Durations: microseconds in a bigint, or an interval."""
 
     value = models.DurationField(null=True)
 
@@ -107,49 +107,49 @@ class FloatValue(LabelledValue):
 
 
 class IPAddressValue(LabelledValue):
-    """Addresses of both kinds."""
+    """IP addresses of both versions."""
 
     value = models.GenericIPAddressField(null=True)
 
 
 class IPv4AddressValue(LabelledValue):
-    """Addresses of version 4 only."""
+    """IPv4 addresses only."""
 
     value = models.GenericIPAddressField(protocol="IPv4", null=True)
 
 
 class IPv6AddressValue(LabelledValue):
-    """Addresses of version 6 only."""
+    """IPv6 addresses only."""
 
     value = models.GenericIPAddressField(protocol="IPv6", null=True)
 
 
 class IntegerValue(LabelledValue):
-    """32 bits with a sign."""
+    """Signed 32-bit integers."""
 
     value = models.IntegerField(null=True)
 
 
 class JSONValue(LabelledValue):
-    """JSON, in which null is another thing than NULL."""
+    """JSON, in which null is not NULL."""
 
     value = models.JSONField(null=True)
 
 
 class PositiveBigIntegerValue(LabelledValue):
-    """64 bits, no sign where the engine has such a type."""
+    """64-bit integers, unsigned if the engine has such a type."""
 
     value = models.PositiveBigIntegerField(null=True)
 
 
 class PositiveIntegerValue(LabelledValue):
-    """32 bits, no sign where the engine has such a type."""
+    """32-bit integers, unsigned if the engine has such a type."""
 
     value = models.PositiveIntegerField(null=True)
 
 
 class PositiveSmallIntegerValue(LabelledValue):
-    """16 bits, no sign where the engine has such a type."""
+    """16-bit integers, unsigned if the engine has such a type."""
 
     value = models.PositiveSmallIntegerField(null=True)
 
@@ -161,7 +161,7 @@ class SlugValue(LabelledValue):
 
 
 class SmallIntegerValue(LabelledValue):
-    """16 bits with a sign."""
+    """Signed 16-bit integers."""
 
     value = models.SmallIntegerField(null=True)
 
@@ -179,7 +179,7 @@ class TimeValue(LabelledValue):
 
 
 class URLValue(LabelledValue):
-    """Addresses of pages."""
+    """URLs."""
 
     value = models.URLField(null=True)
 
@@ -197,7 +197,7 @@ class ReversedTextValue(LabelledValue):
 
 
 class MoneyValue(LabelledValue):
-    """A custom field with a column type of its own."""
+    """A custom field with its own column type."""
 
     value = MoneyField(null=True)
 
@@ -209,6 +209,6 @@ class SecretValue(LabelledValue):
 
 
 class CommaListValue(LabelledValue):
-    """A custom field that answers with lists."""
+    """A custom field that returns lists."""
 
     value = CommaListField(max_length=60, null=True)
