@@ -26,11 +26,13 @@ from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Run, RunState
 from .options import Console, RunOptions
 from .parallel.coordinator import Coordinator
+from .planning.draft import stored_tables
 from .planning.natural_keys import clear_caches
-from .planning.plan import Plan, differences, stored_tables
+from .planning.pending_migrations import pending
+from .planning.plan import Plan, differences
 from .planning.preflight import make_plan, refuse
+from .planning.request import Mode, PlanRequest
 from .planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated
-from .planning.schema import pending
 from .planning.selection import Selection
 from .recheck import find_change
 from .result import RunResult
@@ -132,19 +134,20 @@ class RunExecutor:
         return make_plan(
             self._endpoints,
             self._selection,
-            keeps_indexes=self._options.keep_indexes,
-            keeps_triggers=self._options.keep_triggers,
-            adds_rows=self._adds_rows,
-            restrictions=self._restrictions,
-            is_whole=is_whole,
-            is_resumed=is_resumed,
-            will_migrate=will_migrate,
-            skips_rows=self._options.on_error == "skip",
-            updates=self._options.update,
-            checks_contents=checks_contents,
-            made=Made(self._journal.made_by_migrations()),
-            migrated=self._migrated,
-            lacks_handlers=will_migrate and self._journal.lacks_handlers(),
+            PlanRequest(
+                mode=Mode.ADD if self._adds_rows else Mode.UPDATE if self._options.update else Mode.REPLACE,
+                is_resumed=is_resumed,
+                is_whole=is_whole,
+                keeps_indexes=self._options.keep_indexes,
+                keeps_triggers=self._options.keep_triggers,
+                skips_rows=self._options.on_error == "skip",
+                checks_contents=checks_contents,
+                restrictions=self._restrictions,
+                will_migrate=will_migrate,
+                will_run_handlers=will_migrate and self._journal.lacks_handlers(),
+                migrated=self._migrated,
+                made=Made(self._journal.made_by_migrations()),
+            ),
         )
 
     def _unfinished_text(self, run: Run) -> str:
@@ -161,7 +164,7 @@ class RunExecutor:
     def _begin(self, plan: Plan) -> Run:
         self._confirm(plan)
         self._check_still_made(plan)
-        return self._journal.begin(plan.identity(), plan.taken_off, empties=bool(plan.emptied))
+        return self._journal.begin(plan.identity(), plan.deferred, empties=bool(plan.emptied))
 
     def _check_still_made(self, plan: Plan) -> None:
         """Refuse to empty what somebody has written since the plan was made: rows of migrations were all there was."""

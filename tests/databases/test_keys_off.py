@@ -74,7 +74,7 @@ def move(pair: Pair, **options: Any) -> RunResult:
 
 def keys_off(pair: Pair, **options: Any) -> set[str]:
     """Name the keys that a run would take off."""
-    taken_off = move(pair, dry_run=True, **options).plan.taken_off
+    taken_off = move(pair, dry_run=True, **options).plan.deferred
     return {item.name for item in taken_off if item.kind == UNIQUE_KEY}
 
 
@@ -271,7 +271,7 @@ def test_workers_put_them_back_as_well(filled: Pair) -> None:
     before = definitions(filled.dest)
     outcome = move(filled, jobs=2)
     assert outcome.exit_code == 0
-    assert any(item.kind == UNIQUE_KEY for item in outcome.plan.taken_off)
+    assert any(item.kind == UNIQUE_KEY for item in outcome.plan.deferred)
     is_right(filled, before)
 
 

@@ -21,6 +21,7 @@ from migrator.databases.engines.sqlite.helper_process import HelperProcess
 from migrator.databases.planning import parallel_queries
 from migrator.databases.planning.parallel_queries import ParallelQueries
 from migrator.databases.planning.preflight import make_plan
+from migrator.databases.planning.request import PlanRequest
 from migrator.databases.planning.selection import select
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Chapter, Tag, TreeNode
@@ -385,7 +386,7 @@ def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkey
 
 def findings(pair: Pair, labels: list[str]) -> list[str]:
     with open_endpoints(pair.source, pair.dest, load()) as ends:
-        plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels))
+        plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels), PlanRequest())
         return [str(finding) for finding in plan.findings]
 
 

@@ -26,6 +26,7 @@ from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.planning import values
 from migrator.databases.planning.parallel_queries import completed
 from migrator.databases.planning.preflight import make_plan
+from migrator.databases.planning.request import PlanRequest
 from migrator.databases.planning.route import Route
 from migrator.databases.planning.selection import select
 from migrator.databases.planning.transports import ConvertedRows, TextStream
@@ -341,7 +342,9 @@ def table_of(model: type[Model]) -> str:
 def looked_at_nothing(pair: Pair, labels: list[str]) -> Iterator[list[Route]]:
     """Give the tables' ways as they are planned before anything is known of their values."""
     with open_endpoints(pair.source, pair.dest, load()) as ends:
-        plan = make_plan(ends, select(source=pair.source, dest=pair.dest, labels=labels), checks_contents=False)
+        plan = make_plan(
+            ends, select(source=pair.source, dest=pair.dest, labels=labels), PlanRequest(checks_contents=False)
+        )
         yield [planned.route for planned in plan.tables]
 
 
@@ -356,7 +359,7 @@ def test_rejects_what_the_slow_way_rejects(
     if not is_looked_at:
         if any_pair not in LINE_PAIRS or any_pair.engines[0] == "postgresql":
             pytest.skip("these values have to be looked at before")
-        monkeypatch.setattr("migrator.databases.planning.preflight.check_values", check_no_values)
+        monkeypatch.setattr("migrator.databases.planning.content_checks.check_values", check_no_values)
     # Within SQLite even what Python cannot read arrives as it is.
     monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
     found = list(insert_all_dirt(any_pair.source))

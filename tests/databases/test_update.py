@@ -275,7 +275,7 @@ def test_names_the_row_that_the_destination_cannot_hold(databases: FreshDatabase
     execute(pair.source, "UPDATE testapp_charvalue SET value = 'w' WHERE id = 4")
     with pytest.raises(Refused, match="longer than the 20 characters"):
         follow(pair, "testapp.CharValue")
-    monkeypatch.setattr("migrator.databases.planning.preflight.check_values", check_no_values)
+    monkeypatch.setattr("migrator.databases.planning.content_checks.check_values", check_no_values)
     with pytest.raises(DataRejected, match=r"testapp\.CharValue.*\b3\b"):
         follow(pair, "testapp.CharValue")
     assert set(of(CharValue, pair.dest).values_list("value", flat=True)) == {"v"}

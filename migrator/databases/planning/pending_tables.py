@@ -12,9 +12,10 @@ from ..findings import Finding
 from ..tables import Table
 from .natural_keys import made_by_migrate
 from .ordering import load_order
+from .pending_migrations import Pending
 from .plan import AwaitedTable, TablePlan
 from .rows_of_migrations import Made, holds_rows_of_others
-from .schema import Pending, StoredTables
+from .schema import StoredTables
 
 
 def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pending) -> frozenset[str]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..chunks import Restriction
-from ..endpoints import Endpoints
 from ..engines.base.catalogue import DeferredObject
 from ..engines.base.lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..tables import Table
-from .columns import conversions
-from .natural_keys import Mappings, made_by_migrate, mapped_columns
-from .ordering import is_cycle, load_order
+from .request import PlanRequest
 from .route import Route
-from .schema import StoredTables
-from .selection import LeftOut, Selection
-from .transports import Transport, choose_transport
+from .selection import LeftOut
+from .transports import Transport
 
 
 @dataclass(frozen=True)
@@ -56,35 +52,58 @@ class AwaitedTable:
 class Plan:
     """A run before it starts. Groups are in load order; a group is one table or a cycle of them."""
 
+    request: PlanRequest
     source: DatabaseInfo
     dest: DatabaseInfo
     groups: tuple[tuple[TablePlan, ...], ...]
-    left_out: tuple[LeftOut, ...]
-    unknown_tables: tuple[str, ...]
-    taken_off: tuple[DeferredObject, ...]
-    findings: tuple[Finding, ...]
-    adds_rows: bool
-    keeps_indexes: bool
-    # The tables that ``--migrate`` would create or change first; what is run has none.
+    left_out: tuple[LeftOut, ...] = ()
+    unknown_tables: tuple[str, ...] = ()
+    # What is dropped while rows are loaded, in that order.
+    deferred: tuple[DeferredObject, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    # The tables that ``--migrate`` would create or change first; a plan that is carried out has none.
     awaited: tuple[AwaitedTable, ...] = ()
-    # The rows in the destination are the run's own.
-    is_resumed: bool = False
-    # Rows that cannot be stored are set aside.
-    skips_rows: bool = False
-    # The destination's rows stay where they are equal to the source's.
-    updates: bool = False
-    # Processes that copy side by side.
+    # Processes that copy in parallel.
     jobs: int = 1
-    # Tables on which triggers fire that nobody asked to keep: their rows may differ from the source's in the end.
+    # Tables on which triggers fire without --keep-triggers: their rows may differ from the source's in the end.
     with_triggers: frozenset[str] = frozenset()
-    # By table name, where a database has schemas.
+    # By table name, if a database has schemas.
     source_schemas: Mapping[str, str] = field(default_factory=dict)
     dest_schemas: Mapping[str, str] = field(default_factory=dict)
-    # What this very command has migrated there before, in words.
-    migrated: str = ""
-    # Where rows are skipped, how many of each table will be, as far as the findings say which, and if all of them do.
+    # If rows are skipped: how many of each table will be rejected as far as the findings know it, and whether they
+    # know it of all.
     rejected: Mapping[str, int] = field(default_factory=dict)
     knows_rejected: bool = True
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether the destination keeps its rows."""
+        return self.request.adds_rows
+
+    @property
+    def updates(self) -> bool:
+        """Whether the destination's rows stay where they are equal to the source's."""
+        return self.request.updates
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the rows in the destination are the run's own."""
+        return self.request.is_resumed
+
+    @property
+    def keeps_indexes(self) -> bool:
+        """Whether indexes stay while rows are loaded."""
+        return self.request.keeps_indexes
+
+    @property
+    def skips_rows(self) -> bool:
+        """Whether rows that cannot be stored are rejected."""
+        return self.request.skips_rows
+
+    @property
+    def migrated(self) -> str:
+        """What this very command has migrated in the destination before, in words."""
+        return self.request.migrated.what
 
     @property
     def tables(self) -> tuple[TablePlan, ...]:
@@ -114,11 +133,11 @@ class Plan:
     @property
     def stopping(self) -> tuple[Finding, ...]:
         """What keeps the run from starting."""
-        return tuple(finding for finding in self.findings if finding.stops and finding not in self.set_aside)
+        return tuple(finding for finding in self.findings if finding.stops and finding not in self.rejecting)
 
     @property
-    def set_aside(self) -> tuple[Finding, ...]:
-        """What the rows that will be rejected have, where they are skipped."""
+    def rejecting(self) -> tuple[Finding, ...]:
+        """The findings whose rows are rejected, if rows are skipped."""
         return tuple(f for f in self.findings if f.stops and f.is_about_rows) if self.skips_rows else ()
 
     def identity(self) -> dict[str, Any]:
@@ -141,7 +160,7 @@ class Plan:
 
 def unread_plan(source: str, dest: DatabaseInfo) -> Plan:
     """Return what takes the place of a plan if neither the source nor any row is looked at."""
-    return Plan(DatabaseInfo(source, "", "", ""), dest, (), (), (), (), (), adds_rows=False, keeps_indexes=False)
+    return Plan(PlanRequest(), DatabaseInfo(source, "", "", ""), dest, ())
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -156,104 +175,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _as_text(restriction: Restriction | None) -> list[str] | None:
     return None if restriction is None else [restriction.sql, *map(str, restriction.params)]
-
-
-def stored_tables(endpoints: Endpoints, tables: Sequence[Table]) -> tuple[StoredTables, StoredTables]:
-    """Describe the tables' columns as the source and the destination have them."""
-    source, dest = endpoints.source.catalogue, endpoints.dest.catalogue
-    return (
-        source.stored_tables([table.name for table in tables]),
-        dest.stored_tables([table.name for table in tables]),
-    )
-
-
-def table_plans(
-    endpoints: Endpoints,
-    selection: Selection,
-    source_has: StoredTables,
-    dest_has: StoredTables,
-    restrictions: Mapping[str, Restriction | None],
-    mappings: Mappings,
-    *,
-    adds_rows: bool,
-    silences_triggers: bool,
-    awaited: Collection[str] = (),
-) -> tuple[tuple[TablePlan, ...], ...]:
-    """Plan every table that both sides have, except ``awaited`` ones, in groups and load order."""
-    present = [t for t in selection.tables if t.name not in awaited and _is_complete(t, source_has, dest_has)]
-    rows = _count(endpoints, present, restrictions)
-    groups = []
-    for group in load_order(present):
-        binds_late = is_cycle(group) and adds_rows and not endpoints.dest.features.can_switch_off_foreign_keys
-        groups.append(
-            tuple(
-                _table_plan(
-                    endpoints,
-                    table,
-                    source_has,
-                    dest_has,
-                    mappings,
-                    restrictions.get(table.name),
-                    rows[table.name],
-                    binds_late=binds_late,
-                    silences_triggers=silences_triggers,
-                )
-                for table in group
-            )
-        )
-    return tuple(groups)
-
-
-def _count(
-    endpoints: Endpoints, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
-) -> dict[str, tuple[int, int]]:
-    """Count the rows of tables, the chosen ones in the source and all in the destination."""
-    names = [table.name for table in tables]
-    chosen = {name: restriction for name in names if (restriction := restrictions.get(name)) is not None}
-    source_rows = endpoints.source.counts([name for name in names if name not in chosen])
-    for name, restriction in chosen.items():
-        source_rows[name] = endpoints.source.count(name, restriction.sql, restriction.params)
-    dest_rows = endpoints.dest.counts(names)
-    return {name: (source_rows[name], dest_rows[name]) for name in names}
-
-
-def _is_complete(table: Table, source_has: StoredTables, dest_has: StoredTables) -> bool:
-    return all(column.name in catalogue[table.name] for catalogue in (source_has, dest_has) for column in table.columns)
-
-
-def _table_plan(
-    endpoints: Endpoints,
-    table: Table,
-    source_has: StoredTables,
-    dest_has: StoredTables,
-    mappings: Mappings,
-    restriction: Restriction | None,
-    rows: tuple[int, int],
-    *,
-    binds_late: bool,
-    silences_triggers: bool,
-) -> TablePlan:
-    of_columns = mapped_columns(table, mappings)
-    here, there = source_has[table.name], dest_has[table.name]
-    ways = conversions(table, endpoints.source, endpoints.dest, here, there, of_columns)
-    source_rows, dest_rows = rows
-    return TablePlan(
-        Route(
-            table,
-            endpoints.source,
-            endpoints.dest,
-            ways,
-            here,
-            there,
-            choose_transport(endpoints, table, ways, here, there, restriction),
-            restriction,
-            binds_late,
-            silences_triggers,
-        ),
-        source_rows,
-        dest_rows,
-        dest_rows > 0 and made_by_migrate(endpoints.dest, table, dest_rows),
-    )
 
 
 def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[TablePlan]]:

@@ -58,7 +58,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             for t in _in_order(plan)
         ],
         "awaited": [{**named(t.table), **record(t, "source_rows", "dest_rows")} for t in plan.awaited],
-        "taken_off": [record(item, "table", "kind", "name") for item in plan.taken_off],
+        "taken_off": [record(item, "table", "kind", "name") for item in plan.deferred],
         "left_out": [record(item, "label", "reason") for item in plan.left_out],
         "unknown_tables": list(plan.unknown_tables),
         "findings": [record(finding, "subject", "text", "advice", "stops") for finding in plan.findings],
@@ -110,15 +110,15 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         )
     if plan.adds_rows:
         yield "Rows that the destination already has stay unchanged."
-    if plan.taken_off:
-        yield f"Dropped during the load and recreated afterwards: {kinds_text(plan.taken_off)}."
+    if plan.deferred:
+        yield f"Dropped during the load and recreated afterwards: {kinds_text(plan.deferred)}."
     if plan.jobs > 1:
         yield f"{plan.jobs} processes copy in parallel, all from one snapshot of the source."
     yield from (f"Left out: {left_out.label} ({left_out.reason})." for left_out in plan.left_out)
     if plan.unknown_tables:
         yield f"Left out: tables without a model: {shortened(plan.unknown_tables)}."
     yield from _awaiting_lines(plan)
-    yield from (f"To be rejected: {finding}" for finding in plan.set_aside)
+    yield from (f"To be rejected: {finding}" for finding in plan.rejecting)
     yield from _rejection_lines(plan)
     yield from _note_lines(plan)
 

@@ -1,0 +1,178 @@
+"""What the source's rows are checked for before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...console.wording import shortened
+from ..findings import Finding
+from ..tables import Table
+from .constraints import ask_about_constraints
+from .draft import Draft
+from .foreign_keys import Orphans, find_orphans, orphan_rows, outside_references
+from .index_entries import check_entries
+from .letter_case import becomes_case_sensitive, unique_fields_becoming_case_sensitive
+from .natural_keys import made_by_migrate
+from .parallel_queries import ParallelQueries
+from .parent_rows import check_added, check_parents
+from .plan import AwaitedTable, TablePlan
+from .unmovable_columns import check_unmovable
+from .values import Answer, check_values
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What was found in the source's rows, by table name in the order of the plan."""
+
+    values: Mapping[str, Answer]
+    constraints: Mapping[str, Sequence[Finding]]
+    orphans: Sequence[Orphans]
+
+    def findings(self) -> Iterator[Finding]:
+        for table, answer in self.values.items():
+            yield from answer.findings
+            yield from self.constraints.get(table, ())
+
+
+def check_contents(draft: Draft) -> tuple[tuple[tuple[TablePlan, ...], ...], list[Finding]]:
+    """Check the source's rows; return the groups with transports that are right for these rows, and the findings."""
+    findings = list(_check_surroundings(draft))
+    contents = _query_contents(draft)
+    findings += contents.findings()
+    findings += _check_for_mode(draft, contents)
+    groups = tuple(
+        tuple(planned.by(contents.values[planned.table.name].transport) for planned in group) for group in draft.groups
+    )
+    return groups, findings
+
+
+def _check_surroundings(draft: Draft) -> Iterator[Finding]:
+    source, dest, schemas = draft.endpoints.source, draft.endpoints.dest, draft.schemas
+    if source.snapshot_note:
+        yield Finding(source.alias, source.snapshot_note, "", stops=False)
+    if dest.loading_note:
+        yield Finding(dest.alias, dest.loading_note, "", stops=False)
+    sensitive = [
+        name
+        for planned in draft.tables
+        for name in unique_fields_becoming_case_sensitive(
+            planned.table, schemas.source[planned.table.name], schemas.dest[planned.table.name]
+        )
+    ]
+    if sensitive:
+        yield Finding(
+            dest.alias,
+            f"it tells texts apart by their case, which {source.alias!r} does not: {shortened(sensitive)}",
+            "A login that is typed otherwise is found no more, and one like it can be added. Look such fields up by "
+            "iexact, or give them a db_collation that ignores case.",
+            stops=False,
+        )
+
+
+def _query_contents(draft: Draft) -> _Contents:
+    """Query the source's rows, in two sessions if possible."""
+    endpoints, request, tables = draft.endpoints, draft.request, draft.tables
+    source_has, dest_has = draft.schemas.source, draft.schemas.dest
+    rows = {planned.table.name: planned.source_rows for planned in tables}
+    with ParallelQueries(endpoints.source, max(rows.values(), default=0)) as source:
+        values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
+        constraints = ask_about_constraints(
+            source, endpoints, tables, source_has, dest_has, adds_rows=request.adds_rows and not request.is_resumed
+        )
+        is_whole_copied = not (request.is_resumed or request.adds_rows)
+        referring = [t.table for t in tables if t.source_rows] if is_whole_copied else []
+        orphans = find_orphans(source, referring, rows, exactly=_case_sensitive_references(draft, referring))
+        return _Contents(
+            {name: future.result() for name, future in values.items()},
+            {name: future.result() for name, future in constraints.items()},
+            orphans.result(),
+        )
+
+
+def _case_sensitive_references(draft: Draft, tables: Sequence[Table]) -> set[tuple[str, str]]:
+    """Return the foreign keys, as table and column, that match their parents by case in the destination alone."""
+    source_has, dest_has = draft.schemas.source, draft.schemas.dest
+    return {
+        (table.name, reference.column)
+        for table in tables
+        for reference in table.references
+        if becomes_case_sensitive(table.column(reference.column), source_has[table.name], dest_has[table.name])
+    }
+
+
+def _check_for_mode(draft: Draft, contents: _Contents) -> Iterator[Finding]:
+    endpoints, request, tables, source_has = draft.endpoints, draft.request, draft.tables, draft.schemas.source
+    if not request.is_resumed:
+        yield from check_entries(endpoints, tables, source_has)
+    yield from check_unmovable(tables, endpoints.source, endpoints.dest, source_has)
+    if request.updates:
+        yield from _check_updates(draft)
+    if request.is_resumed:
+        return
+    if request.adds_rows:
+        yield from check_added(endpoints, tables, draft.mappings)
+    else:
+        yield from _check_whole(draft, contents.orphans)
+
+
+def _check_updates(draft: Draft) -> Iterator[Finding]:
+    """Check that each row has a key, and that rows can be deleted and inserted again without changing others."""
+    for table in draft.tables:
+        if not table.table.key:
+            yield Finding(
+                table.table.label,
+                "it has no primary key to find its rows by",
+                "Leave it out with --exclude, and move it by a run without --update.",
+            )
+    dest = draft.endpoints.dest
+    if cascading := dest.catalogue.cascading([table.table.name for table in draft.tables]):
+        yield Finding(
+            dest.alias,
+            f"foreign keys there change or delete rows by themselves when their parents go: {shortened(cascading)}",
+            "A parent that is rewritten would take its children along. Move these tables by a run without --update.",
+        )
+
+
+def _check_whole(draft: Draft, orphans: Sequence[Orphans]) -> Iterator[Finding]:
+    """Check a run after which the destination's tables hold exactly the source's rows."""
+    endpoints, tables = draft.endpoints, draft.tables
+    every: list[TablePlan | AwaitedTable] = [*tables, *draft.awaited]
+    yield from _check_direction(draft, every)
+    for found in orphans:
+        yield Finding(
+            found.table.label,
+            str(found),
+            "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
+            is_about_rows=True,
+            rows=orphan_rows(found),
+        )
+    if unowned := endpoints.dest.catalogue.tables_not_owned([table.table.name for table in tables]):
+        yield Finding(
+            endpoints.dest.alias,
+            f"this user does not own {shortened(unowned)}, so foreign keys there cannot be taken off and put back",
+            "Connect as the role that owns the tables, or make this one a member of it.",
+        )
+    yield from check_parents(endpoints, tables, draft.mappings, {waiting.table.name for waiting in draft.awaited})
+    emptied = [table.table for table in every if table.dest_rows]
+    fate = "rewritten" if draft.request.updates else "emptied"
+    for outside in outside_references(endpoints.dest, emptied) if emptied else ():
+        yield Finding(
+            endpoints.dest.alias,
+            f"{outside} is not part of this run and points into tables that would be {fate}",
+            "Select it as well, or empty it yourself: its rows would lose what they point at, or go with it.",
+        )
+
+
+def _check_direction(draft: Draft, every: Sequence[TablePlan | AwaitedTable]) -> Iterator[Finding]:
+    """Check that the run does not replace rows with an empty source."""
+    source = draft.endpoints.source
+    source_rows = sum(t.source_rows for t in every if not made_by_migrate(source, t.table, t.source_rows))
+    others = [t for t in every if not (t.is_made_by_migrate or t.is_made_by_migrations)]
+    dest_rows = sum(table.dest_rows or 0 for table in others)
+    if dest_rows and not source_rows:
+        yield Finding(
+            source.alias,
+            f"the source is empty and the destination holds {dest_rows:,} rows",
+            "Did you swap --source and --dest?",
+        )
