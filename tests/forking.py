@@ -1,14 +1,14 @@
 """Commands in processes of their own that do not wait for Python and Django to start.
 
-A template process has Django set up and every command imported. For each command it forks, and the fork runs
-`manage.py` with pipes or a terminal of its own: what a new process needs 0.7 s of processor time for is there after
-0.01 s. Signals, exit codes, closed streams and `kill -9` are as real as in any process.
+A template process has Django set up and every command imported. It forks for each command, and the fork runs
+`manage.py` with its own pipes or terminal. That takes 0.01 s of CPU time, against 0.7 s for a new process. Signals,
+exit codes, closed streams and `kill -9` are as real as in any process.
 
-Settings are read once in a process. An environment that is used once, or belongs to a project that a test wrote, is
-given to a fork of the bare template, which has imported Django and everything that needs no settings.
+Settings are read once in a process. An environment that is used once, or belongs to a project that a test wrote, gets
+a fork of the bare template, which has imported Django and everything that needs no settings.
 
-`python -m tests.forking FD` is a template, `python -m tests.forking FD bare` the bare one; they take orders from the
-socket with that number.
+`python -m tests.forking FD` is a template, `python -m tests.forking FD bare` the bare one; they receive commands from
+the socket with that number.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from typing import IO, Any
 from settings.base import ROOT
 
 LONGEST_MESSAGE = 1 << 16
-# The interpreter reads these as it starts; of the last two, a fork can make up for what is different.
+# The interpreter reads these at its start; a fork can adapt to other values of the last two.
 STARTING = ("PYTHON", "LANG", "LC_", "TZ")
 ADAPTABLE = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
-# A process ignores those of them that the one which starts it ignores, as under nohup.
+# A process inherits which of these are ignored, as under nohup.
 INHERITED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class Command:
-    """A command that runs as a fork of a template; what it offers is as in :class:`subprocess.Popen`."""
+    """A command that runs as a fork of a template, with an interface like that of :class:`subprocess.Popen`."""
 
     def __init__(self, status: socket.socket, args: Sequence[str], pipes: Sequence[IO[str] | None]) -> None:
         self._status = status
@@ -54,11 +54,11 @@ class Command:
         assert self.pid, "the template process could not fork"
 
     def poll(self) -> int | None:
-        """Return the exit code, a signal's number below zero, or ``None`` while it runs."""
+        """Return the exit code, the negative number of a signal, or ``None`` while it runs."""
         return self._wait(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, at most so many seconds."""
+        """Wait for its end, for at most ``timeout`` seconds."""
         code = self._wait(timeout)
         if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -83,7 +83,7 @@ class Command:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
-        """Write its input, and read what it prints until it ends."""
+        """Write its input, and read its output until it ends."""
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.stdin and not self.stdin.closed:
             with suppress(BrokenPipeError):
@@ -145,7 +145,7 @@ class Template:
     def start_at_terminal(self, terminal: int, *args: str) -> Command:
         """Start `manage.py ARGS` with a terminal for its input and standard error; standard output is a pipe."""
         our_out, their_out = os.pipe()
-        # One descriptor each, for all that are given are closed here once the command has them.
+        # One descriptor each, because all are closed here once the command has them.
         streams = [os.dup(terminal), their_out, os.dup(terminal)]
         return self._start(args, streams, (None, open(our_out), None), at_terminal=True)
 
@@ -169,7 +169,7 @@ class Template:
         return Command(status, args, pipes)
 
     def close(self) -> None:
-        """End the template; commands that run go on."""
+        """End the template; running commands continue."""
         self._orders.close()
         self._process.wait()
 
@@ -180,8 +180,8 @@ _asked: Counter[frozenset[tuple[str, str]]] = Counter()
 
 
 def start_command(environment: Mapping[str, str], *args: str) -> Command:
-    """Start `manage.py ARGS` with pipes to it, in a fork of whichever template suits the environment."""
-    # A project of the test's own may change between two commands.
+    """Start `manage.py ARGS` with pipes to it, in a fork of the template that fits the environment."""
+    # A test's own project may change between two commands.
     if "PYTHONPATH" not in environment and (template := template_for(environment)):
         return template.start(*args)
     starting = frozenset(_starting(environment).items())
@@ -196,9 +196,9 @@ def _starting(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def template_for(environment: Mapping[str, str]) -> Template | None:
-    """Return a template with this environment, or ``None`` for one that is asked for the first time.
+    """Return a template with this environment, or ``None`` at the first request for it.
 
-    Settings read the environment once, so that a template is of use to equal environments alone.
+    Settings read the environment once, so a template only serves equal environments.
     """
     known = {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
     key = frozenset(known.items())
@@ -220,7 +220,7 @@ def close_templates() -> None:
 
 
 def prepare() -> None:
-    """Import what commands need, and open nothing."""
+    """Import the modules of commands, without opening connections."""
     import django
     from django.db import connections
     from django.db.utils import load_backend
@@ -252,7 +252,7 @@ def prepare_bare() -> None:
 
 
 def wait_for_order(orders: socket.socket) -> list[str] | None:
-    """Fork for each order; return its arguments in the fork, and ``None`` in the template at its end."""
+    """Fork for each command; return its arguments in the fork, and ``None`` in the template at its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave no zombies
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, LONGEST_MESSAGE, 4)
@@ -277,7 +277,7 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
         with socket.socket(fileno=status) as told:
             told.send(str(command).encode())
             _, how = os.waitpid(command, 0)
-            with suppress(OSError):  # if nothing waits for it any more
+            with suppress(OSError):  # if no one waits for it any more
                 told.send(str(how).encode())
         os._exit(0)
     os.close(status)
@@ -296,7 +296,7 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
 
 
 def _enter(environment: Mapping[str, str]) -> None:
-    """Have this process as if it had been started under that environment."""
+    """Set this process up as if it had been started in that environment."""
     os.environ.clear()
     os.environ.update(environment)
     sys.path[1:1] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
