@@ -37,13 +37,13 @@ def test_is_content_with_a_right_setting(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("given", "kind"), [([], "list"), ("default", "str"), (None, "NoneType")])
 def test_e001_not_a_dictionary(given: Any, kind: str) -> None:
     expected = Error(
-        f"MIGRATOR is {kind}, not a dictionary.", hint="Write MIGRATOR = {...}, or leave it out.", id="migrator.E001"
+        f"MIGRATOR is {kind}, not a dictionary.", hint="Write MIGRATOR = {...}, or remove it.", id="migrator.E001"
     )
     assert errors(given) == [expected]
 
 
 def test_e002_unknown_keys() -> None:
-    hint = "Look it up in the README's settings; a misspelt key would otherwise do nothing."
+    hint = "Look it up in the README's settings; a misspelled key has no effect."
     assert errors({"PROTECED": ["default"], "CHUNK_SIZE": 5, "jobs": 3}) == [
         Error(f"MIGRATOR has the unknown key {name!r}.", hint=hint, id="migrator.E002") for name in ("PROTECED", "jobs")
     ]
@@ -72,8 +72,8 @@ def test_e004_protected_is_no_alias() -> None:
 def test_e005_chunk_size_is_no_whole_number_above_zero(size: Any) -> None:
     assert errors({"CHUNK_SIZE": size}) == [
         Error(
-            f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a whole number above zero.",
-            hint="Leave it out for what suits the databases.",
+            f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a positive integer.",
+            hint="Remove it to let migrator choose a size that suits the databases.",
             id="migrator.E005",
         )
     ]
@@ -84,7 +84,7 @@ def test_e006_retry_for_is_no_number_of_seconds(seconds: Any) -> None:
     assert errors({"RETRY_FOR": seconds}) == [
         Error(
             f"MIGRATOR['RETRY_FOR'] is {seconds!r}, not a number of seconds.",
-            hint="Leave it out for the default of 300 seconds; 0 tries again once.",
+            hint="Remove it for the default of 300 seconds; 0 retries once.",
             id="migrator.E006",
         )
     ]
@@ -94,8 +94,8 @@ def test_e006_retry_for_is_no_number_of_seconds(seconds: Any) -> None:
 def test_e007_link_timeout_is_no_whole_number_of_seconds(seconds: Any) -> None:
     assert errors({"LINK_TIMEOUT": seconds}) == [
         Error(
-            f"MIGRATOR['LINK_TIMEOUT'] is {seconds!r}, not a whole number of seconds above zero.",
-            hint="Leave it out for the default of 120 seconds.",
+            f"MIGRATOR['LINK_TIMEOUT'] is {seconds!r}, not a positive integer of seconds.",
+            hint="Remove it for the default of 120 seconds.",
             id="migrator.E007",
         )
     ]

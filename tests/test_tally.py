@@ -19,8 +19,10 @@ from django.db import connections, transaction
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
+from migrator.transitions.cache_metrics import CacheMetricsStorage
+from migrator.transitions.database_metrics import DatabaseMetricsStorage
 from migrator.transitions.metrics import Metrics, metrics_for_cache, metrics_for_database
-from migrator.transitions.metrics_storage import EVENTS, CachePlace, DatabasePlace, Place, Record, Sums
+from migrator.transitions.metrics_storage import EVENTS, MetricsStorage, Record, Sums
 from migrator.transitions.phases import Phase
 from settings.base import ROOT
 from tests.servers.databases import FreshDatabases
@@ -61,28 +63,28 @@ def _caches(tmp_path: Path, databases: FreshDatabases) -> Iterator[None]:
 def _nothing_is_added_after_its_test(databases: FreshDatabases) -> Iterator[None]:
     """A thread that tries again half a minute later would meet the database of another test."""
     made: list[Metrics] = []
-    begin = Metrics._begin
+    begin = Metrics._start_empty
 
     def begin_remembered(tally: Metrics) -> None:
         made.append(tally)
         begin(tally)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Metrics, "_begin", begin_remembered)
+        patched.setattr(Metrics, "_start_empty", begin_remembered)
         yield
     for tally in made:
         tally.forget()
 
 
 @pytest.fixture(params=[*CACHES, *ROWS])
-def place(request: pytest.FixtureRequest, databases: FreshDatabases) -> Place:
+def place(request: pytest.FixtureRequest, databases: FreshDatabases) -> MetricsStorage:
     """Run the test once for each place, which is empty."""
     alias: str = request.param
     if alias in caches.settings:
         caches[alias].clear()
-        return CachePlace(caches[alias])
+        return CacheMetricsStorage(caches[alias])
     databases.fresh(alias)
-    return DatabasePlace(alias)
+    return DatabaseMetricsStorage(alias)
 
 
 @pytest.fixture(params=ROWS)
@@ -104,14 +106,14 @@ def numbers(record: Record) -> dict[tuple[Phase, str], int]:
     return {counter: count.number for counter, count in record.counts.items() if count.number}
 
 
-def of_another_process(place: Place) -> Place:
+def of_another_process(place: MetricsStorage) -> MetricsStorage:
     """Give the same place with a client of its own."""
     other = copy.copy(place)
-    other.begin_anew()
+    other.reset_after_fork()
     return other
 
 
-def seen(place: Place, *phases: Phase) -> None:
+def seen(place: MetricsStorage, *phases: Phase) -> None:
     """Have workers seen in these phases, one after the other."""
     for phase in phases:
         place.add("site", Sums({(phase, "miss"): 1}))
@@ -120,7 +122,7 @@ def seen(place: Place, *phases: Phase) -> None:
 # -- what every place does --------------------------------------------------------------------------------------------
 
 
-def test_counts_of_all_workers_add_up(place: Place) -> None:
+def test_counts_of_all_workers_add_up(place: MetricsStorage) -> None:
     one, other = Metrics("site", place), Metrics("site", of_another_process(place))
     one.count("hit_old", phase=DUAL_OLD)
     one.count("hit_old", 4, phase=DUAL_OLD)
@@ -134,7 +136,7 @@ def test_counts_of_all_workers_add_up(place: Place) -> None:
     assert numbers(one.read()) == {(DUAL_OLD, "hit_old"): 16, (DUAL_NEW, "fallback"): 1}
 
 
-def test_adds_by_itself_after_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adds_by_itself_after_a_while(place: MetricsStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "interval", 0.05)
     added = _Awaited(place)
     tally = Metrics("site", added)
@@ -145,10 +147,10 @@ def test_adds_by_itself_after_a_while(place: Place, monkeypatch: pytest.MonkeyPa
     assert numbers(place.read("site")) == {(OLD, "miss"): 3}
 
 
-class _Awaited(Place):
+class _Awaited(MetricsStorage):
     """A place that tells when something was added."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: MetricsStorage) -> None:
         self._place, self._added = place, threading.Semaphore(0)
         self.interval = place.interval
 
@@ -160,7 +162,7 @@ class _Awaited(Place):
         assert self._added.acquire(timeout=60)
 
 
-def test_a_phase_that_was_seen_has_all_its_counters_from_then_on(place: Place) -> None:
+def test_a_phase_that_was_seen_has_all_its_counters_from_then_on(place: MetricsStorage) -> None:
     seen(place, DUAL_NEW)
 
     record = place.read("site")
@@ -172,7 +174,7 @@ def test_a_phase_that_was_seen_has_all_its_counters_from_then_on(place: Place) -
     assert record.first_seen(DUAL_OLD) is None
 
 
-def test_tells_when_a_phase_was_first_and_last_seen(place: Place) -> None:
+def test_tells_when_a_phase_was_first_and_last_seen(place: MetricsStorage) -> None:
     seen(place, OLD)
     first = place.read("site").first_seen(OLD)
     seen(place, DUAL_OLD, OLD)
@@ -196,7 +198,7 @@ def test_tells_when_a_phase_was_first_and_last_seen(place: Place) -> None:
     ids=["unknown", "before", "forward", "back", "to and fro"],
 )
 def test_tells_since_when_no_worker_let_old_decide(
-    place: Place, phases: tuple[Phase, ...], decides_since: str | None
+    place: MetricsStorage, phases: tuple[Phase, ...], decides_since: str | None
 ) -> None:
     seen(place, *phases)
 
@@ -210,7 +212,7 @@ def test_tells_since_when_no_worker_let_old_decide(
         assert record.new_decides_since is None
 
 
-def test_tallies_of_other_names_are_apart(place: Place) -> None:
+def test_tallies_of_other_names_are_apart(place: MetricsStorage) -> None:
     seen(place, OLD)
 
     assert place.read("other") == Record({}, None)
@@ -218,7 +220,7 @@ def test_tallies_of_other_names_are_apart(place: Place) -> None:
     assert numbers(place.read("site")) == {(OLD, "miss"): 1}
 
 
-def test_counts_from_nought_after_a_reset(place: Place) -> None:
+def test_counts_from_nought_after_a_reset(place: MetricsStorage) -> None:
     tally = Metrics("site", place)
     seen(place, DUAL_NEW, NEW)
     tally.reset()
@@ -230,16 +232,16 @@ def test_counts_from_nought_after_a_reset(place: Place) -> None:
     assert numbers(tally.read()) == {(DUAL_NEW, "fallback"): 2}
 
 
-def test_resets_what_was_never_counted(place: Place) -> None:
+def test_resets_what_was_never_counted(place: MetricsStorage) -> None:
     place.reset("site")
 
     assert place.read("site") == Record({}, None)
 
 
-def test_workers_that_add_at_once_lose_nothing(place: Place) -> None:
-    if isinstance(place, CachePlace) and type(place._cache).__name__ in ("DatabaseCache", "FileBasedCache"):
+def test_workers_that_add_at_once_lose_nothing(place: MetricsStorage) -> None:
+    if isinstance(place, CacheMetricsStorage) and type(place._cache).__name__ in ("DatabaseCache", "FileBasedCache"):
         pytest.skip("this cache has no atomic increment")
-    if "herd" in caches.settings and isinstance(place, CachePlace) and place._given is caches["herd"]:
+    if "herd" in caches.settings and isinstance(place, CacheMetricsStorage) and place._given is caches["herd"]:
         pytest.skip("this client has no atomic increment")
     barrier, errors = threading.Barrier(4), []
 
@@ -285,7 +287,7 @@ def _counter_keys(cache: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 def test_nothing_has_a_time_to_live(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given = _counter_keys(cache, monkeypatch)
-    seen(CachePlace(cache), DUAL_OLD, DUAL_OLD, DUAL_NEW, NEW, NEW)
+    seen(CacheMetricsStorage(cache), DUAL_OLD, DUAL_OLD, DUAL_NEW, NEW, NEW)
 
     assert len(given) > 3 * len(EVENTS)
     assert set(given.values()) == {None}
@@ -295,7 +297,7 @@ def test_nothing_has_a_time_to_live(cache: Any, monkeypatch: pytest.MonkeyPatch)
 def test_redis_keeps_the_counters_for_good() -> None:
     cache: Any = caches["redis_a"]
     cache.clear()
-    seen(CachePlace(cache), DUAL_NEW, DUAL_NEW)
+    seen(CacheMetricsStorage(cache), DUAL_NEW, DUAL_NEW)
     client = cache.client.get_client(write=True)
 
     assert {client.ttl(key) for key in client.scan_iter("*migrator.tally*")} == {-1}
@@ -303,7 +305,7 @@ def test_redis_keeps_the_counters_for_good() -> None:
 
 @pytest.mark.parametrize("what", ["", "number", "last"])
 def test_a_counter_that_was_lost_in_part_is_not_known(cache: Any, what: str) -> None:
-    place = CachePlace(cache)
+    place = CacheMetricsStorage(cache)
     seen(place, DUAL_NEW, DUAL_NEW)
     since = place.read("site").counts[DUAL_NEW, "miss"].since
     cache.delete("migrator.tally.site.dual_new.miss" + (f".{since}.{what}" if what else ""))
@@ -312,7 +314,7 @@ def test_a_counter_that_was_lost_in_part_is_not_known(cache: Any, what: str) -> 
 
 
 def test_a_lost_counter_begins_at_a_later_moment(cache: Any) -> None:
-    place = CachePlace(cache)
+    place = CacheMetricsStorage(cache)
     seen(place, DUAL_NEW, DUAL_NEW)
     before = place.read("site").counts[DUAL_NEW, "miss"]
     cache.delete(f"migrator.tally.site.dual_new.miss.{before.since}.number")
@@ -325,7 +327,7 @@ def test_a_lost_counter_begins_at_a_later_moment(cache: Any) -> None:
 
 
 def test_an_emptied_cache_knows_nothing(cache: Any) -> None:
-    place = CachePlace(cache)
+    place = CacheMetricsStorage(cache)
     seen(place, DUAL_NEW, NEW)
     cache.clear()
     assert place.read("site") == Record({}, None)
@@ -334,7 +336,7 @@ def test_an_emptied_cache_knows_nothing(cache: Any) -> None:
 def test_the_cache_is_asked_by_a_client_of_its_own() -> None:
     """Some clients must not be used by two threads."""
     given = RedisCache("redis://127.0.0.1:1", {})
-    own = CachePlace(given)._cache
+    own = CacheMetricsStorage(given)._cache
 
     assert own is not given
     assert own._cache is not given._cache
@@ -346,7 +348,7 @@ def test_a_cache_that_hides_its_failures_costs_no_count(backend: str) -> None:
     sums = Sums({(OLD, "miss"): 1})
 
     with pytest.raises(Exception, match="refused"):
-        CachePlace(given).add("site", sums)
+        CacheMetricsStorage(given).add("site", sums)
 
     assert sums == {(OLD, "miss"): 1}
     assert given.get("anything") is None
@@ -355,7 +357,7 @@ def test_a_cache_that_hides_its_failures_costs_no_count(backend: str) -> None:
 @pytest.mark.redis
 def test_no_connection_to_redis_stays_open() -> None:
     cache = RedisCache(os.environ["MIGRATOR_TEST_REDIS"] + "1", {})
-    place = CachePlace(cache)
+    place = CacheMetricsStorage(cache)
     seen(place, OLD)
     place.read("site")
     place.reset("site")
@@ -370,7 +372,7 @@ def test_no_connection_to_redis_stays_open() -> None:
 def test_a_rollback_of_the_caller_takes_no_count_back(rows: str) -> None:
     if rows == "sqlite_a":
         pytest.skip("two connections cannot write at once")
-    tally = Metrics("site", DatabasePlace(rows))
+    tally = Metrics("site", DatabaseMetricsStorage(rows))
     with transaction.atomic(using=rows):
         with connections[rows].cursor() as cursor:
             cursor.execute("DELETE FROM django_session")
@@ -385,9 +387,9 @@ def test_a_table_that_cannot_be_made_does_not_break_the_callers_transaction(
     rows: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(
-        "migrator.transitions.metrics_storage._create_table", lambda connection: connection.cursor().execute("SELEC")
+        "migrator.transitions.database_metrics._create_table", lambda connection: connection.cursor().execute("SELEC")
     )
-    tally = Metrics("site", DatabasePlace(rows))
+    tally = Metrics("site", DatabaseMetricsStorage(rows))
     with transaction.atomic(using=rows), connections[rows].cursor() as cursor:
         tally.count("miss", phase=NEW)
         tally.flush()
@@ -399,7 +401,7 @@ def test_a_table_that_cannot_be_made_does_not_break_the_callers_transaction(
 
 def test_no_connection_stays_open(rows: str) -> None:
     before = connections[rows].connection
-    place = DatabasePlace(rows)
+    place = DatabaseMetricsStorage(rows)
     seen(place, OLD)
     place.read("site")
     place.reset("site")
@@ -408,7 +410,7 @@ def test_no_connection_stays_open(rows: str) -> None:
 
 
 def test_reading_makes_no_table(rows: str) -> None:
-    place = DatabasePlace(rows)
+    place = DatabaseMetricsStorage(rows)
     place.read("site")
     place.reset("site")
 
@@ -419,10 +421,10 @@ def test_reading_makes_no_table(rows: str) -> None:
 # -- outages, forks, the end ------------------------------------------------------------------------------------------
 
 
-class _Broken(Place):
+class _Broken(MetricsStorage):
     """A place that fails as often as it is told to."""
 
-    def __init__(self, place: Place, failures: int) -> None:
+    def __init__(self, place: MetricsStorage, failures: int) -> None:
         self._place, self.failures = place, failures
 
     def __str__(self) -> str:
@@ -437,7 +439,7 @@ class _Broken(Place):
 
 def test_an_outage_is_logged_once_and_costs_no_count(caplog: pytest.LogCaptureFixture) -> None:
     caches["default"].clear()
-    place = CachePlace(caches["default"])
+    place = CacheMetricsStorage(caches["default"])
     tally = Metrics("site", _Broken(place, failures=3))
     for _ in range(4):
         tally.count("shadow_error", 2, phase=DUAL_OLD)
@@ -445,12 +447,12 @@ def test_an_outage_is_logged_once_and_costs_no_count(caplog: pytest.LogCaptureFi
 
     assert numbers(place.read("site")) == {(DUAL_OLD, "shadow_error"): 8}
     told = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
-    message = "The counts of site could not be kept in a broken place (builtins.ConnectionError)."
+    message = "The counts of site could not be stored in a broken place (builtins.ConnectionError)."
     assert told == [("migrator.tally", logging.WARNING, message)]
 
 
 def test_a_second_outage_is_logged_again(caplog: pytest.LogCaptureFixture) -> None:
-    broken = _Broken(CachePlace(caches["default"]), failures=1)
+    broken = _Broken(CacheMetricsStorage(caches["default"]), failures=1)
     tally = Metrics("site", broken)
     for failures in (1, 0, 1):
         broken.failures = failures
@@ -465,7 +467,7 @@ def test_counting_goes_on_where_no_thread_can_be_started(monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     caches["default"].clear()
-    tally = Metrics("site", CachePlace(caches["default"]))
+    tally = Metrics("site", CacheMetricsStorage(caches["default"]))
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         tally.count("miss", phase=OLD)
@@ -476,10 +478,10 @@ def test_counting_goes_on_where_no_thread_can_be_started(monkeypatch: pytest.Mon
 
 
 def test_a_forked_worker_adds_its_own_counts_alone(rows: str) -> None:
-    place = DatabasePlace(rows)
+    place = DatabaseMetricsStorage(rows)
     place.interval = 1000.0
     tally = metrics_for_database("forked", rows)
-    tally.place = place
+    tally.storage = place
     tally.flush()
     tally.count("miss", 100, phase=OLD)
     connections.close_all()
@@ -511,7 +513,7 @@ tally.count("miss", phase=Phase.OLD)
 def test_what_was_counted_last_is_added_at_the_end_of_the_process(rows: str) -> None:
     subprocess.run([sys.executable, "-c", COUNTING.format(alias=rows)], cwd=ROOT, check=True)
 
-    assert numbers(DatabasePlace(rows).read("ended")) == {(OLD, "miss"): 2}
+    assert numbers(DatabaseMetricsStorage(rows).read("ended")) == {(OLD, "miss"): 2}
 
 
 # -- one for each name ------------------------------------------------------------------------------------------------
@@ -535,7 +537,7 @@ def test_other_settings_make_another_tally() -> None:
 def test_other_settings_come_after_an_addition_that_is_on_its_way() -> None:
     begun, ended = threading.Event(), threading.Event()
 
-    class Slow(Place):
+    class Slow(MetricsStorage):
         def add(self, name: str, sums: Sums) -> None:
             begun.set()
             time.sleep(0.2)
@@ -543,7 +545,7 @@ def test_other_settings_come_after_an_addition_that_is_on_its_way() -> None:
             ended.set()
 
     tally = metrics_for_cache("site", caches["default"])
-    tally.place = Slow()
+    tally.storage = Slow()
     tally.count("miss", phase=OLD)
     assert begun.wait(10)
 

@@ -1,113 +1,79 @@
-"""Mistakes in the ``MIGRATOR`` setting, as numbered system checks with a hint."""
+"""System checks of the ``MIGRATOR`` setting."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
-from django.db import connections, router
+from django.core.checks import CheckMessage, register
+from django.db import connections
 
 from ..conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, unknown_names
+from .messages import error
 
 
 @register("migrator")
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Check the ``MIGRATOR`` setting as a whole, before any command reads it."""
+    """Check the whole ``MIGRATOR`` setting before any command reads it."""
     given = getattr(settings, "MIGRATOR", {})
     if not isinstance(given, dict):
-        return [
-            Error(
-                f"MIGRATOR is {type(given).__name__}, not a dictionary.",
-                hint="Write MIGRATOR = {...}, or leave it out.",
-                id="migrator.E001",
-            )
-        ]
+        found = f"MIGRATOR is {type(given).__name__}, not a dictionary."
+        return [error("migrator.E001", found, "Write MIGRATOR = {...}, or remove it.")]
     return [*_check_names(given), *_check_protected(given), *_check_chunk_size(given), *_check_seconds(given)]
 
 
-def _check_names(given: dict[str, Any]) -> list[CheckMessage]:
-    return [
-        Error(
+def _check_names(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    for name in unknown_names(given):
+        yield error(
+            "migrator.E002",
             f"MIGRATOR has the unknown key {name!r}.",
-            hint="Look it up in the README's settings; a misspelt key would otherwise do nothing.",
-            id="migrator.E002",
+            "Look it up in the README's settings; a misspelled key has no effect.",
         )
-        for name in unknown_names(given)
-    ]
 
 
-def _check_protected(given: dict[str, Any]) -> list[CheckMessage]:
+def _check_protected(given: dict[str, Any]) -> Iterator[CheckMessage]:
     aliases = given.get("PROTECTED", ())
     is_list = isinstance(aliases, list | tuple | set | frozenset)
     if not is_list or not all(isinstance(alias, str) for alias in aliases):
-        return [
-            Error(
-                "MIGRATOR['PROTECTED'] is not a list of database aliases.",
-                hint="Write MIGRATOR = {'PROTECTED': ['default']}.",
-                id="migrator.E003",
-            )
-        ]
-    return [
-        Error(
-            f"MIGRATOR['PROTECTED'] names {alias!r}, which is not in DATABASES.",
-            hint=f"The aliases are {', '.join(sorted(connections))}.",
-            id="migrator.E004",
+        yield error(
+            "migrator.E003",
+            "MIGRATOR['PROTECTED'] is not a list of database aliases.",
+            "Write MIGRATOR = {'PROTECTED': ['default']}.",
         )
-        for alias in aliases
-        if alias not in connections
-    ]
+        return
+    for alias in aliases:
+        if alias not in connections:
+            yield error(
+                "migrator.E004",
+                f"MIGRATOR['PROTECTED'] names {alias!r}, which is not in DATABASES.",
+                f"The aliases are {', '.join(sorted(connections))}.",
+            )
 
 
-def _check_chunk_size(given: dict[str, Any]) -> list[CheckMessage]:
+def _check_chunk_size(given: dict[str, Any]) -> Iterator[CheckMessage]:
     size = given.get("CHUNK_SIZE", 1)
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        return [
-            Error(
-                f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a whole number above zero.",
-                hint="Leave it out for what suits the databases.",
-                id="migrator.E005",
-            )
-        ]
-    return []
+        yield error(
+            "migrator.E005",
+            f"MIGRATOR['CHUNK_SIZE'] is {size!r}, not a positive integer.",
+            "Remove it to let migrator choose a size that suits the databases.",
+        )
 
 
-def _check_seconds(given: dict[str, Any]) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
+def _check_seconds(given: dict[str, Any]) -> Iterator[CheckMessage]:
     seconds = given.get("RETRY_FOR", 0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        found.append(
-            Error(
-                f"MIGRATOR['RETRY_FOR'] is {seconds!r}, not a number of seconds.",
-                hint=f"Leave it out for the default of {DEFAULT_RETRY_FOR} seconds; 0 tries again once.",
-                id="migrator.E006",
-            )
+        yield error(
+            "migrator.E006",
+            f"MIGRATOR['RETRY_FOR'] is {seconds!r}, not a number of seconds.",
+            f"Remove it for the default of {DEFAULT_RETRY_FOR} seconds; 0 retries once.",
         )
     seconds = given.get("LINK_TIMEOUT", 1)
     if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 1:
-        found.append(
-            Error(
-                f"MIGRATOR['LINK_TIMEOUT'] is {seconds!r}, not a whole number of seconds above zero.",
-                hint=f"Leave it out for the default of {DEFAULT_LINK_TIMEOUT} seconds.",
-                id="migrator.E007",
-            )
+        yield error(
+            "migrator.E007",
+            f"MIGRATOR['LINK_TIMEOUT'] is {seconds!r}, not a positive integer of seconds.",
+            f"Remove it for the default of {DEFAULT_LINK_TIMEOUT} seconds.",
         )
-    return found
-
-
-def atomic_databases_without_models() -> set[str]:
-    """Return the databases with ATOMIC_REQUESTS that no installed model but those of sessions is written to.
-
-    Django begins a transaction in each of them before every view, so that no request is answered while one is down.
-    """
-    atomic = {alias for alias in connections if connections.settings[alias].get("ATOMIC_REQUESTS")}
-    if not atomic:
-        return set()
-    others = (model for model in apps.get_models() if not _is_of_sessions(model))
-    return atomic - {router.db_for_write(model) for model in others}
-
-
-def _is_of_sessions(model: Any) -> bool:
-    return {"session_key", "session_data", "expire_date"} <= {field.name for field in model._meta.concrete_fields}

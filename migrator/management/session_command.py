@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
 from ..sessions.copying.run import copy_sessions
-from ..sessions.records import DEFAULT_CHUNK_SIZE, CopyOptions, End, SessionPlan
+from ..sessions.records import DEFAULT_CHUNK_SIZE, CopyOptions, End
 from ..sessions.reports import copy_report, plan_report
-from ..stores.copying.records import CopyResult
 from .base import MigratorCommand
 
 OPTIONS = (
@@ -84,7 +82,6 @@ class SessionsCommand(MigratorCommand):
 
     source_kind = "cache"
     dest_kind = "cache"
-    copy: Callable[..., CopyResult[SessionPlan]] = staticmethod(copy_sessions)
 
     def add_options(self, parser: CommandParser) -> None:
         both_needed = self.source_kind == self.dest_kind
@@ -178,7 +175,7 @@ class SessionsCommand(MigratorCommand):
             self.source_kind, options["source"], options["source_engine"], options.get("source_model"), keys_from
         )
         dest = End(self.dest_kind, options["dest"], options["dest_engine"], options.get("dest_model"))
-        result = self.copy(
+        result = copy_sessions(
             source=source,
             dest=dest,
             options=CopyOptions(**{name: options[name] for name in OPTIONS}),

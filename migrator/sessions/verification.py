@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from ..clock import MICROSECONDS_PER_SECOND, now
 from ..console.interrupts import stopping_between_pages
 from ..console.progress import Progress
-from ..errors import Refused
 from ..processes.prefetch import read_ahead
 from ..processes.workers import Work, can_fork, run_side_by_side
 from ..server_errors import telling_of_outages
 from ..stores.base import WHOLE, Record, RecordProblem, Share, digest
 from ..stores.copying.passes import Check, Tick, garbage_left_for_later
+from ..stores.copying.preflight import check_stores_differ
 from .cached_entries import stale_before_rows
 from .codec import UnreadableSession
 from .comparison import SessionComparison, VerifyOptions, VerifyResult
@@ -78,8 +78,7 @@ def verify_sessions(
 
 
 def _check(source: BaseSessionStore, dest: BaseSessionStore) -> None:
-    if source.identities() & dest.identities():
-        raise Refused(f"Source and destination are the same store: {dest.label()}.")
+    check_stores_differ(source, dest, "Source and destination")
     check_keys(source, dest)
     check_sight(source, dest)
     check_complete(source)

@@ -12,7 +12,8 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet, signals
 
-from migrator.transitions.metrics_storage import DatabasePlace, Sums
+from migrator.transitions.database_metrics import DatabaseMetricsStorage
+from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.databases.test_resume import CHUNK_RECORDED, Trap, in_a_process_of_its_own
 from tests.management.running import run
@@ -106,7 +107,7 @@ def test_the_clean_up_and_the_metrics_of_a_transition_send_no_signal(fresh: Call
         quietly("clear_old_sessions", "--clear", "db:postgresql_a", "--no-input")
         assert test_clearing.live(site.change.old) == set()
     with forbidden_signals():
-        place = DatabasePlace("sqlite_b")
+        place = DatabaseMetricsStorage("sqlite_b")
         place.add("site", Sums({(Phase.NEW, "miss"): 1}))
         assert place.read("site").counts
         place.reset("site")

@@ -11,7 +11,7 @@ from django.test import override_settings
 from migrator.errors import Refused, UsageError
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End
-from migrator.sessions.transition.clear_store import check_apart
+from migrator.sessions.transition.clear_store import check_may_be_emptied
 from tests.sessions.places import CACHE, ROWS, Place, held, opened, put
 
 pytestmark = pytest.mark.redis
@@ -169,12 +169,12 @@ def test_empties_no_cache_in_a_protected_database(ready: Callable[..., None]) ->
     cached = Place("cache", "table", "cache")
     ready(ROWS, cached)
     with opened(cached) as old, opened(ROWS) as new:
-        check_apart(old, new)
+        check_may_be_emptied(old, new)
         with (
             override_settings(MIGRATOR={"PROTECTED": ["default"]}),
             pytest.raises(Refused, match=r"names the database 'default'; nothing in it may be deleted\."),
         ):
-            check_apart(old, new)
+            check_may_be_emptied(old, new)
 
 
 def test_refuses_sessions_that_live_in_browsers() -> None:

@@ -6,8 +6,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from migrator.sessions.transition.metrics_place import place_of_tally, tally_for_sessions
-from migrator.transitions.metrics_storage import CachePlace, DatabasePlace
+from migrator.sessions.transition.session_metrics import metrics_location, session_metrics
+from migrator.transitions.cache_metrics import CacheMetricsStorage
+from migrator.transitions.database_metrics import DatabaseMetricsStorage
 
 BACKENDS = "django.contrib.sessions.backends"
 LOCAL = {"ENGINE": f"{BACKENDS}.cache", "CACHE": "default"}
@@ -38,34 +39,34 @@ def change(old: Any, new: Any, **more: Any) -> Any:
 )
 def test_is_what_new_has_and_else_what_old_has(old: Any, new: Any, place: str) -> None:
     with change(old, new), override_settings(SESSIONS_DB="sqlite_b"):
-        assert place_of_tally() == place
-        kind = CachePlace if place.startswith("cache:") else DatabasePlace
-        assert isinstance(tally_for_sessions().place, kind)
+        assert metrics_location() == place
+        kind = CacheMetricsStorage if place.startswith("cache:") else DatabaseMetricsStorage
+        assert isinstance(session_metrics().storage, kind)
 
 
 @pytest.mark.parametrize("place", ["cache:table", "db:default"])
 def test_is_what_the_setting_says(place: str) -> None:
     with change(ROWS, SHARED, TALLY=place):
-        assert place_of_tally() == place
+        assert metrics_location() == place
 
 
 @pytest.mark.parametrize("place", ["cache:nobody", "db:nobody", "cache", "redis:table", "table", ""])
 def test_refuses_what_is_no_place(place: str) -> None:
-    message = "neither 'cache:ALIAS' nor 'db:ALIAS' of one that there is"
+    message = "not 'cache:ALIAS' or 'db:ALIAS' with an alias in"
     with change(ROWS, SHARED, TALLY=place), pytest.raises(ImproperlyConfigured, match=message):
-        tally_for_sessions()
+        session_metrics()
 
 
 def test_refuses_sides_of_which_no_place_is_shared() -> None:
-    with change(FILES, LOCAL), pytest.raises(ImproperlyConfigured, match="Say in MIGRATOR"):
-        tally_for_sessions()
+    with change(FILES, LOCAL), pytest.raises(ImproperlyConfigured, match=r"Set MIGRATOR\['SESSIONS'\]"):
+        session_metrics()
 
 
 def test_refuses_settings_without_a_change() -> None:
     with override_settings(MIGRATOR={}), pytest.raises(ImproperlyConfigured, match="MIGRATOR has no SESSIONS"):
-        tally_for_sessions()
+        session_metrics()
 
 
 def test_a_process_has_one() -> None:
     with change(ROWS, SHARED):
-        assert tally_for_sessions() is tally_for_sessions()
+        assert session_metrics() is session_metrics()

@@ -25,7 +25,7 @@ from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.places import SessionEndpoint
 from migrator.sessions.records import CopyOptions
 from migrator.sessions.transition.configuration import transition
-from migrator.sessions.transition.metrics_place import tally_for_sessions
+from migrator.sessions.transition.session_metrics import session_metrics
 from migrator.stores.base import Record, digest
 from migrator.transitions.phases import Phase
 from settings.base import ROOT
@@ -254,7 +254,7 @@ def test_nothing_is_lost_stale_or_back(
             for step in steps:
                 run.take(step)
         differences = _differences(run, idle)
-        record = tally_for_sessions().read()
+        record = session_metrics().read()
         done = sum((Counter(result["done"]) for result in run.results()), Counter())
 
     for name in ("lost", "resurrected", "stale"):

@@ -11,7 +11,7 @@ from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
 from ...sessions.transition.readiness import session_transition
-from ...sessions.transition.reports import standing_report
+from ...sessions.transition.reports import readiness_report
 from ...sessions.transition.step_conditions import QUIET_SECONDS
 from ..base import MigratorCommand
 from ..session_command import regular_expression
@@ -58,4 +58,4 @@ class Command(MigratorCommand):
             trust_pickle=options["trust_pickle"],
             progress=progress,
         )
-        return standing_report(found)
+        return readiness_report(found)

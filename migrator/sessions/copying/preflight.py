@@ -16,7 +16,7 @@ from ...databases.journal.checks import holds_unfinished_run
 from ...databases.planning.hidden_rows import END_IT_FIRST, UNFINISHED
 from ...errors import Refused, UsageError
 from ...stores.base import Record, RecordProblem
-from ...stores.copying.preflight import check_not_protected
+from ...stores.copying.preflight import check_not_protected, check_stores_differ
 from ..codec import BadSignature, Data, UnreadableSession
 from ..engines import PROBE_KEY, kept_key
 from ..records import CopyOptions
@@ -49,8 +49,7 @@ def check_options(options: CopyOptions, dest: BaseSessionStore) -> None:
 
 def check_stores(source: BaseSessionStore, dest: BaseSessionStore) -> None:
     """Raise :exc:`Refused` if both ends are the same store, or if nothing can be written."""
-    if source.identities() & dest.identities():
-        raise Refused(f"Source and destination are the same store: {dest.label()}. Nothing was written.")
+    check_stores_differ(source, dest, "Source and destination", " Nothing was written.")
     check_keys(source, dest)
     check_sight(source, dest)
     check_complete(source)

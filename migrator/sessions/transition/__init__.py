@@ -1,44 +1,44 @@
-"""A session engine over two stores, for a change from one to the other while people stay logged in.
+"""A session engine over two stores, for a transition from one to the other while users stay logged in.
 
-What a worker does with the session of a key, (a) the authority, whose errors are raised, (s) the shadow, whose errors
-are logged and counted:
+What a worker does with the session of a key: (a) is the authority, whose errors are raised, and (s) the shadow, whose
+errors are logged and counted.
 
 ========  =======================  ==========================================  ==================================
-phase     load                     save                                        end
+phase     load                     save                                        delete
 ========  =======================  ==========================================  ==================================
 old       OLD                      OLD                                         OLD (a), NEW (s)
-dual_old  OLD                      over OLD's (a), NEW (s), look at OLD again  OLD (a), NEW (s), both until OLD
-                                                                               is still without it
-dual_new  NEW; on a miss OLD, put  over NEW's (a), OLD (s), look at NEW again  NEW (a), OLD (s), both until NEW
-          into NEW if absent                                                   is still without it
-          there, OLD again
+dual_old  OLD                      update OLD (a), NEW (s), check OLD again    OLD (a), NEW (s), repeated until
+                                                                               OLD stays without it
+dual_new  NEW; on a miss OLD,      update NEW (a), OLD (s), check NEW again    NEW (a), OLD (s), repeated until
+          added to NEW, and OLD                                                NEW stays without it
+          is checked again
 new       NEW                      NEW                                         as in dual_new
 ========  =======================  ==========================================  ==================================
 
-Nothing but create() makes a key in the authority, and saves write over what is there. A session that was ended can come
-back only from the other side, which is why each end reaches both sides in every phase.
+Only create() adds a key to the authority; other saves update what is there. A deleted session can come back only from
+the other side, which is why each deletion reaches both sides in every phase.
 
-Workers of two phases side by side, as during each deploy, forth or back:
+Workers of two phases run side by side during each deploy, forward or back:
 
 ====================  ================================================================================================
-old and dual_old      OLD decides for both. What the first save is not in NEW, or is older there, until the second
-                      save it or the sessions are copied: so the copy belongs after the deploy of dual_old, and before
-                      that of dual_new. No end leaves anything in NEW.
-dual_old, dual_new    Each worker writes both sides and looks again at the one it believes, so the sides end equal. Two
-                      saves of one session at once may each repair what the other wrote; workers in dual_new give way,
-                      and one of the two saves stays, on both sides. An end looks again whether a save of the other
-                      phase has brought the session back.
-dual_new and new      NEW decides for both. OLD may be older after a save of the second, and is asked only for what NEW
-                      does not have: no end leaves it there to be found. A cache that drops live sessions from NEW has
-                      them come back as OLD last had them.
+old and dual_old      OLD is authoritative for both. What workers in old save is missing or older in NEW until workers
+                      in dual_old save it or the sessions are copied. So the copy belongs after the deploy of dual_old
+                      and before that of dual_new. No deletion leaves anything in NEW.
+dual_old, dual_new    Each worker writes both sides and then checks the one that it reads, so both sides end up equal.
+                      Two concurrent saves of one session may each repair what the other wrote; workers in dual_new
+                      give way, and one of the two saves stays, on both sides. A deletion checks whether a save of the
+                      other phase has restored the session.
+dual_new and new      NEW is authoritative for both. After a save in new, OLD may be older. It is read only for what
+                      NEW does not have, and no deletion leaves a session there. If a cache evicts live sessions from
+                      NEW, they come back as OLD last had them.
 ====================  ================================================================================================
 
-The phase is read for each operation and not once for each request, for sessions may live long in a worker, and no two
-workers should be two phases apart. A change of phase between the load and the save of one request is safe: what was
-loaded from OLD and is saved to NEW before it was ever there is put there if OLD still has it.
+The phase is read for each operation, not once for each request: sessions may live long in a worker, and no two workers
+should be two phases apart. A change of phase between the load and the save of one request is safe: a session that was
+loaded from OLD and is saved to NEW before it was ever there is added if OLD still has it.
 
-Within a database transaction of either side the shadow waits for its end, for what may be rolled back must not be
-followed.
+In a database transaction of either side, the shadow is written after its end: what may be rolled back must not be
+mirrored.
 """
 
 from .store import SessionStore

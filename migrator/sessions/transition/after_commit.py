@@ -1,4 +1,4 @@
-"""Work on the shadow put off until a transaction is over, for what may yet be rolled back must not be followed."""
+"""Work on the shadow that waits for the end of a transaction: what may be rolled back must not be mirrored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Work:
         self.sides, self.do = sides, do
 
     def wait_or_run(self) -> None:
-        """Run once no side is in a transaction."""
+        """Run as soon as no side is in a transaction."""
         for side in self.sides:
             for alias in side.transactions:
                 transaction.on_commit(partial(self.wait_or_run), using=alias)
@@ -44,31 +44,31 @@ def _list() -> list[_Work]:
 
 
 def after_transactions(do: Callable[[], None], *sides: TransitionSide) -> None:
-    """Do it now, or when the transactions of ``sides`` have ended, in whatever way they end.
+    """Call ``do`` now, or after the transactions of ``sides`` have ended, by a commit or a rollback.
 
-    After a rollback it is done at the next use of a session in this thread, and at the latest at the end of the request
-    or of the process: the other side may keep what this one has lost.
+    After a rollback it is called at the next use of a session in this thread, and at the latest at the end of the
+    request or of the process: the other side may hold what this one has lost.
     """
     work = _Work(sides, do)
     _list().append(work)
     work.wait_or_run()
 
 
-def run_what_is_over() -> None:
-    """Do what still waits for transactions that are over: nothing says that they were rolled back."""
+def run_after_ended_transactions() -> None:
+    """Do the work that waits for transactions that have ended: Django has no signal for a rollback."""
     for work in list(_list()):
         if not any(side.transactions for side in work.sides):
             work.run()
 
 
 def run_waiting(**kwargs: Any) -> None:
-    """Do what still waits."""
+    """Do all work that still waits."""
     for work in list(_list()):
         work.run()
 
 
 def _run_at_exit() -> None:
-    with suppress(Exception):  # a store may be gone before the process
+    with suppress(Exception):  # a store may be closed before the process exits
         run_waiting()
 
 

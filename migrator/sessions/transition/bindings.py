@@ -1,6 +1,7 @@
-"""Session engines tied to a database and a cache of our choice, in place of the router's and SESSION_CACHE_ALIAS.
+"""Session engines bound to a chosen database and cache, instead of the router's and SESSION_CACHE_ALIAS.
 
-A tied class is a subclass of the engine and has its name, for Django makes the salt of the signature from it.
+A bound class is a subclass of the engine and has its name, since Django derives the signature's salt from the name
+(``SessionBase.key_salt`` in django/contrib/sessions/backends/base.py).
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ PAGE = 1000
 _PLAIN_TABLE = "user_sessions.backends.db"
 
 
-def tied_engine(engine: Any, *, database: str | None, cache: str | None) -> Any:
-    """Return a subclass of ``engine`` for the database and the cache of these aliases, None for the usual ones.
+def bound_engine(engine: Any, *, database: str | None, cache: str | None) -> Any:
+    """Return a subclass of ``engine`` for the database and the cache of these aliases, None for the default ones.
 
-    Raises :exc:`ImproperlyConfigured` where the engine has none of them, or reaches its rows in a way of its own.
+    Raises :exc:`ImproperlyConfigured` if the engine does not use one, or accesses its rows by methods of its own.
     """
     name = f"{engine.__module__}.{engine.__qualname__}"
     if cache is not None and cache_prefix(engine) is None:
-        raise ImproperlyConfigured(f"{name} uses no cache; leave CACHE out.")
+        raise ImproperlyConfigured(f"{name} does not use a cache; remove CACHE.")
     if database is not None and not keeps_rows(engine):
-        raise ImproperlyConfigured(f"{name} keeps no table; leave DATABASE out.")
+        raise ImproperlyConfigured(f"{name} does not use a table; remove DATABASE.")
     attributes = {
-        "tied_database": database,
-        "tied_cache": cache,
+        "bound_database": database,
+        "bound_cache": cache,
         "__module__": engine.__module__,
         "__qualname__": engine.__qualname__,
     }
@@ -47,38 +48,38 @@ def tied_engine(engine: Any, *, database: str | None, cache: str | None) -> Any:
 
 def _bases(engine: Any, name: str, database: str | None) -> tuple[type, ...]:
     if not keeps_rows(engine):
-        return (Tied, engine)
+        return (Bound, engine)
     if engine is DatabaseEngine:
-        return (Tied, TiedRows)
+        return (Bound, BoundRows)
     if issubclass(engine, DatabaseEngine):
-        # Behind the engine and before Django's class that it calls, so that its own methods stay what they are.
-        return (Tied, engine, TiedRows)
+        # Between the engine and the Django class that it extends, so that the engine's own methods win.
+        return (Bound, engine, BoundRows)
     if any(base.__module__ == _PLAIN_TABLE for base in engine.__mro__):
-        return (Tied, TiedPlainRows, engine)
+        return (Bound, BoundPlainRows, engine)
     if database is not None:
         raise ImproperlyConfigured(
-            f"{name} reaches its rows in a way of its own, so that no DATABASE can be chosen for it; "
-            "leave DATABASE out and send its model there with a router."
+            f"{name} accesses its rows by methods of its own, so no DATABASE can be chosen for it. "
+            "Remove DATABASE, and route its model there with a database router."
         )
-    return (Tied, engine)
+    return (Bound, engine)
 
 
-class Tied(SessionBase):
-    """What all tied engines have: their cache, the moment that expiry is counted from, and the text they wrote."""
+class Bound(SessionBase):
+    """What all bound engines have: their cache, the moment from which expiry is counted, and the text last written."""
 
-    tied_database: str | None
-    tied_cache: str | None
-    # Expiry of both sides is counted from one moment; None for the time of each question.
+    bound_database: str | None
+    bound_cache: str | None
+    # The moment from which the expiry of both sides is counted; None for the time of each call.
     moment: dt.datetime | None = None
     # The signed text of the last save.
     text: str | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.tied_cache is not None:
-            self._cache = caches[self.tied_cache]
+        if self.bound_cache is not None:
+            self._cache = caches[self.bound_cache]
         if hasattr(self, "_cache") and not keeps_rows(type(self)):
-            # Before rows it may fail unheard, as it may in Django's own engine: what the row says can be asked.
+            # A cache before a table may fail silently, as in Django's own engine: the row can be read instead.
             self._cache = heard(self._cache)
 
     def encode(self, session_dict: Data) -> str:
@@ -94,25 +95,25 @@ class Tied(SessionBase):
 class Rows(SessionBase):
     """What engines with a table do, on the rows of one database."""
 
-    tied_database: str | None
+    bound_database: str | None
 
     @classmethod
-    def _tied_rows(cls) -> Any:
+    def _bound_rows(cls) -> Any:
         objects = cls.get_model_class().objects  # type: ignore[attr-defined]
-        return objects.using(cls.tied_database) if cls.tied_database else objects
+        return objects.using(cls.bound_database) if cls.bound_database else objects
 
     def _live_row(self) -> Any:
-        """Return the row of a session that has not expired; without one, forget the key."""
+        """Return the row of a session that has not expired; if there is none, forget the key and return None."""
         try:
-            return self._tied_rows().get(session_key=self.session_key, expire_date__gt=timezone.now())
+            return self._bound_rows().get(session_key=self.session_key, expire_date__gt=timezone.now())
         except (ObjectDoesNotExist, SuspiciousOperation):
             self._session_key = None
 
     def exists(self, session_key: str) -> bool:
-        return bool(self._tied_rows().filter(session_key=session_key).exists())
+        return bool(self._bound_rows().filter(session_key=session_key).exists())
 
     async def aexists(self, session_key: str) -> bool:
-        return bool(await self._tied_rows().filter(session_key=session_key).aexists())
+        return bool(await self._bound_rows().filter(session_key=session_key).aexists())
 
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:
@@ -126,17 +127,17 @@ class Rows(SessionBase):
 
     def delete(self, session_key: str | None = None) -> None:
         key = self.session_key if session_key is None else session_key
-        row = self._tied_rows().filter(session_key=key).first() if key is not None else None
+        row = self._bound_rows().filter(session_key=key).first() if key is not None else None
         if row is not None:
-            row.delete(**({"using": self.tied_database} if self.tied_database else {}))
+            row.delete(**({"using": self.bound_database} if self.bound_database else {}))
 
     async def adelete(self, session_key: str | None = None) -> None:
         await sync_to_async(Rows.delete)(self, session_key)
 
     @classmethod
     def clear_expired(cls) -> None:
-        expired = cls._tied_rows().filter(expire_date__lt=timezone.now())
-        # In pages: as deletions are listened to, Django reads each row first.
+        expired = cls._bound_rows().filter(expire_date__lt=timezone.now())
+        # In pages: with a receiver of pre_delete, Django reads each row before it deletes it.
         while keys := list(expired.values_list("pk", flat=True)[:PAGE]):
             expired.filter(pk__in=keys).delete()
 
@@ -145,8 +146,8 @@ class Rows(SessionBase):
         await sync_to_async(cls.clear_expired)()
 
 
-class TiedRows(Rows, DatabaseEngine):
-    """Django's ``db`` engine, and what is derived from it."""
+class BoundRows(Rows, DatabaseEngine):
+    """Django's ``db`` engine, and engines derived from it."""
 
     _get_session_from_db = Rows._live_row
 
@@ -154,8 +155,8 @@ class TiedRows(Rows, DatabaseEngine):
         return await sync_to_async(self._live_row)()
 
 
-class TiedPlainRows(Rows):
-    """django-user-sessions: no row for each unknown cookie, and none again for a session that has ended."""
+class BoundPlainRows(Rows):
+    """django-user-sessions, without creating a row for each unknown cookie or for a deleted session."""
 
     user_id: Any
     user_agent: str | None
@@ -170,7 +171,7 @@ class TiedPlainRows(Rows):
         if row is None:
             return {}
         self.user_id = row.user_id
-        # So that what the request knows of the browser is saved.
+        # So that the request's user agent and address are saved.
         self.modified = self.modified or (self.user_agent, self.ip) != (row.user_agent, row.ip)
         return self.decode(row.session_data)
 
@@ -186,17 +187,17 @@ class TiedPlainRows(Rows):
 
 
 def _write(engine: Any, row: models.Model, must_create: bool) -> None:
-    """Insert a row, or write over the one that is there; never both."""
-    using = engine.tied_database or router.db_for_write(type(row), instance=row)
+    """Insert a row, or update the existing one; never both."""
+    using = engine.bound_database or router.db_for_write(type(row), instance=row)
     try:
         with transaction.atomic(using=using):
             _save_row(row, using, must_create)
     except IntegrityError:
-        if must_create and engine._tied_rows().filter(session_key=row.pk).exists():
+        if must_create and engine._bound_rows().filter(session_key=row.pk).exists():
             raise CreateError from None
         raise
     except DatabaseError:
-        if not must_create and engine._tied_rows().filter(session_key=row.pk).exists():
+        if not must_create and engine._bound_rows().filter(session_key=row.pk).exists():
             raise
         if not must_create:
             raise UpdateError from None
@@ -207,7 +208,7 @@ def _save_row(row: Any, using: str, must_create: bool) -> None:
     if type(row).__module__ != "qsessions.models":
         row.save(force_insert=must_create, force_update=not must_create, using=using)
         return
-    # Its save() asks the default database when the session began, and takes an absent answer for now.
+    # Its save() reads created_at from the default database, and sets it to now if it finds no row.
     if must_create:
         row.created_at = timezone.now()
     names = None if must_create else {field.name for field in row._meta.concrete_fields} - {"created_at", "session_key"}

@@ -1,4 +1,4 @@
-"""Empty the store that a transition has left behind, or the one that only follows, to have it copied to again."""
+"""Empty the store that a transition has left behind, or the one that only follows so that it can be copied to again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from ... import conf
 from ...console.interrupts import stopping_between_pages
 from ...console.progress import Progress
 from ...console.prompts import Prompter
@@ -15,6 +14,7 @@ from ...console.wording import plural
 from ...errors import Declined, MigratorError, Refused, UsageError
 from ...server_errors import telling_of_outages
 from ...stores.copying.passes import Check, Pace
+from ...stores.copying.preflight import check_not_protected, check_stores_differ
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase, percentage_reader
 from ..copying.preflight import check_sight
@@ -24,19 +24,20 @@ from ..records import DEFAULT_CHUNK_SIZE, End, Hidden
 from ..stores.base import BaseSessionStore
 from ..stores.table import SessionTableStore
 from .leftovers import Leftovers, look_up_leftovers
-from .metrics_place import tally_for_sessions
 from .readiness import configured, quiet_enough
-from .step_conditions import QUIET_SECONDS, decided_long_enough, no_worker_in
+from .session_metrics import session_metrics
+from .step_conditions import QUIET_SECONDS, new_decided_long_enough, no_worker_in
 
 
 @dataclass(frozen=True)
 class ClearPlan:
     """What would be emptied, and what it holds; shown before anything is deleted.
 
-    ``label`` and ``label_of_stays`` name the two stores; ``in_new`` counts the live sessions of the one that stays.
+    ``store``: the store to be emptied, in the format of ``--clear``. ``label`` and ``label_of_stays`` describe the two
+    stores; ``in_new`` is the number of live sessions in the one that stays.
     """
 
-    place: str
+    store: str
     label: str
     label_of_stays: str
     in_new: int | None
@@ -46,9 +47,9 @@ class ClearPlan:
     emptied: str = "OLD"
     notes: tuple[str, ...] = ()
     hidden: tuple[Hidden, ...] = ()
-    # How many keys begin as its sessions do and hold none.
+    # How many keys have the prefix of its sessions but are not sessions.
     other_keys: int = 0
-    # Whether workers write to it meanwhile, as they do to a store that follows.
+    # Whether workers write to it meanwhile, as they do to the store that follows.
     is_followed: bool = False
 
     @property
@@ -58,12 +59,12 @@ class ClearPlan:
 
     @property
     def old(self) -> str:
-        """What OLD is, for people."""
+        """The description of OLD."""
         return self.label if self.emptied == "OLD" else self.label_of_stays
 
     @property
     def new(self) -> str:
-        """What NEW is, for people."""
+        """The description of NEW."""
         return self.label_of_stays if self.emptied == "OLD" else self.label
 
 
@@ -98,29 +99,32 @@ def clear_old_sessions(
 ) -> Cleared:
     """Delete every session of OLD and none of NEW, or the other way round. It may be called again at any time.
 
-    ``side``: ``old`` or ``new``, to empty the store that only follows in this phase and is to be copied to again: NEW
-    in ``old`` and ``dual_old``, OLD in ``dual_new``. None empties OLD in ``new``, once nobody can need it.
-    ``clear``: the place that is emptied, as ``cache:ALIAS``, ``db:ALIAS`` or ``file``, where there is nobody to ask.
-    ``after``: how many days NEW must have decided, in place of SESSION_COOKIE_AGE; with 0 no record is needed.
-    ``discard_missing``: delete also what the other store lacks without anything telling why.
-    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both sides make.
+    ``side``: ``old`` or ``new``, to empty the store that only follows in this phase before it is copied to again: NEW
+    in ``old`` and ``dual_old``, OLD in ``dual_new``. None empties OLD in ``new``, when no worker needs it any more.
+    ``clear``: the store that is emptied, as ``cache:ALIAS``, ``db:ALIAS`` or ``file``, instead of asking for it.
+    ``after``: for how many days NEW must have been authoritative, instead of SESSION_COOKIE_AGE; with 0 no metrics are
+    needed.
+    ``discard_missing``: delete also live sessions that the other store lacks for an unknown reason.
+    ``key_regex``: the pattern of a whole session key; None for the keys that the engines of both sides create.
+    ``quiet_for``: for how many seconds no worker may have been seen in a phase that needs the store.
+    ``rate``: how many sessions to delete in a second at most. ``chunk_size``: how many in one page.
 
     Raises :exc:`Refused` before the first deletion, :exc:`Declined`, and :exc:`migrator.errors.Interrupted`.
     """
-    # 1. ask the phase and the record  2. open both  3. compare  4. show the plan  5. ask the person  6. delete
+    # 1. read the phase and the metrics  2. open both  3. compare  4. show the plan  5. ask  6. delete
     progress, prompter = progress or Progress(), prompter or Prompter()
     change, setting = configured()
     phase, share = change.phase(), percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
     target = _target(phase, side, share)
     ends = (change.new.end, change.old.end) if target.emptied == "NEW" else (change.old.end, change.new.end)
-    place = _name(ends[0])
-    if clear is not None and clear != place:
-        raise UsageError(f"--clear names {clear!r}, and what would be emptied is {place!r}. Nothing was deleted.")
-    decided_since, reasons, notes = _ask_record(target, after, quiet_for)
+    store = _name(ends[0])
+    if clear is not None and clear != store:
+        raise UsageError(f"--clear names {clear!r}, but {store!r} would be emptied. Nothing was deleted.")
+    decided_since, reasons, notes = _check_metrics(target, after, quiet_for)
     regex = key_regex or key_regex_of(*ends)
     with ExitStack() as stack:
         left, live = (stack.enter_context(closing(SessionEndpoint(end, regex).open())) for end in ends)
-        check_apart(left, live)
+        check_may_be_emptied(left, live)
         check_sight(left, live)
         check = stack.enter_context(stopping_between_pages())
         leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
@@ -128,7 +132,7 @@ def clear_old_sessions(
             reasons.append(_lost_text(leftovers, target))
         hidden = hidden_in(left)
         plan = ClearPlan(
-            place,
+            store,
             left.label(),
             live.label(),
             live.count(),
@@ -146,10 +150,10 @@ def clear_old_sessions(
             return Cleared(plan, is_dry_run=True)
         if reasons:
             raise Refused("Nothing was deleted. " + " ".join(reasons))
-        if clear is None and not prompter.type_to_destroy(_warning(plan), place):
-            raise Declined(f"Nothing was deleted. Without a question, --clear {place} decides it.")
+        if clear is None and not prompter.type_to_destroy(_warning(plan), store):
+            raise Declined(f"Nothing was deleted. To delete without being asked, pass --clear {store}.")
         started = time.monotonic()
-        removed, expired = _Clearing(left, Pace(rate), chunk_size, progress, check).all(leftovers.live)
+        removed, expired = _Deletion(left, Pace(rate), chunk_size, progress, check).all(leftovers.live)
         return Cleared(plan, removed, expired, left.count(), live.count(), time.monotonic() - started)
 
 
@@ -158,7 +162,7 @@ class _Target:
     """Which side is emptied, in which phases a worker would need it, and whether workers write to it meanwhile."""
 
     emptied: str
-    unwanted: tuple[Phase, ...]
+    needed_in: tuple[Phase, ...]
     is_followed: bool
 
     @property
@@ -167,21 +171,23 @@ class _Target:
 
 
 def _target(phase: Phase, side: str | None, share: float) -> _Target:
-    """Return what is to be emptied; raise :exc:`Refused` for the side that decides, or may still be asked."""
+    """Return what to empty; raise :exc:`Refused` for the authoritative side, or one that workers may still read."""
     if phase is Phase.NEW and side in (None, "old"):
         return _Target("OLD", (Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW), is_followed=False)
     if phase is Phase.DUAL_NEW and side == "old":
         return _Target("OLD", (Phase.OLD, Phase.DUAL_OLD), is_followed=True)
     if phase in (Phase.OLD, Phase.DUAL_OLD) and side == "new":
         if share and phase is Phase.DUAL_OLD:
-            raise Refused(f"ROLLOUT is {share:g}: NEW decides for these keys. Set it to 0 first. Nothing was deleted.")
+            raise Refused(
+                f"ROLLOUT is {share:g}: NEW is authoritative for these keys. Set it to 0 first. Nothing was deleted."
+            )
         return _Target("NEW", (Phase.DUAL_NEW, Phase.NEW), is_followed=phase is Phase.DUAL_OLD)
     if side == "new":
-        raise Refused(f"The phase is {phase}: NEW decides, and cannot be emptied. Nothing was deleted.")
+        raise Refused(f"The phase is {phase}: NEW is authoritative and cannot be emptied. Nothing was deleted.")
     follower = "--side old" if phase is Phase.DUAL_NEW else "--side new"
     raise Refused(
-        f"The phase is {phase}: OLD is in use. It can be emptied once the phase is new. To empty the store that only "
-        f"follows in {phase}, before it is copied to again: {follower}. Nothing was deleted."
+        f"The phase is {phase}: OLD is in use. It can be emptied when the phase is new. To empty the store that only "
+        f"follows in {phase}, before it is copied to again, pass {follower}. Nothing was deleted."
     )
 
 
@@ -189,56 +195,55 @@ def _name(end: End) -> str:
     return end.kind if end.alias is None else f"{end.kind}:{end.alias}"
 
 
-def _ask_record(target: _Target, after: float | None, quiet_for: int) -> tuple[int | None, list[str], list[str]]:
-    """Ask what the workers counted.
+def _check_metrics(target: _Target, after: float | None, quiet_for: int) -> tuple[int | None, list[str], list[str]]:
+    """Check what the workers counted.
 
-    Returns since when the side that stays decides, what speaks against emptying the other, and notes.
+    Returns since when the side that stays is authoritative, in microseconds of Unix time, the reasons not to empty the
+    other one, and notes.
     """
     try:
-        tally = tally_for_sessions()
-        tally.flush()
-        record = tally.read()
+        metrics = session_metrics()
+        metrics.flush()
+        record = metrics.read()
     except MigratorError:
         raise
     except Exception as error:
         if after == 0:
             return None, [], []
         kind = type(error).__name__
-        return None, [f"What the workers counted cannot be read ({kind}); --after 0 goes on without."], []
+        return None, [f"The workers' counts cannot be read ({kind}). Pass --after 0 to continue without them."], []
     quiet, notes = quiet_enough(quiet_for)
-    asked = [no_worker_in(record, quiet, *target.unwanted)]
+    conditions = [no_worker_in(record, quiet, *target.needed_in)]
     if after != 0 and not target.is_followed and target.emptied == "OLD":
-        asked.append(decided_long_enough(record, after))
+        conditions.append(new_decided_long_enough(record, after))
     since = record.new_decides_since if target.emptied == "OLD" else _old_decides_since(record)
-    return since, [f"It is not so that {item.text} ({item.figure})." for item in asked if not item.is_met], notes
+    return since, [f"Condition not met: {item.text} ({item.figure})." for item in conditions if not item.is_met], notes
 
 
 def _old_decides_since(record: Record) -> int | None:
-    """Return when NEW was last seen to decide, 0 where it never did although something was counted, None if unknown."""
+    """Return when NEW was last seen authoritative; 0 if it never was although events were counted, None if unknown."""
     if not record.counts:
         return None
     return max((record.last_seen(phase) or 0 for phase in Phase if phase.new_decides), default=0)
 
 
-def check_apart(old: BaseSessionStore, new: BaseSessionStore) -> None:
-    """Raise :exc:`Refused` where the two are one place, or OLD may not be emptied."""
-    if old.identities() & new.identities():
-        raise Refused(f"OLD and NEW are the same place: {new.label()}. Nothing was deleted.")
-    if isinstance(old, SessionTableStore):
-        old.spare_shadow_of(new)
-        if isinstance(new, SessionTableStore) and new.before:
-            old.spare_shadow_of(new.before)
-    for alias in sorted(old.databases() & set(conf.load().PROTECTED)):
-        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}; nothing in it may be deleted.")
-    if not old.can_list_keys:
-        raise Refused(f"The sessions of {old.label()} cannot be listed; they end there by themselves.")
+def check_may_be_emptied(emptied: BaseSessionStore, stays: BaseSessionStore) -> None:
+    """Raise :exc:`Refused` if the two are the same store, or if ``emptied`` is protected or cannot be listed."""
+    check_stores_differ(emptied, stays, "OLD and NEW", " Nothing was deleted.")
+    if isinstance(emptied, SessionTableStore):
+        emptied.spare_shadow_of(stays)
+        if isinstance(stays, SessionTableStore) and stays.before:
+            emptied.spare_shadow_of(stays.before)
+    check_not_protected(emptied, consequence="nothing in it may be deleted")
+    if not emptied.can_list_keys:
+        raise Refused(f"The sessions of {emptied.label()} cannot be listed; they expire there by themselves.")
 
 
 def _lost_text(found: Leftovers, target: _Target) -> str:
     verb = "is" if found.lost == 1 else "are"
     return (
-        f"{plural(found.lost, 'live session')} of {target.emptied} {verb} not in {target.stays}, and nothing "
-        "tells that they were ended there. Copy them, or delete them with --discard-missing if they were."
+        f"{plural(found.lost, 'live session')} of {target.emptied} {verb} not in {target.stays}, and the counts do not "
+        "show that they were deleted there. Copy them, or pass --discard-missing if they were deleted."
     )
 
 
@@ -246,19 +251,19 @@ def _warning(plan: ClearPlan) -> str:
     found = plan.leftovers
     return (
         f"All sessions of {plan.label} will be deleted: {found.live:,} live ones, of which {found.in_new:,} are in "
-        f"{plan.stays} as well, {found.ended:,} have ended there, and {found.lost:,} are nowhere else. "
-        f"{plan.stays} stays as it is: {plan.label_of_stays}."
+        f"{plan.stays} as well, {found.ended:,} were logged out there, and {found.lost:,} are nowhere else. "
+        f"{plan.stays} is left unchanged: {plan.label_of_stays}."
     )
 
 
-class _Clearing:
+class _Deletion:
     """The deletion, page by page."""
 
     def __init__(self, store: BaseSessionStore, pace: Pace, size: int, progress: Progress, check: Check) -> None:
         self._store, self._pace, self._size, self._progress, self._check = store, pace, size, progress, check
 
     def all(self, live: int) -> tuple[int, int]:
-        """Delete everything; return how many live and how many expired sessions that were."""
+        """Delete all sessions; return how many live and how many expired ones were deleted."""
         with self._progress.task("deleted", live, unit="sessions") as task:
             removed = self._live(self._store, task.advance)
             expired = 0
@@ -266,7 +271,7 @@ class _Clearing:
                 expired += count
                 self._step(count)
         if isinstance(self._store, SessionTableStore) and self._store.before and self._store.before.can_list_keys:
-            self._live(self._store.before, lambda count: None)  # what it holds of rows that are gone
+            self._live(self._store.before, lambda count: None)  # its entries of rows that are gone
         return removed, expired
 
     def _live(self, store: BaseSessionStore, tick: Callable[[int], None]) -> int:

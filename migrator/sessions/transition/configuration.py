@@ -1,4 +1,4 @@
-"""The transition that the settings describe: its two sides, the phase of each key, and what is counted."""
+"""The transition that the settings describe: its two sides, the phase of each key, and its metrics."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ...stores.base import digest
 from ...transitions.phases import Phase, is_rolled_out, steady_percentage_reader, steady_phase_reader
 from ..engines import TRANSITION
 from .follower import Follower
-from .metrics_place import tally_for_sessions
-from .owed_ends import OwedEnds
-from .same_store import one_place
+from .owed_deletions import OwedDeletions
+from .same_store import same_by_settings
+from .session_metrics import session_metrics
 from .sides import TransitionSide
 
 logger = logging.getLogger("migrator.sessions.transition")
@@ -30,18 +30,18 @@ class Transition:
 
     def __init__(self, setting: conf.Sessions) -> None:
         self.old, self.new = TransitionSide("OLD", setting.OLD), TransitionSide("NEW", setting.NEW)
-        if problem := one_place(self.old, self.new):
+        if problem := same_by_settings(self.old, self.new):
             raise ImproperlyConfigured(problem)
         self._read_phase = steady_phase_reader(setting.PHASE, name="MIGRATOR['SESSIONS']['PHASE']")
         self._read_share = steady_percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")
-        self._forth = Follower(self.old, self.new, tell_change=self._tell_change)
-        self._back = Follower(self.new, self.old, tell_change=self._tell_change, gives_way=True)
-        self._ends = {side: OwedEnds(side) for side in (self.old, self.new)}
-        self._changes_told: set[tuple[str, str]] = set()
-        self.count = tally_for_sessions().count
+        self._new_follows_old = Follower(self.old, self.new, report_change=self._report_change)
+        self._old_follows_new = Follower(self.new, self.old, report_change=self._report_change, gives_way=True)
+        self._owed = {side: OwedDeletions(side) for side in (self.old, self.new)}
+        self._changes_logged: set[tuple[str, str]] = set()
+        self.count = session_metrics().count
 
     def phase(self, key: str | None = None) -> Phase:
-        """Read the phase, that of a key where it is rolled out key by key."""
+        """Return the phase, or that of a key if the next phase is rolled out key by key."""
         phase = self._read_phase()
         if phase is Phase.DUAL_OLD and key is not None:
             share = self._read_share()
@@ -50,80 +50,80 @@ class Transition:
         return phase
 
     def authority(self, phase: Phase) -> TransitionSide:
-        """Return the side that decides."""
+        """Return the authoritative side."""
         return self.new if phase.new_decides else self.old
 
     def shadow(self, phase: Phase) -> TransitionSide:
-        """Return the side that follows."""
+        """Return the side that follows the authoritative one."""
         return self.old if phase.new_decides else self.new
 
     def follower(self, authority: TransitionSide) -> Follower:
-        """Return what keeps the other side at ``authority``."""
-        return self._back if authority is self.new else self._forth
+        """Return what keeps the other side up to date with ``authority``."""
+        return self._old_follows_new if authority is self.new else self._new_follows_old
 
     def close(self) -> None:
-        """Give up this thread's own connections to both sides."""
+        """Close this thread's own connections to both sides."""
         for side in (self.old, self.new):
             side.close()
 
     @contextmanager
     def forgiving(self, side: TransitionSide, key: str, phase: Phase) -> Iterator[None]:
-        """Log and count what goes wrong with the side that does not decide."""
-        is_begun = False
+        """Log and count the errors of the side that is not authoritative."""
+        is_entered = False
         try:
             with side.savepoint():
-                is_begun = True
+                is_entered = True
                 yield
         except Exception as error:
-            if not is_begun:  # what broke the transaction before is the request's own error
+            if not is_entered:  # the transaction was broken before, by an error of the request itself
                 raise
             side.close()
             self.count("shadow_error", phase=phase)
-            # The message of an error may hold the key, or what the session holds.
+            # The error's message may contain the key or the session's data.
             logger.warning("%s failed for session %s: %s", side.name, digest(key), type(error).__name__)
         else:
-            if made_up := self._ends[side].pay():
-                self.count("repaired", made_up, phase=phase)
+            if repeated := self._owed[side].repeat():
+                self.count("repaired", repeated, phase=phase)
 
-    def end_in(self, side: TransitionSide, key: str, phase: Phase) -> None:
-        """End a session in the side that does not decide, later if it does not answer."""
-        ends = self._ends[side]
-        ends.owe(key)
+    def delete_in_shadow(self, side: TransitionSide, key: str, phase: Phase) -> None:
+        """Delete a session in the side that is not authoritative; if that fails, remember it for later."""
+        owed = self._owed[side]
+        owed.add(key)
         with self.forgiving(side, key, phase):
             side.delete(key)
-            ends.forget(key)
+            owed.forget(key)
 
-    def has_ended(self, side: TransitionSide, key: str) -> bool:
-        """Tell whether a session has ended, and ``side`` did not answer then."""
-        return key in self._ends[side]
+    def owes_deletion(self, side: TransitionSide, key: str) -> bool:
+        """Whether a session was deleted while ``side`` did not answer."""
+        return key in self._owed[side]
 
     def count_unreadable(self, side: TransitionSide, key: str, phase: Phase, error: Exception) -> None:
-        """Log and count what a side holds under a session's key and cannot read as one."""
+        """Log and count a value under a session's key that a side cannot read as a session."""
         self.count("unreadable", phase=phase)
-        logger.warning("%s holds no readable session under the key of session %s: %s", side.name, digest(key), error)
+        logger.warning("%s cannot read what it holds under the key of session %s: %s", side.name, digest(key), error)
 
-    def _tell_change(self, side: TransitionSide, key: str, what: str) -> None:
-        """Count that a side gets a session otherwise than it was saved; log the first of each kind."""
+    def _report_change(self, side: TransitionSide, key: str, what: str) -> None:
+        """Count a session that a side cannot hold as it was saved; log the first one of each kind."""
         self.count("changed", phase=self.phase(key))
-        if (side.name, what) not in self._changes_told:
-            self._changes_told.add((side.name, what))
+        if (side.name, what) not in self._changes_logged:
+            self._changes_logged.add((side.name, what))
             logger.warning("%s gets session %s %s. Others like it are only counted.", side.name, digest(key), what)
 
 
 @functools.cache
 def transition() -> Transition:
-    """Return the transition of the settings; raise :exc:`ImproperlyConfigured` where they describe none."""
+    """Return the transition of the settings; raise :exc:`ImproperlyConfigured` if they do not describe one."""
     setting = conf.load().SESSIONS
     example = "MIGRATOR = {'SESSIONS': {'OLD': {...}, 'NEW': {...}, 'PHASE': 'old'}}"
     if setting is None and settings.SESSION_ENGINE != TRANSITION:
         raise ImproperlyConfigured(
             f"There is no transition of sessions: SESSION_ENGINE is {settings.SESSION_ENGINE!r}, and "
-            f"MIGRATOR['SESSIONS'] is not set. To begin one, write SESSION_ENGINE = {TRANSITION!r} and {example}."
+            f"MIGRATOR['SESSIONS'] is not set. To begin one, set SESSION_ENGINE = {TRANSITION!r} and {example}."
         )
     if setting is None:
         raise ImproperlyConfigured(
-            "SESSION_ENGINE is 'migrator.sessions.transition', and MIGRATOR['SESSIONS'] does not say "
-            f"which stores it keeps. Write {example}."
+            f"SESSION_ENGINE is {TRANSITION!r}, but MIGRATOR['SESSIONS'], which describes its two stores, is not set. "
+            f"Set {example}."
         )
     return Transition(setting)
 

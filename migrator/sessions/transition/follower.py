@@ -1,8 +1,9 @@
-"""The shadow made to follow the authority, one session at a time.
+"""The shadow kept up to date with the authority, one session at a time.
 
-Whoever writes a session to the shadow looks at the authority again: what has ended there is taken back, what was saved
-there meanwhile is written anew, each time only where the shadow still holds what was written here. Whoever ends a
-session ends it in the authority first. So of a writer and a deleter one removes what must not stay.
+A worker that writes a session to the shadow checks the authority afterwards. If the session was deleted there, the
+write is undone; if it was saved there meanwhile, it is written again. Both happen only if the shadow still holds what
+this worker wrote. A worker that deletes a session deletes it in the authority first. So of a writer and a deleter, one
+removes what must not stay.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from ..convert import Converter
 from ..records import CopyOptions
 from .sides import TransitionSide
 
-# How often a session is followed that changes each time it is looked at; its next save brings the sides together.
+# How often a session that changes at each check is followed; its next save makes the sides equal.
 ROUNDS = 6
-# Two workers of different phases that repair each other's writes must not keep step.
+# Two workers of different phases that repair each other's writes must not run in lockstep.
 PAUSE_SECONDS = (0.005, 0.03)
 _OPTIONS = CopyOptions(trust_pickle=True)
 
 
 def pause() -> None:
-    """Let a worker of another phase finish."""
+    """Wait a moment for a worker of another phase to finish."""
     time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311  (no secret)
 
 
 class Follower:
-    """Keeps ``shadow`` at what ``authority`` holds. Where ``gives_way``, workers of another phase repair first.
+    """Keeps ``shadow`` up to date with ``authority``. With ``gives_way``, workers of another phase repair first.
 
-    ``tell_change`` is called with a key and what becomes of its session, where the shadow does not give it back equal.
+    ``report_change(side, key, what)`` is called for a session that the shadow cannot hold unchanged.
     """
 
     def __init__(
@@ -43,37 +44,37 @@ class Follower:
         authority: TransitionSide,
         shadow: TransitionSide,
         *,
-        tell_change: Callable[[TransitionSide, str, str], None],
+        report_change: Callable[[TransitionSide, str, str], None],
         gives_way: bool = False,
     ) -> None:
         self.authority, self.shadow = authority, shadow
-        self._tell_change = tell_change
+        self._report_change = report_change
         self._gives_way = gives_way
         self._made = threading.local()
 
     def convert(self, held: Record) -> Record | None:
-        """Spell a session of the authority for the shadow; None where its time is over."""
+        """Return a session of the authority in the format of the shadow; None if it has expired."""
         stores = (self.authority.store, self.shadow.store)
         if getattr(self._made, "stores", None) != stores:
             self._made.converter, self._made.stores = Converter(*stores, _OPTIONS), stores
         converter: Converter = self._made.converter
-        tally = CopyCounts()
+        counts = CopyCounts()
         try:
-            new = converter.convert(held, tally, now())
+            new = converter.convert(held, counts, now())
         except Expired:
             return None
-        if tally.changed_by_json:
-            self._tell_change(self.shadow, held.key, "; ".join(what for _, what in tally.problems))
+        if counts.changed_by_json:
+            self._report_change(self.shadow, held.key, "; ".join(what for _, what in counts.problems))
         return new
 
     def write(self, held: Record) -> int:
-        """Bring the shadow to what the authority was seen to hold; return how often that took a repair."""
+        """Write to the shadow what the authority was seen to hold; return how many repairs followed."""
         new = self.convert(held)
         if new is None:
             self.shadow.delete(held.key)
             return 0
         if not self.shadow.store.update(new):
-            # It was never here, or has just been ended: an end must not be undone even for a moment.
+            # It was never here, or has just been deleted: a deletion must not be undone even for a moment.
             if not self.authority.holds(held.key):
                 return 0
             if not self.shadow.store.add([new]):
@@ -81,7 +82,10 @@ class Follower:
         return self.settle(held, new)[1]
 
     def settle(self, held: Record, written: Record) -> tuple[Record | None, int]:
-        """Look at the authority again until it still holds what the shadow was given; return that, and the repairs."""
+        """Check the authority until it still holds what the shadow was given.
+
+        Returns the authority's session, None if it was deleted, and the number of repairs.
+        """
         repairs = 0
         for attempt in range(ROUNDS):
             current = self.authority.fetch(held.key)
@@ -94,7 +98,7 @@ class Follower:
                 continue
             new = self.convert(current)
             if new is None or not self.shadow.store.replace([(written, new)]):
-                return current, repairs  # whoever else wrote there knew better
+                return current, repairs  # another worker has written there since
             repairs += 1
             held, written = current, new
         return held, repairs

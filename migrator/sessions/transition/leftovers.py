@@ -1,4 +1,4 @@
-"""What a store that is to be emptied holds, compared with the one that stays."""
+"""The sessions of a store that is to be emptied, compared with the one that stays."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..codec import UnreadableSession, saved_at
 from ..expiry import age_from_data
 from ..stores.base import BaseSessionStore
 
-# A session that seems to be missing may be just being saved.
+# A session that seems to be missing may be in the middle of a save.
 SETTLE_SECONDS = 0.5
-# Workers add to their counts some seconds later, and their clocks differ a little.
+# Workers add their counts some seconds later, and their clocks differ slightly.
 MARGIN = 120 * MICROSECONDS_PER_SECOND
 
 
 @dataclass
 class Leftovers:
-    """What the store to be emptied holds.
+    """How many sessions the store to be emptied holds.
 
-    ``in_new`` are in the store that stays as well, ``ended`` have ended there, ``lost`` are sessions that it lacks and
-    nothing tells why.
+    ``in_new`` are also in the store that stays, ``ended`` were deleted there, and ``lost`` are missing there for an
+    unknown reason. ``listed``: the lost ones, as the digest of the key and the reason.
     """
 
     live: int = 0
@@ -34,8 +34,8 @@ class Leftovers:
     lost: int = 0
     listed: list[tuple[str, str]] = field(default_factory=list)
 
-    def lose(self, key: str, why: str) -> None:
-        """Count a session that the store that stays lacks, and list it by digest."""
+    def add_lost(self, key: str, why: str) -> None:
+        """Count a session as missing in the store that stays, and list it by digest."""
         self.lost += 1
         if len(self.listed) < MAX_PROBLEMS_LISTED:
             self.listed.append((digest(key), why))
@@ -50,7 +50,7 @@ def look_up_leftovers(
     progress: Progress,
     check: Check,
 ) -> Leftovers:
-    """Look every live session of the one store up in the other; what is missing is looked at again after a while."""
+    """Look up every live session of ``old`` in ``new``; those that are missing are looked up again after a while."""
     found = Leftovers()
     with progress.task("compared", old.count(), unit="sessions") as task:
         for page in old.pages(size):
@@ -62,13 +62,13 @@ def look_up_leftovers(
                 time.sleep(SETTLE_SECONDS)
                 there, moment = new.present([session.key for session in absent]), now()
                 for session in absent:
-                    _sort_out(session, session.key in there, old, stays, decided_since, moment, found)
+                    _classify(session, session.key in there, old, stays, decided_since, moment, found)
             task.advance(len(page))
             check()
     return found
 
 
-def _sort_out(
+def _classify(
     session: Record,
     is_in_new: bool,
     old: BaseSessionStore,
@@ -84,15 +84,15 @@ def _sort_out(
         found.live -= 1
         return
     saved = _saved(session, old)
-    # Whoever saved it after the other store began to decide has saved it there as well: there it has ended since.
+    # A worker that saved it after the other store became authoritative saved it there too: it was deleted there since.
     if saved is not None and decided_since is not None and saved > decided_since + MARGIN:
         found.ended += 1
         return
-    found.lose(session.key, f"{stays} does not have it, and nothing tells whether it ever had")
+    found.add_lost(session.key, f"not in {stays}; unknown whether it ever was")
 
 
 def _saved(session: Record, store: BaseSessionStore) -> int | None:
-    """Return when a session was last saved, to the second below; None where nothing tells."""
+    """Return when a session was last saved, in microseconds of Unix time with full seconds; None if that is unknown."""
     if store.keeps_text:
         second = saved_at(str(session.raw))
         return None if second is None else second * MICROSECONDS_PER_SECOND

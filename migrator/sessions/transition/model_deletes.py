@@ -1,7 +1,7 @@
-"""Sessions that are ended through their model: in the admin, by ``Session.objects``, by any ``delete()`` of a row.
+"""Sessions that are deleted through their model: in the admin, by ``Session.objects``, by any ``delete()`` of a row.
 
-The router sends these to the side that decides. What is deleted there ends in the other store as well, or the next
-phase, or the next request in ``dual_new``, would bring it back.
+The router sends these to the authoritative side. A session that is deleted there is deleted in the other store as well;
+otherwise the next phase, or the next request in ``dual_new``, would bring it back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _listened: list[Any] = []
 
 
 def listen() -> None:
-    """Listen to the models of both sides and their proxies, and to no other: their rows are deleted one by one."""
+    """Connect to the models of both sides and their proxies only: Django deletes their rows one by one then."""
     while _listened:
         pre_delete.disconnect(sender=_listened.pop(), dispatch_uid=_UID)
     models = _models()
@@ -36,7 +36,7 @@ def listen() -> None:
 
 
 def _listen_to(model: Any) -> None:
-    pre_delete.connect(_ends, sender=model, dispatch_uid=_UID)
+    pre_delete.connect(_mirror_delete, sender=model, dispatch_uid=_UID)
     _listened.append(model)
 
 
@@ -45,30 +45,30 @@ def _models() -> set[Any]:
         change = conf.load().SESSIONS
         names = {change.OLD.ENGINE, change.NEW.ENGINE} - {TRANSITION} if change else set()
         return {engine_model(engine) for engine in map(engine_class, names) if keeps_rows(engine)}
-    except Exception:  # whatever is wrong with the settings: the system checks report it, once the project has started
+    except Exception:  # a mistake in the settings is reported by the system checks, after the project has started
         return set()
 
 
 def _listen_to_proxy(sender: Any, **kwargs: Any) -> None:
-    """Listen to a proxy that is defined once the project has started, as in a module of the admin."""
+    """Connect to a proxy that is defined after the project has started, as in an admin module."""
     if sender._meta.proxy and sender._meta.concrete_model in _listened:
         _listen_to(sender)
 
 
-def _ends(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
-    """Follow the end of a session that has not expired; what a side's engine deletes, its caller follows."""
-    # Once the row is gone, Django takes the key from the instance.
+def _mirror_delete(sender: Any, instance: Any, using: str, **kwargs: Any) -> None:
+    """Delete a live session in the other side too; what a side's engine deletes is mirrored by its caller."""
+    # After the deletion Django sets the instance's primary key to None.
     key = instance.pk
     if is_deleted_by_a_side() or _has_expired(instance, using):
         return
     change = transition()
-    side = _decider(change, sender._meta.concrete_model, using, key)
+    side = _authority(change, sender._meta.concrete_model, using, key)
     if side is not None:
-        after_transactions(lambda: _end_both(side, key), change.old, change.new)
+        after_transactions(lambda: _delete_in_both(side, key), change.old, change.new)
 
 
 def _has_expired(instance: Any, database: str) -> bool:
-    """Tell whether a row has expired; ask it where the instance was made without reading it."""
+    """Whether a row has expired; the row is read if the instance was created without reading it."""
     expiry: dt.datetime | None = instance.__dict__.get("expire_date")
     if expiry is None:
         rows = type(instance)._base_manager.using(database).filter(pk=instance.pk)
@@ -76,10 +76,10 @@ def _has_expired(instance: Any, database: str) -> bool:
     return expiry is not None and expiry <= timezone.now()
 
 
-def _decider(change: Transition, model: Any, database: str, key: str) -> TransitionSide | None:
-    """Return the side whose row it was, where that side decides for the key or for all that are not rolled out.
+def _authority(change: Transition, model: Any, database: str, key: str) -> TransitionSide | None:
+    """Return the side whose row it was, if that side is authoritative for the key or for keys not rolled out.
 
-    A row of the side that follows may be deleted to have it copied once more: the session itself goes on.
+    A row of the side that follows may be deleted so that it is copied again: the session itself stays.
     """
     for phase in (change.phase(), change.phase(key)):
         side = change.authority(phase)
@@ -88,16 +88,16 @@ def _decider(change: Transition, model: Any, database: str, key: str) -> Transit
     return None
 
 
-def _end_both(side: TransitionSide, key: str) -> None:
-    if not side.holds(key):  # else the deletion was rolled back
+def _delete_in_both(side: TransitionSide, key: str) -> None:
+    if not side.holds(key):  # otherwise the deletion was rolled back
         SessionStore().delete(key)
-        side.delete(key)  # what a cache before its rows still holds
+        side.delete(key)  # the entry in a cache before its rows
 
 
-def _listen_anew(*, setting: str, **kwargs: Any) -> None:
+def _listen_again(*, setting: str, **kwargs: Any) -> None:
     if setting in ("MIGRATOR", "INSTALLED_APPS"):
         listen()
 
 
-setting_changed.connect(_listen_anew, dispatch_uid=_UID)
+setting_changed.connect(_listen_again, dispatch_uid=_UID)
 class_prepared.connect(_listen_to_proxy, dispatch_uid=_UID)

@@ -24,12 +24,12 @@ from ..hidden_sessions import hidden_in
 from ..places import SessionEndpoint, key_regex_of
 from ..verification import verify_sessions
 from .configuration import Transition, transition
-from .metrics_place import place_of_tally, tally_for_sessions
-from .same_server import one_place
+from .same_store import same_by_server
+from .session_metrics import metrics_location, session_metrics
 from .sides import TransitionSide
-from .step_conditions import QUIET_SECONDS, UNKNOWN, Asked, Condition, SideFound, moment_text, span_text
+from .step_conditions import QUIET_SECONDS, UNKNOWN, Condition, SideFound, TransitionState, moment_text, span_text
 
-# A difference between two clocks that people should know of, in microseconds.
+# A difference between two clocks that is reported, in microseconds.
 NOTABLE = 30 * MICROSECONDS_PER_SECOND
 
 
@@ -42,9 +42,9 @@ class Readiness:
     setting: conf.Sessions
     sides: tuple[SideFound, SideFound]
     record: Record
-    # Where the counts are kept, and why they could not be read, None where they could.
-    place: str
-    tally_error: str | None
+    # Where the metrics are stored, and why they could not be read, None if they could.
+    metrics_location: str
+    metrics_error: str | None
     comparison: SessionComparison | None
     mode: str | None
     conditions: tuple[Condition, ...]
@@ -55,7 +55,7 @@ class Readiness:
 
     @property
     def is_safe(self) -> bool:
-        """Whether the step that was asked for is safe."""
+        """Whether the step that was judged is safe."""
         return all(condition.is_met for condition in self.conditions)
 
 
@@ -69,44 +69,44 @@ def session_transition(
     trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Readiness:
-    """Tell how far the transition of ``MIGRATOR["SESSIONS"]`` is, and whether a step from its phase is safe.
+    """Return how far the transition of ``MIGRATOR["SESSIONS"]`` is, and whether a step from its phase is safe.
 
-    ``verify``: compare the two stores as well, ``quick`` (existence and expiry) or ``full`` (the data also).
-    ``back``: judge the step back in place of the next one.
-    ``quiet_for``: for how many seconds nothing that speaks against the step may have been counted; at least twice as
-    long as workers take to add to their counts.
-    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both sides make.
-    ``reset``: forget what was counted, after it has been told.
+    ``verify``: compare the two stores as well: ``quick`` (existence and expiry) or ``full`` (the data too).
+    ``back``: judge the step back instead of the next one.
+    ``quiet_for``: for how many seconds no event that makes the step unsafe may have been counted; at least twice the
+    interval at which workers add their counts.
+    ``key_regex``: the pattern of a whole session key; None for the keys that the engines of both sides create.
+    ``reset``: delete the counts after they have been read.
 
-    Raises :exc:`UsageError` where the settings describe no transition.
+    Raises :exc:`UsageError` if the settings do not describe a transition.
     """
     change, setting = configured()
     phase = change.phase()
     share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
-    record, tally_error = read_record()
+    record, metrics_error = read_record()
     keys = key_regex or key_regex_of(change.old.end, change.new.end)
     sides = (_found(change.old, keys), _found(change.new, keys))
-    apart = None if any(side.error for side in sides) else _are_apart(change)
+    stores_differ = None if any(side.error for side in sides) else _stores_differ(change)
     comparison, stale = None, None
-    if verify and apart and apart.is_met:
+    if verify and stores_differ and stores_differ.is_met:
         options = VerifyOptions(mode=verify, trust_pickle=trust_pickle, key_regex=keys, served=False)
         comparison, stale = _compared(change, phase, back, sides, options, progress)
     quiet, notes = quiet_enough(quiet_for)
-    if reset and tally_error is None:
-        tally_for_sessions().reset()
+    if reset and metrics_error is None:
+        session_metrics().reset()
     rollout = share if phase is Phase.DUAL_OLD else 0.0
-    asked = Asked(
+    state = TransitionState(
         phase,
         record,
         sides,
-        apart,
+        stores_differ,
         comparison,
         verify,
         quiet,
         rollout,
         stale,
         has_own_regex=key_regex is not None,
-        is_record_known=tally_error is None,
+        is_record_known=metrics_error is None,
     )
     return Readiness(
         phase=phase,
@@ -114,13 +114,13 @@ def session_transition(
         setting=setting,
         sides=sides,
         record=record,
-        place=place_of_tally(),
-        tally_error=tally_error,
+        metrics_location=metrics_location(),
+        metrics_error=metrics_error,
         comparison=comparison,
         mode=verify,
-        conditions=tuple(asked.conditions(back=back)),
+        conditions=tuple(state.conditions(back=back)),
         notes=(*notes, *_notes(record)),
-        was_reset=reset and tally_error is None,
+        was_reset=reset and metrics_error is None,
         is_back=back,
     )
 
@@ -133,35 +133,35 @@ def _compared(
     options: VerifyOptions,
     progress: Progress | None,
 ) -> tuple[SessionComparison, int | None]:
-    """Compare the side that decides with the other; return also how many sessions a cache before rows has otherwise.
+    """Compare the authoritative side with the other; return also how many sessions differ in a cache before a table.
 
-    Where the sessions of OLD cannot be listed, each one of NEW is looked up there.
+    If the sessions of OLD cannot be listed, each session of NEW is looked up there.
     """
     ends = [change.old.end, change.new.end]
-    is_turned = phase is Phase.DUAL_NEW and back
-    if is_turned or not sides[0].is_listed:
+    is_reversed = phase is Phase.DUAL_NEW and back
+    if is_reversed or not sides[0].is_listed:
         ends.reverse()
     found = verify_sessions(source=ends[0], dest=ends[1], options=options, progress=progress).comparison
-    next_to_decide = change.old if is_turned else change.new if phase is Phase.DUAL_OLD and not back else None
-    if next_to_decide is None:
+    next_authority = change.old if is_reversed else change.new if phase is Phase.DUAL_OLD and not back else None
+    if next_authority is None:
         return found, None
-    return found, stale_before_rows(next_to_decide.end, trust_pickle=options.trust_pickle)
+    return found, stale_before_rows(next_authority.end, trust_pickle=options.trust_pickle)
 
 
 def quiet_enough(quiet_for: int) -> tuple[int, list[str]]:
-    """Return for how many seconds nothing may have been counted, and what to say where that is longer than asked."""
-    interval = tally_for_sessions().place.interval
+    """Return ``quiet_for``, in seconds, raised to what the metrics can show, and a note if it was raised."""
+    interval = session_metrics().storage.interval
     least = int(2 * interval)
     if quiet_for >= least:
         return quiet_for, []
     return least, [
-        f"--quiet-for {quiet_for} is too short: workers add to their counts in {place_of_tally()} every {interval:g} "
-        f"seconds, so twice that, {least} seconds, was used."
+        f"--quiet-for {quiet_for} is too short: workers add to their counts in {metrics_location()} every {interval:g} "
+        f"seconds. Twice that, {least} seconds, was used."
     ]
 
 
 def configured() -> tuple[Transition, conf.Sessions]:
-    """Return the transition of the settings; raise :exc:`UsageError` where they describe none."""
+    """Return the transition of the settings; raise :exc:`UsageError` if they do not describe one."""
     try:
         change, setting = transition(), conf.load().SESSIONS
         change.phase()
@@ -172,13 +172,13 @@ def configured() -> tuple[Transition, conf.Sessions]:
 
 
 def read_record() -> tuple[Record, str | None]:
-    """Return what the workers counted, and the kind of error where that cannot be read."""
+    """Return what the workers counted, and the type of the error if that cannot be read."""
     try:
-        tally = tally_for_sessions()
-        tally.flush()
-        return tally.read(), None
+        metrics = session_metrics()
+        metrics.flush()
+        return metrics.read(), None
     except Exception as error:
-        # The message of a driver may tell how it connects.
+        # A driver's message may contain credentials.
         return Record({}, None), type(error).__name__
 
 
@@ -195,30 +195,32 @@ def _found(side: TransitionSide, key_regex: str) -> SideFound:
         return SideFound(side.name, side.setting.ENGINE, None, f"it does not answer ({type(error).__name__})")
 
 
-def _are_apart(change: Transition) -> Condition:
-    """Ask the servers whether the sides are two places: from one no step leads anywhere."""
-    text = "OLD and NEW are two places"
+def _stores_differ(change: Transition) -> Condition:
+    """Require that the sides are different stores, by their servers' answers."""
+    text = "OLD and NEW are different stores"
     try:
-        problem = one_place(change)
+        problem = same_by_server(change.old, change.new)
     except Exception as error:
         return Condition(text, False, f"{UNKNOWN} ({type(error).__name__})")
-    return Condition(text, problem is None, problem or "as their servers tell")
+    return Condition(text, problem is None, problem or "as their servers report")
 
 
 def _notes(record: Record) -> Iterator[str]:
-    """Say what no step depends on, and people should know before one."""
+    """Yield what operators should know before a step although no step depends on it."""
     if settings.SESSION_ENGINE != TRANSITION:
-        yield f"SESSION_ENGINE is {settings.SESSION_ENGINE!r} in these settings: no worker with them is in any phase."
+        engine = settings.SESSION_ENGINE
+        yield f"SESSION_ENGINE is {engine!r} in these settings: no worker with them takes part in the transition."
     if abs(record.ahead) >= NOTABLE:
         way = "ahead of" if record.ahead > 0 else "behind"
         yield (
-            f"This host's clock is {span_text(abs(record.ahead))} {way} that of {place_of_tally()}, by which all "
-            "moments here are told. Sessions that it saves end by its own."
+            f"This host's clock is {span_text(abs(record.ahead))} {way} that of {metrics_location()}, which all times "
+            "in this report refer to. Sessions that this host saves expire by its own clock."
         )
     found = [count for (_, event), count in record.counts.items() if event == "changed" and count.number]
     if found:
         last = max(count.last or count.since for count in found)
         yield (
             f"JSON has changed {plural(sum(count.number for count in found), 'write')} to the store that follows, the "
-            f"last {moment_text(last)}: numbers as keys become texts, tuples lists. The workers' logs name the kinds."
+            f"last {moment_text(last)}: numeric keys become strings, tuples become lists. The workers' logs list the "
+            "types."
         )

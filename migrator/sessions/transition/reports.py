@@ -16,38 +16,40 @@ from .readiness import Readiness
 from .step_conditions import UNKNOWN, moment_text
 
 MEANING = {
-    Phase.OLD: "OLD alone is used.",
-    Phase.DUAL_OLD: "OLD decides; what is written or ended there, is so in NEW as well.",
-    Phase.DUAL_NEW: "NEW decides; what it does not have is looked for in OLD and moved, and both are written.",
-    Phase.NEW: "NEW alone is used; OLD is only told of what ends.",
+    Phase.OLD: "only OLD is used; logouts are mirrored to NEW.",
+    Phase.DUAL_OLD: "OLD is authoritative; writes and logouts are mirrored to NEW.",
+    Phase.DUAL_NEW: "NEW is authoritative; sessions only in OLD are moved when read; writes and logouts are mirrored.",
+    Phase.NEW: "only NEW is used; logouts are mirrored to OLD.",
 }
-EVENT_WORDS = {
+EVENT_LABELS = {
     "hit_old": "found in OLD",
     "hit_new": "found in NEW",
-    "fallback": "found in OLD alone",
-    "promoted": "moved to NEW when asked for",
-    "miss": "found nowhere",
+    "fallback": "found only in OLD",
+    "promoted": "moved to NEW when read",
+    "miss": "not found",
     "shadow_error": "errors of the store that only follows",
-    "repaired": "brought into line again",
+    "repaired": "repaired: made equal again",
     "changed": "changed by JSON in the store that only follows",
     "unreadable": "not readable as a session",
 }
 
 
-def standing_report(found: Readiness) -> Report:
-    """Tell how far a transition is. Exit code 3 where the step that was asked for is not safe."""
-    rollout = f", for {found.rollout:g} % of the keys already dual_new" if found.rollout else ""
+def readiness_report(found: Readiness) -> Report:
+    """Return the report on a transition. Its exit code is 3 if the step that was judged is not safe."""
+    rollout = f" ({found.rollout:g} % of the keys are in dual_new already)" if found.rollout else ""
     heading = f"Phase {found.phase}{rollout}: {MEANING[found.phase]}"
     conditions: tuple[tuple[Cell, ...], ...] = tuple(
         ("yes" if item.is_met else "NO", item.text, item.figure) for item in found.conditions
     )
     grids = (
-        Grid("Stores", ("side", "place", "live sessions"), tuple(_sides(found))),
+        Grid("Stores", ("side", "store", "live sessions"), tuple(_sides(found))),
         Grid(
-            f"Counted by all workers, kept in {found.place}", ("phase", "what", "count", "last"), tuple(_counted(found))
+            f"Counted by all workers, stored in {found.metrics_location}",
+            ("phase", "event", "count", "last"),
+            tuple(_counted(found)),
         ),
         Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
-        Grid(f"{_which(found)}, {_step(found)}", ("", "needs", "found"), conditions),
+        Grid(f"{_which(found)}, {_step(found)}", ("", "condition", "found"), conditions),
     )
     code = 0 if found.is_safe else 3
     return Report(heading, grids, tuple(_lines(found)), _document(found, code), code)
@@ -63,8 +65,8 @@ def _counted(found: Readiness) -> list[tuple[Cell, ...]]:
         for event in EVENTS:
             count = found.record.counts.get((phase, event))
             if count is not None and count.number:
-                rows.append((phase.value, EVENT_WORDS[event], count.number, moment_text(count.last)))
-    return rows or [(None, found.tally_error or "nothing yet", None, None)]
+                rows.append((phase.value, EVENT_LABELS[event], count.number, moment_text(count.last)))
+    return rows or [(None, found.metrics_error or "nothing yet", None, None)]
 
 
 def _seen(found: Readiness) -> list[tuple[Cell, ...]]:
@@ -89,13 +91,13 @@ def _step(found: Readiness) -> str:
 
 def _lines(found: Readiness) -> list[str]:
     lines = [f"Note: {note}" for note in found.notes]
-    if found.tally_error:
+    if found.metrics_error:
         lines.append(
-            f"What the workers counted could not be read from {found.place}: {found.tally_error}. Without it no step "
-            "is safe. TALLY in MIGRATOR['SESSIONS'] names another place, where the counts begin anew."
+            f"The workers' counts could not be read from {found.metrics_location}: {found.metrics_error}. Without them "
+            "no step is safe. TALLY in MIGRATOR['SESSIONS'] can name another store, where the counts start at 0."
         )
     if found.was_reset:
-        lines.append("What was counted has been forgotten; the counts begin anew.")
+        lines.append("The counts were deleted; they start again at 0.")
     following, previous = found.phase.following, found.phase.previous
     if found.phase is Phase.NEW:
         lines.append(f"Next:     manage.py clear_old_sessions, then {_final(found)}")
@@ -104,7 +106,7 @@ def _lines(found: Readiness) -> list[str]:
     if previous:
         lines.append(f"Way back: {_setting(found, previous)}")
     if previous and not found.is_back:
-        lines.append("          session_transition --back judges it.")
+        lines.append("          session_transition --back checks whether it is safe.")
     lines += [item.advice for item in found.conditions if item.advice and not item.is_met]
     if found.is_safe:
         lines.append(f"{_which(found)} is safe: {_step(found)}.")
@@ -115,17 +117,17 @@ def _lines(found: Readiness) -> list[str]:
 
 
 def _setting(found: Readiness, phase: Phase) -> str:
-    """Spell what to deploy for a phase."""
+    """Return what to deploy for a phase."""
     given = found.setting.PHASE
     if callable(given):
-        return f"let the function in MIGRATOR['SESSIONS']['PHASE'] return {phase.value!r}"
+        return f"make the function in MIGRATOR['SESSIONS']['PHASE'] return {phase.value!r}"
     if isinstance(given, str) and "." in given:
-        return f"let {given} be {phase.value!r}"
+        return f"make {given} return {phase.value!r}"
     return f'MIGRATOR["SESSIONS"]["PHASE"] = "{phase.value}"'
 
 
 def _final(found: Readiness) -> str:
-    """Spell the settings that need no transition any more."""
+    """Return the settings after the transition."""
     new = found.setting.NEW
     text = f'SESSION_ENGINE = "{new.ENGINE}"'
     if new.CACHE:
@@ -146,7 +148,7 @@ def _document(found: Readiness, code: int) -> dict[str, Any]:
         "phase": found.phase,
         "rollout": found.rollout,
         "sides": [asdict(side) for side in found.sides],
-        "tally": {"place": found.place, "error": found.tally_error, "was_reset": found.was_reset},
+        "tally": {"place": found.metrics_location, "error": found.metrics_error, "was_reset": found.was_reset},
         "counts": [
             {
                 "phase": phase,
@@ -169,43 +171,43 @@ def _document(found: Readiness, code: int) -> dict[str, Any]:
 
 
 def clear_plan_report(plan: ClearPlan) -> Report:
-    """Tell what would be emptied, before anything is."""
+    """Return the report on what would be deleted, before anything is."""
     found, emptied, stays = plan.leftovers, plan.emptied, plan.stays
     rows: tuple[tuple[Cell, ...], ...] = (
         (f"live in {emptied}", found.live),
-        (f"of these in {stays} as well", found.in_new),
-        (f"of these ended in {stays} since", found.ended),
+        (f"of these also in {stays}", found.in_new),
+        (f"of these logged out in {stays} since", found.ended),
         ("of these nowhere else", found.lost),
         (f"live in {stays}, which stays", plan.in_new),
     )
     grids = [Grid("", ("sessions", "count"), rows)]
     if found.listed:
         title = "Sessions by the digest of their key (SHA-256, 16 digits)"
-        grids.append(Grid(title, ("digest", "what"), tuple(found.listed)))
-    grids += _left_out(plan)
+        grids.append(Grid(title, ("digest", "why"), tuple(found.listed)))
+    grids += _skipped(plan)
     lines = (f"Note: {text}" for text in (*plan.notes, *plan.reasons))
     return Report(f"Empty {plan.label}\n{stays} is {plan.label_of_stays}", tuple(grids), tuple(lines))
 
 
-def _left_out(plan: ClearPlan) -> list[Grid]:
-    rows = tuple((key, "left out") for found in plan.hidden for key in found.digests)
-    return [Grid("Left out, by the digest of the key", ("digest", "what"), rows)] if rows else []
+def _skipped(plan: ClearPlan) -> list[Grid]:
+    rows = tuple((key, "skipped") for found in plan.hidden for key in found.digests)
+    return [Grid("Skipped, by the digest of the key", ("digest", "what"), rows)] if rows else []
 
 
 def cleared_report(result: Cleared) -> Report:
-    """Tell what was deleted.
+    """Return the report on what was deleted.
 
-    Exit code 4 where sessions remain: live ones, or such that the key pattern leaves out; 3 where a dry run found
-    reasons against it.
+    Its exit code is 4 if sessions remain, live ones or some that do not match the key pattern, and 3 if a dry run found
+    reasons not to delete.
     """
     plan = result.plan
-    left_out = [f"{found.reason}." for found in plan.hidden]
+    skipped = [f"{found.reason}." for found in plan.hidden]
     if result.is_dry_run:
-        code = 3 if plan.reasons else 4 if left_out else 0
+        code = 3 if plan.reasons else 4 if skipped else 0
         verdict = "Nothing may be deleted yet." if plan.reasons else "Everything there may be deleted."
         if code == 4:
             verdict = "Everything else there may be deleted."
-        lines = (*left_out, verdict)
+        lines = (*skipped, verdict)
         return Report("Dry run: nothing was deleted.", (), lines, _clear_document(result, code), code)
     emptied, stays = plan.emptied, plan.stays
     rows: tuple[tuple[Cell, ...], ...] = (
@@ -218,8 +220,8 @@ def cleared_report(result: Cleared) -> Report:
     )
     heading = f"Deleted {plural(result.removed + result.expired, 'session')} in {result.seconds:.1f} s"
     remaining = 0 if plan.is_followed else result.remaining or 0
-    code = 4 if remaining or left_out else 0
-    lines = (*left_out, _verdict(result, remaining))
+    code = 4 if remaining or skipped else 0
+    lines = (*skipped, _verdict(result, remaining))
     return Report(heading, (Grid("", ("sessions", "count"), rows),), lines, _clear_document(result, code), code)
 
 
@@ -227,21 +229,21 @@ def _verdict(result: Cleared, remaining: int) -> str:
     emptied = result.plan.emptied
     if remaining:
         return (
-            f"{plural(remaining, 'session')} in {emptied} changed or came while it was emptied: "
+            f"{plural(remaining, 'session')} in {emptied} changed or appeared while it was emptied: "
             "something still writes there. Find it, and run the command again."
         )
     if hidden := sum(found.count for found in result.plan.hidden):
-        return f"{emptied} is not empty: {plural(hidden, 'session')} with keys of another shape {_stay(hidden)} there."
+        return f"{emptied} is not empty: {plural(hidden, 'session')} with keys of another form {_remain(hidden)} there."
     if result.remaining:
-        return f"{emptied} was emptied; workers have saved {plural(result.remaining, 'session')} there meanwhile."
+        return f"{emptied} was emptied; workers have saved {plural(result.remaining, 'session')} there since."
     if others := result.plan.other_keys:
-        kept = f"{plural(others, 'other key')} under its prefix {_stay(others)} there"
-        return f"{emptied} holds no session any more; {kept}."
+        kept = f"{plural(others, 'other key')} under its prefix {_remain(others)} there"
+        return f"{emptied} no longer holds any session; {kept}."
     return f"{emptied} is empty."
 
 
-def _stay(count: int) -> str:
-    return "stays" if count == 1 else "stay"
+def _remain(count: int) -> str:
+    return "remains" if count == 1 else "remain"
 
 
 def _clear_document(result: Cleared, code: int) -> dict[str, Any]:
@@ -250,7 +252,7 @@ def _clear_document(result: Cleared, code: int) -> dict[str, Any]:
         "schema": "migrator/clear-old-sessions@1",
         "dry_run": result.is_dry_run,
         "side": plan.emptied.lower(),
-        "place": plan.place,
+        "place": plan.store,
         "old": plan.old,
         "new": plan.new,
         "reasons": list(plan.reasons),

@@ -1,4 +1,4 @@
-"""What a step between two phases needs, forward or back, and whether that is so."""
+"""The conditions of a step between two phases, forward or back, and whether each is met."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ...transitions.phases import Phase
 from ..comparison import SessionComparison
 
 QUIET_SECONDS = 300
-UNKNOWN = "not known"
+UNKNOWN = "unknown"
 EMPTY_OLD, EMPTY_NEW = "clear_old_sessions --side old", "clear_old_sessions --side new"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a step asks for, whether that is so, the figure behind the answer, and what to do where it is not."""
+    """What a step requires, whether that is so, the figure behind the answer, and what to do if it is not met."""
 
     text: str
     is_met: bool
@@ -31,133 +31,134 @@ class Condition:
 
 @dataclass(frozen=True)
 class SideFound:
-    """One of the two stores: what it is, and how many live sessions it holds, None where that cannot be told."""
+    """One of the two stores: what it is, and how many live sessions it holds, None if that is unknown."""
 
     name: str
     label: str
     sessions: int | None
-    # Why it could not be asked, None where it could.
+    # Why it could not be read, None if it could.
     error: str | None = None
-    # How many keys begin as its sessions do and do not look like one; and whether its sessions can be listed at all.
+    # How many keys have the prefix of its sessions but do not look like one; and whether its sessions can be listed.
     hidden: int = 0
     is_listed: bool = True
 
 
 def moment_text(moment: int | None) -> str:
-    """Render a moment for people."""
+    """Return microseconds of Unix time as text in UTC."""
     return UNKNOWN if moment is None else f"{to_datetime(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span_text(microseconds: int) -> str:
-    """Render a span of time for people, in whole seconds."""
+    """Return a time span as text, in whole seconds."""
     return str(dt.timedelta(seconds=microseconds // MICROSECONDS_PER_SECOND)).removesuffix(", 0:00:00")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the conditions of a step are asked of."""
+class TransitionState:
+    """What the conditions of a step are checked against."""
 
     phase: Phase
     record: Record
     sides: tuple[SideFound, SideFound]
-    # None where a side does not answer.
-    apart: Condition | None
+    # Whether OLD and NEW are different stores; None if a side does not answer.
+    stores_differ: Condition | None
     comparison: SessionComparison | None
     mode: str | None
     quiet_for: int
     rollout: float = 0.0
-    # How many sessions the cache before the rows of the side that is to decide holds otherwise, None without one.
+    # How many sessions differ between the table of the side that becomes authoritative and the cache before it;
+    # None without such a cache.
     stale: int | None = None
-    # Whether the keys' shape was the operator's choice, who knows what it leaves out.
+    # Whether the operator chose the pattern of session keys, and so knows what it leaves out.
     has_own_regex: bool = False
-    # Whether the counts could be read: what is not known speaks against a step.
+    # Whether the metrics could be read: what is unknown counts against a step.
     is_record_known: bool = True
 
     def conditions(self, *, back: bool = False) -> Iterator[Condition]:
-        """Ask what the step from this phase needs: forward, or back."""
+        """Yield the conditions of the step forward from this phase, or of the step back."""
         for side in self.sides:
             yield Condition(f"{side.name} answers", side.error is None, side.error or side.label)
             if side.hidden and not self.has_own_regex:
                 yield _none_is_hidden(side)
-        if self.apart:
-            yield self.apart
-        yield self._is_no_jump()
+        if self.stores_differ:
+            yield self.stores_differ
+        yield self._no_phase_was_skipped()
         yield from (_BACK if back else _FORWARD)[self.phase](self)
 
     def from_old(self) -> Iterator[Condition]:
-        """To write both needs no worker that already lets NEW decide."""
+        """To write both stores, no worker may treat NEW as authoritative already."""
         yield self._no_worker_in(Phase.DUAL_NEW, Phase.NEW)
 
     def from_dual_old(self) -> Iterator[Condition]:
-        """To let NEW decide needs it to be what OLD is."""
-        yield self._is_counted()
+        """To make NEW authoritative, it must hold what OLD holds."""
+        yield self._workers_were_seen()
         yield self._no_worker_in(Phase.OLD, Phase.NEW)
         yield self._none_lately("shadow_error", "no error of NEW")
         yield self._is_equal("OLD", "NEW") if self._is_old_listed else self._new_is_not_older()
         yield from self._none_is_stale("NEW")
 
     def from_dual_new(self) -> Iterator[Condition]:
-        """To leave OLD needs nothing to be in OLD alone."""
-        yield self._is_counted()
+        """To leave OLD, no session may be only in OLD."""
+        yield self._workers_were_seen()
         yield self._no_worker_in(Phase.OLD, Phase.DUAL_OLD)
         if self._is_old_listed:
-            yield self._none_lately("fallback", "no session was found in OLD alone")
+            yield self._none_lately("fallback", "no session was found only in OLD")
             yield self._none_is_missing()
         else:
-            yield self._none_lately("fallback", "no session was found in OLD alone", settings.SESSION_COOKIE_AGE)
+            yield self._none_lately("fallback", "no session was found only in OLD", settings.SESSION_COOKIE_AGE)
 
     def from_new(self) -> Iterator[Condition]:
-        """To empty OLD needs everybody to have left it."""
-        yield self._is_counted()
+        """To empty OLD, all workers must have left it."""
+        yield self._workers_were_seen()
         yield self._no_worker_in(Phase.OLD, Phase.DUAL_OLD, Phase.DUAL_NEW)
-        yield decided_long_enough(self.record)
+        yield new_decided_long_enough(self.record)
 
     def back_from_old(self) -> Iterator[Condition]:
-        """To go back to the engine that there was before needs no worker that writes NEW."""
+        """To go back to the engine before the transition, no worker may write to NEW."""
         yield self._no_worker_in(Phase.DUAL_OLD, Phase.DUAL_NEW, Phase.NEW)
 
     def back_from_dual_old(self) -> Iterator[Condition]:
-        """To go back to OLD alone needs NEW to decide for nobody."""
+        """To go back to OLD alone, NEW may not be authoritative for any key."""
         if self.rollout:
-            advice = "Set ROLLOUT to 0 first: workers in old do not ask NEW, which decides for these keys."
+            advice = "Set ROLLOUT to 0 first: workers in old do not read NEW, which is authoritative for these keys."
             yield Condition("ROLLOUT is 0", False, f"{self.rollout:g} %", advice)
-        yield self._is_counted()
+        yield self._workers_were_seen()
         yield self._no_worker_in(Phase.DUAL_NEW, Phase.NEW)
 
     def back_from_dual_new(self) -> Iterator[Condition]:
-        """To let OLD decide again needs it to be what NEW is."""
-        yield self._is_counted()
+        """To make OLD authoritative again, it must hold what NEW holds."""
+        yield self._workers_were_seen()
         yield self._no_worker_in(Phase.OLD, Phase.NEW)
         yield self._none_lately("shadow_error", "no error of OLD")
         yield self._is_equal("NEW", "OLD")
         yield from self._none_is_stale("OLD")
 
     def back_from_new(self) -> Iterator[Condition]:
-        """To ask OLD again for what NEW does not have needs OLD to hold nothing that has ended."""
-        yield self._is_counted()
+        """To read OLD again for what NEW lacks, OLD may not hold a session that was deleted."""
+        yield self._workers_were_seen()
         yield self._no_worker_in(Phase.OLD, Phase.DUAL_OLD)
         if not self._is_old_listed:
             yield self._none_lately("shadow_error", "no error of OLD", settings.SESSION_COOKIE_AGE)
             return
-        yield self._none_is_missing("Sessions that are in OLD alone may have ended in NEW, and would be back.")
+        yield self._none_is_missing("Users may have logged out of sessions that are only in OLD; they would be back.")
 
     @property
     def _is_old_listed(self) -> bool:
-        """Whether OLD's sessions can be compared with NEW's; else each session of NEW is looked up in OLD."""
+        """Whether OLD's sessions can be compared with NEW's; if not, each session of NEW is looked up in OLD."""
         return self.sides[0].is_listed or self.sides[0].error is not None
 
-    def _is_no_jump(self) -> Condition:
-        """Ask that workers came here from a phase next to this one: else sessions were left behind on the way."""
-        text = f"workers came to {self.phase} from a phase next to it"
+    def _no_phase_was_skipped(self) -> Condition:
+        """Require that workers came here from an adjacent phase; otherwise sessions were left behind."""
+        text = f"workers came to {self.phase} from an adjacent phase"
         if not self.is_record_known:
             return Condition(text, False, UNKNOWN)
-        before = phase_before(self.record, self.phase)
+        before = self.record.last_phase(other_than=self.phase)
         if before is None:
             return Condition(text, True, "none was seen in another phase")
         figure = f"{before} last {moment_text(self.record.last_seen(before))}"
         return Condition(text, before.may_become(self.phase), figure)
 
-    def _is_counted(self) -> Condition:
+    def _workers_were_seen(self) -> Condition:
         last = self.record.last_seen(self.phase)
         return Condition(f"workers were seen in {self.phase}", last is not None, f"last {moment_text(last)}")
 
@@ -166,7 +167,7 @@ class Asked:
         return found if self.is_record_known else replace(found, is_met=False, figure=UNKNOWN)
 
     def _none_lately(self, event: str, text: str, seconds: int | None = None) -> Condition:
-        """Ask that an event has not been counted lately in this phase, and that it would have been."""
+        """Require that an event was not counted lately in this phase, although it would have been."""
         seconds = self.quiet_for if seconds is None else max(seconds, self.quiet_for)
         span = seconds * MICROSECONDS_PER_SECOND
         since, text = self.record.read_at - span, f"{text} for {span_text(span)}"
@@ -179,16 +180,16 @@ class Asked:
             return Condition(text, True, f"none since {moment_text(count.since)}")
         return Condition(text, count.last <= since, f"{count.number:,}, the last {moment_text(count.last)}")
 
-    def _is_equal(self, decider: str, follower: str) -> Condition:
-        text = f"every live session of {decider} is in {follower}, with the same expiry and data"
+    def _is_equal(self, authority: str, follower: str) -> Condition:
+        text = f"every live session of {authority} is in {follower}, with the same expiry and data"
         found = self.comparison
         if found is None:
-            return Condition(text, False, self._not_compared("--verify full, or quick, does"))
+            return Condition(text, False, self._not_compared("run with --verify full, or quick"))
         figure = (
             f"{found.equal:,} of {plural(found.compared, 'session')} equal, {found.missing:,} missing, "
-            f"{found.extra:,} only in {follower}, {found.expiry_differs:,} with other expiry"
+            f"{found.extra:,} only in {follower}, {found.expiry_differs:,} with another expiry"
         )
-        advice = self._advice(decider, follower)
+        advice = self._advice(authority, follower)
         if self.mode == "full":
             is_equal = not found.found and not found.unreadable
             return Condition(text, is_equal, f"{figure}, {found.data_differs:,} with other data", advice)
@@ -202,44 +203,44 @@ class Asked:
             )
         return Condition(text, not found.found, f"{figure}; the data was not compared", advice)
 
-    def _not_compared(self, what_does: str) -> str:
-        return f"not compared: {'two stores that answer are needed' if self.mode else what_does}"
+    def _not_compared(self, how: str) -> str:
+        return f"not compared: {'both stores must answer and differ' if self.mode else how}"
 
     def _new_is_not_older(self) -> Condition:
-        """Ask of sides of which OLD's sessions cannot be listed: what NEW lacks is moved when it is asked for."""
+        """Require, if OLD's sessions cannot be listed, that NEW's are up to date: what NEW lacks is moved on demand."""
         text = "every live session of NEW is in OLD, with the same data"
         found = self.comparison
         if found is None:
-            return Condition(text, False, self._not_compared("--verify full does"))
+            return Condition(text, False, self._not_compared("run with --verify full"))
         figure = f"{found.equal:,} of {plural(found.compared, 'session')} equal, {found.missing:,} missing in OLD"
         if self.mode != "full":
-            return Condition(text, False, f"{figure}; the data was not compared: --verify full does")
+            return Condition(text, False, f"{figure}; the data was not compared: run with --verify full")
         is_equal = not (found.missing or found.data_differs or found.unreadable)
-        advice = f"Empty NEW ({EMPTY_NEW}): its sessions are moved again when they are asked for."
+        advice = f"Empty NEW ({EMPTY_NEW}): its sessions are moved again when they are read."
         return Condition(text, is_equal, f"{figure}, {found.data_differs:,} with other data", advice)
 
     def _none_is_stale(self, side: str) -> Iterator[Condition]:
-        """Ask that the cache before a side's rows, which the engine reads first, holds what the rows say."""
+        """Require that the cache before a side's table, which the engine reads first, matches the rows."""
         if self.stale is not None:
             empty = EMPTY_NEW if side == "NEW" else EMPTY_OLD
-            advice = f"The engine reads that cache first. Empty {side} with its cache ({empty}), and copy once more."
+            advice = f"The engine reads that cache first. Empty {side} with its cache ({empty}), and copy again."
             yield Condition(
-                f"the cache before the table of {side} holds what its rows say",
+                f"the cache before the table of {side} matches its rows",
                 not self.stale,
-                f"{plural(self.stale, 'session')} otherwise, or without a row",
+                f"{plural(self.stale, 'session')} with other data, or without a row",
                 advice,
             )
 
-    def _advice(self, decider: str, follower: str) -> str:
-        """Say what brings the two sides together, as far as the figures show what is wrong."""
+    def _advice(self, authority: str, follower: str) -> str:
+        """Return how to make both sides equal, as far as the figures show what is wrong."""
         found = self.comparison
-        copy = f"copy the sessions of {decider} to {follower} with --overwrite-older"
+        copy = f"copy the sessions of {authority} to {follower} with --overwrite-older"
         if found is None or not found.found:
             return ""
         if found.extra:
             return (
-                f"{plural(found.extra, 'session')} in {follower} alone ended in {decider} without {follower} being "
-                f"told, and would be back: empty {follower} ({EMPTY_NEW if follower == 'NEW' else EMPTY_OLD}), then "
+                f"{plural(found.extra, 'session')} only in {follower} would be back: {follower} missed their logout or "
+                f"expiry in {authority}. Empty {follower} ({EMPTY_NEW if follower == 'NEW' else EMPTY_OLD}), then "
                 f"{copy}."
             )
         return f"{copy[0].upper()}{copy[1:]}, and compare again."
@@ -248,44 +249,37 @@ class Asked:
         text = "every live session of OLD is in NEW"
         found = self.comparison
         if found is None:
-            return Condition(text, False, self._not_compared("--verify quick does"))
+            return Condition(text, False, self._not_compared("run with --verify quick"))
         advice = f"{why} Empty OLD first: {EMPTY_OLD}." if why else ""
         figure = f"{found.missing:,} of {plural(found.compared, 'session')} missing"
         return Condition(text, not found.missing, figure, advice)
 
 
-_FORWARD: dict[Phase, Callable[[Asked], Iterator[Condition]]] = {
-    Phase.OLD: Asked.from_old,
-    Phase.DUAL_OLD: Asked.from_dual_old,
-    Phase.DUAL_NEW: Asked.from_dual_new,
-    Phase.NEW: Asked.from_new,
+_FORWARD: dict[Phase, Callable[[TransitionState], Iterator[Condition]]] = {
+    Phase.OLD: TransitionState.from_old,
+    Phase.DUAL_OLD: TransitionState.from_dual_old,
+    Phase.DUAL_NEW: TransitionState.from_dual_new,
+    Phase.NEW: TransitionState.from_new,
 }
-_BACK: dict[Phase, Callable[[Asked], Iterator[Condition]]] = {
-    Phase.OLD: Asked.back_from_old,
-    Phase.DUAL_OLD: Asked.back_from_dual_old,
-    Phase.DUAL_NEW: Asked.back_from_dual_new,
-    Phase.NEW: Asked.back_from_new,
+_BACK: dict[Phase, Callable[[TransitionState], Iterator[Condition]]] = {
+    Phase.OLD: TransitionState.back_from_old,
+    Phase.DUAL_OLD: TransitionState.back_from_dual_old,
+    Phase.DUAL_NEW: TransitionState.back_from_dual_new,
+    Phase.NEW: TransitionState.back_from_new,
 }
 
 
 def _none_is_hidden(side: SideFound) -> Condition:
     return Condition(
-        f"every key of {side.name} that begins like a session's looks like one",
+        f"every key of {side.name} with the prefix of sessions looks like a session's",
         False,
         f"{plural(side.hidden, 'key')} {'does' if side.hidden == 1 else 'do'} not",
-        "They were neither counted nor compared: say with --key-regex what the keys of sessions look like.",
+        "They were neither counted nor compared: pass the pattern of session keys with --key-regex.",
     )
 
 
-def phase_before(record: Record, phase: Phase) -> Phase | None:
-    """Return the other phase that workers were seen in last, None where none was or it is not known."""
-    last = {other: record.last_seen(other) or 0 for other in Phase if other is not phase}
-    before = max(last, key=lambda other: last[other])
-    return before if last[before] else None
-
-
 def no_worker_in(record: Record, quiet_for: int, *phases: Phase) -> Condition:
-    """Ask that no worker has been seen in these phases lately."""
+    """Require that no worker was seen in these phases for ``quiet_for`` seconds."""
     last = {phase: record.last_seen(phase) for phase in phases}
     since = record.read_at - quiet_for * MICROSECONDS_PER_SECOND
     lately = {phase: moment for phase, moment in last.items() if moment and moment > since}
@@ -296,12 +290,12 @@ def no_worker_in(record: Record, quiet_for: int, *phases: Phase) -> Condition:
     return Condition(text, not lately, figure)
 
 
-def decided_long_enough(record: Record, days: float | None = None) -> Condition:
-    """Ask that NEW has decided for a session's whole lifetime, or for ``days``."""
+def new_decided_long_enough(record: Record, days: float | None = None) -> Condition:
+    """Require that NEW was authoritative for a session's whole lifetime, or for ``days``."""
     needed = int((settings.SESSION_COOKIE_AGE if days is None else days * 86_400) * MICROSECONDS_PER_SECOND)
-    text = f"NEW has decided, without a break, for {span_text(needed)}"
+    text = f"NEW has been authoritative, without interruption, for {span_text(needed)}"
     since = record.new_decides_since
     if since is None:
-        return Condition(text, False, f"since when is {UNKNOWN}")
+        return Condition(text, False, "the start was not recorded")
     passed = record.read_at - since
     return Condition(text, passed >= needed, f"for {span_text(passed)}, since {moment_text(since)}")

@@ -14,20 +14,20 @@ from ...stores.base import Record, RecordProblem
 from ...transitions.phases import Phase
 from ..codec import Data, UnreadableSession
 from ..engines import ANY_KEY
-from .after_commit import after_transactions, run_what_is_over
+from .after_commit import after_transactions, run_after_ended_transactions
 from .configuration import Transition, transition
 from .sides import TransitionSide
 
-# Cookies hold what browsers send. Nothing else than this is ever asked for: no store has it.
+# Cookies hold what browsers send. No store has a key that does not match this, so none is asked for one.
 _POSSIBLE = re.compile(ANY_KEY)
 _ATTEMPTS_AT_A_KEY = 1000
-_ATTEMPTS_AT_AN_END = 5
+_ATTEMPTS_AT_A_DELETION = 5
 
 
 class SessionStore(SessionBase):
-    """A session of OLD, of NEW, or of both, as the phase says. The phase is read anew for each operation.
+    """A session in OLD, in NEW, or in both, depending on the phase, which is read for each operation.
 
-    The coroutines are those of the base class: each runs its method whole, in one thread.
+    The coroutines are those of the base class: each runs the whole method in one thread.
     """
 
     def __init__(self, session_key: str | None = None, user_agent: str | None = None, ip: str | None = None) -> None:
@@ -36,7 +36,7 @@ class SessionStore(SessionBase):
         self._engines: dict[TransitionSide, Any] = {}
 
     def _engine(self, side: TransitionSide) -> Any:
-        """Return the side's own session, in the state of this one."""
+        """Return the side's own session object, in the state of this one."""
         engine = self._engines.get(side)
         if engine is None:
             engine = self._engines[side] = side.instance(self.session_key, self.user_agent, self.ip)
@@ -49,7 +49,7 @@ class SessionStore(SessionBase):
         return engine
 
     def _adopt(self, engine: Any) -> None:
-        """Take over the state of a side's own session."""
+        """Take over the state of a side's own session object."""
         self._session_key = engine.session_key
         self.modified = self.modified or engine.modified
         if "_session_cache" in engine.__dict__:
@@ -57,7 +57,7 @@ class SessionStore(SessionBase):
 
     @classmethod
     def get_model_class(cls) -> Any:
-        """Return the model of the side that decides, else of the other; None where neither keeps rows."""
+        """Return the model of the authoritative side, or else of the other; None if neither has a table."""
         change = transition()
         phase = change.phase()
         return change.authority(phase).model or change.shadow(phase).model
@@ -70,7 +70,7 @@ class SessionStore(SessionBase):
     # Load
 
     def load(self) -> Data:
-        run_what_is_over()
+        run_after_ended_transactions()
         change, phase = transition(), self._phase()
         if not self._is_possible():
             return self._missed(change, phase)
@@ -90,7 +90,7 @@ class SessionStore(SessionBase):
         return data
 
     def _read(self, change: Transition, phase: Phase, side: TransitionSide, engine: Any) -> Data | None:
-        """Read a side's session; what the side cannot decode is counted, and is none."""
+        """Return a side's session; a value that the side cannot decode is counted and treated as missing."""
         try:
             return side.read(engine)
         except (RecordProblem, UnreadableSession) as error:
@@ -98,7 +98,7 @@ class SessionStore(SessionBase):
             return None
 
     def _loaded(self, engine: Any, data: Data) -> Data | None:
-        """Return what an engine loaded, None for no session; some begin another in place of one that has expired."""
+        """Return what an engine loaded, None for no session; some engines replace an expired one by a new one."""
         self.modified = self.modified or engine.modified
         self._session_key = engine.session_key
         return data if self.session_key else None
@@ -110,22 +110,22 @@ class SessionStore(SessionBase):
         return bool(_POSSIBLE.fullmatch(self.session_key or ""))
 
     def _missed(self, change: Transition, phase: Phase) -> Data:
-        """Forget a key that nobody gave out: the next save makes another."""
+        """Forget a key without a session: the next save creates another."""
         change.count("miss", phase=phase)
         self._session_key = None
         return {}
 
     def _load_from_old(self, change: Transition, phase: Phase) -> Data:
-        """Look for what NEW does not have in OLD, and move it."""
+        """Look in OLD for what NEW does not have, and move it."""
         key, found = str(self.session_key), None
-        if change.has_ended(change.old, key):
+        if change.owes_deletion(change.old, key):
             return self._missed(change, phase)
         with change.forgiving(change.old, key, phase):
             found = change.old.fetch(key)
             if found is None:
                 return self._missed(change, phase)
         if found is None:
-            # OLD does not answer. The key is kept, so that the session is there again when OLD is.
+            # OLD does not answer. The key is kept, so that the session is found again when OLD is back.
             return {}
         data = self._promote(change, phase, found)
         if data is None:
@@ -135,7 +135,7 @@ class SessionStore(SessionBase):
         return data
 
     def _promote(self, change: Transition, phase: Phase, found: Record) -> Data | None:
-        """Move a session from OLD to NEW as it is; return its data, None where it has ended meanwhile."""
+        """Move a session from OLD to NEW unchanged; return its data, None if it was deleted meanwhile."""
         follower = change.follower(change.old)
         new = None
         with change.forgiving(change.new, found.key, phase):
@@ -145,19 +145,19 @@ class SessionStore(SessionBase):
         if new is None:  # it does not fit into NEW
             return self._data_of_old(change, phase, found)
         if not change.new.store.add([new]):
-            return self._what_new_has(change, phase, found)
+            return self._data_of_new(change, phase, found)
         change.count("promoted", phase=phase)
         held: Record | None = found
 
-        def look_again() -> None:
+        def check_again() -> None:
             nonlocal held
             with change.forgiving(change.old, found.key, phase):
                 held, repairs = follower.settle(found, new)
                 self._count_repairs(change, phase, repairs)
 
-        look_again()
+        check_again()
         if change.new.transactions:
-            after_transactions(look_again, change.new)
+            after_transactions(check_again, change.new)
         return None if held is None else self._data_of_old(change, phase, held)
 
     def _data_of_old(self, change: Transition, phase: Phase, found: Record) -> Data | None:
@@ -167,8 +167,8 @@ class SessionStore(SessionBase):
             change.count_unreadable(change.old, found.key, phase, error)
             return None
 
-    def _what_new_has(self, change: Transition, phase: Phase, found: Record) -> Data | None:
-        """Read what NEW has under a key; where it cannot decode that, what OLD has, until a save writes over it."""
+    def _data_of_new(self, change: Transition, phase: Phase, found: Record) -> Data | None:
+        """Return NEW's session under a key, or OLD's if NEW cannot decode its own, until a save overwrites that."""
         try:
             return change.new.read(self._engine(change.new))
         except (RecordProblem, UnreadableSession):
@@ -194,7 +194,7 @@ class SessionStore(SessionBase):
         raise RuntimeError("Unable to create a new session key. It is likely that the store is unavailable.")
 
     def _new_key(self, phase: Phase) -> str:
-        """Return a key as the engine of the side that decides makes them; the save finds out if it is taken."""
+        """Return a key from the authoritative side's engine; the save finds out whether it is taken."""
         side = transition().authority(phase)
         if side.makes_stock_keys:
             return get_random_string(32, VALID_KEY_CHARS)
@@ -203,7 +203,7 @@ class SessionStore(SessionBase):
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:
             return self.create()
-        run_what_is_over()
+        run_after_ended_transactions()
         change, phase = transition(), self._phase()
         self._get_session(no_load=must_create)  # type: ignore[attr-defined]
         self._check_key()
@@ -213,15 +213,15 @@ class SessionStore(SessionBase):
         is_saved = authority.insert(engine) if must_create else authority.update(engine)
         self.modified = self.modified or engine.modified
         if is_saved and phase.is_dual:
-            self._bring_to_shadow(change, phase, self._held(authority, engine), must_create)
+            self._mirror(change, phase, self._held(authority, engine), must_create)
         elif not is_saved and must_create:
             raise CreateError
-        elif not is_saved and not (phase is Phase.DUAL_NEW and self._save_what_only_old_has(change, phase, engine)):
+        elif not is_saved and not (phase is Phase.DUAL_NEW and self._save_from_old(change, phase, engine)):
             raise UpdateError
         return None
 
     def _check_key(self) -> None:
-        if self.session_key is None:  # what was to be saved turned out not to be there
+        if self.session_key is None:  # the session to be saved does not exist any more
             raise UpdateError
 
     def _held(self, side: TransitionSide, engine: Any) -> Record:
@@ -229,7 +229,7 @@ class SessionStore(SessionBase):
         more = {name: value for name, value in known.items() if value is not None}
         return side.saved(engine)._replace(more=more)
 
-    def _bring_to_shadow(self, change: Transition, phase: Phase, held: Record, is_new: bool) -> None:
+    def _mirror(self, change: Transition, phase: Phase, held: Record, is_new: bool) -> None:
         if change.old.transactions or change.new.transactions:
             self._mirror_later(change, phase, held.key, held.more)
         elif is_new:
@@ -247,7 +247,7 @@ class SessionStore(SessionBase):
             change.count("repaired", repairs, phase=phase)
 
     def _follow_new_key(self, change: Transition, phase: Phase, held: Record) -> None:
-        """Write a key that nobody else knows yet, so that nobody can have ended it: no second look is needed."""
+        """Write a new key. No other worker knows it, so none can have deleted it: no second check is needed."""
         shadow, is_taken = change.shadow(phase), False
         with change.forgiving(shadow, held.key, phase):
             new = change.follower(change.authority(phase)).convert(held)
@@ -256,11 +256,11 @@ class SessionStore(SessionBase):
             change.authority(phase).delete(held.key)
             raise CreateError
 
-    def _save_what_only_old_has(self, change: Transition, phase: Phase, engine: Any) -> bool:
-        """Save to NEW what is not there yet, or no longer, where OLD still has it; tell whether it had."""
+    def _save_from_old(self, change: Transition, phase: Phase, engine: Any) -> bool:
+        """Save to NEW a session that NEW lacks but OLD still has; return whether OLD had it."""
         key, has_it, still_has_it = str(self.session_key), False, True
         with change.forgiving(change.old, key, phase):
-            has_it = not change.has_ended(change.old, key) and change.old.holds(key)
+            has_it = not change.owes_deletion(change.old, key) and change.old.holds(key)
         if not has_it:
             return False
         if not change.new.insert(engine) and not change.new.update(engine):
@@ -277,13 +277,13 @@ class SessionStore(SessionBase):
         return still_has_it
 
     def _mirror_later(self, change: Transition, phase: Phase, key: str, more: Mapping[str, Any] | None) -> None:
-        """Bring the shadow to whatever the authority holds once it is known what that is."""
+        """Make the shadow equal to the authority after the transactions that are open."""
 
         def mirror() -> None:
             with change.forgiving(change.shadow(phase), key, phase):
                 held = change.authority(phase).fetch(key)
                 if held is None:
-                    self._end(change, phase, key)
+                    self._delete_in_shadow(change, phase, key)
                 else:
                     held = held._replace(more={**(held.more or {}), **(more or {})})
                     repairs = change.follower(change.authority(phase)).write(held)
@@ -291,30 +291,30 @@ class SessionStore(SessionBase):
 
         after_transactions(mirror, change.old, change.new)
 
-    # End
+    # Delete
 
     def delete(self, session_key: str | None = None) -> None:
         key = self.session_key if session_key is None else session_key
         if key is None or not _POSSIBLE.fullmatch(key):
             return
-        run_what_is_over()
+        run_after_ended_transactions()
         change = transition()
         phase = change.phase(key)
         change.authority(phase).delete(key)
         if change.old.transactions or change.new.transactions:
             self._mirror_later(change, phase, key, None)
         else:
-            self._end(change, phase, key)
+            self._delete_in_shadow(change, phase, key)
 
-    def _end(self, change: Transition, phase: Phase, key: str) -> None:
-        """End in the shadow what was ended in the authority, and again where a worker brought it back meanwhile.
+    def _delete_in_shadow(self, change: Transition, phase: Phase, key: str) -> None:
+        """Delete in the shadow what was deleted in the authority; again if another worker restored it meanwhile.
 
-        A session that was left in the side that does not decide would be back after the next change of phase.
+        A session left in the side that is not authoritative would be back after the next change of phase.
         """
         authority, shadow = change.authority(phase), change.shadow(phase)
-        for _ in range(_ATTEMPTS_AT_AN_END):
-            change.end_in(shadow, key, phase)
-            # Workers in phases before never write to the authority of `old` but over what is there.
+        for _ in range(_ATTEMPTS_AT_A_DELETION):
+            change.delete_in_shadow(shadow, key, phase)
+            # Workers in `old` write to OLD alone, and only overwrite what is there.
             if phase is Phase.OLD or not authority.holds(key):
                 return
             authority.delete(key)

@@ -10,10 +10,16 @@ from ...errors import Refused
 from ..base import Store
 
 
-def check_not_protected(dest: Store, which: str = "") -> None:
+def check_stores_differ(one: Store, other: Store, names: str, consequence: str = "") -> None:
+    """Raise :exc:`Refused` if two stores are the same by what their servers report."""
+    if one.identities() & other.identities():
+        raise Refused(f"{names} are the same store: {other.label()}.{consequence}")
+
+
+def check_not_protected(dest: Store, which: str = "", *, consequence: str = "it may never be a destination") -> None:
     """Raise :exc:`Refused` if the settings protect a database that would be written to; ``which`` describes it."""
     for alias in sorted(dest.databases() & set(conf.load().PROTECTED)):
-        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}{which}; it may never be a destination.")
+        raise Refused(f"MIGRATOR['PROTECTED'] names the database {alias!r}{which}; {consequence}.")
 
 
 def check_room(dest: Store, keys: Iterable[list[str]], noun: str, name: str, limit: int | None = None) -> None:

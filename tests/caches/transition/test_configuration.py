@@ -115,27 +115,27 @@ def test_is_content_with_a_right_setting() -> None:
 @pytest.mark.parametrize(
     ("number", "entry", "message"),
     [
-        ("W021", {**RIGHT, "OLD": LOCAL}, "CACHES['default']['OLD'] lives inside each process."),
+        ("W021", {**RIGHT, "OLD": LOCAL}, "CACHES['default']['OLD'] is a separate cache in each process."),
         (
             "W022",
             {**RIGHT, "OLD": {"BACKEND": "tests.caches.transition.test_configuration.Strange"}},
-            "CACHES['default']['OLD'] is a tests.caches.transition.test_configuration.Strange, which does not tell how "
-            "long a value has left.",
+            "CACHES['default']['OLD'] is a tests.caches.transition.test_configuration.Strange, which does not "
+            "report the time to live of a value.",
         ),
         (
             "W023",
             {**RIGHT, "NEW": {**CLIENT, "OPTIONS": {"IGNORE_EXCEPTIONS": True}}},
-            "CACHES['default']['NEW'] has IGNORE_EXCEPTIONS, which hides writes that fail.",
+            "CACHES['default']['NEW'] has IGNORE_EXCEPTIONS, which hides failed writes.",
         ),
         (
             "W025",
             {**RIGHT, "NEW": {**REDIS, "VERSION": 2}},
-            "OLD and NEW of CACHES['default'] differ in VERSION alone: calls with a version of their own fail.",
+            "OLD and NEW of CACHES['default'] differ only in VERSION: calls that pass a version fail.",
         ),
         (
             "W026",
             {**RIGHT, "NEW": {**REDIS, "KEY_PREFIX": "new"}},
-            "OLD and NEW of CACHES['default'] are one store to clear(), which empties both.",
+            "OLD and NEW of CACHES['default'] share a store, so clear() empties both.",
         ),
     ],
 )
@@ -155,7 +155,7 @@ def test_servers_that_do_not_answer_are_told_before_a_deploy() -> None:
         (
             "migrator.W020",
             "OLD or NEW of CACHES['default'] does not answer (ConnectionError).",
-            "Look at its LOCATION and at the server.",
+            "Check its LOCATION and its server.",
         )
     ]
 

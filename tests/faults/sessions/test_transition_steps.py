@@ -12,8 +12,8 @@ from django.test import override_settings
 
 from migrator.clock import now
 from migrator.sessions.transition import SessionStore
-from migrator.sessions.transition.metrics_place import tally_for_sessions
 from migrator.sessions.transition.readiness import Readiness, session_transition
+from migrator.sessions.transition.session_metrics import session_metrics
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.sessions.places import new_key
@@ -52,7 +52,7 @@ def seen(phase: Phase, ago: float, event: str = "miss") -> None:
     """Have workers count an event some seconds ago."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("migrator.transitions.metrics_storage.now", lambda: now() - int(ago * SECOND))
-        tally_for_sessions().place.add("sessions", Sums({(phase, event): 1}))
+        session_metrics().storage.add("sessions", Sums({(phase, event): 1}))
 
 
 def saved(site: Site, phase: Phase, **data: Any) -> str:
@@ -79,14 +79,14 @@ def run(*words: str) -> tuple[int, str, str]:
 @pytest.fixture
 def rows(fresh: Fresh) -> Iterator[Site]:
     with site_of(SQLITE, SQLITE_B, fresh=fresh) as site:
-        tally_for_sessions().reset()
+        session_metrics().reset()
         yield site
 
 
 @pytest.mark.redis
 def test_sessions_with_keys_of_the_engines_own_making_are_judged_and_cleared(fresh: Fresh) -> None:
     with site_of(UUIDS, SQLITE, fresh=fresh) as site:
-        tally_for_sessions().reset()
+        session_metrics().reset()
         keys = [saved(site, OLD) for _ in range(3)]
         site.phase = DUAL_OLD
         seen(DUAL_OLD, ago=900)
@@ -104,21 +104,21 @@ def test_sessions_with_keys_of_the_engines_own_making_are_judged_and_cleared(fre
 @pytest.mark.redis
 def test_keys_that_only_begin_like_sessions_are_told_and_never_called_empty(fresh: Fresh) -> None:
     with site_of(REDIS, SQLITE, fresh=fresh) as site:
-        tally_for_sessions().reset()
+        session_metrics().reset()
         caches["redis"].set(f"django.contrib.sessions.cache{UUID}", {"cart": 1}, 60)
         site.phase = DUAL_OLD
         seen(DUAL_OLD, ago=900)
-        text = "every key of OLD that begins like a session's looks like one"
+        text = "every key of OLD with the prefix of sessions looks like a session's"
 
         assert unmet(session_transition(verify="full")) == {text: "1 key does not"}
-        assert "say with --key-regex" in run("session_transition", "--verify", "full")[1]
+        assert "pass the pattern of session keys with --key-regex" in run("session_transition", "--verify", "full")[1]
         regex = "[a-z0-9-]{32,36}"
         assert "0 of 1 session equal, 1 missing" in str(unmet(session_transition(verify="full", key_regex=regex)))
 
         site.phase = NEW
         words = ("clear_old_sessions", "--clear", "cache:redis", "--after", "0", "--discard-missing")
         code, out, verdict = run(*words)
-        assert (code, verdict) == (4, "OLD is not empty: 1 session with keys of another shape stays there.")
+        assert (code, verdict) == (4, "OLD is not empty: 1 session with keys of another form remains there.")
         assert UUID not in out
         assert run(*words, "--dry-run")[0] == 4
         assert run(*words, "--key-regex", regex)[0] == 0
@@ -126,14 +126,14 @@ def test_keys_that_only_begin_like_sessions_are_told_and_never_called_empty(fres
         caches["redis"].set("django.contrib.sessions.cacheINDEX-OF-ALL", [1], 60)
         code, out, _ = run(*words)
         assert code == 0
-        assert "OLD holds no session any more; 1 other key under its prefix stays there." in out
+        assert "OLD no longer holds any session; 1 other key under its prefix remains there." in out
 
 
 @pytest.mark.redis
 @pytest.mark.parametrize("is_back", [False, True], ids=["forward", "back"])
 def test_a_cache_before_the_rows_that_is_older_holds_the_step_up(is_back: bool, fresh: Fresh) -> None:
     with site_of(CACHED_SQLITE, CACHED_SQLITE_B, fresh=fresh) as site:
-        tally_for_sessions().reset()
+        session_metrics().reset()
         phase, alias = (DUAL_NEW, "redis_other") if is_back else (DUAL_OLD, "redis_prefixed")
         keys = [saved(site, phase, cart=2) for _ in range(2)]
         seen(phase, ago=900)
@@ -145,7 +145,7 @@ def test_a_cache_before_the_rows_that_is_older_holds_the_step_up(is_back: bool, 
         side = "OLD" if is_back else "NEW"
         found = unmet(session_transition(verify="full", back=is_back))
         assert found == {
-            f"the cache before the table of {side} holds what its rows say": "2 sessions otherwise, or without a row"
+            f"the cache before the table of {side} matches its rows": "2 sessions with other data, or without a row"
         }
         place = f"db:{'sqlite_a' if is_back else 'sqlite_b'}"
         assert run("clear_old_sessions", "--side", side.lower(), "--clear", place, "--after", "0")[0] == 0
@@ -158,10 +158,10 @@ def test_a_step_back_is_judged_as_one_forward(rows: Site) -> None:
     seen(DUAL_NEW, ago=900)
     left_behind = saved(rows, NEW, cart=2)
     rows.phase = DUAL_NEW
-    tally_for_sessions().forget()
+    session_metrics().forget()
     text = "every live session of NEW is in OLD, with the same expiry and data"
 
-    assert unmet(session_transition(back=True)) == {text: "not compared: --verify full, or quick, does"}
+    assert unmet(session_transition(back=True)) == {text: "not compared: run with --verify full, or quick"}
     assert "0 of 1 session equal, 1 missing" in unmet(session_transition(back=True, verify="full"))[text]
     code, out, verdict = run("session_transition", "--back", "--verify", "full")
     assert (code, verdict) == (3, "The step back, to dual_old, is not safe: 1 condition not met.")
@@ -177,7 +177,7 @@ def test_what_has_ended_in_new_holds_the_step_back_to_dual_new_up(rows: Site) ->
     key = saved(rows, DUAL_NEW)
     rows.change.new.delete(key)
     rows.phase = NEW
-    tally_for_sessions().forget()
+    session_metrics().forget()
 
     assert unmet(session_transition(back=True, verify="quick")) == {
         "every live session of OLD is in NEW": "1 of 1 session missing"
@@ -205,21 +205,21 @@ def test_the_store_that_follows_is_emptied_by_a_command_with_guards(
     ended = saved(rows, phase)
     decider.delete(ended)  # while nobody told the other
     words = ("clear_old_sessions", "--side", side, "--clear", place)
-    tally_for_sessions().reset()
+    session_metrics().reset()
 
     assert "1 live session of " in run(*words)[2], "nothing is known of whether it ended"
     seen(phase, ago=0)
     rows.phase = OLD if phase is DUAL_NEW else NEW
-    assert "decides, and cannot be emptied" in run(*words)[2] or "OLD is in use" in run(*words)[2]
+    assert "is authoritative and cannot be emptied" in run(*words)[2] or "OLD is in use" in run(*words)[2]
     rows.phase = phase
     other = DUAL_NEW if phase is DUAL_OLD else DUAL_OLD
     seen(other, ago=10)
     assert (
-        f"It is not so that no worker was in {'dual_new or new' if phase is DUAL_OLD else 'old or dual_old'}"
+        f"Condition not met: no worker was in {'dual_new or new' if phase is DUAL_OLD else 'old or dual_old'}"
         in (run(*words, "--discard-missing")[2])
     )
     assert run(*words, "--discard-missing", "--no-input")[0] == 1
-    tally_for_sessions().reset()
+    session_metrics().reset()
     code, out, _ = run(*words, "--discard-missing")
 
     assert code == 0
@@ -250,13 +250,13 @@ def test_a_worker_whose_clock_is_wrong_is_seen_when_it_was_there(
     with site_of(SQLITE, SQLITE_B, fresh=fresh) as site:
         site.phase = DUAL_OLD
         with override_settings(MIGRATOR={"SESSIONS": site.setting(TALLY=tally)}):
-            tally_for_sessions().reset()
+            session_metrics().reset()
             with monkeypatch.context() as patched:
                 patched.setattr("migrator.clock.time_ns", lambda: time.time_ns() + minutes * 60 * 10**9)
-                tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
+                session_metrics().storage.add("sessions", Sums({(OLD, "miss"): 1}))
                 judged_there = session_transition()
             judged_here = session_transition()
-            (seen_at,) = {tally_for_sessions().read().last_seen(OLD)}
+            (seen_at,) = {session_metrics().read().last_seen(OLD)}
 
     assert "no worker was in old or new for 0:05:00" in unmet(judged_here)
     assert "no worker was in old or new for 0:05:00" in unmet(judged_there)
@@ -277,21 +277,21 @@ def test_counts_that_cannot_be_read_make_no_step_safe(
     def fail(name: str) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr(tally_for_sessions().place, "read", fail)
+    monkeypatch.setattr(session_metrics().storage, "read", fail)
     code, out, _ = run("session_transition", "--verify", "full", *(["--back"] if back else []))
 
     assert code == 3
     found = unmet(session_transition(verify="full", back=back))
-    assert set(found.values()) >= {"not known"}
+    assert set(found.values()) >= {"unknown"}
     assert any(text.startswith("no worker was in") for text in found)
-    assert "TALLY in MIGRATOR['SESSIONS'] names another place" in out
+    assert "TALLY in MIGRATOR['SESSIONS'] can name another store" in out
 
 
 def test_counts_that_were_lost_make_no_step_back_to_old_safe(rows: Site) -> None:
     rows.phase = DUAL_OLD
-    tally_for_sessions().forget()
+    session_metrics().forget()
 
-    assert unmet(session_transition(back=True)) == {"workers were seen in dual_old": "last not known"}
+    assert unmet(session_transition(back=True)) == {"workers were seen in dual_old": "last unknown"}
 
 
 @pytest.mark.parametrize("command", ["session_transition", "clear_old_sessions"])

@@ -27,7 +27,7 @@ class Counts(Counter[str]):
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
     """Give what is counted, in place of adding it up in a shared place."""
     found = Counts()
-    monkeypatch.setattr(configuration, "tally_for_sessions", lambda: found)
+    monkeypatch.setattr(configuration, "session_metrics", lambda: found)
     return found
 
 

@@ -17,7 +17,7 @@ from migrator.transitions.phases import Phase
 from tests.servers.databases import FreshDatabases
 from tests.sessions.transition.pairs import BACKENDS, CACHED_SQLITE, POSTGRESQL, REDIS, SQLITE, Named, site_of
 
-TEXT = "OLD and NEW are two places"
+TEXT = "OLD and NEW are different stores"
 
 
 def rows(alias: str) -> Named:
@@ -81,17 +81,17 @@ def judged() -> dict[str, tuple[bool, str]]:
 @pytest.mark.parametrize("alias", ["same", "by another backend"])
 def test_a_cache_of_two_names_is_refused(fresh: Callable[..., None], alias: str) -> None:
     with site_of(REDIS, cache(alias), fresh=fresh):
-        problem = f"Both sides of MIGRATOR['SESSIONS'] are one place: the caches 'redis' and {alias!r} are one."
+        problem = f"Both sides of MIGRATOR['SESSIONS'] are the same store: the caches 'redis' and {alias!r} are one."
         assert told("E035", deploy=False) == [problem]
-        with pytest.raises(ImproperlyConfigured, match="are one place"):
+        with pytest.raises(ImproperlyConfigured, match="are the same store"):
             SessionStore().create()
 
 
 def test_a_database_of_two_names_is_refused(fresh: Callable[..., None], also: Callable[..., str]) -> None:
     with site_of(SQLITE, rows(also("sqlite_a")), fresh=fresh):
-        problem = "Both sides of MIGRATOR['SESSIONS'] are one place: the databases 'sqlite_a' and 'again' are one."
+        problem = "Both sides of MIGRATOR['SESSIONS'] are the same store: the databases 'sqlite_a' and 'again' are one."
         assert told("E035", deploy=False) == [problem]
-        with pytest.raises(ImproperlyConfigured, match="are one place"):
+        with pytest.raises(ImproperlyConfigured, match="are the same store"):
             SessionStore().create()
 
 
@@ -108,8 +108,9 @@ def test_databases_in_memory_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_cache_before_two_tables_is_refused() -> None:
     cached = {"ENGINE": f"{BACKENDS}.cached_db", "CACHE": "redis_other"}
     given = {"OLD": {**cached, "DATABASE": "sqlite_a"}, "NEW": {**cached, "DATABASE": "sqlite_b"}}
+    shared = "Both sides of MIGRATOR['SESSIONS'] keep a session under the same key of the cache 'redis_other'."
     for setting, problem in {
-        "redis_other": "Both sides of MIGRATOR['SESSIONS'] keep a session under one key of the cache 'redis_other'.",
+        "redis_other": shared,
         "redis": None,
         "redis_prefixed": None,
     }.items():
@@ -141,7 +142,7 @@ def test_a_cache_of_two_addresses_is_told(fresh: Callable[..., None], alias: str
     with site_of(REDIS, cache(alias), fresh=fresh):
         assert told("E035") == []
         (problem,) = told("E051")
-        assert problem.startswith("OLD and NEW of MIGRATOR['SESSIONS'] are not two places: both are cache ")
+        assert problem.startswith("OLD and NEW of MIGRATOR['SESSIONS'] are not different stores: both are cache ")
         is_met, figure = judged()[TEXT]
         assert not is_met
         assert f"both are cache {alias!r}" in figure
@@ -153,7 +154,7 @@ def test_a_cache_of_two_addresses_is_told(fresh: Callable[..., None], alias: str
 def test_two_places_are_two(fresh: Callable[..., None], alias: str) -> None:
     with site_of(REDIS, cache(alias), fresh=fresh) as site:
         assert (told("E035"), told("E051"), told("W050")) == ([], [], [])
-        assert judged()[TEXT] == (True, "as their servers tell")
+        assert judged()[TEXT] == (True, "as their servers report")
         session = site.session(None, Phase.DUAL_OLD)
         session["a"] = 1
         session.save()

@@ -18,7 +18,7 @@ from migrator.errors import Declined, Refused, UsageError
 from migrator.sessions.places import SessionEndpoint
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.clear_store import Cleared, clear_old_sessions
-from migrator.sessions.transition.metrics_place import tally_for_sessions
+from migrator.sessions.transition.session_metrics import session_metrics
 from migrator.sessions.transition.sides import TransitionSide
 from migrator.stores.base import Record, digest
 from migrator.transitions.metrics_storage import Sums
@@ -69,8 +69,8 @@ PAIRS = [
 
 def history(days: float) -> None:
     """Have NEW decide for so many days, and workers seen in `new` since."""
-    place = tally_for_sessions().place
-    tally_for_sessions().reset()
+    place = session_metrics().storage
+    session_metrics().reset()
     with pytest.MonkeyPatch.context() as patched:
         for phase, ago in ((DUAL_OLD, days), (DUAL_NEW, days - 0.001), (NEW, 1)):
             patched.setattr("migrator.transitions.metrics_storage.now", lambda ago=ago: now() - int(ago * DAY * SECOND))
@@ -280,7 +280,7 @@ def test_waits_until_new_has_decided_for_long_enough(
     key = add(rows, DUAL_NEW)
     # The counts of the one who logged in are of a phase that must be over.
     if is_refused:
-        with pytest.raises(Refused, match="It is not so that NEW has decided, without a break, for"):
+        with pytest.raises(Refused, match="Condition not met: NEW has been authoritative, without interruption, for"):
             cleared(rows, after=after)
     else:
         cleared(rows, after=after)
@@ -288,17 +288,17 @@ def test_waits_until_new_has_decided_for_long_enough(
 
 
 def test_refuses_without_a_record_unless_told_to(rows: Site) -> None:
-    tally_for_sessions().reset()
+    session_metrics().reset()
     add(rows, DUAL_NEW)
 
-    with pytest.raises(Refused, match="since when is not known"):
+    with pytest.raises(Refused, match="the start was not recorded"):
         cleared(rows)
 
     assert cleared(rows, after=0).removed == 1
 
 
 def test_refuses_while_workers_are_in_another_phase(rows: Site) -> None:
-    tally_for_sessions().place.add("sessions", Sums({(DUAL_NEW, "miss"): 1}))
+    session_metrics().storage.add("sessions", Sums({(DUAL_NEW, "miss"): 1}))
 
     with pytest.raises(Refused, match="no worker was in old, dual_old or dual_new for 0:05:00"):
         cleared(rows, after=0)
@@ -323,7 +323,7 @@ def test_refuses_one_place_under_two_names(rows: Site, monkeypatch: pytest.Monke
         side = {"ENGINE": f"{BACKENDS}.db", "DATABASE": "same"}
         key = add(rows, DUAL_NEW)
         stack.enter_context(override_settings(MIGRATOR={"SESSIONS": rows.setting(NEW=side)}))
-        with pytest.raises(Refused, match="OLD and NEW are the same place"):
+        with pytest.raises(Refused, match="OLD and NEW are the same store"):
             cleared(rows, after=0)
     assert key in live(rows.change.old)
 
@@ -344,7 +344,7 @@ def test_the_place_has_to_be_typed(rows: Site) -> None:
     add(rows, DUAL_NEW)
     wrong, right = Typing("db:sqlite_a"), Typing("db:postgresql_a")
 
-    with pytest.raises(Declined, match="--clear db:postgresql_a decides it"):
+    with pytest.raises(Declined, match="pass --clear db:postgresql_a"):
         clear_old_sessions(prompter=wrong)
     assert len(live(rows.change.old)) == 1
     clear_old_sessions(prompter=right)
@@ -355,7 +355,7 @@ def test_the_place_has_to_be_typed(rows: Site) -> None:
 
 
 def test_the_option_has_to_name_what_is_emptied(rows: Site) -> None:
-    with pytest.raises(UsageError, match="--clear names 'db:sqlite_a', and what would be emptied is 'db:postgresql_a'"):
+    with pytest.raises(UsageError, match="--clear names 'db:sqlite_a', but 'db:postgresql_a' would be emptied"):
         clear_old_sessions(clear="db:sqlite_a")
 
 

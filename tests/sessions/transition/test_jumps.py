@@ -7,7 +7,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from migrator.clock import now
-from migrator.sessions.transition.metrics_place import tally_for_sessions
+from migrator.sessions.transition.session_metrics import session_metrics
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.sessions.transition.pairs import REDIS, SQLITE, site_of
@@ -36,8 +36,8 @@ def told(*, deploy: bool = True) -> list[str]:
 )
 def test_tells_a_jump(fresh: Callable[..., None], before: Phase, phase: Phase, first: str | None) -> None:
     with site_of(REDIS, SQLITE, fresh=fresh) as site:
-        tally_for_sessions().reset()
-        tally_for_sessions().place.add("sessions", Sums({(before, "miss"): 1}))
+        session_metrics().reset()
+        session_metrics().storage.add("sessions", Sums({(before, "miss"): 1}))
         site.phase = phase
 
         found = told()
@@ -53,13 +53,13 @@ def test_tells_of_workers_two_phases_apart_while_others_are_nearer(
     fresh: Callable[..., None], phase: Phase, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with site_of(REDIS, SQLITE, fresh=fresh) as site:
-        tally_for_sessions().reset()
+        session_metrics().reset()
         site.phase, site.share = phase, share
         for ago, found in ((400, []), (100, [f"{'ROLLOUT' if share else 'PHASE'}'] is"])):
             monkeypatch.setattr("migrator.transitions.metrics_storage.now", lambda ago=ago: now() - ago * 1_000_000)
-            tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
+            session_metrics().storage.add("sessions", Sums({(OLD, "miss"): 1}))
             monkeypatch.setattr("migrator.transitions.metrics_storage.now", now)
-            tally_for_sessions().place.add("sessions", Sums({(DUAL_OLD, "miss"): 1}))
+            session_metrics().storage.add("sessions", Sums({(DUAL_OLD, "miss"): 1}))
 
             messages = told()
 
@@ -69,11 +69,11 @@ def test_tells_of_workers_two_phases_apart_while_others_are_nearer(
 
 def test_is_silent_without_counts_and_without_being_asked(fresh: Callable[..., None]) -> None:
     with site_of(REDIS, SQLITE, fresh=fresh) as site:
-        tally_for_sessions().reset()
+        session_metrics().reset()
         site.phase = NEW
         assert told() == []
 
-        tally_for_sessions().place.add("sessions", Sums({(OLD, "miss"): 1}))
+        session_metrics().storage.add("sessions", Sums({(OLD, "miss"): 1}))
         assert told(deploy=False) == []
 
 
@@ -82,7 +82,7 @@ def test_is_silent_where_the_counts_cannot_be_read(fresh: Callable[..., None], m
         raise ConnectionError
 
     with site_of(REDIS, SQLITE, fresh=fresh):
-        monkeypatch.setattr(tally_for_sessions().place, "read", fail)
+        monkeypatch.setattr(session_metrics().storage, "read", fail)
         assert told() == []
 
 

@@ -222,7 +222,7 @@ def test_check_says_that_an_engines_own_place_can_only_be_waited_for() -> None:
     found = found_by_check(OLD=ELSEWHERE.setting, NEW=SQLITE.setting)
 
     assert list(found) == ["migrator.W031"]
-    assert "keeps the sessions of OLD in no cache of CACHES" in found["migrator.W031"]
+    assert "does not keep the sessions of OLD in a cache of CACHES" in found["migrator.W031"]
 
 
 def test_check_refuses_an_engines_own_place_as_new() -> None:

@@ -13,8 +13,8 @@ from django.test import override_settings
 from migrator.clock import now
 from migrator.errors import UsageError
 from migrator.sessions.transition import SessionStore
-from migrator.sessions.transition.metrics_place import place_of_tally, tally_for_sessions
 from migrator.sessions.transition.readiness import Readiness, session_transition
+from migrator.sessions.transition.session_metrics import metrics_location, session_metrics
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.servers.base import PASSWORD
@@ -27,8 +27,8 @@ PAIRS = [param(REDIS, POSTGRESQL), param(POSTGRESQL, REDIS), param(SQLITE, MEMCA
 
 def count_for_real(site: Site) -> None:
     """Begin with nothing counted, and have stores count where all workers do."""
-    tally_for_sessions().reset()
-    site.change.count = tally_for_sessions().count
+    session_metrics().reset()
+    site.change.count = session_metrics().count
 
 
 @pytest.fixture(params=PAIRS)
@@ -54,7 +54,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def count(phase: Phase, ago: float, event: str = "miss", number: int = 1) -> None:
         with monkeypatch.context() as patched:
             patched.setattr("migrator.transitions.metrics_storage.now", lambda: now() - int(ago * SECOND))
-            tally_for_sessions().place.add("sessions", Sums({(phase, event): number}))
+            session_metrics().storage.add("sessions", Sums({(phase, event): number}))
 
     return count
 
@@ -98,7 +98,7 @@ def test_in_old_both_stores_have_to_answer_and_no_worker_to_be_ahead(
     seen(NEW, ago=10)
     assert set(unmet(session_transition())) == {
         "no worker was in dual_new or new for 0:05:00",
-        "workers came to old from a phase next to it",
+        "workers came to old from an adjacent phase",
     }
 
 
@@ -110,8 +110,8 @@ def test_in_dual_old_every_session_has_to_be_in_new(quiet_site: Site, seen: Call
     seen(DUAL_OLD, ago=900)
     text = "every live session of OLD is in NEW, with the same expiry and data"
 
-    assert unmet(session_transition()) == {text: "not compared: --verify full, or quick, does"}
-    figure = "1 of 2 sessions equal, 1 missing, 0 only in NEW, 0 with other expiry"
+    assert unmet(session_transition()) == {text: "not compared: run with --verify full, or quick"}
+    figure = "1 of 2 sessions equal, 1 missing, 0 only in NEW, 0 with another expiry"
     assert unmet(session_transition(verify="quick")) == {text: f"{figure}; the data was not compared"}
     assert unmet(session_transition(verify="full")) == {text: f"{figure}, 0 with other data"}
 
@@ -145,8 +145,8 @@ def test_what_new_missed_while_it_was_down_holds_the_step_up(quiet_site: Site, s
     session = site.change.old.instance(saved, None, None)
     session["n"] = 2
     session.save()
-    tally_for_sessions().forget()
-    tally_for_sessions().reset()
+    session_metrics().forget()
+    session_metrics().reset()
     seen(DUAL_OLD, ago=900, event="shadow_error", number=2)
 
     (figure,) = unmet(session_transition(verify="full")).values()
@@ -157,8 +157,8 @@ def test_what_new_missed_while_it_was_down_holds_the_step_up(quiet_site: Site, s
 @pytest.mark.redis
 def test_what_json_changes_on_the_way_is_told(site_of_rows: Site, seen: Callable[..., None]) -> None:
     add(DUAL_OLD, site_of_rows, point=(1, 2))
-    tally_for_sessions().forget()
-    tally_for_sessions().reset()
+    session_metrics().forget()
+    session_metrics().reset()
     seen(DUAL_OLD, ago=900)
     assert (unmet(session_transition(verify="quick")), session_transition().notes) == ({}, ())
     seen(DUAL_OLD, ago=800, event="changed", number=3)
@@ -199,9 +199,9 @@ def test_in_dual_new_nothing_may_be_found_in_old_alone(quiet_site: Site, seen: C
 
     assert site.session(left).load() == {"n": 1}
 
-    assert set(unmet(session_transition(verify="quick"))) == {"no session was found in OLD alone for 0:05:00"}
-    tally_for_sessions().forget()
-    tally_for_sessions().reset()
+    assert set(unmet(session_transition(verify="quick"))) == {"no session was found only in OLD for 0:05:00"}
+    session_metrics().forget()
+    session_metrics().reset()
     seen(DUAL_NEW, ago=900)
     seen(DUAL_NEW, ago=400, event="fallback")
     assert unmet(session_transition(verify="quick")) == {}
@@ -211,7 +211,7 @@ def test_in_new_a_whole_lifetime_has_to_pass(quiet_site: Site, seen: Callable[..
     quiet_site.phase = NEW
     seen(DUAL_NEW, ago=settings.SESSION_COOKIE_AGE - 1000)
     seen(NEW, ago=10)
-    assert list(unmet(session_transition())) == ["NEW has decided, without a break, for 14 days"]
+    assert list(unmet(session_transition())) == ["NEW has been authoritative, without interruption, for 14 days"]
 
     with override_settings(SESSION_COOKIE_AGE=settings.SESSION_COOKIE_AGE - 2000):
         assert unmet(session_transition()) == {}
@@ -234,8 +234,8 @@ def test_a_count_begun_lately_is_not_enough(site_of_rows: Site, seen: Callable[.
 
     found = unmet(session_transition(verify="quick"))
 
-    assert list(found) == ["no session was found in OLD alone for 0:05:00"]
-    assert found["no session was found in OLD alone for 0:05:00"].startswith("counted only since 2")
+    assert list(found) == ["no session was found only in OLD for 0:05:00"]
+    assert found["no session was found only in OLD for 0:05:00"].startswith("counted only since 2")
 
 
 @pytest.mark.redis
@@ -244,7 +244,7 @@ def test_a_jump_over_phases_is_told(site_of_rows: Site, seen: Callable[..., None
     seen(OLD, ago=1000)
     seen(NEW, ago=900)
 
-    assert unmet(session_transition())["workers came to new from a phase next to it"].startswith("old last 2")
+    assert unmet(session_transition())["workers came to new from an adjacent phase"].startswith("old last 2")
 
 
 @pytest.mark.redis
@@ -253,12 +253,12 @@ def test_counts_that_cannot_be_read_are_told(site_of_rows: Site, monkeypatch: py
         raise ConnectionError(f"with {PASSWORD}")
 
     site_of_rows.phase = DUAL_NEW
-    monkeypatch.setattr(tally_for_sessions().place, "read", fail)
+    monkeypatch.setattr(session_metrics().storage, "read", fail)
 
     code, out, _ = run()
 
     assert code == 3
-    assert f"could not be read from {place_of_tally()}: ConnectionError." in out
+    assert f"could not be read from {metrics_location()}: ConnectionError." in out
     assert PASSWORD not in out
 
 
@@ -293,11 +293,11 @@ def test_counts_what_requests_do(quiet_site: Site) -> None:
 
     assert code == 3
     assert verdict == "The next step, to dual_new, is not safe: 2 conditions not met."
-    assert "Phase dual_old: OLD decides; what is written or ended there, is so in NEW as well." in out
+    assert "Phase dual_old: OLD is authoritative; writes and logouts are mirrored to NEW." in out
     told = [line.split("  ") for line in out.splitlines()]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in told]
     assert ["dual_old", "found in OLD", "1"] in [row[:3] for row in cells]
-    assert ["dual_old", "found nowhere", "1"] in [row[:3] for row in cells]
+    assert ["dual_old", "not found", "1"] in [row[:3] for row in cells]
     assert key not in out
 
 
@@ -344,11 +344,11 @@ def test_forgets_after_telling(quiet_site: Site, seen: Callable[..., None]) -> N
     quiet_site.phase = DUAL_NEW
     seen(DUAL_NEW, ago=900, event="fallback", number=7)
 
-    assert "found in OLD alone" in run("--reset")[1]
-    assert "found in OLD alone" not in run()[1].replace("no session was found in OLD alone", "")
+    assert "found only in OLD" in run("--reset")[1]
+    assert "found only in OLD" not in run()[1].replace("no session was found only in OLD", "")
 
 
 def test_tells_a_roll_out(quiet_site: Site) -> None:
     quiet_site.phase, quiet_site.share = DUAL_OLD, 12.5
 
-    assert run()[1].startswith("Phase dual_old, for 12.5 % of the keys already dual_new: ")
+    assert run()[1].startswith("Phase dual_old (12.5 % of the keys are in dual_new already): ")

@@ -1,4 +1,4 @@
-"""Where the workers' counters of ``migrator.sessions.transition`` are added up."""
+"""The metrics of ``migrator.sessions.transition``, and the cache or database that stores them."""
 
 from __future__ import annotations
 
@@ -18,50 +18,52 @@ from ..engines import cache_alias, cache_prefix, engine_class, engine_model, kee
 NAME = "sessions"
 
 
-def tally_for_sessions() -> Metrics:
-    """Return the process's tally of ``MIGRATOR["SESSIONS"]``, kept where ``TALLY`` says.
+def session_metrics() -> Metrics:
+    """Return this process's metrics of ``MIGRATOR["SESSIONS"]``, stored where ``TALLY`` says.
 
-    Without it: in the cache of NEW where all workers share that one, else in its database, else in those of OLD.
-    Raises :exc:`ImproperlyConfigured` where that is no place.
+    Without ``TALLY``: in the cache of NEW if all workers share it, otherwise in its database, otherwise in those of
+    OLD. Raises :exc:`ImproperlyConfigured` if there is no such store.
     """
-    kind, alias = _place()
+    kind, alias = _location()
     if kind == "cache":
         return metrics_for_cache(NAME, caches[alias], lambda cache: reader_of(cache).server_time())
     return metrics_for_database(NAME, alias, server_time)
 
 
-def place_of_tally() -> str:
-    """Name the place as ``TALLY`` does: ``cache:ALIAS`` or ``db:ALIAS``."""
-    return ":".join(_place())
+def metrics_location() -> str:
+    """Return where the metrics are stored, in the format of ``TALLY``: ``cache:ALIAS`` or ``db:ALIAS``."""
+    return ":".join(_location())
 
 
-def _place() -> tuple[str, str]:
+def _location() -> tuple[str, str]:
+    """Return ``cache`` or ``db``, and an alias."""
     sessions = conf.load().SESSIONS
     if sessions is None:
-        raise ImproperlyConfigured("MIGRATOR has no SESSIONS, whose counts could be kept.")
+        raise ImproperlyConfigured("MIGRATOR has no SESSIONS, so there are no counts to store.")
     if sessions.TALLY is not None:
-        return _named(sessions.TALLY)
+        return _parsed(sessions.TALLY)
     for side in (sessions.NEW, sessions.OLD):
-        if found := _place_of(side):
+        if found := _shared_store_of(side):
             return found
     raise ImproperlyConfigured(
         "Neither side of MIGRATOR['SESSIONS'] is a cache or a database that all workers share. "
-        "Say in MIGRATOR['SESSIONS']['TALLY'] where their counts are kept: 'cache:ALIAS' or 'db:ALIAS'."
+        "Set MIGRATOR['SESSIONS']['TALLY'] to 'cache:ALIAS' or 'db:ALIAS', to store their counts there."
     )
 
 
-def _named(text: str) -> tuple[str, str]:
+def _parsed(text: str) -> tuple[str, str]:
     kind, _, alias = text.partition(":")
     known = {"cache": list(caches.settings), "db": list(connections.settings)}
     if alias not in known.get(kind, ()):
         raise ImproperlyConfigured(
-            f"MIGRATOR['SESSIONS']['TALLY'] is {text!r}, and neither 'cache:ALIAS' nor 'db:ALIAS' of one that there is."
+            f"MIGRATOR['SESSIONS']['TALLY'] is {text!r}, which is not 'cache:ALIAS' or 'db:ALIAS' with an alias in "
+            "CACHES or DATABASES."
         )
     return kind, alias
 
 
-def _place_of(side: conf.SessionSide) -> tuple[str, str] | None:
-    """Return the place of a side that all workers share: its cache, else its database; None where it has none."""
+def _shared_store_of(side: conf.SessionSide) -> tuple[str, str] | None:
+    """Return the cache or else the database of a side that all workers share; None if it has neither."""
     try:
         engine = engine_class(side.ENGINE)
     except MigratorError as error:
