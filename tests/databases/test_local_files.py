@@ -14,11 +14,12 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 
 from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.engines.base.line_rendering import escape
 from migrator.databases.engines.base.loading import Target
 from migrator.databases.engines.mysql import loading, local_files
 from migrator.databases.engines.mysql.engine import MySQL
 from migrator.databases.engines.mysql.loading import LineInserter
-from migrator.databases.engines.mysql.local_files import ESCAPED, LineLoader
+from migrator.databases.engines.mysql.local_files import LineLoader
 from migrator.databases.tables import Kind
 from migrator.errors import DataRejected
 from tests.servers.databases import Pair
@@ -193,7 +194,7 @@ def test_every_text_arrives_as_it_is(
     if most:
         monkeypatch.setattr(loading, "STATEMENT_BYTES", most)
     wanted = list(enumerate(TEXTS * 3))
-    fields = ["\\N" if text is None else text.translate(ESCAPED) for _, text in wanted]
+    fields = ["\\N" if text is None else escape(text) for _, text in wanted]
     lines = "".join(f"{key}\t{field}\t\\N\t\\N\n" for key, field in enumerate(fields)).encode()
     blocks = [lines[start : start + 7] for start in range(0, len(lines), 7)]
     assert loads_lines(engine, "loaded", TARGETS).write(blocks)[0] == len(wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -65,6 +65,10 @@ class DatabaseSession:
     def quote(self, name: str) -> str:
         """Quote an identifier for a statement that is executed with parameters."""
         return self.identifier(name).replace("%", "%%")
+
+    def identifiers(self, names: Iterable[str]) -> list[str]:
+        """Quote several identifiers, for a parameter that is an array."""
+        return [self.identifier(name) for name in names]
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
         """Run one statement; ``%`` in it must be doubled, as everywhere in this package."""

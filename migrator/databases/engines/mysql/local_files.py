@@ -10,11 +10,12 @@ import contextlib
 import datetime
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...tables import Kind
 from ..base.engine import Engine
+from ..base.line_rendering import Render, escape, hexadecimal, render_rows
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import Row
 from ..base.values import Unstorable
@@ -25,12 +26,7 @@ OPTION = "local_infile"
 IS_ALLOWED_SQL = "SELECT @@local_infile"
 # Of one statement.
 LOADED_BYTES = 4 * 1024 * 1024
-NULL = "\\N"
-ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]").search
 COUNTS = re.compile(r"\d+")
-
-Render = Callable[[Any], str]
 
 
 def loading_note(engine: Engine) -> tuple[bool, str | None]:
@@ -120,11 +116,7 @@ class LineWriter(Writer):
         return all(target.kind in RENDERERS and target.placeholder is None for target in targets)
 
     def write(self, rows: Sequence[Row]) -> int:
-        columns = [
-            [NULL if value is None else render(value) for value in column]
-            for render, column in zip(self._renderers, zip(*rows, strict=True), strict=True)
-        ]
-        lines = ("\n".join(map("\t".join, zip(*columns, strict=True))) + "\n").encode()
+        lines = render_rows(rows, self._renderers)
         self._pending.append(lines)
         self._size += len(lines)
         if self._size >= LOADED_BYTES:
@@ -137,18 +129,10 @@ class LineWriter(Writer):
             self._loader.write(pending)
 
 
-def _escape(text: str) -> str:
-    return text.translate(ESCAPED) if NEEDS_ESCAPE(text) else text
-
-
 def _finite(value: float) -> str:
     if not math.isfinite(value):
         raise Unstorable("float", "neither NaN nor infinity can be stored", "Correct the value.")
     return repr(value)
-
-
-def _hexadecimal(value: bytes | memoryview) -> str:
-    return "\\\\x" + value.hex()
 
 
 RENDERERS: Mapping[Kind, Render] = {
@@ -156,10 +140,10 @@ RENDERERS: Mapping[Kind, Render] = {
     Kind.BOOLEAN: int.__repr__,
     Kind.FLOAT: _finite,
     Kind.DECIMAL: "{:f}".format,
-    Kind.TEXT: _escape,
-    Kind.JSON: _escape,
-    Kind.ADDRESS: _escape,
-    Kind.BINARY: _hexadecimal,
+    Kind.TEXT: escape,
+    Kind.JSON: escape,
+    Kind.ADDRESS: escape,
+    Kind.BINARY: hexadecimal,
     Kind.DATE: datetime.date.isoformat,
     Kind.TIME: datetime.time.isoformat,
     Kind.DATETIME: str,

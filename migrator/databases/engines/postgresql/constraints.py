@@ -106,7 +106,7 @@ class PostgreSQLConstraints(Constraints):
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         names = list(tables)
         found: dict[str, list[UniqueIndex]] = {name: [] for name in names}
-        for number, name, columns, *more, expressions in self.fetch_all(UNIQUE_SQL, (self._identifiers(names),)):
+        for number, name, columns, *more, expressions in self.fetch_all(UNIQUE_SQL, (self.identifiers(names),)):
             index = UniqueIndex(name, tuple(columns), *more)
             found[names[number - 1]].append(replace(index, expressions=tuple(expressions)))
         return found
@@ -123,13 +123,13 @@ class PostgreSQLConstraints(Constraints):
     def checks(self, tables: Collection[str]) -> dict[str, list[Check]]:
         names = list(tables)
         found: dict[str, list[Check]] = {name: [] for name in names}
-        for number, name, expression, is_validated, columns in self.fetch_all(CHECKS_SQL, (self._identifiers(names),)):
+        for number, name, expression, is_validated, columns in self.fetch_all(CHECKS_SQL, (self.identifiers(names),)):
             found[names[number - 1]].append(Check(name, expression, tuple(columns), is_validated))
-        for number, column, name, expression, is_validated in self.fetch_all(DOMAINS_SQL, (self._identifiers(names),)):
+        for number, column, name, expression, is_validated in self.fetch_all(DOMAINS_SQL, (self.identifiers(names),)):
             own = DOMAINS_VALUE.sub(self.identifier(column).replace("\\", r"\\"), expression)
             found[names[number - 1]].append(Check(name, own, (column,), is_validated))
         places: defaultdict[int, list[str]] = defaultdict(list)
-        for number, expression in self.fetch_all(PARTITIONS_SQL, (self._identifiers(names),)):
+        for number, expression in self.fetch_all(PARTITIONS_SQL, (self.identifiers(names),)):
             places[number].append(expression or "false")
         for number, expressions in places.items():
             every = " OR ".join(f"({expression})" for expression in expressions)
@@ -139,7 +139,7 @@ class PostgreSQLConstraints(Constraints):
     def exclusions(self, tables: Collection[str]) -> dict[str, list[Exclusion]]:
         names = list(tables)
         parts: defaultdict[tuple[int, str, str | None, bool], list[ExclusionPart]] = defaultdict(list)
-        for number, name, predicate, covers, *part in self.fetch_all(EXCLUSIONS_SQL, (self._identifiers(names),)):
+        for number, name, predicate, covers, *part in self.fetch_all(EXCLUSIONS_SQL, (self.identifiers(names),)):
             expression, operator, is_equality, is_range = part
             low, high, is_closed = (f"{name}({expression})" for name in ("lower", "upper", "upper_inc"))
             bounds = (low, high, is_closed) if is_range else None
@@ -167,6 +167,3 @@ class PostgreSQLConstraints(Constraints):
         if column.domain is None:
             return name
         return f"CAST({name} AS {column.declared.replace('%', '%%')}) AS {name}"
-
-    def _identifiers(self, names: Collection[str]) -> list[str]:
-        return [self.identifier(name) for name in names]

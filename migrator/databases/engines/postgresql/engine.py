@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -14,50 +12,28 @@ from django.db import DatabaseError, Error, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-from ....errors import Refused
 from ....local_hosts import is_on_this_machine
 from ...tables import StoredColumn
 from ..base.engine import Engine
-from ..base.errors import Fault, Severity, SnapshotLost
+from ..base.errors import SnapshotLost
 from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
-from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unreadable
-from . import moments, replication
+from . import out_of_range_dates, replication
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
+from .errors import PostgreSQLErrors, sqlstate
 from .features import FEATURES
 from .lines import PostgreSQLLines
 from .loading import CopyTextWriter, CopyWriter
 from .locks import Locks
-from .messages import without_values
+from .session_setup import set_up
 from .types import PostgreSQLTypes
 from .values import PostgreSQLValues
 from .visibility import PostgreSQLVisibility
 
-RETRIED = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300")
-# Nothing ends a session that waits for the other side, or a statement that takes long; values are rendered exactly.
-SESSION_SETTINGS = {
-    # Where a policy would hide rows, the query fails (PostgreSQL's manual, "Row Security Policies").
-    "row_security": "off",
-    "statement_timeout": "0",
-    "transaction_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "idle_session_timeout": "0",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "cursor_tuple_fraction": "1",
-    # The server has to miss a client that is gone, whose lock would keep every other run away.
-    "tcp_keepalives_idle": "60",
-    "tcp_keepalives_interval": "15",
-    "tcp_keepalives_count": "4",
-}
-# A pooler may answer a little before it can lend the session to the next who asks.
-POOLER_SECONDS = 0.05
-POOLER_ATTEMPTS = 4
 # Rows of no more bytes on average are read many at once from the first on; larger ones may be stored compressed.
 NARROW_BYTES = 500
 # Types whose binary form is the same in every version, and in every database.
@@ -81,16 +57,11 @@ BLOCKERS = """
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY since LIMIT 5
 """
-# Functions that raise, damaged or unreadable pages, a statement that somebody cancelled.
-OF_ROWS = ("P0", "21", "2F", "38", "39", "XX")
-OF_ROWS_TOO = ("57014", "58030")
 HELD = "migrator_snapshot"
 IN_ERROR = 3  # as libpq numbers the states of a transaction: PQTRANS_INERROR
-COPY_COLUMN = re.compile(r"^COPY .*, line \d+, column (.*?)(?::|$)", re.MULTILINE)
-KEY_COLUMNS = re.compile(r"Key \((.*?)\)=")
 
 
-class PostgreSQL(Engine):
+class PostgreSQL(PostgreSQLErrors, Engine):
     """PostgreSQL 14 and newer, through psycopg2 or psycopg 3. Needs no superuser."""
 
     vendor = "postgresql"
@@ -124,44 +95,7 @@ class PostgreSQL(Engine):
 
     def _open(self) -> None:
         self.connect()
-        self._refuse_pooler()
-        # Older servers lack some, and each has a setting of the server's own where it lacks it.
-        self.execute(
-            "SELECT set_config(known.name, wanted.value, false) FROM unnest(%s::text[], %s::text[]) "
-            "AS wanted(name, value) JOIN pg_settings known USING (name)",
-            (list(SESSION_SETTINGS), list(SESSION_SETTINGS.values())),
-        )
-        moments.refuse_24_hours(self.connection.connection)
-
-    def _refuse_pooler(self) -> None:
-        """Refuse a pooler that gives a session to somebody else between two transactions.
-
-        A run's lock and settings would be lost there, and its settings would meet the application instead.
-        """
-        if self.connection.connection.info.backend_pid == self._process():
-            return  # the server itself has told its number at the login
-        other = self.connection.copy()
-        try:
-            for _ in range(POOLER_ATTEMPTS):
-                before = self._process()
-                time.sleep(POOLER_SECONDS)
-                other.set_autocommit(False)
-                with other.cursor() as cursor:
-                    cursor.execute("SELECT pg_backend_pid()")
-                    taken = cursor.fetchone()[0]
-                if before in (taken, 0) or self._process() != before:
-                    raise Refused(
-                        f"{self.alias!r} is reached through a pooler that gives every transaction another session, in "
-                        "which neither a run's lock nor its settings last. Name the server itself in DATABASES, or a "
-                        "pool in session mode."
-                    )
-                other.rollback()
-                time.sleep(POOLER_SECONDS)
-        finally:
-            other.close()
-
-    def _process(self) -> int:
-        return int(self.fetch_value("SELECT pg_backend_pid()"))
+        set_up(self)
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         self._begin_reading(tables)
@@ -246,7 +180,7 @@ class PostgreSQL(Engine):
             # The server gave this name; where parameters are bound by the server it could not be one.
             self.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
         except DatabaseError as error:
-            if _sqlstate(error) is None:  # the link was lost meanwhile
+            if sqlstate(error) is None:  # the link was lost meanwhile
                 raise
             raise SnapshotLost.of(self.alias) from error
         self._hold_snapshot()
@@ -393,14 +327,14 @@ class PostgreSQL(Engine):
                 self.execute("RELEASE SAVEPOINT tentatively")
 
     def key_parameter(self, value: Any) -> tuple[str, Any]:
-        if isinstance(value, Unreadable) and value.stored is not None and value.reason != moments.REASON:
+        if isinstance(value, Unreadable) and value.stored is not None and value.reason != out_of_range_dates.REASON:
             return "convert_from(%s, 'SQL_ASCII')", value.stored
         return super().key_parameter(value)
 
     @contextlib.contextmanager
     def reading_everything(self) -> Iterator[None]:
         self.connection.ensure_connection()
-        with moments.reading_all(self.connection.connection):
+        with out_of_range_dates.reading_all(self.connection.connection):
             yield
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
@@ -433,58 +367,6 @@ class PostgreSQL(Engine):
         self.execute("SET CONSTRAINTS ALL IMMEDIATE")
         self.execute("SET CONSTRAINTS ALL DEFERRED")
 
-    def severity(self, error: BaseException) -> Severity:
-        code = _sqlstate(error)
-        if code is None:
-            driver: Any = self.connection.Database  # type: ignore[attr-defined]
-            is_link = isinstance(cause_of(error), driver.OperationalError | driver.InterfaceError)
-            return Severity.RETRY if is_link else Severity.DATA
-        if code.startswith("08") or code in RETRIED:
-            return Severity.RETRY
-        # 54000: a value is too long for an index that is on. 42830: rows keep the key away that a foreign key needs.
-        return Severity.DATA if code[:2] in ("22", "23") or code in ("54000", "42830") else Severity.FATAL
-
-    def is_about_rows(self, error: BaseException) -> bool:
-        code = _sqlstate(error) or ""
-        return super().is_about_rows(error) or code.startswith(OF_ROWS) or code in OF_ROWS_TOO
-
-    def fault(self, error: BaseException, table: str) -> Fault:
-        diagnostics = getattr(cause_of(error), "diag", None)
-        if diagnostics is None or diagnostics.message_primary is None:
-            is_link = self.severity(error) is Severity.RETRY
-            return Fault(type(error).__name__, "no answer came" if is_link else "the driver refused the value")
-        detail = diagnostics.message_detail or ""
-        message = without_values(diagnostics.message_primary, _sqlstate(error) or "")
-        if "row-level security policy" in message:
-            message += "; connect as a superuser, as a role with BYPASSRLS, or as the owner if policies are not forced"
-        if trigger := self._event_trigger_in(diagnostics.context or ""):
-            message += f" (raised by event trigger {trigger}; ALTER EVENT TRIGGER {trigger} DISABLE lets the run go on)"
-        if message.startswith("could not create unique index") and (found := KEY_COLUMNS.search(detail)):
-            message = f"rows there have the same {found[1]}: {message}"
-        column = diagnostics.column_name
-        if column is None and (found := COPY_COLUMN.search(diagnostics.context or "")):
-            column = found[1]
-        if column is None and diagnostics.constraint_name:
-            column = self._columns_of_constraint(table, diagnostics.constraint_name)
-        if column is None and (found := KEY_COLUMNS.search(detail)):
-            column = found[1].strip('"')
-        return Fault(str(_sqlstate(error)), message, column, diagnostics.constraint_name)
-
-    def _event_trigger_in(self, context: str) -> str | None:
-        with contextlib.suppress(DatabaseError):  # a transaction that failed cannot be asked
-            return self.visibility.event_trigger_in(context)
-        return None
-
-    def _columns_of_constraint(self, table: str, constraint: str) -> str | None:
-        with contextlib.suppress(DatabaseError):
-            rows = self.fetch_all(
-                "SELECT a.attname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid "
-                "AND a.attnum = ANY(c.conkey) WHERE c.conrelid = to_regclass(%s) AND c.conname = %s ORDER BY a.attnum",
-                (self.identifier(table), constraint),
-            )
-            return ", ".join(row[0] for row in rows) or None
-        return None
-
 
 def _can_stream_batches() -> bool:
     """Tell whether the driver gives the rows of a running query by many at once: psycopg 3.2 on libpq 17 does."""
@@ -495,8 +377,3 @@ def _can_stream_batches() -> bool:
     except ImportError:  # psycopg 3.1
         return False
     return Capabilities().has_stream_chunked()
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    cause = cause_of(error)
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

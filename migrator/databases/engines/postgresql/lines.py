@@ -12,7 +12,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ...tables import Column, Kind, StoredColumn
 from ..base.lines import Block, LineField, Lines, TextFormat
 from ..base.session import prepared
-from .copy_out import copy_out
+from .copy_to import copy_to
 from .text_forms import text_forms
 
 FORMATS: Mapping[Kind, TextFormat] = {
@@ -67,7 +67,7 @@ class PostgreSQLLines(Lines):
 
     def _read(self, sql: str, params: Sequence[Any], form: str) -> Generator[Block]:
         query = self._with_params(*prepared(sql, params))
-        return copy_out(self.connection, f"COPY ({query}) TO STDOUT (FORMAT {form})")
+        return copy_to(self.connection, f"COPY ({query}) TO STDOUT (FORMAT {form})")
 
     def _with_params(self, sql: str, params: Sequence[Any] | None) -> str:
         """Write the parameters into a statement, for COPY takes none."""

@@ -127,7 +127,7 @@ def takes(session: DatabaseSession, table: str, definition: str, fill: Callable[
 def entry_limits(session: DatabaseSession, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
     """List the indexes of tables that have columns which may hold more than an entry does."""
     found: defaultdict[str, list[EntryLimit]] = defaultdict(list)
-    names = [session.identifier(table) for table in tables]
+    names = session.identifiers(tables)
     for number, name, definition, most, columns in session.fetch_all(LIMITED_SQL, (names,)) if tables else ():
         if columns:
             table = tables[number - 1]

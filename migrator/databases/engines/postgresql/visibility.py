@@ -51,7 +51,7 @@ class PostgreSQLVisibility(Visibility):
 
     def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         names, found = list(tables), {}
-        for number, *row in self.fetch_all(LOOK_SQL, ([self.identifier(name) for name in names],)):
+        for number, *row in self.fetch_all(LOOK_SQL, (self.identifiers(names),)):
             oid, kind, schema, hides, counted, unreadable, unwritable, takes, has_children, is_temporary, rules = row
             name = names[number - 1]
             children = self._children(name, oid) if has_children and counted and not hides else ()
@@ -81,7 +81,7 @@ class PostgreSQLVisibility(Visibility):
         rows = self.fetch_all(
             "SELECT n.number FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number) "
             "JOIN pg_class c ON c.oid = to_regclass(n.name) WHERE c.relkind = 'p'",
-            ([self.identifier(name) for name in names],),
+            (self.identifiers(names),),
         )
         return {names[number - 1] for (number,) in rows}
 
@@ -101,7 +101,7 @@ class PostgreSQLVisibility(Visibility):
         return {str(name) for (name,) in rows}
 
     def keys_to_others(self, tables: Sequence[str]) -> set[tuple[str, str]]:
-        names = [self.identifier(name) for name in tables]
+        names = self.identifiers(tables)
         rows = self.fetch_all(
             "SELECT n.number, c.conname FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number) "
             "JOIN pg_constraint c ON c.conrelid = to_regclass(n.name) AND c.contype = 'f' "

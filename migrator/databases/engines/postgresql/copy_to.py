@@ -23,7 +23,7 @@ BLOCK_BYTES = 128 * 1024
 LONGEST_WAIT = 100
 
 
-def copy_out(connection: BaseDatabaseWrapper, statement: str) -> Generator[Block]:
+def copy_to(connection: BaseDatabaseWrapper, statement: str) -> Generator[Block]:
     """Run a ``COPY … TO STDOUT`` and give its rows in blocks, the last of which says how many there were.
 
     It has to be closed, and raises Django's database errors.
@@ -169,7 +169,7 @@ def _read_psycopg2(connection: Any, statement: str) -> Generator[Block]:
             blocks.end()
 
     with connection.cursor() as cursor:
-        thread = threading.Thread(target=fill, name="copy-out")
+        thread = threading.Thread(target=fill, name="copy-to")
         thread.start()
         try:
             yield from blocks.take()

@@ -16,7 +16,7 @@ TYPES = (1082, TIME, 1114, 1184)
 REASON = "no date or time of Python's calendar"
 
 
-def refuse_24_hours(connection: Any) -> None:
+def reject_24_hours(connection: Any) -> None:
     """Let a driver's connection raise :exc:`ValueError` for the time 24:00, of which psycopg2 makes 00:00."""
     if is_psycopg3:
         return
