@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MigratorError
-from .chunks import Bounds, Key, Restriction, decoded, equality, order_by, where_clause
+from .chunks import Bounds, Restriction, equality, order_by, where_clause
 from .engines.base.engine import Engine
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unreadable
+from .keys import Key, decode_text
 from .tables import Table
 
 
@@ -45,7 +46,7 @@ class RowReader:
             except MigratorError:
                 raise
             except Exception as error:
-                self.survive(error)
+                self.recover_from(error)
                 if count:
                     bounds = Bounds(self._key_at(bounds, count - 1), bounds.upper)
                 keys = self.keys(bounds)
@@ -64,12 +65,12 @@ class RowReader:
         try:
             return self.engine.fetch_all(f"SELECT {', '.join(self.expressions)} FROM {name}{where}", params)
         except Exception as error:
-            self.survive(error)
+            self.recover_from(error)
         pairs = zip(self.names, self.expressions, strict=True)
         values = [self._value(column, expression, f" FROM {name}{where}", params) for column, expression in pairs]
         return [] if any(value is None for value in values) else [tuple(value[0] for value in values if value)]
 
-    def survive(self, error: Exception) -> None:
+    def recover_from(self, error: Exception) -> None:
         """Continue in the same snapshot after an error that a row has caused; raise any other."""
         if isinstance(error, MigratorError) or not self.table.key or not self.engine.is_about_rows(error):
             raise error
@@ -98,22 +99,22 @@ class RowReader:
             with self.engine.reading_everything():
                 return [tuple(row) for row in self.engine.fetch_all(sql + page, params)]
         except Exception as error:
-            self.survive(error)
+            self.recover_from(error)
             if len(names) > 1:
                 raise
             sql, params = self._query(bounds, [self.engine.values.stored_bytes(names[0])])
-            return [(decoded(bytes(row[0])),) for row in self.engine.fetch_all(sql + page, params)]
+            return [(decode_text(bytes(row[0])),) for row in self.engine.fetch_all(sql + page, params)]
 
     def _value(self, name: str, expression: str, rest: str, params: Sequence[Any]) -> Row | None:
         try:
             found = self.engine.fetch_all(f"SELECT {expression}{rest}", params)
             return found[0] if found else None
         except Exception as error:
-            self.survive(error)
+            self.recover_from(error)
             reason = f"{self.engine.alias!r} cannot return it: {self.engine.fault(error, self.table.name).message}"
         try:
             stored = self.engine.values.stored_bytes(self.engine.quote(name))
             return (Unreadable(reason, bytes(self.engine.fetch_value(f"SELECT {stored}{rest}", params))),)
         except Exception as error:  # not even its bytes: a damaged page
-            self.survive(error)
+            self.recover_from(error)
             return (Unreadable(reason),)

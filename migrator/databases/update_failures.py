@@ -10,10 +10,10 @@ from django.db import Error, transaction
 
 from ..console.wording import shortened
 from ..errors import DataRejected
-from .chunks import key_text
 from .engines.base.engine import Engine
 from .engines.base.errors import Severity
 from .engines.base.session import Row
+from .keys import key_text
 from .tables import Table
 from .verification.compared_side import ComparedSide
 

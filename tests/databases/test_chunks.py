@@ -17,11 +17,12 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from migrator.databases.api import batch_migrate
-from migrator.databases.chunks import Bounds, decode_key, encode_key, find_bounds, halves, order_by, where_clause
+from migrator.databases.chunks import Bounds, find_bounds, halves, order_by, where_clause
 from migrator.databases.copying import load
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.records import Chunk
+from migrator.databases.keys import decode_key, encode_key
 from migrator.databases.tables import table_of
 from tests.servers.databases import PAIRS, Pair, engine_of
 from tests.testapp.models import (

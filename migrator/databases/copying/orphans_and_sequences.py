@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db import transaction
 
-from ..chunks import key_text
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import BIGINT
 from ..journal.journal import Journal
+from ..keys import key_text
 from ..planning.foreign_keys import constrained
 from ..planning.key_lookup import chosen_among
 from ..planning.plan import Plan, TablePlan

@@ -12,11 +12,12 @@ from django.db import Error
 
 from ...console.wording import plural
 from ...errors import DataRejected, MigratorError
-from ..chunks import Bounds, Key, equality, find_bounds, key_text, order_by, where_clause
+from ..chunks import Bounds, equality, find_bounds, order_by, where_clause
 from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacle
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Fault
 from ..journal.journal import Journal
+from ..keys import Key, key_text
 from ..planning.foreign_keys import constrained, find_orphans
 from ..planning.parallel_queries import ParallelQueries
 from ..tables import Reference, Table

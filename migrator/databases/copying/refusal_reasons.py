@@ -9,9 +9,9 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import BaseConstraint, GeneratedField
 
-from ..chunks import key_text
 from ..engines.base.constraints import Exclusion
 from ..engines.base.errors import Fault, Severity
+from ..keys import key_text
 from ..planning.check_constraints import words_in
 from ..planning.constraint_sql import (
     Sql,

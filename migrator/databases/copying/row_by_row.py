@@ -9,10 +9,11 @@ from contextlib import closing
 
 from django.db import Error, transaction
 
-from ..chunks import Bounds, key_text
+from ..chunks import Bounds
 from ..engines.base.errors import Severity
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
+from ..keys import key_text
 from ..planning.route import ReadFailed, Route, severity_of
 from ..row_counts import RowCounts
 from ..row_reader import RowReader

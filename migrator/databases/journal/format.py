@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 # To be raised whenever a stored word changes its meaning: the columns of the journal, the states of runs and chunks,
-# the text of keys (chunks.encode_key), the record of dropped objects, and what an identity has of kinds and ways.
+# the text of keys (keys.encode_key), the record of dropped objects, and what an identity has of kinds and ways.
 FORMAT = 1
 # The key of an identity under which a run has the format and the release that wrote it. Releases before the first
 # version of the format wrote no such key; what they wrote is format 1, and they ignore the key.

@@ -10,9 +10,10 @@ from django.apps.registry import Apps
 from django.db import models
 from django.db.models.base import ModelState
 
-from ..chunks import Bounds, decode_key
+from ..chunks import Bounds
 from ..engines.base.catalogue import DeferredObject
 from ..engines.registry import engine_for
+from ..keys import decode_key
 from ..row_counts import RowCounts
 from . import signing
 from .format import WrittenIn, unstamped, written_in

@@ -16,10 +16,10 @@ from ...console.safe_text import visible
 from ...console.wording import plural
 from ...errors import Interrupted, MigratorError
 from ...processes.workers import Event, Pool, WorkerEvent
-from ..chunks import key_text
 from ..copying.load import Load
 from ..copying.recreation_order import Recreate, RecreationSchedule, RefreshStatistics
 from ..journal.journal import HEARTBEAT_SECONDS
+from ..keys import key_text
 from ..planning.plan import TablePlan
 from ..row_counts import RowCounts
 from .scheduler import LoadSchedule, Schedule

@@ -13,11 +13,12 @@ from django.db import DatabaseError
 from django.db.models import CheckConstraint
 
 from ...console.wording import plural
-from ..chunks import Restriction, key_text
+from ..chunks import Restriction
 from ..engines.base.constraints import Check
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..tables import Column, StoredColumn
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, fields_of
 from .destination_trials import Trial, can_be_tried, not_checked, rejected_by

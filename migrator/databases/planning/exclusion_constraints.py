@@ -10,11 +10,11 @@ from itertools import chain
 from django.db import DatabaseError, transaction
 
 from ...console.wording import plural
-from ..chunks import key_text
 from ..engines.base.constraints import Exclusion
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..tables import Column, StoredColumn
 from .check_constraints import words_in
 from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked

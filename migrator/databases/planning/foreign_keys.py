@@ -11,10 +11,10 @@ from typing import Any
 from django.apps import apps
 
 from ...console.wording import plural
-from ..chunks import key_text
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, FoundRows
+from ..keys import key_text
 from ..tables import Reference, Table, table_of
 from .parallel_queries import ParallelQueries, deferred
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from django.db import Error
 
-from ..chunks import Bounds, Restriction, key_text
+from ..chunks import Bounds, Restriction
 from ..endpoints import Endpoints
 from ..engines.base.catalogue import EntryLimit
 from ..engines.base.session import Row, row_bytes
 from ..engines.base.values import Limit, LimitName
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..row_reader import RowReader
 from .columns import Stored
 from .destination_trials import converted_row

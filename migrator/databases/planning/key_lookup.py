@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from ..chunks import Restriction, key_text
+from ..chunks import Restriction
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import Convert
 from ..findings import Cause, FoundRows
+from ..keys import key_text
 from ..tables import Column, Kind, Reference, Table, converting_field
 
 EXAMPLES = 3

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..chunks import Restriction, key_text, order_by
+from ..chunks import Restriction, order_by
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..tables import Reference, Table
 from .foreign_keys import EXAMPLES, Orphans, constrained, field_name, label_of
 from .key_lookup import absent_in, existing_keys, pages, taken_rows

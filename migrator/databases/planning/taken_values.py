@@ -9,11 +9,11 @@ from functools import partial
 from django.db import transaction
 
 from ...console.wording import plural
-from ..chunks import key_text
 from ..engines.base.constraints import UniqueIndex
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..tables import Column
 from .destination_trials import Trial, TrialResult, can_be_tried
 from .route import Route

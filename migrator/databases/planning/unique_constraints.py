@@ -10,10 +10,11 @@ from itertools import chain
 from django.db import DatabaseError, transaction
 
 from ...console.wording import plural
-from ..chunks import Restriction, key_text
+from ..chunks import Restriction
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..tables import StoredColumn
 from .constraint_sql import Sql
 from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked

@@ -18,12 +18,13 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...console.wording import plural
-from ..chunks import Bounds, Restriction, halves, key_text, where_clause
+from ..chunks import Bounds, Restriction, halves, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.lines import LineField
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
 from ..findings import Cause, Finding, FoundRows
+from ..keys import key_text
 from ..row_reader import RowReader
 from ..tables import Column, Kind, StoredColumn
 from .columns import Conversion, Way

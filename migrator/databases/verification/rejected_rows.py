@@ -18,9 +18,10 @@ from django.utils import timezone
 
 from ...console.wording import plural
 from ...errors import UsageError
-from ..chunks import equality, key_text
+from ..chunks import equality
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
+from ..keys import key_text
 from ..tables import Table
 from .compared_side import ComparedSide, Mapped, sides
 from .rows import LOOKUP, by_key, look_up

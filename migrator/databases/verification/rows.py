@@ -69,7 +69,7 @@ def look_up(side: ComparedSide, keys: Sequence[Row]) -> dict[Row, Row]:
         rows = side.engine.fetch_all(side.query(where), params)
     except DatabaseError as error:
         reader = side.reader()
-        reader.survive(error)
+        reader.recover_from(error)
         rows = [row for key in keys for row in reader.rows_where(*side.key_test([key]))]
     return by_key(side, [side.neutral(row) for row in rows])
 
