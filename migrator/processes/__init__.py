@@ -1,1 +1,1 @@
-"""Processes that work at the same time."""
+"""Worker processes, and reading ahead in a thread."""

@@ -250,7 +250,7 @@ def test_an_index_that_needs_what_is_gone_keeps_no_run_from_ending(databases: An
     execute(TO_POSTGRESQL.dest, "DROP FUNCTION weight")
     stopped = run(*command(TO_POSTGRESQL, "--resume"))
     assert_ended(stopped, 1, "index 'x' of testapp.TextValue: function weight", "does not exist", "--cleanup")
-    assert "Correct the objects that are missing or in the way in the destination, and pass --resume." in stopped.err
+    assert "In the destination, correct the objects that are missing or in the way, and pass --resume." in stopped.err
     finished = run(*command(TO_POSTGRESQL, "--cleanup"))
     assert_ended(finished, 4)
     assert "Recreate it with: CREATE INDEX x ON public.testapp_textvalue USING btree (weight(value))" in finished.out

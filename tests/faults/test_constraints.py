@@ -371,7 +371,7 @@ def test_an_exclusion_constraint_over_too_many_rows_of_another_engine_is_left_to
         move(pair, account),
         1,
         "testapp.Account with primary key 9, field low, high: conflicting key value violates exclusion constraint "
-        '"apart"; the row with primary key 3 is in its way [23P01]',
+        '"apart"; the row with primary key 3 conflicts with it [23P01]',
     )
 
 

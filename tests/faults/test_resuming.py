@@ -15,7 +15,14 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.journal.records import Run
-from tests.databases.test_resume import CHUNK_RECORDED, DAMAGES, Trap, in_a_process_of_its_own
+from tests.databases.test_resume import (
+    CHUNK_RECORDED,
+    DAMAGES,
+    Trap,
+    in_a_process_of_its_own,
+    of_format_9,
+    record_otherwise,
+)
 from tests.management.running import contents, execute, run
 from tests.management.test_two_runs import paused_run
 from tests.management.test_two_runs import second as second_run
@@ -162,6 +169,18 @@ def test_a_damaged_journal_is_not_guessed_at(unfinished: Pair, oracle: Oracle, d
     if finished.code == 3:  # no trace of a run was left: to begin anew, its rows stand in the way
         finished = run(*words(unfinished))
     assert_ended(finished, 1, f"--replace {unfinished.dest}")
+
+
+@on_sqlite
+def test_a_run_in_another_format_is_refused_and_its_release_named(unfinished: Pair, oracle: Oracle) -> None:
+    """Only a release that reads the format resumes it; one without a format is of a release that wrote the first."""
+    record_otherwise(unfinished.dest, of_format_9)
+    connections.close_all()
+    with writing_nothing(unfinished.dest):
+        refused = run(*words(unfinished, "--resume"))
+    assert_ended(refused, 1, "Resume the run with migrator 9.1, or pass --cleanup")
+    record_otherwise(unfinished.dest, lambda identity: identity.pop("journal"))
+    oracle.assert_goes_on()
 
 
 @on_sqlite

@@ -144,7 +144,7 @@ def test_a_worker_whose_source_is_lost_finds_the_snapshot_again(filled: Pair, tm
     with InWorkers(tmp_path, saying("FOR UPDATE"), lose_source).on(filled.dest):
         outcome = move(filled, heard)
     assert outcome.exit_code == 0, outcome.verification
-    assert len(heard.with_words("its snapshot joined again")) == 1
+    assert len(heard.with_words("its snapshot was joined again")) == 1
     assert dict(QuerySet(Tag, using=filled.dest).values_list("pk", "name")) == names
 
 

@@ -37,7 +37,7 @@ TO_RESUME_WITH_ROWS = (
     "Correct the rows in the source, or the objects in the destination, and pass --resume. Or pass --resume --on-error "
     "skip --rejects FILE to reject these rows."
 )
-TO_RESUME_WITH_OBJECTS = "Correct the objects that are missing or in the way in the destination, and pass --resume."
+TO_RESUME_WITH_OBJECTS = "In the destination, correct the objects that are missing or in the way, and pass --resume."
 
 # How long to wait for other transactions that may still see deleted rows. Most are the server's own, and short.
 DELETED_ROWS_SECONDS = 20.0

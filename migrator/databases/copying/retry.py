@@ -66,7 +66,7 @@ class Retries:
             if is_late or not source.rejoin_snapshot():
                 raise source.snapshot_lost(self._message_of(source, error)) from error
             source.remember_session()
-            return f"{source.alias!r}: the connection was lost, and its snapshot joined again"
+            return f"{source.alias!r}: the connection was lost, and its snapshot was joined again"
         if isinstance(error, ReadFailed):
             text = f"The source {source.alias!r} failed while it was read: {self._message_of(source, error)}."
             raise MigratorError(text) from error
