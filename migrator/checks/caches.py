@@ -14,8 +14,8 @@ from django.db import router
 from django.utils.module_loading import import_string
 
 from ..caches.transition import TransitionCache, configuration
-from ..caches.transition.readers import READERS, dotted_names
 from ..caches.transition.same_store import kept_at, same_by_server
+from ..stores import LIVE_STORES, dotted_names
 from .atomic_requests import HINT, atomic_databases_without_models
 from .messages import error, warning
 
@@ -106,7 +106,7 @@ def _check_backend(where: str, side: str, setting: Mapping[str, Any]) -> Iterato
             f"{where} is a separate cache in each process.",
             "What one worker changes, the others do not see; use it only in tests.",
         )
-    if side == "OLD" and not names & set(READERS):
+    if side == "OLD" and not names & set(LIVE_STORES):
         yield warning(
             "migrator.W022",
             f"{where} is a {setting['BACKEND']}, which does not report the time to live of a value.",

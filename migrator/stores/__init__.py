@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, cast
+from typing import cast
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
@@ -19,6 +20,12 @@ STORES = {
     "django.core.cache.backends.memcached.PyMemcacheCache": "memcached.store.MemcachedStore",
     "django.core.cache.backends.db.DatabaseCache": "table.store.TableStore",
     "django.core.cache.backends.filebased.FileBasedCache": "files.FileStore",
+}
+# For transitions, which use the caches of this process over the connections that it has.
+LIVE_STORES = {
+    **STORES,
+    "django.core.cache.backends.memcached.PyMemcacheCache": "memcached.client.ClientMemcachedStore",
+    "django.core.cache.backends.locmem.LocMemCache": "locmem.LocMemStore",
 }
 REFUSALS = {
     "django.core.cache.backends.dummy.DummyCache": "DummyCache keeps nothing: there is nothing to read, and what is "
@@ -40,22 +47,37 @@ def open_store(*, alias: str, trust_pickle: bool = False) -> KeyStore:
     Raises :exc:`UsageError` for an unknown alias, :exc:`Refused` for a cache that cannot be moved.
     """
     cache = _cache(alias)
-    for name in _dotted_names(type(cache)):
-        if name in REFUSALS:
-            raise Refused(f"The cache {alias!r} cannot be copied: {REFUSALS[name]}.")
-        if name in STORES:
-            module, _, store = STORES[name].rpartition(".")
-            found = getattr(import_module(f"{__name__}.{module}"), store)
-            return _opened(found, alias, cache, trust_pickle)
+    known = {**STORES, **REFUSALS}
+    name = next((name for name in dotted_names(type(cache)) if name in known), None)
+    if name in REFUSALS:
+        raise Refused(f"The cache {alias!r} cannot be copied: {REFUSALS[name]}.")
+    if found := store_class(type(cache), STORES):
+        return _opened(found, alias, cache, trust_pickle)
     raise Refused(
         f"The cache {alias!r} is a {type(cache).__module__}.{type(cache).__qualname__}, which is none of "
         f"{', '.join(sorted(STORES))}. Define the same server once more with one of these backends."
     )
 
 
-def _opened(store: Any, alias: str, cache: BaseCache, trust_pickle: bool) -> KeyStore:
+def store_class(backend: type, stores: Mapping[str, str]) -> type[KeyStore] | None:
+    """Return the store of a cache backend, or of the nearest class that it extends; None if no store knows it."""
+    for name in dotted_names(backend):
+        if name in stores:
+            module, _, store = stores[name].rpartition(".")
+            return cast("type[KeyStore]", getattr(import_module(f"{__name__}.{module}"), store))
+    return None
+
+
+def dotted_names(backend: type) -> list[str]:
+    """Return the dotted names of a class and of all classes that it extends, the nearest first."""
+    return [f"{base.__module__}.{base.__qualname__}" for base in backend.__mro__]
+
+
+def _opened(store: type[KeyStore], alias: str, cache: BaseCache, trust_pickle: bool) -> KeyStore:
     try:
-        return cast("KeyStore", store(alias=alias, cache=cache, trust_pickle=trust_pickle))
+        opened = store(alias=alias, cache=cache, trust_pickle=trust_pickle)
+        opened.check_reachable()
+        return opened
     except (ValueError, TypeError, ImportError) as error:
         # The library's words may quote a password out of LOCATION.
         raise Refused(
@@ -71,7 +93,3 @@ def _cache(alias: str) -> BaseCache:
             raise Refused(f"The cache {alias!r} cannot be opened: {error}.") from error
         known = ", ".join(sorted(caches.settings))
         raise UsageError(f"There is no cache {alias!r} in CACHES. There are: {known}.") from error
-
-
-def _dotted_names(backend: type) -> list[str]:
-    return [f"{base.__module__}.{base.__qualname__}" for base in backend.__mro__]

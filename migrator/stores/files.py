@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,10 @@ class FileStore(KeyStore):
 
     def _read(self, key: str) -> Record | None:
         try:
-            with Path(self.cache._key_to_file(self.space.prefix + key)).open("rb") as file:
+            with Path(self.cache._key_to_file(self.space.prefix + key, self.version)).open("rb") as file:
                 expires = self._unpickle_start(file)
                 return Record(key, file.read(), None if expires is None else int(expires * MICROSECONDS_PER_SECOND))
-        except FileNotFoundError:
+        except (FileNotFoundError, EOFError):  # EOFError: the backend is just writing to it
             return None
 
     def _unpickle_start(self, file: Any) -> float | None:
@@ -85,6 +85,10 @@ class FileStore(KeyStore):
 
     def decode(self, raw: bytes) -> Any:
         return self._unpickle(unpacked(raw))
+
+    def load(self, raws: Mapping[str, Any]) -> dict[str, Any]:
+        # As the backend itself reads them.
+        return {key: pickle.loads(zlib.decompress(raw)) for key, raw in raws.items()}  # noqa: S301
 
     def encode(self, value: Any, expires: int | None) -> bytes:
         return zlib.compress(pickle.dumps(value, self.cache.pickle_protocol))

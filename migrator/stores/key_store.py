@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, Self
 
 from ..clock import MICROSECONDS_PER_SECOND
@@ -27,6 +28,7 @@ class KeyStore(Store):
         self.alias = alias
         self.cache: Any = cache
         self.space: KeySpace = unlisted_key_space(cache.make_key)
+        self.version: int | None = None
         self._unpickle = loader(trusted=trust_pickle)
 
     def within(self, space: KeySpace) -> Self:
@@ -35,7 +37,24 @@ class KeyStore(Store):
         found.space = space
         return found
 
+    def at_version(self, version: int | None) -> Self:
+        """Return the store for all keys of a version, None for the cache's own."""
+        found = self.within(unlisted_key_space(partial(self.cache.make_key, version=version)))
+        found.version = version
+        return found
+
+    def by_own_clock(self) -> Self:
+        """Return the store with expiries by the clock of this host, for callers that set times to live by them."""
+        return self
+
     # The store
+
+    def check_reachable(self) -> None:
+        """Raise :exc:`migrator.errors.Refused` if the server does not answer, or does not have the cache's table."""
+
+    def server_time(self) -> int | None:
+        """Return the current time by the server's clock in microseconds of Unix time, None if it has no clock."""
+        return None
 
     def label(self) -> str:
         return f"cache {self.alias!r} ({self.address()}), keys {self.space.raw('…')}"
@@ -71,6 +90,10 @@ class KeyStore(Store):
     def decode(self, raw: bytes) -> Any:
         """Return the object of a stored value; raise whatever its serializer raises."""
         raise NotImplementedError
+
+    def load(self, raws: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the objects of stored values, by key, as the backend itself reads them."""
+        return {key: self.decode(raw) for key, raw in raws.items()}
 
     def encode(self, value: Any, expires: int | None) -> bytes:
         """Return a value as the backend would store it under a key that expires then."""

@@ -12,8 +12,8 @@ from django.core.cache.backends.base import BaseCache, get_key_func
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from ...stores import dotted_names
 from ...transitions.phases import phase_reader
-from .readers import dotted_names
 from .same_store import same_by_settings
 
 DEFAULTS = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION")

@@ -7,13 +7,13 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ...stores.value_reader import SeenValue
 from ...transitions.phases import Phase
 from .marks import GRACE_SECONDS
-from .readers import CacheValue
 from .sides import Sides
 
 MISSING = object()
-_NOTHING = CacheValue(MISSING, None)
+_NOTHING = SeenValue(MISSING, None)
 # How often a value that other workers keep changing is copied before NEW drops it.
 _ROUNDS = 10
 # Only for values of these types does equality mean that they are stored alike.
@@ -58,7 +58,7 @@ class Follower:
         """
         waiting, reader = list(keys), self.sides.reader
         self.sides.count("repaired", len(waiting), phase=self.phase)
-        wrote: dict[str, tuple[CacheValue, Any]] = {}
+        wrote: dict[str, tuple[SeenValue, Any]] = {}
         for _ in range(_ROUNDS if reader.can_tell else 0):
             try:
                 with self.sides.savepoint(self.old):
@@ -134,6 +134,6 @@ def is_same(one: Any, other: Any) -> bool:
         return False
 
 
-def _lasts(seen: CacheValue) -> bool:
+def _lasts(seen: SeenValue) -> bool:
     """Whether a value has enough time to live left to be written with it."""
     return seen.left is None or seen.left >= 1

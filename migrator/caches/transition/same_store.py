@@ -9,7 +9,7 @@ from uuid import uuid4
 from django.core.cache.backends.base import get_key_func
 from django.utils.module_loading import import_string
 
-from .readers import READERS, dotted_names
+from ...stores import STORES, dotted_names
 
 # Options of backends that can lead one LOCATION to different stores.
 _LEAD_ELSEWHERE = ("db", "CONNECTION_POOL_KWARGS", "SENTINELS")
@@ -20,8 +20,8 @@ _PROBE_SECONDS = 60
 def kept_at(setting: Mapping[str, Any], key: str = "probe") -> tuple[Any, ...]:
     """Return what identifies the store and the raw name of a key, as far as a cache's setting says."""
     backend = import_string(setting["BACKEND"])
-    reader = next((READERS[name] for name in dotted_names(backend) if name in READERS), None)
-    kind = (reader.family if reader else "") or setting["BACKEND"]
+    store = next((STORES[name] for name in dotted_names(backend) if name in STORES), "")
+    kind = "redis" if store.startswith("redis.") else setting["BACKEND"]
     location = setting.get("LOCATION", "")
     key_function = get_key_func(setting.get("KEY_FUNCTION"))
     raw = key_function(key, setting.get("KEY_PREFIX", ""), setting.get("VERSION", 1))

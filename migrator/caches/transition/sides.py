@@ -13,10 +13,10 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 
+from ...stores.value_reader import ValueReader
 from ...transitions.metrics import Metrics
 from ...transitions.phases import Phase
 from .marks import Fence, Marks
-from .readers import CacheReader, TableReader, reader_of
 from .same_store import same_by_server, shares_given_versions
 from .worker import Worker
 
@@ -48,8 +48,7 @@ class Sides:
         self.clears_old = clears_old
         self.marks = Marks(old=old, new=new)
         self.fence = Fence(self.marks, worker)
-        self.reader: CacheReader = reader_of(old)
-        self.new_reader: CacheReader = reader_of(new)
+        self.reader, self.new_reader = ValueReader(old), ValueReader(new)
         self._metrics = metrics
 
     def count(self, event: str, number: int = 1, *, phase: Phase) -> None:
@@ -113,7 +112,7 @@ class Sides:
 
         Until then other workers read, and promote, the earlier value.
         """
-        if isinstance(self.reader, TableReader):
+        if isinstance(self.old, BaseDatabaseCache):
             database = router.db_for_write(self.old.cache_model_class)
             if connections[database].in_atomic_block:
                 transaction.on_commit(act, using=database, robust=True)

@@ -9,9 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
 from ... import conf
-from ...caches.transition.readers import reader_of
 from ...errors import MigratorError
 from ...stores.table import server_time
+from ...stores.value_reader import ValueReader
 from ...transitions.metrics import Metrics, metrics_for_cache, metrics_for_database
 from ..engines import cache_alias, cache_prefix, engine_class, engine_model, keeps_rows
 
@@ -26,7 +26,7 @@ def session_metrics() -> Metrics:
     """
     kind, alias = _location()
     if kind == "cache":
-        return metrics_for_cache(NAME, caches[alias], lambda cache: reader_of(cache).server_time())
+        return metrics_for_cache(NAME, caches[alias], lambda cache: ValueReader(cache).server_time())
     return metrics_for_database(NAME, alias, server_time)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -105,7 +105,12 @@ class ClientRedisStore(RedisStore):
         return self.cache.client.decode(raw)
 
     def decode(self, raw: bytes) -> Any:
-        value = self._plain(raw)
+        return self._without_herd(self._plain(raw))
+
+    def load(self, raws: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self._without_herd(self.cache.client.decode(raw)) for key, raw in raws.items()}
+
+    def _without_herd(self, value: Any) -> Any:
         if self._herd and isinstance(value, tuple) and len(value) == 3 and type(value[0]).__name__ == "Marker":
             return value[1]
         return value

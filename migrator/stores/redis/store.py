@@ -6,10 +6,11 @@ Reads go to the primary; values are the server's bytes; times to live are the se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
-from ...clock import MICROSECONDS_PER_MILLISECOND, now
+from ...clock import MICROSECONDS_PER_MILLISECOND, MICROSECONDS_PER_SECOND, now
 from ..base import WHOLE, Record, Share
 from ..key_space import escaped_glob
 from ..key_store import KeyStore
@@ -51,12 +52,41 @@ class RedisStore(KeyStore):
 
     def __init__(self, *, alias: str, cache: Any, trust_pickle: bool) -> None:
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
-        self._info = self._server_info()
-        version = tuple(int(part) for part in str(self._info.get("redis_version", "0")).split(".")[:2])
-        self._has_absolute_expiry = version >= (6, 2)
-        self._has_expiry_time = version >= (7, 0)
-        if not self._has_expiry_time:  # its answers are times left, which two readings put some milliseconds apart
-            self.expiry_slack = 100 * MICROSECONDS_PER_MILLISECOND
+        self._has_own_clock = False
+
+    def by_own_clock(self) -> Self:
+        found = copy(self)
+        found._has_own_clock = True
+        return found
+
+    def check_reachable(self) -> None:
+        _ = self._info  # which asks the server
+
+    @cached_property
+    def _info(self) -> Mapping[str, Any]:
+        return self._server_info()
+
+    @cached_property
+    def _server_version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in str(self._info.get("redis_version", "0")).split(".")[:2])
+
+    @property
+    def _has_absolute_expiry(self) -> bool:
+        return self._server_version >= (6, 2)
+
+    @property
+    def _has_expiry_time(self) -> bool:
+        """Whether expiries are read as moments by the server's clock, not as times left."""
+        return not self._has_own_clock and self._server_version >= (7, 0)
+
+    @property
+    def expiry_slack(self) -> int:  # type: ignore[override]
+        """Two readings of a time left can be some milliseconds apart."""
+        return 0 if self._has_expiry_time else 100 * MICROSECONDS_PER_MILLISECOND
+
+    def server_time(self) -> int | None:
+        seconds, microseconds = self._client_of(self.cache.make_key("clock")).time()
+        return int(seconds) * MICROSECONDS_PER_SECOND + int(microseconds)
 
     # What differs between the backends
 
@@ -173,7 +203,7 @@ class RedisStore(KeyStore):
                 if page := keys if share.is_whole else [key for key in keys if share.holds(key)]:
                     yield page
 
-    @cached_property
+    @property
     def _question(self) -> tuple[bytes, bytes]:
         """What is asked of each key."""
         return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
@@ -325,6 +355,9 @@ class RedisStore(KeyStore):
             return int(raw)
         except ValueError:
             return self._unpickle(self._decompressed(raw))
+
+    def load(self, raws: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self._serializer.loads(raw) for key, raw in raws.items()}
 
     def encode(self, value: Any, expires: int | None) -> bytes:
         return as_bytes(self._serializer.dumps(value))

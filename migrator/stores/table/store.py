@@ -14,7 +14,7 @@ from ...clock import from_datetime, now
 from ..base import WHOLE, Record, Share
 from ..key_store import KeyStore
 from ..values import Value
-from . import open_table
+from . import open_table, server_time
 from .layout import KeyedRow, Layout
 from .reading import NEVER
 
@@ -34,7 +34,13 @@ class TableStore(KeyStore):
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
         database = router.db_for_write(cache.cache_model_class)
         layout = Layout(cache._table, "cache_key", "value", "expires", missing_hint="Run createcachetable for it first")
-        self._table = open_table(alias=database, layout=layout)
+        self._table = open_table(alias=database, layout=layout, is_there=True)
+
+    def check_reachable(self) -> None:
+        self._table.check_exists()
+
+    def server_time(self) -> int | None:
+        return server_time(self._table.connection)
 
     def address(self) -> str:
         return f"database {self._table.alias!r}: {self._table.address()}"

@@ -12,8 +12,8 @@ from django.core.cache import caches
 from django.core.cache.backends.base import InvalidCacheKey
 
 from migrator.caches.transition.marks import FENCE
-from migrator.caches.transition.readers import reader_of
 from migrator.caches.transition.sides import Sides
+from migrator.stores.value_reader import ValueReader
 from migrator.transitions.metrics import metrics_for_cache
 from tests.caches.transition.conftest import Make, MemoryTally
 from tests.caches.transition.places import Now
@@ -34,7 +34,7 @@ TELLING = [
 
 def left(alias: str, key: str = "key") -> Any:
     """Return how long a side keeps a key yet, `gone` where it does not have it."""
-    seen = reader_of(caches[alias]).look([key], None).get(key)
+    seen = ValueReader(caches[alias]).look([key], None).get(key)
     return "gone" if seen is None else seen.left
 
 
@@ -75,9 +75,9 @@ def test_takes_over_none(make: Make) -> None:
 def test_serves_without_taking_over_what_does_not_tell_its_end(
     make: Make, monkeypatch: pytest.MonkeyPatch, tally: MemoryTally
 ) -> None:
-    from migrator.caches.transition import readers
+    from migrator.stores import value_reader
 
-    monkeypatch.setattr(readers, "READERS", {})
+    monkeypatch.setattr(value_reader, "LIVE_STORES", {})
     cache = make("redis", "redis_b")
     caches["old"].set_many({"key": "value", "number": 1}, 1000)
 
@@ -144,7 +144,7 @@ def test_moves_the_version_of_what_is_in_old_alone(make: Make) -> None:
     assert cache.incr_version("key") == 2
     assert (caches["old"].get("key", version=2), caches["new"].get("key", version=2)) == ("value", "value")
     assert both() == (None, None)
-    assert 900 < reader_of(caches["new"]).look(["key"], 2)["key"].left <= 1000  # type: ignore[operator]
+    assert 900 < ValueReader(caches["new"]).look(["key"], 2)["key"].left <= 1000  # type: ignore[operator]
 
 
 # Both sides
