@@ -13,7 +13,7 @@ from typing import Any
 from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..tables import Column, Kind, StoredColumn, Table
-from .columns import Way, travels_as
+from .columns import Way, way_of
 
 Stored = Mapping[str, StoredColumn]
 CONSTRAINTS = re.compile(
@@ -121,7 +121,7 @@ def _has_expected_type(
 def _holds(
     column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn, declared: str
 ) -> bool:
-    way, typed = travels_as(column, source, dest, own, stored)
+    way, typed = way_of(column, source, dest, own, stored)
     if way is Way.RAW:
         return True
     if column.kind is not Kind.OTHER:
@@ -132,7 +132,7 @@ def _holds(
 def _check_source(
     subject: str, table: Table, column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn
 ) -> Iterator[Finding]:
-    way, _ = travels_as(column, source, dest, own, stored)
+    way, _ = way_of(column, source, dest, own, stored)
     if way is Way.FIELD and source.types.is_read_as_another_moment(column.kind, own):
         yield Finding(
             subject,

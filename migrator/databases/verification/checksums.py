@@ -13,7 +13,8 @@ from ..chunks import Bounds, where_clause
 from ..engines.base.digests import Checksum, Digests
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
-from ..planning.columns import RowTexts, Way
+from ..planning.columns import Way
+from ..planning.readings import RowTexts
 from .compared_side import ComparedSide
 from .rows import hold_the_same_documents
 from .segments import Segments

@@ -15,7 +15,8 @@ from django.db import DatabaseError
 
 from ...console.progress import Progress, Task
 from ..chunks import Bounds, Restriction, find_bounds, outer_bounds, where_clause
-from ..planning.columns import RowTexts, Way, row_texts
+from ..planning.columns import Way
+from ..planning.readings import RowTexts, row_texts
 from ..tables import Kind, StoredColumn
 from .checksums import Checksums
 from .compared_side import sides
