@@ -35,30 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     from django.core.management.base import CommandError
 
-    from .data import DEFAULT_ORDERS
     from .files import NotOurs, use_directory
-    from .server import NoRedis, start_redis
-    from .sessions import DEFAULT_SESSIONS
-    from .tour import Tour
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # keeps output in order with progress on standard error
     try:
         use_directory(options.directory)
-        with ExitStack() as closing:
-            redis, why_no_redis = None, ""
-            try:
-                redis = closing.enter_context(start_redis())
-            except NoRedis as error:
-                why_no_redis = str(error)
-            tour = Tour(
-                orders=options.orders or DEFAULT_ORDERS,
-                sessions=options.sessions or DEFAULT_SESSIONS,
-                has_own_directory=options.directory is not None,
-                redis=redis,
-                why_no_redis=why_no_redis,
-            )
-            return 0 if tour.run() else 1
+        return 0 if run_tour(options) else 1
     except NotOurs as error:
         print(error, file=sys.stderr)
         return 2
@@ -68,6 +51,29 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The next run starts over.", file=sys.stderr)
         return 130
+
+
+def run_tour(options: argparse.Namespace) -> bool:
+    """Run the tour, with a Redis of its own if one starts; return whether everything arrived."""
+    from .data import DEFAULT_ORDERS
+    from .server import NoRedis, start_redis
+    from .sessions import DEFAULT_SESSIONS
+    from .tour import Tour
+
+    with ExitStack() as closing:
+        redis, why_no_redis = None, ""
+        try:
+            redis = closing.enter_context(start_redis())
+        except NoRedis as error:
+            why_no_redis = str(error)
+        tour = Tour(
+            orders=options.orders or DEFAULT_ORDERS,
+            sessions=options.sessions or DEFAULT_SESSIONS,
+            has_own_directory=options.directory is not None,
+            redis=redis,
+            why_no_redis=why_no_redis,
+        )
+        return tour.run()
 
 
 if __name__ == "__main__":

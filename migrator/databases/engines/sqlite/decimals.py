@@ -13,7 +13,7 @@ from .functions import DIGITS
 # printf('%g') writes numbers below this negative power of ten with an exponent.
 MOST_ZEROS = 4
 # A double has 15 to 17 significant digits and is meant to be rounded; an integer may be stored with more.
-MORE_DIGITS = f"a whole number of more than {DIGITS} significant digits"
+MORE_DIGITS = f"an integer with more than {DIGITS} significant digits"
 
 
 def has_more_decimals(column: str, places: int) -> str:
