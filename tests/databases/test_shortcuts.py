@@ -59,7 +59,7 @@ def any_pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 def take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every value looked at and converted."""
     monkeypatch.setattr(
-        "migrator.databases.planning.plan.choose_transport",
+        "migrator.databases.planning.draft.choose_transport",
         lambda endpoints, table, conversions, *others: ConvertedRows(conversions),
     )
     monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
