@@ -1,4 +1,4 @@
-"""Questions are put to two sessions: both see the same rows, and where the second one fails the first is asked."""
+"""Queries run in two sessions: both see the same rows, and if the second one fails, the first runs the query."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ NAMES = "SELECT name FROM testapp_tag ORDER BY id"
 def source(
     request: pytest.FixtureRequest, databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
-    """Give the session of a source that holds one row."""
+    """Return the session of a source that holds one row."""
     alias, is_elsewhere = (request.param, False) if isinstance(request.param, str) else (request.param[0], True)
-    have_twins_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
+    parallel_sessions_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
     databases.fresh(alias)
     insert_rows(Tag, alias, [{"id": 1, "name": "before"}])
     with opened(alias) as engine:
         yield engine
 
 
-def have_twins_of_sqlite(monkeypatch: pytest.MonkeyPatch, *, is_elsewhere: bool) -> None:
-    """Have them in this process or in others, as different builds of SQLite would."""
+def parallel_sessions_of_sqlite(monkeypatch: pytest.MonkeyPatch, *, is_elsewhere: bool) -> None:
+    """Open them in this process or in another, as different builds of SQLite would."""
     monkeypatch.setattr(SQLite, "_has_own_memory", lambda engine: not is_elsewhere)
     monkeypatch.setattr(engine_of_sqlite, "WORTH_A_PROCESS", 0)
 
@@ -82,7 +82,7 @@ def insert_elsewhere(alias: str) -> None:
 
 
 def answers_of_both(asked: ParallelQueries, question: Callable[[Engine], Any]) -> dict[str, Any]:
-    """Put a question to each session, which none of them answers before the other has begun, by the threads' names."""
+    """Run a query in each session, neither before the other has begun; return the answers by the threads' names."""
     both = threading.Barrier(2, timeout=20)
 
     def answer(engine: Engine) -> tuple[str, Any]:
@@ -118,7 +118,7 @@ def test_the_second_session_can_begin_while_the_first_is_busy(source: Engine) ->
 
 
 def test_what_is_about_the_most_rows_is_asked_first(source: Engine) -> None:
-    """Else one session would be left with it while the other has nothing more to do."""
+    """Otherwise one session would be left with it while the other has nothing more to do."""
     put: list[int] = []
     with ParallelQueries(source) as asked:
         given = [asked.ask(lambda engine, rows=rows: put.append(rows), rows) for rows in (3, 100, 0, 20)]  # type: ignore[misc]
@@ -140,8 +140,8 @@ def test_the_second_session_of_postgresql_sees_no_later_rows(databases: FreshDat
 def test_a_file_that_was_written_meanwhile_has_no_second_session(
     databases: FreshDatabases, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only in WAL mode can anybody write while the source is read."""
-    have_twins_of_sqlite(monkeypatch, is_elsewhere=False)
+    """Only in WAL mode can others write while the source is read."""
+    parallel_sessions_of_sqlite(monkeypatch, is_elsewhere=False)
     databases.fresh("sqlite_a")
     with connections["sqlite_a"].cursor() as cursor:
         cursor.execute(f"PRAGMA journal_mode = {mode}")
@@ -162,7 +162,7 @@ def test_a_file_that_was_written_meanwhile_has_no_second_session(
 def test_a_process_does_not_answer_for_a_file_that_was_written_meanwhile(
     databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have_twins_of_sqlite(monkeypatch, is_elsewhere=True)
+    parallel_sessions_of_sqlite(monkeypatch, is_elsewhere=True)
     databases.fresh("sqlite_a")
     with connections["sqlite_a"].cursor() as cursor:
         cursor.execute("PRAGMA journal_mode = wal")
@@ -177,7 +177,7 @@ def test_a_process_does_not_answer_for_a_file_that_was_written_meanwhile(
 
 
 def test_a_process_ends_with_the_one_that_began_it(databases: FreshDatabases) -> None:
-    """Also one that was killed at its work, which would else keep a lock on the file for as long as that takes."""
+    """Also while it runs a query, during which it would otherwise keep a lock on the file."""
     databases.fresh("sqlite_a")
     name = str(connections["sqlite_a"].settings_dict["NAME"])
     with closing(HelperProcess(name, keeps_snapshot=True)) as elsewhere:
@@ -201,7 +201,7 @@ def test_a_small_file_is_not_worth_a_process(databases: FreshDatabases, monkeypa
 def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(
     databases: FreshDatabases, is_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have_twins_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
+    parallel_sessions_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
     databases.fresh("sqlite_a")
     with connections["sqlite_a"].cursor() as cursor:
         cursor.execute("PRAGMA journal_mode = wal")
@@ -216,10 +216,10 @@ def test_a_file_in_wal_mode_can_be_written_when_both_sessions_read(
 @pytest.mark.parametrize("statement", ["DELETE FROM testapp_tag", "INSERT INTO testapp_tag (id, name) VALUES (9, 'x')"])
 @pytest.mark.parametrize("source", [POSTGRESQL, MYSQL, SQLITE, ELSEWHERE], indirect=True)
 def test_the_second_session_writes_nothing(source: Engine, statement: str) -> None:
-    twin = source.open_parallel_session()
-    assert twin is not None
-    with closing(twin), pytest.raises(DatabaseError, match=r"(?i)read[- ]?only"):
-        twin.execute(statement)
+    second = source.open_parallel_session()
+    assert second is not None
+    with closing(second), pytest.raises(DatabaseError, match=r"(?i)read[- ]?only"):
+        second.execute(statement)
 
 
 @pytest.mark.mysql
@@ -326,10 +326,10 @@ def test_a_session_that_is_left_at_work_is_closed_in_the_end(source: Engine, mon
     with pytest.raises(OperationalError, match="lost"), ParallelQueries(source, 10_001) as asked:  # noqa: PT012
         given = [asked.ask(answer) for _ in range(3)]
         given[0].result()
-    (twin,) = seen
-    assert twin.connection.connection is not None
+    (second,) = seen
+    assert second.connection.connection is not None
     may_end.set()
-    assert until(lambda: twin.connection.connection is None)
+    assert until(lambda: second.connection.connection is None)
 
 
 def test_a_run_goes_on_where_no_second_session_can_be_opened(
@@ -360,12 +360,12 @@ def test_a_run_goes_on_where_no_second_session_can_be_opened(
     indirect=["pair"],
 )
 def test_two_sessions_find_what_one_finds(pair: Pair, is_elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values that do not fit, and a row whose parent is missing, are told alike and in the same order."""
-    have_twins_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
+    """Values that do not fit, and an orphan, are reported with the same texts in the same order."""
+    parallel_sessions_of_sqlite(monkeypatch, is_elsewhere=is_elsewhere)
     labels = [model._meta.label for model in insert_all_dirt(pair.source)] + ["testapp.Chapter", "testapp.Tag"]
     with foreign_keys_off(pair.source):
         insert_rows(Chapter, pair.source, [{"id": 7, "title": "lost", "tag_id": 404, "_order": 0}])
-    insert_rows(TreeNode, pair.source, [{"id": 7, "name": "root", "parent_id": None}])  # one more question
+    insert_rows(TreeNode, pair.source, [{"id": 7, "name": "root", "parent_id": None}])  # one more query
     labels.append("testapp.TreeNode")
     asked: list[str] = []
     usual = Engine.fetch_all
@@ -391,7 +391,7 @@ def findings(pair: Pair, labels: list[str]) -> list[str]:
 
 
 def test_a_question_that_failed_fails_for_all_who_want_its_answer(databases: FreshDatabases) -> None:
-    """Also if the error came up while another one was to be answered."""
+    """Also if the error was raised while another answer was needed."""
     databases.fresh("sqlite_a")
     with opened("sqlite_a") as engine, ParallelQueries(engine) as session:
         good = session.ask(lambda asked: asked.fetch_value("SELECT 1"))

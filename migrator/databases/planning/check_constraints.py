@@ -38,7 +38,7 @@ class RowRule:
     """A condition that every row has to meet in the destination; NULL meets it, as in CHECK.
 
     ``reason`` describes rows that don't, with one of the ``verbs``, for one row or several, in its braces.
-    ``condition`` is SQL of the source, ``None`` if it isn't certain to mean the same there; ``tried`` is SQL of the
+    ``condition`` is SQL of the source, ``None`` if it isn't certain to mean the same there; ``dest_sql`` is SQL of the
     destination. ``as_stored``: the condition reads the source's texts as they are, regardless of collations.
     """
 
@@ -50,7 +50,7 @@ class RowRule:
     verbs: tuple[str, str] = ("violates", "violate")
     as_stored: bool = False
     advice: str = "Correct or delete these rows in the source."
-    tried: str | None = None
+    dest_sql: str | None = None
 
     @property
     def what(self) -> str:
@@ -125,7 +125,7 @@ def _rule(
     what = f"the check constraint {check.name}" if check.name else "a check constraint"
     rule = RowRule(check.name, f"{{}} {what} of {route.dest.alias!r}", fields, used, condition)
     if can_be_tried(route, read):
-        rule = replace(rule, tried=check.expression)
+        rule = replace(rule, dest_sql=check.expression)
     if not check.is_partitioning:
         return rule
     return replace(
@@ -187,25 +187,25 @@ def check_rows(
     Yield a trial in the destination for rules that the source can't evaluate, and for rows that seem to break a rule:
     the destination's answer is the one that counts.
     """
-    asked = replace(route, source=engine)
+    in_session = replace(route, source=engine)
     for rule in rules:
         try:
             if rule.condition is None:
                 yield _trial(route, rule)
             else:
-                yield from _find(asked, engine, rule, rule.condition, source_stored, dest_stored)
+                yield from _find(in_session, engine, rule, rule.condition, source_stored, dest_stored)
         except DatabaseError:
             yield _trial(route, rule)
 
 
 def _trial(
-    route: Route, rule: RowRule, restriction: Restriction | None = None, otherwise: Finding | None = None
+    route: Route, rule: RowRule, restriction: Restriction | None = None, fallback: Finding | None = None
 ) -> Finding | Trial:
-    if rule.tried is None:
-        return otherwise or not_checked(route, rule.what)
-    columns, ask = tuple(column.name for column in rule.columns), rejected_by(rule.tried)
+    if rule.dest_sql is None:
+        return fallback or not_checked(route, rule.what)
+    columns, find = tuple(column.name for column in rule.columns), rejected_by(rule.dest_sql)
     describe = partial(_finding, route, rule)
-    return Trial(rule.what, columns, ask, describe, restriction, otherwise)
+    return Trial(rule.what, columns, find, describe, restriction, fallback)
 
 
 def _find(

@@ -57,11 +57,11 @@ def ask_about_constraints(
     ``adds_rows``: the destination keeps its rows, and unique values must not repeat theirs.
     """
     filled = [planned.table.name for planned in tables if planned.source_rows]
-    own, others = endpoints.source.constraints, endpoints.dest.constraints
-    unique = own.unique_indexes(filled), others.unique_indexes(filled)
-    checks = own.checks(filled), others.checks(filled)
-    exclusions = own.exclusions(filled), others.exclusions(filled)
-    most = endpoints.dest.most_row_bytes() if filled else None
+    source, dest = endpoints.source.constraints, endpoints.dest.constraints
+    unique = source.unique_indexes(filled), dest.unique_indexes(filled)
+    checks = source.checks(filled), dest.checks(filled)
+    exclusions = source.exclusions(filled), dest.exclusions(filled)
+    most_bytes = endpoints.dest.most_row_bytes() if filled else None
 
     def rules_of(planned: TablePlan) -> _Rules:
         route, name = planned.route, planned.table.name
@@ -70,7 +70,7 @@ def ask_about_constraints(
             *has,
             list(unique_rules(route, *has, unique[0][name], unique[1][name])) if has_several else [],
             list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name])) if has_several else [],
-            [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most)],
+            [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most_bytes)],
             list(taken_trials(route, unique[1][name])) if adds_rows and planned.dest_rows else [],
         )
 

@@ -52,17 +52,17 @@ class TrialResult:
 class Trial:
     """A constraint to be checked in the destination, on rows of one table.
 
-    ``what``: the constraint in words. ``columns``: the columns that it reads. ``ask`` finds the rows that it rejects,
+    ``what``: the constraint in words. ``columns``: the columns that it reads. ``find`` finds the rows that it rejects,
     and ``describe`` makes a finding of their number, the keys of examples, and a function that reads all keys.
-    ``restriction``: only these rows have to be tried. ``otherwise``: what is known without a trial.
+    ``restriction``: only these rows have to be tried. ``fallback``: what is known without a trial.
     """
 
     what: str
     columns: tuple[str, ...]
-    ask: Callable[[Engine, View], TrialResult]
+    find: Callable[[Engine, View], TrialResult]
     describe: Callable[[int, Sequence[Row], Callable[[Engine], Iterator[Row]]], Finding] = field(compare=False)
     restriction: Restriction | None = None
-    otherwise: Finding | None = None
+    fallback: Finding | None = None
 
 
 def can_be_tried(route: Route, columns: Sequence[str]) -> bool:
@@ -106,11 +106,11 @@ def _run_group(route: Route, trials: Sequence[Trial]) -> Iterator[Finding]:
     yield from found
     for number, trial in enumerate(trials):
         if number not in answered:
-            yield trial.otherwise or not_checked(route, trial.what)
+            yield trial.fallback or not_checked(route, trial.what)
 
 
 def _run_one(route: Route, trial: Trial, rows: _ProbedRows) -> Iterator[Finding]:
-    rejected = trial.ask(route.dest, PROBED)
+    rejected = trial.find(route.dest, PROBED)
     if rejected.rows:
         examples = [rows.keys_of(numbers) for numbers in rejected.examples]
         if rejected.dest_keys:
@@ -191,13 +191,13 @@ def converted_row(conversions: Sequence[Conversion], row: Row) -> Row | None:
 def rejected_by(condition: str) -> Callable[[Engine, View], TrialResult]:
     """Return a function that finds rows for which a condition, in the destination's own SQL, is false or fails."""
 
-    def ask(dest: Engine, view: View) -> TrialResult:
+    def find(dest: Engine, view: View) -> TrialResult:
         last = dest.fetch_value(f"SELECT MAX({NUMBER}) FROM {view.sql}")
         numbers = [] if last is None else list(_failing(dest, view, condition.replace("%", "%%"), 0, int(last) + 1))
         every = [(number,) for number in numbers]
         return TrialResult(len(every), every[:EXAMPLES], every)
 
-    return ask
+    return find
 
 
 def _failing(dest: Engine, view: View, condition: str, start: int, stop: int) -> Iterator[int]:

@@ -72,14 +72,14 @@ def check_exclusions(
 
     Only engines with such constraints have their operators. Rows of another engine are tried in the destination.
     """
-    asked = replace(route, source=engine)
+    in_session = replace(route, source=engine)
     for rule in rules:
         what = f"exclusion constraint {rule.exclusion.name}"
         columns = tuple(column.name for column in rule.columns)
         try:
             if route.source.vendor == route.dest.vendor:
-                view = view_of(asked, engine, rule.columns, source_stored, dest_stored)
-                yield from _find(asked, engine, rule, view)
+                view = view_of(in_session, engine, rule.columns, source_stored, dest_stored)
+                yield from _find(in_session, engine, rule, view)
             elif rows <= MOST_TRIED and can_be_tried(route, columns):
                 yield Trial(what, columns, partial(_conflicts_in_dest, rule), partial(_finding, route, rule))
             else:

@@ -52,8 +52,8 @@ def taken_trials(route: Route, indexes: Sequence[UniqueIndex]) -> Iterator[Trial
         key = _Key(name_of(route, index, fields), used, known, equals)
         names = tuple(dict.fromkeys([*(column.name for column in used), *route.table.key]))
         if can_be_tried(route, names):
-            ask, describe = partial(_taken, route, key), partial(_finding, route, key)
-            yield Trial(f"unique index {key.name}", names, ask, describe)
+            find, describe = partial(_taken, route, key), partial(_finding, route, key)
+            yield Trial(f"unique index {key.name}", names, find, describe)
 
 
 def _taken(route: Route, key: _Key, dest: Engine, view: View) -> TrialResult:

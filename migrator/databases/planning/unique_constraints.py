@@ -35,7 +35,7 @@ def check_unique(
     Yield a trial in the destination for a rule that isn't certain to mean the same in the source. A rule that is only
     the name of an index is reported as unchecked.
     """
-    asked = replace(route, source=engine)
+    in_session = replace(route, source=engine)
     for rule in rules:
         if isinstance(rule, str):
             yield not_checked(route, f"unique index {rule}")
@@ -45,12 +45,12 @@ def check_unique(
             yield trial
             continue
         try:
-            found = find_repeated(asked, engine, rule, source_stored)
+            found = find_repeated(in_session, engine, rule, source_stored)
         except DatabaseError:
             yield trial or not_checked(route, f"unique index {rule.name}")
             continue
         if found is not None and trial is not None and found.restriction is not None:
-            yield replace(trial, restriction=found.restriction, otherwise=_finding(route, found))
+            yield replace(trial, restriction=found.restriction, fallback=_finding(route, found))
         elif found is not None:
             yield _finding(route, found)
 
@@ -148,7 +148,7 @@ def _all_pairs(view: View, numbered: str, params: Sequence[object], source: Engi
 
 def _trial(route: Route, rule: UniqueRule) -> Trial | None:
     columns = tuple(column.name for column in rule.columns)
-    if rule.tried is None or not can_be_tried(route, columns):
+    if rule.dest_sql is None or not can_be_tried(route, columns):
         return None
 
     def describe(rows: int, pairs: Sequence[Row], every: Callable[[Engine], Iterator[Row]]) -> Finding:
@@ -159,7 +159,7 @@ def _trial(route: Route, rule: UniqueRule) -> Trial | None:
 
 def _repeated_in_dest(rule: UniqueRule, dest: Engine, view: View) -> TrialResult:
     """Find rows that repeat an earlier one, among those copied into the destination's temporary table."""
-    parts, condition = rule.tried or IndexSql((), None)
+    parts, condition = rule.dest_sql or IndexSql((), None)
     tests = [condition] if condition is not None else []
     tests += [Sql(f"{part.text} IS NOT NULL", part.params) for part in parts] if rule.nulls_distinct else []
     where = f" WHERE {' AND '.join(f'({test.text})' for test in tests)}" if tests else ""

@@ -32,7 +32,7 @@ class UniqueRule:
 
     Two rows that meet ``condition`` may not be equal in all ``parts``, which are SQL of the source. ``is_folded``: the
     source enforces the same, but compares texts as different that the destination compares as equal. ``dest_stored``:
-    the columns by name, with the index's collations. ``tried``: the index in the destination's own SQL, if it isn't
+    the columns by name, with the index's collations. ``dest_sql``: the index in the destination's own SQL, if it isn't
     certain to mean the same in the source's.
     """
 
@@ -44,7 +44,7 @@ class UniqueRule:
     nulls_distinct: bool
     is_folded: bool
     dest_stored: _Stored
-    tried: IndexSql | None = None
+    dest_sql: IndexSql | None = None
 
 
 def unique_rules(
@@ -147,21 +147,21 @@ def _rule(
 ) -> UniqueRule | None:
     if index.is_plain:
         return _plain_rule(route, columns, index, dest_stored, is_folded=is_folded)
-    tried = None if _is_portable(route, columns, index) else in_dest(route, index)
+    dest_sql = None if _is_portable(route, columns, index) else in_dest(route, index)
     constraint = constraints_of(route.table.model).get(index.name)
     if isinstance(constraint, UniqueConstraint):
         fields = tuple(fields_of(route.table.model, constraint))
         read = {*fields, *fields_in(route.table.model, constraint.condition or Q())}
         used = tuple(column for column in columns.values() if column.attname in read)
-        sql = _in_source(route, index, constraint, tried)
+        sql = _in_source(route, index, constraint, dest_sql)
     else:
-        known = tried or in_dest(route, index)
+        known = dest_sql or in_dest(route, index)
         used = () if known is None else columns_in(known, columns)
         fields = tuple(column.attname for column in used)
-        sql = IndexSql((), None) if tried else known  # two databases of one engine share its SQL
+        sql = IndexSql((), None) if dest_sql else known  # two databases of one engine share its SQL
     if sql is None:
         return None
-    return UniqueRule(index.name, fields, used, *sql, index.nulls_distinct, is_folded, dest_stored, tried)
+    return UniqueRule(index.name, fields, used, *sql, index.nulls_distinct, is_folded, dest_stored, dest_sql)
 
 
 def _plain_rule(
@@ -174,13 +174,13 @@ def _plain_rule(
 
 
 def _in_source(
-    route: Route, index: UniqueIndex, constraint: UniqueConstraint, tried: IndexSql | None
+    route: Route, index: UniqueIndex, constraint: UniqueConstraint, dest_sql: IndexSql | None
 ) -> IndexSql | None:
     """Return a model's constraint as SQL of the source; ``None`` if neither database can evaluate it."""
     try:
         parts, condition = _compiled(route.source, route.table.model, constraint)
     except Uncompilable:
-        if tried is None:
+        if dest_sql is None:
             return None
         parts, condition = (), None
     return IndexSql(parts or (_quoted(route.source, index) if None not in index.columns else ()), condition)
