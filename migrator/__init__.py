@@ -1,5 +1,5 @@
-"""Move live Django data in one go: a whole database, or everybody's sessions.
+"""Move live Django data: a whole database, a cache, or all users' sessions.
 
-The flow is the same whatever is moved, and each step is data that can be shown before the next one starts:
+The flow is the same for all of them, and each step is data that can be shown before the next one starts:
 plan, preflight, confirm, copy chunk by chunk, finish, verify, report.
 """

@@ -1,4 +1,4 @@
-"""Where a server is reached: on this machine, or over a network on which others may listen or answer."""
+"""Whether a server is on this machine, or across a network on which others may listen or answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_on_this_machine(host: str) -> bool:
-    """Tell whether a host's name means a local socket or the loopback interface; names are not looked up."""
+    """Whether a host name is a local socket or the loopback interface; names are not resolved."""
     if host in ("", "localhost") or host.startswith(("/", "@")):
         return True
     try:

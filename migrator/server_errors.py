@@ -1,4 +1,4 @@
-"""Errors of the servers in which sessions and caches live, told in one line that holds no key and no value."""
+"""Errors of the servers that hold sessions and caches, summarized in one line without keys and values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .errors import MigratorError
 CLIENTS = ("redis", "valkey", "pymemcache", "pylibmc", "django_redis", "django_valkey")
 
 
-def words_of(error: Exception) -> str:
-    """Tell an error by its class, and by its first line unless that may quote a row or a key."""
+def error_summary(error: Exception) -> str:
+    """Return an error's class, with the first line of its message unless that may quote a row or a key."""
     name, lines = type(error).__name__, str(error).splitlines()
     quotes_rows = isinstance(error, Error) and not isinstance(error, OperationalError | InterfaceError)
     quotes_key = name in ("MemcacheIllegalInputError", "MemcacheClientError")
@@ -22,14 +22,14 @@ def words_of(error: Exception) -> str:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether an error is one of a server or of the way to it, and not of what was read there."""
+    """Whether an error is one of a server or of the connection to it, and not of what was read there."""
     is_of_client = type(error).__module__.partition(".")[0] in CLIENTS and type(error).__name__ != "CompressorError"
     return is_of_client or isinstance(error, Error | OSError)
 
 
 @contextmanager
-def telling_of_outages() -> Iterator[None]:
-    """Turn the error of a server or of the way to it into :exc:`MigratorError`; mistakes of ours stay what they are."""
+def reporting_outages() -> Iterator[None]:
+    """Turn an error of a server or of the connection to it into :exc:`MigratorError`; leave others as they are."""
     try:
         yield
     except MigratorError:
@@ -38,6 +38,6 @@ def telling_of_outages() -> Iterator[None]:
         if not is_outage(error):
             raise
         raise MigratorError(
-            f"A server stopped the work ({words_of(error).rstrip('.')}). What was written stays; run the same command "
-            "again when that is mended."
+            f"A server stopped the work ({error_summary(error).rstrip('.')}). What was written stays; run the same "
+            "command again when the server works."
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..errors import Refused
-from ..server_errors import telling_of_outages
+from ..server_errors import reporting_outages
 from ..stores.copying.passes import Check, copy_once, jobs_for
 from ..stores.copying.preflight import check_not_protected, check_room
 from ..stores.copying.records import CopyCounts, CopyResult
@@ -19,7 +19,7 @@ from .raw_values import CacheCopy, CacheEndpoint, keys_of
 from .records import CacheOptions, CachePlan
 
 
-@telling_of_outages()
+@reporting_outages()
 def copy_cache(
     *,
     source: str,

@@ -1,4 +1,4 @@
-"""What the commands that copy sessions share: their options, and the two ends they make of them."""
+"""What the commands that copy sessions share: their options, and the two stores that they name."""
 
 from __future__ import annotations
 
@@ -36,49 +36,49 @@ OPTIONS = (
     "end_missed",
     "dry_run",
 )
-WHERE = {"cache": ("CACHE", "A cache in CACHES"), "db": ("DB", "A database in DATABASES")}
+STORES = {"cache": ("CACHE", "CACHES", "cache"), "db": ("DB", "DATABASES", "database")}
 
 
 def regular_expression(text: str) -> str:
-    """Check an option's regular expression."""
+    """Return an option's regular expression; raise :exc:`ArgumentTypeError` if it is not valid."""
     try:
         re.compile(text)
     except re.error as error:
-        raise ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+        raise ArgumentTypeError(f"{text!r} is not a valid regular expression: {error}") from error
     return text
 
 
 def natural_number(text: str) -> int:
-    """Parse an option's whole number from nought."""
+    """Return an option's integer, which may be 0; raise :exc:`ArgumentTypeError` if it is not one."""
     if not text.isdecimal():
         raise ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 
 def add_reading_options(parser: CommandParser) -> None:
-    """Add the options that say how keys and values are read."""
+    """Add the options for reading keys and values."""
     parser.add_argument(
         "--key-regex",
         type=regular_expression,
         metavar="REGEX",
-        help="What a session key looks like, as a whole (default: as the engines of both ends make them).",
+        help="The pattern of a whole session key (default: that of the keys that both engines create).",
     )
     parser.add_argument(
         "--trust-pickle",
         action="store_true",
-        help="Read pickles whatever they name. Only where nobody else can write to the cache: a pickle can run code.",
+        help="Load pickles of any class. Use it only if no one else can write to the cache: a pickle can run code.",
     )
     parser.add_argument(
         "--chunk-size",
         type=positive_integer,
         default=DEFAULT_CHUNK_SIZE,
         metavar="SESSIONS",
-        help="Sessions in a page, and so in a transaction (default: %(default)s).",
+        help="Sessions per page, and so per transaction (default: %(default)s).",
     )
 
 
 class SessionsCommand(MigratorCommand):
-    """A command that copies sessions from one kind of place to another."""
+    """A command that copies sessions from one kind of store to another."""
 
     source_kind = "cache"
     dest_kind = "cache"
@@ -86,9 +86,11 @@ class SessionsCommand(MigratorCommand):
     def add_options(self, parser: CommandParser) -> None:
         both_needed = self.source_kind == self.dest_kind
         for end, kind in (("source", self.source_kind), ("dest", self.dest_kind)):
-            name, what = WHERE[kind]
-            default = "" if both_needed else " (default: the one that sessions use)"
-            parser.add_argument(f"--{end}", required=both_needed, metavar=name, help=f"{what}{default}.")
+            metavar, setting, what = STORES[kind]
+            default = "" if both_needed else f" (default: the {what} that sessions use)"
+            parser.add_argument(
+                f"--{end}", required=both_needed, metavar=metavar, help=f"An alias in {setting}{default}."
+            )
         self._add_engines(parser)
         self._add_policies(parser)
         self._add_passes(parser)
@@ -99,22 +101,22 @@ class SessionsCommand(MigratorCommand):
             parser.add_argument(
                 f"--{end}-engine",
                 metavar="ENGINE",
-                help="Which session engine keeps them there: cache, cached_db, db, file or a dotted name "
-                "(default: SESSION_ENGINE where it keeps such a place, else Django's own).",
+                help="The session engine of that store: cache, cached_db, db, file or a dotted path (default: "
+                "SESSION_ENGINE if it uses such a store, otherwise Django's own).",
             )
         for end, kind in (("source", self.source_kind), ("dest", self.dest_kind)):
             if kind == "db":
                 parser.add_argument(
                     f"--{end}-model",
                     metavar="app_label.Model",
-                    help="The model whose table it is, such as user_sessions.Session or qsessions.Session; its app "
-                    "need not be installed (default: the engine's).",
+                    help="The model of the table, such as user_sessions.Session or qsessions.Session; its app "
+                    "need not be installed (default: the engine's model).",
                 )
         parser.add_argument(
             "--keys-from",
             type=Path,
             metavar="FILE",
-            help="Session keys to copy, one on each line, in place of listing them.",
+            help="Copy the session keys in FILE, one per line, instead of listing the keys.",
         )
 
     def _add_policies(self, parser: CommandParser) -> None:
@@ -122,51 +124,55 @@ class SessionsCommand(MigratorCommand):
             "--no-ttl",
             choices=("expiry-from-data", "skip", "keep", "error"),
             default="expiry-from-data",
-            help="What becomes of sessions without time to live: they get what set_expiry() left or the cookie's age, "
-            "are skipped, stay so (caches only), or stop the copy (default: %(default)s).",
+            help="What to do with sessions without expiry: take it from set_expiry() or the cookie age, "
+            "skip them, keep them without expiry (caches only), or stop (default: %(default)s).",
         )
         parser.add_argument(
             "--overwrite-older",
             action="store_true",
-            help="Write over sessions that the destination holds in an older state (default: leave what is there).",
+            help="Overwrite sessions that the destination holds in an older state (default: leave "
+            "existing ones unchanged).",
         )
         parser.add_argument("--strict", action="store_true", help="Stop at the first session that JSON would change.")
         parser.add_argument(
-            "--allow-unreadable", action="store_true", help="Begin although none of the first sessions can be read."
+            "--allow-unreadable", action="store_true", help="Start even if none of the first sessions can be read."
         )
-        parser.add_argument("--match", default="", metavar="PREFIX", help="Only sessions whose key begins so.")
-        parser.add_argument("--limit", type=positive_integer, metavar="N", help="Only so many sessions, as a trial.")
+        parser.add_argument(
+            "--match", default="", metavar="PREFIX", help="Copy only sessions whose key begins with PREFIX."
+        )
+        parser.add_argument("--limit", type=positive_integer, metavar="N", help="Copy at most N sessions, as a trial.")
 
     def _add_passes(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="Show the plan and stop; nothing is written.")
         parser.add_argument(
-            "--jobs", type=positive_integer, default=1, metavar="N", help="Processes side by side (default: 1)."
+            "--jobs", type=positive_integer, default=1, metavar="N", help="Number of parallel processes (default: 1)."
         )
-        parser.add_argument("--rate", type=positive_integer, metavar="N", help="At most so many sessions in a second.")
+        parser.add_argument("--rate", type=positive_integer, metavar="N", help="Read at most N sessions per second.")
         parser.add_argument(
             "--catch-up",
             type=natural_number,
             default=0,
             metavar="N",
-            help="Pass over the source again, up to N times, until a pass finds nothing to do (default: 0).",
+            help="Repeat the pass over the source, up to N times, until one finds nothing to do (default: 0).",
         )
         parser.add_argument(
             "--manifest",
             type=Path,
             metavar="FILE",
-            help="Remember in FILE, as digests, what was written, so that later passes follow changes and logouts.",
+            help="Record in FILE, as digests, what was written, so that later passes follow changes and logouts.",
         )
         parser.add_argument(
             "--after-switch",
             action="store_true",
-            help="The last pass, with the same --manifest, once all traffic uses the destination: brings what the "
-            "others missed, and touches nothing that was made, changed or ended there.",
+            help="The last pass, with the same --manifest, after all traffic uses the destination: copies "
+            "what the others missed, and leaves what was created, changed or deleted there.",
         )
         parser.add_argument(
             "--end-missed",
             action="store_true",
-            help="With --after-switch: also end sessions that ended in the source and were changed in the destination "
-            "since, by workers that used both at the switch (default: count and list them).",
+            help="With --after-switch: also delete sessions that were deleted in the source and changed "
+            "in the destination since, by workers that used both at the switch (default: count and "
+            "list them).",
         )
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:

@@ -1,4 +1,4 @@
-"""Sessions moved between caches, tables and files, so that whoever is logged in stays logged in."""
+"""Sessions moved between caches, tables and files, so that users stay logged in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .transition.readiness import session_transition as session_transition
     from .verification import verify_sessions as verify_sessions
 
-# Imported when they are first asked for, so that settings can name a class here before the apps are loaded.
+# Imported on first access, so that settings can name a class here before the apps are loaded.
 _HOMES = {
     "CopyOptions": ".records",
     "End": ".records",

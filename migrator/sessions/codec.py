@@ -1,7 +1,7 @@
-"""Django's signed session text, read and written fast and byte for byte as Django does.
+"""Django's signed session text, read and written fast, and byte for byte as Django does.
 
-:func:`codec_for` compares the fast codec with the project's own session class and falls back to that class
-where any answer differs: a serializer, a salt or a method of the project's own is never assumed away.
+:func:`codec_for` compares the fast codec with the project's session class and falls back to that class if any result
+differs, so a project's own serializer, salt or method is always respected.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ PROBES: tuple[Data, ...] = (
 
 
 class UnreadableSession(Exception):
-    """A stored value that the session engine could not read either; the message holds none of its content."""
+    """A stored value that the session engine could not read either; the message does not contain any of it."""
 
 
 class BadSignature(UnreadableSession):
-    """Text that no key of SECRET_KEY and SECRET_KEY_FALLBACKS has signed."""
+    """Text that was not signed with SECRET_KEY or any of SECRET_KEY_FALLBACKS."""
 
 
 class Codec(Protocol):
-    """Session data to signed text and back."""
+    """Converts session data to signed text and back."""
 
     is_fast: bool
 
@@ -63,10 +63,10 @@ class Codec(Protocol):
         """Sign ``data`` as saved at ``saved_at``, in seconds of Unix time."""
 
     def encode_checked(self, data: Data, saved_at: int) -> tuple[str, bool]:
-        """Sign ``data``, and tell whether it will be read back equal."""
+        """Sign ``data``; return the text, and whether it will be read back equal."""
 
     def decode(self, text: str) -> Data:
-        """Read signed text; raise :exc:`UnreadableSession` if the engine would return an empty session instead."""
+        """Return the data of signed text; raise :exc:`UnreadableSession` if the engine would return no data."""
 
 
 class _Signature:
@@ -87,10 +87,10 @@ class _Signature:
 
 
 def _json_encoder() -> Callable[[Data], str]:
-    """Return what ``json.dumps(data, separators=(",", ":"))`` does, prepared once where C code can be."""
+    """Return the function ``json.dumps(data, separators=(",", ":"))``, set up once if the C encoder exists."""
     plain = json.JSONEncoder(separators=(",", ":"))
     make_encoder = getattr(json.encoder, "c_make_encoder", None)
-    if make_encoder is None:  # not on every Python
+    if make_encoder is None:  # not every Python has it
         return plain.encode
     compiled = make_encoder(
         None, plain.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
@@ -99,7 +99,7 @@ def _json_encoder() -> Callable[[Data], str]:
 
 
 def _json_decoder() -> Callable[[str], Any]:
-    """Return what ``json.loads`` does, without its two looks for white space where there is none."""
+    """Return the function ``json.loads`` without its two searches for white space."""
     plain = json.JSONDecoder()
     scan: Callable[[str, int], tuple[Any, int]] = json.scanner.make_scanner(plain)  # type: ignore[arg-type]
 
@@ -114,7 +114,7 @@ def _json_decoder() -> Callable[[str], Any]:
 
 
 class FastCodec:
-    """What ``SessionBase.encode`` and ``decode`` do with the JSON serializer, without their set-up per call."""
+    """Does what ``SessionBase.encode`` and ``decode`` do with the JSON serializer, without their set-up per call."""
 
     is_fast = True
 
@@ -130,7 +130,7 @@ class FastCodec:
 
     def encode_checked(self, data: Data, saved_at: int) -> tuple[str, bool]:
         text = self._to_json(data)
-        # Halves of one character kept apart are put together by JSON, and are spelled as the whole one is.
+        # JSON joins two separate surrogates into one character, and escapes them as it does the whole character.
         survives = (_is_plain(data) and "\\ud" not in text) or self._from_json(text) == data
         return self._signed(text.encode("latin-1"), saved_at), survives
 
@@ -162,7 +162,7 @@ class FastCodec:
         except TooLarge as error:
             raise UnreadableSession(str(error)) from None
         except Exception as error:
-            raise UnreadableSession(f"it is signed, but no JSON ({type(error).__name__})") from None
+            raise UnreadableSession(f"it is signed, but it is not JSON ({type(error).__name__})") from None
         return checked(data)
 
 
@@ -171,7 +171,7 @@ def _from_base64(text: bytes) -> bytes:
 
 
 class EngineCodec:
-    """The project's own session class, asked for each session: slow, and right by definition."""
+    """Calls the project's own session class for each session: slow, and correct by definition."""
 
     is_fast = False
 
@@ -203,19 +203,19 @@ class EngineCodec:
         except Exception as error:
             raise UnreadableSession(f"the engine's decode() fails on it ({type(error).__name__})") from None
         if data == {} and text.partition(":")[0] != self._engine.encode({}).partition(":")[0]:
-            raise UnreadableSession("the engine's decode() gives an empty session for it")
+            raise UnreadableSession("the engine's decode() returns an empty session for it")
         return checked(data)
 
 
 def checked(data: Any) -> Data:
-    """Return session data; raise :exc:`UnreadableSession` where a stored value is none."""
+    """Return session data; raise :exc:`UnreadableSession` for a stored value of another type."""
     if type(data) is dict or isinstance(data, Mapping):
         return data  # type: ignore[return-value]
     raise UnreadableSession(f"it holds {type(data).__name__}, not a session")
 
 
 def saved_at(text: str) -> int | None:
-    """Return the second of Unix time at which signed text was saved; None where it does not say."""
+    """Return when signed text was saved, in seconds of Unix time; None if it does not contain that."""
     try:
         return signing.b62_decode(text[text.rindex(":", 0, text.rindex(":")) + 1 : text.rindex(":")])
     except (ValueError, IndexError):
@@ -223,9 +223,9 @@ def saved_at(text: str) -> int | None:
 
 
 def codec_for(engine: SessionBase) -> Codec:
-    """Return the fast codec where it gives what ``engine`` gives, else one that asks ``engine``.
+    """Return the fast codec if its results are those of ``engine``, otherwise one that calls ``engine``.
 
-    Raises :exc:`migrator.errors.Refused` where the engine cannot read what it writes itself.
+    Raises :exc:`migrator.errors.Refused` if the engine cannot read what it writes.
     """
     slow = EngineCodec(engine)
     for probe in PROBES:
@@ -236,8 +236,8 @@ def codec_for(engine: SessionBase) -> Codec:
         if not understood:
             name = f"{type(engine).__module__}.{type(engine).__qualname__}"
             raise Refused(
-                f"The session engine {name} does not read back what it writes; nothing can be copied through it. "
-                "Look at its encode() and decode(), and at SESSION_SERIALIZER."
+                f"The session engine {name} cannot read back what it writes, so nothing can be copied through it. "
+                "Check its encode() and decode(), and SESSION_SERIALIZER."
             )
     fast = FastCodec(engine.key_salt)
     return fast if _agrees(fast, engine) else slow
@@ -259,7 +259,7 @@ def _agrees_on(probe: Data, fast: FastCodec, engine: SessionBase, now: int) -> b
 
 
 def _refuses_what_json_cannot_hold(engine: SessionBase) -> bool:
-    """Tell plain JSON from a serializer that extends it (dates, decimals) and agrees on all other probes."""
+    """Whether the serializer is plain JSON, and not one that extends it (dates, decimals) but agrees on all probes."""
     for value in (dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.date(2020, 1, 1), b"x", {1, 2}):
         try:
             engine.encode({"value": value})
@@ -270,7 +270,7 @@ def _refuses_what_json_cannot_hold(engine: SessionBase) -> bool:
 
 
 def same_text(one: SessionBase, other: SessionBase) -> bool:
-    """Tell whether two engines read each other's text, so that it can be moved unchanged."""
+    """Whether two engines read each other's text, so that it can be moved unchanged."""
 
     def reads(reader: SessionBase, text: str, probe: Data) -> bool:
         try:
@@ -285,7 +285,7 @@ _STRINGS = frozenset({str})
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell from types alone that JSON gives a value back equal: keys that are numbers, tuples and NaN are not."""
+    """Whether JSON returns a value equal, judged by types alone: numeric keys, tuples and NaN do not survive."""
     for item in value.values() if type(value) is dict else value:
         kind = type(item)
         if kind is dict or kind is list:

@@ -1,4 +1,4 @@
-"""Session engines: which class keeps sessions at an end of a copy, as the settings or an option say."""
+"""Session engines: which class keeps the sessions of a store, by the settings or an option."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from django.db.models import Model
 from ..errors import Refused, UsageError
 from ..stores.key_space import SESSION_KEY
 
-# Every key that a cookie can bring and Django would load.
+# Any key that a cookie can contain and Django would load.
 LONGEST_KEY = 128
 ANY_KEY = rf"[!-~]{{8,{LONGEST_KEY}}}"
-# The engine that keeps the two sides of a transition, and is neither.
+# The transition engine, which is never one of its own two sides.
 TRANSITION = "migrator.sessions.transition"
-# Stands for a session's key where an engine is tried.
+# The session key with which engines are probed.
 PROBE_KEY = "0probe0probe0probe0probe0probe00"
-# So many keys of an engine show which characters it uses.
+# How many keys of an engine are sampled to find the characters that it uses.
 _SAMPLE = 64
 _CLASSES = ("a-z", "A-Z", "0-9")
 STOCK = {name: f"django.contrib.sessions.backends.{name}" for name in ("cache", "cached_db", "db", "file")}
@@ -37,34 +37,34 @@ _PACKAGES = ("qsessions.backends.cached_db",)
 
 
 def engine_class(name: str) -> Any:
-    """Import the session class of an engine: a stock name such as ``cached_db``, or a dotted one.
+    """Return the session class of an engine, named by a stock name such as ``cached_db`` or by a dotted path.
 
-    Raises :exc:`UsageError` where there is none, :exc:`Refused` where sessions live in browsers.
+    Raises :exc:`UsageError` if it cannot be imported, :exc:`Refused` for an engine that keeps sessions in cookies.
     """
     path = STOCK.get(name, _COOKIES if name == "signed_cookies" else name)
     try:
         found = import_module(path).SessionStore
         if issubclass(found, DatabaseEngine):
-            found.get_model_class()  # which fails unless its app is installed
+            found.get_model_class()  # which raises if its app is not installed
     except (ImportError, AttributeError, RuntimeError, ValueError) as error:
         raise UsageError(
-            f"{name!r} is no session engine: {error}. Known are {', '.join(STOCK)} and dotted names."
+            f"{name!r} is not a session engine: {error}. Write one of {', '.join(STOCK)}, or a dotted path."
         ) from error
     if path == _COOKIES:
         raise Refused(
-            "Sessions of signed_cookies live in the browsers; there is nothing on the server to copy. After a change "
-            "of SESSION_ENGINE everybody has to log in again."
+            "signed_cookies keeps sessions in the browsers; there is nothing on the server to copy. After a change "
+            "of SESSION_ENGINE all users have to log in again."
         )
     return found
 
 
 def keeps_files(engine: Any) -> bool:
-    """Tell whether an engine keeps its sessions in files."""
+    """Whether an engine keeps its sessions in files."""
     return issubclass(engine, FileEngine)
 
 
 def keeps_rows(engine: Any) -> bool:
-    """Tell whether an engine keeps its sessions in a table, with a cache before it or not."""
+    """Whether an engine keeps its sessions in a table, with or without a cache before it."""
     if issubclass(engine, DatabaseEngine):
         return True
     if keeps_files(engine) or cache_prefix(engine) is not None:
@@ -74,21 +74,21 @@ def keeps_rows(engine: Any) -> bool:
 
 
 def keeps_elsewhere(engine: Any) -> bool:
-    """Tell whether an engine keeps its sessions in no cache of CACHES, no table and no files, so that only it knows."""
+    """Whether only the engine knows where its sessions are: not in a cache of CACHES, a table or files."""
     return not (keeps_rows(engine) or keeps_files(engine) or cache_prefix(engine) is not None)
 
 
 def _refuse_elsewhere(name: str, engine: Any) -> None:
     if keeps_elsewhere(engine) and present_prefix(engine) is None:
         raise Refused(
-            f"The engine {name!r} keeps its sessions in no cache of CACHES, no table and no files, so they cannot be "
-            "listed and copied. Name it as OLD in MIGRATOR['SESSIONS']: in the phase dual_new each session is moved by "
-            "the engine when somebody comes back with it."
+            f"The engine {name!r} does not keep its sessions in a cache of CACHES, a table or files, so they cannot be "
+            "listed and copied. Name it as OLD in MIGRATOR['SESSIONS']: in the phase dual_new the engine moves each "
+            "session when its user returns."
         )
 
 
 def cache_prefix(engine: Any) -> str | None:
-    """Return what the engine puts before each session key in its cache, None where it uses none, or several."""
+    """Return the prefix of all session keys in the engine's cache; None without a cache, or with several prefixes."""
     prefix = getattr(engine, "cache_key_prefix", None)
     return prefix if isinstance(prefix, str) and _has_one_prefix(engine) else None
 
@@ -101,16 +101,16 @@ def _has_one_prefix(engine: Any) -> bool:
 
 
 def present_prefix(engine: Any) -> str | None:
-    """Return what a session made here and now has before its key in its cache: some engines choose it for each one."""
+    """Return the prefix for a session created now, as some engines choose it per session; None without one."""
     prefix = getattr(engine, "cache_key_prefix", None)
     if prefix is not None:
-        with suppress(Exception):  # it may need a request
+        with suppress(Exception):  # the engine may need a request
             prefix = instance(engine).cache_key_prefix  # type: ignore[attr-defined]
     return prefix if isinstance(prefix, str) else None
 
 
 def cache_alias(engine: Any) -> str:
-    """Return the alias of the cache that an engine uses: some open one of their own choice."""
+    """Return the alias of the cache that an engine uses: some engines choose one themselves."""
     with suppress(Exception):  # an engine without a cache, or one that needs a request
         used = instance(engine)._cache  # type: ignore[attr-defined]
         for alias in (settings.SESSION_CACHE_ALIAS, *caches.settings):
@@ -121,9 +121,9 @@ def cache_alias(engine: Any) -> str:
 
 
 def kept_key(engine: Any, key: str = PROBE_KEY) -> str:
-    """Return the key under which an engine keeps the session of a cookie: some keep it under a hash, for example.
+    """Return the key under which an engine keeps the session of a cookie; some engines use a hash of the cookie.
 
-    No store is asked. An engine that cannot be asked without one is taken to keep it under the key itself.
+    No store is asked. An engine that needs one to answer counts as using the cookie's key itself.
     """
     with suppress(Exception):
         if keeps_rows(engine):
@@ -150,14 +150,14 @@ def _key_of_row(engine: Any, key: str) -> str:
 def key_shape(*engines: Any) -> str:
     """Return a regular expression for the session keys of ``engines``, matched as a whole.
 
-    Django's own ``[a-z0-9]{32}``, unless an engine makes its keys by a ``_get_new_session_key`` of its own, or keeps
-    sessions under other keys: then these are described by their characters. No store is asked.
+    It is Django's own ``[a-z0-9]{32}`` unless an engine overrides ``_get_new_session_key`` or keeps sessions under
+    other keys: then it allows the characters of a sample of keys. No store is asked.
     """
     return "|".join(dict.fromkeys(_key_shape(engine) for engine in engines)) or SESSION_KEY
 
 
 def makes_stock_keys(engine: Any) -> bool:
-    """Tell whether an engine makes its session keys as Django does."""
+    """Whether an engine creates its session keys as Django does."""
     stock: Any = SessionBase
     return bool(engine._get_new_session_key is stock._get_new_session_key)
 
@@ -168,19 +168,19 @@ def _key_shape(engine: Any) -> str:
     alone = type(engine.__name__, (engine,), {"exists": lambda self, session_key: False})
     try:
         keys = [kept_key(engine, str(alone(None)._get_new_session_key())) for _ in range(_SAMPLE)]
-    except Exception:  # it needs a request, or a store, to make one
+    except Exception:  # the engine needs a request, or a store, to create one
         return ANY_KEY
     characters = set("".join(keys))
     used = [kind for kind in _CLASSES if any(re.match(f"[{kind}]", character) for character in characters)]
     others = sorted(re.escape(character) for character in characters if not re.match("[a-zA-Z0-9]", character))
-    # Not by its length: a key may hold that of a user, whom a sample does not have.
+    # Of any length: a key may contain that of a user, which a sample does not have.
     return f"[{''.join([*used, *others])}]{{8,{LONGEST_KEY}}}"
 
 
 def others_beginning_with(prefix: str) -> tuple[str, ...]:
-    """Return how the keys of other known engines go on after ``prefix``, where theirs begins with it.
+    """Return what follows ``prefix`` in the longer prefixes of other known engines.
 
-    ``django.contrib.sessions.cache`` is how the keys of ``cached_db`` begin, too.
+    ``django.contrib.sessions.cache``, for example, is also the beginning of the keys of ``cached_db``.
     """
     known = [cache_prefix(_found(name)) for name in (*STOCK.values(), settings.SESSION_ENGINE, *_PACKAGES)]
     longer = {other for other in known if other and other != prefix and other.startswith(prefix)}
@@ -195,7 +195,7 @@ def _found(path: str) -> Any:
 
 
 def cache_engine(name: str | None) -> Any:
-    """Return the engine at a cache end: the one named, the project's where it keeps a cache, or Django's ``cache``."""
+    """Return the engine of a cache: the named one, else the project's if it has no table, else ``cache``."""
     if name is None:
         name = settings.SESSION_ENGINE
         if present_prefix(engine_class(name)) is None or keeps_rows(engine_class(name)):
@@ -203,20 +203,20 @@ def cache_engine(name: str | None) -> Any:
     engine = engine_class(name)
     _refuse_elsewhere(name, engine)
     if present_prefix(engine) is None:
-        raise UsageError(f"The engine {name!r} keeps no sessions in a cache.")
+        raise UsageError(f"The engine {name!r} does not keep sessions in a cache.")
     return engine
 
 
 def table_engine(name: str | None, model: Any) -> Any:
-    """Return the engine at a table end: the one named, the project's where it keeps this model, or Django's ``db``.
+    """Return the engine of a table: the named one, else the project's if it uses this model, else Django's ``db``.
 
-    ``model`` is None where the table belongs to an app that is not installed.
+    ``model`` is None if the table belongs to an app that is not installed.
     """
     if name is not None:
         engine = engine_class(name)
         _refuse_elsewhere(name, engine)
         if not keeps_rows(engine):
-            raise UsageError(f"The engine {name!r} keeps no sessions in a table.")
+            raise UsageError(f"The engine {name!r} does not keep sessions in a table.")
         return engine
     engine = engine_class(settings.SESSION_ENGINE)
     if keeps_rows(engine) and (model is None or engine_model(engine) is model):
@@ -225,10 +225,10 @@ def table_engine(name: str | None, model: Any) -> Any:
 
 
 def engine_model(engine: Any) -> Any:
-    """Return the model that an engine keeps its sessions in, None where it does not tell."""
+    """Return the model in which an engine keeps its sessions, None if that is unknown."""
     if hasattr(engine, "get_model_class"):
         return engine.get_model_class()
-    # An engine of a project's own may be a subclass of one that names its model in its own module.
+    # A project's engine may be a subclass of one that imports its model as Session in its own module.
     for base in engine.__mro__:
         if issubclass(base, SessionBase) and (found := getattr(import_module(base.__module__), "Session", None)):
             return found
@@ -236,6 +236,6 @@ def engine_model(engine: Any) -> Any:
 
 
 def instance(engine: Any) -> SessionBase:
-    """Make an engine's session without a key; nothing is loaded and nothing saved."""
+    """Return an engine's session object without a key; nothing is loaded or saved."""
     made: SessionBase = engine(None)
     return made

@@ -1,4 +1,4 @@
-"""When a session ends, as its data and its engine tell where the store does not."""
+"""When a session expires, from its data and its engine, for stores that do not keep an expiry."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LONGEST_AGE = 20 * 365 * 86_400 * MICROSECONDS_PER_SECOND
 
 
 def from_data(data: Data, engine: SessionBase, saved: int) -> int:
-    """Return the expiry in microseconds of Unix time of data that was saved at ``saved``.
+    """Return the expiry of data that were saved at ``saved``, both in microseconds of Unix time.
 
-    ``_session_expiry`` is what ``set_expiry`` leaves: seconds from each save, nought for the browser's close, or a
-    moment. Without it the age of the cookie holds.
+    ``set_expiry()`` keeps ``_session_expiry`` in the data: seconds after each save, 0 for the end of the browser
+    session, or a date. Without it, and with 0, the cookie's age counts (``SessionBase.get_expiry_date``).
     """
     age = engine.get_session_cookie_age() * MICROSECONDS_PER_SECOND
     given: Any = data.get("_session_expiry")

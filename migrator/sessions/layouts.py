@@ -1,4 +1,4 @@
-"""Which table and columns hold the sessions of a model, whether its app is installed or not."""
+"""The table and the columns that hold the sessions of a model, whether its app is installed or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import Refused, UsageError
 from ..stores.table.layout import Layout, LayoutColumn
 
 STOCK_MODEL = "sessions.Session"
-# What columns of session models mean, by the attribute that the packages give them.
+# What the columns of session models mean, by the attribute names that the packages use.
 ROLES = {
     "user_id": "user",
     "ip": "ip",
@@ -29,10 +29,10 @@ ROLES = {
 
 @dataclass(frozen=True)
 class ModelColumn:
-    """A column beside key, data and expiry: its role, its longest text, whether it takes NULL, the field of its values.
+    """A column in addition to key, data and expiry: its role, maximum length, whether it accepts NULL, and its field.
 
-    Without a field, values are read and written as they are. ``own`` is the model's own field, which is another one
-    where that is a foreign key; None for a model whose app is not installed.
+    Without a field, values are read and written unchanged. ``own`` is the model's own field, which differs from
+    ``field`` for a foreign key; None for a model whose app is not installed.
     """
 
     role: str
@@ -44,19 +44,19 @@ class ModelColumn:
 
     @property
     def is_key_of_user(self) -> bool:
-        """Whether the database refuses a user who is not there."""
+        """Whether the database may reject a user that does not exist."""
         return self.role == "user" and (self.own is None or self.own.is_relation)
 
     def at(self, connection: Any) -> LayoutColumn:
-        """Return the column of one database, whose values are read and written as its field would."""
+        """Return the column for one database, with the conversions of its field."""
         if self.field is None or self.column.is_moment:
             return self.column
-        field, spelled = self.field, Col(self.column.name, self.field)
-        converters = [*connection.ops.get_db_converters(spelled), *field.get_db_converters(connection)]
+        field, expression = self.field, Col(self.column.name, self.field)
+        converters = [*connection.ops.get_db_converters(expression), *field.get_db_converters(connection)]
 
         def load(value: Any) -> Any:
             for convert in converters:
-                value = convert(value, spelled, connection)
+                value = convert(value, expression, connection)
             return value
 
         def dump(value: Any) -> Any:
@@ -67,7 +67,7 @@ class ModelColumn:
 
 @dataclass(frozen=True)
 class SessionLayout:
-    """A session table: ``model`` is None where its app is not installed, ``longest_key`` where any length will do."""
+    """A session table. ``model`` is None if its app is not installed, ``longest_key`` if a key may have any length."""
 
     name: str
     layout: Layout
@@ -85,7 +85,7 @@ def _user_column(name: str) -> ModelColumn:
 
 
 def _key_of(field: Any) -> Any:
-    """Return the field that a foreign key's values are of, at the end of a chain of such keys."""
+    """Return the field that defines the values of a foreign key, at the end of a chain of foreign keys."""
     while field.is_relation:
         field = field.target_field
     return field
@@ -103,7 +103,7 @@ def _moment(role: str, name: str, *, takes_null: bool) -> ModelColumn:
     return ModelColumn(role, LayoutColumn(name, is_moment=True), takes_null=takes_null)
 
 
-# The two packages cannot be installed together, so that one of them is read by its table.
+# The two packages cannot be installed together, so one of them is read without its model.
 UNINSTALLED: dict[str, Callable[[], tuple[str, tuple[ModelColumn, ...]]]] = {
     STOCK_MODEL: lambda: ("django_session", ()),
     "user_sessions.Session": lambda: (
@@ -129,9 +129,10 @@ UNINSTALLED: dict[str, Callable[[], tuple[str, tuple[ModelColumn, ...]]]] = {
 
 
 def session_layout(name: str) -> SessionLayout:
-    """Describe the table of a session model, named ``app_label.Model``.
+    """Return the table of a session model, named ``app_label.Model``.
 
-    Raises :exc:`UsageError` for a model that is neither installed nor known, :exc:`Refused` for one of no sessions.
+    Raises :exc:`UsageError` for a model that is neither installed nor known, :exc:`Refused` for one without
+    sessions.
     """
     try:
         return _installed(name, apps.get_model(name))
@@ -141,7 +142,7 @@ def session_layout(name: str) -> SessionLayout:
             return SessionLayout(name, _layout(name, table, columns), columns, None)
         known = ", ".join(UNINSTALLED)
         raise UsageError(
-            f"There is no session model {name!r}: {error}. Without their app, {known} are known."
+            f"The session model {name!r} does not exist: {error}. Models that are known without their app: {known}."
         ) from None
 
 
@@ -160,13 +161,13 @@ def _installed(name: str, model: type[models.Model]) -> SessionLayout:
     found = {field.attname: field for field in model._meta.concrete_fields if not field.generated}
     base = [found.pop(part, None) for part in ("session_key", "session_data", "expire_date")]
     if None in base:
-        raise Refused(f"{name!r} keeps no sessions: it lacks session_key, session_data or expire_date.")
+        raise Refused(f"{name!r} does not keep sessions: it lacks session_key, session_data or expire_date.")
     for field, kinds in zip(base, _PLAIN, strict=True):
         if field is not None and (not isinstance(field, kinds) or _has_own_values(field)):
             raise Refused(
-                f"{name!r} keeps {field.attname} in a {type(field).__name__}, and sessions are copied as the text and "
-                f"the moments that Django's own fields keep. To another database batch_migrate_models {name} moves "
-                "its rows as they are."
+                f"{name!r} keeps {field.attname} in a {type(field).__name__}, but sessions are copied as the text and "
+                f"times of Django's own fields. batch_migrate_models {name} copies its rows unchanged to another "
+                "database."
             )
     columns = tuple(_model_column(field) for field in found.values())
     key, data, expires = (str(field.column) for field in base if field is not None)
@@ -182,24 +183,24 @@ def _installed(name: str, model: type[models.Model]) -> SessionLayout:
     return SessionLayout(model._meta.label, layout, columns, model, getattr(base[0], "max_length", None))
 
 
-# The fields of key, data and expiry: what they keep is written and compared without them.
+# The fields of key, data and expiry: their values are written and compared without the field's conversions.
 _PLAIN = (models.CharField | models.TextField,) * 2 + (models.DateTimeField,)
 
 
 def _has_own_values(field: Any) -> bool:
-    """Whether a field keeps something else than the value itself, such as an encrypted text."""
+    """Whether a field stores something other than the value itself, such as encrypted text."""
     value = timezone.now() if isinstance(field, models.DateTimeField) else "probe:1"
     try:
         kept = field.get_prep_value(value)
         return bool(
             kept != value or (hasattr(field, "from_db_value") and field.from_db_value(value, None, None) != value)
         )
-    except Exception:  # it does not take the text for one of its own
+    except Exception:  # it rejects the value
         return True
 
 
 def _has_role(field: Any, role: str) -> bool:
-    """Whether a field keeps what its name says in the packages: not a number as a moment, nor somebody else's key."""
+    """Whether a field holds what its name means in the packages: a datetime, and a key of the user model."""
     if role == "user":
         return not field.is_relation or field.related_model is get_user_model()
     return bool(role) and (role not in ("created", "updated") or isinstance(field, models.DateTimeField))

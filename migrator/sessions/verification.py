@@ -14,7 +14,7 @@ from ..console.interrupts import stopping_between_pages
 from ..console.progress import Progress
 from ..processes.prefetch import read_ahead
 from ..processes.workers import Work, can_fork, run_side_by_side
-from ..server_errors import telling_of_outages
+from ..server_errors import reporting_outages
 from ..stores.base import WHOLE, Record, RecordProblem, Share, digest
 from ..stores.copying.passes import Check, Tick, garbage_left_for_later
 from ..stores.copying.preflight import check_stores_differ
@@ -35,7 +35,7 @@ SETTLE_SECONDS = 0.5
 Pair = tuple[int, list[Record], dict[str, Record]]
 
 
-@telling_of_outages()
+@reporting_outages()
 def verify_sessions(
     *, source: End, dest: End, options: VerifyOptions | None = None, progress: Progress | None = None
 ) -> VerifyResult:

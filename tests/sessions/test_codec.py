@@ -58,7 +58,7 @@ def test_tells_other_signed_values_from_sessions(value: Any) -> None:
 def test_tells_signed_text_that_is_no_json() -> None:
     engine = db.SessionStore()
     text = signing.TimestampSigner(salt=engine.key_salt).sign(".eJw")
-    with pytest.raises(UnreadableSession, match=r"it is signed, but no JSON \(error\)"):
+    with pytest.raises(UnreadableSession, match=r"it is signed, but it is not JSON \(error\)"):
         codec_for(engine).decode(text)
 
 
@@ -112,12 +112,12 @@ def test_gives_way_to_an_engine_with_methods_of_its_own() -> None:
     assert isinstance(codec, EngineCodec)
     assert codec.decode(codec.encode({"a": 1}, 1)) == {"a": 1}
     assert codec.decode(codec.encode({}, 1)) == {}
-    with pytest.raises(UnreadableSession, match="gives an empty session for it"):
+    with pytest.raises(UnreadableSession, match="returns an empty session for it"):
         codec.decode("nonsense")
 
 
 def test_refuses_an_engine_that_does_not_read_what_it_writes() -> None:
-    with pytest.raises(Refused, match="ForgetfulStore does not read back what it writes"):
+    with pytest.raises(Refused, match="ForgetfulStore cannot read back what it writes"):
         codec_for(ForgetfulStore())
 
 

@@ -179,9 +179,7 @@ def test_empties_no_cache_in_a_protected_database(ready: Callable[..., None]) ->
 
 def test_refuses_sessions_that_live_in_browsers() -> None:
     engine = "django.contrib.sessions.backends.signed_cookies"
-    assert refusal(End("db", "sqlite_a", engine), CACHE.end).startswith(
-        "Sessions of signed_cookies live in the browsers"
-    )
+    assert refusal(End("db", "sqlite_a", engine), CACHE.end).startswith("signed_cookies keeps sessions in the browsers")
 
 
 @pytest.mark.parametrize(
@@ -189,10 +187,10 @@ def test_refuses_sessions_that_live_in_browsers() -> None:
     [
         (End("cache", "nowhere"), ROWS.end, "There is no cache 'nowhere' in CACHES."),
         (End("db", "nowhere"), CACHE.end, "There is no database 'nowhere' in DATABASES."),
-        (End("db", "sqlite_a", "no.such.engine"), CACHE.end, "'no.such.engine' is no session engine"),
-        (End("db", "sqlite_a", "cache"), CACHE.end, "The engine 'cache' keeps no sessions in a table."),
-        (End("cache", "redis", "db"), ROWS.end, "The engine 'db' keeps no sessions in a cache."),
-        (End("db", "sqlite_a", None, "no.Model"), CACHE.end, "There is no session model 'no.Model'"),
+        (End("db", "sqlite_a", "no.such.engine"), CACHE.end, "'no.such.engine' is not a session engine"),
+        (End("db", "sqlite_a", "cache"), CACHE.end, "The engine 'cache' does not keep sessions in a table."),
+        (End("cache", "redis", "db"), ROWS.end, "The engine 'db' does not keep sessions in a cache."),
+        (End("db", "sqlite_a", None, "no.Model"), CACHE.end, "The session model 'no.Model' does not exist"),
     ],
 )
 def test_names_what_does_not_exist(source: End, dest: End, message: str, ready: Callable[..., None]) -> None:

@@ -219,7 +219,7 @@ class DualNew:
     # OLD
 
     def _ask_old(self, ask: Callable[[], Any], otherwise: Any) -> Any:
-        """Read from OLD; if it is down, return ``otherwise``, or raise if the options say so."""
+        """Read from OLD; if it is down, return ``otherwise``, or raise if OLD_DOWN is ``raise``."""
         try:
             with self.sides.savepoint(self.old):
                 return ask()

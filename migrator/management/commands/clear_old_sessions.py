@@ -1,4 +1,4 @@
-"""Empty the store of sessions that a transition has left behind."""
+"""Empty the session store that a transition has left behind."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ OPTIONS = ("side", "clear", "after", "discard_missing", "quiet_for", "key_regex"
 
 
 def days(text: str) -> float:
-    """Parse an option's number of days from nought."""
+    """Return an option's number of days, which may be 0; raise :exc:`ArgumentTypeError` if it is not one."""
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 10_000:
-        raise ArgumentTypeError(f"{text!r} is no number of days")
+        raise ArgumentTypeError(f"{text!r} is not a number of days")
     return value
 
 
 class Command(MigratorCommand):
     help = (
-        "Delete every session of OLD in MIGRATOR['SESSIONS'], once nobody can need them, and none of NEW; "
+        "Delete every session of OLD in MIGRATOR['SESSIONS'], and none of NEW, when no worker needs OLD any more; "
         "or empty the store that only follows, before it is copied to again."
     )
 
@@ -42,47 +42,49 @@ class Command(MigratorCommand):
         parser.add_argument(
             "--side",
             choices=("old", "new"),
-            help="Empty the store that only follows, to copy to it again: new in the phases old and dual_old, old in "
-            "dual_new (default: OLD in the phase new).",
+            help="Empty the store that only follows, so that it can be copied to again: new in the phases "
+            "old and dual_old, old in dual_new (default: OLD in the phase new).",
         )
         parser.add_argument(
             "--clear",
-            metavar="PLACE",
-            help="What is emptied, cache:ALIAS, db:ALIAS or file, in place of typing it at the terminal.",
+            metavar="STORE",
+            help="The store to empty, as cache:ALIAS, db:ALIAS or file, instead of typing it at the prompt.",
         )
         parser.add_argument(
             "--after",
             type=days,
             metavar="DAYS",
-            help="For how long NEW must have decided (default: SESSION_COOKIE_AGE); 0 asks no record of that.",
+            help="For how many days NEW must have been authoritative (default: SESSION_COOKIE_AGE); with 0 no "
+            "counts are needed.",
         )
         parser.add_argument(
             "--discard-missing",
             action="store_true",
-            help="Delete also live sessions that the other store lacks without anything telling that they ended there.",
+            help="Also delete live sessions that the other store lacks for an unknown reason.",
         )
         parser.add_argument(
             "--quiet-for",
             type=positive_integer,
             default=QUIET_SECONDS,
             metavar="SECONDS",
-            help="For how long no worker may have been seen in a phase that needs what is emptied, at least twice the "
-            "interval of the workers' counts (default: %(default)s).",
+            help="For how long no worker may have been seen in a phase that needs the store, at least "
+            "twice the interval of the workers' counts (default: %(default)s).",
         )
         parser.add_argument(
             "--key-regex",
             type=regular_expression,
             metavar="REGEX",
-            help="What a session key looks like, as a whole (default: as the engines of both sides make them).",
+            help="The pattern of a whole session key (default: that of the keys that the engines of both "
+            "sides create).",
         )
         parser.add_argument("--dry-run", action="store_true", help="Compare, show the plan and stop.")
-        parser.add_argument("--rate", type=positive_integer, metavar="N", help="Delete at most so many in a second.")
+        parser.add_argument("--rate", type=positive_integer, metavar="N", help="Delete at most N sessions per second.")
         parser.add_argument(
             "--chunk-size",
             type=positive_integer,
             default=DEFAULT_CHUNK_SIZE,
             metavar="SESSIONS",
-            help="Sessions in a page, and so in a transaction (default: %(default)s).",
+            help="Sessions per page, and so per transaction (default: %(default)s).",
         )
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:

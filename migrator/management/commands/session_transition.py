@@ -1,4 +1,4 @@
-"""Tell how far a change of session stores is."""
+"""Show how far a transition between session stores is."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from ..session_command import regular_expression
 
 
 class Command(MigratorCommand):
-    help = "Tell how far the transition of MIGRATOR['SESSIONS'] is, and whether its next step is safe."
+    help = "Show how far the transition of MIGRATOR['SESSIONS'] is, and whether its next step is safe."
 
     def add_options(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--verify",
             choices=("quick", "full"),
-            help="Compare the two stores as well: existence and expiry, or the data also (default: not).",
+            help="Also compare the two stores: existence and expiry, or the data too (default: no comparison).",
         )
-        parser.add_argument("--back", action="store_true", help="Judge the step back in place of the next one.")
+        parser.add_argument("--back", action="store_true", help="Check the step back instead of the next one.")
         parser.add_argument(
             "--quiet-for",
             type=positive_integer,
             default=QUIET_SECONDS,
             metavar="SECONDS",
-            help="For how long nothing that speaks against the step may have been counted, at least twice the interval "
-            "of the workers' counts (default: %(default)s).",
+            help="For how long no event that makes the step unsafe may have been counted, at least twice the "
+            "interval of the workers' counts (default: %(default)s).",
         )
         parser.add_argument(
             "--key-regex",
             type=regular_expression,
             metavar="REGEX",
-            help="What a session key looks like, as a whole (default: as the engines of both sides make them).",
+            help="The pattern of a whole session key (default: that of the keys that the engines of both "
+            "sides create).",
         )
         parser.add_argument(
             "--trust-pickle",
             action="store_true",
-            help="With --verify full: read pickles whatever they name. Only where nobody else can write to the cache.",
+            help="With --verify full: load pickles of any class. Use it only if no one else can write to the cache.",
         )
-        parser.add_argument("--reset", action="store_true", help="Forget what was counted, after telling it.")
+        parser.add_argument("--reset", action="store_true", help="Delete the counts after showing them.")
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         found = session_transition(

@@ -1,4 +1,4 @@
-"""Compare the sessions of two places."""
+"""Compare the sessions of two stores."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from ..session_command import add_reading_options
 OPTIONS = ("mode", "ttl_tolerance", "sample", "trust_pickle", "key_regex", "chunk_size", "jobs")
 
 
-def place(text: str) -> tuple[str, str | None]:
-    """Parse ``cache:ALIAS``, ``db:ALIAS`` or ``file``."""
+def store_name(text: str) -> tuple[str, str | None]:
+    """Return the kind and the alias of ``cache:ALIAS``, ``db:ALIAS`` or ``file``."""
     kind, _, alias = text.partition(":")
     if kind not in ("cache", "db", "file") or (kind == "file") == bool(alias):
-        raise ArgumentTypeError(f"{text!r} is none of cache:ALIAS, db:ALIAS and file")
+        raise ArgumentTypeError(f"{text!r} is not cache:ALIAS, db:ALIAS or file")
     return kind, alias or None
 
 
 class Command(MigratorCommand):
-    help = "Compare the sessions of two places: which are missing, too many, different, or end at another time."
+    help = "Compare the sessions of two stores: which are missing, extra, different, or have another expiry."
 
     def add_options(self, parser: CommandParser) -> None:
-        for end, what in (("source", "is right"), ("dest", "is held against it")):
+        for end, what in (("source", "The reference"), ("dest", "The store to compare with it")):
             parser.add_argument(
                 f"--{end}",
-                type=place,
+                type=store_name,
                 required=True,
-                metavar="PLACE",
-                help=f"What {what}: cache:ALIAS, db:ALIAS or file.",
+                metavar="STORE",
+                help=f"{what}, as cache:ALIAS, db:ALIAS or file.",
             )
         for end in ("source", "dest"):
-            parser.add_argument(f"--{end}-engine", metavar="ENGINE", help="As for copying.")
-            parser.add_argument(f"--{end}-model", metavar="app_label.Model", help="As for copying.")
+            parser.add_argument(f"--{end}-engine", metavar="ENGINE", help="As for the copy commands.")
+            parser.add_argument(f"--{end}-model", metavar="app_label.Model", help="As for the copy commands.")
         parser.add_argument(
             "--keys-from",
             type=Path,
             metavar="FILE",
-            help="Session keys to compare, one on each line, in place of listing them.",
+            help="Compare the session keys in FILE, one per line, instead of listing the keys.",
         )
         parser.add_argument(
             "--mode",
             choices=("quick", "full"),
             default="quick",
-            help="quick compares existence and expiry, full the data as well (default: quick).",
+            help="quick compares existence and expiry, full also the data (default: quick).",
         )
         parser.add_argument(
             "--ttl-tolerance",
             type=float,
             metavar="SECONDS",
-            help="How far two expiries may be apart (default: what the two places can keep).",
+            help="How far two expiries may differ (default: the precision of the two stores).",
         )
         parser.add_argument(
             "--sample", type=positive_integer, metavar="N", help="Compare about N sessions (default: all)."
         )
         parser.add_argument(
-            "--jobs", type=positive_integer, default=1, metavar="N", help="Processes side by side (default: 1)."
+            "--jobs", type=positive_integer, default=1, metavar="N", help="Number of parallel processes (default: 1)."
         )
         add_reading_options(parser)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...errors import Refused
-from ...server_errors import telling_of_outages
+from ...server_errors import reporting_outages
 from ...stores.copying.passes import Check, copy_once, jobs_for
 from ...stores.copying.preflight import check_room
 from ...stores.copying.records import CopyCounts, CopyResult
@@ -27,7 +27,7 @@ from .preflight import check_counts, check_not_emptied, check_sample
 Show = Callable[[SessionPlan], object]
 
 
-@telling_of_outages()
+@reporting_outages()
 def copy_sessions(
     *,
     source: End,

@@ -103,7 +103,7 @@ class Rows(SessionBase):
         return objects.using(cls.bound_database) if cls.bound_database else objects
 
     def _live_row(self) -> Any:
-        """Return the row of a session that has not expired; if there is none, forget the key and return None."""
+        """Return the row of a session that has not expired; without one, forget the key and return None."""
         try:
             return self._bound_rows().get(session_key=self.session_key, expire_date__gt=timezone.now())
         except (ObjectDoesNotExist, SuspiciousOperation):

@@ -12,7 +12,7 @@ from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.wording import plural
 from ...errors import Declined, MigratorError, Refused, UsageError
-from ...server_errors import telling_of_outages
+from ...server_errors import reporting_outages
 from ...stores.copying.passes import Check, Pace
 from ...stores.copying.preflight import check_not_protected, check_stores_differ
 from ...transitions.metrics_storage import Record
@@ -81,7 +81,7 @@ class Cleared:
     is_dry_run: bool = False
 
 
-@telling_of_outages()
+@reporting_outages()
 def clear_old_sessions(
     *,
     side: str | None = None,
@@ -251,7 +251,7 @@ def _warning(plan: ClearPlan) -> str:
     found = plan.leftovers
     return (
         f"All sessions of {plan.label} will be deleted: {found.live:,} live ones, of which {found.in_new:,} are in "
-        f"{plan.stays} as well, {found.ended:,} were logged out there, and {found.lost:,} are nowhere else. "
+        f"{plan.stays} as well, {found.ended:,} were deleted there since, and {found.lost:,} are nowhere else. "
         f"{plan.stays} is left unchanged: {plan.label_of_stays}."
     )
 

@@ -176,7 +176,7 @@ def clear_plan_report(plan: ClearPlan) -> Report:
     rows: tuple[tuple[Cell, ...], ...] = (
         (f"live in {emptied}", found.live),
         (f"of these also in {stays}", found.in_new),
-        (f"of these logged out in {stays} since", found.ended),
+        (f"of these deleted in {stays} since", found.ended),
         ("of these nowhere else", found.lost),
         (f"live in {stays}, which stays", plan.in_new),
     )

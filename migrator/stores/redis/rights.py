@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...console.wording import listed
-from ...server_errors import words_of
+from ...server_errors import error_summary
 from ..key_space import KeySpace, escaped_glob
 from .pipeline import runner
 
@@ -82,7 +82,7 @@ def refused_write(clients: Sequence[Any], space: KeySpace) -> str | None:
     for client in clients:
         (answer,) = runner(client).run([(b"SET", probe_key(space).encode(), *_WRITES_NOTHING)])
         if isinstance(answer, Exception):
-            said = words_of(answer).rstrip(".")
+            said = error_summary(answer).rstrip(".")
             return f"its server refuses to write ({said}). Run the command again when it does, or name its primary"
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import Refused
 from ...local_hosts import is_on_this_machine
-from ...server_errors import words_of
+from ...server_errors import error_summary
 
 
 def server_info(client: Any, alias: str) -> Mapping[str, Any]:
@@ -19,7 +19,7 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
     except Exception as error:
         if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
             raise Refused(
-                f"The cache {alias!r} does not answer ({words_of(error).rstrip('.')}). {_what_to_do(error)}"
+                f"The cache {alias!r} does not answer ({error_summary(error).rstrip('.')}). {_what_to_do(error)}"
             ) from error
         return {}  # INFO is forbidden to some users; everything older servers know works then
     if "redis_version" in info:

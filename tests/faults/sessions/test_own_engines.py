@@ -64,7 +64,7 @@ def test_an_engine_with_a_server_of_its_own_is_never_taken_for_a_table(ready: Ca
         ("copy_sessions_db_to_db", "--source", "sqlite_a", "--dest", "sqlite_b", "--no-input"),
         ("verify_sessions", "--source", "cache:redis", "--dest", "db:sqlite_a"),
     ):
-        assert_ended(run(*words, *engine), 1, "in no cache of CACHES, no table and no files", "MIGRATOR['SESSIONS']")
+        assert_ended(run(*words, *engine), 1, "not keep its sessions in a cache of CACHES", "MIGRATOR['SESSIONS']")
     with override_settings(SESSION_ENGINE=f"{ENGINES}.elsewhere"):
         assert_ended(run(*FROM_ROWS), 3, "No session was found", "by means of its own", "MIGRATOR['SESSIONS']")
 
