@@ -27,7 +27,7 @@ ROOMS = [
     "databases.run_lock",
     "databases.planning", "databases.options", "databases.verification", "databases.migrations", "databases.copying",
     "databases.parallel", "databases.recheck", "databases.update_failures", "databases.update", "databases.result",
-    "databases.abandon", "databases.run", "databases.reports", "databases.api", "databases",
+    "databases.abandon", "databases.run_messages", "databases.run", "databases.reports", "databases.api", "databases",
     "caches.records", "caches.raw_values", "caches.reports", "caches.copying", "caches.transition", "caches",
     "sessions.records", "sessions.comparison", "sessions.layouts", "sessions.codec", "sessions.engines",
     "sessions.expiry", "sessions.router", "sessions.stores", "sessions.places", "sessions.hidden_sessions",

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from migrator.console.prompts import NobodyToAsk, Prompter, TerminalPrompter, prompter_for
+from migrator.console.prompts import NoTerminal, Prompter, TerminalPrompter, prompter_for
 from migrator.errors import Declined
 
 
@@ -31,7 +31,7 @@ def test_everything_else_is_a_no(typed: str) -> None:
 def test_destroys_after_the_very_word() -> None:
     prompter, said = asked("new\n")
     assert prompter.type_to_destroy("3 rows will be LOST.", "new")
-    assert said.getvalue() == "3 rows will be LOST.\nType 'new' to go on, anything else to stop: "
+    assert said.getvalue() == "3 rows will be LOST.\nType 'new' to continue, anything else to stop: "
 
 
 @pytest.mark.parametrize("typed", ["\n", "", "y\n", "yes\n", "New\n", "NEW\n", "ne\n", "newer\n", "'new'\n", "\nnew\n"])
@@ -60,12 +60,12 @@ class Closed(io.StringIO):
 def test_a_yes_from_a_pipe_is_no_yes(monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO | None) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
     prompter = prompter_for(no_input=False)
-    assert type(prompter) is NobodyToAsk
+    assert type(prompter) is NoTerminal
     with pytest.raises(Declined) as raised:
         prompter.proceed("Copy 3 rows?")
     assert str(raised.value) == (
         "There is no terminal to ask on (Copy 3 rows?). Nothing was written. "
-        "Pass --no-input to go on without a question."
+        "Pass --no-input to continue without a question."
     )
     assert not prompter.type_to_destroy("3 rows will be LOST.", "new")
 

@@ -2,12 +2,12 @@
 
 import io
 
-from migrator.console.robust_streams import unheard
+from migrator.console.robust_streams import robust
 
 
 def test_what_the_encoding_lacks_is_escaped() -> None:
     held = io.BytesIO()
-    stream = unheard(io.TextIOWrapper(held, encoding="ascii"))
+    stream = robust(io.TextIOWrapper(held, encoding="ascii"))
     stream.write("keys of shop… and ä\n")
     stream.flush()
     assert held.getvalue() == b"keys of shop\\u2026 and \\xe4\n"

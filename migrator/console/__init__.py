@@ -1,1 +1,1 @@
-"""What people see and answer: progress, prompts, reports, signals, and the files a run writes for them."""
+"""The user interface of commands: options, progress, prompts, reports, signals, and the files a run writes."""

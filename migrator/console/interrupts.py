@@ -1,4 +1,4 @@
-"""Signals end a run between two chunks, and a copy between two pages: what runs is committed, nothing new begins."""
+"""Signals end a run between two chunks, and a copy between two pages: work in progress is committed first."""
 
 from __future__ import annotations
 
@@ -16,52 +16,53 @@ from ..errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 1.0
-HOW_TO_GO_ON = "What was written stays; run the same command again."
-AT_ONCE = "Stopped at once; what was not committed is rolled back."
+RUN_AGAIN = "What was written stays. Run the same command again to continue."
+UNWRITTEN = "Stopped. Nothing was written."
+AT_ONCE = "Stopped at once. What was not committed is rolled back."
 
 
 class AtOnce(KeyboardInterrupt):
-    """A signal that does not wait: nothing on its way that looks for bad rows or lost links may take it for one."""
+    """A signal that acts at once; not an :exc:`Exception`, so no handler of bad rows or lost connections catches it."""
 
-    def __init__(self, words: str, number: int) -> None:
-        super().__init__(words)
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
         self.number = number
 
 
 @contextlib.contextmanager
-def telling_plainly() -> Iterator[None]:
-    """Turn such a signal, or the error that cleaning up after it made, into :exc:`Interrupted`."""
+def raising_interrupted() -> Iterator[None]:
+    """Convert such a signal, or the error that cleaning up after it raised, into :exc:`Interrupted`."""
     try:
         yield
     except BaseException as error:
-        told = _interruption(error)
-        if told is None or told is error:
+        interruption = _interruption(error)
+        if interruption is None or interruption is error:
             raise
-        raise told from None
+        raise interruption from None
 
 
-def _interruption(error: BaseException | None, last_words: str = "") -> Interrupted | None:
-    """Find the interruption that an error is, or that led to it."""
+def _interruption(error: BaseException | None, advice: str = "") -> Interrupted | None:
+    """Return the interruption that an error is, or that caused it; ``None`` if there was none."""
     while error is not None and not isinstance(error, Interrupted):
         if isinstance(error, AtOnce):
-            return Interrupted(f"{error}\n{last_words}".rstrip(), error.number)
+            return Interrupted(f"{error}\n{advice}".rstrip(), error.number)
         error = error.__context__
     return error
 
 
 class Interrupts:
-    """Before anything is written a signal acts at once; after :meth:`defer` the first is only noted.
+    """Before the first write a signal acts at once; after :meth:`defer` the first one is only recorded.
 
-    :meth:`check` acts on what was noted, and a second signal does so at once: by an exception, or, while a database
-    driver waits and lets no Python code run, by ending the process, which lets the server roll back. Signals that the
-    process was started to ignore (`nohup`) stay ignored.
+    :meth:`check` acts on a recorded signal, and a second signal acts at once: by an exception, or, while a database
+    driver waits and no Python code can run, by ending the process, which makes the server roll back. Signals that the
+    process was started to ignore (``nohup``) stay ignored.
     """
 
-    ends_process = False  # while a command runs that ends it: then nothing may cut off what an interrupted one says
+    ends_process = False  # while a command runs: after an interruption, signals are ignored until its message is out
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.last_words = ""
+        self.advice = ""
         self._defers = False
         self._is_over = False
         self._late: int | None = None
@@ -80,16 +81,16 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_over = True  # from here on no signal raises, so that all of this is done
-        told = _interruption(error, self.last_words)
+        self._is_over = True  # from here on no signal raises, so that all of this runs
+        interruption = _interruption(error, self.advice)
         for number, handler in self._previous.items():
-            signal.signal(number, signal.SIG_IGN if told and Interrupts.ends_process else handler)
+            signal.signal(number, signal.SIG_IGN if interruption and Interrupts.ends_process else handler)
         if self._wakeup:
             signal.set_wakeup_fd(self._previous_wakeup)
             self._wakeup[1].close()  # which also ends the thread
-        if told and told is not error:
-            raise told from None
-        if self._late is not None and not told:
+        if interruption and interruption is not error:
+            raise interruption from None
+        if self._late is not None and not interruption:
             signal.raise_signal(self._late)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -97,13 +98,16 @@ class Interrupts:
             self._late = number
             return
         if not self._defers:
-            raise AtOnce("Stopped. Nothing was written.", number)
+            raise AtOnce(UNWRITTEN, number)
         if self.received is not None:
             raise AtOnce(AT_ONCE, number)
         self.received = number
 
     def _watch(self) -> None:
-        """Let a thread hear of signals too: the interpreter writes their numbers even while the driver waits."""
+        """Start a thread that hears of signals, too: the interpreter writes their numbers even while a driver waits.
+
+        See ``signal.set_wakeup_fd`` (docs.python.org/3/library/signal.html).
+        """
         listening, writing = self._wakeup = socket.socketpair()
         writing.setblocking(False)
         self._previous_wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
@@ -121,30 +125,30 @@ class Interrupts:
                     while listening.recv(1):
                         pass
                 except TimeoutError:
-                    words = AT_ONCE if self._defers else "Stopped. Nothing was written."
-                    with contextlib.suppress(OSError):  # nobody reads it
-                        if sys.__stderr__ is not None:  # else what is written there may be a database by now
-                            os.write(sys.__stderr__.fileno(), f"{words}\n{self.last_words}\n".encode())
+                    text = AT_ONCE if self._defers else UNWRITTEN
+                    with contextlib.suppress(OSError):  # its reader is gone
+                        if sys.__stderr__ is not None:  # otherwise its descriptor may be a database's by now
+                            os.write(sys.__stderr__.fileno(), f"{text}\n{self.advice}\n".encode())
                     os._exit(128 + data[0])
                 return
 
-    def defer(self, last_words: str) -> None:
-        """From now on let what is being done come to an end first; ``last_words`` tell how to go on after that."""
-        self._defers, self.last_words = True, last_words
+    def defer(self, advice: str) -> None:
+        """From now on complete the work in progress first; ``advice`` says how to continue after an interruption."""
+        self._defers, self.advice = True, advice
 
     def check(self) -> None:
-        """Raise :exc:`Interrupted` if a signal has come."""
+        """Raise :exc:`Interrupted` if a signal was received."""
         if self.received is not None:
             raise Interrupted("Stopped after the chunk that was being copied.", self.received)
 
 
 @contextlib.contextmanager
 def stopping_between_pages() -> Iterator[Callable[[], None]]:
-    """Give a function to call between pages, which raises :exc:`Interrupted` once a signal has come."""
+    """Return a function to call between pages, which raises :exc:`Interrupted` after a signal."""
     with Interrupts() as interrupts:
-        interrupts.defer(HOW_TO_GO_ON)
+        interrupts.defer(RUN_AGAIN)
         try:
-            with telling_plainly():
+            with raising_interrupted():
                 yield interrupts.check
         except Interrupted as error:
-            raise Interrupted(f"{error} {HOW_TO_GO_ON}", error.exit_code - 128) from error
+            raise Interrupted(f"{error} {RUN_AGAIN}", error.exit_code - 128) from error

@@ -1,6 +1,6 @@
-"""Passwords of the settings, so that no message repeats one: servers and drivers quote what they were sent.
+"""Passwords of the settings, to be hidden in messages: servers and drivers quote what they were sent.
 
-A Redis older than 6, for one, answers the ``HELLO`` of newer clients with all of its arguments.
+A Redis older than 6, for example, answers the ``HELLO`` of newer clients with all of its arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from django.conf import settings
 
 HIDDEN = "***"
-# In an address, and in a connection string or a query.
+# In a URL, and in a connection string or a query.
 _IN_TEXT = re.compile(r"://[^/?#\s]*?:([^/?#\s]+)@|\bpass(?:word|wd)?=([^&;\s]+)", re.IGNORECASE)
 _KEY = re.compile(r"pass(?!file)", re.IGNORECASE)
 
@@ -26,7 +26,7 @@ def without_passwords(text: str) -> str:
 
 
 def _passwords(value: Any, *, is_named: bool = False) -> Iterator[str]:
-    """Find passwords: what is under a key that says so, and those in addresses."""
+    """Yield passwords: the values of keys that are named so, and those in URLs."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _passwords(inner, is_named=bool(_KEY.search(str(key))))

@@ -1,4 +1,4 @@
-"""Files that may hold personal data: plain files, readable by their owner alone, never through a link."""
+"""Files that may hold personal data: plain files, readable by their owner only, never through a link."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TextIO
 from ..errors import MigratorError, UsageError
 
 PRIVATE_MODE = 0o600
-_BEGINNING = 4096  # as many bytes as show what a file holds
+_BEGINNING = 4096  # bytes that are enough to recognize a binary file
 
 
 def check_target(path: Path) -> None:
@@ -28,7 +28,7 @@ def check_target(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"The directory {str(path.parent)!r} does not exist; create it, or name another file.")
     try:
-        # Only an attempt shows it: rights do not tell of a file system that takes no files.
+        # Only an attempt shows it: permissions do not reveal a file system that is full or read-only.
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -37,7 +37,7 @@ def check_target(path: Path) -> None:
 
 
 def check_report(path: Path) -> None:
-    """Raise :exc:`UsageError` if a report cannot be written to ``path``, or would replace what is not text."""
+    """Raise :exc:`UsageError` if a report cannot be written to ``path``, or would replace a file that is not text."""
     check_target(path)
     with suppress(OSError), path.open("rb") as file:
         if b"\0" in file.read(_BEGINNING):
@@ -45,14 +45,14 @@ def check_report(path: Path) -> None:
 
 
 def check_apart(named: Mapping[str, Path]) -> None:
-    """Raise :exc:`UsageError` if two of these options name one file: what one keeps, the other would overwrite."""
+    """Raise :exc:`UsageError` if two of these options name the same file: one would overwrite the other's data."""
     for (one, path), (other, same) in combinations(named.items(), 2):
         if is_same_file(path, same):
             raise UsageError(f"{one} and {other} name the same file, {str(path)!r}. Name another file for one of them.")
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths name one file, which need not exist."""
+    """Whether two paths name the same file, which need not exist."""
     with suppress(OSError):
         if os.path.samefile(one, other):
             return True
@@ -62,11 +62,11 @@ def is_same_file(one: Path, other: Path) -> bool:
 def _check_plain(path: Path, found: os.stat_result) -> None:
     """Raise :exc:`UsageError` unless this is a plain file under one name.
 
-    To replace a device such as ``/dev/null``, or to change its mode, would take it away from every other program; a
-    FIFO has no end until somebody reads it; and a hard link is another name of a file that is somebody else's business.
+    To replace a device such as ``/dev/null``, or to change its mode, would break every other program; a FIFO blocks
+    until another process reads it; and a hard link is another name of a file that may belong to another program.
     """
     if stat.S_ISLNK(found.st_mode):
-        raise UsageError(f"{str(path)!r} is a symbolic link; name a plain file, so that nobody can redirect it.")
+        raise UsageError(f"{str(path)!r} is a symbolic link, which can be redirected; name a plain file.")
     if stat.S_ISDIR(found.st_mode):
         raise UsageError(f"{str(path)!r} is a directory; name a file in it.")
     if not stat.S_ISREG(found.st_mode):
@@ -76,7 +76,7 @@ def _check_plain(path: Path, found: os.stat_result) -> None:
 
 
 def given_lines(path: Path) -> Iterator[str]:
-    """Read the lines of a text file that the user names, without their ends; they are read more than once.
+    """Yield the lines of a text file that the user names, without line breaks; they are read more than once.
 
     Raises :exc:`UsageError` if it cannot be read, is not text, or can be read only once, as a pipe.
     """
@@ -104,8 +104,8 @@ def _kind(mode: int) -> str:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what the system says of a full disk, or of missing rights, into one line that names the file."""
+def naming(path: Path) -> Iterator[None]:
+    """Convert an error of the operating system, such as a full disk, into one that names the file."""
     try:
         yield
     except OSError as error:
@@ -115,11 +115,11 @@ def told(path: Path) -> Iterator[None]:
 def replace_private(path: Path, text: str) -> None:
     """Write ``text`` as the whole of ``path`` in one step: a reader sees the old file or the new one."""
     check_target(path)
-    with told(path):
-        # Its own name is too long if that of the file has the greatest length.
+    with naming(path):
+        # Not the file's own name with a suffix: that may be longer than a name can be.
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".migrator-")
         try:
-            os.fchmod(handle, PRIVATE_MODE)  # whatever the umask takes away
+            os.fchmod(handle, PRIVATE_MODE)  # whatever the umask is
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
@@ -131,10 +131,10 @@ def replace_private(path: Path, text: str) -> None:
 
 
 def append_private(path: Path) -> TextIO:
-    """Open ``path`` for appending, created with mode 0600 and never through a link."""
+    """Open ``path`` for appending, with mode 0600 and never through a link."""
     check_target(path)
-    with told(path):
-        # Whatever has taken the file's place since the check: a FIFO is not waited for, and nothing is changed.
+    with naming(path):
+        # Whatever has replaced the file since the check: a FIFO does not block, and nothing is changed.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, PRIVATE_MODE)
         try:

@@ -1,4 +1,4 @@
-"""How far the work is: counters that the work moves on, drawn as tqdm bars, as plain lines, or not at all."""
+"""How far the work is: counters that the work advances, drawn as tqdm bars, as plain lines, or not at all."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Task(Protocol):
     """One counted piece of work, such as a table."""
 
     def advance(self, count: int) -> None:
-        """Move the counter on."""
+        """Add ``count`` to the counter."""
 
 
 class Progress:
     """Show nothing: the base of the others, and the default for calls from code."""
 
     def message(self, text: str) -> None:
-        """Say one line to the person watching."""
+        """Show one line to the user."""
 
     @contextmanager
     def task(self, label: str, total: int | None, *, done: int = 0, unit: str = "rows") -> Iterator[Task]:
-        """Open a counter of ``total`` units, of which ``done`` are there already (a resumed run)."""
+        """Open a counter of ``total`` units, of which ``done`` are complete already (in a resumed run)."""
         yield _Uncounted()
 
 
@@ -40,7 +40,7 @@ class _Uncounted:
 
 
 class LineProgress(Progress):
-    """Write whole lines: one for a finished task and one every half minute, for logs and pipes."""
+    """Write whole lines, for logs and pipes: one for a finished task, and one every half minute."""
 
     def __init__(self, stream: TextIO | None = None, *, every: float = LINE_EVERY_SECONDS) -> None:
         self._stream = stream or sys.stderr
@@ -61,13 +61,13 @@ class _LineTask:
     def __init__(self, progress: LineProgress, label: str, total: int | None, done: int, unit: str) -> None:
         self._progress, self._label, self._total, self._unit = progress, label, total, unit
         self._start_count = self._count = done
-        self._started = self._said = time.monotonic()
+        self._started = self._shown = time.monotonic()
 
     def advance(self, count: int) -> None:
         self._count += count
         now = time.monotonic()
-        if now - self._said >= self._progress.every:
-            self._said = now
+        if now - self._shown >= self._progress.every:
+            self._shown = now
             self._progress.message(f"  {self._label}: {self._state(now)}{self._remaining(now)}")
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class _LineTask:
 
 
 class BarProgress(Progress):
-    """Draw a tqdm bar per task, with rate and time left."""
+    """Draw a tqdm bar for each task, with rate and time left."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -121,7 +121,7 @@ class _BarTask:
 def progress_for(*, verbosity: int, shown: bool = True, stream: TextIO | None = None) -> Progress:
     """Choose how progress is drawn: bars on a terminal, lines elsewhere, nothing at verbosity 0.
 
-    From verbosity 2 on there is a line for every step of a task, such as a chunk.
+    From verbosity 2 on, every step of a task writes a line, such as a chunk.
     """
     stream = stream or sys.stderr
     if verbosity == 0:

@@ -1,4 +1,4 @@
-"""Questions to a person. The base class answers safely where there is nobody to ask."""
+"""Questions to the user. The base class answers safely when there is no one to ask."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from .safe_text import visible_lines
 class Prompter:
     """Answer for a caller that has already decided (``--no-input``, or a call from code).
 
-    It goes on where nothing is at stake and never decides that something may be destroyed.
+    It continues when nothing can be lost, and never decides that anything may be destroyed.
     """
 
     can_ask: ClassVar[bool] = False
 
     def proceed(self, question: str) -> bool:
-        """Answer a question whose yes destroys nothing."""
+        """Return the answer to a question whose yes destroys nothing."""
         return True
 
     def type_to_destroy(self, warning: str, word: str) -> bool:
-        """Answer whether what ``warning`` names may be destroyed; ``word`` is what a person has to type."""
+        """Return whether what ``warning`` names may be destroyed; ``word`` is what the user has to type."""
         return False
 
 
-class NobodyToAsk(Prompter):
-    """Stand in for the terminal where standard input is none and ``--no-input`` was not given."""
+class NoTerminal(Prompter):
+    """Answer when standard input is not a terminal and ``--no-input`` was not given: nothing is written."""
 
     def proceed(self, question: str) -> bool:
         raise Declined(
             f"There is no terminal to ask on ({question}). Nothing was written. "
-            "Pass --no-input to go on without a question."
+            "Pass --no-input to continue without a question."
         )
 
 
 class TerminalPrompter(Prompter):
-    """Ask the person at the terminal; the default answer is no, and so is the end of input."""
+    """Ask the user at the terminal; the default answer is no, as is the end of input."""
 
     can_ask = True
 
@@ -54,15 +54,15 @@ class TerminalPrompter(Prompter):
         return self._ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
     def type_to_destroy(self, warning: str, word: str) -> bool:
-        return self._ask(f"{warning}\nType {word!r} to go on, anything else to stop: ") == word
+        return self._ask(f"{warning}\nType {word!r} to continue, anything else to stop: ") == word
 
 
 def prompter_for(*, no_input: bool) -> Prompter:
-    """Choose who answers: the option, the terminal, or nobody."""
+    """Choose who answers: the option, the terminal, or no one."""
     if no_input:
         return Prompter()
     try:
         interactive = sys.stdin.isatty()
     except (AttributeError, ValueError):  # standard input is closed
         interactive = False
-    return TerminalPrompter() if interactive else NobodyToAsk()
+    return TerminalPrompter() if interactive else NoTerminal()

@@ -1,4 +1,4 @@
-"""What a run has to say, as text, JSON or HTML. Knows no database and no store."""
+"""Reports as text, JSON or HTML. They know no database and no store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from .private_files import check_report, replace_private
 from .safe_text import visible, visible_lines
 
 Cell = str | int | float | None
-_NARROWEST = 12  # columns that a text needs, so as to be read
+_NARROWEST = 12  # columns that a text needs to be readable
 _PARTS = re.compile(r"\s+|[^\s._]+[._]?|[._]")
 
 STYLE = (
@@ -38,14 +39,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Report:
-    """What is told to people (``heading``, ``grids``, ``lines``) and to programs (``document``)."""
+    """What people read (``heading``, ``grids``, ``lines``) and what programs read (``document``)."""
 
     heading: str
     grids: tuple[Grid, ...]
     lines: tuple[str, ...]
     document: Mapping[str, Any] = field(default_factory=dict)
     exit_code: int = 0
-    # What was shown earlier on, and belongs into a file all the same.
+    # What was shown before, and belongs into a file, too.
     preface: Report | None = None
 
 
@@ -65,7 +66,7 @@ def _total(cells: Sequence[Cell]) -> Cell:
 
 
 def cell_text(value: Cell) -> str:
-    """Render one value for people: thousands grouped, seconds and ratios to one decimal."""
+    """Format one value for people: thousands grouped, seconds and ratios to one decimal."""
     if value is None:
         return "-"
     if isinstance(value, bool | str):
@@ -79,7 +80,7 @@ def _is_numeric(grid: Grid, column: int) -> bool:
 
 
 def grid_text(grid: Grid, width: int | None = None) -> str:
-    """Render a grid in aligned columns, of a terminal in so many columns if that is possible."""
+    """Format a grid in aligned columns, within ``width`` characters if possible."""
     body: list[Sequence[Cell]] = [*grid.rows, *([grid.footer] if grid.footer else [])]
     texts = [[cell_text(value) for value in row] for row in body]
     right = [_is_numeric(grid, i) for i in range(len(grid.headers))]
@@ -106,9 +107,9 @@ def grid_text(grid: Grid, width: int | None = None) -> str:
 def _widths(
     headers: Sequence[str], texts: Sequence[Sequence[str]], right: Sequence[bool], width: int | None
 ) -> list[int]:
-    """Choose how wide columns are: as their widest cell, or less so that the grid fits into ``width``.
+    """Return how wide columns are: as their widest cell, or less so that the grid fits into ``width``.
 
-    First headers over numbers are folded, then the widest texts; numbers never are.
+    Headers over numbers are folded first, then the widest texts; numbers never are.
     """
     cells = [max((len(row[i]) for row in texts), default=0) for i in range(len(headers))]
     widths = [max(len(head), size) for head, size in zip(headers, cells, strict=True)]
@@ -129,7 +130,7 @@ def _widths(
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """Break a cell at spaces, dots and underscores, and elsewhere only where one part is too long."""
+    """Break a cell at spaces, dots and underscores, and within a part only if the part is too long."""
     if len(text) <= width:
         return [text]
     lines = [""]
@@ -145,27 +146,35 @@ def _folded(text: str, width: int) -> list[str]:
 
 
 def to_text(report: Report, width: int | None = None) -> str:
-    """Render the report for a terminal of so many columns, or for a file."""
+    """Format the report for a terminal of ``width`` columns, or for a file, whose lines are not wrapped."""
     blocks = [visible_lines(report.heading), *(grid_text(grid, width) for grid in report.grids)]
     if report.lines:
-        blocks.append("\n".join(map(visible, report.lines)))
+        blocks.append("\n".join(wrapped for line in report.lines for wrapped in _wrapped(visible(line), width)))
     return "\n\n".join(block for block in blocks if block)
 
 
+def _wrapped(line: str, width: int | None) -> list[str]:
+    """Break a line between words so that it fits into ``width``, with what continues it indented."""
+    if width is None or len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def to_json(report: Report) -> str:
-    """Render the report as one JSON document; times in it are ISO 8601 in UTC."""
+    """Format the report as one JSON document; times in it are ISO 8601 in UTC."""
     return _json({**report.document, "exit_code": report.exit_code}, indent=2)
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    """Write a value as JSON in ASCII without any control, also without DEL, which JSON leaves as it is."""
+    """Format a value as JSON in ASCII without control characters, including DEL, which JSON does not escape."""
     return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
 
 
 def to_json_lines(report: Report) -> str:
-    """Render the report as JSON lines: one for each record of the document's lists, and the rest in the last one.
+    """Format the report as JSON lines: one for each record of the document's lists, and the rest in the last one.
 
-    ``part`` tells what a line is: the list's name, or ``summary``.
+    ``part`` says what a line is: the list's name, or ``summary``.
     """
     lists = {name: value for name, value in report.document.items() if isinstance(value, list)}
     lines: list[dict[str, Any]] = [{"part": name, **record} for name in lists for record in _records(lists[name])]
@@ -175,17 +184,17 @@ def to_json_lines(report: Report) -> str:
 
 
 def _records(value: Any) -> list[dict[str, Any]]:
-    """Return a list of records as it is, and of anything else an empty one."""
+    """Return a list of records unchanged, and an empty one for anything else."""
     return value if isinstance(value, list) and all(isinstance(record, dict) for record in value) else []
 
 
 def to_full_text(report: Report) -> str:
-    """Render the report with its preface."""
+    """Format the report with its preface."""
     return "\n\n".join(to_text(part) for part in (report.preface, report) if part)
 
 
 def to_html(report: Report) -> str:
-    """Render the report, with its preface, as one HTML page that needs no other file."""
+    """Format the report, with its preface, as one HTML page that needs no other file."""
     title = html.escape(visible(report.heading.split("\n")[0]))
     parts = [part for shown in (report.preface, report) if shown for part in _html_parts(shown)]
     return (
@@ -216,9 +225,9 @@ def _html_parts(report: Report) -> list[str]:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report to a file, in the form its suffix names: ``.json``, ``.jsonl``, ``.html`` or text.
+    """Write the report to a file, in the format that its suffix names: ``.json``, ``.jsonl``, ``.html`` or text.
 
-    Raises :exc:`migrator.errors.MigratorError` where the file cannot be written.
+    Raises :exc:`migrator.errors.MigratorError` if the file cannot be written.
     """
     forms = {".json": to_json, ".jsonl": to_json_lines, ".html": to_html, ".htm": to_html}
     text = forms.get(path.suffix.lower(), to_full_text)(report)

@@ -1,6 +1,6 @@
-"""Standard streams whose reader may go away in the middle of a run: a closed pipe, a terminal that hangs up.
+"""Standard streams whose reader may go away during a run: a closed pipe, a terminal that hangs up.
 
-What their encoding lacks, as ASCII lacks the ellipsis, is written as Python escapes it.
+Characters that their encoding lacks, as ASCII lacks the ellipsis, are written as Python escapes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 from typing import Any, TextIO, cast
 
 
-class Unheard:
-    """A stream to which everything can be written, whether or not somebody still reads it."""
+class RobustStream:
+    """A stream to which everything can be written, whether or not it still has a reader."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -27,31 +27,31 @@ class Unheard:
         except UnicodeEncodeError as error:  # nothing of it was written
             return self._stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         except OSError as error:
-            return self._let_go(text, error)
+            return self._detach(text, error)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
-            self._let_go("", error)
+            self._detach("", error)
 
-    def _let_go(self, text: str, error: OSError) -> int:
-        """Lead the stream to nowhere, so that not even Python's own flush at the end fails."""
+    def _detach(self, text: str, error: OSError) -> int:
+        """Redirect the stream to the null device, so that not even Python's own flush at exit fails."""
         self.failure = self.failure or error
-        with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), self._stream.fileno())
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as null:
+            os.dup2(null.fileno(), self._stream.fileno())
         return len(text)
 
 
-class Nowhere(io.TextIOBase):
-    """What stands in for a stream that was closed before Python began."""
+class NullStream(io.TextIOBase):
+    """The replacement for a stream that was closed before Python started."""
 
     def write(self, text: str) -> int:
         return len(text)
 
 
-def unheard(stream: TextIO | None) -> TextIO:
-    """Wrap a stream so that losing its reader, or having none, ends nobody's work."""
+def robust(stream: TextIO | None) -> TextIO:
+    """Wrap a stream so that the command continues if the stream has no reader, or loses it."""
     if stream is None:
-        return cast(TextIO, Nowhere())
-    return cast(TextIO, stream if isinstance(stream, Unheard) else Unheard(stream))
+        return cast(TextIO, NullStream())
+    return cast(TextIO, stream if isinstance(stream, RobustStream) else RobustStream(stream))

@@ -1,17 +1,16 @@
-"""Text on its way to a terminal or a log: nothing that came out of a row acts on it.
+"""Text for a terminal or a log, in which nothing that came out of a row can act on it.
 
-Keys, names of tables and servers' messages may hold whatever somebody once stored: an escape sequence that clears the
-screen or sets the window's title, a line break that forges a line of a report, a mark that turns the order of a line
-around, or one without a width that makes two keys look alike. They are shown as escapes. Unicode Standard Annex 9 lists
-the marks for bidirectional text.
+Keys, names of tables and servers' messages may hold anything that was ever stored: an escape sequence that clears the
+screen or sets the window's title, a line break that forges a line of a report, a mark that reverses the order of a
+line, or a character without width that makes two keys look the same. They are shown as escapes. Unicode Standard
+Annex 9 lists the marks for bidirectional text.
 """
 
 from __future__ import annotations
 
 import re
 
-# Controls of all kinds, ends of lines, marks of direction, what cannot be seen, and halves of characters that no stream
-# can write.
+# Control characters, line breaks, marks of direction, invisible characters, and surrogates, which no stream can write.
 _ACTS = (
     "\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff"
     "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f"
@@ -26,7 +25,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return text of our own that may have several lines, with every other such character escaped."""
+    """Return our own text, which may have several lines, with every other such character escaped."""
     return _IN_LINES.sub(_escape, text)
 
 

@@ -8,7 +8,7 @@ SHOWN = 5
 
 
 def byte_text(count: int) -> str:
-    """Render a number of bytes in the largest binary unit that keeps it above one."""
+    """Format a number of bytes in the largest binary unit that keeps it above one."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
@@ -18,16 +18,16 @@ def byte_text(count: int) -> str:
 
 
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
-    """Render a count with its noun: ``1 row``, ``2,000 rows``."""
+    """Format a count with its noun: ``1 row``, ``2,000 rows``."""
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Render parts as one: ``a``, ``a and b``, ``a, b and c``."""
+    """Join parts as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def shortened(names: Sequence[str], shown: int = SHOWN) -> str:
-    """Join names for a message, a long list cut."""
+    """Join names for a message, the first ``shown`` of them."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

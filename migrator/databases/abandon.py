@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from django.db import Error
 
 from ..conf import load
-from ..console.interrupts import Interrupts, telling_plainly
+from ..console.interrupts import Interrupts, raising_interrupted
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from .copying.finish import RunFinisher
 from .copying.recreation_failures import NotRecreated
@@ -106,7 +106,7 @@ def _abandon(finisher: RunFinisher, run: Run, plan: Plan, tables: Sequence[Table
 
 def _recreate(finisher: RunFinisher, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
     try:
-        with telling_plainly():
+        with raising_interrupted():
             return finisher.abandon(run, tables)
     except Interrupted as error:
         raise Interrupted(f"{error} {AGAIN}", error.exit_code - 128) from None

@@ -111,7 +111,7 @@ def options_of(keywords: Mapping[str, Any], taken: Collection[str], dest: str, c
     """Return the options of a run with these keywords; ``chunk_size`` is for one that has none of its own.
 
     Raises :exc:`TypeError` for a keyword that is not in ``taken``, and :exc:`UsageError` for options that exclude each
-    other, lack something, or are none of their choices.
+    other, lack something, or have an invalid value.
     """
     if unknown := sorted(set(keywords).difference(taken)):
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
@@ -127,7 +127,7 @@ def options_of(keywords: Mapping[str, Any], taken: Collection[str], dest: str, c
 
 @dataclass(frozen=True)
 class Console:
-    """Who is told and asked: shows the plan, draws the progress, answers the questions."""
+    """The user's side of a run: shows the plan, draws the progress, answers the questions."""
 
     show: Callable[[Plan], None] = lambda plan: None
     progress: Progress = field(default_factory=Progress)
@@ -135,14 +135,14 @@ class Console:
 
 
 def _mistakes(options: RunOptions, dest: str) -> Iterator[tuple[bool, str]]:
-    """Yield what may be wrong with options, each with what to say of it, in the order in which it is checked."""
+    """Yield what may be wrong with options, each with its message, in the order in which it is checked."""
     is_skipping = options.on_error == "skip"
     yield (
         options.replace is not None and options.replace != dest,
         f"--replace names {options.replace!r}, and the destination is {dest!r}. It has to name the database whose "
         "rows will be lost. Nothing was written.",
     )
-    yield options.verify not in VERIFY, f"verify is {options.verify!r}; it is one of {', '.join(VERIFY)}."
+    yield options.verify not in VERIFY, f"verify is {options.verify!r}; it has to be one of {', '.join(VERIFY)}."
     for name, is_given in {
         "--replace": options.replace is not None,
         "--resume": options.resume,
@@ -153,27 +153,27 @@ def _mistakes(options: RunOptions, dest: str) -> Iterator[tuple[bool, str]]:
     }.items():
         yield (
             options.update and is_given,
-            f"--update and {name} exclude each other: --update rewrites single rows in one transaction, and is "
-            "simply called again where it was cut off.",
+            f"--update and {name} exclude each other: --update changes single rows in one transaction; call it "
+            "again if it was interrupted.",
         )
     yield (
         options.resume and options.cleanup,
-        "--resume and --cleanup exclude each other: a run goes on, or is given up.",
+        "--resume and --cleanup exclude each other: a run is completed or abandoned.",
     )
     yield (
         is_skipping and options.rejects is None,
-        "--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.",
+        "--on-error skip needs --rejects FILE: rejected rows have to be kept somewhere.",
     )
-    yield options.trust_done and not options.resume, "--trust-done goes with --resume."
+    yield options.trust_done and not options.resume, "--trust-done requires --resume."
     yield (
         options.chunk_size is not None and options.chunk_size < 1,
-        f"chunk_size is {options.chunk_size}; it is a number of rows above zero.",
+        f"chunk_size is {options.chunk_size}; it has to be a number of rows above zero.",
     )
     yield (
         not 1 <= options.jobs <= MOST_WORKERS,
-        f"jobs is {options.jobs}; it is a number of processes from 1 to {MOST_WORKERS}.",
+        f"jobs is {options.jobs}; it has to be a number of processes from 1 to {MOST_WORKERS}.",
     )
-    yield options.on_error not in ON_ERROR, f"on_error is {options.on_error!r}; it is 'stop' or 'skip'."
+    yield options.on_error not in ON_ERROR, f"on_error is {options.on_error!r}; it has to be 'stop' or 'skip'."
 
 
 def _check_rejects(options: RunOptions) -> None:

@@ -1,4 +1,4 @@
-"""What every command of migrator shares: options, who answers, how progress is drawn, how a run ends."""
+"""What all commands of migrator share: options, prompts, progress, and how a command ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
 from ..console.prompts import Prompter, prompter_for
 from ..console.reports import Report, to_json, to_json_lines, to_text, write_report
-from ..console.robust_streams import unheard
+from ..console.robust_streams import robust
 from ..console.safe_text import visible, visible_lines
 from ..databases.database_files import check_no_database
 from ..errors import MigratorError, UsageError
@@ -25,7 +25,7 @@ PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
 
 
 def _check_files(options: Mapping[str, Any]) -> None:
-    """Refuse files that would be lost: two options that name one, and a database in the place of any."""
+    """Refuse files that would be overwritten: one that two options name, and one that is a database."""
     named = {f"--{name.replace('_', '-')}": value for name, value in options.items() if isinstance(value, Path)}
     check_apart(named)
     check_no_database(named)
@@ -34,7 +34,7 @@ def _check_files(options: Mapping[str, Any]) -> None:
 
 
 class MigratorCommand(BaseCommand):
-    """A doorway: a subclass gives its options and, in :meth:`perform`, makes one call that returns a report."""
+    """A subclass defines its options and, in :meth:`perform`, makes one call that returns a report."""
 
     requires_migrations_checks = False
 
@@ -44,14 +44,14 @@ class MigratorCommand(BaseCommand):
             "--no-input",
             "--noinput",
             action="store_true",
-            help="Ask nothing. What would destroy rows still needs its own option.",
+            help="Never ask. Options that destroy rows still have to be passed.",
         )
         parser.add_argument(
             "--format",
             choices=("text", *PROGRAM_FORMS),
             default="text",
-            help="json prints one JSON document on standard output, jsonl one line for each of its records, and both "
-            "everything for people on standard error (default: text).",
+            help="json prints one JSON document to standard output, jsonl one line for each of its records; both print "
+            "everything for people to standard error (default: text).",
         )
         parser.add_argument(
             "--report",
@@ -59,7 +59,7 @@ class MigratorCommand(BaseCommand):
             metavar="FILE",
             help="Also write the report to FILE: .json, .jsonl, .html, or text for any other suffix.",
         )
-        parser.add_argument("--no-progress", action="store_true", help="Plain lines in place of progress bars.")
+        parser.add_argument("--no-progress", action="store_true", help="Print plain lines instead of progress bars.")
 
     def add_options(self, parser: CommandParser) -> None:
         """Add the options of one command."""
@@ -76,9 +76,9 @@ class MigratorCommand(BaseCommand):
             Interrupts.ends_process = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stderr.style_func = None  # text for people is no error; CommandError is coloured by Django itself
+        self.stderr.style_func = None  # text for people is not an error; Django itself colours CommandError
         for wrapper in (self.stdout, self.stderr):
-            cast(Any, wrapper)._out = unheard(self._file(wrapper))
+            cast(Any, wrapper)._out = robust(self._file(wrapper))
         progress = progress_for(
             verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
@@ -86,46 +86,46 @@ class MigratorCommand(BaseCommand):
             _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
-            self._tell_programs(Report("", (), (), {"error": str(error)}, error.exit_code), options)
-            # Errors of usage quote what was typed, and have one line.
+            self._print_document(Report("", (), (), {"error": str(error)}, error.exit_code), options)
+            # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
             raise CommandError(shown(str(error)), returncode=error.exit_code) from error
-        lost = self._keep(report, options["report"])
-        self._tell_programs(report, options)
+        failure = self._write_report(report, options["report"])
+        self._print_document(report, options)
         if report.exit_code:
             *lines, verdict = report.lines
             self.show(replace(report, lines=tuple(lines)), options)
-            raise CommandError(visible(f"{verdict} {lost}".rstrip()), returncode=report.exit_code)
+            raise CommandError(visible(f"{verdict} {failure}".rstrip()), returncode=report.exit_code)
         self.show(report, options)
-        if not lost and options["format"] in PROGRAM_FORMS:
-            lost = self._unwritten()
-        if lost:
-            raise CommandError(lost)
+        if not failure and options["format"] in PROGRAM_FORMS:
+            failure = self._output_failure()
+        if failure:
+            raise CommandError(failure)
 
-    def _keep(self, report: Report, path: Path | None) -> str:
-        """Write the report to its file; where that fails, say so, for the work itself is done and has to be told."""
+    def _write_report(self, report: Report, path: Path | None) -> str:
+        """Write the report to its file; return why that failed, because the work itself is done and is shown."""
         try:
             if path:
                 write_report(report, path)
         except MigratorError as error:
-            return f"The work is done, and only its report is missing: {error}"
+            return f"The work is done, but its report is missing: {error}"
         return ""
 
-    def _unwritten(self) -> str:
-        """Say that the document did not fit where it was to go; a reader that went away has had enough of it."""
+    def _output_failure(self) -> str:
+        """Return why the document could not be written; that its reader went away is not a failure."""
         failure: OSError | None = getattr(self._file(self.stdout), "failure", None)
         if failure is None or failure.errno in (errno.EPIPE, errno.EIO):
             return ""
-        return f"The work is done, and standard output cannot be written: {failure.strerror}."
+        return f"The work is done, but standard output cannot be written: {failure.strerror}."
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
-        """Show a report to people: on standard error where standard output is for a program."""
+        """Show a report to people: on standard error if standard output is for a program."""
         if options["verbosity"] > 0:
             stream = self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
             width = shutil.get_terminal_size().columns if self._file(stream).isatty() else None
             self._write(stream, to_text(report, width) + "\n")
 
-    def _tell_programs(self, report: Report, options: dict[str, Any]) -> None:
+    def _print_document(self, report: Report, options: dict[str, Any]) -> None:
         if form := PROGRAM_FORMS.get(options["format"]):
             self._write(self.stdout, form(report))
 
@@ -134,5 +134,5 @@ class MigratorCommand(BaseCommand):
         stream.flush()
 
     def _file(self, wrapper: Any) -> TextIO:
-        """Return the stream inside of Django's wrapper, which adds a line's end to whatever is written."""
+        """Return the stream inside of Django's wrapper, which adds a line break to whatever is written."""
         return cast(TextIO, wrapper._out)

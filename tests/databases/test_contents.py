@@ -691,7 +691,7 @@ def test_tells_where_the_nulls_of_a_column_differ(sqlite: Pair) -> None:
     many(sqlite)
     sql(sqlite.dest, "UPDATE {0} SET value = NULL WHERE id BETWEEN 300 AND 1200", IntegerValue)
     finished = run(*words(sqlite, "testapp.IntegerValue", "--mode", "sample", "--sample", "1", "--seed", "1"))
-    told = "testapp.IntegerValue.value: NULL in 0 rows of the source, and in 901 of the destination.\n"
+    told = "testapp.IntegerValue.value: NULL in 0 rows of the source and in 901 of the destination.\n"
     assert finished.code == 3
     assert told in finished.out
 
@@ -716,7 +716,7 @@ def test_tells_tables_that_cannot_be_compared_apart_from_equal_ones(sqlite: Pair
 
 
 def test_refuses_an_unknown_mode(sqlite: Pair) -> None:
-    with pytest.raises(UsageError, match=r"^mode is 'half'; it is one of count, sample, full\.$"):
+    with pytest.raises(UsageError, match=r"^mode is 'half'; it has to be one of count, sample, full\.$"):
         compare(sqlite, IntegerValue, mode="half")
 
 

@@ -154,11 +154,11 @@ def test_refuses_a_value_that_an_option_does_not_take(words: list[str], message:
         ),
         (
             ["--on-error", "skip"],
-            "--on-error skip needs --rejects FILE: a row that is not copied has to be kept somewhere.",
+            "--on-error skip needs --rejects FILE: rejected rows have to be kept somewhere.",
         ),
         (
             ["--resume", "--cleanup"],
-            "--resume and --cleanup exclude each other: a run goes on, or is given up.",
+            "--resume and --cleanup exclude each other: a run is completed or abandoned.",
         ),
     ],
     ids=["another alias", "nowhere to keep rows", "on and off"],
@@ -464,8 +464,8 @@ def test_leaves_the_sessions_of_the_caller_as_they_were(databases: FreshDatabase
 
 
 LOST = (
-    "{end} holds rows that will be LOST: testapp.Tag (2). Nothing was written. Pass --replace {alias} if they may be, "
-    "or choose an empty destination."
+    "{end} holds rows that will be LOST: testapp.Tag (2). Nothing was written. Pass --replace {alias} if they may be "
+    "lost, or choose an empty destination."
 )
 
 
@@ -491,7 +491,7 @@ def test_asks_even_where_nothing_is_lost(sqlite: Pair) -> None:
     assert finished.out.startswith("Plan\n")
     assert re.fullmatch(
         r"CommandError: There is no terminal to ask on \(Copy 3 rows of 1 tables? from 'sqlite_a' to 'sqlite_b'\?\)\. "
-        r"Nothing was written\. Pass --no-input to go on without a question\.\n",
+        r"Nothing was written\. Pass --no-input to continue without a question\.\n",
         error_in(finished),
     )
 

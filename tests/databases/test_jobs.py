@@ -354,8 +354,8 @@ def test_the_command_warns_of_nothing(filled: Pair, run_manage: Callable[..., Fi
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"jobs": 0}, "jobs is 0; it is a number of processes from 1 to 64."),
-        ({"jobs": 65}, "jobs is 65; it is a number of processes from 1 to 64."),
+        ({"jobs": 0}, "jobs is 0; it has to be a number of processes from 1 to 64."),
+        ({"jobs": 65}, "jobs is 65; it has to be a number of processes from 1 to 64."),
         ({"jobs": 2, "update": True}, "--update and --jobs exclude each other"),
     ],
 )

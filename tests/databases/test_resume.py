@@ -391,7 +391,7 @@ def test_refuses_to_begin_anew_over_an_unfinished_run(unfinished: Pair) -> None:
     ids=str,
 )
 def test_refuses_to_go_on_with_something_else(unfinished: Pair, options: dict[str, Any], difference: str) -> None:
-    assert_refused(unfinished, "planned otherwise", difference, "--cleanup", resume=True, **options)
+    assert_refused(unfinished, "plan was different", difference, "--cleanup", resume=True, **options)
 
 
 def test_refuses_to_go_on_with_other_columns(unfinished: Pair) -> None:
@@ -403,7 +403,7 @@ def test_refuses_to_go_on_with_other_columns(unfinished: Pair) -> None:
 def test_refuses_to_go_on_from_another_source(unfinished: Pair, databases: FreshDatabases) -> None:
     databases.fresh("default")
     fill("default")
-    assert_refused(Pair("default", "sqlite_b"), "planned otherwise: source", resume=True)
+    assert_refused(Pair("default", "sqlite_b"), "plan was different: source", resume=True)
 
 
 def test_goes_on_with_another_chunk_size(unfinished: Pair) -> None:

@@ -125,7 +125,7 @@ def test_a_command_is_what_ends_the_process(signals: list[int], monkeypatch: pyt
         finally:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("migrator.management.commands.batch_migrate.batch_migrate", stopped_twice)
+    monkeypatch.setattr("migrator.management.commands.batch_migrate.Command.function", stopped_twice)
     finished = run("batch_migrate", "--source", "default", "--dest", "sqlite_b", "--no-input")
     assert (finished.code, signals) == (130, [])
     assert finished.err == "CommandError: Stopped after the chunk that was being copied.\n"

@@ -24,7 +24,7 @@ from .watching import committed, copied_again, forget, watched
 
 ROWS = 60
 # What a command says once it knows its arguments and has both databases; what comes before is Python's own start.
-BEGUN = "Looking at "
+BEGUN = "Checking "
 
 
 class Killer:

@@ -104,7 +104,7 @@ def changed(pair: Pair, what: str) -> tuple[str, ...]:
 DIFFERENCES = {
     "options": "keeps indexes",
     "tables": "table 'testapp_ring' is new",
-    "source": "planned otherwise: source",
+    "source": "plan was different: source",
     "columns": "the columns or rows of table 'testapp_rating'",
 }
 
@@ -118,7 +118,7 @@ def test_something_else_is_refused_and_the_difference_named(
     fill("default")
     call = changed(unfinished, what)
     before = contents(unfinished.dest)
-    assert_ended(run(*call), 1, "because it was planned otherwise", DIFFERENCES[what], "--cleanup")
+    assert_ended(run(*call), 1, "because its plan was different", DIFFERENCES[what], "--cleanup")
     assert contents(unfinished.dest) == before
 
 

@@ -108,7 +108,7 @@ def test_a_full_disk_of_reports_leaves_no_half_of_one(oracle: Oracle, before: st
         path.write_text(before)
     with largest_file(1024):
         finished = run(*words(oracle.pair, "--report", str(path)))
-    said = f"The work is done, and only its report is missing: {str(path)!r} cannot be written: File too large."
+    said = f"The work is done, but its report is missing: {str(path)!r} cannot be written: File too large."
     assert_ended(finished, 1, said)
     assert "215" in finished.out
     assert [file.read_text() for file in tmp_path.iterdir()] == ([] if before is None else [before])
@@ -137,5 +137,5 @@ def test_a_document_that_does_not_fit_on_standard_output_is_no_success(oracle: O
         )
     assert finished.returncode == 1, finished.stderr
     assert "Traceback" not in finished.stderr
-    assert "The work is done, and standard output cannot be written: No space left on device." in finished.stderr
+    assert "The work is done, but standard output cannot be written: No space left on device." in finished.stderr
     oracle.assert_complete()

@@ -399,7 +399,7 @@ def test_refuses_a_file_that_it_cannot_write_before_anything_else(
     match kind:
         case "link":
             file.symlink_to(victim)
-            message = f"{str(file)!r} is a symbolic link; name a plain file, so that nobody can redirect it."
+            message = f"{str(file)!r} is a symbolic link, which can be redirected; name a plain file."
         case "missing directory":
             file = tmp_path / "missing" / "file"
             message = f"The directory {str(file.parent)!r} does not exist; create it, or name another file."
@@ -444,7 +444,7 @@ def test_destroys_after_the_alias_was_typed(sqlite: Pair) -> None:
     assert finished.code == 0
     assert LOST in finished.err
     assert f"database {connections['sqlite_b'].settings_dict['NAME']!r} on this machine" in finished.err
-    assert "Type 'sqlite_b' to go on, anything else to stop: " in finished.err
+    assert "Type 'sqlite_b' to continue, anything else to stop: " in finished.err
     assert rows_of(Tag, sqlite.dest).count() == 3
 
 
@@ -510,7 +510,8 @@ def test_goes_on_where_nobody_reads_its_output(sqlite: Pair) -> None:
     [
         (
             "--resume",
-            "nothing to resume. It is NOT a copy of the source: counts differ in testapp.Tag. Call without --resume.",
+            "nothing to resume. It is NOT a copy of the source: row counts differ in testapp.Tag. "
+            "Call without --resume.",
             3,
         ),
         ("--cleanup", "nothing to clean up.", 0),
@@ -835,7 +836,7 @@ def test_nothing_is_trusted_where_nothing_goes_on(sqlite: Pair, command: str) ->
     tags(sqlite.source)
     with nothing_changes(*sqlite):
         finished = run(command, *words(sqlite, "testapp.Tag", "--no-input", "--trust-done")[1:])
-    assert finished == (2, "", "CommandError: --trust-done goes with --resume.\n")
+    assert finished == (2, "", "CommandError: --trust-done requires --resume.\n")
 
 
 # -- what a later call looks at -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ...console.private_files import append_private, replace_private, told
+from ...console.private_files import append_private, naming, replace_private
 from ...console.safe_text import visible
 from ...errors import DataRejected
 
@@ -119,7 +119,7 @@ class RejectFile(Rejects):
         # Rows that are in the file already belong to a transaction that is retried.
         lines = [line for row, line in self._lines if row not in self._written]
         if lines:
-            with told(self._path):
+            with naming(self._path):
                 append_whole(self._file.fileno(), b"".join(lines))
                 os.fsync(self._file.fileno())
         self._written.update(row for row, _ in self._lines if row[1] != NO_KEY)
@@ -133,7 +133,7 @@ class RejectFile(Rejects):
         return True
 
     def keys_of(self, table: str) -> set[str]:
-        with told(self._path), self._path.open(encoding="utf-8") as lines:
+        with naming(self._path), self._path.open(encoding="utf-8") as lines:
             entries = map(json.loads, lines)
             return {entry["pk"] for entry in entries if entry["table"] == table}
 

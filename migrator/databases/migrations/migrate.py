@@ -10,7 +10,7 @@ from django.core.management import BaseCommand, call_command, get_commands, load
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ...console.interrupts import telling_plainly
+from ...console.interrupts import raising_interrupted
 from ...console.wording import plural, shortened
 from ...errors import Declined, Interrupted, MigratorError, Refused
 from ..endpoints import open_engine, to_migrator_error
@@ -48,7 +48,7 @@ def migrate_destination(dest: str, console: Console) -> Migrated:
     console.progress.message(_in_progress(missing, dest))
     guard = WriteGuard(dest)
     try:
-        with telling_plainly(), _locked(dest) as engine, _rows_recorded(engine), guard.opened() as alias:
+        with raising_interrupted(), _locked(dest) as engine, _rows_recorded(engine), guard.opened() as alias:
             call_command(_watched_migrate(guard), database=alias, interactive=False, verbosity=0, run_syncdb=True)
     except Interrupted as error:
         text = f"Stopped while {dest!r} was migrated, {_progress(missing, connection, guard)}. Nothing was copied."

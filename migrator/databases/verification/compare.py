@@ -124,7 +124,7 @@ def verify_counts(
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
     if mode not in MODES:
-        raise UsageError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
+        raise UsageError(f"mode is {mode!r}; it has to be one of {', '.join(MODES)}.")
     chosen = _sample(options) if mode == "sample" else None
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))

@@ -1,0 +1,93 @@
+"""What a run says when it is refused or asks, or when it stops after its first write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..console.wording import plural, shortened
+from .engines.base.catalogue import kinds_text
+from .journal.records import Run
+from .planning.plan import Plan
+
+UPDATED = "The update is complete. Call again with --update to have it verified."
+
+
+def loss(plan: Plan) -> str:
+    """Name the tables whose rows a run would delete first, with their row counts."""
+    tables = ", ".join(f"{table.table.label} ({table.dest_rows:,})" for table in plan.destroyed)
+    return f"{plan.dest} holds rows that will be LOST: {tables}."
+
+
+def refusal_to_destroy(plan: Plan) -> str:
+    """Return why a run does not begin whose loss of rows nobody has confirmed."""
+    way_on = f"Pass --replace {plan.dest.alias} if they may be lost, or choose an empty destination."
+    return f"{loss(plan)} {plan.untouched} {way_on}"
+
+
+def refusal_of_unfinished(alias: str, run: Run, *, updates: bool) -> str:
+    """Return why a new run does not begin in a destination that holds an unfinished one."""
+    holds = f"{alias!r} holds an unfinished run ({run.holder()})."
+    if updates:
+        return (
+            f"{holds} Nothing was written. Repeat the command of that run with --resume to complete it, or with "
+            "--cleanup to abandon it; then update."
+        )
+    return (
+        f"{holds} Pass --resume to complete it, or --cleanup to abandon it: that recreates what it dropped, and keeps "
+        "the copied rows."
+    )
+
+
+def refusal_of_other_plan(differences: Sequence[str]) -> str:
+    """Return why an unfinished run is not resumed whose plan was different."""
+    return (
+        f"The unfinished run cannot be resumed, because its plan was different: {'; '.join(differences)}. Call with "
+        "the same arguments and code as then, or abandon it with --cleanup."
+    )
+
+
+def refusal_of_unsigned(alias: str) -> str:
+    """Return why an unfinished run is not resumed whose record holds SQL that this project has not signed."""
+    return (
+        f"The unfinished run in {alias!r} is not signed with this project's SECRET_KEY, so the SQL in its record is "
+        "not executed. Nothing was written. If the key has changed since, add the old one to SECRET_KEY_FALLBACKS and "
+        "call again. Otherwise pass --cleanup: it ends the run and lists the SQL for you."
+    )
+
+
+def refusal_of_changed(plan: Plan, tables: Sequence[str]) -> str:
+    """Return why a run does not empty tables that have changed since its plan was made."""
+    return f"{shortened(tables)} changed while this run was planned. {plan.untouched} Call again."
+
+
+def question_to_copy(plan: Plan) -> str:
+    """Ask whether to begin a run that destroys nothing."""
+    rows = sum(table.source_rows for table in plan.tables)
+    what = f"{plural(rows, 'row')} of {plural(len(plan.tables), 'table')}"
+    return f"Copy {what} from {plan.source.alias!r} to {plan.dest.alias!r}?"
+
+
+def question_to_update(plan: Plan) -> str:
+    """Ask whether to begin an update."""
+    return f"Insert, rewrite and delete rows of {plan.dest} until it equals {plan.source.alias!r}?"
+
+
+def nothing_to_resume(alias: str, finished: Run | None, differing: Sequence[str]) -> str:
+    """Return the remark of a run that found nothing to resume; ``differing`` are labels whose row counts differ."""
+    if finished:
+        rejected = f"{finished.rows_rejected:,} rows rejected"
+        return f"The run in {alias!r} had finished, with {rejected}; nothing is left to do."
+    remark = f"No unfinished run in {alias!r}: nothing to resume."
+    if differing:
+        remark += (
+            f" It is NOT a copy of the source: row counts differ in {shortened(differing)}. Call without --resume."
+        )
+    return remark
+
+
+def state_of(alias: str, run: Run, rows_written: int) -> str:
+    """Return what an interrupted or failed run leaves in the destination."""
+    text = f"{rows_written:,} rows are committed in {alias!r}."
+    if items := run.dropped_objects():
+        text += f" Dropped there until the run is completed or abandoned: {kinds_text(items)}."
+    return text
