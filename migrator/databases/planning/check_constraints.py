@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -16,13 +16,13 @@ from ...console.wording import plural
 from ..chunks import Restriction
 from ..engines.base.constraints import Check
 from ..engines.base.engine import Engine
+from ..engines.base.portable_sql import TargetSql
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..keys import key_text
-from ..tables import Column, StoredColumn
+from ..tables import Column, Kind, StoredColumn
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, fields_of
 from .destination_trials import Trial, can_be_tried, not_checked, rejected_by
-from .portable_sql import translate
 from .route import Route
 from .source_view import View, is_folded, view_of
 
@@ -158,7 +158,8 @@ def certain_condition(route: Route, columns: Mapping[str, Column], condition: An
 
 def _as_source(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
     """Return a check of the source in the SQL that all engines share."""
-    return _translate(route.source, columns, check, route.source.features.character_length_functions)
+    source = route.source
+    return source.constraints.portable(check.expression, _kinds(columns), _sql_of(source))
 
 
 def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> str | None:
@@ -166,17 +167,16 @@ def _translated(route: Route, columns: Mapping[str, Column], check: Check) -> st
     source, dest = route.source, route.dest
     if source.vendor == dest.vendor:
         return check.expression.replace("%", "%%")
-    if "with time zone" in check.expression and source.connection.timezone_name != "UTC":
-        return None  # the source stores times as local times of another zone
-    return _translate(source, columns, check, dest.features.character_length_functions)
+    target = _sql_of(source, stores_utc=source.connection.timezone_name == "UTC")
+    return dest.constraints.portable(check.expression, _kinds(columns), target)
 
 
-def _translate(
-    source: Engine, columns: Mapping[str, Column], check: Check, length_functions: Collection[str]
-) -> str | None:
-    kinds = {name: column.kind for name, column in columns.items()}
-    length = source.features.character_length
-    return translate(check.expression, kinds, source.quote, length=length, lengths=length_functions)
+def _kinds(columns: Mapping[str, Column]) -> dict[str, Kind]:
+    return {name: column.kind for name, column in columns.items()}
+
+
+def _sql_of(engine: Engine, *, stores_utc: bool = True) -> TargetSql:
+    return TargetSql(engine.quote, engine.features.character_length, stores_utc)
 
 
 def check_rows(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
 
-from ...tables import StoredColumn
+from ...tables import Kind, StoredColumn
 from .characters import Ranges
+from .portable_sql import TargetSql, Translation, Untranslatable
 from .session import DatabaseSession
 
 PROBE = "migrator_probe"
@@ -88,6 +90,18 @@ class Exclusion:
 
 class Constraints(DatabaseSession):
     """What one database refuses, by table, as its catalogue says. Every answer has each table that was asked for."""
+
+    translation_class: ClassVar[type[Translation]] = Translation
+
+    def portable(self, expression: str, columns: Mapping[str, Kind], target: TargetSql) -> str | None:
+        """Translate a condition that this engine printed to SQL of another one, over columns given by their kinds.
+
+        Returns ``None`` if the condition isn't certain to mean the same there.
+        """
+        try:
+            return self.translation_class(expression, columns, target).translated()
+        except Untranslatable:
+            return None
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         """Return the unique indexes of each table, primary keys included."""

@@ -46,6 +46,5 @@ class Features:
     names_collation: str | None = None
     # Does a table look missing to a user who has no rights on it?
     hides_tables_without_rights: bool = False
-    # Which function counts a text's characters, and which names for it do expressions of this engine have (upper case)?
+    # Which function counts a text's characters?
     character_length: str = "LENGTH"
-    character_length_functions: frozenset[str] = frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH", "LENGTH"))

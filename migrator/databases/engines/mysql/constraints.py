@@ -10,6 +10,7 @@ from functools import cached_property
 from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
 from ..base.constraints import NUMBER, PROBE, Check, Constraints, UniqueIndex
+from .portable_sql import MySQLTranslation
 from .rows_by_table import Rows, folding, group_by_table
 
 # An expression, which only MySQL has in indexes, has no column name. The query reads all tables, because MariaDB takes
@@ -57,7 +58,8 @@ FIRST_WITH_CHECKS = (8, 0, 16)  # MySQL manual, "CHECK Constraints"
 class MySQLConstraints(Constraints):
     """The constraints of tables in MySQL and MariaDB."""
 
-    # LENGTH counts bytes (MySQL manual, "String Functions and Operators").
+    translation_class = MySQLTranslation
+
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         found: dict[str, list[UniqueIndex]] = {}
         for table, rows in self._rows(UNIQUE_SQL, tables).items():

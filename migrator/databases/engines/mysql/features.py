@@ -12,5 +12,4 @@ FEATURES = Features(
     names_collation="utf8mb4_bin",
     hides_tables_without_rights=True,
     character_length="CHAR_LENGTH",
-    character_length_functions=frozenset(("CHAR_LENGTH", "CHARACTER_LENGTH")),
 )

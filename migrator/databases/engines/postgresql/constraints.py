@@ -14,6 +14,7 @@ from django.db import transaction
 from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
 from ..base.constraints import NUMBER, PROBE, Check, Constraints, Exclusion, ExclusionPart, UniqueIndex
+from .portable_sql import PostgreSQLTranslation
 
 # Whether a query over the table gives rows of other tables that an index of it does not hold.
 COVERS_CHILDREN = """
@@ -101,7 +102,9 @@ DOMAINS_VALUE = re.compile(r"\bVALUE\b(?=(?:[^']*'[^']*')*[^']*$)")
 
 
 class PostgreSQLConstraints(Constraints):
-    """What tables of PostgreSQL refuse."""
+    """The constraints of tables in PostgreSQL."""
+
+    translation_class = PostgreSQLTranslation
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
         names = list(tables)
