@@ -14,21 +14,21 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....local_hosts import is_on_this_machine
 from ..base.engine import Engine
-from ..base.errors import Fault, Severity, SnapshotLost
+from ..base.errors import SnapshotLost
 from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
 from ..base.run_locks import MOST_WORKERS
-from ..base.session import FIRST_FETCH, Row, cause_of, next_fetch, prepared
+from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.visibility import VERSIONED_TABLE
 from . import replication
 from .catalogue import MySQLCatalogue
 from .constraints import MySQLConstraints
 from .digests import MySQLDigests
+from .errors import MySQLErrors
 from .features import FEATURES
 from .lines import MySQLLines
-from .loading import InsertWriter, LineInserter, Warned
+from .loading import InsertWriter, LineInserter
 from .local_files import LineLoader, LineWriter, loading_note
-from .messages import without_values
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .types import MySQLTypes
 from .values import MySQLValues, product
@@ -36,13 +36,6 @@ from .visibility import MySQLVisibility
 
 # Everything strict, escapes by backslash, and a key of zero that stays zero.
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO"
-RETRIED = (
-    1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2055, 4031,
-)  # fmt: skip
-DATA = (
-    1048, 1062, 1169, 1216, 1264, 1265, 1292, 1364, 1365, 1366, 1367, 1406, 1411, 1416, 1441, 1451, 1452, 1525, 1526,
-    1557, 1586, 1644, 1690, 3140, 3141, 3143, 3146, 3156, 3157, 3751, 3752, 3819, 3907, 4025, 4078,
-)  # fmt: skip
 # Nothing ends a session that waits for the other side, or a statement that takes long, and no query gives rows as they
 # once were. MySQL and MariaDB differ in which of these they have.
 SESSION_SETTINGS: Mapping[str, int | str] = {
@@ -57,13 +50,10 @@ SESSION_SETTINGS: Mapping[str, int | str] = {
     "max_execution_time": 0,
 }
 LOCK_WAITS = ("innodb_lock_wait_timeout", "lock_wait_timeout")
-NAMED_COLUMN = re.compile(r"column ['`](?:[^'`]*`\.`)*([^'`]+)['`]", re.IGNORECASE)
-NAMED_KEY = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'")
-NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed|Check constraint '([^']+)' is violated")
 WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
 
 
-class MySQL(Engine):
+class MySQL(MySQLErrors, Engine):
     """MySQL 8.0.11 and MariaDB 10.5 and newer, through mysqlclient. Needs rights on its own database only."""
 
     vendor = "mysql"
@@ -301,40 +291,3 @@ class MySQL(Engine):
         if self._loads_files:  # which are sent in pieces
             return None
         return int(self.fetch_value("SELECT @@max_allowed_packet"))
-
-    def severity(self, error: BaseException) -> Severity:
-        code = _code(error)
-        if code in RETRIED:
-            return Severity.RETRY
-        if code is None or code in DATA or isinstance(error, Warned):
-            return Severity.DATA
-        return Severity.FATAL
-
-    def fault(self, error: BaseException, table: str) -> Fault:
-        code = _code(error)
-        if code is None:
-            return Fault(type(error).__name__, "the driver refused the value")
-        message = without_values(str(cause_of(error).args[1]))
-        if found := NAMED_COLUMN.search(message):
-            return Fault(str(code), message, found[1])
-        if found := NAMED_CHECK.search(message):
-            return Fault(str(code), message, constraint=found[1] or found[2])
-        if found := NAMED_KEY.search(message):
-            return Fault(str(code), message, self._columns_of_key(found[1], table), found[1])
-        return Fault(str(code), message)
-
-    def _columns_of_key(self, key: str, table: str) -> str | None:
-        with contextlib.suppress(DatabaseError):
-            rows = self.fetch_all(
-                "SELECT column_name FROM information_schema.statistics "
-                "WHERE table_schema = DATABASE() AND table_name = %s AND index_name = %s ORDER BY seq_in_index",
-                (table, key),
-            )
-            return ", ".join(row[0] for row in rows) or None
-        return None
-
-
-def _code(error: BaseException) -> int | None:
-    cause = cause_of(error)
-    code = cause.args[0] if len(cause.args) > 1 else None
-    return code if isinstance(code, int) else None

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from django.db import DatabaseError
-
 from ...tables import Kind
 from ..base.engine import Engine
 from ..base.loading import Target, TextWriter, Writer
@@ -21,6 +19,7 @@ from ..base.values import (
     Unstorable,
     microseconds,
 )
+from .errors import Warned
 
 STATEMENT_BYTES = 1024 * 1024
 # How many times longer than its line a row of literals is, at most.
@@ -147,10 +146,6 @@ def _as_literals(lines: bytes) -> bytes:
         raise ValueError("the last line has no end")
     fields = lines.removesuffix(b"\n").replace(b"'", b"\\'").replace(b"\t", b"','").replace(b"\n", b"'),\n('")
     return (b"('%s')" % fields).replace(b"'\\N'", b"NULL")
-
-
-class Warned(DatabaseError):
-    """A warning of the server, which changed a value: as good as an error here."""
 
 
 def render(value: Any, literal: Callable[[bytes], bytes]) -> bytes:

@@ -19,7 +19,7 @@ from ..base.line_rendering import Render, escape, hexadecimal, render_rows
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import Row
 from ..base.values import Unstorable
-from .loading import Warned
+from .errors import Warned
 from .pipes import feed
 
 OPTION = "local_infile"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, Error, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ....local_hosts import is_on_this_machine
 from ...tables import StoredColumn
@@ -18,9 +16,10 @@ from ..base.engine import Engine
 from ..base.errors import SnapshotLost
 from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
-from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, next_fetch, prepared
+from ..base.session import Row
 from ..base.values import Unreadable
 from . import out_of_range_dates, replication
+from .batches import Batches
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
@@ -34,8 +33,6 @@ from .types import PostgreSQLTypes
 from .values import PostgreSQLValues
 from .visibility import PostgreSQLVisibility
 
-# Rows of no more bytes on average are read many at once from the first on; larger ones may be stored compressed.
-NARROW_BYTES = 500
 # Types whose binary form is the same in every version, and in every database.
 BINARY_TYPES = frozenset((
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
@@ -61,7 +58,7 @@ HELD = "migrator_snapshot"
 IN_ERROR = 3  # as libpq numbers the states of a transaction: PQTRANS_INERROR
 
 
-class PostgreSQL(PostgreSQLErrors, Engine):
+class PostgreSQL(Batches, PostgreSQLErrors, Engine):
     """PostgreSQL 14 and newer, through psycopg2 or psycopg 3. Needs no superuser."""
 
     vendor = "postgresql"
@@ -82,7 +79,6 @@ class PostgreSQL(PostgreSQLErrors, Engine):
         self._snapshot: str | None = None
         self._reads_snapshot = self._is_reader = self._is_held = False
         self._locks = Locks(self, self.visibility)
-        self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
     def describe(self) -> DatabaseInfo:
         version = str(self.fetch_value("SELECT current_setting('server_version')")).split()[0]
@@ -270,44 +266,6 @@ class PostgreSQL(PostgreSQLErrors, Engine):
             with contextlib.suppress(DatabaseError, SnapshotLost):
                 self.execute("RESET enable_seqscan")
 
-    def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
-        size = FIRST_FETCH
-        with contextlib.closing(self.connection.chunked_cursor()) as cursor:
-            cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
-                size = next_fetch(rows, size)
-                yield rows
-
-    def stream_table(self, table: str, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
-        known = self._known_fitting(table) if _can_stream_batches() else None
-        batches = self.stream(sql, params) if known is None else self._stream_batches(sql, params, known)
-        fitting = known or LARGEST_FETCH
-        with contextlib.closing(batches):
-            for rows in batches:
-                fitting = min(fitting, next_fetch(rows, LARGEST_FETCH))
-                yield rows
-        self._fitting[table] = fitting
-
-    def _known_fitting(self, table: str) -> int | None:
-        """Return how many rows of a table fit in a batch; ``None`` where that has to be found out by reading them."""
-        if table not in self._fitting:
-            size = self.catalogue.row_size(table)
-            if size is not None and size <= NARROW_BYTES:
-                self._fitting[table] = LARGEST_FETCH
-        return self._fitting.get(table)
-
-    def _stream_batches(self, sql: str, params: Sequence[Any], size: int) -> Generator[list[Row]]:
-        """Let the server go on with a query while its rows are worked with; a cursor waits to be asked for the next."""
-        with self.connection.cursor() as cursor, self.connection.wrap_database_errors:
-            found = cursor.cursor.stream(*prepared(sql, params), size=size)
-            try:
-                while rows := list(islice(found, size)):
-                    yield rows
-            finally:
-                # Closing it early would cancel the query, and with that end the snapshot.
-                for _ in found:
-                    pass
-
     def typed_parameter(self, stored: StoredColumn) -> str:
         return f"CAST(%s AS {stored.declared.replace('%', '%%')})"
 
@@ -366,14 +324,3 @@ class PostgreSQL(PostgreSQLErrors, Engine):
     def bind_now(self) -> None:
         self.execute("SET CONSTRAINTS ALL IMMEDIATE")
         self.execute("SET CONSTRAINTS ALL DEFERRED")
-
-
-def _can_stream_batches() -> bool:
-    """Tell whether the driver gives the rows of a running query by many at once: psycopg 3.2 on libpq 17 does."""
-    if not is_psycopg3:
-        return False
-    try:
-        from psycopg import Capabilities
-    except ImportError:  # psycopg 3.1
-        return False
-    return Capabilities().has_stream_chunked()

@@ -18,16 +18,16 @@ from django.db import DatabaseError
 from ....errors import Refused
 from ..base.catalogue import DeferredObject
 from ..base.engine import Engine
-from ..base.errors import Fault, Severity
 from ..base.lifecycle import DatabaseInfo, Lifecycle
 from ..base.loading import Target, Writer
-from ..base.session import FIRST_FETCH, DatabaseSession, Row, cause_of, next_fetch, prepared
+from ..base.session import FIRST_FETCH, DatabaseSession, Row, next_fetch, prepared
 from ..base.values import Unreadable
-from .attach import RECOVERY, AttachedSource, File, attach_source, file_at, is_damage
+from .attach import AttachedSource, File, attach_source, file_at
 from .catalogue import SQLiteCatalogue
 from .constraints import SQLiteConstraints
 from .date_formats import is_readable
 from .digests import SQLiteDigests
+from .errors import NO_UTF_8, SQLiteErrors
 from .features import FEATURES
 from .helper_process import HelperProcess
 from .lines import SQLiteLines
@@ -36,19 +36,15 @@ from .types import SQLiteTypes
 from .values import SQLiteValues
 from .visibility import SQLiteVisibility
 
-RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
-DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
 WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: to begin one takes as long as to look through about so much
 LOCK_ENDING = ".migrator-lock"
 # The database, and what lies beside it while it is in use (sqlite.org/tempfiles.html).
 OWN_ENDINGS = ("", "-journal", "-wal", "-shm", LOCK_ENDING)
-NO_UTF_8 = "the text is no valid UTF-8"
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
-FAILED = re.compile(r"^(?P<what>[A-Z ]+) constraint failed: (?:index '(?P<index>.*)'|(?P<rest>.*))$", re.DOTALL)
 
 
-class SQLite(Engine):
+class SQLite(SQLiteErrors, Engine):
     """SQLite, of the version that Python carries."""
 
     vendor = "sqlite"
@@ -296,36 +292,6 @@ class SQLite(Engine):
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         return InsertWriter(self, table, targets)
-
-    def severity(self, error: BaseException) -> Severity:
-        code = getattr(cause_of(error), "sqlite_errorname", None)
-        if code is None:
-            return Severity.DATA  # raised by Python's own module: a value that cannot be bound or decoded
-        if code.startswith(RETRIED):
-            return Severity.RETRY
-        return Severity.DATA if code.startswith(DATA) else Severity.FATAL
-
-    def is_about_rows(self, error: BaseException) -> bool:
-        # What a function says of its arguments has the same code as a mistake in a statement.
-        code = getattr(cause_of(error), "sqlite_errorname", None) or ""
-        return super().is_about_rows(error) or code.startswith(("SQLITE_ERROR", "SQLITE_CORRUPT"))
-
-    def fault(self, error: BaseException, table: str) -> Fault:
-        cause = cause_of(error)
-        message = str(cause)
-        if message.startswith("Could not decode"):
-            message = NO_UTF_8
-        code = getattr(cause, "sqlite_errorname", type(cause).__name__)
-        if is_damage(error):
-            message += f"; {RECOVERY}"
-        found = FAILED.search(message)
-        if found is None:
-            return Fault(code, message)
-        if found["index"]:
-            return Fault(code, message, constraint=found["index"].replace("''", "'"))
-        if found["what"] == "CHECK":  # named by itself, or by its expression if it has no name
-            return Fault(code, message, constraint=found["rest"])
-        return Fault(code, message, ", ".join(name.rpartition(".")[2] for name in found["rest"].split(", ")))
 
 
 class HelperSession(SQLite):
