@@ -20,8 +20,8 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 # The rooms of the house, the lowest first: a module imports from its own room and from lower ones. A name is a package
 # with all that is in it, or a module; a module is in the room with the longest name that it begins with.
 ROOMS = [
-    "errors", "clock", "local_hosts", "console", "server_errors", "conf", "stores", "transitions", "processes",
-    "stores.copying",
+    "errors", "public_names", "clock", "local_hosts", "console", "server_errors", "conf", "stores", "transitions",
+    "processes", "stores.copying",
     "databases.tables", "databases.row_counts", "databases.findings", "databases.engines", "databases.endpoints",
     "databases.database_files", "databases.keys", "databases.chunks", "databases.row_reader", "databases.journal",
     "databases.run_lock",

@@ -42,7 +42,7 @@ def raising_interrupted() -> Iterator[None]:
 
 
 def _interruption(error: BaseException | None, advice: str = "") -> Interrupted | None:
-    """Return the interruption that an error is, or that caused it; ``None`` if there was none."""
+    """Return the interruption that an error is, or that caused it; or ``None``."""
     while error is not None and not isinstance(error, Interrupted):
         if isinstance(error, AtOnce):
             return Interrupted(f"{error}\n{advice}".rstrip(), error.number)

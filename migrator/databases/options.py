@@ -1,4 +1,4 @@
-"""How a run is made, who follows it, and the options of the commands that say so."""
+"""How a run is made, who follows it, and the options of the commands for that."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class WholeRunKeywords(RunKeywords, total=False):
 
 
 def options_of(keywords: Mapping[str, Any], taken: Collection[str], dest: str, chunk_size: int | None) -> RunOptions:
-    """Return the options of a run with these keywords; ``chunk_size`` is for one that has none of its own.
+    """Return the options of a run with these keywords; ``chunk_size`` is the default of the settings.
 
     Raises :exc:`TypeError` for a keyword that is not in ``taken``, and :exc:`UsageError` for options that exclude each
     other, lack something, or have an invalid value.

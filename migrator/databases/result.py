@@ -15,7 +15,7 @@ from .verification.counts import Verification
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did; ``row_counts`` are by table name, and a dry run has none."""
+    """What a run did; ``row_counts`` are by table name, and empty after a dry run."""
 
     plan: Plan
     row_counts: Mapping[str, RowCounts]

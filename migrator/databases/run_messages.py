@@ -19,7 +19,7 @@ def loss(plan: Plan) -> str:
 
 
 def refusal_to_destroy(plan: Plan) -> str:
-    """Return why a run does not begin whose loss of rows nobody has confirmed."""
+    """Return why a run does not begin that would delete rows without a confirmation."""
     way_on = f"Pass --replace {plan.dest.alias} if they may be lost, or choose an empty destination."
     return f"{loss(plan)} {plan.untouched} {way_on}"
 

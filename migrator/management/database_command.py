@@ -46,7 +46,7 @@ class RunCommand(MigratorCommand):
     """A command that copies rows from one database to another, by a function that takes what it chooses."""
 
     function: ClassVar[Callable[..., RunResult]]
-    # Keywords of the function beside both databases and the options of the run.
+    # Keywords of the function in addition to both databases and the options of the run.
     chosen: ClassVar[Collection[str]]
 
     def add_options(self, parser: CommandParser) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..public_names import imported_on_use
 
 if TYPE_CHECKING:
     from .api import copy_sessions_cache_to_cache as copy_sessions_cache_to_cache
@@ -16,20 +17,23 @@ if TYPE_CHECKING:
     from .transition.clear_store import clear_old_sessions as clear_old_sessions
     from .transition.readiness import session_transition as session_transition
     from .verification import verify_sessions as verify_sessions
+else:
+    __getattr__ = imported_on_use(
+        __name__,
+        {
+            "CopyOptions": ".records",
+            "End": ".records",
+            "VerifyOptions": ".comparison",
+            "clear_old_sessions": ".transition.clear_store",
+            "copy_sessions_cache_to_cache": ".api",
+            "copy_sessions_cache_to_db": ".api",
+            "copy_sessions_db_to_cache": ".api",
+            "copy_sessions_db_to_db": ".api",
+            "session_transition": ".transition.readiness",
+            "verify_sessions": ".verification",
+        },
+    )
 
-# Imported on first access, so that settings can name a class here before the apps are loaded.
-_HOMES = {
-    "CopyOptions": ".records",
-    "End": ".records",
-    "VerifyOptions": ".comparison",
-    "clear_old_sessions": ".transition.clear_store",
-    "copy_sessions_cache_to_cache": ".api",
-    "copy_sessions_cache_to_db": ".api",
-    "copy_sessions_db_to_cache": ".api",
-    "copy_sessions_db_to_db": ".api",
-    "session_transition": ".transition.readiness",
-    "verify_sessions": ".verification",
-}
 __all__ = [
     "CopyOptions",
     "End",
@@ -42,10 +46,3 @@ __all__ = [
     "session_transition",
     "verify_sessions",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from the module that defines it."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -180,7 +180,7 @@ def test_a_counter_behind_its_table_is_a_difference(databases: FreshDatabases) -
     finished = compare(pair, "testapp.Tag")
     assert finished.code == 3
     assert lines_of(finished, "testapp.Tag") == [["testapp.Tag", "3", "3", "0", "equal"]]
-    expected = "Sequence behind its table: testapp_tag.id: the next key would be 1, and 3 is taken."
+    expected = "Sequence out of sync: testapp_tag.id: the next key would be 1, and 3 is taken."
     assert expected in finished.out.splitlines()
     assert "Sequences are ahead" not in finished.out
     reset_counters(pair.dest, Tag)

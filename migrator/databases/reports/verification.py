@@ -62,7 +62,7 @@ def result_lines(result: RunResult) -> Iterator[str]:
 
 def verification_lines(verification: Verification, *, with_values: bool = False) -> Iterator[str]:
     """Say what was checked and what was found; values are only shown ``with_values``."""
-    yield from (f"Sequence behind its table: {sequence}." for sequence in verification.late_sequences)
+    yield from (f"Sequence out of sync: {sequence}." for sequence in verification.late_sequences)
     yield from (f"Orphans: {orphans.table.label}: {orphans}." for orphans in verification.orphans)
     for found in verification.contents:
         yield from _contents_lines(found, with_values)

@@ -113,7 +113,7 @@ def verify_counts(
     The keywords are the fields of :class:`CompareOptions`. ``mode`` is ``count`` (exact row counts, sequences and
     foreign keys), ``sample`` (also the values of about ``sample`` rows of each table, chosen by ``seed``) or ``full``
     (the values of all rows). ``max_diffs`` rows that differ are listed for each table. ``rejects`` is the file of rows
-    that a run has rejected: that the destination lacks them is no difference. Content types and permissions that have
+    that a run has rejected, which may be missing in the destination. Content types and permissions that have
     other ids on the other side are compared by their natural keys, and so is what refers to them. Writes nothing.
 
     Raises :exc:`~migrator.errors.UsageError` for unknown aliases, labels and modes, and for a file that does not belong

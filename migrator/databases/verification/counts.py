@@ -1,4 +1,4 @@
-"""Row counts of both databases, sequences that are behind their tables, and orphans."""
+"""Row counts of both databases, sequences that are out of sync, and orphans."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def find_rejected(
 
     ``mappings``: by table and column, the values that the destination has in place of the source's.
 
-    Raises :exc:`UsageError` if the source has none of the rows: then it is the file of another run.
+    Raises :exc:`UsageError` if none of the rows is in the source: then it is the file of another run.
     """
     found = RejectedRows(path)
     asked = 0
