@@ -17,10 +17,11 @@ from . import run_messages
 from .chunks import Restriction
 from .copying.finish import RunFinisher, rows_of
 from .copying.load import Load
-from .copying.orphans_and_sequences import reject_orphans, reset_sequences
+from .copying.orphans import reject_orphans
 from .copying.recreation import Recreator
 from .copying.rejects import Rejects, keep_lines, rejects_for
 from .copying.retry import Retries
+from .copying.sequences import reset_sequences
 from .endpoints import Endpoints, to_migrator_error
 from .engines.base.catalogue import UNIQUE_KEY
 from .journal.journal import Journal

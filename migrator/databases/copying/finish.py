@@ -18,7 +18,7 @@ from ..journal.records import TABLES, Run
 from ..options import Console, RunOptions
 from ..planning.plan import Plan
 from ..tables import Table
-from .orphans_and_sequences import reject_orphans
+from .orphans import reject_orphans
 from .recreation import WAIT_SECONDS, Failed, RecreationFailed, Recreator
 from .recreation_failures import (
     NotRecreated,

@@ -22,7 +22,7 @@ from ..planning.plan import Plan, TablePlan, is_bound_late, largest_first
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
 from .chunk import ChunkCopier, prefetch_lines
-from .orphans_and_sequences import reject_orphans
+from .orphans import reject_orphans
 from .rejects import Rejects
 from .retry import Retries
 

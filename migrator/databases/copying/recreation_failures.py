@@ -21,9 +21,9 @@ from ..keys import Key, key_text
 from ..planning.foreign_keys import constrained, find_orphans
 from ..planning.parallel_queries import ParallelQueries
 from ..tables import Reference, Table
-from .orphans_and_sequences import reject_rows
+from .orphans import reject_rows
 from .recreation import Failed
-from .rejects import NO_KEY, Problem, Rejects, row_of
+from .rejects import NO_KEY, Problem, RejectedRow, Rejects, row_of
 
 SHOWN_ROWS = 5
 BATCH = 500
@@ -172,9 +172,7 @@ def reject_obstacles(
     return removed
 
 
-def _rejected(
-    dest: Engine, table: Table, item: DeferredObject, obstacle: Obstacle, fault: Fault
-) -> tuple[Problem, dict[str, Any], str, Sequence[Any]]:
+def _rejected(dest: Engine, table: Table, item: DeferredObject, obstacle: Obstacle, fault: Fault) -> RejectedRow:
     names = [column.name for column in table.columns]
     columns = ", ".join(dest.quote(name) for name in names)
     query = f"SELECT {columns} FROM {dest.quote(table.name)} WHERE {obstacle.test}"
@@ -183,7 +181,7 @@ def _rejected(
     fields = ", ".join(_fields(table, item)) or None
     reason = f"{item.name}: {fault.message}"
     problem = Problem(table.label, table.name, key, fields, item.kind, reason, fault.code, ADVICE)
-    return problem, values, obstacle.test, obstacle.params
+    return RejectedRow(problem, values, obstacle.test, obstacle.params)
 
 
 def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Iterator[NotRecreated]:

@@ -38,6 +38,16 @@ class Problem:
         return visible(f"{row}: {self.reason} [{self.code}]. {self.advice}")
 
 
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row of the destination to reject: its values by column, and the condition with parameters that finds it."""
+
+    problem: Problem
+    values: Mapping[str, Any]
+    test: str
+    params: Sequence[Any]
+
+
 def json_value(value: Any) -> Any:
     """Return a raw value in a form that JSON has: bytes in base64, everything else as itself or as its text."""
     if value is None or isinstance(value, bool | int | str):

@@ -1,25 +1,22 @@
-"""What follows the last row: orphans are rejected, and sequences set."""
+"""Orphans, which are rejected after the last row, and the rejection of rows that are in the destination."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 from django.db import transaction
 
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
-from ..engines.base.values import BIGINT
 from ..journal.journal import Journal
 from ..keys import key_text
 from ..planning.foreign_keys import constrained
 from ..planning.key_lookup import chosen_among
-from ..planning.plan import Plan, TablePlan
+from ..planning.plan import TablePlan
 from ..planning.triggers import without_triggers
 from ..tables import Reference, Table
-from .rejects import Problem, Rejects, row_of
+from .rejects import Problem, RejectedRow, Rejects, row_of
 
 BATCH = 500
 ORPHAN_ADVICE = "Copy or correct the row that it references, then this one."
@@ -69,7 +66,7 @@ def _reject_batch(
             table.label, table.name, key_text(table, key_values), attname,
             "reference", reason, "reference", ORPHAN_ADVICE,
         )  # fmt: skip
-        found.append((problem, values, test, key_values))
+        found.append(RejectedRow(problem, values, test, key_values))
     silenced = [table.name] if planned.route.silences_triggers else []
     reject_rows(dest, table, found, rejects, journal, silenced)
     return len(rows)
@@ -88,46 +85,18 @@ def _copied(planned: TablePlan, names: Sequence[str], rows: Sequence[Row], rejec
 def reject_rows(
     dest: Engine,
     table: Table,
-    rows: Sequence[tuple[Problem, dict[str, Any], str, Sequence[Any]]],
+    rows: Sequence[RejectedRow],
     rejects: Rejects,
     journal: Journal,
     silenced: Sequence[str] = (),
 ) -> None:
-    """Move rows of the destination to the reject file, in one transaction without the triggers of ``silenced`` tables.
-
-    ``rows``: each with its problem, its values by column, and the condition and the parameters that find it.
-    """
+    """Move rows of the destination to the reject file, in one transaction that disables triggers of ``silenced``."""
     with transaction.atomic(using=dest.alias), without_triggers(dest, silenced):
         rejects.begin()
-        for problem, values, test, params in rows:
-            rejects.add(problem, values, None)
-            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", params)
+        for row in rows:
+            rejects.add(row.problem, row.values, None)
+            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {row.test}", row.params)
         journal.record_rejected_afterwards(table.name, len(rows))
         rejects.commit()
     if not dest.connection.in_atomic_block:  # otherwise all of it may be retried
         rejects.settle()
-
-
-def reset_sequences(plan: Plan) -> None:
-    """Set the sequence of every copied table so that the next key is free.
-
-    In a destination that becomes equal to the source, it continues from the source's sequence, which may be above the
-    largest key. Otherwise the key of a deleted row would be reused, and something may still refer to it by its number.
-    """
-    if not plan.tables:
-        return
-    tables, route = [planned.table for planned in plan.tables], plan.tables[0].route
-    next_keys = {} if plan.adds_rows else route.source.catalogue.next_keys(tables)
-    storable = {
-        table.name: next_keys[table.name]
-        for table in tables
-        if table.name in next_keys and next_keys[table.name] <= _largest_key(table, route.dest)
-    }
-    route.dest.catalogue.reset_sequences(tables, storable, may_lower=not (plan.adds_rows or plan.updates))
-
-
-def _largest_key(table: Table, dest: Engine) -> int:
-    largest: int | None = None
-    with contextlib.suppress(KeyError):  # Django has no range for this field
-        largest = dest.connection.ops.integer_field_range(table.column(table.key[0]).field.get_internal_type())[1]
-    return BIGINT[1] if largest is None else largest
