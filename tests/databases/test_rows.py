@@ -256,7 +256,7 @@ def test_the_command_says_what_it_adds(databases: FreshDatabases) -> None:
     finished = run(*words, "--filter", "id__lte=4", "--no-input")
     assert finished.code == 0
     assert "Rows that the destination already has stay unchanged." in finished.out
-    assert "4 rows in 1 table written" in finished.out
+    assert "Wrote 4 rows to 1 table" in finished.out
     assert keys(Tag, "sqlite_b") == [1, 2, 3, 4, HERE]
     again = run(*words, "--filter", "id__lte=4", "--no-input")
     assert again.code == 1
