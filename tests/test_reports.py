@@ -211,6 +211,30 @@ Tables
   -  3 tables                         130  -"""
 
 
+LONG = "Rows that will be deleted first: " + ", ".join(f"shop.Model{n} (1,000 rows)" for n in range(4)) + "."
+VALUE = "shop.Order 1: changed: note 'it is  a long text with spaces, and two of them in a row' became \"Django's\""
+STATEMENT = f"    Recreate it with: CREATE INDEX shop_note ON shop_order (note) WHERE note = '{' ' * 70}'"
+PROSE = Report("Move", (), ("0 errors.", LONG, VALUE, STATEMENT, "Pass --on-error skip --rejects FILE. " * 3 + "End."))
+WRAPPED = f"""\
+Move
+
+0 errors.
+Rows that will be deleted first: shop.Model0 (1,000 rows), shop.Model1 (1,000
+  rows), shop.Model2 (1,000 rows), shop.Model3 (1,000 rows).
+shop.Order 1: changed: note
+  'it is  a long text with spaces, and two of them in a row' became "Django's"
+{STATEMENT}
+Pass --on-error skip --rejects FILE. Pass --on-error skip --rejects FILE. Pass
+  --on-error skip --rejects FILE. End."""
+
+
+def test_sentences_fit_into_the_terminal() -> None:
+    """But neither a value nor a statement that may be copied is broken."""
+    assert to_text(PROSE, 80) == WRAPPED
+    assert to_text(PROSE, 200).splitlines()[2:] == list(PROSE.lines)
+    assert to_text(PROSE).splitlines()[2:] == list(PROSE.lines)
+
+
 def test_a_table_fits_into_the_terminal() -> None:
     assert grid_text(WIDE, 57) == FOLDED
     assert grid_text(WIDE, 200) == grid_text(WIDE)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from .private_files import check_report, replace_private
@@ -17,6 +16,8 @@ from .safe_text import visible, visible_lines
 
 Cell = str | int | float | None
 _NARROWEST = 12  # columns that a text needs to be readable
+# What a line is never broken in: quoted values, and several spaces.
+_WORDS = re.compile(r"""(?:(?<!\w)'(?:[^'\\]|\\.)*'|(?<!\w)"(?:[^"\\]|\\.)*"|\s{2,}|\S)+""")
 _PARTS = re.compile(r"\s+|[^\s._]+[._]?|[._]")
 
 STYLE = (
@@ -147,18 +148,24 @@ def _folded(text: str, width: int) -> list[str]:
 
 def to_text(report: Report, width: int | None = None) -> str:
     """Format the report for a terminal of ``width`` columns, or for a file, whose lines are not wrapped."""
-    blocks = [visible_lines(report.heading), *(grid_text(grid, width) for grid in report.grids)]
-    if report.lines:
-        blocks.append("\n".join(wrapped for line in report.lines for wrapped in _wrapped(visible(line), width)))
+    prose = "\n".join(part for line in report.lines for part in _wrapped(visible(line), width))
+    blocks = [visible_lines(report.heading), *(grid_text(grid, width) for grid in report.grids), prose]
     return "\n\n".join(block for block in blocks if block)
 
 
 def _wrapped(line: str, width: int | None) -> list[str]:
-    """Break a line between words so that it fits into ``width``, with what continues it indented."""
-    if width is None or len(line) <= width:
+    """Break a sentence at single spaces so that it fits into ``width``, and indent what continues it.
+
+    Quoted values stay whole, and so do indented lines, which hold statements to be copied.
+    """
+    if width is None or line.startswith(" "):
         return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    lines = [""]
+    for word in _WORDS.findall(line):
+        if lines[-1].strip() and len(lines[-1]) + len(word) >= width:
+            lines.append("  ")
+        lines[-1] += word if not lines[-1].strip() else f" {word}"
+    return lines
 
 
 def to_json(report: Report) -> str:

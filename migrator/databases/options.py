@@ -36,9 +36,10 @@ class RunOptions:
         metavar="ALIAS",
     )
     update: bool = option(
-        False, "Write only the rows that differ, in a destination that was filled before; delete what is gone."
+        False,
+        "Write only the rows that differ, in a destination that was filled before; delete rows that the source lacks.",
     )
-    migrate: bool = option(False, "Create the destination's tables first.")
+    migrate: bool = option(False, "Migrate the destination first, which creates its tables.")
     keep_indexes: bool = option(False, "Keep indexes while rows are loaded.")
     chunk_size: int | None = option(
         None,
@@ -47,12 +48,13 @@ class RunOptions:
         metavar="ROWS",
     )
     dry_run: bool = option(False, "Show the plan and stop; nothing is written.")
-    resume: bool = option(False, "Complete a run that was interrupted.")
+    resume: bool = option(False, "Complete an interrupted run.")
     trust_done: bool = option(
-        False, "With --resume: do not compare the chunks that were committed with the source again."
+        False, "With --resume: trust committed chunks instead of comparing them with the source again."
     )
     cleanup: bool = option(
-        False, "Abandon an interrupted run: recreate the indexes, keys and triggers it dropped; list the rest."
+        False,
+        "Abandon an interrupted run: recreate the indexes, keys and triggers it dropped, and list any that cannot be.",
     )
     keep_triggers: bool = option(False, "Let triggers fire for the rows of this run.")
     verify: str = option(
@@ -64,7 +66,7 @@ class RunOptions:
         "stop", "What to do with a row that the destination cannot hold (default: stop).", choices=ON_ERROR
     )
     rejects: Path | None = option(
-        None, "Where --on-error skip writes such rows, as JSON lines.", type=Path, metavar="FILE"
+        None, "Where --on-error skip writes rejected rows, as JSON lines.", type=Path, metavar="FILE"
     )
     jobs: int = option(
         1,

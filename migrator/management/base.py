@@ -44,7 +44,7 @@ class MigratorCommand(BaseCommand):
             "--no-input",
             "--noinput",
             action="store_true",
-            help="Never ask. Options that destroy rows still have to be passed.",
+            help="Never prompt. Deleting rows still requires its own option.",
         )
         parser.add_argument(
             "--format",

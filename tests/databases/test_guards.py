@@ -699,7 +699,9 @@ def test_the_plan_tells_what_of_migrate_is_replaced(sqlite: Pair) -> None:
     counts = {m._meta.label: rows_of(m, sqlite.dest).count() for m in (ContentType, Permission, Site)}
     finished = move(sqlite, "contenttypes", "auth.Permission", "sites", "--dry-run")
     line = next(
-        line for line in finished.out.splitlines() if line.startswith("Rows of Django's migrate that will be replaced")
+        line
+        for line in finished.out.splitlines()
+        if line.startswith("Rows created by Django's migrate that will be replaced")
     )
     assert f"contenttypes.ContentType ({counts['contenttypes.ContentType']} rows)" in line
     assert f"auth.Permission ({counts['auth.Permission']} rows)" in line

@@ -239,7 +239,7 @@ def test_the_same_command_goes_on_after_a_migration_that_failed(broken: tuple[Si
     assert "changed first" in dry.out
     assert "replaced, without --replace: there are no others." in dry.out
     assert finished.code == 0, finished.err
-    assert "Rows of your migrations that will be replaced: " in finished.out
+    assert "Rows created by your migrations that will be replaced: " in finished.out
     assert "shop.Thing (1 row)" in finished.out
     assert "auth.Group (1 row)" in finished.out
     assert rows(pair.dest, "SELECT name, extra FROM shop_thing") == [(LONG_NAME, "")]
@@ -391,7 +391,7 @@ def test_handlers_that_failed_after_the_last_migration_run_again(make_site: Call
         assert "post_migrate handlers will run first: after its last migration one of" in site.move("--dry-run").out
         finished = site.move()
     assert finished.code == 0, finished.err
-    assert "Rows of your migrations that will be replaced: auth.Group (1 row)." in finished.out
+    assert "Rows created by your migrations that will be replaced: auth.Group (1 row)." in finished.out
     assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
 
 
@@ -412,7 +412,7 @@ def test_tables_of_an_extension_are_nobodys(make_site: Callable[..., Site]) -> N
     finally:
         execute(pair.dest, "ALTER EXTENSION citext DROP TABLE spatial_ref_sys", "DROP TABLE spatial_ref_sys")
     assert finished.code == 0, finished.err
-    assert "Rows of your migrations that will be replaced: auth.Group (1 row)." in finished.out
+    assert "Rows created by your migrations that will be replaced: auth.Group (1 row)." in finished.out
 
 
 # -- names that Django cuts -------------------------------------------------------------------------------------------

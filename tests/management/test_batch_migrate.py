@@ -851,7 +851,7 @@ def test_a_resumed_run_speaks_of_no_emptying(pair: Pair) -> None:
     first = move(pair, *models, "--chunk-size", "2", "--replace", pair.dest)
     assert first.code == 1
     assert "Rows that will be deleted first: testapp.Empty (1 row)." in first.out
-    assert "Rows of Django's migrate that will be replaced: sites.Site (1 row)." in first.out
+    assert "Rows created by Django's migrate that will be replaced: sites.Site (1 row)." in first.out
     assert rows_of(Tag, pair.dest).exists()
     rows_of(Place, pair.source).filter(pk=2).update(name="other place")
     rows_of(Tag, pair.source).filter(pk=3).update(name="no twin")

@@ -138,9 +138,9 @@ def _loss_lines(plan: Plan) -> Iterator[str]:
     of_django = [table for table in plan.emptied if table.is_made_by_migrate]
     of_project = [table for table in plan.emptied if table.is_made_by_migrations and table not in of_django]
     if of_django:
-        yield f"Rows of Django's migrate that will be replaced: {_with_rows(of_django)}."
+        yield f"Rows created by Django's migrate that will be replaced: {_with_rows(of_django)}."
     if of_project:
-        yield f"Rows of your migrations that will be replaced: {_with_rows(of_project)}."
+        yield f"Rows created by your migrations that will be replaced: {_with_rows(of_project)}."
 
 
 def _with_rows(tables: Sequence[TablePlan | AwaitedTable]) -> str:

@@ -1,4 +1,4 @@
-"""``verify_counts``: two databases compared on their own, without a run before: row counts, a sample or all rows."""
+"""``verify_counts``: two databases compared on their own, without a run: row counts, a sample or all rows."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class CompareOptions:
     )
     max_diffs: int = option(
         MOST_DIFFERENCES,
-        "Rows that differ to list for each table; all are counted (default: %(default)s).",
+        "How many differing rows to list for each table; all are counted (default: %(default)s).",
         type=positive_integer,
         metavar="N",
     )
-    show_values: bool = option(False, "Show the values that differ to anyone who reads the output.")
+    show_values: bool = option(False, "Show the values that differ; anyone who can read the output sees them.")
     rejects: Path | None = option(
         None,
         "The reject file of the run: rows in it that the destination lacks do not count as differences.",
@@ -114,7 +114,7 @@ def verify_counts(
     foreign keys), ``sample`` (also the values of about ``sample`` rows of each table, chosen by ``seed``) or ``full``
     (the values of all rows). ``max_diffs`` rows that differ are listed for each table. ``rejects`` is the file of rows
     that a run has rejected, which may be missing in the destination. Content types and permissions that have
-    other ids on the other side are compared by their natural keys, and so is what refers to them. Writes nothing.
+    other ids on the other side are compared by their natural keys, and so are foreign keys to them. Writes nothing.
 
     Raises :exc:`~migrator.errors.UsageError` for unknown aliases, labels and modes, and for a file that does not belong
     to these databases.

@@ -68,7 +68,7 @@ class Verification:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing differs and nothing is wrong."""
+        """Whether no problem was found."""
         return not (self.differing or self.late_sequences or self.orphans or self.differing_contents)
 
 

@@ -46,7 +46,7 @@ class RejectedRows:
 
     @property
     def rows(self) -> int:
-        """How many rejected rows explain that the destination lacks them."""
+        """How many rows are missing in the destination because they were rejected."""
         return sum(map(len, self.missing.values()))
 
 
@@ -145,7 +145,7 @@ def _look_up(side: ComparedSide, keys: Sequence[Row]) -> Iterator[Row]:
     try:
         with side.engine.tentatively():
             rows = side.engine.fetch_all(side.query(f" WHERE {' OR '.join(tests)}"), params)
-    except DataError:  # a key that no row of such a column can have
+    except DataError:  # a key that no such column can hold
         if len(keys) == 1:
             return
         for key in keys:
