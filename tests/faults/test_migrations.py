@@ -224,7 +224,7 @@ def broken(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> tu
     site.write(**{"0002_second": SECOND.format(body=FAILING)})
     failed = site.move()
     assert failed.code == 1
-    assert "in shop.0002_second: ValueError: not today. Nothing was copied. Fix it and give the same" in failed.err
+    assert "in shop.0002_second: ValueError: not today. Nothing was copied. Fix it and repeat the command" in failed.err
     return site, pair
 
 
