@@ -99,9 +99,12 @@ def test_refuses_equal_aliases(sqlite: Pair, command: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "'nothing' is no installed app or model: No installed app with label 'nothing'."),
-        (["testapp.Nothing"], "'testapp.Nothing' is no installed app or model: App 'testapp' doesn't have a 'Nothing'"),
-        (["-e", "nothing"], "'nothing' is no installed app or model: No installed app with label 'nothing'."),
+        (["nothing"], "'nothing' is not an installed app or model: No installed app with label 'nothing'."),
+        (
+            ["testapp.Nothing"],
+            "'testapp.Nothing' is not an installed app or model: App 'testapp' doesn't have a 'Nothing'",
+        ),
+        (["-e", "nothing"], "'nothing' is not an installed app or model: No installed app with label 'nothing'."),
         (["testapp.Tag", "-e", "testapp.Tag"], "Nothing to do: no table belongs to 'testapp.Tag'."),
         (["testapp.SwappedUser"], "Nothing to do: no table belongs to 'testapp.SwappedUser'."),
     ],
@@ -672,8 +675,8 @@ def test_refuses_an_empty_source_over_a_full_destination(pair: Pair, words: list
     assert finished.code == 1
     assert finished.out.startswith("Plan\n")
     assert re.fullmatch(
-        r"CommandError: Nothing was written\. 1 findings? stops? the run:\n"
-        rf"  - {pair.source}: the source is empty and the destination holds 1,200 rows\. "
+        r"CommandError: Nothing was written\. 1 problems? stops? this run:\n"
+        rf"  - {pair.source}: the source is empty, and the destination holds 1,200 rows\. "
         r"Did you swap --source and --dest\?\n",
         error_in(finished),
     )

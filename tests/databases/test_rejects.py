@@ -365,7 +365,7 @@ def test_a_dry_run_that_would_stop_still_does(filled: Pair, tmp_path: Path) -> N
         finished = run(*words(filled, path, "--dry-run"))
     assert finished.code == 1
     assert error_in(finished).startswith(
-        "CommandError: Nothing was written. 1 finding stops the run:\n  - testapp.Tag: "
+        "CommandError: Nothing was written. 1 problem stops this run:\n  - testapp.Tag: "
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -101,7 +101,7 @@ def test_names_rows_whose_parents_are_missing_before_the_first_write(across: Pai
     with pytest.raises(Refused) as raised:
         add(across, "testapp.Article")
     message = str(raised.value)
-    assert "Nothing was written. 2 findings stop the run" in message
+    assert "Nothing was written. 2 problems stop this run" in message
     for model in ("testapp.Article_tags", "testapp.Rating"):
         assert (
             f"{model}: 5 rows have no matching row of testapp.Tag for tag_id (for example primary key 16, 17, "
@@ -191,11 +191,11 @@ def test_filters_are_django_lookups(databases: FreshDatabases, words: list[str],
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nothing", "--filter 'nothing' is no field__lookup=value."),
-        ("=1", "--filter '=1' is no field__lookup=value."),
+        ("nothing", "--filter 'nothing' is not a field lookup: field__lookup=value."),
+        ("=1", "--filter '=1' is not a field lookup: field__lookup=value."),
         ("id__isnull=perhaps", "--filter 'id__isnull=perhaps': isnull takes true or false."),
-        ("colour=red", "--filter does not fit testapp.Tag: Cannot resolve keyword 'colour' into field."),
-        ("id__lte=many", "--filter does not fit testapp.Tag: Field 'id' expected a number but got 'many'."),
+        ("colour=red", "--filter cannot be applied to testapp.Tag: Cannot resolve keyword 'colour' into field."),
+        ("id__lte=many", "--filter cannot be applied to testapp.Tag: Field 'id' expected a number but got 'many'."),
     ],
 )
 def test_refuses_a_filter_that_cannot_be_right(databases: FreshDatabases, text: str, reason: str) -> None:

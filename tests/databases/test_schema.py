@@ -58,7 +58,7 @@ def refused(pair: Pair, *words: str) -> list[str]:
     assert dry.code == 1, "a dry run tells of what would stop the run by its exit code, too"
     assert dry.err == finished.err
     first, *findings = error_in(finished).splitlines()
-    assert first.startswith(f"CommandError: Nothing was written. {len(findings)} finding"), finished.err
+    assert first.startswith(f"CommandError: Nothing was written. {len(findings)} problem"), finished.err
     assert all(finding.startswith("  - ") for finding in findings), finished.err
     return [finding.removeprefix("  - ") for finding in findings]
 
@@ -92,7 +92,7 @@ def test_notes_that_a_database_is_ahead_of_the_code(sqlite: Pair, side: str) -> 
     (note,) = [note for note in notes(finished) if "migrations" in note]
     assert note == (
         f"{alias}: migrations were applied there that this code does not have yet: testapp.9999_of_tomorrow. "
-        "Columns and tables that they made are not copied. Check out the code that fits that database."
+        "Columns and tables that they created are not copied. Check out the code that matches that database."
     )
 
 
@@ -147,7 +147,7 @@ def test_a_database_without_a_record_of_migrations_is_compared_by_its_tables(sql
     execute(sqlite.source, "DROP TABLE django_migrations")
     finished = move(sqlite, "testapp.Tag")
     assert finished.code == 0, finished.err
-    expected = "sqlite_a: it has no table of applied migrations, so only its tables and columns could be compared."
+    expected = "sqlite_a: it has no table of applied migrations, so only its tables and columns can be compared."
     assert expected in notes(finished)
 
 
@@ -235,7 +235,7 @@ def test_refuses_a_column_whose_name_is_too_long_for_the_destination(
         execute(alias, f"ALTER TABLE testapp_empty RENAME COLUMN name TO {long}")
     monkeypatch.setattr(Empty._meta.get_field("name"), "column", long)
     (finding,) = refused(pair, "testapp.Empty")
-    start = f"testapp.Empty: names of columns in 'postgresql_b' have 63 characters at most, too few for {long}. "
+    start = f"testapp.Empty: column names in 'postgresql_b' have at most 63 characters, too few for {long}. "
     assert finding.startswith(start)
     assert finding.endswith("or leave the model out with --exclude testapp.Empty.")
 
@@ -268,7 +268,7 @@ def test_a_column_that_nobody_fills_stops_the_run_unless_it_fills_itself(
         assert QuerySet(Empty, using=pair.dest).get().name == "one"
         return
     (finding,) = refused(pair, "testapp.Empty")
-    expected = f"columns of {pair.dest!r} need a value that the model does not give: extra. "
+    expected = f"columns of {pair.dest!r} require a value that the model does not have: extra. "
     assert finding.startswith(f"testapp.Empty: {expected}")
 
 
@@ -281,7 +281,7 @@ def test_notes_columns_of_the_source_that_stay_behind(databases: FreshDatabases,
     finished = move(pair, "testapp.Empty")
     assert finished.code == 0, finished.err
     expected = (
-        f"testapp.Empty: columns of {pair.source!r} that the model does not know are not copied: mood. "
+        f"testapp.Empty: columns of {pair.source!r} that the model does not have are not copied: mood. "
         "Add them to the model first if they matter."
     )
     assert expected in notes(finished)
@@ -309,7 +309,7 @@ def test_refuses_a_destination_that_does_not_compute_a_column(
         execute(pair.dest, "ALTER TABLE testapp_counted ADD COLUMN area bigint")
     (finding,) = refused(pair, "testapp.Counted")
     missing = f"table 'testapp_counted' of {pair.dest!r} lacks the columns area. "
-    plain = f"{pair.dest!r} does not compute what it should, and nobody would fill it: area. "
+    plain = f"generated fields are ordinary columns in {pair.dest!r}, and would stay empty: area. "
     assert finding.startswith(f"testapp.Counted: {plain if is_there else missing}")
 
 
@@ -347,7 +347,7 @@ def test_says_of_every_model_why_it_is_left_out(sqlite: Pair) -> None:
         "Left out: sessions.Session (excluded).",
         "Left out: testapp.Legacy (unmanaged; name it to copy it).",
         "Left out: testapp.TreeNode (excluded).",
-        "Left out: testapp.UniqueCode (the database router keeps it off 'sqlite_b').",
+        "Left out: testapp.UniqueCode (the database router does not allow it in 'sqlite_b').",
     ]
     assert QuerySet(Tag, using=sqlite.dest).exists()
     assert not QuerySet(UniqueCode, using=sqlite.dest).exists()
@@ -375,7 +375,7 @@ def test_notes_unique_texts_that_the_destination_tells_apart_by_their_case(
     pair = Pair("mysql_a", dest)
     databases.fresh(*pair)
     execute(pair.source, "ALTER TABLE auth_user MODIFY username varchar(150) COLLATE utf8mb4_general_ci NOT NULL")
-    told = f"Note: {dest}: it tells texts apart by their case, which 'mysql_a' does not: auth.User.username. "
+    told = f"Note: {dest}: its collations are case-sensitive and those of 'mysql_a' are not: auth.User.username. "
     if dest == "mysql_b":
         execute(pair.dest, "ALTER TABLE auth_user MODIFY username varchar(150) COLLATE utf8mb4_general_ci NOT NULL")
     finished = run("batch_migrate", "--source", pair.source, "--dest", dest, "--dry-run", "auth.User")

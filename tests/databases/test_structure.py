@@ -265,7 +265,7 @@ def test_a_router_keeps_a_model_out_and_the_plan_says_so(databases: FreshDatabas
     with override_settings(DATABASE_ROUTERS=[router]):
         outcome = move(pair, "testapp")
     reasons = {left.label: left.reason for left in outcome.plan.left_out}
-    assert reasons["testapp.UniqueCode"] == f"the database router keeps it off {alias!r}"
+    assert reasons["testapp.UniqueCode"] == f"the database router does not allow it in {alias!r}"
     assert not rows_of(models.UniqueCode, pair.dest).exists()
     assert rows_of(models.Tag, pair.dest).exists()
 

@@ -158,7 +158,7 @@ def test_the_plan_names_them() -> None:
     assert finished.code == 0, finished.err
     assert ", 2 triggers.\n" in finished.out
     assert (
-        "Note: postgresql_b: triggers there are off while rows are loaded, so that what they write elsewhere is not "
-        "written: testapp_tag.100% odd, testapp_tag.writing. Pass --keep-triggers if tables that are not copied "
+        "Note: postgresql_b: triggers there are disabled while rows are loaded, so what they write to other tables is "
+        "not written: testapp_tag.100% odd, testapp_tag.writing. Pass --keep-triggers if tables that are not copied "
         "depend on them.\n"
     ) in finished.out

@@ -19,7 +19,7 @@ from tests.management.running import another_alias, entry_of
 from tests.servers.databases import Pair
 from tests.testapp.models import Tag
 
-NOTE = "whoever is on the way there can read or change rows: "
+NOTE = "anyone on the network path can read or change rows: "
 # The loopback interface under a name that says nothing of it, as that of a server elsewhere would not.
 ELSEWHERE = "127.1"
 

@@ -237,7 +237,7 @@ def test_the_same_command_goes_on_after_a_migration_that_failed(broken: tuple[Si
     assert dry.code == 0, dry.err
     assert "2 migrations will be applied first: shop.0002_second, shop.0003_third." in dry.out
     assert "changed first" in dry.out
-    assert "replaced, without --replace: there are no others." in dry.out
+    assert "listed before the copy, and replaced without --replace." in dry.out
     assert finished.code == 0, finished.err
     assert "Rows created by your migrations that will be replaced: " in finished.out
     assert "shop.Thing (1 row)" in finished.out
@@ -308,7 +308,7 @@ def test_rows_of_which_no_record_is_left_count_as_a_persons(broken: tuple[Site, 
     assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
     site.write(**{"0002_second": SECOND.format(body=WORKING)})
     dry = site.move("--dry-run")
-    assert "cannot be told from yours: replacing them takes --replace new." in dry.out
+    assert "cannot be distinguished from yours. Replacing them requires --replace new." in dry.out
     refused = site.move()
     assert refused.code == 1
     assert "holds rows that will be LOST: " in refused.err
@@ -356,7 +356,7 @@ def test_a_table_that_no_migration_creates_is_not_left_to_migrations(make_site: 
     )
     failed = site.move()
     assert failed.code == 1
-    assert "'new' has no table 'shop_thing'. No migration that is left creates it: run manage.py makemig" in failed.err
+    assert "'new' has no table 'shop_thing'. No pending migration creates it: run manage.py makemig" in failed.err
 
 
 def test_tables_whose_migrations_are_not_recorded_are_not_made_again(make_site: Callable[..., Site]) -> None:
@@ -368,7 +368,7 @@ def test_tables_whose_migrations_are_not_recorded_are_not_made_again(make_site: 
     execute(SQLITE.dest, "DELETE FROM django_migrations")
     refused = site.manage("batch_migrate", "--source", "default", "--dest", "new", "--no-input")
     assert refused.code == 1
-    (advice,) = re.findall(r"record these migrations by manage.py (migrate --database new --fake),", refused.err)
+    (advice,) = re.findall(r"record these migrations with manage.py (migrate --database new --fake);", refused.err)
     assert site.manage(*advice.split()).code == 0
     finished = site.move("--replace", "new")
     assert finished.code == 0, finished.err
@@ -388,7 +388,7 @@ def test_handlers_that_failed_after_the_last_migration_run_again(make_site: Call
         assert "repeat the command: the handlers then run again." in failed.err
     site.write(apps=AFTER)
     with nothing_changes(pair.source):
-        assert "post_migrate handlers will run first: after its last migration one of" in site.move("--dry-run").out
+        assert "the post_migrate handlers will run first, because one of them failed" in site.move("--dry-run").out
         finished = site.move()
     assert finished.code == 0, finished.err
     assert "Rows created by your migrations that will be replaced: auth.Group (1 row)." in finished.out
@@ -501,7 +501,7 @@ def test_a_table_that_the_site_would_not_find_stops_the_run(make_long_site: Call
     with nothing_changes(*pair):
         refused = site.move("--replace", "new")
     assert refused.code == 1
-    (advice,) = re.findall(r"the site will look for .*? Rename it: (ALTER TABLE .*)\.$", refused.err, re.MULTILINE)
+    (advice,) = re.findall(r"the site will use .*? Rename it: (ALTER TABLE .*)\.$", refused.err, re.MULTILINE)
     execute(pair.dest, advice)
     finished = site.move("--replace", "new")
     assert finished.code == 0, finished.err

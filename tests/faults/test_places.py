@@ -115,7 +115,7 @@ def test_a_boolean_of_bits_is_one_finding_on_its_column(pair: Pair) -> None:
     said = (
         "testapp.BooleanValue.value: 'mysql_a' stores this boolean as bit(1), which Django reads as bytes. Change the"
     )
-    assert_ended(move(pair, BooleanValue, "--dry-run"), 1, "1 finding stops", said, "--exclude testapp.BooleanValue")
+    assert_ended(move(pair, BooleanValue, "--dry-run"), 1, "1 problem stops", said, "--exclude testapp.BooleanValue")
 
 
 class Outline(models.TextField):  # type: ignore[type-arg]

@@ -122,7 +122,7 @@ def test_the_second_pass_writes_what_the_source_has(pair: Pair) -> None:
         finished = run(*words(pair, "--update", "--verify", "full"))
         assert_ended(finished, 0)
         assert states(pair.dest) == before
-    assert "Note: postgresql_b: triggers there do not fire for the rows of this run, so that what they write " in (
+    assert "Note: postgresql_b: triggers there do not fire for the rows of this run, so what they write " in (
         finished.out
     )
     assert_equal(pair)
@@ -218,7 +218,7 @@ def test_triggers_that_only_their_owner_can_switch_off_stop_the_run(databases: A
     with triggers(pair.dest, AUDIT), as_another_role(pair.dest, *rights) as loader:
         with nothing_changes(*pair):
             assert_ended(
-                run(*command, loader), 1, "Nothing was written.", "this user cannot switch them off: ",
+                run(*command, loader), 1, "Nothing was written.", "this user cannot disable them: ",
                 "testapp_tag.audit_origin", "pass --keep-triggers",
             )  # fmt: skip
         assert_ended(run(*command, loader, "--keep-triggers"), 0)

@@ -703,7 +703,7 @@ def test_finds_what_cannot_be_stored_before_the_first_write(databases: FreshData
         finished = move(pair, "testapp.Tag", "testapp.AutoKey")
     assert finished.code == 1
     first, *findings, last = error_in(finished).splitlines()
-    assert first == "CommandError: Nothing was written. 3 findings stop the run:"
+    assert first == "CommandError: Nothing was written. 3 problems stop this run:"
     assert last == "Or pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
     assert sorted(finding.split()[1] for finding in findings) == ["testapp.AutoKey.id:", *["testapp.Tag.name:"] * 2]
     assert "for example primary key 2147483648" in finished.err
@@ -916,11 +916,11 @@ def test_refuses_tables_that_belong_to_another_role(databases: FreshDatabases) -
             finished = move(Pair(pair.source, loader), "testapp.Tag", "testapp.Chapter", *more)
             assert finished.code == 1
             first, finding = error_in(finished).splitlines()
-            assert first == "CommandError: Nothing was written. 1 finding stops the run:"
+            assert first == "CommandError: Nothing was written. 1 problem stops this run:"
             assert finding.startswith("  - loader: this user does not own ")
             assert "testapp_chapter" in finding
             assert "testapp_tag" in finding
-            assert "Connect as the role that owns the tables, or make this one a member of it." in finding
+            assert "Connect as the role that owns the tables, or make this role a member of it." in finding
     owner = move(pair, "testapp.Tag", "testapp.Chapter")
     assert owner.code == 0, owner.err
 

@@ -1,7 +1,7 @@
 """Whether the destination's columns have the types that the models give them, or others that hold the same values.
 
-This is the one place that asks. What each type holds is in the engines' closed tables; a type that is in none of them
-stops the run before its first write.
+The engines' closed tables list what each type holds. A type that is in none of them stops the run before its first
+write.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Stored = Mapping[str, StoredColumn]
 CONSTRAINTS = re.compile(
     r"\s+(?:default|not|null|collate|generated|primary|unique|check|references|on|auto_increment)\b", re.IGNORECASE
 )
-# Names in a message before it is cut.
+# Columns that a message names.
 SHOWN = 5
 
 
@@ -30,10 +30,10 @@ def check_types(
     source_has: Mapping[str, Stored],
     dest_has: Mapping[str, Stored],
 ) -> Iterator[Finding]:
-    """Compare the type that each field gives its column with the real one in the destination.
+    """Compare the type that each field gives its column with the column's type in the destination.
 
     Yields a finding that stops the run for each column whose type is not known to hold the field's values, and one note
-    that lists the columns with another type that holds them.
+    that lists the columns of other types that hold them.
     """
     pairs = [
         (table, column, source_has[table.name][column.name], dest_has[table.name][column.name])
@@ -65,7 +65,7 @@ def check_types(
         text = ", ".join(others[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
         yield Finding(
             dest.alias,
-            f"columns there have other types than the models, which hold the values all the same: {text}",
+            f"columns there have other types than the models, but hold the same values: {text}",
             "",
             stops=False,
         )
@@ -75,7 +75,7 @@ def _db_type(column: Column, engine: Engine) -> str | None:
     """Return the type that a field gives its column, without the constraints that some add to it."""
     try:
         db_type = column.field.db_type(engine.connection)
-    except Exception:  # a field's own, which may know other databases alone
+    except Exception:  # a field may know other databases only
         return None
     return None if db_type is None else CONSTRAINTS.split(db_type, maxsplit=1)[0]
 
@@ -88,7 +88,7 @@ def _declared(dest: Engine, columns: Iterable[Column]) -> Mapping[str, str]:
 def _holds_every_integer(column: Column, dest: Engine, stored: StoredColumn) -> bool:
     """Whether an integer type is at least as wide as the field's.
 
-    Django itself makes wider ones: migrations give the tables behind many-to-many fields of its own apps the key of
+    Django itself creates wider ones: its migrations give automatic many-to-many tables the key type of
     DEFAULT_AUTO_FIELD, whatever the app's configuration says.
     """
     held = dest.values.integer_range(stored) if dest.values.stores(Kind.INTEGER, stored) else None
@@ -110,7 +110,7 @@ def _has_expected_type(
     expected: str | None,
     db_type: str | None,
 ) -> bool:
-    """Whether a column has the type of its field or of the source's own column, or its field has no type at all."""
+    """Whether a column has the type of its field or of the source's column, or its field has no type."""
     if db_type is None or (source.vendor == dest.vendor and own.declared == stored.declared):
         return True
     if column.kind is Kind.INTEGER and _holds_every_integer(column, dest, stored):
@@ -136,7 +136,7 @@ def _check_source(
     if way is Way.FIELD and source.types.is_read_as_another_moment(column.kind, own):
         yield Finding(
             subject,
-            f"{source.alias!r} stores it as {own.declared}, from which Django cannot tell the moment",
+            f"{source.alias!r} stores it as {own.declared}, from which Django reads another point in time",
             f"{source.types.change(table.name, own, str(_db_type(column, source)))}, or leave the model out with "
             f"--exclude {table.label}.",
         )

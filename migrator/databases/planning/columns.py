@@ -194,7 +194,7 @@ def _limits(
 
 
 def chain(*steps: Convert | None) -> Convert | None:
-    """Return one conversion that applies these in order; ``None`` if there are none."""
+    """Return one conversion that applies these in order; ``None`` without any."""
     real = [step for step in steps if step is not None]
     if len(real) < 2:
         return real[0] if real else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...console.wording import shortened
+from ...console.wording import plural, shortened
 from ..findings import Finding
 from ..tables import Table
 from .constraints import ask_about_constraints
@@ -63,9 +63,9 @@ def _check_surroundings(draft: Draft) -> Iterator[Finding]:
     if sensitive:
         yield Finding(
             dest.alias,
-            f"it tells texts apart by their case, which {source.alias!r} does not: {shortened(sensitive)}",
-            "A login that is typed otherwise is found no more, and one like it can be added. Look such fields up by "
-            "iexact, or give them a db_collation that ignores case.",
+            f"its collations are case-sensitive and those of {source.alias!r} are not: {shortened(sensitive)}",
+            "Logins typed in another case no longer match, and values that differ only in case can be added. Look such "
+            "fields up with iexact, or give them a case-insensitive db_collation.",
             stops=False,
         )
 
@@ -122,15 +122,15 @@ def _check_updates(draft: Draft) -> Iterator[Finding]:
         if not table.table.key:
             yield Finding(
                 table.table.label,
-                "it has no primary key to find its rows by",
-                "Leave it out with --exclude, and move it by a run without --update.",
+                "it has no primary key by which its rows can be found",
+                "Leave it out with --exclude, and copy it in a run without --update.",
             )
     dest = draft.endpoints.dest
     if cascading := dest.catalogue.cascading([table.table.name for table in draft.tables]):
         yield Finding(
             dest.alias,
-            f"foreign keys there change or delete rows by themselves when their parents go: {shortened(cascading)}",
-            "A parent that is rewritten would take its children along. Move these tables by a run without --update.",
+            f"foreign keys there change or delete rows when their parents are deleted: {shortened(cascading)}",
+            "Rewriting a parent would change or delete its children. Copy these tables in a run without --update.",
         )
 
 
@@ -143,15 +143,15 @@ def _check_whole(draft: Draft, orphans: Sequence[Orphans]) -> Iterator[Finding]:
         yield Finding(
             found.table.label,
             str(found),
-            "Delete or correct these rows in the source; the destination's foreign keys would refuse them.",
+            "Delete or correct these rows in the source: the destination's foreign keys would reject them.",
             is_about_rows=True,
             rows=orphan_rows(found),
         )
     if unowned := endpoints.dest.catalogue.tables_not_owned([table.table.name for table in tables]):
         yield Finding(
             endpoints.dest.alias,
-            f"this user does not own {shortened(unowned)}, so foreign keys there cannot be taken off and put back",
-            "Connect as the role that owns the tables, or make this one a member of it.",
+            f"this user does not own {shortened(unowned)}, so foreign keys there cannot be dropped and recreated",
+            "Connect as the role that owns the tables, or make this role a member of it.",
         )
     yield from check_parents(endpoints, tables, draft.mappings, {waiting.table.name for waiting in draft.awaited})
     emptied = [table.table for table in every if table.dest_rows]
@@ -159,8 +159,8 @@ def _check_whole(draft: Draft, orphans: Sequence[Orphans]) -> Iterator[Finding]:
     for outside in outside_references(endpoints.dest, emptied) if emptied else ():
         yield Finding(
             endpoints.dest.alias,
-            f"{outside} is not part of this run and points into tables that would be {fate}",
-            "Select it as well, or empty it yourself: its rows would lose what they point at, or go with it.",
+            f"{outside} is not part of this run and references tables that would be {fate}",
+            "Select it as well, or empty it yourself: its rows would lose their parents, or be deleted with them.",
         )
 
 
@@ -173,6 +173,6 @@ def _check_direction(draft: Draft, every: Sequence[TablePlan | AwaitedTable]) ->
     if dest_rows and not source_rows:
         yield Finding(
             source.alias,
-            f"the source is empty and the destination holds {dest_rows:,} rows",
+            f"the source is empty, and the destination holds {plural(dest_rows, 'row')}",
             "Did you swap --source and --dest?",
         )

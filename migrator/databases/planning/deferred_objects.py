@@ -1,4 +1,4 @@
-"""What is off while rows are loaded: triggers, foreign keys, indexes, keys that the source has enforced in its rows."""
+"""What is deferred until rows are loaded: triggers, foreign keys, indexes, and keys that the source enforces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .columns import Conversion, Way
 from .plan import TablePlan
 from .schema import StoredTables
 
-# Of a table whose indexes are taken off, and its keys: what that saves is less than it costs below.
+# The fewest rows of a table whose indexes are dropped, and whose keys are; for fewer, it costs more than it saves.
 FEWEST_INDEXED_ROWS, FEWEST_ROWS = 1_000, 100_000
 
 
@@ -24,32 +24,32 @@ def to_defer(
     keeps_triggers: bool,
     skips_rows: bool,
 ) -> tuple[DeferredObject, ...]:
-    """Choose what goes off tables that a run fills, in the order in which it has to go.
+    """Return what is dropped from the tables that a run fills, in the order of the drops.
 
-    ``keeps_indexes``: all indexes stay; ``keeps_triggers``: triggers fire; ``skips_rows``: keys stay, which find the
-    rows to set aside.
+    ``keeps_indexes``: all indexes stay; ``keeps_triggers``: triggers fire; ``skips_rows``: unique keys stay, because
+    they find the rows to reject.
     """
     names = [planned.table.name for planned in tables]
     large = {t.table.name for t in tables if t.source_rows >= FEWEST_INDEXED_ROWS and not keeps_indexes}
     items = [] if keeps_triggers else endpoints.dest.catalogue.deferrable_triggers(names)
     items += endpoints.dest.catalogue.deferrable(names, large)
     if endpoints.is_one_database:
-        # To drop one locks the table that it leads to, and the source's session may be reading that very one.
-        spared = endpoints.dest.visibility.keys_to_others(names)
-        items = [item for item in items if item.kind != FOREIGN_KEY or (item.table, item.name) not in spared]
+        # Dropping one locks the table that it references, which the source's session may be reading.
+        kept = endpoints.dest.visibility.keys_to_others(names)
+        items = [item for item in items if item.kind != FOREIGN_KEY or (item.table, item.name) not in kept]
     if not (keeps_indexes or skips_rows):
         items += _keys(endpoints, tables, dest_has)
     return tuple(items)
 
 
 def _keys(endpoints: Endpoints, tables: Sequence[TablePlan], dest_has: StoredTables) -> Iterator[DeferredObject]:
-    """Give the keys of large tables that no two of the source's rows have in common."""
+    """Yield the unique keys of large tables that the source enforces, so that its rows cannot violate them."""
     others = [table.table for table in tables]
     for planned in tables:
         name = planned.table.name
         if planned.source_rows < FEWEST_ROWS or name in endpoints.source.outside_snapshot:
             continue
-        if not (removable := endpoints.dest.catalogue.deferrable_keys(planned.table, others)):
+        if not (droppable := endpoints.dest.catalogue.deferrable_keys(planned.table, others)):
             continue
         enforced = endpoints.source.catalogue.unique_keys(name)
         distinct = {
@@ -57,18 +57,18 @@ def _keys(endpoints: Endpoints, tables: Sequence[TablePlan], dest_has: StoredTab
             for conversion in planned.route.conversions
             if _stays_distinct(conversion) and not _is_loose(dest_has[name][conversion.column.name])
         }
-        for item, columns in removable.items():
+        for item, columns in droppable.items():
             if columns <= distinct and any(key <= columns for key in enforced):
                 yield item
 
 
 def _is_loose(stored: StoredColumn) -> bool:
-    """Whether a column's collation takes some texts for the same that are not."""
+    """Whether a column's collation equates some texts that differ."""
     return stored.ignores_case or stored.ignores_spaces
 
 
 def _stays_distinct(conversion: Conversion) -> bool:
-    """Tell whether two values that are not the same in the source cannot be so in the destination."""
+    """Whether two values that differ in the source always differ in the destination."""
     if conversion.mapping is not None:
         return False
     is_plain = conversion.column.kind in (Kind.INTEGER, Kind.TEXT)

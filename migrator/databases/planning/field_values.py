@@ -1,6 +1,6 @@
-"""What a field means by a value that its column gives as something else, as one of another type than Django's does.
+"""The value of a field's own type for what its column returns, if the column has another type than Django gives it.
 
-It is the same value, or none: a part of it that the field has no room for is never dropped.
+It is an equal value, or an error: no part of a value is ever dropped.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from django.utils import timezone
 from ..engines.base.values import Convert, Unstorable
 from ..tables import Column, Kind
 
-# What has a text that says all of it.
+# Types whose text form has all of the value.
 HAVE_TEXT = (int, float, decimal.Decimal, datetime.date, datetime.time, uuid.UUID)
-# The digits of a float that are not noise.
+# The decimal digits that every double keeps (DBL_DIG).
 FLOAT_DIGITS = 15
 
 
 def meaning_of(column: Column) -> Convert | None:
-    """Return what makes the field's own value of what its column gives; ``None`` for fields that decide themselves.
+    """Return a conversion to the field's own type; ``None`` for fields with converters of their own.
 
-    It raises :exc:`Unstorable` for a value that the field has no equal of.
+    It raises :exc:`Unstorable` for a value that has no equal of that type.
     """
     mean = MEANINGS.get(column.kind)
     if mean is None:
@@ -46,7 +46,7 @@ def meaning_of(column: Column) -> Convert | None:
         if meant is None:
             raise Unstorable(
                 type(value).__name__,
-                f"cannot become {column.kind}, the kind of its field, without a change",
+                f"cannot be converted to {column.kind}, the kind of its field, without a change",
                 "Correct these values in the source, or change the column there to the type that Django gives it.",
             )
         return meant
@@ -55,7 +55,7 @@ def meaning_of(column: Column) -> Convert | None:
 
 
 def lenient(convert: Convert | None) -> Convert | None:
-    """Return a conversion that leaves what it cannot convert as it is: that equals no value of the field's."""
+    """Return a conversion that leaves what it cannot convert unchanged: that equals no value of the field."""
     if convert is None:
         return None
 
@@ -68,7 +68,7 @@ def lenient(convert: Convert | None) -> Convert | None:
 
 
 def _decimal(column: Column, value: Any) -> decimal.Decimal | None:
-    """Return a number that has no more places than its field, which would be rounded where Django stores it."""
+    """Return a number with no more decimal places than its field; Django would round others when it stores them."""
     exact, field = _number(value), column.field
     candidates = [exact, decimal.Decimal(f"{value:.{FLOAT_DIGITS}g}")] if isinstance(value, float) else [exact]
     for number in candidates:
@@ -82,7 +82,7 @@ def _decimal(column: Column, value: Any) -> decimal.Decimal | None:
 
 
 def _number(value: Any) -> decimal.Decimal:
-    """Return a number exactly; a float as it is shown."""
+    """Return a number exactly; a float by its shortest text form."""
     if isinstance(value, int | decimal.Decimal):
         return decimal.Decimal(value)
     if isinstance(value, float | str):
@@ -94,7 +94,7 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, int):
         return int(value)
     number = int(_number(value))
-    # A text of digits may be more than a number: '007'.
+    # Text of digits can have more than a number: '007'.
     is_same = str(number) == value if isinstance(value, str) else number == _number(value)
     return number if is_same else None
 

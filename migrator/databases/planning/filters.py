@@ -1,4 +1,4 @@
-"""``--filter``: which rows of the chosen models are copied, as conditions on each table."""
+"""``--filter``: which rows of the selected models are copied, as a condition on each table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": Fal
 
 
 def parse_filter(text: str) -> tuple[str, Any]:
-    """Read ``field__lookup=value``.
+    """Parse ``field__lookup=value``.
 
-    Raises :exc:`UsageError` where there is no ``=`` or a truth value cannot be understood.
+    Raises :exc:`UsageError` if the ``=`` is missing, or if ``isnull`` has no truth value.
     """
     lookup, equals, value = text.partition("=")
     if not (equals and lookup):
-        raise UsageError(f"--filter {text!r} is no field__lookup=value.")
+        raise UsageError(f"--filter {text!r} is not a field lookup: field__lookup=value.")
     last = lookup.rpartition("__")[2]
     if last in MANY_VALUES:
         return lookup, value.split(",")
@@ -41,10 +41,10 @@ def parse_filter(text: str) -> tuple[str, Any]:
 def restrictions_for(
     source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], lookups: Mapping[str, Any]
 ) -> dict[str, Restriction | None]:
-    """Say for each table which of its rows are chosen: ``None`` for all of them.
+    """Return which rows of each table are selected, by name; ``None`` for all of them.
 
-    A parent's table gives the rows that the chosen ones are spread over, and a many-to-many table those that belong
-    to chosen rows; what several named models choose of one table adds up.
+    Of a parent's table, these are the rows that belong to selected children; of a many-to-many table, the rows of
+    selected models. If several named models select rows of one table, all of these are copied.
     """
     run_names = {source.stored_name(model._meta.db_table): model._meta.db_table for model in tables}
     every = apps.get_models(include_auto_created=True) if source.has_renamed_tables else []
@@ -82,18 +82,18 @@ def _restrictions(
 
 def _chosen(source: Engine, model: type[Model], lookups: Mapping[str, Any]) -> QuerySet[Any]:
     try:
-        with warnings.catch_warnings():  # of a time without its zone, which Django takes to be in TIME_ZONE
+        with warnings.catch_warnings():  # about a naive datetime, which Django interprets in TIME_ZONE
             warnings.simplefilter("ignore", RuntimeWarning)
             return QuerySet(model, using=source.alias).filter(**lookups).order_by()
     except (FieldError, ValidationError, ValueError, TypeError) as error:
         text = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        raise UsageError(f"--filter does not fit {model._meta.label}: {text}") from None
+        raise UsageError(f"--filter cannot be applied to {model._meta.label}: {text}") from None
 
 
 def _within(
     source: Engine, model: type[Model], attnames: Sequence[str], chosen: QuerySet[Any], wanted: Sequence[str]
 ) -> Restriction:
-    """Restrict a table to rows whose columns are among the wanted ones of the chosen rows."""
+    """Restrict a table to rows whose columns have values that the selected rows have in ``wanted``."""
     query = chosen.values_list(*wanted).query
     sql, params = query.get_compiler(using=source.alias).as_sql()
     columns = {field.attname: str(field.column) for field in model._meta.local_concrete_fields}

@@ -1,6 +1,6 @@
-"""Rows that both databases have of their own under other ids: content types and permissions.
+"""Rows that both databases have under ids of their own: content types and permissions.
 
-Where such a model is not part of a run, references to it are translated by what identifies its rows.
+If such a model is not part of a run, foreign keys to it are mapped by the natural keys of its rows.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from django.db.models.query import QuerySet
 from ..engines.base.engine import Engine
 from ..tables import Table
 
-# Model label -> the columns that identify a row whatever its id (Django's own natural keys).
+# By model label, the field lookups of its natural key (natural_key() of Django's own managers).
 NATURAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "contenttypes.ContentType": ("app_label", "model"),
     "auth.Permission": ("content_type__app_label", "content_type__model", "codename"),
 }
 
 
-# The models whose tables Django's own ``migrate`` fills.
+# The models whose tables Django's own ``migrate`` fills, by handlers of ``post_migrate``.
 MADE_BY_MIGRATE = (*NATURAL_KEYS, "sites.Site")
 
-# Table name -> id in the source -> id in the destination.
+# By table name, the id in the destination by the id in the source.
 Mappings = Mapping[str, Mapping[Any, Any]]
 
 
 def consulted_tables() -> list[str]:
-    """Name the tables whose rows are looked up in any run, whether or not they are part of it."""
+    """Return the names of the tables that every run reads, whether or not they are part of it."""
     return [apps.get_model(label)._meta.db_table for label in NATURAL_KEYS if _is_installed(label)]
 
 
 def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
-    """Tell whether a table's rows are what Django's own ``migrate`` puts into a new database."""
+    """Whether a table's rows are those that Django's own ``migrate`` creates in a new database."""
     if table.label in NATURAL_KEYS:
         return True
     if table.label == "sites.Site" and rows == 1:
@@ -43,9 +43,9 @@ def made_by_migrate(engine: Engine, table: Table, rows: int) -> bool:
 
 
 def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappings:
-    """Map the ids of rows that are on both sides, for each such table outside of the selection.
+    """Map the ids of rows that both databases have, for each such table that is not among ``tables``.
 
-    Returns, by table name, source id to destination id; without the tables whose ids agree.
+    Returns the mappings of source ids to destination ids by table name, without the tables whose ids are equal.
     """
     found = {}
     for label, natural_key in NATURAL_KEYS.items():
@@ -66,9 +66,9 @@ def id_mappings(source: Engine, dest: Engine, tables: Collection[str]) -> Mappin
 
 
 def translations(source: Engine, dest: Engine, tables: Sequence[Table]) -> dict[str, dict[str, Mapping[Any, Any]]]:
-    """Return, by table and column, the ids that mean the same row in both databases, of tables that are compared.
+    """Return, by table and column, the ids of the same rows in both databases, for tables that are compared.
 
-    Only what these tables hold is read.
+    Only these tables are read.
     """
     held = {table.name for table in tables} | {ref.target_table for table in tables for ref in table.references}
     mappings = id_mappings(source, dest, set(consulted_tables()) - held)
@@ -80,7 +80,7 @@ def _is_installed(label: str) -> bool:
 
 
 def mapped_columns(table: Table, mappings: Mappings) -> dict[str, Mapping[Any, Any]]:
-    """Return, by column, what the destination has in place of the source's ids, in references and keys of a table."""
+    """Return the mappings of a table's columns, by name: of its foreign keys, and of its own primary key."""
     found = {ref.column: mappings[ref.target_table] for ref in table.references if ref.target_table in mappings}
     if table.name in mappings and len(table.key) == 1:
         found[table.key[0]] = mappings[table.name]
@@ -88,7 +88,7 @@ def mapped_columns(table: Table, mappings: Mappings) -> dict[str, Mapping[Any, A
 
 
 def clear_caches() -> None:
-    """Forget the content types and sites that this process looked up before they were replaced."""
+    """Clear this process's caches of content types and sites, whose rows have been replaced."""
     for label in ("contenttypes.ContentType", "sites.Site"):
         if apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
             apps.get_model(label).objects.clear_cache()

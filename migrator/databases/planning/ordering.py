@@ -1,4 +1,4 @@
-"""The order in which tables can be loaded: parents first, and cycles found as strongly connected components."""
+"""The order in which tables are loaded: parents first; cycles are strongly connected components."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..tables import Table
 
 
 def load_order(tables: Sequence[Table]) -> list[tuple[Table, ...]]:
-    """Group the tables so that every reference points into the same group or an earlier one.
+    """Return the tables in groups so that every foreign key refers to the same group or an earlier one.
 
-    A group of more than one table is a cycle. Ties are broken by label, so that the order is always the same.
-    Robert Tarjan's algorithm (1972), with a stack of its own in place of recursion.
+    A group of more than one table is a cycle. Ties are broken by label, so the order is always the same. Robert
+    Tarjan's algorithm (1972), with an explicit stack in place of recursion.
     """
     by_name = {table.name: table for table in sorted(tables, key=lambda table: table.label)}
     parents = {
@@ -58,5 +58,5 @@ def _components(edges: dict[str, list[str]]) -> Iterable[list[str]]:
 
 
 def is_cycle(group: Sequence[Table]) -> bool:
-    """Tell whether the group's tables point at each other, or its one table at itself."""
+    """Whether the group's tables refer to each other, or its only table to itself."""
     return len(group) > 1 or group[0].refers_to_itself

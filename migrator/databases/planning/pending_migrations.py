@@ -33,38 +33,38 @@ class Pending:
         return bool(self.migrations or self.tables)
 
     def creates(self, model: type[Model]) -> bool:
-        """Return whether the table of a model may come of it."""
+        """Whether it may create the table of a model."""
         meta = maker_of(model)._meta
         return meta.label in self.tables or any(name.startswith(f"{meta.app_label}.") for name in self.migrations)
 
     def announced(self, alias: str) -> str:
-        """Say what is to be done, as an order."""
+        """Return what is to be done, in the imperative."""
         applied = f"apply {plural(len(self.migrations), 'migration')} to {alias!r}" if self.migrations else ""
         created = f"create {plural(len(self.tables), 'table')} of apps without migrations" if self.tables else ""
         where = "" if applied else f" in {alias!r}"
         return " and ".join(filter(None, (applied, created and created + where)))
 
     def reported(self, alias: str) -> str:
-        """Say that it was done."""
+        """Return that it was done, in the past tense."""
         applied = f"{plural(len(self.migrations), 'migration was', 'migrations were')} applied to {alias!r}"
         created = f"{plural(len(self.tables), 'table was', 'tables were')} created in {alias!r}"
         return " and ".join([applied] * bool(self.migrations) + [created] * bool(self.tables))
 
 
 def maker_of(model: type[Model]) -> type[Model]:
-    """Return the model that a table comes and goes with: for an automatic many-to-many table, that of the field."""
+    """Return the model that a table is created with: for an automatic many-to-many table, the model of the field."""
     maker: Any = model._meta.auto_created or model
     return cast("type[Model]", maker)
 
 
 def pending(connection: BaseDatabaseWrapper) -> Pending:
-    """List the migrations that the project has and the database has not, and tables that no migration creates."""
+    """Return the project's migrations that a database lacks, and the tables that no migration creates."""
     executor = MigrationExecutor(connection)
     return Pending(tuple(_unapplied(executor)), tuple(_not_created(executor)))
 
 
 def _not_created(executor: MigrationExecutor) -> Iterator[str]:
-    """List the models of apps without migrations whose tables are missing, as ``Command.sync_apps`` of Django does."""
+    """Yield the models of apps without migrations whose tables are missing, as Django's ``Command.sync_apps`` does."""
     connection, labels = executor.connection, executor.loader.unmigrated_apps
     models = [
         model
@@ -85,9 +85,9 @@ def _unapplied(executor: MigrationExecutor) -> list[str]:
 
 
 def _newer(loader: MigrationLoader) -> set[str]:
-    """List the applied migrations that come after all that the project has of their app: its code is an older one.
+    """Return the applied migrations that are newer than all of the project's for their app: the code is outdated.
 
-    Squashed migrations name those that they replace: these are known, whether their files are still there or not.
+    Squashed migrations name those that they replace; these are known even if their files have been deleted.
     """
     last: dict[str, str] = {}
     replaced: set[tuple[str, str]] = set()
@@ -101,15 +101,15 @@ def _newer(loader: MigrationLoader) -> set[str]:
 def check_migrations(
     source: Engine, dest: Engine, labels: set[str], *, will_migrate: bool, can_migrate: bool = True
 ) -> Iterator[Finding]:
-    """Refuse databases on which migrations of the selected apps are missing.
+    """Check that both databases have the migrations of the selected apps.
 
-    ``will_migrate``: those of the destination are about to be applied.
+    ``will_migrate``: the destination's are about to be applied; ``can_migrate``: ``--migrate`` could apply them.
     """
     newer: dict[Engine, list[str]] = {}
     for engine in (source, dest):
         if not MigrationRecorder(engine.connection).has_table():
             if engine is source or not will_migrate:
-                text = "it has no table of applied migrations, so only its tables and columns could be compared"
+                text = "it has no table of applied migrations, so only its tables and columns can be compared"
                 yield Finding(engine.alias, text, "", stops=False)
             continue
         executor = MigrationExecutor(engine.connection)
@@ -117,13 +117,15 @@ def check_migrations(
         if engine is dest and will_migrate:
             continue
         if missing := [name for name in _unapplied(executor) if name.partition(".")[0] in labels]:
-            advice = f"Run manage.py migrate --database {engine.alias}, or check out the code that fits this database."
+            advice = (
+                f"Run manage.py migrate --database {engine.alias}, or check out the code that matches this database."
+            )
             if engine is dest and can_migrate:
                 advice = "Pass --migrate to apply them first."
                 if is_unrecorded(executor):
                     advice = (
-                        "Tables that they create are there already. If all are complete, record these migrations by "
-                        f"manage.py migrate --database {engine.alias} --fake, or else choose an empty database."
+                        "Tables that they create exist already. If all are complete, record these migrations with "
+                        f"manage.py migrate --database {engine.alias} --fake; otherwise choose an empty database."
                     )
             count = plural(len(missing), "migration is", "migrations are")
             yield Finding(engine.alias, f"{count} not applied: {shortened(missing)}", advice)
@@ -131,13 +133,13 @@ def check_migrations(
 
 
 def is_unrecorded(executor: MigrationExecutor) -> bool:
-    """Return whether the first migration that is left has been applied, and its record is lost or was never made."""
+    """Whether the next pending migration has been applied without a record of it."""
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return bool(plan and executor.detect_soft_applied(None, plan[0][0])[0])
 
 
 def _ahead_of_the_code(newer: Mapping[Engine, Sequence[str]]) -> Iterator[Finding]:
-    """Note migrations that the code does not have, once where both databases have the same."""
+    """Note migrations that the code does not have; once if both databases have the same."""
     aliases: dict[tuple[str, ...], list[str]] = {}
     for engine, names in newer.items():
         aliases.setdefault(tuple(names), []).append(engine.alias)
@@ -146,6 +148,6 @@ def _ahead_of_the_code(newer: Mapping[Engine, Sequence[str]]) -> Iterator[Findin
             yield Finding(
                 listed(owners),
                 f"migrations were applied there that this code does not have yet: {shortened(names)}",
-                "Columns and tables that they made are not copied. Check out the code that fits that database.",
+                "Columns and tables that they created are not copied. Check out the code that matches that database.",
                 stops=False,
             )

@@ -1,4 +1,4 @@
-"""Tables that migrations will create or change before a run: until then little can be said of them."""
+"""Tables that migrations will create or change before a run; until then, only their rows can be counted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .schema import StoredTables
 
 
 def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pending) -> frozenset[str]:
-    """Name the tables that migrations will create or change in the destination, or that are created without any.
+    """Return the names of the tables that ``migrate`` will create or change in the destination.
 
-    A migration may do anything to the tables of its app, and to the columns by which other tables refer to them; it may
-    create a table for another app.
+    A migration can do anything to the tables of its app and to the columns by which other tables refer to them, and it
+    can create a table for another app.
     """
     if not coming:
         return frozenset()
@@ -45,7 +45,7 @@ def awaited_tables(
     awaited: frozenset[str],
     made: Made,
 ) -> tuple[AwaitedTable, ...]:
-    """Count the rows of awaited tables, as far as they are there, in load order."""
+    """Return the awaited tables with the counts of their rows, if they exist, in load order."""
     waiting = [table for table in tables if table.name in awaited]
     source_rows = endpoints.source.counts([table.name for table in waiting if source_has[table.name]])
     dest_rows = endpoints.dest.counts([table.name for table in waiting if dest_has[table.name]])
@@ -69,12 +69,12 @@ def _is_made_by_migrate(endpoints: Endpoints, table: Table, dest_rows: Mapping[s
 
 
 def announcement(dest: Engine, coming: Pending, made: Made) -> Finding:
-    """Say which migrations will be applied, and what will become of the rows that they make."""
-    fate = "Rows that they make are listed before the copy and replaced, without --replace: there are no others."
+    """Announce which migrations will be applied, and what happens to the rows that they create."""
+    fate = "It has no rows yet. Those that they create are listed before the copy, and replaced without --replace."
     if holds_rows_of_others(dest, made):
         fate = (
-            "There are rows already, so those that they make cannot be told from yours: replacing them takes "
-            f"--replace {dest.alias}."
+            "There are rows already, and those that they create cannot be distinguished from yours. Replacing them "
+            f"requires --replace {dest.alias}."
         )
     parts = []
     if coming.migrations:
@@ -92,7 +92,7 @@ def _few(names: Sequence[str]) -> str:
 def with_makers(
     groups: tuple[tuple[TablePlan, ...], ...], made: Made, dest: Engine
 ) -> tuple[tuple[TablePlan, ...], ...]:
-    """Mark the tables whose rows in the destination the project's migrations have made."""
+    """Return the groups, with a mark on tables whose rows in the destination migrations have created."""
     rows = {t.table.name: t.dest_rows for group in groups for t in group if not t.is_made_by_migrate}
     known = made.tables(dest, rows)
     return tuple(tuple(replace(t, is_made_by_migrations=t.table.name in known) for t in group) for group in groups)

@@ -1,4 +1,4 @@
-"""What a run will do, as data: shown before the first write, walked by the run."""
+"""What a run will do, as data: shown before the first write, then carried out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .transports import Transport
 
 @dataclass(frozen=True)
 class TablePlan:
-    """One table of a run: how it travels, and what is on both sides now."""
+    """One table of a run: how it travels, and how many rows both databases have now."""
 
     route: Route
     source_rows: int
     dest_rows: int
     is_made_by_migrate: bool
-    # The project's migrations made the destination's rows, in a database that held none of a person's.
+    # The project's migrations made the destination's rows, in a database that held no one's data.
     is_made_by_migrations: bool = False
 
     @property
@@ -39,7 +39,7 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class AwaitedTable:
-    """A table that ``--migrate`` has to create or change before more can be said of it than these counts."""
+    """A table that ``--migrate`` has to create or change first; until then, only these counts are known."""
 
     table: Table
     source_rows: int
@@ -61,7 +61,7 @@ class Plan:
     # What is dropped while rows are loaded, in that order.
     deferred: tuple[DeferredObject, ...] = ()
     findings: tuple[Finding, ...] = ()
-    # The tables that ``--migrate`` would create or change first; a plan that is carried out has none.
+    # The tables that ``--migrate`` would create or change first; a plan that is carried out has no such tables.
     awaited: tuple[AwaitedTable, ...] = ()
     # Processes that copy in parallel.
     jobs: int = 1
@@ -112,7 +112,7 @@ class Plan:
 
     @property
     def emptied(self) -> tuple[TablePlan | AwaitedTable, ...]:
-        """The destination's tables that are emptied first, children before parents."""
+        """The tables of the destination that are emptied first, children before parents."""
         if self.adds_rows or self.is_resumed or self.updates:
             return ()
         every: list[TablePlan | AwaitedTable] = [*self.awaited, *reversed(self.tables)]
@@ -120,19 +120,19 @@ class Plan:
 
     @property
     def destroyed(self) -> tuple[TablePlan | AwaitedTable, ...]:
-        """Those of them that hold rows other than those which migrations have made."""
+        """The emptied tables that hold rows which no migration made."""
         return tuple(t for t in self.emptied if not (t.is_made_by_migrate or t.is_made_by_migrations))
 
     @property
     def untouched(self) -> str:
-        """What to say of a destination that was planned for, and no more."""
+        """The message that a run wrote nothing after its plan."""
         if self.migrated:
             return f"Nothing was copied; {self.migrated}."
         return "Nothing was written."
 
     @property
     def stopping(self) -> tuple[Finding, ...]:
-        """What keeps the run from starting."""
+        """The findings that keep the run from starting."""
         return tuple(finding for finding in self.findings if finding.stops and finding not in self.rejecting)
 
     @property
@@ -141,7 +141,7 @@ class Plan:
         return tuple(f for f in self.findings if f.stops and f.is_about_rows) if self.skips_rows else ()
 
     def identity(self) -> dict[str, Any]:
-        """Describe what has to be the same for a run to be resumed."""
+        """Return what must be unchanged for the run to be resumed. Journals record it."""
         return {
             "source": str(self.source),
             "destination": str(self.dest),
@@ -159,12 +159,12 @@ class Plan:
 
 
 def unread_plan(source: str, dest: DatabaseInfo) -> Plan:
-    """Return what takes the place of a plan if neither the source nor any row is looked at."""
+    """Return a plan without tables, for a run that reads neither the source nor any row."""
     return Plan(PlanRequest(), DatabaseInfo(source, "", "", ""), dest, ())
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Name what differs between the identity of a recorded run and that of the call that would resume it."""
+    """List the differences between the identity of a recorded run and that of the call that would resume it."""
     found = [name for name in new if name != "tables" and old.get(name) != new[name]]
     before, now = old.get("tables", {}), new["tables"]
     found += [f"table {name!r} is new" for name in now if name not in before]
@@ -178,9 +178,9 @@ def _as_text(restriction: Restriction | None) -> list[str] | None:
 
 
 def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[TablePlan]]:
-    """Give the groups of a plan in the order to copy them in: parents first, and of those that may come the largest.
+    """Yield the groups of a plan in the order of the copy: parents first, and the largest of those that are ready.
 
-    So there is most left to copy while a large table's indexes are put back.
+    A large table's indexes are then recreated while most of the rest is still to be copied.
     """
     left = list(groups)
     while left:
@@ -192,11 +192,11 @@ def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[T
 
 
 def parents_of(group: Sequence[Table]) -> set[str]:
-    """Name the tables that those of a group refer to, but for themselves."""
+    """Return the names of the tables that a group refers to, without its own."""
     targets = {reference.target_table for table in group for reference in table.references}
     return targets - {table.name for table in group}
 
 
 def is_bound_late(group: Sequence[TablePlan]) -> bool:
-    """Tell whether the rows of a cycle are only right together, so that they are committed together."""
+    """Whether the rows of a cycle must be committed together, because its foreign keys hold only then."""
     return any(planned.route.binds_late for planned in group)

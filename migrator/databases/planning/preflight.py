@@ -19,11 +19,11 @@ from .hidden_rows import VisibleEndpoints, check_loading, check_visibility, read
 from .pending_migrations import check_migrations, pending
 from .pending_tables import announcement
 from .plan import Plan
-from .rejection_forecast import Rejection, work_out_rejection
+from .rejection_forecast import Rejection, forecast_rejection
 from .request import PlanRequest
 from .schema import check_columns, tables_without_model
 from .selection import Selection
-from .triggers import Triggers, look_at_triggers
+from .triggers import Triggers, check_triggers
 
 
 def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) -> Plan:
@@ -73,9 +73,9 @@ def _check_schemas(
     if reason := dest.why_read_only():
         yield Finding(dest.alias, reason, "Choose a database that can be written.")
     for engine in (source, dest):
-        if link := engine.why_unprotected():
-            text = f"whoever is on the way there can read or change rows: {link[0]}"
-            yield Finding(engine.alias, text, link[1], stops=False)
+        if unprotected := engine.why_unprotected():
+            text = f"anyone on the network path can read or change rows: {unprotected[0]}"
+            yield Finding(engine.alias, text, unprotected[1], stops=False)
     if schemas.pending:
         yield announcement(dest, schemas.pending, request.made)
     labels = {table.model._meta.app_label for table in tables}
@@ -85,7 +85,7 @@ def _check_schemas(
     yield from check_columns(tables, source, dest, schemas.source, schemas.dest, schemas.awaited, creatable=creatable)
     yield from request.migrated.notes
     if request.will_run_handlers and not schemas.pending:
-        text = "post_migrate handlers will run first: after its last migration one of them failed"
+        text = "the post_migrate handlers will run first, because one of them failed after the last migration"
         yield Finding(dest.alias, text, "", stops=False)
     if endpoints.fewer_jobs:
         yield endpoints.fewer_jobs
@@ -99,12 +99,12 @@ def _check_loading(draft: Draft, visible: VisibleEndpoints) -> Iterator[Finding]
 
 
 def _forecast(draft: Draft, findings: Sequence[Finding]) -> Rejection:
-    """Work out which rows will be rejected, if rows are skipped and nothing else stops the run."""
+    """Return how many rows will be rejected, if rows are skipped and nothing else stops the run."""
     endpoints, request = draft.endpoints, draft.request
     causes = [finding for finding in findings if finding.stops]
     if not request.skips_rows or request.is_resumed or not all(finding.is_about_rows for finding in causes):
         return Rejection({}, is_complete=True)
-    return work_out_rejection(endpoints.source, endpoints.dest, draft.tables, causes, adds_rows=request.adds_rows)
+    return forecast_rejection(endpoints.source, endpoints.dest, draft.tables, causes, adds_rows=request.adds_rows)
 
 
 def _deferred(draft: Draft) -> tuple[DeferredObject, ...]:
@@ -127,7 +127,7 @@ def _triggers(draft: Draft, deferred: Sequence[DeferredObject]) -> Triggers:
         return Triggers()
     names = [planned.table.name for planned in draft.tables]
     silences = (request.adds_rows or request.updates) and not request.keeps_triggers
-    return look_at_triggers(draft.endpoints.dest, names, deferred, silences=silences, keeps=request.keeps_triggers)
+    return check_triggers(draft.endpoints.dest, names, deferred, silences=silences, keeps=request.keeps_triggers)
 
 
 def _known_tables(source: Engine) -> set[str]:
@@ -138,7 +138,7 @@ def _known_tables(source: Engine) -> set[str]:
 
 
 def refuse(plan: Plan) -> None:
-    """Raise :exc:`Refused` with everything that keeps the run from starting."""
+    """Raise :exc:`Refused` with all findings that keep the run from starting."""
     stopping = plan.stopping
     if not stopping:
         return
@@ -147,8 +147,8 @@ def refuse(plan: Plan) -> None:
     if any(finding.is_about_rows for finding in stopping):
         hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
         if plan.updates:
-            hint = "\n--update stores every row or none. Or leave these models out with --exclude."
+            hint = "\n--update writes all changes or none. Fix these rows, or leave their models out with --exclude."
     if plan.is_resumed:
-        hint += "\nThe run stays unfinished: pass --resume once this is corrected, or --cleanup to give it up."
-    count = "1 finding stops" if len(stopping) == 1 else f"{len(stopping)} findings stop"
-    raise Refused(f"{plan.untouched} {count} the run:\n{lines}{hint}")
+        hint += "\nThe run stays unfinished: correct this and pass --resume, or abandon it with --cleanup."
+    count = "1 problem stops" if len(stopping) == 1 else f"{len(stopping)} problems stop"
+    raise Refused(f"{plan.untouched} {count} this run:\n{lines}{hint}")

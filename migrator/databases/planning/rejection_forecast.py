@@ -1,7 +1,7 @@
-"""The rows that a run with `--on-error skip` will reject: those with findings, and all that point at one of them.
+"""The rows that a run with `--on-error skip` will reject: those with findings, and all that refer to one of them.
 
-Worked out in the source, over sets of primary keys, as the run itself meets these rows: values first, then unique keys
-in the order of the rows, then foreign keys.
+They are determined in the source, as sets of primary keys, in the order in which the run checks them: values first,
+then unique keys in the order of the rows, then foreign keys.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Rejection:
         return sum(self.rows.values())
 
 
-def work_out_rejection(
+def forecast_rejection(
     source: Engine, dest: Engine, tables: Sequence[TablePlan], findings: Iterable[Finding], *, adds_rows: bool
 ) -> Rejection:
-    """Work out which rows a run will reject because of findings about rows.
+    """Return how many rows a run will reject because of findings about rows.
 
-    ``adds_rows``: the destination keeps its rows, and what is rejected may point at those.
+    ``adds_rows``: the destination keeps its rows, and foreign keys can refer to them.
     """
     findings = list(findings)
     found = [finding.rows for finding in findings if finding.rows is not None]
@@ -47,7 +47,7 @@ def work_out_rejection(
     by_cause = {cause: [rows for rows in found if rows.cause is cause] for cause in Cause}
     pairs = by_cause[Cause.REPEATED] + by_cause[Cause.CONFLICTING]
     closure.refuse(by_cause[Cause.VALUE])
-    if adds_rows:  # foreign keys and primary keys hold from the first row on
+    if adds_rows:  # foreign keys and primary keys are enforced from the first row on
         closure.refuse(by_cause[Cause.TAKEN], has_children=False)
         closure.refuse(by_cause[Cause.ORPHAN])
         closure.follow()
@@ -60,21 +60,21 @@ def work_out_rejection(
 
 
 class _Closure:
-    """The primary keys of rejected rows, by table name, while they are found."""
+    """The primary keys of rejected rows, by table name, as they are collected."""
 
     def __init__(self, source: Engine, dest: Engine, tables: Sequence[TablePlan], *, adds_rows: bool) -> None:
         self.rejected: defaultdict[str, set[Row]] = defaultdict(set)
         self._source, self._dest, self._adds_rows = source, dest, adds_rows
         self._tables = {planned.table.name: planned for planned in tables}
-        self._pointing: defaultdict[str, list[tuple[TablePlan, Reference]]] = defaultdict(list)
+        self._referring: defaultdict[str, list[tuple[TablePlan, Reference]]] = defaultdict(list)
         for planned in tables:
             for reference in constrained(planned.table):
-                self._pointing[reference.target_table].append((planned, reference))
-        # Rows whose children have not been looked for.
+                self._referring[reference.target_table].append((planned, reference))
+        # By table name, rows whose children have not been searched for.
         self._new: defaultdict[str, list[Row]] = defaultdict(list)
 
     def refuse(self, found: Iterable[FoundRows], *, has_children: bool = True) -> None:
-        """Reject rows, and have their children looked for."""
+        """Reject rows, and have their children searched for."""
         for rows in found:
             self._reject(rows.table, map(_hashable, rows.keys(self._source)), has_children=has_children)
 
@@ -82,15 +82,15 @@ class _Closure:
         known = self.rejected[table]
         for number, key in enumerate(keys):
             if not self._tables[table].table.key:
-                key = (len(known), number)  # a row without a name is one of its own
+                key = (len(known), number)  # rows without a key are counted one by one
             if key not in known:
                 known.add(key)
                 if has_children:
                     self._new[table].append(key)
 
     def keep_first(self, found: Sequence[FoundRows]) -> None:
-        """Reject rows that may not be together, except the first of them that is stored."""
-        # By table and row, the groups of rows that it is in: those with one value, or a pair of rows in conflict.
+        """Reject rows that conflict with each other, except the first that is stored."""
+        # By table and row, the groups that it is in: all rows with one value, or a pair of rows in conflict.
         groups: defaultdict[str, defaultdict[Row, set[tuple[int, Row]]]] = defaultdict(lambda: defaultdict(set))
         for rule, rows in enumerate(found):
             width = len(self._tables[rows.table].table.key)
@@ -112,11 +112,11 @@ class _Closure:
             self._reject(table, refused)
 
     def follow(self) -> None:
-        """Reject the rows that point at rejected ones, and those that point at them, and so on."""
+        """Reject the rows that refer to rejected rows, and so on until there are no more."""
         while any(self._new.values()):
             table = next(name for name, keys in self._new.items() if keys)
             keys = self._new.pop(table)
-            for child, reference in self._pointing[table]:
+            for child, reference in self._referring[table]:
                 values: Iterable[object] = self._values(self._tables[table].table, reference, keys)
                 if self._adds_rows:
                     values = absent_in(self._dest, self._source, child.table, reference, iter(values))
@@ -124,7 +124,7 @@ class _Closure:
                 self._reject(child.table.name, map(_hashable, found))
 
     def _values(self, table: Table, reference: Reference, keys: Sequence[Row]) -> Iterator[object]:
-        """Give what pointed at rejected rows, as far as no row is left that has it."""
+        """Yield the values of foreign keys to rejected rows that no remaining row has."""
         if table.key == (reference.target_column,):
             yield from (key[0] for key in keys)
             return
@@ -153,7 +153,7 @@ def _hashable(key: Row) -> Row:
 
 
 def _in_order(keys: Iterable[Row]) -> list[Row]:
-    """Sort keys as the rows are copied, as far as Python can tell."""
+    """Return keys in the order in which the rows are copied, as far as Python can sort them."""
     try:
         return sorted(keys)
     except TypeError:

@@ -1,4 +1,4 @@
-"""A table's route from one database to the other: how its rows are read, and how they are written."""
+"""A table's route from the source to the destination: how its rows are read and written."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from .transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream,
 
 
 class ReadFailed(Exception):
-    """The source failed while it was read; the cause is its error."""
+    """Reading the source failed; the cause is its error."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A table's way from one database to the other."""
+    """A table's route from the source to the destination."""
 
     table: Table
     source: Engine
     dest: Engine
     # These check each value; a row that a faster transport cannot bring is copied by them.
     conversions: tuple[Conversion, ...]
-    # The columns as the catalogue of each side has them, by name.
+    # The columns as each database's catalogue describes them, by name.
     stored: Stored
     dest_stored: Stored
     transport: Transport
     restriction: Restriction | None = None
-    # References are only right once a whole group of tables is there.
+    # The table's foreign keys hold only when its whole group has been copied.
     binds_late: bool = False
-    # Each transaction keeps the table's triggers from firing for its rows.
+    # Each transaction disables the table's triggers for its own rows.
     silences_triggers: bool = False
 
     def restricted_to(self, restriction: Restriction) -> Route:
@@ -45,16 +45,15 @@ class Route:
         return replace(self, restriction=restriction, transport=transport)
 
     def copy_within(self, bounds: Bounds) -> tuple[int, int] | None:
-        """Let the destination copy a chunk by itself; return the rows and bytes, or ``None`` where it cannot now."""
+        """Have the destination copy a chunk itself; return the rows and bytes, or ``None`` if it cannot now."""
         where, params = where_clause(self.dest, self.table.key, bounds, None)
         names = [conversion.column.name for conversion in self.conversions]
-        tail = (
-            where + order_by(self.dest, self.table.key) if where else ""
-        )  # a whole table in the order it is stored in
+        # A whole table is copied in the order in which it is stored.
+        tail = where + order_by(self.dest, self.table.key) if where else ""
         return self.dest.copy_within(self.table.name, names, tail, params)
 
     def rows_in_chunk(self, rows: int) -> int:
-        """Tell how many rows, of so many in the table, the destination wants in a chunk at least."""
+        """Return the fewest rows that the destination wants in a chunk of a table with this row count."""
         return self.dest.rows_in_chunk(rows, is_within=isinstance(self.transport, ServerSideCopy))
 
     @property
@@ -73,24 +72,21 @@ class Route:
 
     @property
     def mappings(self) -> Mapping[str, Mapping[Any, Any]]:
-        """By column, the values that are replaced on the way."""
+        """The values that are replaced, by column."""
         return {c.column.name: c.mapping for c in self.conversions if c.mapping is not None}
 
     def query(self, bounds: Bounds, expressions: Sequence[str]) -> tuple[str, list[Any]]:
-        """Build the query for a chunk's rows, in the order of their keys."""
+        """Build the query for a chunk's rows, in the order of their primary keys."""
         where, params = where_clause(self.source, self.table.key, bounds, self.restriction)
-        name, ordering = (
-            self.source.quote(self.table.name),
-            order_by(self.source, self.table.key, table=self.table.name),
-        )
-        return f"SELECT {', '.join(expressions)} FROM {name}{where}{ordering}", params
+        ordering = order_by(self.source, self.table.key, table=self.table.name)
+        return f"SELECT {', '.join(expressions)} FROM {self.source.quote(self.table.name)}{where}{ordering}", params
 
     def writer(self) -> Writer:
         """Open the destination's bulk loader."""
         return self.dest.writer(self.table.name, self._targets)
 
     def row_writer(self) -> Writer:
-        """Open the destination's loader for rows of which one is in the way."""
+        """Open the destination's loader for rows that include one that it rejects."""
         return self.dest.row_writer(self.table.name, self._targets)
 
     def text_writer(self) -> TextWriter | None:
@@ -117,7 +113,7 @@ class Route:
 
 
 def severity_of(route: Route, error: Exception) -> Severity:
-    """Tell what an error on the way asks for, whichever side it came from."""
+    """Return how severe an error of a copy is, whichever database raised it."""
     if isinstance(error, ReadFailed):
         cause = error.__cause__ or error
         return Severity.DATA if route.source.is_about_rows(cause) else route.source.severity(cause)

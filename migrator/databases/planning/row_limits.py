@@ -1,4 +1,4 @@
-"""What a row needs beyond the types of its columns: values, characters of the destination's set, and a size."""
+"""What a row must meet beyond the types of its columns: NOT NULL, the character set, and the size of a statement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _Stored = Mapping[str, StoredColumn]
 def limit_rules(
     route: Route, source_stored: _Stored, dest_stored: _Stored, most_bytes: int | None
 ) -> Iterator[RowRule]:
-    """Yield the conditions that rows have to meet and their source can break; ``most_bytes``: those of one row."""
+    """Yield the conditions that rows must meet and the source does not enforce.
+
+    ``most_bytes``: the largest size of a row that the destination takes.
+    """
     yield from _empty_rules(route, source_stored, dest_stored)
     yield from _character_rules(route, source_stored, dest_stored)
     if most_bytes is not None and (rule := _size_rule(route, source_stored, dest_stored, most_bytes)):
@@ -24,7 +27,7 @@ def limit_rules(
 
 
 def _empty_rules(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[RowRule]:
-    """Yield that a column has to have a value, if only the destination's has to."""
+    """Yield that a column must have a value, if only the destination's is NOT NULL."""
     for column in route.table.columns:
         if source_stored[column.name].nullable and not dest_stored[column.name].nullable:
             yield RowRule(

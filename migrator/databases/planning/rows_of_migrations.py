@@ -1,7 +1,7 @@
-"""Rows that the project's migrations put into an empty database: how they are told from rows of a person.
+"""Rows that the project's migrations create in an empty database, as opposed to anyone's data.
 
-When migrations have ended in a database that held nobody's rows before, a fingerprint of each filled table is recorded
-there. As long as a table still has the same rows, they are known to be the migrations' own.
+After migrations in a database without data, a fingerprint of each table that has rows is recorded there. As long as the
+fingerprint matches, all rows of the table are known to come from migrations.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from ..journal.records import TABLES as JOURNAL_TABLES
 from ..tables import table_of
 from .natural_keys import MADE_BY_MIGRATE, made_by_migrate
 
-# By table name: the number of rows, and the sum of a digest of each, which does not depend on their order.
+# The row count, and the sum of the digests of the rows, which does not depend on their order.
 Fingerprint = list[Any]
-NOT_LOOKED_AT = ("django_migrations", *JOURNAL_TABLES)
+IGNORED = ("django_migrations", *JOURNAL_TABLES)
 FETCHED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Migrated:
-    """What a command has migrated in the destination before its run, in words, and what else to say of it."""
+    """What a command has migrated in the destination before its run, in words, and notes about it."""
 
     what: str = ""
     notes: tuple[Finding, ...] = ()
 
 
 class Made:
-    """What was recorded of rows that migrations made."""
+    """The recorded fingerprints of rows that migrations created, by table name."""
 
     def __init__(self, recorded: Mapping[str, Fingerprint]) -> None:
         self._recorded = recorded
 
     def tables(self, engine: Engine, rows: Mapping[str, int]) -> frozenset[str]:
-        """Return those of the tables, given with their numbers of rows, that still hold just what was recorded."""
+        """Return the tables that still hold exactly the recorded rows; ``rows`` has the row count by table name."""
         alike = [name for name, count in rows.items() if count and self._recorded.get(name, [None])[0] == count]
         if not alike:
             return frozenset()
@@ -55,9 +55,9 @@ NOT_MIGRATED, NOTHING_MADE = Migrated(), Made({})
 
 
 def holds_rows_of_others(engine: Engine, made: Made) -> bool:
-    """Tell whether any table of a database has rows which are neither Django's own nor those that were recorded.
+    """Whether any table has rows that neither Django's own ``migrate`` nor a recorded migration created.
 
-    Where that cannot be found out, as in a table that this user may not read, it may have such rows.
+    Also true if this cannot be determined, for example because this user may not read a table.
     """
     try:
         filled = _filled(engine)
@@ -67,14 +67,14 @@ def holds_rows_of_others(engine: Engine, made: Made) -> bool:
 
 
 def fingerprints(engine: Engine) -> dict[str, Fingerprint]:
-    """Take the fingerprint of every table that has rows other than those of Django's own ``migrate``."""
+    """Return the fingerprints of all tables with rows that Django's own ``migrate`` did not create, by table name."""
     with _plain_session(engine) as session:
         return {name: fingerprint(session, name) for name in _filled(engine)}
 
 
 def _filled(engine: Engine) -> dict[str, int]:
-    """Count the rows of all tables that have any, except those that hold what Django's own ``migrate`` made."""
-    names = [name for name in engine.catalogue.table_names() if name not in NOT_LOOKED_AT]
+    """Return the row counts of the tables that have rows, except those that Django's own ``migrate`` filled."""
+    names = [name for name in engine.catalogue.table_names() if name not in IGNORED]
     filled = {name: count for name, count in engine.counts(names).items() if count}
     for label in MADE_BY_MIGRATE:
         if apps.is_installed(f"django.contrib.{label.partition('.')[0]}"):
@@ -85,7 +85,7 @@ def _filled(engine: Engine) -> dict[str, int]:
 
 
 def fingerprint(session: Engine, table: str) -> Fingerprint:
-    """Read a table's rows and return their number and their digest."""
+    """Read a table's rows; return their fingerprint."""
     count = total = 0
     with session.connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {session.identifier(table)}")
@@ -99,7 +99,7 @@ def fingerprint(session: Engine, table: str) -> Fingerprint:
 
 @contextmanager
 def _plain_session(engine: Engine) -> Iterator[Engine]:
-    """Open a session without a run's settings, so that values always look the same to :func:`fingerprint`."""
+    """Open a session without a run's settings, so that :func:`fingerprint` always reads the same values."""
     session = engine_for(engine.connection.copy())
     try:
         yield session

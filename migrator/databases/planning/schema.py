@@ -32,10 +32,10 @@ def check_columns(
     *,
     creatable: Pending | None = None,
 ) -> Iterator[Finding]:
-    """Compare the models' columns with those that both databases really have.
+    """Compare the models' columns with those of both databases.
 
     Tables that are ``awaited``, which migrations will create or change, are not compared with the destination's.
-    ``creatable``: what ``--migrate`` would do there, if it could be passed.
+    ``creatable``: what ``--migrate`` would do there; ``None`` if it cannot be passed.
     """
     for table in tables:
         is_there = table.name not in awaited
@@ -56,7 +56,7 @@ def check_columns(
 
 
 def why_impossible(model: type[Model], connection: BaseDatabaseWrapper) -> str | None:
-    """Return why Django makes no table for a model in a database (``Options.can_migrate``), None if it does."""
+    """Return why Django creates no table for a model in a database (``Options.can_migrate``), ``None`` if it does."""
     owner = maker_of(model)
     vendor, needed = owner._meta.required_db_vendor, owner._meta.required_db_features
     if vendor:
@@ -90,7 +90,7 @@ def _missing(
             return
         way_on = "Apply the project's migrations there"
         if creatable is not None:
-            way_on = "No migration that is left creates it: run manage.py makemigrations, create it yourself"
+            way_on = "No pending migration creates it: run manage.py makemigrations, create it yourself"
             if creatable.creates(table.model):
                 way_on = "Pass --migrate to create it"
         yield Finding(
@@ -106,34 +106,34 @@ def _missing(
         yield Finding(
             table.label,
             f"table {table.name!r} of {engine.alias!r} lacks the columns {shortened(absent)}",
-            "Apply the project's migrations there, check out the code that fits that database, "
+            "Apply the project's migrations there, check out the code that matches that database, "
             f"{_grant(engine)}or leave the model out with --exclude.",
         )
 
 
 def _misnamed(table: Table, dest: Engine) -> Finding | None:
-    """Find a table under a name that the site, with this engine as `default`, will not look for."""
+    """Find a model's table under a name that a site whose ``default`` has this engine does not use."""
     for name in names_elsewhere(table.model):
         if dest.catalogue.stored_columns(name):
             return Finding(
                 table.label,
-                f"{dest.alias!r} has its table as {name!r}, and the site will look for {table.name!r} there, as Django "
-                f"cuts automatic names to the length that the engine of {DEFAULT_DB_ALIAS!r} allows",
+                f"{dest.alias!r} has its table as {name!r}, but the site will use {table.name!r} there: Django "
+                f"truncates automatic names to the length that the engine of {DEFAULT_DB_ALIAS!r} allows",
                 f"Rename it: ALTER TABLE {dest.identifier(name)} RENAME TO {dest.identifier(table.name)}.",
             )
     return None
 
 
 def _too_long(table: Table, engine: Engine, columns: Sequence[str]) -> Finding | None:
-    """Find names that an engine cuts off or refuses: Django does not cut those of columns (its check models.E018)."""
+    """Find names that an engine truncates or rejects; Django truncates none of columns (system check models.E018)."""
     length = engine.connection.ops.max_name_length()
     names = [name for name in columns if length and len(name) > length]
     if not names:
         return None
     return Finding(
         table.label,
-        f"names of columns in {engine.alias!r} have {length} characters at most, too few for {shortened(names)}",
-        "Give the field a db_column, or a many-to-many field a through model of its own, before the move; or leave the "
+        f"column names in {engine.alias!r} have at most {length} characters, too few for {shortened(names)}",
+        "Give the field a db_column, or a many-to-many field its own through model, before the move; or leave the "
         f"model out with --exclude {maker_of(table.model)._meta.label}.",
     )
 
@@ -148,14 +148,14 @@ def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -
     if unknown:
         yield Finding(
             table.label,
-            f"columns of {source.alias!r} that the model does not know are not copied: {shortened(unknown)}",
+            f"columns of {source.alias!r} that the model does not have are not copied: {shortened(unknown)}",
             "Add them to the model first if they matter.",
             stops=False,
         )
 
 
 def _demanded(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
-    length = dest.connection.ops.max_name_length()  # beyond which some engines cut
+    length = dest.connection.ops.max_name_length()  # some engines truncate longer names
     known = {name for column in table.with_generated().columns for name in (column.name, column.name[:length])}
     demanded = [
         name
@@ -165,7 +165,7 @@ def _demanded(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) ->
     if demanded:
         yield Finding(
             table.label,
-            f"columns of {dest.alias!r} need a value that the model does not give: {shortened(demanded)}",
+            f"columns of {dest.alias!r} require a value that the model does not have: {shortened(demanded)}",
             "Give them a default in the destination, or remove them.",
         )
 
@@ -176,7 +176,7 @@ def _left_empty(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) 
     if plain:
         yield Finding(
             table.label,
-            f"{dest.alias!r} does not compute what it should, and nobody would fill it: {shortened(plain)}",
+            f"generated fields are ordinary columns in {dest.alias!r}, and would stay empty: {shortened(plain)}",
             "Apply the project's migrations there, or leave the model out with --exclude.",
         )
 
@@ -185,11 +185,11 @@ def _computed(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) ->
     if computed := [c.name for c in table.columns if c.name in stored and stored[c.name].is_generated]:
         yield Finding(
             table.label,
-            f"{dest.alias!r} computes columns by itself that the model fills: {shortened(computed)}",
-            "Make them plain columns there, apply the project's migrations, or leave the model out with --exclude.",
+            f"ordinary fields are generated columns in {dest.alias!r}: {shortened(computed)}",
+            "Make them ordinary columns there, apply the project's migrations, or leave the model out with --exclude.",
         )
 
 
 def tables_without_model(source: Engine, known: set[str]) -> list[str]:
-    """List the source's tables that belong to no model of the project, and so are not copied."""
+    """Return the source's tables that no model of the project has; they are not copied."""
     return sorted(name for name in source.catalogue.table_names() if name not in known and name not in DJANGOS_OWN)

@@ -1,4 +1,4 @@
-"""Which tables a run is about, from the labels a person gave; what is left out, and why."""
+"""The tables of a run, selected by labels of apps and models; what is left out, and why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Selection:
 
     tables: tuple[Table, ...]
     left_out: tuple[LeftOut, ...]
-    # The models that labels name, without those that come along with them.
+    # The models that labels name, without those whose tables are added to theirs.
     named: frozenset[type[Model]] = frozenset()
 
     @property
@@ -37,7 +37,7 @@ class Selection:
 
 
 def models_of(label: str) -> list[type[Model]]:
-    """Find the models of ``app_label`` or ``app_label.Model``, automatic through models included.
+    """Return the models of ``app_label`` or ``app_label.Model``, including automatic through models.
 
     Raises :exc:`UsageError` for a label that no installed app or model has.
     """
@@ -47,12 +47,12 @@ def models_of(label: str) -> list[type[Model]]:
         if model_name:
             return [config.get_model(model_name)]
     except LookupError as error:
-        raise UsageError(f"{label!r} is no installed app or model: {error}") from None
+        raise UsageError(f"{label!r} is not an installed app or model: {error}") from None
     return list(config.get_models(include_auto_created=True))
 
 
 def with_their_tables(models: Iterable[type[Model]]) -> list[type[Model]]:
-    """Add what a model's rows are spread over: its concrete parents' tables and its many-to-many tables."""
+    """Return the models with those whose tables hold parts of their rows: concrete parents and many-to-many tables."""
     found: dict[type[Model], None] = {}
     for model in models:
         for owner in (*model._meta.all_parents, model):
@@ -67,9 +67,9 @@ def with_their_tables(models: Iterable[type[Model]]) -> list[type[Model]]:
 
 
 def select(*, source: str, dest: str, labels: Sequence[str] = (), exclude: Sequence[str] = ()) -> Selection:
-    """Choose the tables: all models of the project, or those of ``labels``, less those of ``exclude``.
+    """Select the tables of all models of the project, or of ``labels``, without those of ``exclude``.
 
-    Proxies and swapped-out models have no table of their own; unmanaged models are taken only when they are named.
+    Proxies and swapped-out models have no table of their own. Unmanaged models are selected only by name.
     Raises :exc:`UsageError` for a label that names nothing.
     """
     by_name = {_concrete(model) for label in labels if "." in label for model in models_of(label)}
@@ -97,7 +97,7 @@ def _concrete(model: type[Model]) -> type[Model]:
 
 
 def _excluded(labels: Sequence[str]) -> set[type[Model]]:
-    """Find the models that ``--exclude`` names, with their automatic through tables but not their parents."""
+    """Return the models that ``--exclude`` names, with their automatic through tables but not their parents."""
     models = {_concrete(model) if "." in label else model for label in labels for model in models_of(label)}
     throughs = {
         field.remote_field.through
@@ -119,12 +119,12 @@ def _reason_to_leave_out(
         return "unmanaged; name it to copy it"
     for alias in (source, dest):
         if not router.allow_migrate_model(alias, model):
-            return f"the database router keeps it off {alias!r}"
+            return f"the database router does not allow it in {alias!r}"
     return None
 
 
 def _keep_once(chosen: dict[str, type[Model]], left_out: list[LeftOut], model: type[Model]) -> None:
-    """Keep one model a table: the one that knows the most columns."""
+    """Keep one model per table: the one with the most columns."""
     rival = chosen.setdefault(model._meta.db_table, model)
     if rival is model:
         return

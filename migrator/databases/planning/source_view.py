@@ -1,4 +1,4 @@
-"""A table of the source as its destination will look at it: the chosen rows, and texts told apart as they are there."""
+"""A table of the source as the destination sees it: the selected rows, with text compared as in the destination."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..tables import Column, Kind, StoredColumn
 from .route import Route
 
 _Stored = Mapping[str, StoredColumn]
-# The name of a table's rows in queries; a table's own name may be two, with a schema's before it.
+# The alias of the view in queries; a table's own name may include a schema.
 ROWS = "rows_"
 
 
 @dataclass(frozen=True)
 class View:
-    """What follows ``FROM``, with its parameters, and the columns of a row's key in it."""
+    """A subquery for ``FROM``, with its parameters, and its columns that hold a row's primary key."""
 
     sql: str
     params: tuple[Any, ...]
@@ -25,14 +25,14 @@ class View:
 
 
 def is_folded(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
-    """Return whether the destination takes texts of a column for equal that the source tells apart."""
+    """Whether the destination's collation of a column equates texts that differ in the source."""
     own, other = source_stored[column.name], dest_stored[column.name]
     is_loose = any(_ignored(own, other)) or (other.ignores_ascii_case and not own.ignores_case)
     return column.kind is Kind.TEXT and is_loose
 
 
 def _ignored(own: StoredColumn, other: StoredColumn) -> tuple[bool, bool]:
-    """Return whether the destination's collation ignores case, and spaces at the end, if the source's does not."""
+    """Return whether the destination's collation ignores case, and trailing spaces, if the source's does not."""
     return other.ignores_case and not own.ignores_case, other.ignores_spaces and not own.ignores_spaces
 
 
@@ -45,7 +45,10 @@ def view_of(
     *,
     as_stored: bool = False,
 ) -> View:
-    """Build the view of a table with these columns, which are called as in the table, or as they are ``as_stored``."""
+    """Build the view of a table with these columns under their own names.
+
+    ``as_stored``: with the values as the source stores them, not folded as the destination compares them.
+    """
     table = route.table
     key = tuple(f"key_{number}" for number, _ in enumerate(table.key))
     parts = [f"{engine.quote(name)} AS {alias}" for name, alias in zip(table.key, key, strict=True)]

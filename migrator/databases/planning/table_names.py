@@ -1,7 +1,7 @@
-"""What tables are called where Django cuts their automatic names to the length that the engine of ``default`` allows.
+"""The names of tables, which Django truncates to the length that the engine of ``default`` allows.
 
-A model's table has the name that its code gets with the engine that the site runs on. Whoever moves such a site has two
-engines, and one of them is that of ``default`` in this process: the other database calls some tables otherwise.
+The automatic name of a model's table depends on the engine of the site. A move between two engines has two of them, and
+only one is that of ``default`` in this process: in the other database, some tables may have other names.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Names = Mapping[type[Model], str]
 
 
 def automatic_name(model: type[Model], length: int | None) -> str | None:
-    """Return the name that Django gives a model's table with an engine of that length, None if the model says it.
+    """Return the name that Django gives a model's table if names have at most ``length`` characters.
 
-    Django does so in ``Options.contribute_to_class`` and, for tables of many-to-many fields, in
-    ``ManyToManyField._get_m2m_db_table``: such a name begins with that of the model, which may be cut already.
+    ``None`` if the model sets it. See ``Options.contribute_to_class`` and, for many-to-many tables, Django's
+    ``ManyToManyField._get_m2m_db_table``: their names begin with the model's, which may be truncated already.
     """
     meta = model._meta
     if isinstance(owner := meta.auto_created, type):
@@ -42,12 +42,12 @@ def automatic_name(model: type[Model], length: int | None) -> str | None:
 
 
 def names_with(length: int | None) -> dict[type[Model], str]:
-    """Return the tables' names with an engine of that length, of the models whose name depends on it."""
+    """Return the automatic names of tables if names have at most ``length`` characters, by model."""
     usual = connections[DEFAULT_DB_ALIAS].ops.max_name_length()
     found = {}
     for model in apps.get_models(include_auto_created=True):
         here, there = automatic_name(model, usual), automatic_name(model, length)
-        # Anything else has named it by hand.
+        # Otherwise the project has set the name.
         if here is not None and there is not None and here == model._meta.db_table:
             found[model] = there
     return found
@@ -55,15 +55,15 @@ def names_with(length: int | None) -> dict[type[Model], str]:
 
 @contextlib.contextmanager
 def named_for(source: str, dest: str) -> Iterator[None]:
-    """Call the models' tables as the site will in the destination, and translate for the source, until this ends.
+    """Within this context, give models the table names of the destination, and map them to those of the source.
 
-    The site will use the names that it gets with the destination's engine as ``default``, if one of the two is
-    ``default``. Of two other databases the names that the destination has are taken. Does nothing where all names are
-    the same, as those of 63 characters and fewer are.
+    If one of the two databases is ``default``, these are the names that the site has with the destination's engine as
+    ``default``; otherwise, the names that the destination has. Does nothing if all names are the same, as those of at
+    most 63 characters are.
     """
     try:
         lengths = {alias: connections[alias].ops.max_name_length() for alias in (source, dest)}
-    except (ConnectionDoesNotExist, ImproperlyConfigured):  # as will be said where they are opened
+    except (ConnectionDoesNotExist, ImproperlyConfigured):  # reported when they are opened
         yield
         return
     usual = {model: model._meta.db_table for model in apps.get_models(include_auto_created=True)}
@@ -84,12 +84,12 @@ def named_for(source: str, dest: str) -> Iterator[None]:
 
 
 def _first_there(alias: str, names: Mapping[type[Model], Sequence[str]]) -> dict[type[Model], str]:
-    """Choose for each model the first of several names under which the database has a table; none, the last of them."""
+    """Return, by model, the first of several names that the database has as a table, or the last of them."""
     found = {model: candidates[-1] for model, candidates in names.items()}
     if not names:
         return found
     engine = engine_for(connections[alias].copy())
-    with contextlib.suppress(MigratorError, Error):  # as will be said where it is opened
+    with contextlib.suppress(MigratorError, Error):  # reported when it is opened
         engine.check_address(must_exist=True)
         engine.connect()
         stored = engine.catalogue.stored_tables({name for candidates in names.values() for name in candidates})
@@ -103,7 +103,7 @@ def _first_there(alias: str, names: Mapping[type[Model], Sequence[str]]) -> dict
 
 @contextlib.contextmanager
 def renamed(names: Names) -> Iterator[None]:
-    """Let models use other tables for a while."""
+    """Within this context, give models other table names."""
     former = {model: model._meta.db_table for model in names}
     _rename(names)
     try:
@@ -116,11 +116,11 @@ def _rename(names: Names) -> None:
     for model, name in names.items():
         model._meta.db_table = name
         for field in model._meta.local_fields:
-            vars(field).pop("cached_col", None)  # Django keeps the name in there
+            vars(field).pop("cached_col", None)  # it holds the name
 
 
 def names_elsewhere(model: type[Model]) -> list[str]:
-    """List the names that a table gets with other engines, its own left out."""
+    """Return the names that a model's table has with other engines, without its current name."""
     lengths = {connections[alias].ops.max_name_length() for alias in _usable_aliases()} | {None}
     names = {automatic_name(model, length) for length in lengths} - {None, model._meta.db_table}
     return sorted(name for name in names if name)

@@ -4,7 +4,7 @@ From the fastest to the one that is always possible:
 
 * :class:`ServerSideCopy`: the destination reads the source itself; both store every column alike.
 * :class:`BinaryStream`: the rows as both databases store them.
-* :class:`TextStream`: lines of text that the source renders and the destination loads. Python looks at no value.
+* :class:`TextStream`: lines of text that the source renders and the destination loads. Python sees no value.
 * :class:`ConvertedRows`: Python converts every value.
 
 The choice assumes that the source holds only values that the destination can store. When the values have been checked,

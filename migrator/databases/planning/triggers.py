@@ -1,4 +1,4 @@
-"""Triggers of a destination: what the plan reports of them, and how one transaction keeps them from firing."""
+"""Triggers of a destination: what the plan reports about them, and how one transaction disables them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..engines.base.engine import Engine
 from ..findings import Finding
 
 SHOWN = 5
-UNWRITTEN = "what they write elsewhere is not written"
-OTHERS = "Anyone else who writes to these tables waits for the run's transaction, and finds the triggers on."
+UNWRITTEN = "what they write to other tables is not written"
+OTHERS = "Other writers to these tables wait for the run's transaction; for them, the triggers are enabled."
 CANNOT = (
     "Connect as the role that owns their tables, disable them for the run, or pass --keep-triggers to let them fire."
 )
@@ -24,47 +24,47 @@ Name = tuple[str, str]  # of a table, and of its trigger
 
 @contextmanager
 def without_triggers(dest: Engine, tables: Sequence[str]) -> Iterator[None]:
-    """Keep the triggers of tables from firing for what the current transaction writes.
+    """Disable the triggers of tables for the writes of the current transaction.
 
-    Nobody else sees them off: until the transaction ends, its lock makes other writers to these tables wait
-    (PostgreSQL's manual, ALTER TABLE: DISABLE TRIGGER takes SHARE ROW EXCLUSIVE). A rollback, also that of a session
-    that was killed, leaves them as they were. Changes nothing if the engine cannot do this.
+    No other session sees them disabled: until the transaction ends, its lock makes other writers to these tables wait
+    (PostgreSQL's manual, ALTER TABLE: DISABLE TRIGGER takes SHARE ROW EXCLUSIVE). A rollback, including that of a
+    killed session, restores them. Does nothing if the engine has no such statement.
     """
     off = dest.catalogue.silenceable_triggers(tables)
     for trigger in off:
         dest.execute(trigger.drop_sql.replace("%", "%%"))
     yield
     if off:
-        dest.bind_now()  # a table with constraints left to check cannot be altered
+        dest.bind_now()  # a table with pending constraint checks cannot be altered
     for trigger in off:
         dest.execute(trigger.create_sql.replace("%", "%%"))
 
 
 @dataclass(frozen=True)
 class Triggers:
-    """The destination's triggers in a run: what the plan reports, and the tables on which they fire unasked."""
+    """The destination's triggers in a run: the findings, and the tables on which they fire without --keep-triggers."""
 
     findings: tuple[Finding, ...] = ()
     firing: frozenset[str] = frozenset()
 
 
-def look_at_triggers(
-    dest: Engine, tables: Sequence[str], taken_off: Sequence[DeferredObject], *, silences: bool, keeps: bool
+def check_triggers(
+    dest: Engine, tables: Sequence[str], deferred: Sequence[DeferredObject], *, silences: bool, keeps: bool
 ) -> Triggers:
-    """Find out which of the destination's triggers fire for the rows of a run, and which do not.
+    """Return which of the destination's triggers fire for the rows of a run, and which do not.
 
-    ``taken_off``: what is off for the whole run; ``silences``: each transaction of the run switches them off for
-    itself; ``keeps``: they fire because that was asked for.
+    ``deferred``: what is dropped or disabled for the whole run; ``silences``: each transaction of the run disables them
+    for itself; ``keeps``: they fire, as --keep-triggers demands.
     """
-    off = _names(item for item in taken_off if item.kind == TRIGGER)
+    disabled = _names(item for item in deferred if item.kind == TRIGGER)
     silenced = _names(dest.catalogue.silenceable_triggers(tables)) if silences else []
-    firing = [name for name in dest.catalogue.triggers(tables) if name not in (*off, *silenced)]
+    firing = [name for name in dest.catalogue.triggers(tables) if name not in (*disabled, *silenced)]
     findings = []
-    if off:
-        text = f"triggers there are off while rows are loaded, so that {UNWRITTEN}: {_listed(off)}"
+    if disabled:
+        text = f"triggers there are disabled while rows are loaded, so {UNWRITTEN}: {_listed(disabled)}"
         findings.append(Finding(dest.alias, text, DEPENDING, stops=False))
     if silenced:
-        text = f"triggers there do not fire for the rows of this run, so that {UNWRITTEN}: {_listed(silenced)}"
+        text = f"triggers there do not fire for the rows of this run, so {UNWRITTEN}: {_listed(silenced)}"
         findings.append(Finding(dest.alias, text, f"{OTHERS} {DEPENDING}", stops=False))
     if firing:
         findings.append(_firing(dest, firing, stops=silences and dest.features.can_silence_triggers))
@@ -73,10 +73,12 @@ def look_at_triggers(
 
 def _firing(dest: Engine, firing: Sequence[Name], *, stops: bool) -> Finding:
     if stops:
-        text = f"triggers there would fire for every row, and this user cannot switch them off: {_listed(firing)}"
+        text = f"triggers there would fire for every row, and this user cannot disable them: {_listed(firing)}"
         return Finding(dest.alias, text, CANNOT)
     text = f"triggers there fire for every row that is loaded: {_listed(firing)}"
-    return Finding(dest.alias, text, "Disable them during the run if they change rows or write others.", stops=False)
+    return Finding(
+        dest.alias, text, "Disable them during the run if they change these rows or write to other tables.", stops=False
+    )
 
 
 def _names(items: Iterable[DeferredObject]) -> list[Name]:

@@ -1,4 +1,4 @@
-"""Columns that cannot be moved at all between two databases, told before the first write."""
+"""Columns that cannot be copied between two databases at all."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .schema import StoredTables
 def check_unmovable(
     tables: Sequence[TablePlan], source: Engine, dest: Engine, source_has: StoredTables
 ) -> Iterator[Finding]:
-    """Find columns of geometry on the way to another engine, and booleans that are stored as bits."""
+    """Find geometry columns if the engines differ, and booleans that are stored as bits."""
     for planned in tables:
         table = planned.table
         for column in table.columns if planned.source_rows else ():
             subject = f"{table.label}.{column.attname}"
             stored = source_has[table.name][column.name]
-            # GeoDjango's fields all have it (BaseSpatialField); its libraries need not be there to ask.
+            # All of GeoDjango's fields have it (BaseSpatialField); this needs none of its libraries.
             if hasattr(column.field, "geom_type") and source.vendor != dest.vendor:
                 yield Finding(
                     subject,
-                    "values of geometry are not moved between different engines",
-                    f"Leave the model out with --exclude {table.label}, and move it by GeoDjango itself.",
+                    "geometry values are not copied between different engines",
+                    f"Leave the model out with --exclude {table.label}, and copy it with GeoDjango itself.",
                 )
             elif column.kind is Kind.BOOLEAN and source.values.is_bits(stored):
                 yield Finding(
