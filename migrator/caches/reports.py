@@ -13,7 +13,7 @@ from .records import CachePlan
 WORDS = {
     "read": "read from the source",
     "written": "written",
-    "present": "already there, left alone",
+    "present": "already there, kept",
     "overwritten": "already there, overwritten",
     "refreshed": "changed in the source, written again",
     "removed": "dropped by the source, removed again",
@@ -66,5 +66,5 @@ def _was(count: int) -> str:
 
 
 def _is_nothing(counts: CopyCounts) -> bool:
-    """Whether there was no key to copy; given keys that do not exist count as expired."""
+    """Whether no key was found; given keys that do not exist count as expired."""
     return counts.read == counts.expired

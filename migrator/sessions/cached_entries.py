@@ -1,4 +1,4 @@
-"""What a ``cached_db`` engine serves from the cache before its table, where that is not what its rows say."""
+"""What a ``cached_db`` engine returns from the cache in front of its table and its rows do not contain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore
 from .stores.table import SessionTableStore
 
-# A session that differs may have been saved between the two readings.
+# A session that differs may have been saved between the two reads.
 SETTLE_SECONDS = 0.5
 
 
 def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
-    """Count the sessions that the cache before a table holds otherwise than its rows, or without a row.
+    """Return how many sessions differ between the cache in front of a table and its rows, or have no row.
 
-    The engine reads the cache first, so that these are what people get. Returns None for an end without such a cache.
-    What differs is read once more after a moment, as somebody may just have been saving it.
+    The engine reads the cache first, so people get these. Returns None for an end without such a cache. What differs is
+    read once more after a moment, as it may just have been saved.
     """
     with closing(SessionEndpoint(end, key_regex_of(end), trust_pickle).open()) as store:
         if not isinstance(store, SessionTableStore) or store.before is None:
@@ -49,4 +49,4 @@ def _data(store: BaseSessionStore, session: Record | None) -> Data | str | None:
     try:
         return store.load(session)
     except (UnreadableSession, RecordProblem) as error:
-        return str(error)  # the engine finds no session in it either, and reads the row
+        return str(error)  # the engine finds no session in it either, and uses the row

@@ -1,4 +1,4 @@
-"""What crosses the stages of a comparison of two places: how to compare, and what was found."""
+"""What crosses the stages of a comparison of two stores: how to compare, and what was found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class VerifyOptions:
     """How to compare.
 
     ``mode``: ``quick`` compares existence and expiry, ``full`` the data as well. ``ttl_tolerance`` is in seconds;
-    None stands for what the two places can keep. ``sample``: about how many sessions to compare, None for all.
+    None allows what the two stores round to. ``sample``: about how many sessions to compare, None for all.
     """
 
     mode: str = "quick"
@@ -25,7 +25,7 @@ class VerifyOptions:
     key_regex: str | None = None
     chunk_size: int = CopyOptions.chunk_size
     jobs: int = 1
-    # Whether what a cache before the destination's table holds is compared with the rows, in the mode full.
+    # Whether the mode full also compares the cache in front of the destination's table with the rows.
     served: bool = True
 
 
@@ -43,7 +43,7 @@ class SessionComparison:
     expiry_differs: int = 0
     without_ttl: int = 0
     unreadable: int = 0
-    # Equal text that no key of these settings has signed, or that their serializer does not read.
+    # Equal text that was not signed with a key of these settings, or that their serializer cannot read.
     unreadable_alike: int = 0
     seconds: float = 0.0
     differences: list[tuple[str, str]] = field(default_factory=list)
@@ -79,9 +79,9 @@ class VerifyResult:
     # How many sessions the cache before the destination's table holds otherwise than its rows.
     stale: int = 0
     has_given_keys: bool = False
-    # Whether the destination's keys cannot be listed, so that sessions that it alone has are not looked for.
+    # Whether the destination's keys cannot be listed, so that sessions that only it has are not found.
     is_one_sided: bool = False
-    # What is to be said if the source turns out to have no session at all.
+    # What to report if the source has no session at all.
     nothing_found: str = ""
 
 

@@ -1,4 +1,4 @@
-"""What a place holds and a copy does not see, and where the site keeps its sessions if not there."""
+"""Sessions that a store holds and a copy does not see, and where the site keeps its sessions if not there."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore
 
 _PAGE = 1000
-# No cookie brings any other key, so that nobody is logged in by one.
+# A cookie cannot contain any other key, so no other key logs anyone in.
 _IN_A_COOKIE = re.compile(r"[!-~]+")
 
 
 def hidden_in(store: BaseSessionStore) -> tuple[Hidden, ...]:
-    """Return the sessions that ``store`` holds and never lists, by reason. Its keys have been listed before."""
+    """Return the sessions that ``store`` holds and never lists, by reason. Its keys must have been listed before."""
     found = []
     if keys := _hidden_sessions(store):
         found.append(
             Hidden(
                 len(keys),
                 f"{plural(len(keys), 'session')} left out in {store.label()}: the session key does not match "
-                f"{store.pattern}. Describe such keys with --key-regex",
+                f"{store.pattern}. Include such keys with --key-regex",
                 tuple(digest(key) for key in keys[:MAX_PROBLEMS_LISTED]),
             )
         )
@@ -46,7 +46,7 @@ def hidden_in(store: BaseSessionStore) -> tuple[Hidden, ...]:
 
 
 def _hidden_sessions(store: BaseSessionStore) -> list[str]:
-    """Return the keys that were left out although they hold a session."""
+    """Return the keys that were left out, although they hold a session."""
     found = []
     for page in batches(filter(_IN_A_COOKIE.fullmatch, sorted(store.hidden)), _PAGE):
         for key, session in store.fetch(page).items():
@@ -56,8 +56,8 @@ def _hidden_sessions(store: BaseSessionStore) -> list[str]:
 
 
 def nothing_found(store: BaseSessionStore) -> str:
-    """Say which pattern found nothing, and where the site's SESSION_ENGINE keeps its sessions."""
-    given = " among the keys that were given" if store.has_given_keys else ""
+    """Return which pattern matched no key, and where the site's SESSION_ENGINE keeps its sessions."""
+    given = " among the given keys" if store.has_given_keys else ""
     pattern = f" (session keys that match {store.pattern})" if store.pattern else ""
     parts = [f"No session was found{given} in {store.label()}{pattern}."]
     if isinstance(store, CacheStore) and not store.has_given_keys and (raws := store.under_other_heads()):
@@ -70,7 +70,7 @@ def nothing_found(store: BaseSessionStore) -> str:
 
 
 def is_site_place(end: End) -> bool:
-    """Whether the site's SESSION_ENGINE keeps sessions at ``end``; so it is taken to be if it cannot be asked."""
+    """Whether the site's SESSION_ENGINE keeps sessions at ``end``; True if that cannot be determined."""
     name = settings.SESSION_ENGINE
     if name.startswith(TRANSITION):
         return True
@@ -87,23 +87,23 @@ def is_site_place(end: End) -> bool:
 
 
 def site_place() -> str:
-    """Say where the site's SESSION_ENGINE keeps sessions, as the end of a sentence."""
+    """Return where the site's SESSION_ENGINE keeps sessions, as the end of a sentence."""
     name = settings.SESSION_ENGINE
     if name.startswith(TRANSITION):
         return "in OLD and NEW of MIGRATOR['SESSIONS']"
     try:
         engine = engine_class(name)
     except MigratorError:
-        return "in the browsers' cookies" if name.endswith(".signed_cookies") else "in a place that is not known"
+        return "in the browsers' cookies" if name.endswith(".signed_cookies") else "in an unknown store"
     if keeps_files(engine):
         return f"in the files of {engine._get_storage_path()} (--source-engine file)"
     if keeps_rows(engine):
         model = engine_model(engine)
-        before = ", with a cache before it" if present_prefix(engine) else ""
+        before = ", with a cache in front of it" if present_prefix(engine) else ""
         return f"in the table {model._meta.db_table} of the database {router.db_for_write(model)!r}{before}"
     if prefix := present_prefix(engine):
         return f"in the cache {cache_alias(engine)!r} under the prefix {prefix!r}"
     return (
-        "by means of its own, in no cache of CACHES, no table and no files (as OLD in MIGRATOR['SESSIONS'] it is read "
-        "by its engine)"
+        "in a store of its own, not in a cache of CACHES, a table or files (as OLD in MIGRATOR['SESSIONS'] it is read "
+        "through its engine)"
     )

@@ -39,7 +39,7 @@ OPENERS: dict[str, Callable[[SessionEndpoint], BaseSessionStore]] = {}
 
 @dataclass(frozen=True)
 class SessionEndpoint:
-    """An end with what opening it takes: what its keys look like, and whether its pickles are read without limits."""
+    """An end with what is needed to open it: a pattern of its keys, and whether its pickles are read without limits."""
 
     end: End
     key_regex: str | None = None
@@ -61,10 +61,10 @@ class SessionEndpoint:
 
 
 def settled(source: End, dest: End) -> tuple[End, End]:
-    """Complete two ends from the settings.
+    """Return two ends, completed from the settings.
 
-    A side of ``MIGRATOR["SESSIONS"]`` that an end names gives its engine and the cache before its table. Of two caches
-    the site's own engine has the sessions, ``cached_db`` included.
+    An end that is a side of ``MIGRATOR["SESSIONS"]`` gets that side's engine and the cache in front of its table. For a
+    copy between two caches both ends get the site's own engine, even if it is ``cached_db``.
     """
     source, dest = _as_its_side(source), _as_its_side(dest)
     if source.kind == dest.kind == "cache" and source.engine is None and dest.engine is None:
@@ -75,7 +75,7 @@ def settled(source: End, dest: End) -> tuple[End, End]:
 
 
 def _as_its_side(end: End) -> End:
-    """Complete an end that one of the sides of ``MIGRATOR["SESSIONS"]`` is, and not the other as well."""
+    """Return an end, completed if it is exactly one of the sides of ``MIGRATOR["SESSIONS"]``."""
     sessions = conf.load().SESSIONS
     sides = [side for side in (sessions.OLD, sessions.NEW) if _is_side(end, side)] if sessions else []
     if len(sides) != 1:
@@ -86,7 +86,7 @@ def _as_its_side(end: End) -> End:
 def _is_side(end: End, side: conf.SessionSide) -> bool:
     try:
         engine = engine_class(side.ENGINE)
-    except MigratorError:  # which the checks report
+    except MigratorError:  # the system checks report it
         return False
     if end.engine is not None and engine_class(end.engine) is not engine:
         return False
@@ -104,7 +104,7 @@ def _is_side(end: End, side: conf.SessionSide) -> bool:
 
 
 def key_regex_of(*ends: End) -> str:
-    """Return what session keys look like at any of ``ends``: in time, each holds what all their engines make."""
+    """Return a regular expression for session keys at all ``ends``: each will hold what all their engines make."""
     return key_shape(*(_engine_at(end) for end in ends))
 
 
@@ -151,7 +151,7 @@ def _open_table(endpoint: SessionEndpoint) -> BaseSessionStore:
 
 
 def _model_name(engine_name: str | None) -> str:
-    """Return the model of an engine's table: the one named, the project's, or Django's."""
+    """Return the model of an engine's table: the engine's own if it is installed, otherwise Django's."""
     engine = engine_class(engine_name or settings.SESSION_ENGINE)
     model = engine_model(engine) if keeps_rows(engine) else None
     if model is not None and apps.is_installed(model._meta.app_config.name):

@@ -16,7 +16,7 @@ from .records import Hidden, SessionPlan
 WORDS = {
     "read": "read from the source",
     "written": "written",
-    "present": "already there, left alone",
+    "present": "already there, kept",
     "unchanged": "already there, unchanged since the previous pass",
     "refreshed": "changed in the source, written again",
     "removed": "ended in the source, removed again",

@@ -1,4 +1,4 @@
-"""Two places of sessions compared: which are missing, too many, different, or end at another time."""
+"""The sessions of two stores compared: missing ones, extra ones, different data, and different expiries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .records import End
 if TYPE_CHECKING:
     from .stores.base import BaseSessionStore
 
-# A session that differs may have been saved between the two readings.
+# A session that differs may have been saved between the two reads.
 SETTLE_SECONDS = 0.5
 # How many sessions a page of the source has, those of them to compare, and what the destination holds of these.
 Pair = tuple[int, list[Record], dict[str, Record]]
@@ -206,12 +206,12 @@ class _Comparer:
         return suspects
 
     def _settle(self, keys: list[str]) -> None:
-        """Read what differed once more, after whoever was saving it has finished."""
+        """Read what differed once more, when a save in progress has ended."""
         time.sleep(SETTLE_SECONDS)
         source, dest = self._source.read(keys), self._dest.fetch(keys)
         for key in keys:
             if key not in source:
-                continue  # ended or expired meanwhile; the look through the destination finds what was left there
+                continue  # ended or expired meanwhile; compare_dest() finds what was left in the destination
             self._found.compared += 1
             difference = self._difference(source[key], dest.get(key))
             if difference is None:
@@ -240,7 +240,7 @@ class _Comparer:
     def _expiry_difference(self, one: Record, other: Record) -> str | None:
         if one.expires is None or other.expires is None:
             if one.expires is None and other.expires is not None:
-                self._found.without_ttl += 1  # what such a session becomes was chosen at the copy
+                self._found.without_ttl += 1  # the options of the copy decided what such a session becomes
                 return None
             return None if self._same_by(self._dest, one, other) else "has no time to live in the destination"
         if self._options.ttl_tolerance is not None:
@@ -250,7 +250,7 @@ class _Comparer:
         if not late:
             return None
         later = (other.expires - one.expires) / MICROSECONDS_PER_SECOND
-        return f"ends {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
+        return f"expires {abs(later):.3f} s {'later' if later > 0 else 'earlier'} in the destination"
 
     def _same_by(self, store: BaseSessionStore, one: Record, other: Record) -> bool:
         return store.same_expiry(one.expires, other.expires)
@@ -270,11 +270,11 @@ class _Comparer:
             same = self._dest.load(other) == ours
         except (UnreadableSession, RecordProblem) as error:
             return "data_differs", f"unreadable in the destination: {error}"
-        return None if same else ("data_differs", "other data in the destination")
+        return None if same else ("data_differs", "different data in the destination")
 
 
 def _part(options: VerifyOptions, in_source: int | None) -> float:
-    """Return the part of all sessions that a sample of the wanted size is."""
+    """Return which part of all sessions a sample of the wanted size is, from 0 to 1."""
     return 1.0 if options.sample is None or not in_source else min(options.sample / in_source, 1.0)
 
 

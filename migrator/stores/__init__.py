@@ -1,4 +1,4 @@
-"""Which store reads and writes which cache backend, found by dotted name and imported when it is used."""
+"""The store for each cache backend, found by dotted name and imported when it is used."""
 
 from __future__ import annotations
 
@@ -28,16 +28,15 @@ LIVE_STORES = {
     "django.core.cache.backends.locmem.LocMemCache": "locmem.LocMemStore",
 }
 REFUSALS = {
-    "django.core.cache.backends.dummy.DummyCache": "DummyCache keeps nothing: there is nothing to read, and what is "
+    "django.core.cache.backends.dummy.DummyCache": "DummyCache keeps nothing: reading finds no key, and what is "
     "written is lost",
-    "django.core.cache.backends.locmem.LocMemCache": "LocMemCache lives inside each process: this command sees "
-    "another one than the web workers do",
-    "django.core.cache.backends.memcached.PyLibMCCache": "values of pylibmc cannot be moved unread. Define each "
-    "of its servers as a cache of its own with PyMemcacheCache, and copy from one after the other; into several "
-    "servers copy only when the site itself uses PyMemcacheCache, which looks for a key on another of them than "
-    "pylibmc does",
-    "migrator.caches.transition.cache.TransitionCache": "it is two caches; name one of them by an alias, "
-    "which its OLD and NEW may be",
+    "django.core.cache.backends.locmem.LocMemCache": "LocMemCache lives inside each process: this command does "
+    "not see those of the web workers",
+    "django.core.cache.backends.memcached.PyLibMCCache": "values of pylibmc cannot be copied unread. Define each "
+    "of its servers as a cache of its own with PyMemcacheCache, and copy from each of them. Copy into several "
+    "servers only if the site itself uses PyMemcacheCache, which maps keys to them differently than pylibmc",
+    "migrator.caches.transition.cache.TransitionCache": "it is two caches. Name one of them by its alias; "
+    "OLD and NEW may be aliases",
 }
 
 
@@ -54,8 +53,8 @@ def open_store(*, alias: str, trust_pickle: bool = False) -> KeyStore:
     if found := store_class(type(cache), STORES):
         return _opened(found, alias, cache, trust_pickle)
     raise Refused(
-        f"The cache {alias!r} is a {type(cache).__module__}.{type(cache).__qualname__}, which is none of "
-        f"{', '.join(sorted(STORES))}. Define the same server once more with one of these backends."
+        f"The cache {alias!r} is a {type(cache).__module__}.{type(cache).__qualname__}, which cannot be copied. "
+        f"Define the same server once more with one of these backends: {', '.join(sorted(STORES))}."
     )
 
 
@@ -79,7 +78,7 @@ def _opened(store: type[KeyStore], alias: str, cache: BaseCache, trust_pickle: b
         opened.check_reachable()
         return opened
     except (ValueError, TypeError, ImportError) as error:
-        # The library's words may quote a password out of LOCATION.
+        # The library's message may quote a password from LOCATION.
         raise Refused(
             f"The cache {alias!r} cannot be opened ({type(error).__name__}). Check its LOCATION and its OPTIONS."
         ) from error
@@ -92,4 +91,4 @@ def _cache(alias: str) -> BaseCache:
         if alias in caches.settings:
             raise Refused(f"The cache {alias!r} cannot be opened: {error}.") from error
         known = ", ".join(sorted(caches.settings))
-        raise UsageError(f"There is no cache {alias!r} in CACHES. There are: {known}.") from error
+        raise UsageError(f"CACHES has no alias {alias!r}. Its aliases are: {known}.") from error

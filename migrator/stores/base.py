@@ -81,7 +81,7 @@ class ScatteredShare(Share):
 
 
 def digest(key: str) -> str:
-    """Return the name of a key in reports: it tells keys apart and is useless for logging in."""
+    """Return the name of a key in reports: it distinguishes keys, and no one can log in with it."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

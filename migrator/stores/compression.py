@@ -1,4 +1,4 @@
-"""Compressed values unpacked with a bound: a mebibyte of zeros packed well is a gibibyte that nobody has room for."""
+"""Compressed values decompressed with a limit: a mebibyte can decompress into a gibibyte of zeros."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from .values import RejectedValue
 
 LARGEST = 64 * 1024**2
-MOST_TIMES = 100  # a value that is larger may still be a value, but none packs so well as what is made to harm
+MOST_TIMES = 100  # larger values exist, but only malicious ones compress better than this
 
 
 class TooLarge(RejectedValue):
-    """A value would unpack into more than anybody stored on purpose."""
+    """A value would decompress into more than anyone stores on purpose."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"it would unpack into more than {limit // 1024**2:,} MiB")
+        super().__init__(f"it would decompress into more than {limit // 1024**2:,} MiB")
 
 
 def unpacked(data: bytes, opener: Callable[[], Any] = zlib.decompressobj) -> bytes:
-    """Unpack a whole value. Raises :exc:`TooLarge`, and the library's own error where it is damaged or cut off."""
+    """Decompress a whole value. Raises :exc:`TooLarge`, or the library's own error if it is damaged or truncated."""
     limit = max(LARGEST, MOST_TIMES * len(data))
     reader = opener()
     found: bytes = reader.decompress(data, limit + 1)
@@ -35,10 +35,10 @@ def unpacked(data: bytes, opener: Callable[[], Any] = zlib.decompressobj) -> byt
 
 
 def unpacked_by(compressor: Any, data: bytes) -> bytes:
-    """Unpack a value as a compressor of django-redis or django-valkey does, with a bound.
+    """Decompress a value as a compressor of django-redis or django-valkey does, but with a limit.
 
-    What that way does not read is left to the compressor: a value that was kept as it is, raw streams, and whatever a
-    compressor of the project's own makes. Raises :exc:`TooLarge`, or what the compressor raises.
+    What cannot be read that way is left to the compressor: an uncompressed value, a raw stream, and the format of a
+    compressor of the project's own. Raises :exc:`TooLarge`, or what the compressor raises.
     """
     module = import_module(type(compressor).__module__)
     package, _, kind = module.__name__.rpartition(".")

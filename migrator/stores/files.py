@@ -47,7 +47,7 @@ class FileStore(KeyStore):
             with Path(self.cache._key_to_file(self.space.prefix + key, self.version)).open("rb") as file:
                 expires = self._unpickle_start(file)
                 return Record(key, file.read(), None if expires is None else int(expires * MICROSECONDS_PER_SECOND))
-        except (FileNotFoundError, EOFError):  # EOFError: the backend is just writing to it
+        except (FileNotFoundError, EOFError):  # EOFError: the backend is writing to it
             return None
 
     def _unpickle_start(self, file: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Caches whose IGNORE_EXCEPTIONS hides failures (django-redis, django-valkey), and how these are heard all the same."""
+"""Caches whose IGNORE_EXCEPTIONS hides failures (django-redis, django-valkey), and a way to have them raised."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def is_silent(cache: Any) -> bool:
-    """Tell whether a cache hides that its server fails."""
+    """Whether a cache hides failures of its server."""
     return bool(getattr(cache, "_ignore_exceptions", False))
 
 
 def heard(cache: Any) -> Any:
-    """Return the cache, or where it is silent another one over the same connections that is not."""
+    """Return a cache that raises failures: the given one, or if that hides them another over the same connections."""
     if not is_silent(cache):
         return cache
     _ = cache.client  # made when first asked for, and then shared by both

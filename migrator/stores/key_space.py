@@ -17,10 +17,10 @@ SESSION_KEY = r"[a-z0-9]{32}"
 
 @dataclass(frozen=True)
 class KeySpace:
-    """The keys of one cache that begin with ``prefix``, as the cache's own key function spells them.
+    """The keys of one cache that begin with ``prefix``, as the cache's own key function makes them.
 
-    A raw key is ours only where the key function gives it for what is left between ``head`` and ``tail``: a longer
-    prefix that begins alike, another version or another KEY_PREFIX never is.
+    A raw key belongs to the space only if the key function makes it from what is between ``head`` and ``tail``. One
+    with a longer prefix, another version or another KEY_PREFIX never does.
     """
 
     prefix: str
@@ -28,36 +28,36 @@ class KeySpace:
     tail: str
     make_key: Callable[[str], str]
     candidate: re.Pattern[str] | None = None
-    # What every raw key holds somewhere, where head and tail do not say enough.
+    # What every raw key contains somewhere, if head and tail are not specific enough.
     within: str = ""
 
     def raw(self, key: str) -> str:
-        """Spell the raw key of what follows the prefix."""
+        """Return the raw key of a key, which follows the prefix."""
         return self.make_key(self.prefix + key)
 
     def raws(self, keys: Iterable[str]) -> list[str]:
-        """Spell the raw keys of many."""
+        """Return the raw keys of keys, in their order."""
         stem, prefix, make_key = self._stem, self.prefix, self.make_key
         return [make_key(prefix + key) for key in keys] if stem is None else [stem + key for key in keys]
 
     @property
     def is_stock(self) -> bool:
-        """Whether Django's own key function spells the keys: prefix and version before each, and nothing else."""
+        """Whether Django's own key function makes the raw keys, with KEY_PREFIX and version before each."""
         cache = getattr(self.make_key, "__self__", None)
         is_stock = type(cache).make_key is BaseCache.make_key if isinstance(cache, BaseCache) else False
         return is_stock and getattr(cache, "key_func", None) is default_key_func
 
     @cached_property
     def _stem(self) -> str | None:
-        """What Django's own key function puts before each key; None where another function spells them."""
+        """What Django's own key function puts before each key; None for any other key function."""
         return self.make_key(self.prefix) if self.is_stock else None
 
     def key(self, raw: str) -> str | None:
-        """Return what follows the prefix in a raw key, None where the raw key is not one of ours."""
+        """Return the key in a raw key, None if the raw key does not belong to the space."""
         return next(iter(self.keys([raw])), None)
 
     def keys(self, raws: Iterable[str]) -> list[str]:
-        """Return what follows the prefix in those of many raw keys that are ours, each once."""
+        """Return the keys in those raw keys that belong to the space, without duplicates."""
         head, tail, prefix, make_key, stem = self.head, self.tail, self.prefix, self.make_key, self._stem
         begin, end = len(head), -len(tail) or None
         is_candidate = self.candidate.fullmatch if self.candidate else _is_any
@@ -73,44 +73,44 @@ class KeySpace:
         return list(dict.fromkeys(found))
 
 
-# What migrator itself keeps in caches: marks of a transition, and counters. To a KEY_FUNCTION that adds nothing, the
-# keys of caches with another prefix are its own as well, and end so.
+# The keys that migrator itself keeps in caches: markers of a transition, and metrics. With a KEY_FUNCTION that adds
+# nothing, keys of caches with another prefix belong to the same space, and only end with these names.
 _BOOKKEEPING = re.compile(r"(?:^|\W)migrator\.(?:transition\.(?:fence|probe\.\w+|[0-9a-f]{40})|tally\.\S+)$")
 
 
 def is_bookkeeping(key: str) -> bool:
-    """Whether a key of the application is one that migrator keeps for itself: it belongs to its own cache alone."""
+    """Whether a key of the application is one of migrator's own, which belongs in its own cache alone."""
     return "migrator." in key and bool(_BOOKKEEPING.search(key))
 
 
 def _is_any(key: str) -> bool:
-    return True  # of a key that is the prefix alone nothing is left
+    return True  # also the empty key, whose raw key is the prefix alone
 
 
 def key_space(
     make_key: Callable[[str], str], *, alias: str, prefix: str = "", candidate: str | None = None
 ) -> KeySpace:
-    """Take the key function of a cache apart around ``prefix``.
+    """Return the keys of a cache that begin with ``prefix``, by what its key function puts around them.
 
-    Raises :exc:`Refused` where a raw key does not show the key it was made from.
+    Raises :exc:`Refused` if a raw key does not contain the key that it was made from.
     """
     first, second = (str(make_key(prefix + probe)) for probe in _PROBES)
     head, found, tail = first.partition(_PROBES[0])
     if not found or head + _PROBES[1] + tail != second:
         raise Refused(
             f"The KEY_FUNCTION of the cache {alias!r} cannot be reversed: the key {_PROBES[0]!r} does not appear once, "
-            "unchanged, in what it makes. Give the keys with --keys-from FILE, one on each line."
+            "unchanged, in what it returns. Give the keys with --keys-from FILE, one on each line."
         )
     return KeySpace(prefix, head, tail, make_key, re.compile(candidate) if candidate else None)
 
 
 def unlisted_key_space(make_key: Callable[[str], str], *, prefix: str = "", candidate: str | None = None) -> KeySpace:
-    """Spell raw keys from given ones, for a cache whose own keys are never listed."""
+    """Return the keys of a cache whose keys are given and never listed, so that any key function is possible."""
     return KeySpace(prefix, "", "", make_key, re.compile(candidate) if candidate else None)
 
 
 class _Elsewhere(KeySpace):
-    """Raw keys that look like those of another space and are not of it; they stay raw."""
+    """Raw keys that look like those of another space, but do not belong to it. Its keys are the raw keys themselves."""
 
     def keys(self, raws: Iterable[str]) -> list[str]:
         return [raw for raw in raws if self._is_one(raw)]
@@ -125,10 +125,10 @@ class _Elsewhere(KeySpace):
 
 
 def elsewhere(space: KeySpace, candidate: re.Pattern[str]) -> KeySpace:
-    """Describe raw keys that hold the prefix of ``space`` under another head: of another version, prefix or tenant."""
+    """Return the raw keys with the prefix of ``space`` after another head: another version, KEY_PREFIX or tenant."""
     return _Elsewhere("", "", space.tail, space.make_key, candidate, space.prefix)
 
 
 def escaped_glob(text: str) -> str:
-    """Escape what Redis's MATCH would read as a pattern."""
+    """Escape the characters that Redis's MATCH reads as a pattern."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)

@@ -110,7 +110,7 @@ class KeyStore(Store):
 
     def unwrap(self, raw: bytes) -> Value:
         """Return a value without the store's format. Raises :exc:`RejectedValue` if only the backend can read it."""
-        raise RejectedValue(f"values of the cache {self.alias!r} cannot be taken apart unread")
+        raise RejectedValue(f"values of the cache {self.alias!r} cannot be converted unread")
 
     def wrap(self, value: Value) -> bytes:
         """Return a value in the store's format. Raises :exc:`RejectedValue` if the format cannot express it."""

@@ -1,11 +1,11 @@
-"""Pickles read with an allow-list: a value that could run code of others, or that costs too much, is refused.
+"""Pickles read with an allow-list: a value that could run foreign code, or that costs too much, is rejected.
 
-Three things are bounded. *What is called*: only names of the allow-list, and in their place stand-ins that build plain
-values and that no pickle can change (the opcode BUILD sets attributes on whatever lies on the stack, classes of this
-process among them). *What a call costs*: arguments are those that pickles of such values hold, so that 55 bytes do not
-ask for a number of a hundred million digits. *What the opcodes cost*: the place for a memo is allocated up to the
-largest index that is named, and a few references to references are a value that nobody could walk through. Tuples in
-tuples that are hashed, and deques in deques that are freed, take the processor's stack, which ends the process.
+Three things are limited. *What is called*: only names of the allow-list. Stand-ins are called in their place, which
+build plain values and which no pickle can change (the opcode BUILD sets attributes on anything on the stack, including
+classes of this process). *What a call costs*: arguments are those that pickles of such values contain, so that 55 bytes
+cannot request a number of a hundred million digits. *What the opcodes cost*: the memo is allocated up to its largest
+index, and a few references to references make a value too large to walk through. Hashing nested tuples, and freeing
+nested deques, uses the C stack, whose overflow ends the process.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from django.utils.safestring import SafeString
 Loads = Callable[[bytes], Any]
 Name = tuple[str, str]
 
-MOST_DIGITS = 4300  # as Python's own limit for numbers in texts
+MOST_DIGITS = 4300  # Python's own limit for int(text): sys.get_int_max_str_digits()
 MOST_PARTS = 1_000_000  # of a value whose parts refer to each other
-_FEW_REFERENCES = 20  # they cannot make more than some thousand parts out of one
-_DEEPEST = 1000  # levels of tuples in tuples, as Python's own limit for calls
-_MOST_CALLS = 10_000  # beside a deque, of which as many levels still fit on any stack
+_FEW_REFERENCES = 20  # so many cannot multiply one part to more than some thousands
+_DEEPEST = 1000  # levels of nested tuples, like Python's own recursion limit
+_MOST_CALLS = 10_000  # in a pickle with a deque: so many nested deques still fit on any stack
 _FRACTION = re.compile(rf"[-+]?[0-9]{{1,{MOST_DIGITS}}}(/[0-9]{{1,{MOST_DIGITS}}})?")
 _LATIN = ("latin1", "latin-1", "iso-8859-1")
 
 
 class UnsafePickle(Exception):
-    """A pickle asks for more than a plain value; the message says what."""
+    """A pickle needs more than a plain value; the message says what."""
 
 
 class _Fixed(type):
-    """A class that no pickle can change."""
+    """The metaclass of classes that no pickle can change."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         raise UnsafePickle("its pickle changes a class")
 
 
 def _stand_in(name: str, build: Callable[..., Any]) -> type:
-    """Return a class that a pickle calls or instantiates in place of ``name``, and that gives what ``build`` gives."""
+    """Return a class for a pickle to call or instantiate in place of ``name``; that returns what ``build`` returns."""
 
     def __new__(cls: type, *arguments: Any) -> Any:  # noqa: N807
         return build(*arguments)
@@ -62,7 +62,7 @@ def fixed_class(name: str) -> type:
 
 
 def _collection(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """Build a collection of what the pickle itself holds, and not of what an iterator would go on giving."""
+    """Return a builder of a collection, only from parts in the pickle itself and never from an endless iterator."""
 
     def build(*arguments: Any) -> Any:
         if arguments and type(arguments[0]) not in (list, tuple):
@@ -79,9 +79,9 @@ def _byte_array(*arguments: Any) -> bytearray:
 
 
 def _encoded(text: str, encoding: str = "utf-8") -> bytes:
-    """Return bytes as protocols 0 to 2 write them: a text of so many characters, and Latin-1."""
+    """Return bytes as protocols 0 to 2 write them: a text of as many characters, encoded as Latin-1."""
     if encoding not in _LATIN:
-        raise UnsafePickle("its pickle encodes a text otherwise than pickles do")
+        raise UnsafePickle("its pickle encodes a text in another way than pickles do")
     return text.encode("latin-1")
 
 
@@ -109,7 +109,7 @@ def _slice(*arguments: Any) -> slice:
 def _uuid(*arguments: Any) -> uuid.UUID:
     """Return an empty UUID, which the next opcode fills."""
     if arguments:
-        raise UnsafePickle("its pickle makes a UUID otherwise than pickles do")
+        raise UnsafePickle("its pickle makes a UUID in another way than pickles do")
     return object.__new__(uuid.UUID)
 
 
@@ -129,7 +129,7 @@ _BUILTINS: dict[str, Callable[..., Any]] = {
 }
 _BUILDERS: dict[Name, Callable[..., Any]] = {
     **{("builtins", name): build for name, build in _BUILTINS.items()},
-    # As protocols 0 to 2 spell them.
+    # The names in protocols 0 to 2.
     **{("__builtin__", name): build for name, build in _BUILTINS.items()},
     ("__builtin__", "xrange"): range,
     ("datetime", "date"): dt.date,
@@ -150,7 +150,7 @@ _STAND_INS: dict[Name, type] = {name: _stand_in(name[1], build) for name, build 
 
 class _SafeUnpickler(pickle.Unpickler):
     stand_ins: Mapping[Name, type] = _STAND_INS
-    calls = 0  # that the pickle makes in all
+    calls = 0  # of the whole pickle
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "deque" and self.calls > _MOST_CALLS:
@@ -162,18 +162,18 @@ class _SafeUnpickler(pickle.Unpickler):
 
 
 def loads_safely(data: bytes) -> Any:
-    """Unpickle plain values; raise :exc:`UnsafePickle` before anything else is imported, called or allocated."""
+    """Return the plain value in a pickle. Raises :exc:`UnsafePickle` before anything else is imported or called."""
     return _load(_SafeUnpickler, data)
 
 
 def safe_loads_with(more: Mapping[Name, type]) -> Loads:
-    """Return a reader that also knows these names, and what stands for each."""
+    """Return a reader that also allows ``more`` names, each with its stand-in."""
     reader = type("Unpickler", (_SafeUnpickler,), {"stand_ins": {**_STAND_INS, **more}})
     return lambda data: _load(reader, data)
 
 
 def loader(*, trusted: bool) -> Loads:
-    """Choose how pickles are read: with the allow-list, or as the pickle says."""
+    """Return the function that reads pickles: without limits if ``trusted``, otherwise with the allow-list."""
     return pickle.loads if trusted else loads_safely
 
 
@@ -191,7 +191,7 @@ def _load(reader: type[_SafeUnpickler], data: bytes) -> Any:
 
 # -- opcodes ----------------------------------------------------------------------------------------------------------
 
-# By opcode: the bytes of its argument, or how that says where it ends (a negative number, as in pickletools).
+# By opcode: the size of its argument in bytes, or a negative code of pickletools for how its size is found.
 _SIZES: dict[int, int] = {ord(op.code): op.arg.n if op.arg else 0 for op in pickletools.opcodes}
 _LENGTH_BYTES = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -201,15 +201,15 @@ _LENGTH_BYTES = {
 }
 _TWO_LINES = frozenset(ord(op.code) for op in pickletools.opcodes if op.arg and op.arg.name == "stringnl_noescape_pair")
 _STOP, _PUT, _LONG_PUT = b".pr"
-_REFERENCES = b"ghj2"  # GET, BINGET, LONG_BINGET, DUP: they put a part in once more
+_REFERENCES = b"ghj2"  # GET, BINGET, LONG_BINGET, DUP: they insert a part again
 _TUPLES = b"t\x85\x86\x87"  # TUPLE, TUPLE1, TUPLE2, TUPLE3
 _CALLS = b"Rio\x81\x92"  # REDUCE, INST, OBJ, NEWOBJ, NEWOBJ_EX
 
 
 def _count_opcodes(data: bytes) -> list[int]:
-    """Walk through the opcodes and count each; check where memos are put.
+    """Return how often each opcode occurs. Raises :exc:`UnsafePickle` for a memo index beyond the pickle's length.
 
-    Python allocates the memo up to the largest index (``_Unpickler_MemoPut`` in Modules/_pickle.c). What is damaged is
+    Python allocates the memo up to the largest index (``_Unpickler_MemoPut`` in Modules/_pickle.c). A damaged pickle is
     left to the unpickler, which stops at the same place.
     """
     at, end, counts = 0, len(data), [0] * 256
@@ -230,17 +230,17 @@ def _count_opcodes(data: bytes) -> list[int]:
             if code in (_LONG_PUT, _PUT):
                 index = int.from_bytes(data[start:at], "little") if code == _LONG_PUT else int(data[start : at - 1])
                 if index > end:
-                    raise UnsafePickle("its pickle asks for more memory than it is long")
+                    raise UnsafePickle("its pickle needs more memory than its length allows")
     except (IndexError, KeyError, ValueError):
         pass
     return counts
 
 
 def _check_tuples(data: bytes) -> None:
-    """Refuse tuples in tuples in tuples: Python hashes them, as keys, without a limit to the levels.
+    """Raise :exc:`UnsafePickle` for deeply nested tuples: Python hashes them, as keys, without a limit to the depth.
 
-    The stack of the unpickler is followed. In place of each part it has the levels of tuples in it, which is 0 for all
-    but tuples: they alone are hashed through their parts.
+    This follows the unpickler's stack. In place of each part it has the depth of tuples in it, which is 0 for every
+    other type: only tuples are hashed through their parts.
     """
     stack: list[int] = []
     marks: list[int] = []
@@ -277,12 +277,12 @@ def _check_tuples(data: bytes) -> None:
 
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 _GETS = ("GET", "BINGET", "LONG_BINGET")
-# These leave the object in its place, also if there is nothing to put into it.
+# These leave the object in its place, even if they add nothing to it.
 _FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 
 
 def _check_parts(value: Any) -> None:
-    """Refuse a value with more parts, each counted as often as it is referred to, than could be walked through."""
+    """Raise :exc:`UnsafePickle` for a value with too many parts, each counted as often as it is referred to."""
     counts: dict[int, int] = {}
 
     def count(part: Any) -> int:
@@ -295,7 +295,7 @@ def _check_parts(value: Any) -> None:
             return 1
         known = counts.get(id(part))
         if known is None:
-            counts[id(part)] = 0  # of a part that holds itself, which other checks meet
+            counts[id(part)] = 0  # for a part that contains itself, which other checks find
             known = counts[id(part)] = 1 + sum(map(count, inner))
         return known
 

@@ -57,7 +57,7 @@ class Value(NamedTuple):
         return cls("pickle", data)
 
     def as_pickle(self) -> bytes:
-        """Return the pickle of the value. Raises :exc:`RejectedValue` if its kind has none."""
+        """Return the value as a pickle. Raises :exc:`RejectedValue` if its kind cannot be pickled."""
         if self.kind == "pickle":
             return self.data
         plain: dict[str, Callable[[], Any]] = {
@@ -66,5 +66,5 @@ class Value(NamedTuple):
             "bytes": lambda: self.data,
         }
         if self.kind not in plain:
-            raise RejectedValue(f"there is no pickle of a value of the kind {self.kind!r}")
+            raise RejectedValue(f"a value of the kind {self.kind!r} cannot be pickled")
         return pickle.dumps(plain[self.kind](), pickle.HIGHEST_PROTOCOL)

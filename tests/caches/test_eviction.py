@@ -36,7 +36,7 @@ def test_tells_how_many_sessions_the_destination_dropped(small: Place) -> None:
     result = copy_sessions(source=CACHE.end, dest=small.end)
 
     assert result.evicted > 0
-    assert any("drops keys when 3,145,728 bytes are full" in note for note in result.plan.notes)
+    assert any("evicts keys when 3,145,728 bytes are full" in note for note in result.plan.notes)
     assert any(f"evicted {result.evicted:,} keys" in line for line in sessions_report(result).lines)
     compared = verify_sessions(source=CACHE.end, dest=small.end).comparison
     assert compared.missing > 0

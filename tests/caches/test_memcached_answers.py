@@ -57,7 +57,7 @@ ODD = [
 
 @pytest.mark.parametrize(("ask", "answer"), ODD)
 def test_says_that_it_is_not_memcached(ask: str, answer: bytes) -> None:
-    with line_to(answer) as line, pytest.raises(Refused, match="does not answer as memcached does"):
+    with line_to(answer) as line, pytest.raises(Refused, match="does not answer like memcached"):
         ASKS[ask](line)
 
 

@@ -110,7 +110,7 @@ def test_lists_sessions_that_another_client_put_elsewhere(
         assert (result.total.read, result.total.written, result.total.unreadable) == (60, len(found), len(hidden))
         assert sorted(result.total.problems) == sorted((digest(key), ELSEWHERE) for key in hidden)
         assert sessions_report(result).exit_code == 4
-        assert any(note.startswith("'both' is several servers, of which pylibmc") for note in result.plan.notes)
+        assert any(note.startswith("'both' has several servers, and pylibmc") for note in result.plan.notes)
         compared = verify_sessions(source=BOTH, dest=dest, options=VerifyOptions(mode="full")).comparison
         assert (compared.equal, compared.unreadable, compared.extra) == (len(found), len(hidden), 0)
 
@@ -186,7 +186,7 @@ def test_says_how_a_site_with_pylibmc_is_copied(servers: list[Address], monkeypa
         copy_cache(source="both", dest="redis")
 
     assert str(refused.value) == (
-        "The cache 'both' cannot be copied: values of pylibmc cannot be moved unread. Define each of its servers as a "
-        "cache of its own with PyMemcacheCache, and copy from one after the other; into several servers copy only when "
-        "the site itself uses PyMemcacheCache, which looks for a key on another of them than pylibmc does."
+        "The cache 'both' cannot be copied: values of pylibmc cannot be copied unread. Define each of its servers as a "
+        "cache of its own with PyMemcacheCache, and copy from each of them. Copy into several servers only if the site "
+        "itself uses PyMemcacheCache, which maps keys to them differently than pylibmc."
     )

@@ -64,7 +64,7 @@ def test_says_that_the_connection_was_closed(text: bytes) -> None:
     ids=lambda text: repr(text[:16]),
 )
 def test_believes_nothing_that_is_no_answer(text: bytes) -> None:
-    with pytest.raises(Malformed, match="does not answer as Redis does"):
+    with pytest.raises(Malformed, match="does not answer like Redis"):
         answers(text, 4096).read(1)
 
 

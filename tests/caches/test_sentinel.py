@@ -120,6 +120,4 @@ def test_says_that_a_replica_is_none_to_copy_with(replica: int) -> None:
     with pytest.raises(Refused, match=r"it is a replica; name its primary, 127\.0\.0\.1:"):
         copy_cache(source="table", dest="replica")
     notes = copy_cache(source="replica", dest="table").plan.notes
-    assert notes == (
-        "'replica' is a replica: what its primary changes while the copy runs is seen late, or not at all",
-    )
+    assert notes == ("'replica' is a replica: changes of its primary during the copy are seen late, or not at all",)

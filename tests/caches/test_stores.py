@@ -249,4 +249,4 @@ def test_works_as_well_with_a_server_that_tells_only_the_time_left(monkeypatch: 
     assert found.expires is not None
     assert 0 <= expires - found.expires < 50_000
     assert store.replace([(found, Record("k", b"w", expires))]) == {"k"}
-    assert store.notes() == ["'redis' is older than Redis 7: expiry is exact to some milliseconds, never longer"]
+    assert store.notes() == ["'redis' is older than Redis 7: expiries are exact to some milliseconds, and never later"]

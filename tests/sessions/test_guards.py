@@ -27,8 +27,8 @@ def refusal(source: End, dest: End, **options: Any) -> str:
 @pytest.mark.parametrize(
     ("alias", "why"),
     [
-        ("dummy", "DummyCache keeps nothing: there is nothing to read, and what is written is lost."),
-        ("default", "LocMemCache lives inside each process: this command sees another one than the web workers do."),
+        ("dummy", "DummyCache keeps nothing: reading finds no key, and what is written is lost."),
+        ("default", "LocMemCache lives inside each process: this command does not see those of the web workers."),
     ],
 )
 def test_refuses_caches_that_are_none(alias: str, why: str, ready: Callable[..., None]) -> None:
@@ -70,7 +70,7 @@ def test_counts_what_a_cache_holds_beside_sessions(ready: Callable[..., None]) -
 def test_refuses_a_cache_that_is_silent_about_failures(ready: Callable[..., None]) -> None:
     ready(ROWS)
     put(ROWS, {})
-    assert "its IGNORE_EXCEPTIONS turns writes that fail into silence" in refusal(ROWS.end, End("cache", "silent"))
+    assert "its IGNORE_EXCEPTIONS hides writes that fail" in refusal(ROWS.end, End("cache", "silent"))
     assert held(ROWS)
 
 
@@ -115,9 +115,9 @@ def test_refuses_rows_that_another_secret_key_signed(ready: Callable[..., None])
     put(ROWS, {"a": 1})
     with override_settings(SECRET_KEY="the key of another project"):
         assert refusal(ROWS.end, CACHE.end) == (
-            "None of the first 1 session can be read: 1 because its signature matches no secret key. Put the key that "
-            "signed them into SECRET_KEY_FALLBACKS, or name the engine that saved them with --source-engine. "
-            "With --allow-unreadable the copy goes on and lists those that cannot be read."
+            "None of the first 1 session can be read: 1 because its signature matches no secret key. Add the key that "
+            "signed them to SECRET_KEY_FALLBACKS, or name the engine that saved them with --source-engine. "
+            "With --allow-unreadable the copy continues, and lists the sessions that cannot be read."
         )
         assert held(CACHE) == {}
         total = copy_sessions(source=ROWS.end, dest=CACHE.end, options=CopyOptions(allow_unreadable=True)).total
@@ -131,7 +131,7 @@ def test_refuses_logins_that_another_secret_key_made(user: Any, ready: Callable[
     with override_settings(SECRET_KEY="the key of another project"):
         assert refusal(CACHE.end, ROWS.end).startswith(
             "None of the 3 logins among the first sessions was made with this project's SECRET_KEY: "
-            "everybody would be logged out."
+            "everyone would be logged out."
         )
     with override_settings(SECRET_KEY="a new key", SECRET_KEY_FALLBACKS=["only for tests"]):
         assert copy_sessions(source=CACHE.end, dest=ROWS.end).total.written == 3
@@ -185,8 +185,8 @@ def test_refuses_sessions_that_live_in_browsers() -> None:
 @pytest.mark.parametrize(
     ("source", "dest", "message"),
     [
-        (End("cache", "nowhere"), ROWS.end, "There is no cache 'nowhere' in CACHES."),
-        (End("db", "nowhere"), CACHE.end, "There is no database 'nowhere' in DATABASES."),
+        (End("cache", "nowhere"), ROWS.end, "CACHES has no alias 'nowhere'."),
+        (End("db", "nowhere"), CACHE.end, "DATABASES has no alias 'nowhere'."),
         (End("db", "sqlite_a", "no.such.engine"), CACHE.end, "'no.such.engine' is not a session engine"),
         (End("db", "sqlite_a", "cache"), CACHE.end, "The engine 'cache' does not keep sessions in a table."),
         (End("cache", "redis", "db"), ROWS.end, "The engine 'db' does not keep sessions in a cache."),
@@ -205,6 +205,6 @@ def test_needs_a_finished_pass_before_the_one_after_the_switch(ready: Callable[.
     ready(CACHE, ROWS)
     put(CACHE, {})
     manifest = tmp_path / "manifest"
-    assert "has come to its end" in refusal(CACHE.end, ROWS.end, manifest=manifest, after_switch=True)
+    assert "was completed" in refusal(CACHE.end, ROWS.end, manifest=manifest, after_switch=True)
     with pytest.raises(UsageError, match="--after-switch needs the --manifest FILE"):
         copy_sessions(source=CACHE.end, dest=ROWS.end, options=CopyOptions(after_switch=True))

@@ -62,7 +62,7 @@ def test_refuses_a_key_function_that_cannot_be_reversed() -> None:
 
     assert str(refused.value) == (
         "The KEY_FUNCTION of the cache 'hashed' cannot be reversed: the key 'zq0probe0one' does not appear once, "
-        "unchanged, in what it makes. Give the keys with --keys-from FILE, one on each line."
+        "unchanged, in what it returns. Give the keys with --keys-from FILE, one on each line."
     )
 
 

@@ -158,7 +158,7 @@ def test_lists_sessions_whose_address_is_none(tables: str, dest: str) -> None:
         assert (result.total.written, result.total.failures) == (30, 0)
         return
     assert (result.total.written, result.total.unfit) == (27, 3)
-    assert sorted(result.total.problems) == sorted((digest(key), "its ip is no address") for key in bad)
+    assert sorted(result.total.problems) == sorted((digest(key), "its ip is not an IP address") for key in bad)
     assert set(held(other)) == good
     assert copy_report(result).exit_code == 4
 
@@ -198,7 +198,7 @@ def test_moves_them_to_a_cache_and_back_and_says_what_is_lost(tables: str, ready
 
     assert data_of(stock) == {key: {"_auth_user_id": "41", "a": 1}}
     assert (
-        "the destination keeps no ip, updated, user, user_agent: "
+        "the destination does not store ip, updated, user, user_agent: "
         "pages that list or end a user's sessions need the table" in result.plan.notes
     )
 

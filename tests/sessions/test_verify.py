@@ -41,8 +41,8 @@ def test_finds_and_names_every_kind_of_difference(ready: Callable[..., None]) ->
         [
             (digest(missing), "missing in the destination"),
             (digest(extra), "only in the destination"),
-            (digest(data), "other data in the destination"),
-            (digest(later), "ends 0.002 s later in the destination"),
+            (digest(data), "different data in the destination"),
+            (digest(later), "expires 0.002 s later in the destination"),
         ]
     )
     assert (found.comparison.in_source, found.comparison.in_dest, found.comparison.equal) == (4, 4, 1)

@@ -248,7 +248,7 @@ def test_counts_keys_that_are_too_long_for_the_table(alias: str, ready: Callable
         assert (total.written, set(held_long(rows))) == (3, keys | {longer})
         return
     assert (total.written, total.unfit, set(held_long(rows))) == (2, 1, keys)
-    assert total.problems == [(digest(longer), "its key is longer than the table's keys may be (40 characters)")]
+    assert total.problems == [(digest(longer), "its key is longer than the table allows (40 characters)")]
 
 
 def held_long(place: Place) -> dict[str, Record]:

@@ -25,22 +25,28 @@ class Command(MigratorCommand):
     def add_options(self, parser: CommandParser) -> None:
         parser.add_argument("--source", required=True, metavar="CACHE", help="The cache to read, in CACHES.")
         parser.add_argument("--dest", required=True, metavar="CACHE", help="The cache to fill, in CACHES.")
-        parser.add_argument("--match", default="", metavar="PREFIX", help="Only keys of yours that begin so.")
         parser.add_argument(
-            "--keys-from", type=Path, metavar="FILE", help="Keys to copy, one on each line, in place of listing them."
+            "--match", default="", metavar="PREFIX", help="Only keys of the application that begin with it."
+        )
+        parser.add_argument(
+            "--keys-from", type=Path, metavar="FILE", help="Keys to copy, one on each line, instead of listing them."
         )
         parser.add_argument(
             "--overwrite",
             action="store_true",
-            help="Write over keys that the destination holds with another value (default: leave what is there).",
+            help="Overwrite keys that the destination has with another value (default: leave them).",
         )
         parser.add_argument(
             "--chunk-size", type=positive_integer, default=1000, metavar="KEYS", help="Keys in a page (default: 1000)."
         )
         parser.add_argument("--limit", type=positive_integer, metavar="N", help="Only so many keys, as a trial.")
-        parser.add_argument("--rate", type=positive_integer, metavar="N", help="At most so many keys in a second.")
+        parser.add_argument("--rate", type=positive_integer, metavar="N", help="At most so many keys per second.")
         parser.add_argument(
-            "--jobs", type=positive_integer, default=1, metavar="N", help="Processes side by side (default: 1)."
+            "--jobs",
+            type=positive_integer,
+            default=1,
+            metavar="N",
+            help="Processes that copy in parallel (default: 1).",
         )
         parser.add_argument("--dry-run", action="store_true", help="Show the plan and stop; nothing is written.")
 

@@ -1,7 +1,7 @@
-"""What a copy has written: digests in a private file, so that a later pass can tell its own sessions from others'.
+"""What a copy has written: digests in a private file, by which a later pass recognizes its own sessions.
 
-No key and no data is kept. What is about to be written is noted first and confirmed afterwards: a run killed in
-between leaves notes that are not believed.
+Neither keys nor data are stored. What is about to be written is noted first and confirmed afterwards: notes of a run
+that was killed in between are not trusted.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Entry(NamedTuple):
     confirmed: bool
 
     def read(self, session: Record, store: Store) -> bool:
-        """Tell whether the source still holds what was copied."""
+        """Whether the source still holds what was copied."""
         return self.source == _digest(session.raw) and store.same_expiry(self.source_expires, session.expires)
 
     def wrote(self, session: Record, store: Store) -> bool:
-        """Tell whether the destination still holds what this copy wrote."""
+        """Whether the destination still holds what this copy wrote."""
         written = _digest(session.raw)
         if written == self.dest and store.same_expiry(self.dest_expires, session.expires):
             return True
-        # A run was killed between the note and the write: what it wrote before is still ours.
+        # A run was killed between the note and the write: what an earlier run wrote is still ours.
         return written == self.before and store.same_expiry(self.before_expires, session.expires)
 
 
@@ -60,7 +60,7 @@ class Manifest:
         if path.exists():
             check_target(path)
         else:
-            append_private(path).close()  # with its mode before anything is in it
+            append_private(path).close()  # with its mode set before it has any content
         self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
         try:
             self._check_tables()
@@ -70,7 +70,7 @@ class Manifest:
         self._check(identity)
 
     def _check_tables(self) -> None:
-        """Refuse a database of somebody else, before anything is added to it."""
+        """Raise :exc:`UsageError` for another application's database, before anything is added to it."""
         names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not names <= _TABLES:
             raise UsageError(
@@ -98,16 +98,16 @@ class Manifest:
 
     @property
     def is_finished(self) -> bool:
-        """Whether a pass has come to its end."""
+        """Whether the last pass was completed."""
         found = self._database.execute("SELECT value FROM about WHERE name = 'finished'").fetchone()
         return bool(found and found[0] == "yes")
 
     def set_finished(self, finished: bool) -> None:
-        """Note whether the last pass came to its end."""
+        """Note whether the last pass was completed."""
         self._database.execute("INSERT OR REPLACE INTO about VALUES ('finished', ?)", ["yes" if finished else "no"])
 
     def lookup(self, keys: Iterable[str]) -> dict[str, Entry]:
-        """Return what is noted of these keys."""
+        """Return what is noted about these keys, by key."""
         by_digest = {_digest(key): key for key in keys}
         marks = ", ".join("?" * len(by_digest))
         rows = self._database.execute(
@@ -118,7 +118,7 @@ class Manifest:
         return {by_digest[row[0]]: Entry(row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7])) for row in rows}
 
     def intend(self, pairs: Sequence[tuple[Record, Record]]) -> int:
-        """Note what is about to be written for (source, destination) pairs; return the batch to confirm."""
+        """Note what is about to be written for (source, destination) pairs; return the batch number to confirm."""
         with _transaction(self._database) as database:
             batch = database.execute("INSERT INTO batches DEFAULT VALUES").lastrowid or 0
             database.executemany(
@@ -141,11 +141,11 @@ class Manifest:
         return batch
 
     def confirm(self, batch: int) -> None:
-        """Believe a batch: all of it is in the destination."""
+        """Confirm a batch: all of it is in the destination."""
         self._database.execute("UPDATE batches SET confirmed = 1 WHERE id = ?", [batch])
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Drop what is noted of these keys."""
+        """Delete what is noted about these keys."""
         self._database.executemany("DELETE FROM sessions WHERE key = ?", [(_digest(key),) for key in keys])
 
 

@@ -39,7 +39,7 @@ def copy_sessions(
 ) -> CopyResult[SessionPlan]:
     """Copy the sessions of ``source`` to ``dest`` with exact expiry, never over anything newer.
 
-    It can be called again at any time: sessions that are there already are left alone.
+    It can be called again at any time: existing sessions are not overwritten.
 
     Raises :exc:`migrator.errors.UsageError`, :exc:`Refused` before the first write, :exc:`migrator.errors.Declined`,
     :exc:`migrator.errors.DataRejected` and :exc:`migrator.errors.Interrupted`.
@@ -86,13 +86,13 @@ def _notes(source: BaseSessionStore, dest: BaseSessionStore, options: CopyOption
     lost = source.roles - dest.roles
     if lost:
         notes.append(
-            f"the destination keeps no {', '.join(sorted(lost))}: "
+            f"the destination does not store {', '.join(sorted(lost))}: "
             "pages that list or end a user's sessions need the table"
         )
     if not (options.manifest or options.catch_up):
         notes.append(
             "logins and logouts during the copy are followed only while the sessions they touch are copied; "
-            "with --catch-up and --manifest a pass after the switch makes them right"
+            "with --catch-up and --manifest, a pass after the switch corrects the others"
         )
     if options.jobs > jobs_for(source, options):
         notes.append("only one process copies: this source, the platform or --limit does not allow several")
@@ -114,8 +114,8 @@ def _manifest(
     manifest = stack.enter_context(Manifest(context.manifest, identity_of(source, dest)))
     if context.options.after_switch and not manifest.is_finished:
         raise Refused(
-            f"No pass noted in {str(context.manifest)!r} has come to its end. Run the copy without --after-switch "
-            "first, then switch, then run it with --after-switch."
+            f"No pass noted in {str(context.manifest)!r} was completed. Run the copy without --after-switch first, "
+            "then switch, then run it with --after-switch."
         )
     return manifest
 

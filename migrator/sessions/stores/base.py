@@ -56,7 +56,7 @@ class BaseSessionStore(Store):
         """Raise :exc:`RecordProblem` for a key that was listed and is not a session at all."""
 
     def load(self, session: Record) -> Data:
-        """Return the data of a session. Raises :exc:`UnreadableSession` or :exc:`RecordProblem` if it has none."""
+        """Return the data of a session. Raises :exc:`UnreadableSession` or :exc:`RecordProblem`."""
         return self.codec.decode(str(session.raw))
 
     def dump(self, data: Data, expires: int | None, saved_at: int, *, key: str = "") -> tuple[str | bytes, bool]:
@@ -82,7 +82,7 @@ class BaseSessionStore(Store):
 
     @property
     def pattern(self) -> str:
-        """The regular expression that keys have to match to be listed here, empty if there is none."""
+        """The regular expression that keys have to match to be listed here, empty if any key is listed."""
         return ""
 
     def takes_verbatim(self, other: BaseSessionStore) -> bool:

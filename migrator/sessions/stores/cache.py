@@ -58,7 +58,7 @@ class CacheStore(BaseSessionStore, WrappedStore[KeyStore]):
         self.inner = self._within_prefix(cache, is_listed)
         # Without a prefix every key of the cache would look like a hidden session.
         self._others = others_beginning_with(prefix) if prefix else ("",)
-        # Whether the pattern alone does not tell this engine's keys from those that continue with another's prefix.
+        # Whether the pattern also matches keys that continue with the prefix of another engine.
         self._may_be_others = bool(prefix) and any(
             self._pattern.fullmatch(f"{other}{'0' * 32}") for other in self._others
         )
@@ -127,7 +127,7 @@ class CacheStore(BaseSessionStore, WrappedStore[KeyStore]):
     def under_other_heads(self) -> set[str]:
         """Return raw keys like those of this engine's sessions that the cache's key function does not make here.
 
-        Those of other caches in CACHES are left out. A cache whose keys cannot be listed has none.
+        Those of other caches in CACHES are left out. The set is empty if keys cannot be listed.
         """
         if not self.can_list_keys or self._keys_from is not None or not self._prefix:
             return set()

@@ -1,7 +1,7 @@
-"""Columns of a session model that no source knows, filled as ``Model.save()`` and the database would fill them.
+"""Columns of a session model that the source does not have, filled as ``Model.save()`` and the database would.
 
-Values come from a field's default, from ``pre_save()`` such as ``auto_now`` has, or from the database. The model is
-made without its ``__init__()``: that would send signals to the project's receivers.
+Values come from a field's default, from its ``pre_save()`` (as ``auto_now`` does), or from the database. The instance
+is made without ``__init__()``, which would send signals to the project's receivers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from django.db.models.expressions import DatabaseDefault
 from ..codec import Data
 from ..layouts import ModelColumn
 
-# Stands for a value that the database gives where the column is left out.
+# Stands for a value that the database fills in if the column is omitted.
 BY_DATABASE = object()
 
 
 def bare_row(model: Any, alias: str, **values: Any) -> Any:
-    """Return an instance with the defaults of its fields and these values; nothing of the project runs but defaults."""
+    """Return an instance with these values and the defaults of its other fields; no other code of the project runs."""
     row = model.__new__(model)
     row._state = ModelState()
     row._state.db = alias
@@ -33,9 +33,9 @@ def bare_row(model: Any, alias: str, **values: Any) -> Any:
 
 
 def value_for(column: ModelColumn, row: Any) -> Any:
-    """Return what ``save()`` of a new ``row`` would write, None where nothing tells.
+    """Return what ``save()`` of a new ``row`` would write, None if that is not known.
 
-    :data:`BY_DATABASE` stands for a ``db_default`` or a key that the database counts.
+    :data:`BY_DATABASE` stands for a ``db_default`` or an automatic key.
     """
     field = column.own
     if field is None:
@@ -47,12 +47,12 @@ def value_for(column: ModelColumn, row: Any) -> Any:
 
 
 def is_stamped_once(column: ModelColumn) -> bool:
-    """Whether a column says when its row was made, so that a later state of the session does not change it."""
+    """Whether a column holds when its row was created, which later states of the session do not change."""
     return column.role == "created" or bool(getattr(column.own, "auto_now_add", False))
 
 
 def user_of(data: Data) -> Any:
-    """Return the key of the user who is logged in, None for nobody."""
+    """Return the primary key of the user who is logged in, None if no one is."""
     try:
         return get_user_model()._meta.pk.to_python(data[USER_KEY])
     except (KeyError, ValidationError):

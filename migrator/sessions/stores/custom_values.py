@@ -1,7 +1,7 @@
-"""What an engine of a project's own keeps in its cache in place of the session: encrypted, packed, or inside of more.
+"""What a project's own engine stores in its cache instead of the plain session: encrypted, packed, or nested.
 
-Its ``load()`` and ``save()`` are called over a cache that holds this one value, so that neither a server is asked nor
-anything else is read or written.
+Its ``load()`` and ``save()`` are called over a cache that holds only this one value, so that no server is asked and
+nothing else is read or written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROBE: Data = {"migrator": "probe", "of": [1, {"two": None}]}
 
 
 class OneValue:
-    """A cache of what was put there, for an engine to read from and write to."""
+    """A cache in memory that an engine reads from and writes to."""
 
     def __init__(self, values: dict[str, Any] | None = None) -> None:
         self.values = dict(values or {})
@@ -73,9 +73,9 @@ class OwnValues:
         return hash(_name(self._engine))
 
     def read(self, key: str, value: Any, *, into: Any = None) -> Data:
-        """Return the session that ``value`` is; ``into`` is the engine's session to load it with, if there is one.
+        """Return the data of the session in ``value``; ``into`` is the engine's session object to load it with, if any.
 
-        Raises :exc:`UnreadableSession` where the engine finds none in it.
+        Raises :exc:`UnreadableSession` if the engine finds no session in it.
         """
         made = self._engine(key) if into is None else into
         cache, made._cache = made._cache, OneValue({self._prefix + key: value})
@@ -93,7 +93,7 @@ class OwnValues:
         return checked(data)
 
     def value(self, key: str, data: Data) -> Any:
-        """Return what the engine keeps for a session; raise whatever its ``save()`` raises."""
+        """Return what the engine stores for a session; raise whatever its ``save()`` raises."""
         made, kept = self._engine(key), OneValue()
         made._cache, made._session_cache = kept, data
         made.save(must_create=True)
@@ -101,19 +101,19 @@ class OwnValues:
 
 
 def own_values(engine: Any) -> OwnValues | None:
-    """Return what reads and writes the values of an engine with a cache, None where they are the sessions themselves.
+    """Return the reader and writer of an engine's values in its cache, None if they are the plain sessions.
 
-    Raises :exc:`Refused` where the engine does not keep a session as one value under its prefix and the key, or does
-    not read back what it saves.
+    Raises :exc:`Refused` if the engine does not store a session as one value under its prefix and the key, or does not
+    read back what it saves.
     """
     if keeps_rows(engine) and present_prefix(engine) is not None and engine.load is not CachedEngine.load:
-        return OwnValues(engine)  # what is before its rows is only read
+        return OwnValues(engine)  # the cache in front of its rows is only read
     if keeps_rows(engine) or present_prefix(engine) is None or not _has_own(engine, CacheEngine):
         return None
     if all(getattr(engine, name) is getattr(CacheEngine, name) for name in _METHODS):
         raise Refused(
-            f"{_name(engine)} has an asynchronous load or save of its own, and no other one: give it a load() and a "
-            "save() that do the same. Between two caches copy_cache moves what it keeps as it is."
+            f"{_name(engine)} has its own load or save, but only as asynchronous methods: give it a load() and a "
+            "save() that do the same. Between two caches copy_cache copies its values unchanged."
         )
     found = OwnValues(engine)
     databases = _Databases()
@@ -123,26 +123,26 @@ def own_values(engine: Any) -> OwnValues | None:
             is_read_back = found.read(PROBE_KEY, value) == _PROBE
     except Exception as error:
         if databases.were_asked or is_outage(error):
-            return found  # what it does beside cannot be tried with a session that there is not
+            return found  # what else it does cannot be tried with a session that does not exist
         raise Refused(
-            f"{_name(engine)} has a load() and a save() of its own, and they do not keep a session as one value of its "
-            f"_cache under cache_key_prefix and the key ({type(error).__name__}). Between two caches copy_cache "
-            "moves what it keeps as it is."
+            f"{_name(engine)} has its own load() and save(), and they do not store a session as one value in its "
+            f"_cache under cache_key_prefix and the key ({type(error).__name__}). Between two caches copy_cache copies "
+            "its values unchanged."
         ) from error
     if not is_read_back:
-        raise Refused(f"{_name(engine)} does not read back by load() what its save() keeps.")
+        raise Refused(f"{_name(engine)} cannot read with its load() what its save() stored.")
     return None if value == _PROBE else found
 
 
 def _no_row() -> None:
-    """Stand for a session that has no row."""
+    """Return None, for a session without a row."""
 
 
 def check_text(engine: Any) -> None:
-    """Raise :exc:`Refused` for an engine of rows or files that keeps other text there than ``decode()`` reads.
+    """Raise :exc:`Refused` for an engine of rows or files that stores other text there than ``decode()`` reads.
 
-    Of rows its ``load()`` is asked to read what ``encode()`` gives, and ``decode()`` what ``create_model_instance()``
-    gives; a file is written to a directory of its own.
+    For rows, ``load()`` has to read what ``encode()`` returns, and ``decode()`` what ``create_model_instance()``
+    returns. For files, one is written to a temporary directory.
     """
     if engine in (DatabaseEngine, CachedEngine, FileEngine):
         return
@@ -152,42 +152,42 @@ def check_text(engine: Any) -> None:
                 is_text = _rows_hold_text(engine)
             else:
                 is_text = not keeps_files(engine) or not _has_own(engine, FileEngine) or _file_holds_text(engine)
-    except Exception:  # it needs a request, or its database, to be tried
+    except Exception:  # it cannot be tried without a request, or its database
         return
     if not is_text:
         raise Refused(
-            f"{_name(engine)} keeps other text than its decode() reads: its own load() and save() cannot be followed. "
-            "Have encode() and decode() do what they do."
+            f"{_name(engine)} stores other text than its decode() reads, so its own load() and save() cannot be "
+            "reproduced. Let encode() and decode() do what they do."
         )
 
 
 def check_key(engine: Any) -> None:
-    """Raise :exc:`Refused` for an engine that keeps a session under another key than that of the cookie."""
+    """Raise :exc:`Refused` for an engine that stores a session under another key than that of the cookie."""
     if kept_key(engine) != PROBE_KEY:
         raise Refused(
-            f"{_name(engine)} keeps sessions under other keys than those of the cookies, which no transition can "
-            "follow. Copies can, to an engine that makes the same keys."
+            f"{_name(engine)} stores sessions under other keys than those of the cookies, which transitions do not "
+            "support. Copies do, to an engine that makes the same keys."
         )
 
 
 class _Databases:
-    """The project's databases, which the methods that are tried may not touch: there is no such session."""
+    """The project's databases, which the tried methods must not touch, as the session does not exist."""
 
     def __init__(self) -> None:
         self.were_asked = False
 
     @contextmanager
     def kept_away(self) -> Iterator[None]:
-        """Refuse every statement of this thread."""
+        """Have every statement of this thread fail."""
         with ExitStack() as stack:
             for alias in connections:
-                with suppress(ImproperlyConfigured):  # a driver that is not there asks nothing
+                with suppress(ImproperlyConfigured):  # a database without its driver executes nothing
                     stack.enter_context(connections[alias].execute_wrapper(self._refuse))
             yield
 
     def _refuse(self, *args: Any, **kwargs: Any) -> None:
         self.were_asked = True
-        raise DatabaseError("no statement is executed for a session that there is not")
+        raise DatabaseError("no statement is executed for a session that does not exist")
 
 
 def _has_own(engine: Any, stock: Any) -> bool:
@@ -221,7 +221,7 @@ def _file_holds_text(engine: Any) -> bool:
 
 
 def _holds_probe(data: Any) -> bool:
-    """Whether data is what was saved, and perhaps more: some engines note something of their own in it."""
+    """Whether data contains what was saved; some engines add something of their own."""
     return isinstance(data, dict) and {**data, **_PROBE} == data
 
 

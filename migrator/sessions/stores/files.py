@@ -1,4 +1,4 @@
-"""Sessions kept in files: signed text, named after the cookie and the key; they expire by the file's time."""
+"""Sessions in files: signed text, named after the cookie and the key, which expire by the file's time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .base import BaseSessionStore
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
-# Django's engine takes no other character into the name of a file.
+# Django's engine accepts no other characters in a file name (_key_to_file()).
 FILE_KEY = r"[a-z0-9]{8,128}"
-# What a save in progress leaves behind goes on so after the cookie's name.
+# What follows the cookie's name in the temporary file of a save in progress.
 _IN_PROGRESS = "_out_"
 
 
 class SessionFileStore(BaseSessionStore):
-    """The files of ``SESSION_FILE_PATH``. The expiry is what the file's time and the data say together."""
+    """The files of ``SESSION_FILE_PATH``. The expiry results from the file's time and the data."""
 
     def __init__(self, *, engine: SessionBase, keys_from: Path | None = None, key_regex: str = SESSION_KEY) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
@@ -39,7 +39,7 @@ class SessionFileStore(BaseSessionStore):
         self._prefix: str = settings.SESSION_COOKIE_NAME
         self._pattern = re.compile(key_regex)
         if not self._directory.is_dir():
-            raise Refused(f"SESSION_FILE_PATH {str(self._directory)!r} is no directory.")
+            raise Refused(f"SESSION_FILE_PATH {str(self._directory)!r} is not a directory.")
 
     def label(self) -> str:
         return f"directory {self._directory}, files {self._prefix}…"
@@ -52,7 +52,7 @@ class SessionFileStore(BaseSessionStore):
         return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
 
     def refusal(self) -> str | None:
-        return None if os.access(self._directory, os.W_OK) else "it cannot be written"
+        return None if os.access(self._directory, os.W_OK) else "its directory is not writable"
 
     @property
     def pattern(self) -> str:
@@ -84,7 +84,7 @@ class SessionFileStore(BaseSessionStore):
                     self.hidden.add(key)
 
     def _is_taken(self, key: str) -> bool:
-        """Whether the engine would read such a key at all; others are another site's, or no sessions."""
+        """Whether the engine would read such a key at all; other files belong to another site, or are not sessions."""
         try:
             self.engine._key_to_file(key)  # type: ignore[attr-defined]
         except SuspiciousOperation:
@@ -139,7 +139,7 @@ class SessionFileStore(BaseSessionStore):
             if replace:
                 os.replace(temporary, self._path(session.key))
             else:
-                os.link(temporary, self._path(session.key))  # which fails where the session is there
+                os.link(temporary, self._path(session.key))  # which fails if the session exists
         except FileExistsError:
             return False
         finally:
@@ -147,10 +147,10 @@ class SessionFileStore(BaseSessionStore):
         return True
 
     def _stamp(self, path: str, session: Record) -> None:
-        """Give a file the time from which the engine counts the session's age."""
+        """Set the file's time, from which the engine counts the session's age."""
         expires = min(session.expires or 0, LATEST)
         age = age_from_data(self.codec.decode(str(session.raw)), self.engine)
-        # An absolute expiry in the data holds whatever the file's time is.
+        # An absolute expiry in the data does not depend on the file's time.
         nanoseconds = 1000 * (now() if age is None else expires - age)
         os.utime(path, ns=(nanoseconds, nanoseconds))
 

@@ -1,6 +1,6 @@
-"""Sessions kept in a table: ``django_session``, django-user-sessions, django-qsessions, or a project's own model.
+"""Sessions in a table: ``django_session``, django-user-sessions, django-qsessions, or a project's own model.
 
-Rows are read and written by column: no model's save() runs, so that what it would stamp anew stays as it was.
+Rows are read and written by column. No model's save() runs, so that timestamps stay as they were.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
     from .cache import CacheStore
 
-# Where django-qsessions keeps them in the data itself.
+# The keys under which django-qsessions stores them in the data itself.
 _IN_DATA = {"ip": "_qsessions_ip", "user_agent": "_qsessions_user_agent"}
 Roles = frozenset[str]
 _NONE: Roles = frozenset()
-BEYOND = "sessions that end after the year 9999; they end with it"
-NO_USER = "sessions whose user is not in the destination; their user was left empty"
-SHORTENED = "user agents shortened to what the column holds"
+BEYOND = "sessions that expire after the year 9999; they now expire at its end"
+NO_USER = "sessions whose user is not in the destination; their user column was left empty"
+SHORTENED = "user agents truncated to the length of the column"
 
 
 class SessionTableStore(BaseSessionStore):
-    """The sessions of one table. ``shadow`` is the cache before it where the engine is a ``cached_db``.
+    """The sessions of one table. ``shadow`` is the cache in front of it if the engine is a ``cached_db``.
 
-    A table that ``is_there`` is not looked for.
+    With ``is_there`` the database is not asked whether the table exists.
     """
 
     has_size_limit = True
@@ -85,7 +85,7 @@ class SessionTableStore(BaseSessionStore):
     # What it is
 
     def label(self) -> str:
-        before = " with its cache before it" if self._shadow else ""
+        before = " with the cache in front of it" if self._shadow else ""
         return f"database {self.alias!r} ({self._table.address()}){before}"
 
     def identities(self) -> frozenset[str]:
@@ -96,11 +96,11 @@ class SessionTableStore(BaseSessionStore):
 
     @property
     def before(self) -> CacheStore | None:
-        """The cache before the table, None where there is none or it is spared."""
+        """The cache in front of the table, None without one, or if it stays unchanged."""
         return self._shadow
 
     def spare_shadow_of(self, source: BaseSessionStore) -> None:
-        """Leave the cache before the table as it is where it is what is copied from."""
+        """Leave the cache in front of the table unchanged if it is the source of the copy."""
         if self._shadow and self._shadow.identities() & source.identities():
             self._shadow = None
 
@@ -166,7 +166,7 @@ class SessionTableStore(BaseSessionStore):
         return self._without_shadow(written)
 
     def _by_left_out(self, sessions: Sequence[Record]) -> list[tuple[Roles, list[Record]]]:
-        """Part sessions by the columns that are left to the database."""
+        """Return the sessions in groups, each with the columns that are left to the database."""
         if not self._columns:
             return [(_NONE, list(sessions))]
         groups: dict[Roles, list[Record]] = {}
@@ -175,7 +175,7 @@ class SessionTableStore(BaseSessionStore):
         return list(groups.items())
 
     def _left_out(self, session: Record) -> Roles:
-        # One without any knowledge is no new row, but what was seen of one.
+        # A session without ``more`` is not a new row, but a row as it was seen.
         return _NONE if session.more is None else self.roles.difference(session.more)
 
     def _table_without(self, roles: Roles) -> KeyedTable:
@@ -193,7 +193,7 @@ class SessionTableStore(BaseSessionStore):
 
     def update(self, session: Record) -> bool:
         known = session.more or {}
-        # When a session began is known to its own row alone.
+        # Only the row itself knows when its session began.
         more = {
             column.column.name
             for column in self._columns
@@ -227,7 +227,7 @@ class SessionTableStore(BaseSessionStore):
 
     def _without_shadow(self, changed: set[str]) -> set[str]:
         if changed and self._shadow:
-            # What the cache holds of a key would be served in place of the row.
+            # The engine would return what the cache holds of a key instead of the row.
             self._shadow.delete(list(changed))
         return changed
 
@@ -247,12 +247,12 @@ class SessionTableStore(BaseSessionStore):
         if longest and isinstance(value, str) and len(value) > longest:
             self.losses[SHORTENED] += 1
             return value[:longest]
-        if isinstance(value, dt.datetime) and column.column.is_moment:  # an engine or a default gave it
+        if isinstance(value, dt.datetime) and column.column.is_moment:  # returned by an engine or a default
             return self._table.microseconds(value)
         return value
 
     def _with_users(self, sessions: Sequence[Record]) -> Sequence[Record]:
-        """Leave a user empty who is not in this database: its foreign key would refuse the whole page."""
+        """Return the sessions without users that this database does not have: the foreign key would reject the page."""
         if not any(column.is_key_of_user for column in self._columns):
             return sessions
         wanted = {session.more["user"] for session in sessions if session.more and session.more.get("user") is not None}
@@ -285,7 +285,7 @@ class SessionTableStore(BaseSessionStore):
         return {role: value for role, value in found.items() if value is not BY_DATABASE}
 
     def _new_row(self, session: Record, data: Data) -> Any:
-        """Return what the engine would save for a session, unsaved; None where the model is not installed."""
+        """Return the unsaved row that the engine would save for a session; None if the model is not installed."""
         if self._engine_fills:
             engine: Any = type(self.engine)(session.key)
             engine._session_cache = data  # so that nothing is loaded
@@ -297,14 +297,14 @@ class SessionTableStore(BaseSessionStore):
 
     @property
     def _engine_fills(self) -> bool:
-        """Whether the project's engine gives columns of its own in ``create_model_instance``."""
+        """Whether the project's engine fills columns of its own in ``create_model_instance``."""
         own = getattr(type(self.engine), "create_model_instance", None)
         is_ours = engine_model(type(self.engine)) is self.described.model
         return is_ours and own is not None and own is not DatabaseEngine.create_model_instance
 
     def _known(self, column: ModelColumn, known: Any, row: Any, data: Data, saved: int) -> Any:
         role = column.role
-        if isinstance(column.own, AutoField):  # the next one that the database counts would be one that came along
+        if isinstance(column.own, AutoField):  # the database's next number could be one that was copied
             return BY_DATABASE
         if role in known:
             return known[role]
@@ -321,11 +321,11 @@ class SessionTableStore(BaseSessionStore):
             return value_for(column, row)
         except Exception as error:  # of the project's own pre_save()
             name = column.column.name
-            raise RecordProblem("unfit", f"nothing tells what its {name} is to be ({type(error).__name__})") from None
+            raise RecordProblem("unfit", f"its {name} cannot be determined ({type(error).__name__})") from None
 
     def refusal(self) -> str | None:
-        """Refuse a table with columns that must hold what nobody here knows."""
-        # A user who cannot be seen would be taken for one who is not there.
+        """Return why nothing can be written: hidden users, or columns without NULL and default of unknown values."""
+        # A user who cannot be seen would be treated as one who does not exist.
         if "user" in self.roles and (reason := self._table.blind_spot(get_user_model()._meta.db_table)):
             return reason
         if self._engine_fills:
@@ -339,19 +339,19 @@ class SessionTableStore(BaseSessionStore):
             and (row is None or self._is_unknown(column, row))
         ]
         if unknown:
-            return f"its columns {', '.join(unknown)} take no NULL and have no default, and nothing tells what to write"
+            return f"its columns {', '.join(unknown)} take no NULL and have no default, and their values are not known"
         return None
 
     def _is_unknown(self, column: ModelColumn, row: Any) -> bool:
         try:
             return self._made(column, row) is None
-        except RecordProblem:  # it may need the user of the session, and is asked again with each
+        except RecordProblem:  # it may need the session's user, and is asked again for each session
             return False
 
     def fits(self, session: Record) -> str | None:
         longest = self.described.longest_key
         if longest and self._table.limits_lengths and len(session.key) > longest:
-            return f"its key is longer than the table's keys may be ({longest} characters)"
+            return f"its key is longer than the table allows ({longest} characters)"
         known, left_out = session.more or {}, self._left_out(session)
         for column, spelled in zip(self._columns, self._table.layout.more, strict=True):
             if column.role in left_out:

@@ -1,4 +1,4 @@
-"""Sessions of an engine that keeps them in no cache of CACHES, no table and no file: one by one through the engine."""
+"""Sessions of an engine that uses no cache of CACHES, no table and no files: one by one through the engine."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .base import BaseSessionStore
 
 
 class EngineStore(BaseSessionStore):
-    """What the engine's own methods can do. Its keys cannot be listed, and it alone decides when its sessions end.
+    """What the engine's own methods can do. Its keys cannot be listed, and only the engine knows when sessions expire.
 
-    A payload is the data, pickled and read back within this process.
+    ``Record.raw`` is the data, pickled and read back within this process.
     """
 
     keeps_text = False
@@ -31,7 +31,7 @@ class EngineStore(BaseSessionStore):
         return frozenset({self.label()})
 
     def keys(self, size: int, share: Share = WHOLE) -> Any:
-        return self.given_keys(size, share)  # which refuses: there are none
+        return self.given_keys(size, share)  # which raises Refused without --keys-from
 
     pages = keys
 
@@ -40,7 +40,7 @@ class EngineStore(BaseSessionStore):
 
     def _read(self, key: str) -> Record | None:
         made = self._made(key)
-        if not made.exists(key):  # for some load() does not tell
+        if not made.exists(key):  # some engines' load() does not show it
             return None
         data = made.load()
         if made.session_key != key:
@@ -95,5 +95,5 @@ class EngineStore(BaseSessionStore):
         return self.load(one) == self.load(other)
 
     def same_expiry(self, one: int | None, other: int | None) -> bool:
-        """Take any two for one: the engine tells the time left as if the session were saved now."""
+        """Return True: the engine reports a time to live as if the session were saved now."""
         return True

@@ -45,7 +45,7 @@ class Prepared(NamedTuple):
 
 
 class CopyRules:
-    """What becomes of a record that the destination has already. By these rules it is left alone."""
+    """What becomes of a record that the destination has already."""
 
     # Whether a page is compared with the destination before it is written.
     compares_first = False

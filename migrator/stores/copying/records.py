@@ -33,7 +33,7 @@ Options = TypeVar("Options", bound=PassOptions)
 
 @dataclass(frozen=True)
 class CopyPlan(Generic[Options]):
-    """What a copy would do, shown before it does anything. The two counts are None if they are not known."""
+    """What a copy would do, shown before it does anything. A count that is not known is None."""
 
     source: str
     dest: str

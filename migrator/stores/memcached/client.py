@@ -1,4 +1,4 @@
-"""memcached as its cache's own client sees it, for a transition: over that client's connections, and no others."""
+"""memcached for transitions: read over the connections of the cache's own client, and no others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ...clock import MICROSECONDS_PER_SECOND, now
 from ..base import Record
 from ..key_store import KeyStore
 
-# The clock of the server ticks once a second, not when ours does.
+# The server's clock ticks once a second, at another moment than ours.
 _CLOCK_ERROR = 2
 
 
 class ClientMemcachedStore(KeyStore):
-    """A server that knows the meta commands tells of each key when it expires; of one that does not, none is found.
+    """Finds the keys of servers that know the meta commands (memcached 1.6); of other servers it finds no key.
 
-    ``raw`` is the number of the value's last write (its CAS token), so that values are read only if they are needed.
+    ``raw`` is the number of the value's last write (its CAS token), so that values are read only when needed.
     """
 
     expiry_slack = 3 * MICROSECONDS_PER_SECOND

@@ -1,4 +1,4 @@
-"""One connection to one memcached server, for the commands that client libraries do not send in numbers."""
+"""One connection to one memcached server, for commands that client libraries do not pipeline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUSY_ATTEMPTS = 100
 BUSY_SECONDS = 0.1
 
 _LONGEST_LINE = 64 * 1024  # a key, percent-encoded, and some numbers
-_LARGEST_ITEM = 1024**3  # as large as a server can be told to take
+_LARGEST_ITEM = 1024**3  # the largest that a server can be configured for
 _UNPRINTABLE = re.compile(rb"[\x00-\x20\x7f]")
 
 Address = tuple[str, int] | str
@@ -34,7 +34,7 @@ class Stored(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A key that a server lists, with its expiry in seconds of Unix time, None for never."""
+    """A key that a server lists, with its expiry in seconds of Unix time; None for never."""
 
     key: bytes
     expires: int | None
@@ -63,7 +63,7 @@ class Line:
         self._socket.close()
 
     def numbers(self, *names: str, what: str = "") -> list[int]:
-        """Return numbers that ``stats`` tells."""
+        """Return some of the numbers that ``stats`` reports."""
         with self._understood():
             found = self._statistics(what)
             return [int(found[name]) for name in names]
@@ -79,8 +79,8 @@ class Line:
         return found
 
     def list_keys(self) -> Iterator[Listed]:
-        """List the server's keys; best effort, for it does not stop the world for it."""
-        # By the hash table where the server can: between the queues of the other way keys move, and are missed.
+        """Yield the server's keys. This is best effort: writes continue meanwhile."""
+        # By the hash table if the server can: the other listing goes through queues, between which keys move unseen.
         line = self._begin_listing(b"hash")
         if not line.startswith((b"key=", b"END")):
             line = self._begin_listing(b"all")
@@ -97,7 +97,7 @@ class Line:
             line = self._line()
 
     def _begin_listing(self, way: bytes) -> bytes:
-        """Return the first line of a listing, once the crawler is free."""
+        """Begin a listing once the crawler is free; return its first line."""
         for _ in range(BUSY_ATTEMPTS):
             self._socket.sendall(b"lru_crawler metadump %b\r\n" % way)
             line = self._line()
@@ -107,8 +107,8 @@ class Line:
         return line
 
     def get(self, keys: Sequence[bytes]) -> list[Stored | None]:
-        """Read keys with their flags and the time they have left."""
-        asked = [_spelled(key) for key in keys]
+        """Return the values of keys with their flags and times to live, in the order of the keys."""
+        asked = [_argument(key) for key in keys]
         self._socket.sendall(b"".join([b"mg %b t f k v\r\n" % key for key in asked]))
         return [self._stored(key) for key in asked]
 
@@ -120,7 +120,7 @@ class Line:
         with self._understood():
             size = int(parts[1])
             flags = {part[:1]: part[1:] for part in parts[2:]}
-            # The value of another key would be somebody else's.
+            # The value of another key would be another person's session.
             if not 0 <= size <= _LARGEST_ITEM or flags[b"k"] != asked.partition(b" ")[0]:
                 raise ValueError
             data = self._reader.read(size + 2)
@@ -130,7 +130,10 @@ class Line:
             return Stored(int(flags[b"f"]), data[:-2], None if left == -1 else left)
 
     def add(self, entries: Sequence[tuple[bytes, int, bytes, int]]) -> list[bool]:
-        """Store (key, flags, data, expiry in seconds of Unix time or 0 for never) where the key does not exist."""
+        """Store each (key, flags, data, expiry) whose key does not exist; return whether each was stored.
+
+        The expiry is in seconds of Unix time, 0 for never.
+        """
         buffer = [
             b"ms %b %d T%d F%d ME\r\n%b\r\n" % (key, len(data), expires, flags, data)
             for key, flags, data, expires in entries
@@ -145,7 +148,7 @@ class Line:
         if answer not in (b"EN", b"HD", b"NS", b"NF", b"EX"):
             raise Refused(
                 f"memcached at {self.name} answers {answer.decode(errors='replace')!r} to its meta commands; "
-                "they need memcached 1.6 or newer, and memory for what is stored."
+                "they need memcached 1.6 or later, and memory for what is stored."
             )
 
     def _line(self) -> bytes:
@@ -158,7 +161,7 @@ class Line:
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
-        """Turn an answer that does not have the parts that it should have into :exc:`Refused`."""
+        """Raise :exc:`Refused` for an answer that lacks expected parts."""
         try:
             yield
         except (KeyError, IndexError, ValueError):
@@ -166,10 +169,10 @@ class Line:
 
     def _not_understood(self) -> Refused:
         return Refused(
-            f"The server at {self.name} does not answer as memcached does. Check the address, and what is on the way."
+            f"The server at {self.name} does not answer like memcached. Check the address, and any proxy in between."
         )
 
 
-def _spelled(key: bytes) -> bytes:
-    """Spell a key in a meta command; one that would end its line or part goes in base64."""
+def _argument(key: bytes) -> bytes:
+    """Return a key as a meta command takes it: in base64 if it has spaces or control characters."""
     return base64.b64encode(key) + b" b" if _UNPRINTABLE.search(key) else key

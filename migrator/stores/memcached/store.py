@@ -1,10 +1,10 @@
-"""memcached through Django's ``PyMemcacheCache``. Which server holds a key is the client's decision, never ours.
+"""memcached through Django's ``PyMemcacheCache``. The client decides which server holds a key.
 
-What lies on another server may be another client's, or be left from a day on which a server was down, and have ended
-since: it is told, and not read.
+A key on another server may have been written by another client, or be left from a day when a server was down and have
+ended since. Such keys are reported, and not read.
 
-Keys are listed by the servers' crawler, best effort: a key that moves in memory meanwhile may be missed, so that a
-second pass and a verification belong to each copy. Expiry is in whole seconds.
+Keys are listed by the servers' crawler, best effort: a key that moves in memory meanwhile can be missed. Every copy
+therefore needs a second pass and a verification. Expiry is in whole seconds.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ..values import ELSEWHERE, Value
 from .connection import Address, Line
 
 _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
-# Its clock ticks once a second, not when ours does, and later where the machine is busy.
+# The server's clock ticks once a second, at another moment than ours, and later if the machine is busy.
 _CLOCK_ERROR = 2
 _LONGEST_KEY = 250
-# It reads expiries as 32 bits with a sign.
+# The server reads expiries as signed 32-bit integers.
 _LAST_SECOND = 2**31 - 1
 # The most that an item takes in addition to its key and its value.
 _ITEM_OVERHEAD = 64
 
 
 class _Raw:
-    """Carries flags and bytes through the client unread."""
+    """Passes flags and bytes through the client unread."""
 
     def serialize(self, key: str, raw: bytes) -> tuple[bytes, int]:
         flags, _, data = raw.partition(b":")
@@ -54,7 +54,7 @@ class MemcachedStore(KeyStore):
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
         self._serde = cache._options["serde"]
         self._client = cache._class(cache.client_servers, **{**cache._options, "serde": _Raw()})
-        # What the client itself puts before each key.
+        # The prefix that the client itself puts before each key.
         self._client_prefix: bytes = self._client.key_prefix
         self._lines: dict[Address, Line] = {}
         self._listed: dict[bytes, int | None] = {}
@@ -91,7 +91,7 @@ class MemcachedStore(KeyStore):
         found = set()
         for line in self._all_lines():
             process, moment, uptime = line.numbers("pid", "time", "uptime")
-            started = moment - uptime  # which wavers by a second from one question to the next
+            started = moment - uptime  # which varies by a second between two answers
             for part in (f"{started // 10}", f"half:{(started + 5) // 10}"):
                 found.add(f"{process}:{part}:{self._client_prefix!r}")
         return frozenset(found)
@@ -100,12 +100,12 @@ class MemcachedStore(KeyStore):
         return f"{type(self._serde).__module__}.{type(self._serde).__qualname__} with flags"
 
     def notes(self) -> list[str]:
-        notes = [f"{self.alias!r} is memcached: its keys are listed as well as it can, so run a second pass and verify"]
+        notes = [f"{self.alias!r} is memcached: its list of keys is best effort, so run a second pass and verify"]
         if len(self._servers()) > 1:
             notes.append(
-                f"{self.alias!r} is several servers, of which pylibmc and others choose another one for a key than "
-                "pymemcache does: copy what they wrote from a cache for each server alone, and copy nothing here that "
-                "they are to read"
+                f"{self.alias!r} has several servers, and pylibmc and other clients map keys to them differently than "
+                "pymemcache. Copy what they wrote from each server as a cache of its own, and copy nothing here that "
+                "they have to read"
             )
         return notes
 
@@ -125,7 +125,7 @@ class MemcachedStore(KeyStore):
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         for server in self._servers():
-            listing = self._new_line(server)  # answers of other commands must not come in between
+            listing = self._new_line(server)  # so that the answers of other commands do not mix with it
             try:
                 page: list[str] = []
                 for raw, expires in listing.list_keys():
@@ -167,7 +167,7 @@ class MemcachedStore(KeyStore):
                 yield Record(key, b"%d:%b" % (stored.flags, stored.data), expires)
 
     def _expiry(self, raw: bytes, left: int | None, moment: int) -> int | None:
-        """Return the expiry that the listing told, where the time left agrees; else never later than the truth."""
+        """Return the listed expiry if the time to live agrees with it, otherwise one no later than the real one."""
         if left is None:
             return None
         second = moment // MICROSECONDS_PER_SECOND
@@ -191,7 +191,7 @@ class MemcachedStore(KeyStore):
         return written
 
     def _seconds(self, expires: int | None) -> int | None:
-        """Return an expiry as the server takes it, 0 for never; None where it has passed."""
+        """Return an expiry as the server takes it, 0 for never; None if it has passed."""
         if expires is None:
             return 0
         seconds = min(expires // MICROSECONDS_PER_SECOND, _LAST_SECOND)
@@ -202,7 +202,7 @@ class MemcachedStore(KeyStore):
 
     def update(self, record: Record) -> bool:
         seconds = self._seconds(record.expires)
-        # An expiry within the running second is over for the server: the key ends now.
+        # For the server an expiry within the current second has passed: the key ends now.
         expire = -1 if seconds is None else seconds
         return bool(self._client.replace(self.space.raw(record.key), record.raw, expire=expire, noreply=False))
 

@@ -1,4 +1,4 @@
-"""django-redis and django-valkey: several servers, serializers, compressors, and the client that fears herds."""
+"""django-redis and django-valkey: several servers, serializers, compressors, and the herd client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .pipeline import Command
 from .replies import as_bytes
 from .store import RedisStore, dotted_name
 
-_HERD = "a herd's value holds its own expiry and is moved only between such caches"
+_HERD = "a herd client's value contains its own expiry and can only be copied between caches of that client"
 
 
 class ClientRedisStore(RedisStore):
@@ -27,13 +27,13 @@ class ClientRedisStore(RedisStore):
         self._herd = any(base.__name__ == "HerdClient" for base in type(cache.client).__mro__)
         super().__init__(alias=alias, cache=cache, trust_pickle=trust_pickle)
         if self._herd:
-            self.expiry_step = MICROSECONDS_PER_SECOND  # the tuple holds whole seconds
+            self.expiry_step = MICROSECONDS_PER_SECOND  # the tuple has whole seconds
         if self._herd and not trust_pickle:
             marker = next(base for base in type(cache.client).__mro__ if base.__name__ == "HerdClient").__module__
             self._unpickle = safe_loads_with({(marker, "Marker"): fixed_class("Marker")})
 
     def close(self) -> None:
-        """Leave the pools open: all threads share them."""
+        """Leave the pools open, which all threads share."""
 
     def _clients(self) -> list[Any]:
         shards = getattr(self.cache.client, "_serverdict", None)
@@ -63,7 +63,7 @@ class ClientRedisStore(RedisStore):
             return unpacked_by(self.cache.client._compressor, data)
         except TooLarge:
             raise
-        except Exception:  # short values are kept uncompressed, and only the attempt tells
+        except Exception:  # short values are stored uncompressed, which only the attempt shows
             return data
 
     def encoding(self) -> str:
@@ -72,9 +72,7 @@ class ClientRedisStore(RedisStore):
 
     def refusal(self) -> str | None:
         if is_silent(self.cache):
-            return (
-                "its IGNORE_EXCEPTIONS turns writes that fail into silence; define the same server once more without it"
-            )
+            return "its IGNORE_EXCEPTIONS hides writes that fail; define the same server once more without it"
         return super().refusal()
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
@@ -91,17 +89,17 @@ class ClientRedisStore(RedisStore):
         heard(self.cache).delete_many([self.space.prefix + key for key in keys])
 
     def _inner(self, record: Record) -> Record:
-        """Return a record with the expiry that the herd's tuple holds; the server's is a minute later."""
+        """Return a record with the expiry in the herd client's tuple; the server's is a minute later."""
         try:
             _, _, expires = self._plain(record.raw)
         except Exception:
-            return record  # no tuple of the herd: a key without expiry, or a foreign one
+            return record  # not a tuple of the herd client: a key without expiry, or another client's
         return record._replace(expires=int(expires * MICROSECONDS_PER_SECOND))
 
     def _plain(self, raw: bytes) -> Any:
         if self._pickles:
             return super().decode(raw)
-        self._decompressed(raw)  # with a bound, which the client's own way has not
+        self._decompressed(raw)  # with a limit, which the client itself does not have
         return self.cache.client.decode(raw)
 
     def decode(self, raw: bytes) -> Any:
@@ -121,7 +119,7 @@ class ClientRedisStore(RedisStore):
         return as_bytes(self.cache.client.encode(value))
 
     def _seen_expiry(self, seen: Record) -> bytes:
-        # The tuple holds the expiry that counts, and is compared with the value.
+        # The expiry that counts is in the tuple, and is compared with the value.
         return b"" if self._herd else super()._seen_expiry(seen)
 
     def _outer_expiry(self, expires: int | None) -> int | None:
@@ -133,7 +131,7 @@ class ClientRedisStore(RedisStore):
         return super()._limit(self._outer_expiry(expires), moment)
 
     def takes_verbatim(self, other: KeyStore) -> bool:
-        # A herd's tuple holds the expiry once more, which a copy may have to change.
+        # The herd client's tuple contains the expiry, which a copy may have to change.
         return not self._herd and super().takes_verbatim(other)
 
     def unwrap(self, raw: bytes) -> Value:

@@ -1,7 +1,7 @@
 """Many Redis commands in one round trip, on the connections of the cache's own client.
 
-The commands of a page are packed into one buffer and the answers read in large pieces from the connection, which is
-many times as fast as the client's pipelines; a cluster, whose keys live on several servers, gets its client's.
+The commands of a page are packed into one buffer, and the replies are read from the connection in large pieces, which
+is many times as fast as the client's pipelines. A cluster, whose keys are on several servers, uses its client's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .replies import Answers, Malformed
 
 Command = tuple[bytes, ...]
 _CURSOR = re.compile(rb"[0-9]{1,20}")  # 64 bits without a sign
-# What clients raise if they take the answers at the beginning of a connection for something else.
+# What clients raise if they do not understand the replies at the beginning of a connection.
 _CONFUSED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 Found = TypeVar("Found")
-# One for each number of parts; no command of ours has more.
+# By the number of parts; no command here has more.
 _TEMPLATES = [b"*%d\r\n" % count + b"$%d\r\n%b\r\n" * count for count in range(12)]
 
 
 def packed(command: Command) -> bytes:
-    """Spell one command in the protocol of the server."""
+    """Return a command in the protocol of the server (RESP)."""
     sized: list[Any] = []
     for part in command:
         sized += (len(part), part)
@@ -32,7 +32,7 @@ def packed(command: Command) -> bytes:
 
 
 def packed_for_each(verbs: Sequence[bytes], keys: Sequence[bytes]) -> bytes:
-    """Spell the commands that ask each of ``verbs`` of each key."""
+    """Return the commands that send each of ``verbs`` for each key."""
     template = b"".join([b"*2\r\n$%d\r\n%b\r\n$%%d\r\n%%b\r\n" % (len(verb), verb) for verb in verbs])
     if len(verbs) == 1:
         return b"".join([template % (len(key), key) for key in keys])
@@ -41,10 +41,10 @@ def packed_for_each(verbs: Sequence[bytes], keys: Sequence[bytes]) -> bytes:
 
 
 class Runner:
-    """Runs commands on one server; an answer that is an error comes back as the exception.
+    """Runs commands on one server. An error reply is returned as an exception.
 
-    A connection that the server closed while it was idle is opened again, once. All commands may be sent twice, which
-    ``repeated`` tells.
+    A connection that the server closed while it was idle is opened again, once. All commands may then be sent twice;
+    ``repeated`` says whether that has happened.
     """
 
     repeated = False
@@ -58,13 +58,13 @@ class Runner:
         self._invalid_response: type[Exception] = library.InvalidResponse
 
     def scan(self, pattern: bytes, size: int) -> Iterator[list[bytes]]:
-        """List the keys that match, some ``size`` at a time; a key may come more than once."""
+        """Yield the keys that match, about ``size`` at a time; a key may come repeatedly."""
         cursor, page = b"0", list[bytes]()
         seen: set[bytes] = set()
         while True:
             (answer,) = self.run([(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % max(size, 1000))])
             cursor, more = self._listed(answer)
-            if cursor in seen:  # an iteration goes through the server's buckets once, also while their number changes
+            if cursor in seen:  # a scan visits the server's buckets once, even if their number changes
                 raise self._invalid_response(str(Malformed()))
             seen.add(cursor)
             page += more
@@ -75,7 +75,7 @@ class Runner:
                 return
 
     def _listed(self, answer: Any) -> tuple[bytes, list[bytes]]:
-        """Return the cursor and the keys that SCAN answers with."""
+        """Return the cursor and the keys in a reply to SCAN."""
         if isinstance(answer, Exception):
             raise answer
         match answer:
@@ -86,24 +86,24 @@ class Runner:
         raise self._invalid_response(str(Malformed()))
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands, and return an answer for each."""
+        """Run commands; return the replies in their order."""
         if not commands:
             return []
         return self._sent(b"".join(map(packed, commands)), lambda answers: answers.read(len(commands)))
 
     def ask(self, verbs: Sequence[bytes], keys: Sequence[bytes]) -> list[Any]:
-        """Ask each of ``verbs`` of each key; return the answers key by key."""
+        """Send each of ``verbs`` for each key; return the replies key by key."""
         count = len(verbs) * len(keys)
         return self._sent(packed_for_each(verbs, keys), lambda answers: answers.read(count)) if keys else []
 
     def answers_are(self, verbs: Sequence[bytes], keys: Sequence[bytes], expected: bytes) -> bool:
-        """Tell whether the server answers :meth:`ask` with exactly these bytes."""
+        """Whether the server replies to :meth:`ask` with exactly these bytes."""
         count = len(verbs) * len(keys)
 
         def compare(answers: Answers) -> bool:
             same = answers.are(expected)
             if not same:
-                answers.read(count)  # so that the connection can be used again
+                answers.read(count)  # so that the connection can be reused
             return same
 
         return self._sent(packed_for_each(verbs, keys), compare)
@@ -116,7 +116,7 @@ class Runner:
             return self._attempt(buffer, read)
 
     def _attempt(self, buffer: bytes, read: Callable[[Answers], Found]) -> Found:
-        connection = self._connect()  # the pool gives none that has unread answers
+        connection = self._connect()  # the pool returns none with unread replies
         try:
             connection.send_packed_command([buffer])
             return read(Answers(connection._sock.recv, self._error_maker(connection)))
@@ -130,7 +130,7 @@ class Runner:
             connection.disconnect()
             raise self._connection_error(f"The connection was lost ({error})") from error
         except BaseException:
-            connection.disconnect()  # answers of ours may still be on their way
+            connection.disconnect()  # our replies may still arrive on it
             raise
         finally:
             self._pool.release(connection)
@@ -139,7 +139,7 @@ class Runner:
         def error_of(text: str) -> Exception:
             error: Exception = connection._parser.parse_error(text)
             if not isinstance(error, self._response_error):
-                raise error  # the server answers nobody now, such as while it loads its data
+                raise error  # the server rejects every command now, for example while it loads its data
             return error
 
         return error_of
@@ -148,14 +148,14 @@ class Runner:
         try:
             try:
                 return self._pool.get_connection()
-            except TypeError:  # clients older than redis-py 5.3 want the command's name
+            except TypeError:  # clients before redis-py 5.3 require the command's name
                 return self._pool.get_connection("GET")
         except _CONFUSED as error:
             raise self._invalid_response(str(Malformed())) from error
 
 
 class ClusterRunner:
-    """Runs commands through the pipelines of a cluster's client, which knows the server of each key."""
+    """Runs commands through the pipelines of a cluster client, which knows the server of each key."""
 
     repeated = False
 
@@ -163,14 +163,14 @@ class ClusterRunner:
         self._client = client
 
     def scan(self, pattern: bytes, size: int) -> Iterator[list[bytes]]:
-        """List the keys that match, some ``size`` at a time; a key may come more than once."""
+        """Yield the keys that match, about ``size`` at a time; a key may come repeatedly."""
         found = iter(self._client.scan_iter(match=pattern, count=max(size, 1000)))
         while page := list(islice(found, size)):
             yield [key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape") for key in page]
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands, and return an answer for each."""
-        if commands and commands[0][0] == b"EVAL":  # which pipelines of clusters do not take
+        """Run commands; return the replies in their order."""
+        if commands and commands[0][0] == b"EVAL":  # which cluster pipelines do not support
             return [self._client.eval(script, int(keys), *rest) for _, script, keys, *rest in commands]
         pipeline = self._client.pipeline()
         for verb, *rest in commands:
@@ -179,11 +179,11 @@ class ClusterRunner:
         return found
 
     def ask(self, verbs: Sequence[bytes], keys: Sequence[bytes]) -> list[Any]:
-        """Ask each of ``verbs`` of each key; return the answers key by key."""
+        """Send each of ``verbs`` for each key; return the replies key by key."""
         return self.run([(verb, key) for key in keys for verb in verbs])
 
     def answers_are(self, verbs: Sequence[bytes], keys: Sequence[bytes], expected: bytes) -> bool:
-        """Give no quick answer: the bytes come from several servers."""
+        """Return False, which allows no quick answer: the bytes come from several servers."""
         return False
 
 
@@ -191,5 +191,5 @@ Server = Runner | ClusterRunner
 
 
 def runner(client: Any) -> Server:
-    """Return what runs commands on the server or servers of ``client``."""
+    """Return the runner for the server or servers of ``client``."""
     return ClusterRunner(client) if hasattr(client, "get_primaries") else Runner(client)

@@ -1,4 +1,4 @@
-"""The answers of a Redis server read from its socket in large pieces: five times as fast as the clients read them."""
+"""Replies of a Redis server, read from its socket in large pieces: five times as fast as the clients read them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..values import NO_VALUE
 
 _PIECE = 256 * 1024
 _LARGEST_PIECE = 16 * 1024 * 1024
-# No server of that kind answers with more: a value has 512 MiB at most unless proto-max-bulk-len is raised, a line is a
-# status or a number, and what commands of ours answer with is nested twice.
+# No Redis server replies with more: a value has 512 MiB at most unless proto-max-bulk-len is raised, a line is a status
+# or a number, and the replies to our commands are nested at most twice.
 _LARGEST_STRING = 4 * 1024**3
 _LONGEST_LINE = 64 * 1024
 _DEEPEST = 32
 _STRING, _INTEGER, _NULL, _SIMPLE, _ERROR = b"$:_+-"
 _BLOB_ERROR, _VERBATIM, _PUSH, _MAP = b"!=>%"
 _LISTS = b"*~>%"
-_OTHERS = b"_+$*~>%,#("  # nothing, a status, and what RESP3 has besides: doubles, booleans and large numbers
+_OTHERS = b"_+$*~>%,#("  # null, a status, and the other types of RESP3: doubles, booleans and big numbers
 
 _NEVER = -1
 
@@ -25,10 +25,10 @@ Receive = Callable[[int], bytes]
 
 
 class Malformed(ConnectionError):
-    """What a server sent is no answer in the protocol of Redis, so nothing that it says is believed."""
+    """What a server sent is not a reply in the protocol of Redis (RESP), so none of it is trusted."""
 
     def __init__(self) -> None:
-        super().__init__("this server does not answer as Redis does; look at the address and at what is on the way")
+        super().__init__("this server does not answer like Redis; check the address and any proxy in between")
 
 
 class _Short(Exception):
@@ -40,9 +40,9 @@ class _Short(Exception):
 
 
 class Answers:
-    """Reads answers from ``receive``, which gives at most so many bytes, and none when the connection is closed.
+    """Reads replies from ``receive``, which returns at most so many bytes, and none when the connection is closed.
 
-    Errors become what ``error_of`` makes of their text, and come back as values.
+    An error reply is returned as the exception that ``error_of`` makes of its text.
     """
 
     def __init__(self, receive: Receive, error_of: Callable[[str], Exception]) -> None:
@@ -50,7 +50,7 @@ class Answers:
         self._held, self._at = b"", 0
 
     def read(self, count: int) -> list[Any]:
-        """Read so many answers: strings as bytes, numbers as integers, lists as lists. Raises :exc:`Malformed`."""
+        """Return so many replies: strings as bytes, integers, lists. Raises :exc:`Malformed`."""
         found: list[Any] = []
         held, at = self._held, self._at
         while len(found) < count:
@@ -63,11 +63,11 @@ class Answers:
                     found.append(int(held[at + 1 : end]))
                     at = end + 2
                 else:
-                    is_push = held[at] == _PUSH  # news of the server's own, which nobody asked for
+                    is_push = held[at] == _PUSH  # sent by the server on its own, not a reply
                     answer, at = self._answer(held, at)
                     if not is_push:
                         found.append(answer)
-            except ValueError:  # a length or a number that is none
+            except ValueError:  # an invalid length or number
                 raise Malformed from None
             except _Short as short:
                 held, at = self._more(held, at, short.wanted), 0
@@ -75,7 +75,7 @@ class Answers:
         return found
 
     def are(self, expected: bytes) -> bool:
-        """Tell whether exactly these bytes come; where others do, nothing of them is lost for :meth:`read`."""
+        """Whether exactly these bytes come. If not, :meth:`read` still returns everything that came."""
         got, piece = 0, self._held[self._at :]
         while expected.startswith(piece, got):
             got += len(piece)
@@ -98,7 +98,7 @@ class Answers:
                 return b"".join(pieces)
 
     def _answer(self, held: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
-        """Read one answer of any kind; return it with where it ends."""
+        """Return one reply of any type, and where it ends."""
         end = _line_end(held, at)
         kind, line, after = held[at], held[at + 1 : end], end + 2
         if kind in (_STRING, _BLOB_ERROR, _VERBATIM) and line != b"-1":
@@ -138,7 +138,7 @@ def _line_end(held: bytes, at: int) -> int:
 
 
 def _string_end(held: bytes, start: int, length: bytes) -> int:
-    """Return where a string of so many bytes, and the line's end after it, end."""
+    """Return where a string of that length ends, including the line end after it."""
     size = int(length)
     if not 0 <= size <= _LARGEST_STRING:
         raise Malformed
@@ -149,16 +149,16 @@ def _string_end(held: bytes, start: int, length: bytes) -> int:
 
 
 def answer_of(raw: bytes, expires: int | None) -> bytes:
-    """Spell what a server answers to GET and PEXPIRETIME of a key; ``expires`` in microseconds of Unix time."""
+    """Return a server's replies to GET and PEXPIRETIME of a key; ``expires`` is in microseconds of Unix time."""
     return b"$%d\r\n%b\r\n:%d\r\n" % (len(raw), raw, _NEVER if expires is None else expires // 1000)
 
 
 def as_bytes(value: Any) -> bytes:
-    """Return an answer, or what a serializer gave, as the server keeps it; raise an answer that is an error."""
+    """Return a reply, or a serialized value, as the server stores it; raise a reply that is an error."""
     if isinstance(value, Exception):
         if not str(value).startswith("WRONGTYPE"):
             raise value
-        return NO_VALUE  # a list or a set of the server's own kinds
+        return NO_VALUE  # a list, a set or another of the server's own types
     if isinstance(value, bytes):
         return value
     if isinstance(value, int | str):

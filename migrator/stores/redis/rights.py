@@ -1,6 +1,6 @@
-"""What a Redis server lets the user of a connection do, and whether it holds all keys. Nothing is changed by asking.
+"""What the user of a connection may do on a Redis server, and whether that server has all keys. Asking changes nothing.
 
-Every key that is asked about lies under the prefix of the cache: some users have rights on no other.
+Every key of these questions is under the prefix of the cache: some users have rights on no other key.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..key_space import KeySpace, escaped_glob
 from .pipeline import runner
 
 _PROBE = "migrator.probe"
-# What makes a SET of the probe one that is tried and changes nothing.
+# With XX, a SET of the absent probe key is tried and changes nothing.
 _WRITES_NOTHING = (b"", b"XX")
 PART_OF_CLUSTER = (
     "it is one node of a Redis Cluster, and other nodes hold the other keys. Name the cluster by a backend over a "
     "cluster client, such as django_valkey.cluster_cache.cache.ClusterValkeyCache, or a RedisCache of your own over "
     "redis.RedisCluster"
 )
-# A cluster has 16,384 slots; a node with nine tenths of them passes so many probes once in 10^11 times.
+# A cluster has 16,384 slots. A node with nine tenths of them answers so many probes only once in 10^11 times.
 _CLUSTER_PROBES = 240
 
 
@@ -38,7 +38,7 @@ def is_part_of_cluster(client: Any, space: KeySpace) -> bool:
 
 
 def is_denied(answer: Any) -> bool:
-    """Whether an answer says that the connection's user lacks a right (ACL)."""
+    """Whether a reply says that the connection's user lacks a right (ACL)."""
     is_error = isinstance(answer, Exception)
     return is_error and (type(answer).__name__ == "NoPermissionError" or str(answer).startswith("NOPERM"))
 
@@ -46,27 +46,27 @@ def is_denied(answer: Any) -> bool:
 def may_scan(client: Any) -> bool:
     """Whether the connection's user may list keys."""
     if hasattr(client, "get_primaries"):
-        return True  # which the listing itself tells
+        return True  # the listing itself shows it
     (answer,) = runner(client).run([(b"SCAN", b"0", b"COUNT", b"1")])
     return not is_denied(answer)
 
 
 def user_of(client: Any) -> str:
-    """Return the name by which a client logs in."""
+    """Return the name with which a client logs in."""
     if hasattr(client, "get_primaries"):
         return str(client.get_connection_kwargs().get("username") or "default")
     return str(client.connection_pool.connection_kwargs.get("username") or "default")
 
 
 def probe_key(space: KeySpace) -> str:
-    """Spell a key that nobody has, under the prefix of ``space``."""
+    """Return a raw key that does not exist, under the prefix of ``space``."""
     return space.raw(_PROBE)
 
 
 def missing_rights(clients: Sequence[Any], space: KeySpace, verbs: Sequence[bytes]) -> str | None:
     """Return which of these commands a user may not run on keys of ``space``, and what grants them; None if all.
 
-    ``SET`` is asked with ``XX`` of a key that is not there, so that it writes nothing.
+    ``SET`` is sent with ``XX`` for a key that does not exist, so that it writes nothing.
     """
     probe = probe_key(space).encode()
     for client in clients:
@@ -78,17 +78,17 @@ def missing_rights(clients: Sequence[Any], space: KeySpace, verbs: Sequence[byte
 
 
 def refused_write(clients: Sequence[Any], space: KeySpace) -> str | None:
-    """Return why a server takes no write now: a replica, no room, a disk or replicas that fail; None if it does."""
+    """Return why a server accepts no writes now (a replica, no memory, a failing disk or replicas); None if it does."""
     for client in clients:
         (answer,) = runner(client).run([(b"SET", probe_key(space).encode(), *_WRITES_NOTHING)])
         if isinstance(answer, Exception):
             said = error_summary(answer).rstrip(".")
-            return f"its server refuses to write ({said}). Run the command again when it does, or name its primary"
+            return f"its server accepts no writes ({said}). Run the command again when it does, or name its primary"
     return None
 
 
 def what_to_grant(client: Any, space: KeySpace, verbs: Sequence[str]) -> str:
-    """Say which commands a user may not run on keys of ``space``, and what grants them."""
+    """Return which commands a user may not run on keys of ``space``, and what grants them."""
     rights = " ".join(f"+{verb.lower()}" for verb in verbs)
     return (
         f"its user may not run {listed(verbs)} on keys such as {space.raw('…')}. Grant that for the copy with "

@@ -1,4 +1,4 @@
-"""What a Redis server, or a cluster, says of itself."""
+"""What a Redis server or cluster reports about itself."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ...server_errors import error_summary
 
 
 def server_info(client: Any, alias: str) -> Mapping[str, Any]:
-    """Return what INFO tells, of a cluster's first node; raise :exc:`Refused` where nobody answers."""
+    """Return the reply to INFO, of a cluster that of its first node. Raises :exc:`Refused` if no server answers."""
     try:
         info = client.info()
     except (TypeError, ValueError):
-        raise  # the client does not take what LOCATION and OPTIONS say
+        raise  # the client rejects LOCATION or OPTIONS
     except Exception as error:
         if type(error).__name__ in ("ConnectionError", "TimeoutError", "AuthenticationError"):
             raise Refused(
                 f"The cache {alias!r} does not answer ({error_summary(error).rstrip('.')}). {_what_to_do(error)}"
             ) from error
-        return {}  # INFO is forbidden to some users; everything older servers know works then
+        return {}  # INFO is forbidden to some users; what older servers support works then
     if "redis_version" in info:
         return dict(info)
     return dict(next((node for node in info.values() if isinstance(node, dict)), {}))
@@ -30,18 +30,18 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
 def _what_to_do(error: Exception) -> str:
     text = str(error).upper()
     if "HOSTNAME MISMATCH" in text or "IP ADDRESS MISMATCH" in text:
-        return "Name the server in LOCATION by a name that its certificate is for."
+        return "In LOCATION, use a host name that the server's certificate is valid for."
     if "EXPIRED" in text or "NOT YET VALID" in text:
-        return "Have its certificate renewed, and check the clocks."
+        return "Renew its certificate, or correct the clocks."
     if "CERTIFICATE" in text:
-        return "Name the authority that signed its certificate with ssl_ca_certs in OPTIONS or in LOCATION."
+        return "Name the certificate authority with ssl_ca_certs in OPTIONS or in LOCATION."
     if "SSL" in text:
-        return "Check whether the server speaks TLS on that port: rediss:// in LOCATION asks for it."
+        return "Check whether the server uses TLS on that port: rediss:// in LOCATION requires it."
     return "Check its LOCATION, rediss:// or redis://, and the server."
 
 
 def place(client: Any) -> str:
-    """Name the server for people, without a password."""
+    """Return the address of the server for people, without a password."""
     if hasattr(client, "get_primaries"):
         nodes = sorted(f"{node.host}:{node.port}" for node in client.get_primaries())
         return f"cluster of {', '.join(nodes)}"
@@ -53,18 +53,18 @@ def place(client: Any) -> str:
 
 
 def identities(client: Any) -> frozenset[str]:
-    """Name the server and its database as any client of it would."""
+    """Return names of the server and its database that are the same for every client."""
     if hasattr(client, "get_primaries"):
         return frozenset(f"{node.host}:{node.port}/0" for node in client.get_primaries())
     database = client.connection_pool.connection_kwargs.get("db") or 0
     try:
         return frozenset({f"{client.info('server')['run_id']}/{database}"})
     except Exception:
-        return frozenset({place(client)})  # the server tells nobody who it is
+        return frozenset({place(client)})  # the server does not report its id
 
 
-def has_open_link(client: Any) -> bool:
-    """Tell whether others on the way to a server elsewhere can read the link to it, or answer in its place."""
+def is_interceptable(client: Any) -> bool:
+    """Whether others in the network can read the connection to a remote server, or answer in its place."""
     if hasattr(client, "get_primaries"):
         hosts, known = [node.host for node in client.get_primaries()], client.get_connection_kwargs()
         has_tls = bool(known.get("ssl"))
@@ -77,7 +77,7 @@ def has_open_link(client: Any) -> bool:
 
 
 def count_of(client: Any, name: str) -> int:
-    """Return one of the server's counters, the sum of a cluster's."""
+    """Return one of the server's counters, of a cluster the sum."""
     try:
         info = client.info("stats")
     except Exception:

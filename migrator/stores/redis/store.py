@@ -1,6 +1,6 @@
-"""Redis, Valkey and their like, through Django's own cache, django-redis or django-valkey.
+"""Redis, Valkey and compatible servers, through Django's own cache, django-redis or django-valkey.
 
-Reads go to the primary; values are the server's bytes; times to live are the server's milliseconds.
+Reads go to the primary, values are the server's bytes, and times to live are the server's milliseconds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .rights import (
     user_of,
     what_to_grant,
 )
-from .server import count_of, has_open_link, identities, place, server_info
+from .server import count_of, identities, is_interceptable, place, server_info
 
 _NEVER, _GONE = -1, -2
 _PICKLE_START = b"\x80"
 
-# Answers 1 where the key held what was seen and was changed. An empty second argument leaves the expiry uncompared.
+# Returns 1 if the key held what was seen and was changed. With an empty second argument the expiry is not compared.
 _COMPARE = b"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] ~= '' and redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
@@ -45,7 +45,7 @@ return 1
 
 
 class RedisStore(KeyStore):
-    """Django's own ``RedisCache``; what other backends do otherwise is in the methods that subclasses replace."""
+    """Django's own ``RedisCache``; subclasses replace the methods in which other backends differ."""
 
     can_change_threads = True
     expiry_step = MICROSECONDS_PER_MILLISECOND
@@ -91,16 +91,16 @@ class RedisStore(KeyStore):
     # What differs between the backends
 
     def _clients(self) -> list[Any]:
-        """Return one client for each server or cluster that keys are listed from."""
+        """Return one client for each server or cluster with keys."""
         return [self.cache._cache.get_client(None, write=True)]
 
     def close(self) -> None:
-        # Django's backend has pools in each thread and never closes them; they open again where they are used.
+        # Django's backend has pools in each thread and never closes them; they connect again when used.
         for pool in self.cache._cache._pools.values():
             pool.disconnect()
 
     def _client_of(self, raw_key: str) -> Any:
-        """Return the client of the server that holds a key."""
+        """Return the client of the server that has a key."""
         return self._clients()[0]
 
     @cached_property
@@ -145,7 +145,7 @@ class RedisStore(KeyStore):
         except Exception as error:
             if is_denied(error):
                 return what_to_grant(self._clients()[0], self.space, ["EVAL"])
-            return f"it does not run the short script that compares before it changes ({error})"
+            return f"it does not run the short script that compares before it writes ({error})"
         return None
 
     def blind_spot(self) -> str | None:
@@ -170,20 +170,22 @@ class RedisStore(KeyStore):
         policy, limit = self._info.get("maxmemory_policy"), self._info.get("maxmemory")
         if limit and policy not in (None, "noeviction"):
             found.append(
-                f"{self.alias!r} drops keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
-                "what it drops during the copy is counted"
+                f"{self.alias!r} evicts keys when {limit:,} bytes are full (maxmemory-policy {policy}); "
+                "evictions during the copy are counted"
             )
-        if any(map(has_open_link, self._clients())):
+        if any(map(is_interceptable, self._clients())):
             found.append(
-                f"whoever is on the way to {self.alias!r} can read or change what is copied: name it by rediss://, "
-                "with its certificate checked"
+                f"anyone in the network on the way to {self.alias!r} can read or change what is copied: use rediss://, "
+                "and have the certificate checked"
             )
         if self._info.get("role") == "slave":
             found.append(
-                f"{self.alias!r} is a replica: what its primary changes while the copy runs is seen late, or not at all"
+                f"{self.alias!r} is a replica: changes of its primary during the copy are seen late, or not at all"
             )
         if not self._has_absolute_expiry or not self._has_expiry_time:
-            found.append(f"{self.alias!r} is older than Redis 7: expiry is exact to some milliseconds, never longer")
+            found.append(
+                f"{self.alias!r} is older than Redis 7: expiries are exact to some milliseconds, and never later"
+            )
         return found
 
     def evictions(self) -> int:
@@ -205,11 +207,11 @@ class RedisStore(KeyStore):
 
     @property
     def _question(self) -> tuple[bytes, bytes]:
-        """What is asked of each key."""
+        """The commands that read a key."""
         return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
-        asked = now()  # taken before the server answers, so that a time left never ends later than it should
+        asked = now()  # taken before the server replies, so that no expiry is later than the real one
         base = 0 if self._has_expiry_time else asked
         found: dict[str, Record] = {}
         for server, group, raws in self._by_server(keys):
@@ -220,7 +222,7 @@ class RedisStore(KeyStore):
                 if type(left) is not int or left < _GONE:
                     if isinstance(left, Exception):
                         raise left
-                    if left is not None or isinstance(server, Runner):  # some clients of clusters make None of never
+                    if left is not None or isinstance(server, Runner):  # some cluster clients return None for never
                         raise Malformed
                     left = _NEVER
                 expires = None if left == _NEVER else base + left * MICROSECONDS_PER_MILLISECOND
@@ -267,7 +269,7 @@ class RedisStore(KeyStore):
                 if answer is not None and answer is not False:
                     written.add(key)
             if server.repeated:
-                # The answer to the first sending was lost: what is there may be ours.
+                # The reply to the first attempt was lost: what is there may be ours.
                 there = self.fetch(group)
                 written.update(key for key in there if self.is_as_seen(there, by_key[key]))
         return written
@@ -318,17 +320,17 @@ class RedisStore(KeyStore):
         return changed
 
     def _seen_expiry(self, seen: Record) -> bytes:
-        """Spell the expiry that the key must still have, nothing where the server does not tell it."""
+        """Return the expiry that the key must still have, empty if the server cannot report it."""
         if not self._has_expiry_time:
             return b""
         return b"%d" % (_NEVER if seen.expires is None else seen.expires // MICROSECONDS_PER_MILLISECOND)
 
     def _outer_expiry(self, expires: int | None) -> int | None:
-        """Return when the server forgets a key that expires then."""
+        """Return the server's expiry of a key that expires then."""
         return expires
 
     def _by_server(self, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
-        """Part keys by the server that holds them; give each server with its keys, plain and raw."""
+        """Yield each server with its keys and their raw keys."""
         clients = self._clients()
         if len(clients) == 1:
             group = list(keys)
@@ -387,7 +389,7 @@ def dotted_name(thing: Any) -> str:
 
 
 def _encoded(raw: str) -> bytes:
-    """Return a raw key as the server has it, also one that is no UTF-8 there."""
+    """Return a raw key as the server has it, even if that is not valid UTF-8."""
     return raw.encode("utf-8", "surrogateescape")
 
 

@@ -19,17 +19,18 @@ ENGINES = {
 
 
 def open_table(*, alias: str | None, layout: Layout, is_there: bool = False) -> KeyedTable:
-    """Open a table of the database ``alias``; where it is known to be there, the database is not asked.
+    """Open a table of the database ``alias``. If it is known to exist, the database is not asked.
 
-    Raises :exc:`UsageError` for an unknown alias, :exc:`Refused` for an unknown engine or an absent table.
+    Raises :exc:`UsageError` for an unknown alias, :exc:`Refused` for an unknown engine or a missing table.
     """
     alias = alias or DEFAULT_DB_ALIAS
     if alias not in connections:
         known = ", ".join(sorted(connections))
-        raise UsageError(f"There is no database {alias!r} in DATABASES. There are: {known}.")
+        raise UsageError(f"DATABASES has no alias {alias!r}. Its aliases are: {known}.")
     connection = connections[alias]
     if connection.vendor not in ENGINES:
-        raise Refused(f"The database {alias!r} is {connection.vendor}; known are {', '.join(sorted(ENGINES))}.")
+        known = ", ".join(sorted(ENGINES))
+        raise Refused(f"The database {alias!r} is {connection.vendor}, which is not supported. Supported: {known}.")
     table = _class_of(connection.vendor)(alias, connection, layout)
     if not is_there:
         table.check_exists()
@@ -42,7 +43,7 @@ def _class_of(vendor: str) -> type[KeyedTable]:
 
 
 def server_time(connection: Any) -> int | None:
-    """Return the present by the clock of a database's server, in microseconds; None where it is that of this host."""
+    """Return a database server's time in microseconds of Unix time; None if it uses the clock of this host."""
     sql = _class_of(connection.vendor).clock_sql if connection.vendor in ENGINES else None
     if sql is None:
         return None

@@ -1,4 +1,4 @@
-"""What a keyed table can be asked, in the SQL that all engines speak."""
+"""Reading and writing of a keyed table, in SQL that all engines understand."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ ATTEMPTS = 5
 
 
 class KeyedTable(ReadTable):
-    """One table of one database. Every write is a transaction of its own and may be repeated."""
+    """One table of one database. Every write is a transaction of its own and can be repeated."""
 
-    # Whether texts longer than their column are refused, or cut where the server is lax.
+    # Whether texts longer than their column are rejected, or truncated if the server is not in strict mode.
     limits_lengths = True
-    # Asks the server for the present in microseconds of Unix time; None where it has the clock of this host.
+    # A query for the server's time in microseconds of Unix time; None if it uses the clock of this host.
     clock_sql: ClassVar[str | None] = None
 
     def takes_address(self, text: str) -> bool:
-        """Tell whether a column of addresses takes a text that is not empty."""
+        """Whether a column of IP addresses takes a text that is not empty."""
         return True
 
     def __init__(self, alias: str, connection: Any, layout: Layout) -> None:
         super().__init__(alias, connection, layout)
-        # Whether the last rows to be added found none of theirs there.
+        # Whether none of the rows that were last added existed.
         self._finds_room = True
 
     def add(self, rows: Sequence[KeyedRow]) -> set[str]:
-        """Write the rows whose keys are not there or have expired; return the keys written.
+        """Write the rows whose keys do not exist or have expired; return the keys written.
 
-        Where none was there lately, the rows are written as if none were, and looked for after that fails. A deadlock,
-        or a row that somebody else writes at the same moment, has the whole page tried again.
+        If none existed the last time, all rows are inserted at once, and looked up only if that fails. The page is
+        tried again after a deadlock, and if another client writes one of the rows at the same moment.
         """
         rows = list({row.key: row for row in rows}.values())
         interrupted = False
@@ -62,7 +62,7 @@ class KeyedTable(ReadTable):
             try:
                 with transaction.atomic(using=self.alias):
                     written = self._add(rows)
-                # After a lost answer the rows may be there already, and ours.
+                # If the reply was lost, the rows may exist already, and be ours.
                 return written | self._same(rows) if interrupted else written
             except (IntegrityError, OperationalError) as error:
                 if attempt == ATTEMPTS - 1 or self.connection.in_atomic_block:
@@ -95,14 +95,17 @@ class KeyedTable(ReadTable):
         return {row.key for row in absent}
 
     def _lock(self) -> None:
-        """Make sure that nobody writes between our reading and our writing, where the engine lets us."""
+        """Keep others from writing between our reading and our writing, if the engine can."""
 
     def _insert(self, rows: Sequence[KeyedRow]) -> None:
-        """Insert rows; a key that is there is an :exc:`IntegrityError`."""
+        """Insert rows. Raises :exc:`IntegrityError` if a key exists."""
         raise NotImplementedError
 
     def insert(self, row: KeyedRow) -> bool:
-        """Write one row whose key is not there or has expired, in one statement where there is none; tell whether."""
+        """Write one row if its key does not exist or has expired; return whether it was written.
+
+        This takes one statement if the key does not exist.
+        """
         for _ in range(ATTEMPTS):
             try:
                 with self._alone():
@@ -111,7 +114,7 @@ class KeyedTable(ReadTable):
                 if self.fetch([row.key]):
                     return False
                 if not self._delete_expired(row.key):
-                    raise  # it is not the key that was refused
+                    raise  # it was not the key that was rejected
             else:
                 return True
         return False
@@ -122,9 +125,9 @@ class KeyedTable(ReadTable):
             return self._execute(sql, [key, self.moment(now())]) > 0
 
     def update(self, row: KeyedRow, *, more: Collection[str] = ()) -> bool:
-        """Write over a row that has not expired, whatever it holds; tell whether there was one.
+        """Overwrite a row that has not expired, whatever it holds; return whether there was one.
 
-        Of the columns beside, those named in ``more`` are written.
+        Of the additional columns, those named in ``more`` are written.
         """
         cells = self._cells(row)
         taken = {self.value: cells[1], self.expires: cells[2]}
@@ -138,13 +141,13 @@ class KeyedTable(ReadTable):
             return self._execute(sql, [*taken.values(), row.key, self.moment(now())]) > 0
 
     def _alone(self) -> AbstractContextManager[Any]:
-        """Run one statement that needs no transaction, but must not break one that is open when it fails."""
+        """Run one statement that needs no transaction, and that must not break an open transaction if it fails."""
         if self.connection.get_autocommit() and not self.connection.in_atomic_block:
             return nullcontext()
         return transaction.atomic(using=self.alias)
 
     def replace(self, pairs: Sequence[tuple[KeyedRow, KeyedRow]]) -> set[str]:
-        """Write each (seen, new) where the row is still as seen; return the keys of those that were."""
+        """Write each (seen, new) if the row is still as seen; return the keys written."""
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
         assignments = ", ".join(f"{name} = %s" for name in names)
         statements = []
@@ -170,7 +173,7 @@ class KeyedTable(ReadTable):
                 self._execute(f"DELETE FROM {self.table} WHERE {condition}", parameters)
 
     def delete_expired(self, size: int) -> set[str]:
-        """Delete some ``size`` rows that have expired, whatever they hold; return their keys."""
+        """Delete up to ``size`` rows that have expired, whatever they hold; return their keys."""
         moment = self.moment(now())
         sql = f"SELECT {self.key} FROM {self.table} WHERE {self.expires} <= %s LIMIT {size:d}"
         keys = [key for (key,) in self._rows(sql, [moment])]
@@ -186,7 +189,7 @@ class KeyedTable(ReadTable):
         return [column.name for column in self.layout.more]
 
     def _where_seen(self, seen: KeyedRow) -> tuple[str, list[Any]]:
-        # A column of whole seconds gives another expiry than was written.
+        # A column of whole seconds returns another expiry than was written.
         bounds = [
             self.moment(seen.expires - MICROSECONDS_PER_SECOND),
             self.moment(seen.expires + MICROSECONDS_PER_SECOND),
@@ -199,7 +202,7 @@ class KeyedTable(ReadTable):
         return f"{column} = %s"
 
     def _changed(self, statements: Sequence[tuple[str, str, Sequence[Any]]]) -> set[str]:
-        """Run statements on a row each; return the keys of the rows that they changed."""
+        """Run statements for one row each; return the keys of the rows that they changed."""
         if not statements:
             return set()
         with transaction.atomic(using=self.alias):
@@ -207,7 +210,7 @@ class KeyedTable(ReadTable):
             return {key for key, sql, parameters in statements if self._execute(sql, parameters) > 0}
 
     def _demand_all(self) -> None:
-        """Have the transaction's statements fail where they would see a part of the rows alone, if that is demanded."""
+        """Have the transaction's statements fail if they would see only some of the rows, if that is demanded."""
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> int:
         with self.connection.cursor() as cursor:

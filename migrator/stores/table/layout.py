@@ -1,4 +1,4 @@
-"""Which table and columns hold keys and values, and what a row of them is."""
+"""The table and columns that hold keys and values, and a row of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Convert = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class LayoutColumn:
-    """A column beside key, value and expiry, with what turns its database value into a plain one and back."""
+    """A column in addition to key, value and expiry, with the conversions from and to its database value."""
 
     name: str
     load: Convert | None = None
@@ -21,7 +21,7 @@ class LayoutColumn:
 
 @dataclass(frozen=True)
 class Layout:
-    """The table's name and those of its columns."""
+    """The names of a table and its columns."""
 
     table: str
     key: str
@@ -35,7 +35,7 @@ class Layout:
 
 
 class KeyedRow(NamedTuple):
-    """A row; ``expires`` in microseconds of Unix time, ``more`` in the order of the layout."""
+    """A row; ``expires`` is in microseconds of Unix time, ``more`` in the order of the layout."""
 
     key: str
     value: str

@@ -1,4 +1,4 @@
-"""Keyed tables of MySQL and MariaDB: inserts of many rows in a statement."""
+"""Keyed tables of MySQL and MariaDB: many rows are inserted in one statement."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from .base import KeyedTable
 from .layout import KeyedRow
 
-# Well below the smallest max_allowed_packet that servers come with, 4 MiB.
+# Well below the smallest default of max_allowed_packet, 4 MiB.
 STATEMENT_BYTES = 1024 * 1024
 
 
 class MySQLTable(KeyedTable):
-    """Rows are inserted plainly, never with IGNORE: that would also shorten what does not fit."""
+    """Rows are never inserted with IGNORE, which would also truncate what does not fit."""
 
     clock_sql = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
 
@@ -22,7 +22,7 @@ class MySQLTable(KeyedTable):
         return f"{self.connection.vendor}:{host}:{port}:{directory}:{database}:{self.layout.table}"
 
     def fetch(self, keys: Sequence[str]) -> dict[str, KeyedRow]:
-        # Collations hold keys equal that are those of two people.
+        # Under some collations the keys of two different sessions are equal.
         found = super().fetch(keys)
         return {key: found[key] for key in keys if key in found}
 
@@ -50,5 +50,5 @@ class MySQLTable(KeyedTable):
         yield group
 
     def _exactly(self, column: str) -> str:
-        # Collations hold texts equal that differ in the case of a letter.
+        # Under some collations texts that differ only in case are equal.
         return f"CAST({column} AS BINARY) = CAST(%s AS BINARY)"

@@ -1,4 +1,4 @@
-"""Rows of a keyed table read in pages, by key, or counted, in the SQL that all engines speak."""
+"""Rows of a keyed table read in pages, by key, or counted, in SQL that all engines understand."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ...errors import Refused
 from ..base import FIRST_CHARACTERS, WHOLE, Share
 from .layout import KeyedRow, Layout
 
-NAIVE_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as drivers give times that are UTC)
-# The last day that Python and all engines hold, wherever they are. Redis takes later ones.
+NAIVE_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as drivers return times in UTC)
+# The last day that Python and all engines can hold in any time zone. Redis takes later ones.
 LATEST = from_datetime(dt.datetime(9999, 12, 30, tzinfo=dt.UTC))
-# The last second of all, which stands for never.
+# The last possible second, which stands for never.
 NEVER = from_datetime(dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC))
 
 
 class ReadTable:
-    """One table of one database, as it is read."""
+    """Reading of one table of one database."""
 
     def __init__(self, alias: str, connection: Any, layout: Layout) -> None:
         self.alias = alias
         self.connection = connection
-        # Whether a statement that would see a part of the rows alone has to fail.
+        # Whether a statement has to fail if it would see only some of the rows.
         self.demands_all = False
         self.layout = layout
         self._zone = connection.timezone or timezone.get_default_timezone()
@@ -43,7 +43,7 @@ class ReadTable:
         )
 
     def _expiry_read(self) -> str:
-        """Spell the expiry as it is read: the column, or an expression that gives microseconds of Unix time."""
+        """Return the SQL that reads the expiry: the column, or an expression for microseconds of Unix time."""
         return str(self.expires)
 
     @property
@@ -54,10 +54,10 @@ class ReadTable:
     # What it is
 
     def check_exists(self) -> None:
-        """Raise :exc:`Refused` where the table cannot be read."""
+        """Raise :exc:`Refused` if the table does not exist, or the database does not answer."""
         try:
             present = self._is_there()
-        except (Error, TypeError, ValueError) as error:  # or the driver does not take what the settings say
+        except (Error, TypeError, ValueError) as error:  # or the driver rejects the settings
             said = without_passwords(str(error).split("\n", 1)[0])
             raise Refused(f"The database {self.alias!r} does not answer: {visible(said)}") from error
         if not present:
@@ -70,17 +70,17 @@ class ReadTable:
             return self.layout.table in self.connection.introspection.table_names(cursor, include_views=True)
 
     def blind_spot(self, table: str | None = None) -> str | None:
-        """Return why not all rows of the table, or of another one there, can be seen; ``None`` if all can."""
+        """Return why some rows of the table, or of another one in the database, cannot be seen; ``None`` if all can."""
         return None
 
     def address(self) -> str:
-        """Name the table and its database for people, without a password."""
+        """Return the address of the table and its database for people, without a password."""
         known = self.connection.settings_dict
         place = f"{known['HOST']}:{known['PORT']}/".lstrip(":/") if known.get("HOST") else ""
         return f"{place}{known['NAME']}, table {self.layout.table}"
 
     def identity(self) -> str:
-        """Name the physical table: two aliases of one database give the same name."""
+        """Return a name of the physical table, which is the same for all aliases of its database."""
         raise NotImplementedError
 
     def count(self, *, like: str | None = None, with_expired: bool = False) -> int:
@@ -94,16 +94,16 @@ class ReadTable:
     # Moments
 
     def moment(self, microseconds: int) -> Any:
-        """Turn microseconds of Unix time into what the column takes."""
+        """Return microseconds of Unix time as a value that the column takes."""
         value = to_datetime(min(microseconds, NEVER))
         try:
             local = value if settings.USE_TZ else timezone.make_naive(value, self._zone)
             return self.connection.ops.adapt_datetimefield_value(local)
-        except OverflowError:  # east of Greenwich that is in the year 10000 already
+        except OverflowError:  # east of Greenwich this is already in the year 10000
             return self.moment(LATEST)
 
     def microseconds(self, moment: Any) -> int:
-        """Turn what the column gives into microseconds of Unix time."""
+        """Return a value of the column in microseconds of Unix time."""
         if type(moment) is int:
             return moment
         if isinstance(moment, str):
@@ -117,7 +117,7 @@ class ReadTable:
     # Reading
 
     def pages(self, size: int, *, like: str | None = None, share: Share = WHOLE) -> Iterator[list[KeyedRow]]:
-        """Read the rows that have not expired in the order of their keys, ``size`` at a time."""
+        """Yield the rows that have not expired in the order of their keys, ``size`` at a time."""
         where, parameters = self._where_like(like)
         bounds, more = self._where_share(share)
         where, parameters = where + bounds, parameters + more
@@ -135,7 +135,7 @@ class ReadTable:
             after = [found[-1][0]]
 
     def keys(self, size: int, *, share: Share = WHOLE) -> Iterator[list[str]]:
-        """Read the keys alone of the rows that have not expired."""
+        """Yield the keys of the rows that have not expired, ``size`` at a time."""
         where, parameters = self._where_share(share)
         after: list[Any] = []
         while True:
@@ -151,7 +151,7 @@ class ReadTable:
             after = [found[-1][0]]
 
     def fetch(self, keys: Sequence[str]) -> dict[str, KeyedRow]:
-        """Read those of ``keys`` that exist and have not expired."""
+        """Return the rows of those ``keys`` that exist and have not expired."""
         if not keys:
             return {}
         condition, parameters = self._where_keys(keys)
@@ -159,7 +159,7 @@ class ReadTable:
         return {row.key: row for row in self._loaded(self._rows(sql, [*parameters, self.moment(now())]))}
 
     def are_as_seen(self, rows: Sequence[KeyedRow]) -> bool:
-        """Tell quickly that all rows still have the value and the expiry that were read."""
+        """Whether all rows still have the value and the expiry that were read."""
         condition, parameters = self._where_keys([row.key for row in rows])
         sql = f"SELECT {self.key}, {self.value}, {self._expiry_read()} FROM {self.table} WHERE {condition}"
         there = {key: (value, expires) for key, value, expires in self._rows(sql, parameters)}
@@ -202,7 +202,7 @@ class ReadTable:
         return f" AND {self.key} LIKE %s ESCAPE '!'", [pattern]
 
     def _where_share(self, share: Share) -> tuple[str, list[Any]]:
-        """Bound a share by its first characters, in the order of the column's own collation."""
+        """Return the condition for a share's first characters, in the order of the column's collation."""
         where, parameters = "", []
         step = len(share.characters()) if not share.is_last else 0
         begin = FIRST_CHARACTERS.index(share.characters()[0])

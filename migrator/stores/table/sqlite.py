@@ -12,7 +12,7 @@ from .layout import KeyedRow
 
 
 class SQLiteTable(KeyedTable):
-    """A page takes the write lock before it reads, so that it never has to give up half way."""
+    """A page takes the write lock before it reads, so that it never fails halfway through (SQLITE_BUSY)."""
 
     limits_lengths = False
 
@@ -30,7 +30,7 @@ class SQLiteTable(KeyedTable):
         return f"{self.connection.vendor}:{status.st_dev}:{status.st_ino}:{self.layout.table}"
 
     def _where_keys(self, keys: Sequence[str]) -> tuple[str, list[Any]]:
-        # One parameter, for their number is limited.
+        # One parameter, because their number is limited (SQLITE_MAX_VARIABLE_NUMBER).
         return f"{self.key} IN (SELECT value FROM json_each(%s))", [json.dumps(list(keys))]
 
     def _lock(self) -> None:

@@ -18,9 +18,9 @@ from . import open_table, server_time
 from .layout import KeyedRow, Layout
 from .reading import NEVER
 
-# As createcachetable makes the column.
+# The length of the column in createcachetable.
 LONGEST_KEY = 255
-# Anything later than the year 9990 was meant as never, whatever the time zone did to it.
+# Anything later than the year 9990 means never, whatever the time zone did to it.
 _ALMOST_NEVER = from_datetime(dt.datetime(9990, 1, 1, tzinfo=dt.UTC))
 
 
@@ -68,12 +68,12 @@ class TableStore(KeyStore):
         return int(self.cache._max_entries)
 
     def held(self) -> int:
-        # With CULL_FREQUENCY 0 the backend empties a table that is too large by what has expired alone.
+        # With CULL_FREQUENCY 0 the backend counts expired rows, too, and then clears the table: DatabaseCache._cull().
         return self._table.count(with_expired=self.cache._cull_frequency == 0)
 
     def fits(self, record: Record) -> str | None:
         if self._table.limits_lengths and len(self.space.raw(record.key)) > LONGEST_KEY:
-            return f"its key is longer than the table's keys may be ({LONGEST_KEY} characters)"
+            return f"its key is longer than the table allows ({LONGEST_KEY} characters)"
         return None
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
@@ -119,7 +119,7 @@ class TableStore(KeyStore):
         return None if expires is None else min(super().rounded(expires) or 0, NEVER)
 
     def same_expiry(self, one: int | None, other: int | None) -> bool:
-        # What is never to the backend has no time to live, however it was said.
+        # What means never to the backend has no time to live, however it was written.
         never = [moment is None or moment > _ALMOST_NEVER for moment in (one, other)]
         return never[0] == never[1] if any(never) else super().same_expiry(one, other)
 

@@ -164,7 +164,7 @@ def test_a_value_that_costs_more_than_its_length_keeps_no_other_back(ready: Call
     finished = run(*TO_ROWS[:2], "client_zlib", *TO_ROWS[3:], "--format", "json")
     assert_ended(finished, 4)
     assert [problem["what"] for problem in json.loads(finished.out)["problems"]] == [
-        "it would unpack into more than 64 MiB"
+        "it would decompress into more than 64 MiB"
     ]
     assert set(held(ROWS)) == good
 
@@ -211,7 +211,7 @@ def test_a_server_that_does_not_answer_as_redis_does_stops_the_copy(scan: bytes,
         entry = {**caches.settings["redis"], "LOCATION": f"redis://127.0.0.1:{port}"}
         with override_settings(CACHES={**caches.settings, "odd": entry}):
             finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
-    assert_ended(finished, 1, "A server stopped the work (InvalidResponse: this server does not answer as Redis does")
+    assert_ended(finished, 1, "A server stopped the work (InvalidResponse: this server does not answer like Redis")
     assert len(held(ROWS)) == 1
 
 
@@ -235,7 +235,7 @@ def test_an_answer_that_is_not_an_expiry_is_not_taken_for_none(expiry: bytes, re
     }
     with impostor(answers) as port, odd(port):
         finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
-    assert_ended(finished, 1, "this server does not answer as Redis does")
+    assert_ended(finished, 1, "this server does not answer like Redis")
     assert held(ROWS) == {}
 
 
@@ -249,7 +249,7 @@ def test_a_server_that_quotes_the_password_is_quoted_without_it(handshake: bytes
         finished = run(*TO_ROWS[:2], "odd", *TO_ROWS[3:])
     assert_ended(finished, 1)
     assert "s3cret" not in finished.out + finished.err
-    assert "***" in finished.err or "does not answer as Redis does" in finished.err
+    assert "***" in finished.err or "does not answer like Redis" in finished.err
 
 
 def test_a_pickle_that_would_run_code_is_moved_between_caches_unread(ready: Callable[..., None]) -> None:
@@ -278,7 +278,7 @@ def test_a_session_that_the_table_refuses_keeps_no_other_back(ready: Callable[..
         assert sorted(map(tuple, (problem.values() for problem in found["problems"]))) == sorted(
             [
                 (digest(refused), "the table rejects its row (IntegrityError)"),
-                (digest(longer), "its key is longer than the table's keys may be (40 characters)"),
+                (digest(longer), "its key is longer than the table allows (40 characters)"),
             ]
         )
         assert not any(secret in finished.out + finished.err for secret in (refused, longer, "canary"))
@@ -322,7 +322,7 @@ def test_sessions_of_another_secret_key_are_not_copied(user: Any, ready: Callabl
     for _ in range(3):
         put(CACHE, {SESSION_KEY: str(user.pk), HASH_SESSION_KEY: user.get_session_auth_hash()})
     with override_settings(SECRET_KEY="the key of another project"):
-        assert_ended(run(*TO_ROWS), 1, "everybody would be logged out.")
+        assert_ended(run(*TO_ROWS), 1, "everyone would be logged out.")
     assert held(ROWS) == {}
     put(ROWS, {"a": 1})
     CACHE.clear()

@@ -97,7 +97,7 @@ def test_keys_that_a_database_counts_and_columns_with_names_of_packages_are_left
             total = copy_sessions(source=ROWS.end, dest=ends[0]).total
             assert (total.written, total.problems) == (
                 2,
-                [(digest(keys[2]), "nothing tells what its greeting is to be (LookupError)")],
+                [(digest(keys[2]), "its greeting cannot be determined (LookupError)")],
             )
             found = model.objects.using("sqlite_a").values_list("session_key", "user", "updated_at", "greeting")
             assert sorted(found) == [(keys[0], None, 5, "hello a"), (keys[1], None, 5, "hello b")]

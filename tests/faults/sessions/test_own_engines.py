@@ -66,7 +66,7 @@ def test_an_engine_with_a_server_of_its_own_is_never_taken_for_a_table(ready: Ca
     ):
         assert_ended(run(*words, *engine), 1, "not keep its sessions in a cache of CACHES", "MIGRATOR['SESSIONS']")
     with override_settings(SESSION_ENGINE=f"{ENGINES}.elsewhere"):
-        assert_ended(run(*FROM_ROWS), 3, "No session was found", "by means of its own", "MIGRATOR['SESSIONS']")
+        assert_ended(run(*FROM_ROWS), 3, "No session was found", "in a store of its own", "MIGRATOR['SESSIONS']")
 
 
 def digest_of(key: str | None) -> str:
@@ -155,7 +155,7 @@ def test_text_that_an_engine_would_not_read_is_not_written_for_it(
     put(CACHE, {"who": "ann"})
     monkeypatch.setattr(uuids, "SessionStore", engine)
     refused = run(*TO_ROWS, "--dest-engine", f"{ENGINES}.uuids")
-    assert_ended(refused, 1, "keeps other text than its decode() reads", "Have encode() and decode() do")
+    assert_ended(refused, 1, "stores other text than its decode() reads", "Let encode() and decode() do")
     assert data_of(ROWS) == {}
 
 

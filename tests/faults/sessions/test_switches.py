@@ -47,7 +47,7 @@ def test_a_logout_that_the_switch_missed_is_counted_until_it_is_made_good(
     assert_ended(run(*words, "--after-switch", "--end-missed"), 0)
     assert data_of(dest).keys() == {eve, passing}
     assert_ended(run(*words, "--after-switch"), 0)
-    assert_ended(run(*words, "--end-missed"), 2, "--end-missed belongs to --after-switch")
+    assert_ended(run(*words, "--end-missed"), 2, "--end-missed needs --after-switch")
 
 
 def test_the_logouts_of_all_are_followed_if_that_is_what_has_emptied_the_source(
@@ -60,7 +60,7 @@ def test_the_logouts_of_all_are_followed_if_that_is_what_has_emptied_the_source(
     for key in keys:
         end(CACHE, key)
     assert_ended(run(*words), 1, "are the two ends swapped?")
-    assert_ended(run(*words, "--after-switch"), 1, "holds no session any more", "--end-missed", "Nothing was written")
+    assert_ended(run(*words, "--after-switch"), 1, "has no sessions any more", "--end-missed", "Nothing was written")
     assert data_of(OTHER).keys() == set(keys)
     assert_ended(run(*words, "--after-switch", "--end-missed"), 0)
     assert data_of(OTHER) == {}

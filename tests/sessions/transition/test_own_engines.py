@@ -336,7 +336,7 @@ def test_check_refuses_rows_and_files_that_decode_does_not_read(
 
     found = found_by_check(OLD={"ENGINE": f"{ENGINES}.uuids"}, NEW=REDIS.setting)
 
-    assert ("keeps other text than its decode() reads" in found.get("migrator.E034", "")) is is_refused
+    assert ("stores other text than its decode() reads" in found.get("migrator.E034", "")) is is_refused
     assert bool(found) is is_refused
 
 
