@@ -120,7 +120,7 @@ class ChunkCopier:
 
 def _triggers_disabled(route: Route) -> AbstractContextManager[None]:
     """Disable triggers for the rows of one chunk; a group of tables in one transaction has them disabled as a whole."""
-    if route.silences_triggers and not route.binds_late:
+    if route.disables_triggers and not route.binds_late:
         return without_triggers(route.dest, [route.table.name])
     return nullcontext()
 

@@ -115,7 +115,7 @@ class Load:
 
     def copy_group(self, group: Sequence[TablePlan], counts: dict[str, RowCounts]) -> None:
         """Copy a cycle of tables in one transaction, because their foreign keys hold only when all rows are there."""
-        silenced = [planned.table.name for planned in group if planned.route.silences_triggers]
+        silenced = [planned.table.name for planned in group if planned.route.disables_triggers]
         with transaction.atomic(using=self.endpoints.dest.alias), without_triggers(self.endpoints.dest, silenced):
             for planned in group:
                 self.copy_table(planned, counts)

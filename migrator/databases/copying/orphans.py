@@ -67,7 +67,7 @@ def _reject_batch(
             "reference", reason, "reference", ORPHAN_ADVICE,
         )  # fmt: skip
         found.append(RejectedRow(problem, values, test, key_values))
-    silenced = [table.name] if planned.route.silences_triggers else []
+    silenced = [table.name] if planned.route.disables_triggers else []
     reject_rows(dest, table, found, rejects, journal, silenced)
     return len(rows)
 

@@ -44,31 +44,42 @@ def check_types(
     declared = _declared(dest, (column for _, column, *_ in pairs))
     others = []
     for table, column, own, stored in pairs:
-        subject = f"{table.label}.{column.attname}"
-        yield from _check_source(subject, table, column, source, dest, own, stored)
+        yield from _check_source(table, column, source, dest, own, stored)
         db_type = _db_type(column, dest)
         expected = declared.get(db_type or "")
         if _has_expected_type(column, source, dest, own, stored, expected, db_type):
             continue
         shown = expected or db_type or ""
-        if not _holds(column, source, dest, own, stored, shown):
-            yield Finding(
-                subject,
-                f"{dest.alias!r} stores it as {stored.domain or stored.declared}, which is not known to keep the "
-                f"values of {shown}, the type that Django gives this field there",
-                f"{dest.types.change(table.name, stored, shown)}, or leave the model out with --exclude {table.label}.",
-            )
+        if _holds(column, source, dest, own, stored, shown):
+            others.append(f"{_subject(table, column)} as {_type_name(stored)} (Django: {shown})")
         else:
-            others.append(f"{subject} as {stored.domain or stored.declared} (Django: {shown})")
+            yield _unproven_type(table, column, dest, stored, shown)
     if others:
-        rest = len(others) - SHOWN
-        text = ", ".join(others[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-        yield Finding(
-            dest.alias,
-            f"columns there have other types than the models, but hold the same values: {text}",
-            "",
-            stops=False,
-        )
+        yield _other_types(dest, others)
+
+
+def _unproven_type(table: Table, column: Column, dest: Engine, stored: StoredColumn, declared: str) -> Finding:
+    return Finding(
+        _subject(table, column),
+        f"{dest.alias!r} stores it as {_type_name(stored)}, which is not known to keep the values of {declared}, the "
+        "type that Django gives this field there",
+        f"{dest.types.change(table.name, stored, declared)}, or leave the model out with --exclude {table.label}.",
+    )
+
+
+def _other_types(dest: Engine, columns: Sequence[str]) -> Finding:
+    rest = len(columns) - SHOWN
+    text = ", ".join(columns[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    text = f"columns there have other types than the models, but hold the same values: {text}"
+    return Finding(dest.alias, text, "", stops=False)
+
+
+def _subject(table: Table, column: Column) -> str:
+    return f"{table.label}.{column.attname}"
+
+
+def _type_name(stored: StoredColumn) -> str:
+    return stored.domain or stored.declared
 
 
 def _db_type(column: Column, engine: Engine) -> str | None:
@@ -130,12 +141,12 @@ def _holds(
 
 
 def _check_source(
-    subject: str, table: Table, column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn
+    table: Table, column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn
 ) -> Iterator[Finding]:
     way, _ = way_of(column, source, dest, own, stored)
     if way is Way.FIELD and source.types.is_read_as_another_moment(column.kind, own):
         yield Finding(
-            subject,
+            _subject(table, column),
             f"{source.alias!r} stores it as {own.declared}, from which Django reads another point in time",
             f"{source.types.change(table.name, own, str(_db_type(column, source)))}, or leave the model out with "
             f"--exclude {table.label}.",

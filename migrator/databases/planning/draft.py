@@ -12,7 +12,7 @@ from .columns import conversions
 from .natural_keys import Mappings, id_mappings, made_by_migrate, mapped_columns
 from .ordering import is_cycle, load_order
 from .pending_migrations import Pending, pending
-from .pending_tables import awaited_names, awaited_tables, with_makers
+from .pending_tables import awaited_names, awaited_tables, mark_made_by_migrations
 from .plan import AwaitedTable, TablePlan
 from .request import PlanRequest
 from .route import Route
@@ -62,8 +62,8 @@ def stored_tables(endpoints: Endpoints, tables: Sequence[Table]) -> tuple[Stored
 def read_schemas(endpoints: Endpoints, tables: Sequence[Table], request: PlanRequest) -> Schemas:
     """Read what both databases have of the tables, and which migrations are pending if the run applies them."""
     source_has, dest_has = stored_tables(endpoints, tables)
-    coming = pending(endpoints.dest.connection) if request.will_migrate else Pending()
-    return Schemas(source_has, dest_has, coming, awaited_names(tables, dest_has, coming))
+    lacking = pending(endpoints.dest.connection) if request.will_migrate else Pending()
+    return Schemas(source_has, dest_has, lacking, awaited_names(tables, dest_has, lacking))
 
 
 def make_draft(
@@ -73,7 +73,9 @@ def make_draft(
     awaited = awaited_tables(endpoints, tables, schemas.source, schemas.dest, schemas.awaited, request.made)
     names = {table.name for table in tables}
     mappings = id_mappings(endpoints.source, endpoints.dest, names) if maps_ids else {}
-    groups = with_makers(_groups(endpoints, tables, request, schemas, mappings), request.made, endpoints.dest)
+    groups = mark_made_by_migrations(
+        _groups(endpoints, tables, request, schemas, mappings), request.made, endpoints.dest
+    )
     return Draft(endpoints, request, schemas, awaited, mappings, groups)
 
 
@@ -137,7 +139,7 @@ def _route(
         choose_transport(endpoints, table, checked, stored, dest_stored, restriction),
         restriction,
         binds_late,
-        silences_triggers=request.adds_rows and not request.keeps_triggers,
+        disables_triggers=request.adds_rows and not request.keeps_triggers,
     )
 
 

@@ -34,7 +34,7 @@ class Pending:
 
     def creates(self, model: type[Model]) -> bool:
         """Whether it may create the table of a model."""
-        meta = maker_of(model)._meta
+        meta = creating_model(model)._meta
         return meta.label in self.tables or any(name.startswith(f"{meta.app_label}.") for name in self.migrations)
 
     def announced(self, alias: str) -> str:
@@ -51,7 +51,7 @@ class Pending:
         return " and ".join([applied] * bool(self.migrations) + [created] * bool(self.tables))
 
 
-def maker_of(model: type[Model]) -> type[Model]:
+def creating_model(model: type[Model]) -> type[Model]:
     """Return the model that a table is created with: for an automatic many-to-many table, the model of the field."""
     maker: Any = model._meta.auto_created or model
     return cast("type[Model]", maker)

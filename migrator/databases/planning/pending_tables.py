@@ -18,15 +18,15 @@ from .rows_of_migrations import Made, holds_rows_of_others
 from .schema import StoredTables
 
 
-def awaited_names(tables: Sequence[Table], dest_has: StoredTables, coming: Pending) -> frozenset[str]:
+def awaited_names(tables: Sequence[Table], dest_has: StoredTables, lacking: Pending) -> frozenset[str]:
     """Return the names of the tables that ``migrate`` will create or change in the destination.
 
     A migration can do anything to the tables of its app and to the columns by which other tables refer to them, and it
     can create a table for another app.
     """
-    if not coming:
+    if not lacking:
         return frozenset()
-    apps = {name.partition(".")[0] for name in coming.migrations}
+    apps = {name.partition(".")[0] for name in lacking.migrations}
     changed = {table.name for table in tables if table.model._meta.app_label in apps}
     return frozenset(
         table.name
@@ -68,7 +68,7 @@ def _is_made_by_migrate(endpoints: Endpoints, table: Table, dest_rows: Mapping[s
     return rows > 0 and made_by_migrate(endpoints.dest, table, rows)
 
 
-def announcement(dest: Engine, coming: Pending, made: Made) -> Finding:
+def announcement(dest: Engine, lacking: Pending, made: Made) -> Finding:
     """Announce which migrations will be applied, and what happens to the rows that they create."""
     fate = "It has no rows yet. Those that they create are listed before the copy, and replaced without --replace."
     if holds_rows_of_others(dest, made):
@@ -77,11 +77,13 @@ def announcement(dest: Engine, coming: Pending, made: Made) -> Finding:
             f"requires --replace {dest.alias}."
         )
     parts = []
-    if coming.migrations:
-        parts.append(f"{plural(len(coming.migrations), 'migration')} will be applied first: {_few(coming.migrations)}")
-    if coming.tables:
-        count = plural(len(coming.tables), "table")
-        parts.append(f"{count} of apps without migrations will be created first: {_few(coming.tables)}")
+    if lacking.migrations:
+        parts.append(
+            f"{plural(len(lacking.migrations), 'migration')} will be applied first: {_few(lacking.migrations)}"
+        )
+    if lacking.tables:
+        count = plural(len(lacking.tables), "table")
+        parts.append(f"{count} of apps without migrations will be created first: {_few(lacking.tables)}")
     return Finding(dest.alias, "; ".join(parts), fate, stops=False)
 
 
@@ -89,7 +91,7 @@ def _few(names: Sequence[str]) -> str:
     return shortened(names, 3)
 
 
-def with_makers(
+def mark_made_by_migrations(
     groups: tuple[tuple[TablePlan, ...], ...], made: Made, dest: Engine
 ) -> tuple[tuple[TablePlan, ...], ...]:
     """Return the groups, with a mark on tables whose rows in the destination migrations have created."""

@@ -37,7 +37,7 @@ class Route:
     # The table's foreign keys hold only when its whole group has been copied.
     binds_late: bool = False
     # Each transaction disables the table's triggers for its own rows.
-    silences_triggers: bool = False
+    disables_triggers: bool = False
 
     def restricted_to(self, restriction: Restriction) -> Route:
         """Return the route for some rows of the table, which are not copied by the destination itself."""

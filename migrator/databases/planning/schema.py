@@ -14,10 +14,10 @@ from ..findings import Finding
 from ..journal.records import TABLES as JOURNAL_TABLES
 from ..tables import StoredColumn, Table
 from .column_types import check_types
-from .pending_migrations import Pending, maker_of
+from .pending_migrations import Pending, creating_model
 from .table_names import names_elsewhere
 
-DJANGOS_OWN = ("django_migrations", *JOURNAL_TABLES)
+BOOKKEEPING_TABLES = ("django_migrations", *JOURNAL_TABLES)
 
 StoredTables = Mapping[str, Mapping[str, StoredColumn]]
 
@@ -46,18 +46,18 @@ def check_columns(
             yield _impossible(table, dest, reason)
         elif too_long := _too_long(table, dest, [column.name for column in table.with_generated().columns]):
             yield too_long
-        yield from _surplus(table, source, source_has[table.name])
+        yield from _unknown_columns(table, source, source_has[table.name])
         if is_there and source_has[table.name] and dest_has[table.name]:
-            yield from _demanded(table, dest, dest_has[table.name])
-            yield from _left_empty(table, dest, dest_has[table.name])
-            yield from _computed(table, dest, dest_has[table.name])
+            yield from _required(table, dest, dest_has[table.name])
+            yield from _not_generated(table, dest, dest_has[table.name])
+            yield from _generated(table, dest, dest_has[table.name])
     settled = [table for table in tables if table.name not in awaited]
     yield from check_types(settled, source, dest, source_has, dest_has)
 
 
 def why_impossible(model: type[Model], connection: BaseDatabaseWrapper) -> str | None:
     """Return why Django creates no table for a model in a database (``Options.can_migrate``), ``None`` if it does."""
-    owner = maker_of(model)
+    owner = creating_model(model)
     vendor, needed = owner._meta.required_db_vendor, owner._meta.required_db_features
     if vendor:
         return None if vendor == connection.vendor else f"its Meta.required_db_vendor is {vendor!r}"
@@ -69,7 +69,7 @@ def _impossible(table: Table, engine: Engine, reason: str) -> Finding:
     return Finding(
         table.label,
         f"{engine.alias!r} cannot have this model's table: {reason}",
-        f"Leave the model out with --exclude {maker_of(table.model)._meta.label}.",
+        f"Leave the model out with --exclude {creating_model(table.model)._meta.label}.",
     )
 
 
@@ -88,15 +88,15 @@ def _missing(
         if is_dest and (misnamed := _misnamed(table, engine)):
             yield misnamed
             return
-        way_on = "Apply the project's migrations there"
+        advice = "Apply the project's migrations there"
         if creatable is not None:
-            way_on = "No pending migration creates it: run manage.py makemigrations, create it yourself"
+            advice = "No pending migration creates it: run manage.py makemigrations, create it yourself"
             if creatable.creates(table.model):
-                way_on = "Pass --migrate to create it"
+                advice = "Pass --migrate to create it"
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",
-            f"{way_on}, {_grant(engine)}or leave the model out with --exclude.",
+            f"{advice}, {_grant_advice(engine)}or leave the model out with --exclude.",
         )
         return
     absent = [column.name for column in table.with_generated().columns if column.name not in stored]
@@ -107,7 +107,7 @@ def _missing(
             table.label,
             f"table {table.name!r} of {engine.alias!r} lacks the columns {shortened(absent)}",
             "Apply the project's migrations there, check out the code that matches that database, "
-            f"{_grant(engine)}or leave the model out with --exclude.",
+            f"{_grant_advice(engine)}or leave the model out with --exclude.",
         )
 
 
@@ -134,15 +134,15 @@ def _too_long(table: Table, engine: Engine, columns: Sequence[str]) -> Finding |
         table.label,
         f"column names in {engine.alias!r} have at most {length} characters, too few for {shortened(names)}",
         "Give the field a db_column, or a many-to-many field its own through model, before the move; or leave the "
-        f"model out with --exclude {maker_of(table.model)._meta.label}.",
+        f"model out with --exclude {creating_model(table.model)._meta.label}.",
     )
 
 
-def _grant(engine: Engine) -> str:
+def _grant_advice(engine: Engine) -> str:
     return "grant this user rights on all of it, " if engine.features.hides_tables_without_rights else ""
 
 
-def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+def _unknown_columns(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
     known = {column.name for column in table.with_generated().columns}
     unknown = [name for name, column in stored.items() if name not in known and not column.is_generated]
     if unknown:
@@ -154,23 +154,23 @@ def _surplus(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -
         )
 
 
-def _demanded(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+def _required(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
     length = dest.connection.ops.max_name_length()  # some engines truncate longer names
     known = {name for column in table.with_generated().columns for name in (column.name, column.name[:length])}
-    demanded = [
+    required = [
         name
         for name, column in stored.items()
         if name not in known and not (column.nullable or column.has_default or column.is_generated)
     ]
-    if demanded:
+    if required:
         yield Finding(
             table.label,
-            f"columns of {dest.alias!r} require a value that the model does not have: {shortened(demanded)}",
+            f"columns of {dest.alias!r} require a value that the model does not have: {shortened(required)}",
             "Give them a default in the destination, or remove them.",
         )
 
 
-def _left_empty(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+def _not_generated(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
     generated = [stored[column.name] for column in table.generated if column.name in stored]
     plain = [column.name for column in generated if not column.is_generated]
     if plain:
@@ -181,7 +181,7 @@ def _left_empty(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) 
         )
 
 
-def _computed(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
+def _generated(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
     if computed := [c.name for c in table.columns if c.name in stored and stored[c.name].is_generated]:
         yield Finding(
             table.label,
@@ -192,4 +192,6 @@ def _computed(table: Table, dest: Engine, stored: Mapping[str, StoredColumn]) ->
 
 def tables_without_model(source: Engine, known: set[str]) -> list[str]:
     """Return the source's tables that no model of the project has; they are not copied."""
-    return sorted(name for name in source.catalogue.table_names() if name not in known and name not in DJANGOS_OWN)
+    return sorted(
+        name for name in source.catalogue.table_names() if name not in known and name not in BOOKKEEPING_TABLES
+    )
