@@ -122,7 +122,7 @@ def test_rows_of_an_earlier_serializer_are_read_by_an_engine_of_ones_own(ready: 
 
 def test_sessions_in_browsers_are_refused_by_their_short_name(ready: Callable[..., None]) -> None:
     ready(ROWS, CACHE)
-    assert_ended(run(*TO_CACHE, "--source-engine", "signed_cookies"), 1, "live in the browsers")
+    assert_ended(run(*TO_CACHE, "--source-engine", "signed_cookies"), 1, "keeps sessions in the browsers")
 
 
 def test_a_site_without_users_copies_its_sessions(ready: Callable[..., None]) -> None:
