@@ -446,7 +446,7 @@ def test_giving_up_puts_back_what_was_taken_off(filled: Pair, moment: str) -> No
     assert definitions(filled.dest) != before
     outcome = move(filled, cleanup=True)
     assert outcome.exit_code == 0
-    assert "given up" in str(outcome.remark)
+    assert "abandoned" in str(outcome.remark)
     assert definitions(filled.dest) == before
     assert journal_tables(filled.dest) == set()
     assert rows_of(Article, filled.dest).count() == ROWS

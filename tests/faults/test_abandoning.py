@@ -82,7 +82,7 @@ def hindered(obstacle: str, databases: Any) -> tuple[Pair, str, list[str]]:
     pair, sql, text, said = OBSTACLES[obstacle]
     databases.fresh(*pair)
     fill(pair.source, _77=text)
-    execute(pair.dest, sql)
+    execute_once_deleted_rows_are_gone(pair.dest, sql)
     return pair, said, definitions(pair.dest)
 
 

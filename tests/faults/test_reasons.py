@@ -106,7 +106,7 @@ def test_names_the_fields_of_a_key_and_the_row_that_has_it(
         batch_migrate_models(source=pair.source, dest=pair.dest, models=["testapp.Booking"])
     said = str(caught.value).partition("\n")[0]
     assert said.startswith(f"testapp.Booking with primary key 9, field {fields}: "), said
-    assert "; the row with primary key 3 has that already [" in said
+    assert "; the row with primary key 3 already has it [" in said
 
 
 @pytest.mark.parametrize("pair", [PAIRS[1], PAIRS[2], PAIRS[3]], ids=str, indirect=True)

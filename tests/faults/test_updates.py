@@ -70,7 +70,7 @@ def test_a_unique_value_that_two_rows_have_is_told_with_both(pair: Pair, monkeyp
     with nothing_changes(pair.dest):
         finished = update(pair, *labels)
     assert_ended(finished, 1, "testapp.CharValue with primary key 4, field label", "Nothing was written.")
-    assert "the row with primary key 2 has that already" in finished.err
+    assert "the row with primary key 2 already has it" in finished.err
 
 
 @to_each_engine

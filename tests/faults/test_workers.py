@@ -318,7 +318,7 @@ def test_goes_on_with_as_many_processes_as_the_server_lets_in(filled: Pair, free
     finally:
         limit(filled.dest, f"ALTER DATABASE {name} CONNECTION LIMIT -1")
     assert outcome.exit_code == 0, outcome.verification
-    assert len(heard.with_words("One process less: 'postgresql_b' accepts no more sessions: ")) == 4 - (free - 1)
+    assert len(heard.with_words("One process fewer: 'postgresql_b' accepts no more sessions: ")) == 4 - (free - 1)
     assert [text for text in heard.messages if "too many connections" in text]
     assert {planned.table.name for planned in outcome.plan.tables} == set(outcome.row_counts)
     assert_equal(filled)

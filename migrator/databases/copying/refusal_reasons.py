@@ -49,7 +49,7 @@ def reason_for(route: Route, values: Mapping[str, Any], fault: Fault) -> Reason:
         return Reason(column.attname, f"{reason}; the database computes it from {', '.join(read)}")
     if (other := _other_row(route, values, fault, constraint)) is not None:
         is_key = _exclusion(route, fault) is None
-        reason += f"; the row with primary key {other} {'has that already' if is_key else 'conflicts with it'}"
+        reason += f"; the row with primary key {other} {'already has it' if is_key else 'conflicts with it'}"
     return Reason(", ".join(fields) or None, reason)
 
 

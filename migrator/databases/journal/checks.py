@@ -13,13 +13,13 @@ OTHER_COLUMNS = "its tables have other columns than this version of migrator use
 
 
 class DamagedJournal(MigratorError):
-    """The journal does not say what an unfinished run has done."""
+    """The journal cannot show what an unfinished run has done."""
 
 
 def damaged(alias: str, what: str) -> DamagedJournal:
     """Build the error for a journal that contradicts itself."""
     return DamagedJournal(
-        f"The journal of the unfinished run in {alias!r} is damaged: {what}. It does not say what was copied. "
+        f"The journal of the unfinished run in {alias!r} is damaged: {what}. It cannot show what was copied. "
         f"Drop the tables {' and '.join(TABLES)} there, or rename them if they are not migrator's, and "
         "compare the indexes, keys and triggers with the migrations. Then start over: batch_migrate with --replace "
         f"{alias} copies all rows again, and with --update it rewrites only what differs."

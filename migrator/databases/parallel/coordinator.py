@@ -160,7 +160,7 @@ class Coordinator:
         self._load.endpoints.source.lose_reader(event.worker)
         if event.kind is WorkerEvent.GONE:
             self._not_replaced.add(event.worker)
-            self._load.progress.message(f"  One process less: {event.value}")
+            self._load.progress.message(f"  One process fewer: {event.value}")
         else:
             self._deaths[task] = self._deaths.get(task, 0) + 1
             self._load.progress.message(f"  A process was killed {self._activity(task)}.")
@@ -191,7 +191,7 @@ class Coordinator:
         try:
             self._pool.start(number)
         except OSError as error:
-            self._load.progress.message(f"  One process less: the system does not start another ({error.strerror}).")
+            self._load.progress.message(f"  One process fewer: the system does not start another ({error.strerror}).")
 
     def _heartbeat(self) -> None:
         """Keep the parent's own sessions alive, and record that the run is."""
