@@ -7,15 +7,19 @@ whole destination equals the source at one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from django.db import transaction
+from django.db import Error, transaction
 
 from ..console.progress import Progress
 from ..console.wording import plural
 from ..errors import MigratorError
+from .copying.retry import Retries
+from .engines.base.catalogue import UNIQUE_KEY
 from .journal.journal import Journal
-from .journal.records import AFTERWARDS, Chunk, ChunkState
-from .planning.plan import TablePlan
+from .journal.records import AFTERWARDS, Chunk, ChunkState, Run, RunState
+from .planning.draft import stored_tables
+from .planning.plan import Plan, TablePlan
 from .planning.schema import StoredTables
 from .verification.compared_side import ComparedSide, sides
 from .verification.contents import Pairing
@@ -54,6 +58,49 @@ class Change:
                 route.dest.execute(f"DELETE FROM {route.dest.quote(self.table.table.name)}{where}", params)
             chunk.state = ChunkState.PENDING
             journal.save(chunk)
+
+
+def recheck(run: Run, plan: Plan, journal: Journal, retries: Retries) -> None:
+    """Compare what a run has committed with the source as it is now, and mark what differs as not copied.
+
+    Rows are found by their keys, so the keys of tables with rows are recreated first, and stay: otherwise each chunk
+    would be searched for in the whole table.
+    """
+    dest = retries.endpoints.dest
+    source_has, dest_has = stored_tables(retries.endpoints, [table.table for table in plan.tables])
+    _recreate_keys(run, journal, retries)
+    changes = []
+    for table in plan.tables:
+        retries.check()
+        change = find_change(table, journal, source_has, dest_has, retries.progress, adds_rows=plan.adds_rows)
+        if change:
+            changes.append(change)
+    if changes:
+        for item in run.dropped_objects():  # some may have been recreated already
+            if item.kind != UNIQUE_KEY:
+                dest.catalogue.drop(item)
+        journal.set_state(run, RunState.COPYING)
+        for change in reversed(changes):
+            change.undo(journal, retries.progress)
+
+
+def _recreate_keys(run: Run, journal: Journal, retries: Retries) -> None:
+    dest = retries.endpoints.dest
+    keys = [
+        item
+        for item in run.dropped_objects()
+        if item.kind == UNIQUE_KEY and any(chunk.is_done for chunk in journal.chunks(item.table))
+    ]
+    progress = retries.progress if keys else Progress()
+    with progress.task("keys (re-check)", len(keys), unit="objects") as task:
+        for item in keys:
+            retries.check()
+            try:
+                retries.run(partial(dest.catalogue.recreate, [item]))
+            except Error as error:
+                if not dest.is_about_rows(error):  # the re-check is about to find such rows
+                    raise
+            task.advance(1)
 
 
 def find_change(

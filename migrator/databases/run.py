@@ -10,7 +10,6 @@ from functools import partial
 from django.db import Error
 
 from ..console.interrupts import Interrupts, raising_interrupted
-from ..console.progress import Progress
 from ..console.wording import plural
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from . import run_messages
@@ -23,12 +22,10 @@ from .copying.rejects import Rejects, keep_lines, rejects_for
 from .copying.retry import Retries
 from .copying.sequences import reset_sequences
 from .endpoints import Endpoints, to_migrator_error
-from .engines.base.catalogue import UNIQUE_KEY
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Run, RunState
 from .options import Console, RunOptions
 from .parallel.coordinator import Coordinator
-from .planning.draft import stored_tables
 from .planning.natural_keys import clear_caches
 from .planning.pending_migrations import pending
 from .planning.plan import Plan, differences
@@ -36,7 +33,7 @@ from .planning.preflight import make_plan, refuse
 from .planning.request import Mode, PlanRequest
 from .planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated
 from .planning.selection import Selection
-from .recheck import find_change
+from .recheck import recheck
 from .result import RunResult
 from .row_counts import RowCounts
 from .run_lock import locked
@@ -197,45 +194,6 @@ class RunExecutor:
             plan, {}, verification, 0.0, remark=run_messages.nothing_to_resume(self._dest.alias, None, labels)
         )
 
-    def _recheck(self, run: Run, plan: Plan) -> None:
-        """Compare what was committed with the source as it is now, and schedule what differs to be copied again.
-
-        Rows are found by their keys, so the keys of tables with rows are recreated first, and stay: otherwise each
-        chunk would be searched for in the whole table.
-        """
-        has = stored_tables(self._endpoints, [table.table for table in plan.tables])
-        self._recreate_keys(run)
-        changes = []
-        for table in plan.tables:
-            self._interrupts.check()
-            change = find_change(table, self._journal, *has, self._console.progress, adds_rows=self._adds_rows)
-            if change:
-                changes.append(change)
-        if changes:
-            for item in run.dropped_objects():  # some may have been recreated already
-                if item.kind != UNIQUE_KEY:
-                    self._dest.catalogue.drop(item)
-            self._journal.set_state(run, RunState.COPYING)
-            for change in reversed(changes):
-                change.undo(self._journal, self._console.progress)
-
-    def _recreate_keys(self, run: Run) -> None:
-        keys = [
-            item
-            for item in run.dropped_objects()
-            if item.kind == UNIQUE_KEY and any(chunk.is_done for chunk in self._journal.chunks(item.table))
-        ]
-        progress = self._console.progress if keys else Progress()
-        with progress.task("keys (re-check)", len(keys), unit="objects") as task:
-            for item in keys:
-                self._interrupts.check()
-                try:
-                    self._retries.run(partial(self._dest.catalogue.recreate, [item]))
-                except Error as error:
-                    if not self._dest.is_about_rows(error):  # the re-check is about to find such rows
-                        raise
-                task.advance(1)
-
     # -- the run ------------------------------------------------------------------------------------------------
 
     def _carry_out(self, run: Run, plan: Plan) -> RunResult:
@@ -248,7 +206,7 @@ class RunExecutor:
             if run.state == RunState.PREPARING:
                 self._prepare(run, plan)
             elif not self._options.trust_done:
-                self._recheck(run, plan)
+                recheck(run, plan, self._journal, self._retries)
             rejects = self._open_rejects()
             stack.callback(rejects.close)
             finishing = self._load(run, plan, rejects)
