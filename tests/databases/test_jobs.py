@@ -228,7 +228,9 @@ def test_says_that_sqlite_is_for_one_process(filled: Pair) -> None:
     outcome = move(filled, dry_run=True)
     assert outcome.plan.jobs == 1
     reasons = {
-        "sqlite-to-postgresql": "sqlite_a: only 1 process will copy: SQLite gives its snapshot to one session.",
+        "sqlite-to-postgresql": (
+            "sqlite_a: only 1 process will copy: the snapshot of a SQLite session cannot be shared."
+        ),
         "postgresql-to-sqlite": "sqlite_b: only 1 process will copy: SQLite lets only one session write at a time.",
     }
     assert said(outcome) == [reasons[str(filled)]]

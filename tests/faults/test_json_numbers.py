@@ -94,7 +94,7 @@ def test_whole_numbers_beyond_64_bits_are_found_and_set_aside(pair: Pair, tmp_pa
     with nothing_changes(*pair):
         finished = move(pair, "--dry-run")
     assert finished.code == 1
-    assert f"testapp.JSONValue.value: {len(ROUNDED)} values: a whole number beyond 64 bits" in finished.err
+    assert f"testapp.JSONValue.value: {len(ROUNDED)} values: an integer beyond 64 bits" in finished.err
     skipped = move(pair, "--on-error", "skip", "--rejects", str(tmp_path / "kept"), "--verify", "full")
     assert skipped.code == 4, skipped.err
     rejected = [

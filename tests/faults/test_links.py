@@ -90,7 +90,7 @@ def test_a_session_of_the_source_that_is_ended_before_the_first_write_is_said_to
     source = oracle.pair.source
     with connections[source].execute_wrapper(At(1, "COUNT(*) FROM (SELECT 1", lambda: end_session(source))):
         finished = run(*words(oracle.pair))
-    lost = f"The link to the source {source!r} is lost, and its snapshot with it: "
+    lost = f"The connection to the source {source!r} is lost, and its snapshot with it: "
     assert_ended(finished, 1, lost, "Run the command again.")
     with through_proxy(source, [rb"COUNT\(\*\) FROM \(SELECT 1"], cut_before):
         finished = run(*words(oracle.pair))

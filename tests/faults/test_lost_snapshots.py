@@ -123,7 +123,7 @@ def test_a_connection_that_is_replaced_stops_a_comparison(pair: Pair, source: st
     tags(other)
     ends = {"source": source, "dest": other} if is_source else {"source": other, "dest": source}
     role = "source" if is_source else "destination"
-    with pytest.raises(SnapshotLost, match=f"The link to the {role} {source!r} is lost"):
+    with pytest.raises(SnapshotLost, match=f"The connection to the {role} {source!r} is lost"):
         verify_counts(
             **ends,
             labels=["testapp.Tag"],

@@ -261,7 +261,7 @@ def test_ends_a_run_that_keeps_it_from_following(databases: FreshDatabases) -> N
     with connections["sqlite_b"].execute_wrapper(At(5, "migrator_chunk", make_a_conflict)):
         ended = run(*words(oracle.pair))
     assert_ended(
-        ended, 1, "The link to the source 'replica' is lost, and its snapshot with it.", "--resume", "--cleanup"
+        ended, 1, "The connection to the source 'replica' is lost, and its snapshot with it.", "--resume", "--cleanup"
     )
     oracle.assert_goes_on()
 

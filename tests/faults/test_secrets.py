@@ -211,7 +211,7 @@ def test_a_symbolic_link_in_the_place_of_a_lock_is_refused(pair: Pair, oracle: O
     for reason, make in makers.items():
         make()
         try:
-            said = f"The lock '{link}' cannot be made: {reason}"
+            said = f"The lock '{link}' cannot be created: {reason}"
             assert_ended(run(*words(pair)), 1, said, "Nothing was written.")
         finally:
             link.unlink()

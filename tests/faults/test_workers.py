@@ -174,7 +174,7 @@ def test_snapshots_are_never_mixed_when_the_one_that_was_shared_is_gone(filled: 
         pytest.raises(MigratorError) as caught,
     ):
         move(filled)
-    assert f"The link to the source {filled.source!r} is lost, and its snapshot with it." in str(caught.value)
+    assert f"The connection to the source {filled.source!r} is lost, and its snapshot with it." in str(caught.value)
     assert "resume=True" in str(caught.value)
     assert move(filled, resume=True).exit_code == 0
     assert_equal(filled)

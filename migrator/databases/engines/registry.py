@@ -1,4 +1,4 @@
-"""Django's vendor names to engines, imported where they are used: a missing driver hurts only its users."""
+"""The engine of each of Django's vendor names, imported when it is used: a missing driver affects only its users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENGINES: Mapping[str, str] = {
 
 
 def engine_for(connection: BaseDatabaseWrapper) -> Engine:
-    """Give the engine of a connection.
+    """Return the engine of a connection.
 
     Raises :exc:`UsageError` for a database that migrator does not know.
     """

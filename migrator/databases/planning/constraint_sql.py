@@ -1,4 +1,4 @@
-"""What models say of their constraints, as SQL of one database: no manager and no instance has a part in it."""
+"""The constraints of models as SQL of one database, compiled without managers and instances."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Sql:
 
 
 class Uncompilable(Exception):
-    """A database has no SQL for what a model says."""
+    """A database has no SQL for a model's constraint."""
 
 
-# What compiling for a database raises that lacks a function, a lookup or a type.
+# What Django's compiler raises for a database that lacks a function, a lookup or a type.
 FAILURES = (
     NotSupportedError,
     FieldError,
@@ -41,14 +41,14 @@ FAILURES = (
 
 
 def constraints_of(model: type[Model]) -> dict[str, BaseConstraint]:
-    """Return a model's named constraints by their names, which are those in the database."""
+    """Return a model's named constraints by name; the database has them under the same names."""
     return {constraint.name: constraint for constraint in model._meta.constraints}
 
 
 def condition_sql(model: type[Model], condition: Any, connection: BaseDatabaseWrapper) -> Sql | None:
-    """Compile a condition over a model's own columns, named without their table.
+    """Compile a condition over a model's own columns, without table names before them.
 
-    Returns ``None`` for one that is true of every row. Raises :exc:`Uncompilable`.
+    Returns ``None`` for a condition that is true for every row. Raises :exc:`Uncompilable`.
     """
     _refuse_marks(model)
     query = Query(model=model, alias_cols=False)
@@ -86,13 +86,13 @@ def expression_sql(model: type[Model], expression: Any, connection: BaseDatabase
 
 
 def _refuse_marks(model: type[Model]) -> None:
-    """Refuse names with a mark of parameters in them, which Django leaves as they are."""
+    """Reject names with a percent sign, which Django does not escape."""
     if any("%" in str(field.column) for field in model._meta.local_concrete_fields):
-        raise Uncompilable("a column's name holds the mark of a parameter")
+        raise Uncompilable("a column's name has a percent sign")
 
 
 def operands_of(constraint: BaseConstraint) -> list[tuple[Any, str]]:
-    """Return what a unique or exclusion constraint compares two rows by: expressions, each with its operator."""
+    """Return the expressions by which a unique or exclusion constraint compares two rows, each with its operator."""
     found = [(name, "=") for name in getattr(constraint, "fields", ())]
     for operand in getattr(constraint, "expressions", ()):
         found.append(tuple(operand) if isinstance(operand, list | tuple) else (operand, "="))
@@ -100,9 +100,9 @@ def operands_of(constraint: BaseConstraint) -> list[tuple[Any, str]]:
 
 
 def fields_of(model: type[Model], constraint: BaseConstraint) -> list[str]:
-    """Return the attribute names of the fields that a constraint is about, each once, in its order.
+    """Return the attribute names of the fields that a constraint compares, each once, in its order.
 
-    Those that only say for which rows it holds are none of them.
+    Fields that occur only in its condition are omitted, unless it has no others.
     """
     names = [name for operand, _ in operands_of(constraint) for name in _referenced(model, operand)]
     return _attnames(model, names or list(_referenced(model, getattr(constraint, "condition", Q()))))

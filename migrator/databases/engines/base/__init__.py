@@ -1,1 +1,1 @@
-"""What every engine answers. One engine's answers live in the package of its name, in files of the same names."""
+"""What every engine answers. An engine's own answers are in the package of its name, in files of the same names."""

@@ -1,4 +1,4 @@
-"""A database's own description of its tables, indexes, foreign keys and counters."""
+"""A database's own description of its tables, indexes, foreign keys and sequences."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ INDEX, FOREIGN_KEY, UNIQUE_KEY, TRIGGER = "index", "foreign key", "unique key", 
 
 @dataclass(frozen=True)
 class DeferredObject:
-    """What is off a table while rows are loaded, and the statements that take and restore it.
+    """An object that is dropped or disabled while rows are loaded, and the statements that drop and recreate it.
 
-    ``kind`` is ``INDEX``, ``FOREIGN_KEY``, ``UNIQUE_KEY``, which a primary key is as well, or ``TRIGGER``.
+    ``kind`` is ``INDEX``, ``FOREIGN_KEY``, ``UNIQUE_KEY`` (also for a primary key) or ``TRIGGER``.
     """
 
     table: str
@@ -40,10 +40,10 @@ class DeferredObject:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """A row that keeps an index or a key from being recreated, by its primary key.
+    """A row that prevents an index or a key from being recreated, by its primary key.
 
     ``duplicate_of``: the primary key of the row that has the same values and stays. ``test``: the condition, with its
-    parameters, that finds this row and no other.
+    parameters, that matches this row only.
     """
 
     key: Row
@@ -54,7 +54,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class EntryLimit:
-    """An index whose entries hold so many ``bytes`` of some ``columns`` at most."""
+    """An index whose entries hold at most so many ``bytes`` of some ``columns``."""
 
     table: str
     name: str
@@ -64,7 +64,7 @@ class EntryLimit:
 
 
 def kinds_text(items: Sequence[DeferredObject]) -> str:
-    """Count what is off, for people, by kind."""
+    """Count deferred objects by kind, as a text for people."""
     kinds = [item.kind for item in items]
     objects = [plural(kinds.count(INDEX), "index", "indexes"), plural(kinds.count(FOREIGN_KEY), "foreign key")]
     if keys := kinds.count(UNIQUE_KEY):
@@ -76,7 +76,7 @@ def kinds_text(items: Sequence[DeferredObject]) -> str:
 
 @dataclass(frozen=True)
 class KeySequence:
-    """A table's generator of new keys, the next value it will give, and the largest that is there."""
+    """A table's sequence (AUTO_INCREMENT), the next key that it will generate, and the largest key in the table."""
 
     table: str
     column: str
@@ -86,7 +86,7 @@ class KeySequence:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it would give a key that is taken, or gives none any more."""
+        """Whether it would generate a key that is taken, or can generate none."""
         if self.next_value is None or self.largest is None:
             return self.problem is not None
         return self.next_value <= self.largest
@@ -98,45 +98,45 @@ class KeySequence:
 
 
 class Catalogue(DatabaseSession):
-    """What one database says of its own tables, and what is changed about them during a run."""
+    """The catalogue of one database, and the changes of its tables during a run."""
 
     @abstractmethod
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
-        """Describe the columns of each of these tables from the catalogue; none where there is no such table."""
+        """Describe the columns of tables, by table and by column; a missing table has no columns."""
 
     def stored_columns(self, table: str) -> dict[str, StoredColumn]:
-        """Describe one table's columns as :meth:`stored_tables` does."""
+        """Describe one table's columns, as :meth:`stored_tables` does."""
         return self.stored_tables([table])[table]
 
     def table_names(self) -> list[str]:
-        """List the database's tables, without views and what the database has made for itself."""
+        """List the database's tables, without views and the database's own tables."""
         with self.connection.cursor() as cursor:
             return self.connection.introspection.table_names(cursor)
 
     def table_bytes(self, table: str) -> int:
-        """Tell about how many bytes a table takes, or takes at most; 0 where that is not known without reading it."""
+        """Return about how many bytes a table takes, or takes at most; 0 if only reading it would show that."""
         return 0
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
-        """Give the users' triggers that fire while these tables are loaded, each after its table."""
+        """List the triggers, made by users, that fire while these tables are loaded: pairs of table and trigger."""
         return []
 
     def deferrable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
-        """List those of them that can be off until the rows are there, and then be as they were."""
+        """List those of them that can be disabled until the rows are loaded, and then restored exactly."""
         return []
 
     def silenceable_triggers(self, tables: Sequence[str]) -> list[DeferredObject]:
-        """List the triggers of tables and their partitions that one transaction can switch off for itself alone."""
+        """List the triggers of tables and their partitions that one transaction can disable for itself alone."""
         return []
 
     def cascading(self, tables: Sequence[str]) -> list[str]:
-        """Name the foreign keys that act on the rows pointing into these tables when a row is deleted under a run."""
+        """List the foreign keys that change or delete referencing rows when a row of these tables is deleted."""
         return []
 
     def foreign_keys_into(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
-        """Give the foreign keys that lead into these tables, except those of the tables ``but``.
+        """List the foreign keys that reference these tables, except those of the tables ``but``.
 
-        Of each its table and column, as SQL has them, and the name of the table that it leads to.
+        Returns the table and column of each, as SQL has them, and the name of the table that it references.
         """
         found = []
         names = sorted(set(self.table_names()).difference(but))
@@ -150,31 +150,31 @@ class Catalogue(DatabaseSession):
 
     @abstractmethod
     def deferrable(self, tables: Sequence[str], with_indexes: Collection[str]) -> list[DeferredObject]:
-        """List the foreign keys of tables, and the indexes of some, that can be taken off, in the order to do that in.
+        """List the foreign keys of tables, and the indexes of some, that can be dropped, in the order to drop them.
 
-        Foreign keys that do not bind while rows are loaded are given only where indexes are.
+        Foreign keys that aren't checked while rows are loaded are listed only for the tables ``with_indexes``.
         """
 
     @abstractmethod
     def unique_columns(self, table: str) -> list[Row]:
-        """Give pairs of a unique index that holds for all rows, and a column; ``None`` where that is an expression."""
+        """List pairs of a unique index that covers all rows, and a column of it; ``None`` for an expression."""
 
     def unique_keys(self, table: str) -> set[frozenset[str]]:
-        """Give the columns of every primary key and unique index that holds for all rows of a table."""
+        """Return the columns of each primary key and unique index that covers all rows of a table."""
         found: defaultdict[Any, set[str | None]] = defaultdict(set)
         for index, column in self.unique_columns(table):
             found[index].add(column)
         return {frozenset(filter(None, names)) for names in found.values() if None not in names}
 
     def deferrable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
-        """Give the primary and unique keys that can be taken off a table, with their columns.
+        """Return the primary and unique keys of a table that can be dropped, with their columns.
 
-        The foreign keys of this table and of ``others`` are off by then, and no other foreign key may need them.
+        The foreign keys of this table and of ``others`` are dropped before; no other foreign key may depend on them.
         """
         return {}
 
     def recreate(self, items: Sequence[DeferredObject]) -> None:
-        """Restore what was taken off, whatever is there already being left alone."""
+        """Recreate dropped objects, except those that exist."""
         for item in items:
             if not self.exists(item):
                 self.execute(item.create_sql.replace("%", "%%"))
@@ -192,50 +192,50 @@ class Catalogue(DatabaseSession):
         raise NotImplementedError
 
     def find_obstacles(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
-        """Find rows that keep a key from being recreated; ``None`` if no query finds them."""
+        """Find rows that prevent a key from being recreated; ``None`` if no query finds them."""
         return None
 
     def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
-        """Try an index on a temporary copy of some rows of its table, which is gone afterwards.
+        """Try an index on a temporary copy of some rows of its table, which is dropped afterwards.
 
         ``where`` is a WHERE clause, keyword included. Raises the database's error if such a copy cannot be made.
         """
         raise NotImplementedError
 
     def entry_limits(self, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
-        """List, by table, the indexes that do not take every value which the table's columns hold."""
+        """List, by table, the indexes that do not accept every value of the table's columns."""
         return {}
 
     def accepts_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
-        """Try such an index on a temporary table like its own, which ``fill`` fills by its name; nothing stays.
+        """Try such an index on a temporary table like its own, which ``fill(name)`` fills; nothing remains.
 
-        Raises the database's error if there can be no such table, or it takes not even the rows.
+        Raises the database's error if the table can't be created, or does not accept the rows.
         """
         raise NotImplementedError
 
     def event_triggers(self) -> list[str]:
-        """Name the triggers of the database that may forbid changes of tables."""
+        """List the event triggers of the database that may forbid changes of tables."""
         return []
 
     def locked_tables(self, item: DeferredObject) -> frozenset[str]:
-        """Name what keeps two foreign keys from being put back at once where both touch it."""
+        """Return the tables that recreating a foreign key locks; keys with a common one are recreated one by one."""
         return frozenset({"any foreign key"})
 
     def tables_not_owned(self, tables: Sequence[str]) -> list[str]:
-        """Name the tables among these that this session may fill and not alter."""
+        """List those of these tables that this session may write to, but not alter."""
         return []
 
     def drop(self, item: DeferredObject) -> None:
-        """Take one index or constraint off, unless it is gone already."""
+        """Drop one index or constraint, if it exists."""
         if self.exists(item):
             self.execute(item.drop_sql.replace("%", "%%"))
 
     def exists(self, item: DeferredObject) -> bool:
-        """Tell whether the index or constraint is there."""
+        """Whether the index or constraint exists."""
         raise NotImplementedError
 
     def enforced(self, references: Sequence[tuple[str, Reference]]) -> list[bool]:
-        """Tell of foreign keys, each with its table, whether every row was held against them, and new ones will be."""
+        """Whether each of these foreign keys, given with its table, is valid for every row and checked for new ones."""
         return [False] * len(references)
 
     def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
@@ -247,21 +247,21 @@ class Catalogue(DatabaseSession):
         ]
 
     def largest(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Give the largest value of columns of whole numbers, each named with its table."""
+        """Return the largest values of integer columns, each given as table and column."""
         queries = [(f"SELECT MAX({self.quote(column)}) FROM {self.quote(table)}", ()) for table, column in keys]
         return [None if row[0] is None else int(row[0]) for row in self.fetch_each(queries)]
 
     def refresh_statistics(self, tables: Sequence[str]) -> None:
-        """Let the query planner know what was loaded, where it would not soon find out by itself."""
+        """Refresh the query planner's statistics, if the database would not soon do so by itself."""
         return
 
     @abstractmethod
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
-        """Give the next key of each of these tables that has a counter, by its name, as far as that may be read."""
+        """Return the next key of each of these tables that has a sequence, by table, if this user may read it."""
 
     @abstractmethod
     def reset_sequences(self, tables: Sequence[Table], next_keys: Mapping[str, int], *, may_lower: bool) -> None:
-        """Set counters so that the next key is one above the largest, and not below that of ``next_keys``, by table.
+        """Set sequences so that the next key is above the largest one, and not below that of ``next_keys``, by table.
 
-        A counter that is further already is set back only where it ``may_lower`` them.
+        A sequence that is ahead is lowered only if ``may_lower``.
         """

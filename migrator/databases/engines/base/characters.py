@@ -1,4 +1,4 @@
-"""The characters that a character set of one byte each has, as ranges of code points."""
+"""The characters of a single-byte character set, as ranges of code points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Ranges = tuple[tuple[int, int], ...]
 
 @cache
 def ranges_of(codec: str, *more: int) -> Ranges:
-    """Return the characters of a codec of Python's, and ``more`` of them, as ranges with both ends in them."""
+    """Return the characters of one of Python's codecs, and ``more`` code points, as inclusive ranges."""
     points = set(more)
     for byte in range(256):
         points.update(map(ord, bytes((byte,)).decode(codec, "ignore")))

@@ -1,4 +1,4 @@
-"""A database's own description of what its tables refuse: unique indexes, checks, exclusion constraints, partitions."""
+"""A database's own description of its constraints: unique indexes, checks, exclusion constraints, partitions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .portable_sql import TargetSql, Translation, Untranslatable
 from .session import DatabaseSession
 
 PROBE = "migrator_probe"
-# What numbers the rows of a probe.
+# The column that numbers the rows of a probe.
 NUMBER = "migrator_number"
 
 
 @dataclass(frozen=True)
 class UniqueIndex:
-    """A unique index or key of a table; its name is empty if nobody gave it one.
+    """A unique index or key of a table; its name is empty if it was created without one.
 
-    ``columns`` are its parts in order, ``None`` for an expression; ``expressions`` are all of them as SQL of its own
-    engine, if that is known; ``condition`` is the predicate of a partial one, as SQL of its own engine, too;
-    ``definition`` is what two indexes of one engine are compared by. ``covers_children``: it
-    holds for every row that a query over the table gives, those of tables that inherit from it included.
-    ``ignores_case`` and ``ignores_spaces`` are columns whose texts it takes for equal if they differ only in the case
-    of ASCII letters, or in spaces at the end, whatever their own collations say.
+    ``columns`` are its parts in order, ``None`` for an expression. ``expressions`` are all parts as SQL of its own
+    engine, if known; ``condition`` is the predicate of a partial index, also as SQL of its own engine. ``definition``:
+    two indexes of one engine are equal if theirs are. ``covers_children``: it holds for every row that a query over the
+    table returns, including those of tables that inherit from it. ``ignores_case`` and ``ignores_spaces`` are columns
+    in which it considers texts equal that differ only in the case of ASCII letters, or in trailing spaces, whatever
+    the columns' collations.
     """
 
     name: str
@@ -41,7 +41,7 @@ class UniqueIndex:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its parts are columns, and it holds for all rows."""
+        """Whether its parts are columns, and it covers all rows."""
         return self.condition is None and None not in self.columns
 
 
@@ -49,7 +49,7 @@ class UniqueIndex:
 class Check:
     """A CHECK constraint: ``expression`` is SQL of its own engine, ``columns`` those that it reads, if known.
 
-    ``is_validated``: no row that is there can break it. ``is_partitioning``: it is what has a place in a partition.
+    ``is_validated``: no existing row violates it. ``is_partitioning``: it is true of rows that fit into a partition.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Check:
 
 @dataclass(frozen=True)
 class ExclusionPart:
-    """What an exclusion constraint compares of two rows, as SQL of its own engine, and the operator that it uses.
+    """The expression that an exclusion constraint compares in two rows, as SQL of its own engine, and its operator.
 
-    ``is_equality``: rows that it is true of are in one group of ``GROUP BY``. ``bounds``: the least and the greatest
-    value of a range, NULL if there is none, and whether the greatest is in the range: of two ranges that have something
-    in common, neither ends before the other begins.
+    ``is_equality``: ``GROUP BY`` puts rows that it is true of into one group. ``bounds``: the lower and upper bound of
+    a range, NULL if unbounded, and whether the upper bound is inclusive. Of two ranges that overlap, neither ends
+    before the other begins.
     """
 
     expression: str
@@ -78,8 +78,8 @@ class ExclusionPart:
 class Exclusion:
     """An exclusion constraint: no two rows may have all of its ``parts`` true.
 
-    ``condition`` says which rows it is about; a row with NULL in a part is none of them. ``covers_children`` is as for
-    :class:`UniqueIndex`.
+    ``condition`` selects the rows that it applies to; it never applies to a row with NULL in a part.
+    ``covers_children`` is as in :class:`UniqueIndex`.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Exclusion:
 
 
 class Constraints(DatabaseSession):
-    """What one database refuses, by table, as its catalogue says. Every answer has each table that was asked for."""
+    """The constraints of one database, by table. Every answer has an entry for each table in the question."""
 
     translation_class: ClassVar[type[Translation]] = Translation
 
@@ -123,8 +123,8 @@ class Constraints(DatabaseSession):
         return {table: [] for table in tables}
 
     def probe(self, table: str, columns: Collection[StoredColumn]) -> AbstractContextManager[None]:
-        """Make an empty temporary table with these columns of a table after one that numbers its rows, for a while.
+        """Create an empty temporary table with a column that numbers its rows, and these columns of a table.
 
-        It is :data:`PROBE`, and has no constraint of its own. Each step in it that may fail needs a savepoint.
+        Its name is :data:`PROBE`; it has no constraints. Each step in the context that may fail needs a savepoint.
         """
         raise NotImplementedError

@@ -43,7 +43,7 @@ class Engine(SharedSnapshots, RunLocks, Reading, Writing, Errors, ABC):
         self.types = self.types_class(connection)
 
     def open_parallel_session(self) -> Engine | None:
-        """Open another session here that only reads, and sees the same rows as this one; ``None`` if there is none.
+        """Open a second read-only session in this process that sees the same rows; ``None`` if that isn't possible.
 
         If :attr:`parallel_session_may_be_later`, it may see the rows of a later moment.
         """
@@ -55,7 +55,7 @@ class Engine(SharedSnapshots, RunLocks, Reading, Writing, Errors, ABC):
         return False
 
     def open_helper_session(self) -> Engine | None:
-        """Open another session, in a process of its own, that only reads, and sees the same rows as this one.
+        """Open a second read-only session, in a process of its own, that sees the same rows.
 
         ``None`` if there can be none, if it isn't worth its start, or if a server does the work anyway.
         """

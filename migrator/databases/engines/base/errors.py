@@ -19,7 +19,7 @@ class SnapshotLost(MigratorError):
     def of(cls, alias: str, said: str = "", *, role: str = "source") -> SnapshotLost:
         """Build the error for a database that is read in one snapshot, with the server's message."""
         reason = f": {said}" if said else ""
-        return cls(f"The link to the {role} {alias!r} is lost, and its snapshot with it{reason}.")
+        return cls(f"The connection to the {role} {alias!r} is lost, and its snapshot with it{reason}.")
 
 
 class Severity(enum.Enum):

@@ -13,7 +13,7 @@ class Features:
 
     # -- sessions --
 
-    # What does the driver call the seconds that connecting may take? ``None`` if there is no server.
+    # What does the driver call the seconds that connecting may take? ``None`` without a server.
     connect_timeout_option: str | None = "connect_timeout"
     # Does opening several readers of one snapshot block writers to the source for a moment?
     parallel_readers_block_writers: bool = False

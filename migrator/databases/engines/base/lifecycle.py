@@ -145,7 +145,7 @@ class Lifecycle(DatabaseSession, ABC):
         self._session = self._identity = None
 
     def session_identity(self) -> Row | None:
-        """Return what identifies this session in the server, and no other one ever; ``None`` if there is no server."""
+        """Return what identifies this session in the server, and no other one ever; ``None`` without a server."""
         return None
 
     @property

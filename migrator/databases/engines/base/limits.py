@@ -1,4 +1,4 @@
-"""What columns hold whose type is not the one that Django would choose, as far as some values fit them."""
+"""The limits of columns whose type is not the one that Django would choose, but accepts some of the values."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ...tables import StoredColumn
 from .values import Limit, LimitName, plain_limit
 
-# The whole numbers of which a float of single and of double precision holds every one.
+# The ranges in which floats of single and of double precision hold every integer.
 SINGLE_WHOLE = (-(2**24), 2**24)
 DOUBLE_WHOLE = (-(2**53), 2**53)
-# What Unix time in 32 bits can say; zero stands for no time at all.
+# The range of a 32-bit Unix time in MySQL's TIMESTAMP; zero stands for no time (MySQL manual, "The TIMESTAMP Type").
 UNIX_TIME = (
     datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC),
     datetime.datetime(2038, 1, 19, 3, 14, 7, 999_999, tzinfo=datetime.UTC),
 )
-# In which single precision has all of its digits.
+# The range in which single precision has all of its digits.
 SINGLE_RANGE = (1.2e-38, 3.4e38)
-# So many digits tell every number of single precision from all others, and that many or fewer are the shortest ones.
+# So many digits distinguish all numbers of single precision (C's FLT_DECIMAL_DIG); the shortest form has no more.
 MOST_SINGLE_DIGITS = 9
 
 
 def whole_number_limits(stored: StoredColumn, held: tuple[int, int] | None) -> list[Limit]:
-    """Describe the whole numbers that a column of another type holds: those of a range, or of so many digits."""
+    """Describe the integers that a column of another type holds: those of a range, or of so many digits."""
     if held is not None:
-        reason = f"outside the range in which {stored.declared} holds every whole number ({held[0]} to {held[1]})"
+        reason = f"outside the range in which {stored.declared} holds every integer ({held[0]} to {held[1]})"
         return [plain_limit(LimitName.OUTSIDE, reason, *held)]
     if stored.precision is None:
         return []
@@ -38,7 +38,7 @@ def whole_number_limits(stored: StoredColumn, held: tuple[int, int] | None) -> l
 
 
 def label_limit(stored: StoredColumn, *, is_set: bool = False) -> Limit:
-    """Describe the texts of an enumerated type, or of a set, which lists its members once and in its own order."""
+    """Describe the texts of an enumerated type, or of a set: its members, each once and in their order."""
     advice = "Add them to the type in the destination, or correct these values in the source."
     if is_set:
         reason = f"not a list of values of {stored.declared}, each once and in their order"
@@ -47,20 +47,20 @@ def label_limit(stored: StoredColumn, *, is_set: bool = False) -> Limit:
 
 
 def single_precision_limit(stored: StoredColumn, digits: int) -> Limit:
-    """Describe the numbers of single precision, of which ``digits`` are shown when they are read."""
+    """Describe the numbers of single precision, of which the server returns ``digits``."""
     reason = f"has more digits than {stored.declared} keeps"
     return plain_limit(LimitName.SINGLE_PRECISION, reason, digits)
 
 
 def unix_time(connection: BaseDatabaseWrapper) -> tuple[str, str]:
-    """Return the first and the last moment of Unix time in 32 bits as SQL, in the local time that Django stores."""
+    """Return the first and the last moment of 32-bit Unix time as SQL, in the local time that Django stores."""
     zone = (connection.timezone if settings.USE_TZ else None) or datetime.UTC
     first, last = (moment.astimezone(zone).replace(tzinfo=None).isoformat(" ") for moment in UNIX_TIME)
     return f"'{first}'", f"'{last}'"
 
 
 def is_shown_otherwise(value: float, digits: int) -> bool:
-    """Whether a number is another one when it is read as it is shown: in single precision, with ``digits`` at most."""
+    """Whether a number changes if it is stored in single precision and read back with at most ``digits``."""
     if value == 0 or not math.isfinite(value):
         return False
     if not SINGLE_RANGE[0] <= abs(value) <= SINGLE_RANGE[1]:

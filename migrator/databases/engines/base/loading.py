@@ -1,4 +1,4 @@
-"""Rows on their way into a table."""
+"""The loaders that write rows into a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .session import Row
 
 @dataclass(frozen=True)
 class Target:
-    """A column to write: its name, what its values are, and a field's own SQL around the parameter, if any."""
+    """A column to write: its name, the kind of its values, and the field's own SQL around the parameter, if any."""
 
     name: str
     kind: Kind
@@ -24,10 +24,10 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, rows: Sequence[Row]) -> int:
-        """Take converted rows, load them now or with later ones, and return their size in bytes."""
+        """Load converted rows, now or together with later ones, and return their size in bytes."""
 
     def finish(self) -> None:
-        """Load what was taken and is not loaded yet. Without this call it never is."""
+        """Load the rows that are still buffered. Without this call they are lost."""
         return
 
 
@@ -40,4 +40,4 @@ class TextWriter(ABC):
 
     @abstractmethod
     def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
-        """Load blocks of UTF-8, which need not end where a line does; return the rows and bytes that were loaded."""
+        """Load blocks of UTF-8, which may end within a line; return the rows and bytes that were loaded."""

@@ -1,4 +1,4 @@
-"""One connection, spoken to the same way whatever driver is behind it."""
+"""One connection, with the same calls whatever its driver."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 Row = tuple[Any, ...]
 Query = tuple[str, Sequence[Any]]
 
-# Rows asked of the driver at once: few at first, so that wide rows cannot fill the memory, then as many as fit.
+# Rows fetched from the driver at once: few at first, so that wide rows cannot fill the memory, then as many as fit.
 FIRST_FETCH = 1
 LARGEST_FETCH = 500
 FETCH_BYTES = 4 * 1024 * 1024
 ASKED_AT_ONCE = 100  # short queries in one statement
 
 
-# What tables are called in a database, by its alias, where a run calls them otherwise. Every session of it has to know.
+# The names of tables in a database, by its alias and by the run's names, if they differ. Every session needs them.
 _CALLED: dict[str, Mapping[str, str]] = {}
 
 
 @contextmanager
 def with_table_names(alias: str, names: Mapping[str, str]) -> Iterator[None]:
-    """Let every session of a database find tables under other names than a run has for them."""
+    """Make every session of a database find tables under other names than the run's."""
     _CALLED[alias] = names
     try:
         yield
@@ -34,7 +34,7 @@ def with_table_names(alias: str, names: Mapping[str, str]) -> Iterator[None]:
 
 
 class DatabaseSession:
-    """One connection, and how statements are put to it."""
+    """One connection, and how statements are run on it."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -44,21 +44,21 @@ class DatabaseSession:
         return self.connection.alias
 
     def stored_name(self, table: str) -> str:
-        """Return what the database calls a table."""
+        """Return a table's name in the database."""
         return _CALLED.get(self.alias, {}).get(table, table)
 
     @property
     def has_renamed_tables(self) -> bool:
-        """Whether the database calls some table otherwise than the run does."""
+        """Whether some table has another name in the database than in the run."""
         return bool(_CALLED.get(self.alias))
 
     def identifier(self, name: str) -> str:
-        """Quote an identifier, and the marks in it too, which Django's ``quote_name()`` leaves as they are."""
+        """Quote an identifier and escape the quotes in it, which Django's ``quote_name()`` does not."""
         name = self.stored_name(name)
         mark = self.connection.ops.quote_name("name")[0]
-        if name.startswith(mark) and name.endswith(mark):  # such a ``db_table`` is quoted already, as Django has it
+        if name.startswith(mark) and name.endswith(mark):  # Django also leaves a quoted ``db_table`` as it is
             return name
-        if (between := f"{mark}.{mark}") in name:  # ``schema"."table``, which Django's marks make a qualified name
+        if (between := f"{mark}.{mark}") in name:  # ``schema"."table``, which Django's quotes make a qualified name
             return ".".join(self.identifier(part) for part in name.split(between))
         return mark + name.replace(mark, 2 * mark) + mark
 
@@ -82,9 +82,9 @@ class DatabaseSession:
             return list(cursor.fetchall())
 
     def fetch_each(self, queries: Sequence[Query]) -> list[Row]:
-        """Run short queries that give one row each, and return the rows in this order.
+        """Run short queries that return one row each, and return the rows in this order.
 
-        Many go in one statement: on a long way to a server, each costs more than what it asks for.
+        Many run in one statement: the round trip to a remote server takes longer than such a query.
         """
         found: list[Row] = []
         for start in range(0, len(queries), ASKED_AT_ONCE):
@@ -103,9 +103,9 @@ class DatabaseSession:
 
 
 def prepared(sql: str, params: Sequence[Any]) -> tuple[str, tuple[Any, ...] | None]:
-    """Give a statement and its parameters as every driver takes them.
+    """Return a statement and its parameters as every driver accepts them.
 
-    Drivers differ in whether ``%%`` means ``%`` where the parameters are empty, so it is settled here.
+    Drivers differ in whether ``%%`` means ``%`` without parameters, so it is replaced here.
     """
     return (sql, tuple(params)) if params else (sql.replace("%%", "%"), None)
 
@@ -116,7 +116,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def row_bytes(rows: Sequence[Row]) -> int:
-    """Estimate the memory that a row takes, from the texts and bytes in the rows."""
+    """Estimate the memory that one row takes, from the texts and bytes in the rows."""
     return (
         sum(len(value) for row in rows for value in row if isinstance(value, str | bytes | memoryview)) // len(rows)
         + 64
@@ -124,6 +124,6 @@ def row_bytes(rows: Sequence[Row]) -> int:
 
 
 def next_fetch(rows: Sequence[Row], current: int) -> int:
-    """Choose how many rows to ask for next, from how large the last ones were."""
+    """Return how many rows to fetch next, given how large the last ones were."""
     fitting = FETCH_BYTES // row_bytes(rows[-64::4])
     return max(1, min(LARGEST_FETCH, current * 8, fitting))

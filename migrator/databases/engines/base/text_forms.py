@@ -10,7 +10,7 @@ from .lines import LineField, TextFormat
 
 @dataclass(frozen=True)
 class TextForms:
-    """The expressions that write one column as text; an engine leaves out those that it has none for.
+    """The expressions that write one column as text; an engine omits those that it has no expression for.
 
     ``canonical``: text that is equal in all engines if the values are. It holds letters, digits and ``+-.: `` only,
     never a semicolon. ``characters``: the characters of a text, or the hexadecimal digits of bytes, of any length.

@@ -1,4 +1,4 @@
-"""Which types of columns a database has, and what a column of each of them holds unchanged."""
+"""The column types of a database, and which values each holds unchanged."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class Types(DatabaseSession):
 
     @abstractmethod
     def declared(self, db_types: Collection[str]) -> Mapping[str, str]:
-        """Return what the catalogue says of a column that was made with each of these types (``Field.db_type()``).
+        """Return how the catalogue describes a column that was created with each of these types (``Field.db_type()``).
 
-        A type that the database does not know is left out.
+        A type that the database does not know is omitted.
         """
 
     def is_declared(self, declared: str, stored: StoredColumn) -> bool:
-        """Whether a column has the type that :meth:`declared` gave."""
+        """Whether a column has the type that :meth:`declared` returned."""
         return declared in (stored.declared, stored.domain)
 
     @abstractmethod
     def holds(self, kind: Kind, stored: StoredColumn) -> bool:
-        """Whether a column gives back every value of a kind as Django wrote it, if none is beyond its limits.
+        """Whether a column returns every value of a kind as Django wrote it, if none is beyond its limits.
 
-        The limits are those of :meth:`~.values.Values.limits`. ``False`` of every type that this is not known of.
+        The limits are those of :meth:`~.values.Values.limits`. ``False`` for every type that isn't known to do so.
         """
 
     @abstractmethod
     def widens(self, declared: str, stored: StoredColumn) -> bool:
-        """Whether a column, with a field of the project's own, holds or refuses what a ``declared`` one would hold.
+        """Whether a column of a custom field stores or rejects each value that a ``declared`` column would store.
 
         Such a field's values are read back after they were written, so it is enough that the type is of one family.
         """
@@ -42,5 +42,5 @@ class Types(DatabaseSession):
         return f"Change the column's type there to {declared}"
 
     def is_read_as_another_moment(self, kind: Kind, stored: StoredColumn) -> bool:
-        """Whether Django reads a column of the source as something from which the moment cannot be told."""
+        """Whether Django reads the moments in a column of the source as other moments."""
         return False

@@ -1,4 +1,4 @@
-"""Values on their way: neutral ones, what a column cannot hold, and conversions that engines share."""
+"""Values: their neutral form, the limits of columns, and conversions that engines share."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .session import DatabaseSession
 Convert = Callable[[Any], Any]
 
 BIGINT = (-(2**63), 2**63 - 1)
-# Of an IPv6 address, in characters.
+# The characters of the longest IPv6 address.
 LONGEST_ADDRESS = 39
 
 
 class Unstorable(ValueError):
-    """A value that a column of the destination cannot hold as it is, or that its source cannot mean.
+    """A value that a column of the destination cannot store unchanged, or that is invalid in its source.
 
-    ``kind`` tells what the value is without showing it, ``reason`` why it stops, ``advice`` what to do.
+    ``kind`` describes the value without showing it; ``reason`` is why it stops, ``advice`` what to do.
     """
 
     def __init__(self, kind: str, reason: str, advice: str) -> None:
@@ -40,7 +40,7 @@ class Unstorable(ValueError):
 
 
 class Unreadable:
-    """A stored value that its column cannot mean; it equals nothing but the same bytes, where those are known."""
+    """A stored value that is invalid in its column; it equals only the same bytes, if they are known."""
 
     def __init__(self, reason: str, stored: bytes | None = None) -> None:
         self.reason, self.stored = reason, stored
@@ -58,7 +58,7 @@ class Unreadable:
 
 
 class FilledUp(str):
-    """A text of which nobody knows whether the spaces at its end are its own; it equals the same one without them."""
+    """A text from a padded column: it equals the same text without trailing spaces."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ class FilledUp(str):
 
 
 class LimitName(enum.Enum):
-    """What can be too much for a column; the arguments that go with each are in brackets."""
+    """What a column may not be able to store; the arguments of each limit are in parentheses."""
 
     LONGER_THAN = "longer than (characters)"
     LARGER_THAN = "larger than (bytes)"
@@ -85,23 +85,23 @@ class LimitName(enum.Enum):
     INFINITE = "is infinite"
     MORE_DIGITS_THAN = "more significant digits than (digits)"
     MORE_WHOLE_DIGITS_THAN = "more digits before the decimal point than (digits)"
-    MORE_DECIMALS_THAN = "more digits behind the decimal point than (digits)"
+    MORE_DECIMALS_THAN = "more digits after the decimal point than (digits)"
     FRACTIONAL_SECONDS = "has fractions of a second finer than (digits)"
     SPACE_AT_END = "ends with a space"
-    FILLED_UP_TO = "fewer characters than (characters), to which spaces fill it up"
+    FILLED_UP_TO = "fewer characters than (characters), to which it is padded with spaces"
     SHORTER_THAN = "shorter than (bytes)"
-    NOT_AMONG = "is none of (texts)"
-    NOT_SOME_OF = "is no list of some of (texts) in their order"
-    SINGLE_PRECISION = "is read otherwise from a single-precision float, of which (digits) are shown"
+    NOT_AMONG = "is not one of (texts)"
+    NOT_SOME_OF = "is not a list of some of (texts) in their order"
+    SINGLE_PRECISION = "is read back differently from a single-precision float, of which (digits) are returned"
     OUTSIDE_UNIX_TIME = "is before 1970 or after 03:14:07 UTC on 19 January 2038"
-    WIDE_WHOLE_NUMBER = "holds a whole number beyond 64 bits, in JSON"
+    WIDE_WHOLE_NUMBER = "holds an integer beyond 64 bits, in JSON"
     DEEPER_THAN = "is nested deeper than (levels), in JSON"
     HIGH_VERSION = "has a seventh byte of 80 or above and a ninth from 01 to 80, in a UUID"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One thing that a destination's column cannot hold."""
+    """One limit of a destination's column."""
 
     name: LimitName
     arguments: tuple[Any, ...]
@@ -111,7 +111,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class SourceCheck:
-    """An SQL condition that is true for values which the source holds and the field cannot mean.
+    """An SQL condition that is true for values which the source holds and which are invalid for the field.
 
     ``cheap_condition`` is a cheaper one, which is true for all of these and perhaps for some others.
     """
@@ -123,91 +123,94 @@ class SourceCheck:
 
 
 class Values(DatabaseSession):
-    """What the columns of one database hold, and how their values become neutral and back. The safe answers."""
+    """What the columns of one database hold, and how their values are converted to neutral ones and back.
+
+    The defaults are the safe answers.
+    """
 
     @abstractmethod
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
-        """Tell whether a column's real type is one that the shortcuts for ``kind`` are proven for."""
+        """Whether a column's real type is one that the conversions of ``kind`` are proven for."""
 
     def stores_documents(self, column: Column, stored: StoredColumn) -> bool:
-        """Whether a column holds plain documents of JSON, whatever the class of its field makes of them."""
-        # A type that holds documents and no other text is one for documents of any class.
+        """Whether a column holds plain JSON documents, whatever the class of its field converts them to."""
+        # A type that holds documents and no other text holds documents for a field of any class.
         is_document = isinstance(column.field, JSONField) or not self.stores(Kind.TEXT, stored)
         return is_document and self.stores(Kind.JSON, stored)
 
     @abstractmethod
     def storage(self, stored: StoredColumn) -> str:
-        """Name the family of a column's real type; two columns of one family can hold each other's raw values."""
+        """Return the family of a column's real type; two columns of one family can store each other's raw values."""
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
-        """Give the SQL by which a proven column is read."""
+        """Return the SQL that reads a proven column."""
         return self.quote(column.name)
 
     def unconverted(self, expression: str) -> str:
-        """Return the SQL for what is stored, where the driver would make something else of it for its column's type."""
+        """Return the SQL for the stored value, if the driver would convert it by its column's type."""
         return expression
 
     def raw_expression(self, column: Column) -> str:
-        """Give the SQL by which a column is read as it is stored, for a column of the same storage."""
+        """Return the SQL that reads a column as stored, for a column of the same storage."""
         return self.quote(column.name)
 
     def text_form(self, column: Column, stored: StoredColumn) -> str | None:
-        """Give the SQL for a column's values as Django stores them where a database has no type for their kind.
+        """Return the SQL for a column's values as Django stores them in a database without a type for their kind.
 
-        ``None`` where that is not known. It has to be right only for values which nothing is suspicious about.
+        ``None`` if the engine can't. It has to be right only for values that no source check finds.
         """
         return None
 
     def accepts_text_form(self, column: Column, stored: StoredColumn) -> bool:
-        """Tell whether a column, as a destination, has values stored so."""
+        """Whether a column, as a destination, accepts values in that form."""
         return False
 
     def as_text(self, name: str) -> str:
-        """Give the SQL for a column as text, for functions that take nothing else."""
+        """Return the SQL for a column as text, for functions that accept only text."""
         return f"CAST({self.quote(name)} AS TEXT)"
 
     def stored_bytes(self, expression: str) -> str:
-        """Give the SQL for the bytes of a value that the driver can make nothing of."""
+        """Return the SQL for the bytes of a value that the driver cannot decode."""
         return f"CAST({expression} AS BLOB)"
 
     def folded(self, name: str, case: bool, spaces: bool) -> str:
-        """Give the SQL for a text without its case, or the spaces at its end, to find what is the same then."""
+        """Return the SQL for a text in lower case, or without trailing spaces, to find texts that are equal then."""
         text = f"RTRIM({self.as_text(name)})" if spaces else self.as_text(name)
         return f"LOWER({text})" if case else text
 
     def ascii_lower(self, text: str) -> str:
-        """Give the SQL for a text with its ASCII letters in lower case, and all others as they are."""
+        """Return the SQL for a text with its ASCII letters in lower case, and all others unchanged."""
         for letter in ascii_uppercase:
             text = f"REPLACE({text}, '{letter}', '{letter.lower()}')"
         return text
 
     def is_bits(self, stored: StoredColumn) -> bool:
-        """Return whether a column holds bits, which its driver gives as bytes."""
+        """Whether a column holds bits, which its driver returns as bytes."""
         return False
 
     def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
-        """Return the SQL condition for texts with characters outside of these ranges; ``None`` if there is none.
+        """Return the SQL condition for texts with characters outside of these ranges; ``None`` if not searchable.
 
         ``column`` is the quoted name.
         """
         return None
 
     def size(self, name: str, stored: StoredColumn) -> str:
-        """Return the SQL for how many bytes a text or binary value has."""
+        """Return the SQL for the size of a text or binary value in bytes."""
         return f"octet_length({self.as_text(name)})"
 
     def exact_text(self, name: str, stored: StoredColumn) -> str:
-        """Return the SQL for a text that equals none but itself, and is a text to functions all the same."""
+        """Return the SQL for a text that equals only itself, and is still a text to functions."""
         return self.quote(name)
 
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
-        """Give what turns a driver's value into the neutral one, or ``None`` where it is neutral already."""
+        """Return the function that converts a driver's value to the neutral one; ``None`` if it is neutral."""
         return None
 
     def key_loader(self, column: Column, stored: StoredColumn) -> Convert | None:
-        """Return what turns a key that is read by its column alone into the neutral value, None if the driver does.
+        """Return the function that converts a key, read as the plain column, to the neutral value; ``None`` if neutral.
 
-        A driver makes moments of such keys, where :meth:`read_expression` would give their text.
+        The driver converts such keys to dates and times, where :meth:`read_expression` would return their text.
         """
         load = self.loader(column, stored)
         if load is None or column.kind not in (Kind.DATE, Kind.TIME, Kind.DATETIME):
@@ -215,29 +218,29 @@ class Values(DatabaseSession):
         return lambda value: load(str(value))
 
     def dumper(self, column: Column, stored: StoredColumn) -> Convert | None:
-        """Give what turns a neutral value into one for :class:`Writer`, or ``None`` where it can be taken as it is.
+        """Return the function that converts a neutral value for :class:`~.loading.Writer`; ``None`` for no conversion.
 
-        It raises :exc:`Unstorable` for a value that the column would not give back unchanged.
+        It raises :exc:`Unstorable` for a value that the column would not return unchanged.
         """
         return None
 
     def limits(self, column: Column, stored: StoredColumn) -> list[Limit]:
-        """List what this column, as a destination, cannot hold."""
+        """List the limits of this column as a destination."""
         return []
 
     def violation(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
-        """Give the SQL condition for the source's values beyond ``limit``; ``None`` where there can be none.
+        """Return the SQL condition for the source's values beyond ``limit``; ``None`` if it holds no such values.
 
         ``column`` is the quoted name.
         """
         return None if self._is_kept_by(limit, stored) else self.condition(limit, column, stored)
 
     def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
-        """Give that condition for a column whose own type does not keep within the limit."""
+        """Return that condition for a column whose own type allows values beyond the limit."""
         return None
 
     def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
-        """Give the integers that a column's real type holds; ``None`` where it is no integer type."""
+        """Return the smallest and largest integer of a column's real type; ``None`` if it isn't an integer type."""
         return None
 
     def _is_kept_by(self, limit: Limit, stored: StoredColumn) -> bool:
@@ -251,7 +254,7 @@ class Values(DatabaseSession):
             case LimitName.MORE_DECIMALS_THAN:
                 own = None if stored.precision is None else stored.scale or 0
             case LimitName.FRACTIONAL_SECONDS:
-                # The digits of an integer are not decimals of a second: it holds a duration in microseconds.
+                # An integer's precision counts no fractions of a second: it is a duration in microseconds.
                 own = stored.precision if self.integer_range(stored) is None else None
             case LimitName.OUTSIDE:
                 held = self.integer_range(stored)
@@ -261,14 +264,14 @@ class Values(DatabaseSession):
         return own is not None and own <= limit.arguments[0]
 
     def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
-        """List the conditions for values that this database, as a source, would not give faithfully."""
+        """List the conditions for values that this database, as a source, would not return faithfully."""
         return []
 
 
 def integer_limit(connection: BaseDatabaseWrapper, column: Column, stored: tuple[int, int], declared: str) -> Limit:
-    """Describe the integers of a column: those of its real type that its field allows, too.
+    """Describe the integers of a column: those of its real type that its field also allows.
 
-    A positive field's column has a check of its own, and Django knows the ranges of its fields.
+    A positive field's column has a CHECK constraint, and Django knows the ranges of its fields.
     """
     smallest: int | None = None
     largest: int | None = None
@@ -285,12 +288,12 @@ def integer_limit(connection: BaseDatabaseWrapper, column: Column, stored: tuple
 
 
 def plain_limit(name: LimitName, reason: str, *arguments: float) -> Limit:
-    """Describe a limit that only other values or another field can keep."""
+    """Describe a limit that only other values or another field can meet."""
     return Limit(name, arguments, reason, "Correct these values in the source, or change the field.")
 
 
 def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
-    """Describe what a column's declaration says: its length, its digits, its fraction of a second."""
+    """Describe the limits of a column's declaration: its length, its digits, its fractions of a second."""
     limits = []
     is_sized = kind in (Kind.TEXT, Kind.BINARY, Kind.JSON)
     if kind is Kind.ADDRESS and stored.max_length is not None:
@@ -312,13 +315,13 @@ def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
 
 
 def fraction_limit(stored: StoredColumn, digits: int) -> Limit:
-    """Describe a column that keeps no more than so many digits of a fraction of a second."""
-    reason = f"has a finer fraction of a second than {stored.declared} keeps"
+    """Describe a column that stores fractions of a second to so many digits."""
+    reason = f"has a finer fraction of a second than {stored.declared} stores"
     return plain_limit(LimitName.FRACTIONAL_SECONDS, reason, digits)
 
 
 def duration_limit(stored: tuple[int, int] = BIGINT) -> Limit:
-    """Describe what a duration kept in microseconds as an integer of this range can hold."""
+    """Describe a column that stores durations as integers of this range, in microseconds."""
     reason = f"a duration outside the range of its column ({stored[0]} to {stored[1]} microseconds)"
     if stored == BIGINT:
         reason = "a duration of more than 292,471 years, too long for microseconds in a bigint column"
@@ -326,12 +329,12 @@ def duration_limit(stored: tuple[int, int] = BIGINT) -> Limit:
 
 
 def microseconds(value: datetime.timedelta) -> int:
-    """Give a duration as Django stores it where there is no interval type."""
+    """Return a duration as Django stores it in a database without an interval type."""
     return duration_microseconds(value)
 
 
 def datetime_dumper(zone: datetime.tzinfo | None) -> Convert:
-    """Give what writes an instant as the local time that Django keeps in columns without a time zone.
+    """Return the function that formats an instant as the local time that Django stores without a time zone.
 
     It raises :exc:`Unstorable` for an instant whose local time is ambiguous and would be read as another one.
     """
@@ -346,12 +349,12 @@ def datetime_dumper(zone: datetime.tzinfo | None) -> Convert:
         except OverflowError:
             reason = f"its local time in {zone} is outside of the years 1 to 9999"
             raise Unstorable("date and time", reason, "Set TIME_ZONE of this database to 'UTC'.") from None
-        # As UTC, because Python never calls equal what falls into a repeated hour of another zone (PEP 495).
+        # As UTC: Python never considers times in a repeated hour equal across zones (PEP 495).
         if local.replace(tzinfo=zone, fold=0).astimezone(datetime.UTC) != value.astimezone(datetime.UTC):
             raise Unstorable(
                 "date and time",
-                f"its local time in {zone} happens twice, and would be read as the earlier one",
-                "Set TIME_ZONE of this database to 'UTC', or leave it out.",
+                f"its local time in {zone} occurs twice, and would be read as the earlier one",
+                "Set TIME_ZONE of this database to 'UTC', or remove it.",
             )
         return local.replace(fold=0).isoformat(" ")
 

@@ -24,7 +24,7 @@ class Writing(Lifecycle, ABC):
         return self.writer(table, targets)
 
     def text_writer(self, table: str, targets: Sequence[Target]) -> TextWriter | None:
-        """Return the loader of lines of text for a table; ``None`` if there is none now."""
+        """Return the loader of lines of text for a table; ``None`` if it can't load lines now."""
         return None
 
     def takes_binary(self, source: Lifecycle, columns: Iterable[StoredColumn]) -> bool:

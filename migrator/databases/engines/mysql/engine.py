@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: a strict session, multi-row INSERT, and no warning that is not an error."""
+"""MySQL and MariaDB: sessions, their strict settings, snapshots and locks."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from .types import MySQLTypes
 from .values import MySQLValues, product
 from .visibility import MySQLVisibility
 
-# Everything strict, escapes by backslash, and a key of zero that stays zero.
+# Strict for all storage engines, with backslash escapes; a key of zero stays zero (MySQL manual, "Server SQL Modes").
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO"
-# Nothing ends a session that waits for the other side, or a statement that takes long, and no query gives rows as they
-# once were. MySQL and MariaDB differ in which of these they have.
+# No time limit ends a session that waits for the other database, or a long statement, and no query returns the rows of
+# an earlier time. MySQL and MariaDB have different ones of these.
 SESSION_SETTINGS: Mapping[str, int | str] = {
     "system_versioning_asof": "DEFAULT",
     "wait_timeout": 28_800,
@@ -87,15 +87,15 @@ class MySQL(MySQLErrors, Engine):
 
     def _open(self) -> None:
         self.connect()
-        self.execute(f"SET SESSION sql_select_limit = {2**64 - 1}")  # which cuts off what SHOW gives, too
+        self.execute(f"SET SESSION sql_select_limit = {2**64 - 1}")  # which also limits SHOW
         present = self._variables(SESSION_SETTINGS)
         changes = [f"SESSION {name} = {value}" for name, value in SESSION_SETTINGS.items() if name in present]
-        # With that mode, texts are read with spaces that are not stored (MariaDB's manual, SQL_MODE).
+        # In that mode, texts are read with spaces that are not stored (MariaDB documentation, SQL_MODE).
         changes.append("SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')")
         self.execute(f"SET {', '.join(changes)}")
 
     def _variables(self, names: Iterable[str]) -> dict[str, str]:
-        """Give the session's variables of these names, as far as this server has them."""
+        """Return the session variables of these names that this server has."""
         listed = ", ".join(f"'{name}'" for name in names)
         return dict(self.fetch_all(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({listed})"))
 
@@ -112,7 +112,7 @@ class MySQL(MySQLErrors, Engine):
 
     @property
     def parallel_session_may_be_later(self) -> bool:
-        return self._reads_snapshot  # no statement begins another snapshot of the same moment
+        return self._reads_snapshot  # no statement begins a second snapshot of the same moment
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         self._reads_snapshot = True
@@ -174,7 +174,7 @@ class MySQL(MySQLErrors, Engine):
         if found.get("read_only") == "ON":
             grants = " ".join(row[0] for row in self.fetch_all("SHOW GRANTS"))
             if not WRITES_ANYWAY.search(grants):
-                return "the server is read-only, as a replica is"
+                return "the server is read-only, like a replica"
         return None
 
     def why_unprotected(self) -> tuple[str, str] | None:
@@ -182,7 +182,7 @@ class MySQL(MySQLErrors, Engine):
         options = given["OPTIONS"]
         if is_on_this_machine(str(given["HOST"])) or options.get("ssl_mode") == "VERIFY_IDENTITY":
             return None
-        if "read_default_file" in options:  # which may well say it
+        if "read_default_file" in options:  # the file may set it
             return None
         mode = options.get("ssl_mode")
         return f"ssl_mode is {mode!r}" if mode else "ssl_mode is not set", (
@@ -196,7 +196,7 @@ class MySQL(MySQLErrors, Engine):
         self.connection.__dict__.pop("sql_mode", None)
 
     def session_identity(self) -> Row | None:
-        # The number alone would come again after a restart of the server.
+        # The number alone is reused after a restart of the server.
         rows = self.fetch_all("SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()")
         return rows[0] if rows else None
 
@@ -206,12 +206,15 @@ class MySQL(MySQLErrors, Engine):
                 self.execute(f"KILL {int(identity[0])}")
 
     def blockers(self) -> list[str]:
-        # Who holds which lock is told to those with the PROCESS right alone.
+        # Only users with the PROCESS privilege may see who holds which lock.
         rows = self.fetch_all(
             "SELECT id, user, host, time FROM information_schema.processlist "
             "WHERE db = DATABASE() AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT 5"
         )
-        return [f"session {number} of {user!r} from {host}, for {time} s as it is" for number, user, host, time in rows]
+        return [
+            f"session {number} of {user!r} from {host}, in its current state for {time} s"
+            for number, user, host, time in rows
+        ]
 
     def is_same_database(self, other: Lifecycle) -> bool:
         if self.fetch_value("SELECT DATABASE()") != other.fetch_value("SELECT DATABASE()"):
@@ -228,7 +231,7 @@ class MySQL(MySQLErrors, Engine):
         return replication.follows(self, other)
 
     def _lock_name(self) -> str:
-        # Such locks are the whole server's, and their names hold 64 characters.
+        # Such locks are server-wide; their names have at most 64 characters (MySQL manual, "Locking Functions").
         database = str(self.fetch_value("SELECT DATABASE()"))
         name = f"migrator-{hashlib.sha256(database.encode()).hexdigest()[:48]}"
         return name if self.worker is None else f"{name}-{self.worker}"
@@ -282,12 +285,12 @@ class MySQL(MySQLErrors, Engine):
     def empty(self, tables: Sequence[str]) -> None:
         seen = self.visibility.visible_tables(tables)
         for table in tables:
-            if seen[table].kind == VERSIONED_TABLE:  # cannot be truncated (MariaDB's manual, "System-Versioned Tables")
+            if seen[table].kind == VERSIONED_TABLE:  # not truncatable (MariaDB, "System-Versioned Tables")
                 self.delete_rows(table)
             else:
                 self.execute(f"TRUNCATE TABLE {self.quote(table)}")
 
     def most_row_bytes(self) -> int | None:
-        if self._loads_files:  # which are sent in pieces
+        if self._loads_files:  # sent in packets of any size
             return None
         return int(self.fetch_value("SELECT @@max_allowed_packet"))

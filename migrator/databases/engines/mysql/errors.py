@@ -60,7 +60,7 @@ class MySQLErrors(Errors):
     def fault(self, error: BaseException, table: str) -> Fault:
         code = _code(error)
         if code is None:
-            return Fault(type(error).__name__, "the driver refused the value")
+            return Fault(type(error).__name__, "the driver rejected the value")
         message = without_values(str(cause_of(error).args[1]))
         if found := NAMED_COLUMN.search(message):
             return Fault(str(code), message, found[1])

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: its bulk load."""
+"""MySQL and MariaDB: the bulk load by INSERT."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ..base.values import (
 from .errors import Warned
 
 STATEMENT_BYTES = 1024 * 1024
-# How many times longer than its line a row of literals is, at most.
+# A row of literals is at most so many times longer than its line.
 MOST_GROWTH = 8
 
 
 class Inserts:
-    """INSERT statements of many rows for one table, each as large as the server takes without effort."""
+    """INSERT statements of many rows for one table."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._engine, self._connection = engine, engine.connection
@@ -36,12 +36,12 @@ class Inserts:
 
     @cached_property
     def packet(self) -> int:
-        """The most bytes that the server takes in one statement."""
+        """The largest statement that the server accepts, in bytes."""
         return int(self._engine.fetch_value("SELECT @@max_allowed_packet"))
 
     def send(self, *rows: bytes) -> tuple[int, int]:
-        """Insert rows that are written as SQL, in pieces; return how many the server took, and their size."""
-        statement = b"".join((self._head, *rows))  # at once, for a row may be large
+        """Insert rows that are written as SQL, in pieces; return how many rows were inserted, and their size."""
+        statement = b"".join((self._head, *rows))  # joined at once: a row may be large
         if len(statement) >= self.packet:
             raise Unstorable(
                 "row",
@@ -59,7 +59,7 @@ class Inserts:
 
 
 class InsertWriter(Writer):
-    """Inserts rows of Python's values."""
+    """Inserts rows of Python values."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._engine = engine
@@ -91,7 +91,7 @@ class InsertWriter(Writer):
 
 
 class LineInserter(TextWriter):
-    """Inserts lines, whose fields become literals as they are: the server reads a number from its text, too."""
+    """Inserts lines, whose fields become string literals: the server also reads a number from its text."""
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:
         self._inserts = Inserts(engine, table, targets)
@@ -99,7 +99,7 @@ class LineInserter(TextWriter):
 
     @staticmethod
     def takes(targets: Sequence[Target]) -> bool:
-        """Tell whether every column's field, put between quotes, is a literal of its value."""
+        """Whether every column's field, put between quotes, is a literal of its value."""
         return all(target.kind is not Kind.BINARY and target.placeholder is None for target in targets)
 
     def write(self, lines: Iterable[bytes]) -> tuple[int, int]:
@@ -114,7 +114,7 @@ class LineInserter(TextWriter):
 
 
 def _whole_lines(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Cut blocks between lines, into pieces of at most so many bytes where no single line is longer."""
+    """Cut blocks between lines, into pieces of at most so many bytes, unless a single line is longer."""
     parts: list[bytes] = []
     size = 0
     for block in blocks:
@@ -131,14 +131,14 @@ def _whole_lines(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
             yield text[start:end]
             start = end
         size = len(text) - start
-        if size:  # beside an empty part a large one would be copied
+        if size:  # join() copies a large part if there is another, even an empty one
             parts.append(text[start:])
     if size:
         yield b"".join(parts)
 
 
 def _as_literals(lines: bytes) -> bytes:
-    """Write lines as rows of literals, with the same escapes; only NULL is a backslash and N behind an opening quote.
+    """Write lines as rows of literals, with the same escapes; ``\\N`` after an opening quote is NULL.
 
     A text that begins with a backslash has two of them there.
     """
@@ -173,8 +173,8 @@ def render(value: Any, literal: Callable[[bytes], bytes]) -> bytes:
         return literal(str(value).encode())
     if isinstance(value, datetime.timedelta):
         return b"%d" % microseconds(value)
-    reason = f"its field gives a value of the class {cls.__name__}, which has no SQL literal"
-    raise Unstorable(cls.__name__, reason, "Leave its model out with --exclude.")
+    reason = f"its field returns a value of the class {cls.__name__}, which has no SQL literal"
+    raise Unstorable(cls.__name__, reason, "Exclude its model with --exclude.")
 
 
 def _wrapped(placeholder: str, rendered: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: values."""
+"""MySQL and MariaDB: the values of columns."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from ..base.values import (
 )
 from .text_forms import text_forms, utf8_bytes
 
-# The characters of the escape of NUL, whatever the session's sql_mode says of backslashes.
+# \u0000 as a hexadecimal literal, which no setting of sql_mode for backslashes changes.
 NUL_ESCAPE = "x'5c7530303030'"
 BITS: Mapping[str, int] = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 BLOBS = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-# A string of JSON, without a step back for each character of it.
+# A JSON string; the possessive quantifiers keep the server from backtracking for each character.
 STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-# The arrays and objects of a document that may be within each other (MySQL manual, "The JSON Data Type").
+# The deepest nesting of a document (MySQL Server Error Message Reference, ER_JSON_DOCUMENT_TOO_DEEP).
 MOST_LEVELS = 100
-# The digits of a float that the server shows (FLT_DIG).
+# The digits of a float that the server returns (C's FLT_DIG).
 SHOWN = 6
 UUID_LENGTH = 36
 STORES: Mapping[Kind, tuple[str, ...]] = {
@@ -62,7 +62,7 @@ STORES: Mapping[Kind, tuple[str, ...]] = {
 
 
 def integer_range(stored: StoredColumn) -> tuple[int, int] | None:
-    """Return the integers that a column's type holds; ``None`` if it is no integer type."""
+    """Return the smallest and largest integer of a column's type; ``None`` if it isn't an integer type."""
     bits = BITS.get(stored.type)
     if bits is None:
         return None
@@ -70,7 +70,7 @@ def integer_range(stored: StoredColumn) -> tuple[int, int] | None:
 
 
 def product(connection: Any) -> str:
-    """Name the server's product: MariaDB answers to the same driver."""
+    """Return the server's product: MariaDB has the same driver."""
     return "MariaDB" if connection.mysql_is_mariadb else "MySQL"
 
 
@@ -90,7 +90,7 @@ class MySQLValues(Values):
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         if column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIME):
-            # The driver gives None for a zero date, as it does for NULL.
+            # The driver returns None for a zero date, as for NULL.
             return f"CAST({self.quote(column.name)} AS CHAR)"
         return self.quote(column.name)
 
@@ -112,7 +112,7 @@ class MySQLValues(Values):
         return f"LENGTH({self.quote(name)})"
 
     def exact_text(self, name: str, stored: StoredColumn) -> str:
-        # Other binary collations ignore spaces at the end.
+        # Other binary collations ignore trailing spaces (MySQL manual, "Unicode Character Sets", NO PAD).
         is_mariadb = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
         collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
         return f"CONVERT({self.quote(name)} USING utf8mb4) COLLATE {collation}"
@@ -153,8 +153,8 @@ class MySQLValues(Values):
     def has_dashes(self, stored: StoredColumn) -> bool:
         """Whether Django writes, and looks for, the UUIDs of a column with dashes.
 
-        It does so wherever the server has a type for them, whatever the column's own type is (UUIDField in Django's
-        source, get_db_prep_value). With fewer than 36 characters the digits alone have to do.
+        It does so if the server has a type for them, whatever the column's own type (Django source,
+        ``UUIDField.get_db_prep_value``). A column of fewer than 36 characters stores the digits alone.
         """
         is_native = bool(self.connection.features.has_native_uuid_field)
         return stored.type == "uuid" or (is_native and (stored.max_length or 0) >= UUID_LENGTH)
@@ -171,11 +171,11 @@ class MySQLValues(Values):
             if column.kind is Kind.FLOAT:
                 limits.append(plain_limit(LimitName.INFINITE, f"{name} has no infinity"))
         elif stored.type == "uuid":
-            reason = f"{name}'s uuid takes none whose 7th byte is 80 or above and whose 9th is from 01 to 80"
+            reason = f"{name}'s uuid rejects a value whose 7th byte is 80 or above and whose 9th is from 01 to 80"
             limits.append(plain_limit(LimitName.HIGH_VERSION, reason))
         elif column.kind is Kind.TEXT and stored.type == "char":
-            reason = f"ends with spaces, of which {stored.declared} keeps none"
-            advice = "Take them away in the source, or make the column a varchar in the destination."
+            reason = f"ends with spaces, which {stored.declared} strips"
+            advice = "Remove them in the source, or make the column a varchar in the destination."
             limits.append(Limit(LimitName.SPACE_AT_END, (), reason, advice))
         if stored.is_three_byte_utf8:
             reason = "a character of four bytes (in UTF-8), which the column's character set does not have"
@@ -184,7 +184,7 @@ class MySQLValues(Values):
         return [*limits, *self._limits_of_type(column.kind, stored)]
 
     def _limits_of_type(self, kind: Kind, stored: StoredColumn) -> list[Limit]:
-        """Describe what a type other than Django's own holds, and what this server's own JSON does not."""
+        """Describe the limits of a type other than Django's own, and of the server's own JSON type."""
         match kind, stored.type:
             case Kind.INTEGER, "decimal" | "double":
                 held = DOUBLE_WHOLE if stored.type == "double" else None
@@ -198,16 +198,16 @@ class MySQLValues(Values):
             case Kind.TEXT, "enum" | "set":
                 return [label_limit(stored, is_set=stored.type == "set")]
             case Kind.BINARY, "binary":
-                reason = f"shorter than the {stored.max_bytes} bytes to which {stored.declared} fills it up with zeros"
+                reason = f"shorter than the {stored.max_bytes} bytes to which {stored.declared} pads it with zeros"
                 return [plain_limit(LimitName.SHORTER_THAN, reason, stored.max_bytes or 0)]
             case Kind.DATETIME, "timestamp":
-                reason = f"{stored.declared} holds instants from 1970 to 03:14:07 UTC on 19 January 2038 alone"
+                reason = f"{stored.declared} only holds instants from 1970 to 03:14:07 UTC on 19 January 2038"
                 return [plain_limit(LimitName.OUTSIDE_UNIX_TIME, reason)]
             case Kind.JSON, "json":
                 return [
                     plain_limit(
                         LimitName.WIDE_WHOLE_NUMBER,
-                        "a whole number beyond 64 bits, of which MySQL's JSON makes a floating-point number",
+                        "an integer beyond 64 bits, which MySQL's JSON type converts to floating point",
                     ),
                     plain_limit(LimitName.DEEPER_THAN, f"a document of more than {MOST_LEVELS} levels", MOST_LEVELS),
                 ]
@@ -274,13 +274,13 @@ class MySQLValues(Values):
                 bare = f"REGEXP_REPLACE({text}, {_hex(STRING)}, '')"
                 is_long = f"{text} REGEXP '[0-9]{{{FEWEST_DIGITS}}}'"
                 return f"{is_long} AND {bare} REGEXP {_hex(wide_whole_number_pattern())}"
-        return None  # neither NaN nor infinity exists here, nor a UUID that a column of that type does not take
+        return None  # NaN and infinity do not exist here, and a uuid column holds only UUIDs that another accepts
 
     def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         name = self.quote(column.name)
         if column.kind in (Kind.DATE, Kind.DATETIME):
             zero = f"YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
-            # Counting days makes NULL or another date of what is none.
+            # Adding days to an invalid date yields NULL or another date.
             is_none = f"COALESCE(DATE_ADD({name}, INTERVAL 0 DAY) <> {name}, TRUE)"
             return [
                 SourceCheck(
@@ -306,7 +306,7 @@ class MySQLValues(Values):
             return [
                 SourceCheck(
                     f"{name} NOT BETWEEN '00:00:00' AND '23:59:59.999999'",
-                    "no time of day: MySQL's TIME also holds spans",
+                    "not a time of day: MySQL's TIME also holds durations",
                     "Set these values to a time from 00:00 to 23:59:59.999999.",
                 )
             ]
@@ -314,13 +314,13 @@ class MySQLValues(Values):
 
 
 def _negative(stored: StoredColumn, most: float) -> list[Limit]:
-    """Describe a type that has no numbers below zero, and none above ``most`` that its other limits let through."""
-    reason = f"negative, which {stored.declared} is not"
+    """Describe an unsigned type, whose other limits allow nothing above ``most``."""
+    reason = f"negative, which {stored.declared} cannot hold"
     return [plain_limit(LimitName.OUTSIDE, reason, 0, most)] if stored.is_unsigned else []
 
 
 def _hex(text: str) -> str:
-    """Write a text whatever the session's sql_mode says of backslashes."""
+    """Write a text as a hexadecimal literal, which no setting of sql_mode for backslashes changes."""
     return f"_utf8mb4 x'{text.encode().hex()}'"
 
 
@@ -339,6 +339,6 @@ def _parsed(parse: Callable[[str], Any], name: str) -> Convert:
         try:
             return parse(value)
         except (ValueError, TypeError):
-            raise Unstorable("text", f"no {name}", "Correct the value.") from None
+            raise Unstorable("text", f"not a valid {name}", "Correct the value.") from None
 
     return load

@@ -90,8 +90,8 @@ class PostgreSQLCatalogue(DeferredObjects, Sequences):
         return int(self.fetch_value(sql, (self.identifier(table),) * 2))
 
     def row_size(self, table: str) -> int | None:
-        """Tell about how many bytes a row takes, as far as the server keeps count of the rows."""
-        # A partitioned table counts the rows of its partitions once more.
+        """Return about how many bytes a row takes, if the server has counted the rows (``pg_class.reltuples``)."""
+        # The row count of a partitioned table includes those of its partitions, which are also counted themselves.
         size: int | None = self.fetch_value(
             "SELECT (sum(pg_table_size(oid)) / nullif(sum(greatest(reltuples, 0)), 0))::bigint FROM pg_class "
             f"WHERE relkind = 'r' AND {WITH_PARTITIONS}",
@@ -110,7 +110,7 @@ class PostgreSQLCatalogue(DeferredObjects, Sequences):
 
     def foreign_keys_into(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
         names = list(tables)
-        rows = self.fetch_all(KEYS_INTO_SQL, (self.identifiers(names), self.identifiers(but)))  # of all schemas
+        rows = self.fetch_all(KEYS_INTO_SQL, (self.identifiers(names), self.identifiers(but)))
         return [
             (owner.replace("%", "%%"), column.replace("%", "%%"), names[number - 1]) for number, owner, column in rows
         ]
@@ -141,7 +141,7 @@ def _stored_column(row: Sequence[Any]) -> StoredColumn:
     elif type_name in ("timestamptz", "timestamp", "time") and 0 <= modifier < 6:
         precision = modifier
     elif type_name == "interval" and modifier >= 0:
-        # The fields that it is restricted to, and the digits of a second (PostgreSQL's utils/timestamp.h).
+        # Its restriction to fields, and its fractional digits (PostgreSQL source, src/include/utils/timestamp.h).
         fields, digits = modifier >> 16, modifier & 0xFFFF
         precision = digits if digits < 6 else None
         type_name = type_name if fields == 0x7FFF else declared

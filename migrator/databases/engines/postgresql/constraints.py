@@ -1,4 +1,4 @@
-"""PostgreSQL: its own description of what tables refuse."""
+"""PostgreSQL: its own description of constraints."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..base.characters import Ranges, ranges_of
 from ..base.constraints import NUMBER, PROBE, Check, Constraints, Exclusion, ExclusionPart, UniqueIndex
 from .portable_sql import PostgreSQLTranslation
 
-# Whether a query over the table gives rows of other tables that an index of it does not hold.
+# Whether the index covers every row that a query over the table returns: it does not cover rows of child tables.
 COVERS_CHILDREN = """
 NOT EXISTS (SELECT 1 FROM pg_inherits h JOIN pg_class t ON t.oid = h.inhparent
                    WHERE h.inhparent = i.indrelid AND t.relkind = 'r')
 """.strip()
-# Constraints whose entries are deferred have indexes like all others. ``indnullsnotdistinct`` came with PostgreSQL 15.
+# Including the indexes of deferred constraints. ``indnullsnotdistinct`` exists since PostgreSQL 15.
 UNIQUE_SQL = f"""
 SELECT n.number, x.relname,
        ARRAY(SELECT a.attname::text
@@ -37,7 +37,7 @@ JOIN pg_index i ON i.indrelid = to_regclass(n.name) JOIN pg_class x ON x.oid = i
 WHERE i.indisunique AND i.indisvalid AND NOT i.indisexclusion
 ORDER BY n.number, x.relname
 """
-# Of ranges, those whose values have an order that no collation decides. A temporal key of PostgreSQL 18 excludes, too.
+# Bounds only of ranges over types without a collation. Temporal keys (PostgreSQL 18) are exclusion constraints, too.
 EXCLUSIONS_SQL = f"""
 SELECT n.number, c.conname, pg_get_expr(i.indpred, i.indrelid), {COVERS_CHILDREN},
        pg_get_indexdef(i.indexrelid, k.position::int, false),
@@ -57,7 +57,7 @@ FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_constraint c ON c.conrelid = to_regclass(n.name) AND c.contype = 'c'
 ORDER BY n.number, c.conname
 """
-# A domain may be one over another domain, and has the checks of both.
+# A domain over another domain has the checks of both.
 DOMAINS_SQL = """
 WITH RECURSIVE bases AS (
     SELECT n.number, a.attname::text AS attname, a.atttypid AS type
@@ -70,8 +70,8 @@ SELECT b.number, b.attname, c.conname, pg_get_expr(c.conbin, 0), c.convalidated
 FROM bases b JOIN pg_constraint c ON c.contypid = b.type AND c.contype = 'c'
 ORDER BY b.number, b.attname, c.conname
 """
-# What is in a row of some partition, at the lowest level. A table without levels below has a place for each row if one
-# takes all others, or if there are all remainders of a hash.
+# The conditions of the partitions at the lowest level. A table with a single level accepts every row if it has a
+# default partition, or partitions for all remainders of a hash.
 PARTITIONS_SQL = """
 SELECT n.number, l.condition
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
@@ -88,8 +88,8 @@ LEFT JOIN LATERAL (
 WHERE below.has_levels OR (p.partdefid = 0 AND COALESCE(round(below.share, 6), 0) <> 1)
 ORDER BY n.number
 """
-# Server encodings of one byte for each character, and Python's names for them (PostgreSQL's manual, 24.3.1). Of
-# SQL_ASCII the server knows no characters, and takes every byte.
+# Single-byte server encodings, and Python's names for them (PostgreSQL manual, "Supported Character Sets"). SQL_ASCII
+# is not one of them: the server accepts every byte.
 CODECS: Mapping[str, str] = {
     **{f"LATIN{n}": f"iso8859-{part}" for n, part in enumerate((1, 2, 3, 4, 9, 10, 13, 14, 15, 16), start=1)},
     **{f"ISO_8859_{part}": f"iso8859-{part}" for part in (5, 6, 7, 8)},
@@ -97,7 +97,7 @@ CODECS: Mapping[str, str] = {
     "KOI8R": "koi8-r",
     "KOI8U": "koi8-u",
 }
-# How a domain's check calls the value.
+# The name of the value in a domain's check (PostgreSQL manual, CREATE DOMAIN).
 DOMAINS_VALUE = re.compile(r"\bVALUE\b(?=(?:[^']*'[^']*')*[^']*$)")
 
 
@@ -115,7 +115,7 @@ class PostgreSQLConstraints(Constraints):
         return found
 
     def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
-        return self._characters  # one for the whole database
+        return self._characters  # the whole database has one encoding
 
     @cached_property
     def _characters(self) -> tuple[str, Ranges] | None:
@@ -149,7 +149,7 @@ class PostgreSQLConstraints(Constraints):
             parts[number, name, predicate, covers].append(ExclusionPart(expression, operator, is_equality, bounds))
         found: dict[str, list[Exclusion]] = {name: [] for name in names}
         for (number, name, predicate, covers), own in parts.items():
-            # An empty range has nothing in common with any.
+            # An empty range overlaps none.
             tests = [f"NOT isempty({part.expression})" for part in own if part.bounds]
             condition = " AND ".join([*([f"({predicate})"] if predicate else []), *tests]) or None
             found[names[number - 1]].append(Exclusion(name, tuple(own), condition, covers))
@@ -165,7 +165,7 @@ class PostgreSQLConstraints(Constraints):
             transaction.set_rollback(True, using=self.alias)
 
     def _without_domain(self, column: StoredColumn) -> str:
-        """Select a column as the type below its domain, whose own checks would keep rows out."""
+        """Select a column as the base type of its domain, whose checks would reject rows."""
         name = self.quote(column.name)
         if column.domain is None:
             return name

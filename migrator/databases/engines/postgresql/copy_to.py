@@ -1,6 +1,6 @@
-"""PostgreSQL's ``COPY … TO STDOUT``: the two drivers' ways to take its rows, in blocks.
+"""PostgreSQL's ``COPY … TO STDOUT``: its rows in blocks, as each of the two drivers delivers them.
 
-Whoever stops in between has the rest read and dropped: the drivers would cancel the query instead, and that would end
+If the consumer stops early, the rest is read and discarded: the drivers would cancel the query instead, which would end
 the source's snapshot.
 """
 
@@ -19,14 +19,14 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from ..base.lines import Block
 
 BLOCK_BYTES = 128 * 1024
-# In milliseconds. What a TLS library has read already makes no socket readable.
+# In milliseconds. Data that the TLS library has already read does not make the socket readable.
 LONGEST_WAIT = 100
 
 
 def copy_to(connection: BaseDatabaseWrapper, statement: str) -> Generator[Block]:
-    """Run a ``COPY … TO STDOUT`` and give its rows in blocks, the last of which says how many there were.
+    """Run a ``COPY … TO STDOUT`` and yield its rows in blocks; the last block has their number.
 
-    It has to be closed, and raises Django's database errors.
+    The generator has to be closed. It raises Django's database errors.
     """
     connection.ensure_connection()
     read = _read_psycopg3 if is_psycopg3 else _read_psycopg2
@@ -49,7 +49,7 @@ def _read_psycopg3(connection: Any, statement: str) -> Generator[Block]:
 
 
 class _Rows:
-    """A query's rows, taken from libpq one by one: the driver's own iteration takes more than twice as long."""
+    """A query's rows, read from libpq one by one: the driver's own iteration takes more than twice as long."""
 
     def __init__(self, libpq: Any, statement: str) -> None:
         from psycopg.pq import ExecStatus
@@ -64,7 +64,7 @@ class _Rows:
         self.are_complete = False
 
     def take(self) -> bytes:
-        """Give the next rows, about a block of them."""
+        """Return the next rows, about a block of them."""
         parts: list[bytes] = []
         length = 0
         get, row = self._libpq.get_copy_data, None
@@ -81,11 +81,11 @@ class _Rows:
         return _taken(parts)
 
     def end(self) -> int:
-        """Return how many rows there were, after the last."""
+        """Return the number of rows, after the last."""
         from psycopg.pq import ExecStatus
 
         result = self._expect(ExecStatus.COMMAND_OK)
-        self._result()  # that there is no other
+        self._result()  # checks that no other result follows
         return int(result.command_tuples)
 
     def _expect(self, status: int) -> Any:
@@ -103,20 +103,20 @@ class _Rows:
         return self._libpq.get_result()
 
     def _wait(self) -> None:
-        """Wait until the server has sent something, though not for ever."""
+        """Wait until the server has sent something, or for :data:`LONGEST_WAIT`."""
         self._socket.poll(LONGEST_WAIT)
         self._libpq.consume_input()
 
 
 class _Blocks:
-    """What psycopg2 writes its lines to: blocks, each given once the one before is done with.
+    """The file that psycopg2 writes lines to: it passes on blocks, each after the one before was consumed.
 
-    They are dropped when nobody takes them any more.
+    After the consumer has stopped, blocks are discarded.
     """
 
     def __init__(self) -> None:
-        self._given: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
-        self._done_with = threading.Semaphore(0)
+        self._ready: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
+        self._consumed = threading.Semaphore(0)
         self._is_abandoned = False
         self._parts: list[bytes] = []
         self._length = 0
@@ -130,31 +130,31 @@ class _Blocks:
     def flush(self) -> None:
         whole, self._length = _taken(self._parts), 0
         if whole and not self._is_abandoned:
-            self._given.put(Block(0, whole))
+            self._ready.put(Block(0, whole))
             del whole
-            self._done_with.acquire()
+            self._consumed.acquire()
 
     def end(self) -> None:
-        """Tell whoever takes the blocks that there are no more."""
-        self._given.put(None)
+        """Mark the end of the blocks."""
+        self._ready.put(None)
 
     def take(self) -> Generator[Block]:
-        """Give the blocks up to the end; one that is closed before waits for it."""
+        """Yield the blocks up to the end; if closed before, wait for the end."""
         try:
-            while (block := self._given.get()) is not None:
+            while (block := self._ready.get()) is not None:
                 yield block
                 del block
-                self._done_with.release()
+                self._consumed.release()
         except BaseException:
             self._is_abandoned = True
-            self._done_with.release()
-            while self._given.get() is not None:
+            self._consumed.release()
+            while self._ready.get() is not None:
                 pass
             raise
 
 
 def _read_psycopg2(connection: Any, statement: str) -> Generator[Block]:
-    # psycopg2 only writes to a file, so a thread lets it write what this one takes. An error in the file, or an end
+    # psycopg2 only writes to a file, so it writes in a thread while this one consumes. An error in the file, or its end
     # before the last row, would end the query, and with it the source's snapshot.
     blocks = _Blocks()
     failures: list[BaseException] = []
@@ -181,7 +181,7 @@ def _read_psycopg2(connection: Any, statement: str) -> Generator[Block]:
 
 
 def _taken(parts: list[bytes]) -> bytes:
-    """Join parts, of which nothing else is kept: they may be large."""
+    """Join parts and release them: they may be large."""
     whole = b"".join(parts)
     parts.clear()
     return whole

@@ -1,4 +1,4 @@
-"""PostgreSQL: one snapshot, COPY both ways, foreign keys and indexes taken off and put back exactly."""
+"""PostgreSQL: sessions, the shared snapshot, and COPY in both directions."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ from .types import PostgreSQLTypes
 from .values import PostgreSQLValues
 from .visibility import PostgreSQLVisibility
 
-# Types whose binary form is the same in every version, and in every database.
+# Types whose binary form is the same in every version and in every database.
 BINARY_TYPES = frozenset((
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
     "date", "time", "timestamp", "timestamptz", "interval", "uuid", "json", "jsonb", "inet",
 ))  # fmt: skip
-# Those of named tables that are there, as SQL has them, and that this role may lock against being rewritten.
+# The existing ones among named tables, as SQL has them, that this role may lock against being rewritten.
 LOCKABLE = """
     SELECT oid::regclass::text FROM pg_class
     WHERE oid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n) AND relkind IN ('r', 'p')
       AND has_table_privilege(oid, 'SELECT')
 """
-# Every session that holds a lock on a table of the application in this database.
+# The sessions that hold a lock on a table of the application in this database; the server's own tables have OIDs below
+# 16384 (PostgreSQL source, src/include/access/transam.h, FirstNormalObjectId).
 BLOCKERS = """
     SELECT DISTINCT a.pid, coalesce(a.usename, '?'), coalesce(host(a.client_addr), 'this machine'),
            to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since,
@@ -55,7 +56,7 @@ BLOCKERS = """
     ORDER BY since LIMIT 5
 """
 HELD = "migrator_snapshot"
-IN_ERROR = 3  # as libpq numbers the states of a transaction: PQTRANS_INERROR
+IN_ERROR = 3  # libpq's PQTRANS_INERROR
 
 
 class PostgreSQL(Batches, PostgreSQLErrors, Engine):
@@ -95,7 +96,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         self._begin_reading(tables)
-        self.snapshot_note = replication.patience_note(self)  # the first query is what takes the snapshot
+        self.snapshot_note = replication.patience_note(self)  # the first query takes the snapshot
         if readers:
             self._snapshot = self._export_snapshot()
             self.readers = readers
@@ -103,7 +104,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
 
     def _export_snapshot(self) -> str:
         is_held, self._is_held = self._is_held, False
-        if is_held:  # no snapshot can be exported from a subtransaction
+        if is_held:  # a subtransaction cannot export a snapshot (PostgreSQL manual, pg_export_snapshot)
             self.execute(f"RELEASE SAVEPOINT {HELD}")
         name = str(self.fetch_value("SELECT pg_export_snapshot()"))
         if is_held:
@@ -111,7 +112,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         return name
 
     def _hold_snapshot(self) -> None:
-        """See to it that an error of a statement does not end the transaction, and with it the snapshot."""
+        """Set a savepoint, so that an error of a statement does not end the transaction, and with it the snapshot."""
         self.execute(f"SAVEPOINT {HELD}")
         self._is_held = True
 
@@ -140,7 +141,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         return other
 
     def _begin_reading(self, kept: Sequence[str] = ()) -> None:
-        """Begin a transaction that reads one snapshot, which its first query takes; nobody rewrites ``kept`` tables."""
+        """Begin a transaction whose first query takes the snapshot; lock ``kept`` tables against being rewritten."""
         self._reads_snapshot, self._is_held = True, False
         self._open()
         self.forbid_writes()
@@ -148,7 +149,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         self.connection.set_autocommit(False)
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if there:
-            # To a snapshot from before, a table that is emptied or rewritten looks empty (PostgreSQL's manual, 13.6).
+            # A table that is truncated or rewritten later looks empty in the snapshot (manual, 13.6, "Caveats").
             names = ", ".join(name.replace("%", "%%") for (name,) in there)
             self.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
         self.hold_snapshot()
@@ -173,10 +174,10 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         self.connection.close()
         self._begin_reading()
         try:
-            # The server gave this name; where parameters are bound by the server it could not be one.
+            # The name comes from the server. SET accepts no parameters bound by the server.
             self.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
         except DatabaseError as error:
-            if sqlstate(error) is None:  # the link was lost meanwhile
+            if sqlstate(error) is None:  # the connection was lost meanwhile
                 raise
             raise SnapshotLost.of(self.alias) from error
         self._hold_snapshot()
@@ -188,7 +189,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
             "WHERE name = 'lock_timeout' AND setting::integer NOT BETWEEN 1 AND %s",
             (f"{LOCK_WAIT_SECONDS}s", LOCK_WAIT_SECONDS * 1000),
         )
-        # What is recorded as committed has to be, even if the server crashes.
+        # The journal must not record a commit that a crash of the server undoes.
         self.execute(
             "SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'synchronous_commit' "
             "AND setting = 'off'"
@@ -211,7 +212,7 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
 
     def why_read_only(self) -> str | None:
         if self.fetch_value("SELECT pg_is_in_recovery()"):
-            return "the server is a standby, which follows another one"
+            return "the server is a standby of another one"
         if self.fetch_value("SELECT current_setting('default_transaction_read_only')") == "on":
             return "its sessions are read-only (default_transaction_read_only)"
         return None
@@ -251,14 +252,14 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         return self._locks.holder(self.worker)
 
     def unlock(self) -> None:
-        self._locks.give_back(self.worker)
+        self._locks.release(self.worker)
 
     def workers(self) -> set[int]:
         return self._locks.workers()
 
     @contextlib.contextmanager
     def following_keys(self) -> Iterator[None]:
-        # A table that was never analyzed is believed to be small, and would be read whole for every chunk.
+        # The planner believes that a table which was never analyzed is small, and would scan it for every chunk.
         self.execute("SET enable_seqscan = off")
         try:
             yield
@@ -311,14 +312,14 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         try:
             with transaction.atomic(using=self.alias):
                 self.execute(f"TRUNCATE {', '.join(map(self._alone, tables))}")
-        except NotSupportedError:  # a table outside of the selection refers to one of these
+        except NotSupportedError:  # a table outside of the selection references one of these
             super().empty(tables)
 
     def delete_rows(self, table: str) -> None:
         self.execute(f"DELETE FROM {self._alone(table)}")
 
     def _alone(self, table: str) -> str:
-        """Name a table in SQL without those that inherit from it; partitions are a part of their table."""
+        """Return a table's name in SQL, without tables that inherit from it; partitions are part of their table."""
         return f"{'' if self.visibility.partitioned([table]) else 'ONLY '}{self.quote(table)}"
 
     def bind_now(self) -> None:

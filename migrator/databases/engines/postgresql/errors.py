@@ -51,13 +51,17 @@ class PostgreSQLErrors(Errors):
         diagnostics = getattr(cause_of(error), "diag", None)
         if diagnostics is None or diagnostics.message_primary is None:
             is_link = self.severity(error) is Severity.RETRY
-            return Fault(type(error).__name__, "no answer came" if is_link else "the driver refused the value")
+            return Fault(
+                type(error).__name__, "the server did not answer" if is_link else "the driver rejected the value"
+            )
         detail = diagnostics.message_detail or ""
         message = without_values(diagnostics.message_primary, sqlstate(error) or "")
         if "row-level security policy" in message:
             message += "; connect as a superuser, as a role with BYPASSRLS, or as the owner if policies are not forced"
         if trigger := self._event_trigger_in(diagnostics.context or ""):
-            message += f" (raised by event trigger {trigger}; ALTER EVENT TRIGGER {trigger} DISABLE lets the run go on)"
+            message += (
+                f" (raised by event trigger {trigger}; ALTER EVENT TRIGGER {trigger} DISABLE lets the run continue)"
+            )
         if message.startswith("could not create unique index") and (found := KEY_COLUMNS.search(detail)):
             message = f"rows there have the same {found[1]}: {message}"
         column = diagnostics.column_name

@@ -1,4 +1,4 @@
-"""PostgreSQL: rows as lines of text, which COPY renders and escapes."""
+"""PostgreSQL: rows as lines of text, rendered and escaped by COPY."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FORMATS: Mapping[Kind, TextFormat] = {
     Kind.UUID: TextFormat.UUID,
     Kind.ADDRESS: TextFormat.ADDRESS,
 }
-# The text of such a column is in the form already.
+# COPY itself prints columns in these formats.
 AS_THEY_ARE = (
     TextFormat.INTEGER, TextFormat.FLOAT, TextFormat.DECIMAL, TextFormat.TEXT, TextFormat.JSON, TextFormat.BINARY,
     TextFormat.DATE, TextFormat.TIME, TextFormat.STORED,
 )  # fmt: skip
 
-# COPY writes three control characters as escapes that not every reader knows.
+# COPY escapes three control characters in a way that not every reader knows (manual, COPY, "Text Format").
 UNCOMMON = re.compile(rb"\\[bfv]")
 ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 UNESCAPED = {b"b": b"\b", b"f": b"\f", b"v": b"\v"}
@@ -46,7 +46,7 @@ class PostgreSQLLines(Lines):
 
     def text_format(self, column: Column, stored: StoredColumn) -> TextFormat | None:
         if column.kind is Kind.DATETIME:
-            # Without an offset a text is taken for the session's local time.
+            # A text without an offset is read as the session's local time.
             return TextFormat.DATETIME if self.connection.timezone_name == "UTC" else None
         return FORMATS.get(column.kind)
 
@@ -70,7 +70,7 @@ class PostgreSQLLines(Lines):
         return copy_to(self.connection, f"COPY ({query}) TO STDOUT (FORMAT {form})")
 
     def _with_params(self, sql: str, params: Sequence[Any] | None) -> str:
-        """Write the parameters into a statement, for COPY takes none."""
+        """Insert the parameters into a statement: COPY accepts none."""
         if params is None:
             return sql
         with self.connection.cursor() as cursor:

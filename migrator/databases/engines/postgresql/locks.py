@@ -1,4 +1,4 @@
-"""PostgreSQL: the advisory locks that keep a second run off the schemas that one writes to."""
+"""PostgreSQL: the advisory locks that keep a second run off the schemas that a run writes to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ..base.run_locks import MOST_WORKERS
 from ..base.session import DatabaseSession
 from ..base.visibility import Visibility
 
-# "migrator" in ASCII; the server keeps such locks by database. Other schemas have a number for the first four letters.
+# "migrator" in ASCII; advisory locks are local to a database (PostgreSQL manual, "Advisory Locks"). Schemas other than
+# public have a number of their own instead of the first four letters.
 RUN_LOCK = 0x6D69_6772_6174_6F72
 HIGH, LOW = RUN_LOCK >> 32, RUN_LOCK & 0xFFFF_FFFF
 USUAL_SCHEMA = "public"
@@ -25,7 +26,7 @@ class Locks:
         self._schemas: tuple[str, ...] = ()
 
     def claim(self, tables: Sequence[str]) -> None:
-        """Lock from now on in the schemas of these tables, and in that of the journal."""
+        """Use from now on the locks of the schemas of these tables and of the journal."""
         seen = self._visibility.visible_tables(tables)
         self._schemas = tuple(sorted({self._own_schema(), *(str(one.schema) for one in seen.values())}))
 
@@ -33,26 +34,26 @@ class Locks:
         return self._visibility.new_tables_schema() or USUAL_SCHEMA
 
     def _of(self, worker: int | None) -> list[Lock]:
-        """Give both halves of each lock's number, for one schema after the other."""
+        """Return both halves of each lock's number, by schema."""
         low = LOW if worker is None else LOW + 1 + worker
         schemas = self._schemas or (self._own_schema(),)
         return [(HIGH if name == USUAL_SCHEMA else zlib.crc32(name.encode()) & 0x7FFF_FFFF, low) for name in schemas]
 
     def take(self, worker: int | None) -> bool:
-        """Take all of them or none."""
+        """Take all of them or none; return whether that worked."""
         taken: list[Lock] = []
         for high, low in self._of(worker):
             if not self._session.fetch_value("SELECT pg_try_advisory_lock(%s)", (high << 32 | low,)):
-                self._give_back(taken)
+                self._release(taken)
                 return False
             taken.append((high, low))
         return True
 
-    def give_back(self, worker: int | None) -> None:
-        """Give all of them back."""
-        self._give_back(self._of(worker))
+    def release(self, worker: int | None) -> None:
+        """Release all of them."""
+        self._release(self._of(worker))
 
-    def _give_back(self, locks: Sequence[Lock]) -> None:
+    def _release(self, locks: Sequence[Lock]) -> None:
         for high, low in locks:
             self._session.fetch_value("SELECT pg_advisory_unlock(%s)", (high << 32 | low,))
 

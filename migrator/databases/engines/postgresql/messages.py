@@ -1,13 +1,13 @@
-"""PostgreSQL: what its messages say, without the values of rows."""
+"""PostgreSQL: its messages without the values of rows."""
 
 from __future__ import annotations
 
 import re
 
-# Class 22, "Data Exception", is the one whose messages quote values (PostgreSQL's manual, appendix A).
+# Class 22, "Data Exception", is the one whose messages quote values (PostgreSQL manual, appendix A).
 VALUE_AT_END = re.compile(r""":\s*(?:".*"|(?:0x[0-9a-f]{2}\s*)+)$""", re.DOTALL)
 BYTES = re.compile(r" with byte sequence(?: 0x[0-9a-f]{2})+")
-# What a quoted word behind these is the name of.
+# A quoted word after one of these is its name.
 NAMES = (
     "column|constraint|database|domain|encoding|enum|function|index|language|operator|parameter|relation|role|schema|"
     "table|type"
@@ -16,7 +16,7 @@ OTHER_QUOTED = re.compile(rf'(?<!\w)(?P<kept>(?:{NAMES}) "[^"]*")|\s*"[^"]*"')
 
 
 def without_values(message: str, sqlstate: str) -> str:
-    """Return a message with the names in it, and none of the values and their bytes."""
+    """Return a message with the names in it, but without values and their bytes."""
     if not sqlstate.startswith("22"):
         return message
     message = BYTES.sub("", VALUE_AT_END.sub("", message))

@@ -1,4 +1,4 @@
-"""PostgreSQL: rows that keep an index or a key from being recreated, and foreign keys that do not check them."""
+"""PostgreSQL: rows that prevent an index or a key from being recreated, and foreign keys that are not validated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 from ..base.catalogue import FOREIGN_KEY, UNIQUE_KEY, DeferredObject, EntryLimit, Obstacle
 from ..base.session import DatabaseSession
 
-# As the catalogue's own functions write definitions.
+# As pg_get_constraintdef() and pg_get_indexdef() print definitions.
 NAME = r'(?:"(?:[^"]|"")+"|[^\s".(),]+)'
 TABLE = rf"{NAME}(?:\.{NAME})?"
 COLUMNS = rf"\(({NAME}(?:, {NAME})*)\)"
@@ -20,9 +20,9 @@ UNIQUE = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} (?:PRIMARY KEY
 FOREIGN = re.compile(rf"^ALTER TABLE {TABLE} ADD CONSTRAINT {NAME} FOREIGN KEY {COLUMNS} REFERENCES ({TABLE}){COLUMNS}")
 INDEXED = re.compile(rf"^CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?{TABLE} (?=USING )")
 COMMENT = re.compile(rf"; COMMENT ON (?:INDEX {TABLE}|CONSTRAINT {NAME} ON {TABLE}) IS E?'(?:[^']|'')*'$")
-# Indexes whose columns may hold more than an entry does, by the length that they are declared with. An entry has a
-# third of a page without its headers (src/include/access/nbtree.h, BTMaxItemSize). The server may look at the length
-# before the type, and an interval's modifier is close to the largest integer.
+# Indexes with columns whose declared length allows more than an entry holds. An entry is at most a third of a page
+# without its headers (PostgreSQL source, src/include/access/nbtree.h, BTMaxItemSize). The product is a bigint because
+# the server may compute it before it tests the type, and an interval's modifier is close to the largest integer.
 LIMITED_SQL = """
 SELECT n.number, x.relname, pg_get_indexdef(i.indexrelid), l.most, ARRAY(
     SELECT a.attname::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -39,7 +39,7 @@ LATERAL (SELECT current_setting('block_size')::integer / 3 - 26 AS most) l
 ORDER BY n.number, x.relname
 """
 PROBE = "migrator_probe"
-PLACE = "ctid = %s::tid"  # a row's place tells it from another one that holds the same values
+LOCATION = "ctid = %s::tid"  # its physical location distinguishes a row from one with the same values
 
 
 def without_check(item: DeferredObject) -> str:
@@ -51,7 +51,7 @@ def without_check(item: DeferredObject) -> str:
 def find_obstacles(
     session: DatabaseSession, item: DeferredObject, key: Sequence[str], limit: int
 ) -> list[Obstacle] | None:
-    """Find the rows that keep a key from being recreated; ``None`` for what is not a key."""
+    """Find the rows that prevent a key from being recreated; ``None`` for anything but a key."""
     if item.kind == UNIQUE_KEY and (found := UNIQUE.match(item.create_sql)):
         return _duplicates(session, item.table, found[1].replace("%", "%%"), key, limit)
     if item.kind == FOREIGN_KEY and (found := FOREIGN.match(item.create_sql)):
@@ -61,7 +61,7 @@ def find_obstacles(
 
 
 def _duplicates(session: DatabaseSession, table: str, columns: str, key: Sequence[str], limit: int) -> list[Obstacle]:
-    """Find rows that hold what another one holds in these columns, except the first of each."""
+    """Find rows with the same values in these columns as an earlier row."""
     names = [session.quote(name) for name in key]
     same = f"PARTITION BY {columns} ORDER BY {', '.join([*names, 'ctid'])}"
     found = [
@@ -69,13 +69,13 @@ def _duplicates(session: DatabaseSession, table: str, columns: str, key: Sequenc
     ]
     chosen = [f"own_{number}" for number, _ in _each(names)] + [f"first_{number}" for number, _ in _each(names)]
     rows = session.fetch_all(
-        f"SELECT {', '.join(['place', *chosen])} FROM ("
-        f"SELECT {', '.join(['ctid::text AS place', *found])}, row_number() OVER same AS number "
+        f"SELECT {', '.join(['location', *chosen])} FROM ("
+        f"SELECT {', '.join(['ctid::text AS location', *found])}, row_number() OVER same AS number "
         f"FROM {session.quote(table)} WHERE ({columns}) IS NOT NULL WINDOW same AS ({same})) each "
-        f"WHERE number > 1 ORDER BY {', '.join(chosen) or 'place'} LIMIT {limit}"
+        f"WHERE number > 1 ORDER BY {', '.join(chosen) or 'location'} LIMIT {limit}"
     )
     size = len(key)
-    return [Obstacle(row[1 : 1 + size], PLACE, row[:1], row[1 + size :]) for row in rows]
+    return [Obstacle(row[1 : 1 + size], LOCATION, row[:1], row[1 + size :]) for row in rows]
 
 
 def _each(names: Sequence[str]) -> list[tuple[int, str]]:
@@ -85,7 +85,7 @@ def _each(names: Sequence[str]) -> list[tuple[int, str]]:
 def _orphans(
     session: DatabaseSession, table: str, own: str, target: str, others: str, key: Sequence[str], limit: int
 ) -> list[Obstacle]:
-    """Find rows whose columns ``own`` are those ``others`` of no row of the target."""
+    """Find rows whose columns ``own`` match the columns ``others`` of no row of the target."""
     pairs = list(zip(re.findall(NAME, own), re.findall(NAME, others), strict=True))
     present = " AND ".join(f"child.{column} IS NOT NULL" for column, _ in pairs)
     equal = " AND ".join(f"parent.{other} = child.{column}" for column, other in pairs)
@@ -95,7 +95,7 @@ def _orphans(
         f"AND NOT EXISTS (SELECT 1 FROM {target} parent WHERE {equal}) "
         f"ORDER BY {', '.join([*names, 'child.ctid'])} LIMIT {limit}"
     )
-    return [Obstacle(row[1:], PLACE, row[:1]) for row in rows]
+    return [Obstacle(row[1:], LOCATION, row[:1]) for row in rows]
 
 
 def can_index(session: DatabaseSession, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
@@ -111,7 +111,7 @@ def can_index(session: DatabaseSession, item: DeferredObject, where: str, params
 def takes(session: DatabaseSession, table: str, definition: str, fill: Callable[[str], None]) -> bool:
     """Try an index on an empty copy of a table, which ``fill`` fills, in a transaction that is rolled back."""
     with transaction.atomic(using=session.alias):
-        # Its indexes compress values as the table's own do (PostgreSQL's manual, CREATE TABLE, LIKE).
+        # With the table's own storage and compression, as its indexes use them (PostgreSQL manual, CREATE TABLE, LIKE).
         like = f"LIKE {session.quote(table)} INCLUDING STORAGE INCLUDING COMPRESSION"
         session.execute(f"CREATE TEMPORARY TABLE {PROBE} ({like}) ON COMMIT DROP")
         fill(PROBE)
@@ -125,7 +125,7 @@ def takes(session: DatabaseSession, table: str, definition: str, fill: Callable[
 
 
 def entry_limits(session: DatabaseSession, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
-    """List the indexes of tables that have columns which may hold more than an entry does."""
+    """List, by table, the indexes with columns that may hold more than an entry does."""
     found: defaultdict[str, list[EntryLimit]] = defaultdict(list)
     names = session.identifiers(tables)
     for number, name, definition, most, columns in session.fetch_all(LIMITED_SQL, (names,)) if tables else ():

@@ -1,4 +1,4 @@
-"""PostgreSQL: dates and times that Python's calendar does not hold, read as what cannot be read."""
+"""PostgreSQL: dates and times outside of Python's range, read as :class:`Unreadable` instead of an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REASON = "no date or time of Python's calendar"
 
 
 def reject_24_hours(connection: Any) -> None:
-    """Let a driver's connection raise :exc:`ValueError` for the time 24:00, of which psycopg2 makes 00:00."""
+    """Make a driver's connection raise :exc:`ValueError` for the time 24:00, which psycopg2 reads as 00:00."""
     if is_psycopg3:
         return
     from psycopg2.extensions import new_type, register_type, string_types  # type: ignore[import-untyped]
@@ -34,7 +34,7 @@ def reject_24_hours(connection: Any) -> None:
 
 @contextmanager
 def reading_all(connection: Any) -> Iterator[None]:
-    """Have a driver's connection give :class:`Unreadable` for such values, which are an error otherwise."""
+    """Make a driver's connection return :class:`Unreadable` for such values, which are errors otherwise."""
     yield from (_with_loaders if is_psycopg3 else _with_typecasters)(connection)
 
 
@@ -45,7 +45,7 @@ def _with_loaders(connection: Any) -> Iterator[None]:
 
     def forgiving(usual: Any) -> type[Loader]:
         class Forgiving(Loader):
-            timezone = getattr(usual, "timezone", None)  # which Django looks at, and would else register its own anew
+            timezone = getattr(usual, "timezone", None)  # Django registers its own loader again if this is another one
 
             def __init__(self, oid: int, context: Any = None) -> None:
                 super().__init__(oid, context)

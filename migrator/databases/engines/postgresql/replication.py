@@ -1,4 +1,4 @@
-"""PostgreSQL: which server is a standby of which."""
+"""PostgreSQL: whether a server is a standby of another."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from django.db import DatabaseError
 
 from ..base.session import DatabaseSession, Row
 
-# A standby has the number of its primary's cluster, the same number for a database, and the primary's timeline, which
-# a copy of the cluster leaves once it is promoted (PostgreSQL manual, "Timelines").
+# A standby has its primary's system identifier, database OIDs and timeline; a copy of the cluster leaves the timeline
+# when it is promoted (PostgreSQL manual, "Timelines").
 LINEAGE = """
     SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()),
            CASE WHEN pg_is_in_recovery() THEN greatest(timeline_id, min_recovery_end_timeline)
@@ -17,7 +17,7 @@ LINEAGE = """
 
 
 def follows(session: DatabaseSession, other: DatabaseSession) -> bool:
-    """Tell whether one database is that of a standby of the other's server, as far as this may be asked."""
+    """Whether one database is that of a standby of the other's server, as far as this role may find out."""
     if not session.fetch_value("SELECT pg_is_in_recovery()"):
         return False
     lineage = _lineage(session)
@@ -25,7 +25,7 @@ def follows(session: DatabaseSession, other: DatabaseSession) -> bool:
 
 
 def patience_note(session: DatabaseSession) -> str | None:
-    """Say how long a standby lets a snapshot hold it up; ``None`` for a primary, or a standby that goes to no end.
+    """Return a note on how long a standby delays replay for a snapshot; ``None`` for a primary, or without a limit.
 
     PostgreSQL manual, "Handling Query Conflicts".
     """
@@ -37,13 +37,13 @@ def patience_note(session: DatabaseSession) -> str | None:
     if patience == "-1" or tells_primary == "on":
         return None
     return (
-        "It is a standby: once rows that this run still reads are vacuumed at its primary, it waits for "
-        f"{patience} (max_standby_streaming_delay), and then ends the run. Set hot_standby_feedback there to on."
+        "It is a standby: once its primary vacuums rows that this run still reads, it waits for "
+        f"{patience} (max_standby_streaming_delay), and then ends the run. Set hot_standby_feedback to on there."
     )
 
 
 def _lineage(session: DatabaseSession) -> Row | None:
     try:
         return session.fetch_all(LINEAGE)[0]
-    except DatabaseError:  # some hosts keep these functions for themselves
+    except DatabaseError:  # some hosting providers reserve these functions
         return None

@@ -66,9 +66,9 @@ def _refuse_pooler(session: DatabaseSession) -> None:
                 taken = cursor.fetchone()[0]
             if before in (taken, 0) or _backend(session) != before:
                 raise Refused(
-                    f"{session.alias!r} is reached through a pooler that gives every transaction another session, in "
-                    "which neither a run's lock nor its settings last. Name the server itself in DATABASES, or a "
-                    "pool in session mode."
+                    f"{session.alias!r} is reached through a pooler that gives every transaction another session, "
+                    "where a run's lock and settings are lost. Configure the server itself in DATABASES, or a pool in "
+                    "session mode."
                 )
             other.rollback()
             time.sleep(POOLER_SECONDS)

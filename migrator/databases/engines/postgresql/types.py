@@ -1,4 +1,4 @@
-"""PostgreSQL: types of columns."""
+"""PostgreSQL: column types."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ALSO_HOLD: Mapping[Kind, tuple[str, ...]] = {
     Kind.INTEGER: ("numeric", "float4", "float8"),
     Kind.TEXT: ("bpchar", "citext"),
 }
-# What Django calls them, and what the catalogue does.
+# Django's names for them, and the catalogue's (PostgreSQL manual, "Serial Types").
 SERIALS: Mapping[str, str] = {"smallserial": "smallint", "serial": "integer", "bigserial": "bigint"}
 MODIFIERS = re.compile(r"\([\d, ]+\)")
-# Types that round a value to their digits; all others with modifiers refuse what is too much for them.
+# Types that round a value to their digits; all others with modifiers reject a value that is too long.
 ROUNDING = ("numeric", "time", "timestamp", "interval")
 FAMILIES = (
     ("character varying", "text", "citext"),
@@ -47,7 +47,7 @@ class PostgreSQLTypes(Types):
             return found
 
     def _written(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Have the server write types as its catalogue does, with their modifiers, and without making a column."""
+        """Let the server print types as its catalogue does, with their modifiers, without creating a column."""
         if not names:
             return {}
         casts = ", ".join(f"NULL::{name.replace('%', '%%')}" for name in names.values())
@@ -60,7 +60,7 @@ class PostgreSQLTypes(Types):
     def holds(self, kind: Kind, stored: StoredColumn) -> bool:
         if kind is Kind.TEXT and stored.labels:
             return True
-        if (stored.scale or 0) < 0:  # rounded before the point
+        if (stored.scale or 0) < 0:  # rounds digits before the point
             return False
         if kind is Kind.DATETIME and stored.type == "timestamp":
             return not settings.USE_TZ
@@ -80,7 +80,7 @@ class PostgreSQLTypes(Types):
         plain = super().change(table, stored, declared)
         if stored.type != "timestamp" or not declared.startswith("timestamp"):
             return plain
-        # Django's sessions store local times of their zone there; the one that changes the type may have another.
+        # Django's sessions store local times of their zone there; the session that changes the type may have another.
         name, zone = self.identifier(stored.name), self.connection.timezone_name
         change = f"ALTER COLUMN {name} TYPE {declared} USING {name} AT TIME ZONE '{zone}'"
         return f"{plain} (ALTER TABLE {self.identifier(table)} {change})"
@@ -88,13 +88,13 @@ class PostgreSQLTypes(Types):
     def is_read_as_another_moment(self, kind: Kind, stored: StoredColumn) -> bool:
         if kind is not Kind.DATETIME or stored.type not in ("date", "timestamp"):
             return False
-        # Django stores the local time of its session's zone there, and takes it for one in TIME_ZONE.
+        # Django stores the local time of its session's zone there, and reads it as local time of TIME_ZONE.
         is_local = settings.USE_TZ and self.connection.timezone_name != timezone.get_default_timezone_name()
         return stored.type == "date" or is_local
 
 
 def _has_more_digits(real: str, declared: str) -> bool:
-    """Whether a type rounds to no fewer digits than another of its name, before and behind the point."""
+    """Whether a type keeps at least as many digits before and after the point as another of its name."""
     own, other = ([int(digits) for digits in re.findall(r"\d+", name)] for name in (real, declared))
     if not other:
         return False

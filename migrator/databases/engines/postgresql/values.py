@@ -1,4 +1,4 @@
-"""PostgreSQL: values."""
+"""PostgreSQL: the values of columns."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.ADDRESS: ("inet",),
 }
 WHOLE_NUMBERS: Mapping[str, tuple[int, int]] = {"float4": SINGLE_WHOLE, "float8": DOUBLE_WHOLE}
-# A string of JSON; the backslash is itself in a literal (standard_conforming_strings, which Django relies on).
+# A JSON string. A backslash in a literal is literal (standard_conforming_strings, which Django relies on).
 STRING = r'"([^"\\]|\\.)*"'
 STORAGE: Mapping[str, str] = {
     "varchar": "text",
@@ -73,7 +73,7 @@ SPAN = re.compile(r"(?:(-?\d+) days?)? ?(?:([-+]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))
 WITH_MONTHS = "an interval with months, whose length in days is not fixed"
 SPAN_ADVICE = "Rewrite these values in days and seconds."
 
-# What a text consists of, where each byte is a character to the server (RFC 3629, section 4).
+# Valid UTF-8, if each byte is a character to the server (RFC 3629, section 4).
 TAIL = r"[\u0080-\u00bf]"
 UTF_8 = (
     r"^(?:[\u0001-\u007f]"
@@ -96,12 +96,12 @@ class PostgreSQLValues(Values):
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         name = self.quote(column.name)
         if column.kind in (Kind.DATE, Kind.DATETIME) and not is_psycopg3:
-            # psycopg2 takes the infinite for the ends of Python's calendar, and fails at what is beyond these.
+            # psycopg2 reads infinity as the first or last date of Python, and fails for dates beyond these.
             return f"CASE WHEN NOT isfinite({name}) THEN '10000-01-01' ELSE {name} END"
         if column.kind is Kind.DURATION:
-            return f"{name}::text"  # of a month the drivers make 30 days
+            return f"{name}::text"  # the drivers convert a month to 30 days
         if column.kind is Kind.JSON and stored.type == "json":
-            return f"{name}::text"  # Django registers no reader for json, so the driver would parse the document
+            return f"{name}::text"  # Django registers no loader for json, so the driver would parse the document
         return name
 
     def raw_expression(self, column: Column) -> str:
@@ -111,21 +111,21 @@ class PostgreSQLValues(Values):
         return text_forms(self, column).stored
 
     def _stores_any_bytes(self) -> bool:
-        """Whether texts are checked against no encoding when they are stored (PostgreSQL's manual, 24.3)."""
+        """Whether the server stores texts without checking their encoding (manual, "Character Set Support")."""
         return bool(self.connection.connection.info.parameter_status("server_encoding") == "SQL_ASCII")
 
     def stored_bytes(self, expression: str) -> str:
         return f"convert_to({expression}::text, getdatabaseencoding())"
 
     def folded(self, name: str, case: bool, spaces: bool) -> str:
-        return f'{super().folded(name, case, spaces)} COLLATE "C"'  # bytes are compared soonest
+        return f'{super().folded(name, case, spaces)} COLLATE "C"'  # comparing bytes is fastest
 
     def ascii_lower(self, text: str) -> str:
         return f'LOWER(({text}) COLLATE "C")'
 
     def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
         if self.fetch_value("SELECT current_setting('server_encoding')") != "UTF8":
-            return None  # whose regular expressions number characters otherwise
+            return None  # escapes in its regular expressions are other characters
         listed = "".join(f"\\U{max(low, 1):08X}-\\U{high:08X}" for low, high in ranges)
         return f"{column} ~ '[^{listed}]'"
 
@@ -135,11 +135,13 @@ class PostgreSQLValues(Values):
 
     def exact_text(self, name: str, stored: StoredColumn) -> str:
         own = self.quote(name)
-        return f'{own}::text COLLATE "default"' if stored.ignores_case else own  # a database's own is deterministic
+        return (
+            f'{own}::text COLLATE "default"' if stored.ignores_case else own
+        )  # the database's default collation is deterministic
 
     def loader(self, column: Column, stored: StoredColumn) -> Convert | None:
         if column.kind is Kind.ADDRESS:
-            return column.field.get_prep_value  # inet has notations of its own; this gives Django's
+            return column.field.get_prep_value  # inet prints addresses in its own way; this is Django's
         if column.kind is Kind.DURATION:
             return _span
         return bytes if column.kind is Kind.BINARY else None
@@ -257,7 +259,7 @@ class PostgreSQLValues(Values):
             return [
                 SourceCheck(
                     f"masklen({name}) <> CASE family({name}) WHEN 4 THEN 32 ELSE 128 END",
-                    "a network in place of a single address",
+                    "a network instead of a single address",
                     "Remove the network mask, or keep the column in PostgreSQL.",
                 )
             ]
@@ -265,13 +267,13 @@ class PostgreSQLValues(Values):
 
 
 def _limits_of_type(kind: Kind, stored: StoredColumn) -> list[Limit]:
-    """Describe what a type holds that is not the one of the kind, as far as some values fit it."""
+    """Describe the limits of a type that isn't the one of the kind, but holds some of its values."""
     if kind is Kind.INTEGER and stored.type not in INTEGERS:
         return whole_number_limits(stored, WHOLE_NUMBERS.get(stored.type))
     if kind is Kind.FLOAT and stored.type == "float4":
         return [single_precision_limit(stored, MOST_SINGLE_DIGITS)]
     if kind is Kind.TEXT and stored.is_padded and stored.max_length is not None:
-        reason = f"shorter than {stored.declared}, which fills it up with spaces that Django reads"
+        reason = f"shorter than {stored.declared}, which pads it with spaces that Django reads"
         advice = f"Change the column's type there to varchar({stored.max_length})."
         return [Limit(LimitName.FILLED_UP_TO, (stored.max_length,), reason, advice)]
     if kind is Kind.TEXT and stored.labels:
@@ -284,7 +286,7 @@ def _literal(text: str) -> str:
 
 
 def _loses_digits(column: str, digits: int) -> str:
-    """Give the condition for numbers that single precision shows otherwise; outside of its range a cast fails."""
+    """Return the condition for numbers that change in single precision; outside of its range a cast fails."""
     read = f"{column}::float4::text::float8"
     if digits < MOST_SINGLE_DIGITS:
         read = f"round({column}::numeric, {digits - 1} - floor(log(abs({column}::numeric)))::int)::float8"
@@ -312,11 +314,11 @@ def _span(text: str) -> datetime.timedelta:
 
 
 def _address(value: str) -> str:
-    """Refuse a text that the database would read as another address, or not at all."""
+    """Reject a text that the database would read as another address, or not at all."""
     try:
         parsed = ipaddress.ip_address(value)
     except ValueError:
-        raise Unstorable("text", "no IP address", "Correct the value.") from None
+        raise Unstorable("text", "not an IP address", "Correct the value.") from None
     if str(parsed) != value and "." not in value:
         raise Unstorable("IP address", f"it would be stored as {parsed}", "Store that form in the source.")
     return value
@@ -326,12 +328,12 @@ def _existing_local_time(zone: datetime.tzinfo) -> Convert:
     def check(value: datetime.datetime) -> datetime.datetime:
         try:
             there_and_back = value.replace(tzinfo=zone).astimezone(datetime.UTC).astimezone(zone)
-        except OverflowError:  # at the ends of the calendar, where no clock is put forward
+        except OverflowError:  # at the ends of the calendar, where no clock goes forward
             return value
         if there_and_back.replace(tzinfo=None) != value:
             raise Unstorable(
                 "date and time",
-                f"the local time does not exist in {zone}: the clocks were put forward",
+                f"the local time does not exist in {zone}: the clocks went forward",
                 "Correct the value, or set TIME_ZONE = 'UTC'.",
             )
         return value

@@ -9,8 +9,8 @@ from typing import Any
 from ..base.visibility import FOREIGN_TABLE, STORED_VIEW, TABLE, VIEW, Child, Visibility, VisibleTable
 
 KINDS: Mapping[str, str] = {"r": TABLE, "p": TABLE, "v": VIEW, "m": STORED_VIEW, "f": FOREIGN_TABLE}
-# COPY loads a view only through an INSTEAD OF trigger (PostgreSQL's manual, COPY, "Notes"): tgtype has the bits of ROW,
-# INSERT and INSTEAD OF.
+# COPY loads a view only through an INSTEAD OF trigger (PostgreSQL manual, COPY, "Notes"): 69 are tgtype's bits of ROW,
+# INSERT and INSTEAD OF (source, src/include/catalog/pg_trigger.h).
 LOOK_SQL = """
 SELECT n.number, c.oid, c.relkind::text, s.nspname, row_security_active(c.oid),
        has_any_column_privilege(c.oid, 'SELECT'),
@@ -27,7 +27,7 @@ SELECT n.number, c.oid, c.relkind::text, s.nspname, row_security_active(c.oid),
 FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
 JOIN pg_class c ON c.oid = to_regclass(n.name) JOIN pg_namespace s ON s.oid = c.relnamespace
 """
-# The manual's "Inheritance": a query over a table is one over all that inherit from it, and needs rights on it alone.
+# A query over a table includes all that inherit from it, and needs rights on the table alone (manual, "Inheritance").
 CHILDREN_SQL = """
 WITH RECURSIVE below(oid) AS (
     SELECT inhrelid FROM pg_inherits WHERE inhparent = %s
@@ -47,7 +47,7 @@ CALLED = re.compile(r"^PL/pgSQL function (?:[^\s(]+\.)?([^\s(.]+)\(", re.MULTILI
 
 
 class PostgreSQLVisibility(Visibility):
-    """What PostgreSQL lets a role see."""
+    """What a role of PostgreSQL sees."""
 
     def visible_tables(self, tables: Collection[str]) -> dict[str, VisibleTable]:
         names, found = list(tables), {}
@@ -115,7 +115,7 @@ class PostgreSQLVisibility(Visibility):
         return [str(name) for name, _ in self.fetch_all(EVENT_TRIGGERS_SQL)]
 
     def event_trigger_in(self, context: str) -> str | None:
-        """Name the event trigger whose function raised an error, from the error's context."""
+        """Return the event trigger whose function raised an error, given the error's context."""
         raised_in = set(CALLED.findall(context))
         triggers = self.fetch_all(EVENT_TRIGGERS_SQL) if raised_in else ()
         return next((str(name) for name, function in triggers if function in raised_in), None)

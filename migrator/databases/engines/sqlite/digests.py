@@ -1,4 +1,4 @@
-"""SQLite: checksums of rows, with functions of ours where SQL has none."""
+"""SQLite: checksums of rows, with functions of ours for digests and sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .values import CLASSES, nul_condition
 
 
 class SQLiteDigests(Digests):
-    """Checksums by Python's SHA-256; a value of a class that its column should not hold gets a text of its own."""
+    """Checksums by Python's SHA-256; a value of an invalid storage class gets a text of its own."""
 
     def prepare(self) -> None:
         register(self.connection.connection)
@@ -33,13 +33,13 @@ class SQLiteDigests(Digests):
         text = super().column_text(column, stored)
         if text is None:
             return None
-        # A value of another class gets a text that none has in another database.
+        # A value of another class gets a text that no value has in another database.
         name = self.quote(column.name)
         is_right = f"typeof({name}) IN ({CLASSES[column.kind]}, 'null')"
         return f"CASE WHEN {is_right} THEN {text} ELSE '?' || quote({name}) || ';' END"
 
     def length_prefixed(self, text: str) -> str:
-        # SQLite counts no further than to a NUL character, so that its length would not tell where such a text ends.
+        # length() stops at a NUL character (sqlite.org/nulinstr.html), so it would not show where such a text ends.
         length = f"length({text})"
         short, long = f"{length} || ':' || {text}", f"'#' || {self.digest(text)}"
         return f"CASE WHEN {length} > {LONGEST_TEXT} OR {nul_condition(text)} THEN {long} ELSE {short} END"
@@ -66,7 +66,7 @@ class SQLiteDigests(Digests):
         return f"SELECT migrator_{added} FROM {self.quote(table)}{where}"
 
     def checksum(self, row: Row) -> Checksum:
-        return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL where there is no row
+        return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL without rows
 
     def checksums_by_segment(self, rows: Sequence[Row]) -> dict[Any, Checksum]:
         ((text,),) = rows
@@ -74,5 +74,5 @@ class SQLiteDigests(Digests):
 
 
 def _as_stored(name: str) -> str:
-    """Give a value to a function of ours: bytes are a text, for it may be none, and a text is the digits of bytes."""
+    """Return the SQL that passes a value to a function: texts, which may be invalid, as bytes, and bytes as digits."""
     return f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) WHEN 'blob' THEN hex({name}) ELSE {name} END"

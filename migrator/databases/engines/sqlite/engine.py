@@ -1,4 +1,4 @@
-"""SQLite: any value in any column, so every value is looked at before it is believed."""
+"""SQLite: sessions, the snapshot, the lock file, and the source attached to the destination."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from .types import SQLiteTypes
 from .values import SQLiteValues
 from .visibility import SQLiteVisibility
 
-COMMITTED_ROWS = 50_000  # each commit waits several times until the disk has everything
-WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: to begin one takes as long as to look through about so much
+COMMITTED_ROWS = 50_000  # each commit waits several times for the disk
+WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: starting a process takes as long as reading about so much
 LOCK_ENDING = ".migrator-lock"
-# The database, and what lies beside it while it is in use (sqlite.org/tempfiles.html).
+# The database, and the files next to it while it is in use (sqlite.org/tempfiles.html).
 OWN_ENDINGS = ("", "-journal", "-wal", "-shm", LOCK_ENDING)
 READ_ONLY_URI = re.compile(r"[?&](mode=ro|immutable=1)\b")
 
@@ -65,10 +65,10 @@ class SQLite(SQLiteErrors, Engine):
         self._attached: AttachedSource | None = None
         # By table name.
         self._taken_off: dict[str, list[DeferredObject]] = {}
-        # A session of its own that knows the data's version from before the snapshot.
+        # A session of its own that has known the data's version since before the snapshot.
         self._watcher: SQLite | None = None
         self._version: int | None = None
-        # The file that was there when it was opened.
+        # The file that existed when it was opened.
         self._file: File | None = None
 
     def check_address(self, *, must_exist: bool) -> None:
@@ -76,7 +76,7 @@ class SQLite(SQLiteErrors, Engine):
         is_file = not (name == ":memory:" or name.startswith("file:"))
         if is_file and not os.path.exists(name):
             if must_exist:
-                raise Refused(f"{self.alias!r} does not answer: there is no file {name!r}.")
+                raise Refused(f"{self.alias!r} does not answer: the file {name!r} does not exist.")
             self._new_file = Path(name)
         if is_file:
             self._file = file_at(name)
@@ -93,15 +93,15 @@ class SQLite(SQLiteErrors, Engine):
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         if readers:
-            self.readers_note = f"{self.display_name} gives its snapshot to one session"
+            self.readers_note = f"the snapshot of a {self.display_name} session cannot be shared"
         if str(self.fetch_value("PRAGMA journal_mode")).lower() not in ("wal", "memory"):
             self.snapshot_note = (
-                "SQLite outside of WAL mode: while this run reads, whoever writes to the source waits for it."
+                "The SQLite source is not in WAL mode: writers to it are blocked until this run has read it."
             )
         self._prepare_reading()
         if self._file is not None:
             self._watcher = SQLite(self.connection.copy())
-            self._watcher.connection.inc_thread_sharing()  # whoever needs a proof asks it
+            self._watcher.connection.inc_thread_sharing()  # any thread that needs the proof asks it
         self._begin()
 
     def _prepare_reading(self) -> None:
@@ -113,7 +113,7 @@ class SQLite(SQLiteErrors, Engine):
         self.forbid_writes()
 
     def _begin(self) -> None:
-        """Take the snapshot, in place of an earlier one."""
+        """Take the snapshot, instead of an earlier one."""
         if self.connection.connection.in_transaction:
             self.execute("ROLLBACK")
         if self._watcher is not None:
@@ -122,13 +122,13 @@ class SQLite(SQLiteErrors, Engine):
 
     def _begin_reading(self) -> None:
         self.execute("BEGIN")
-        self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read is what takes the snapshot
+        self.fetch_all("SELECT 1 FROM sqlite_master LIMIT 1")  # the first read takes the snapshot
         self.hold_snapshot()
 
     def open_parallel_session(self) -> SQLite | None:
-        """Open another session, and see to it that nobody has written from before the snapshot until then.
+        """Open another session, and check that no commit happened since before the snapshot.
 
-        ``PRAGMA data_version`` tells a session of every commit of others since it asked before.
+        ``PRAGMA data_version`` changes with every commit of others (sqlite.org/pragma.html#pragma_data_version).
         """
         if self._watcher is None:
             return None
@@ -136,7 +136,7 @@ class SQLite(SQLiteErrors, Engine):
             return self.open_helper_session()
         twin, self._watcher = self._watcher, None
         with contextlib.suppress(DatabaseError, OSError):
-            twin.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
+            twin.execute("PRAGMA busy_timeout = 0")  # a session that has to wait doesn't help
             twin._prepare_reading()
             twin._begin_reading()
             if twin.fetch_value("PRAGMA data_version") == self._version:
@@ -146,7 +146,7 @@ class SQLite(SQLiteErrors, Engine):
 
     def open_helper_session(self) -> SQLite | None:
         watcher, has_snapshot = self._watcher, self.connection.connection.in_transaction
-        # Python does not know its own program where another one has embedded it.
+        # Python does not know its executable if another program embeds it.
         if self._file is None or not sys.executable or (has_snapshot and watcher is None):
             return None
         with contextlib.suppress(OSError):
@@ -161,14 +161,16 @@ class SQLite(SQLiteErrors, Engine):
         return None
 
     def _has_own_memory(self) -> bool:
-        """Tell whether sessions have memory of their own (sqlite.org/malloc.html, "Lookaside memory allocator").
+        """Whether sessions have memory of their own (sqlite.org/malloc.html, "Lookaside memory allocator").
 
-        Debian's SQLite has none: two sessions wait for each other at every text, and take longer than one would.
+        Debian's SQLite is built without: two sessions wait for each other at every text, and take longer than one.
         """
         return ("OMIT_LOOKASIDE",) not in self.fetch_all("PRAGMA compile_options")
 
     def open_destination(self) -> None:
-        self.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so it comes before any
+        self.execute(
+            "PRAGMA foreign_keys = OFF"
+        )  # without effect inside a transaction (sqlite.org/pragma.html#pragma_foreign_keys)
         self.execute("PRAGMA cache_size = -32768")
 
     def forbid_writes(self) -> None:
@@ -177,7 +179,7 @@ class SQLite(SQLiteErrors, Engine):
     def why_read_only(self) -> str | None:
         name, path = str(self.connection.settings_dict["NAME"]), _path(self)
         if name.startswith("file:") and READ_ONLY_URI.search(name):
-            return "its NAME opens it for reading only"
+            return "its NAME opens it read-only"
         if path and not os.access(path, os.W_OK):
             return "this user may not write to the file"
         if path and not os.access(os.path.dirname(path), os.W_OK):
@@ -185,7 +187,7 @@ class SQLite(SQLiteErrors, Engine):
         return _why_shared(path)
 
     def attach_source(self, source: Lifecycle) -> None:
-        # Nothing in memory has a file, nor has a name that is an address, which may leave locks off.
+        # A database in memory has no file; a NAME that is a URI may disable locks (sqlite.org/uri.html, nolock).
         if isinstance(source, SQLite) and source._file is not None and _path(self) and not source.has_renamed_tables:
             self._attached = attach_source(self.catalogue, _path(source), source._file, source._begin)
 
@@ -226,7 +228,7 @@ class SQLite(SQLiteErrors, Engine):
                 self.execute(f"PRAGMA {pragma}")
         super().close()
         if self._new_file is not None and self._new_file.exists() and not self._new_file.stat().st_size:
-            self._new_file.unlink()  # connecting made it, and nothing was written
+            self._new_file.unlink()  # connecting created it, and nothing was written
 
     def is_same_database(self, other: Lifecycle) -> bool:
         mine, theirs = _path(self), _path(other)
@@ -236,16 +238,16 @@ class SQLite(SQLiteErrors, Engine):
 
     def lock(self) -> bool:
         path = _path(self)
-        if not path or self._lock_file is not None:  # a lock on a file outlives the connection that it was taken with
+        if not path or self._lock_file is not None:  # a file lock outlives the connection
             return True
-        if reason := _why_shared(path):  # another run could have the lock of another name
+        if reason := _why_shared(path):  # another run could hold the lock of another name
             raise Refused(f"{self.alias!r}: {reason}. Nothing was written. Remove the other names, or copy the file.")
         lock_path = f"{path}{LOCK_ENDING}"
         try:
             file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
-        except OSError as error:  # a symbolic link that somebody has laid there, among others
-            said = error.strerror or error  # the system has no words for a FIFO
-            raise Refused(f"The lock {lock_path!r} cannot be made: {said}. Nothing was written.") from None
+        except OSError as error:  # a symbolic link in its place, for example
+            said = error.strerror or error  # the system has no text for a FIFO
+            raise Refused(f"The lock {lock_path!r} cannot be created: {said}. Nothing was written.") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -277,7 +279,7 @@ class SQLite(SQLiteErrors, Engine):
         encoding = self.fetch_value("PRAGMA encoding")
         if encoding == "UTF-8":
             return "CAST(%s AS TEXT)", value.stored
-        # Python is given UTF-8 in any case, with the halves of pairs by themselves.
+        # Python always receives UTF-8, with unpaired surrogates.
         return "CAST(%s AS TEXT)", value.stored.decode(errors="surrogatepass").encode(encoding, "surrogatepass")
 
     @contextlib.contextmanager
@@ -314,9 +316,9 @@ class HelperSession(SQLite):
         return self._process.fetch_all(sql, params)
 
     def _prove(self, watcher: SQLite) -> None:
-        watcher.execute("PRAGMA busy_timeout = 0")  # who would have to wait is of no help
+        watcher.execute("PRAGMA busy_timeout = 0")  # a session that has to wait doesn't help
         if watcher.fetch_value("PRAGMA data_version") != self._expected:
-            raise DatabaseError("Somebody has written since the snapshot.")
+            raise DatabaseError("The file has changed since the snapshot.")
 
     def close(self) -> None:
         self._process.close()
@@ -331,7 +333,7 @@ def _text(data: bytes) -> str | Unreadable:
 
 
 def _why_shared(path: str) -> str | None:
-    """Say why nothing may be written to a file with several names (sqlite.org/howtocorrupt.html, 2.5)."""
+    """Return why nothing may be written to a file with several names (sqlite.org/howtocorrupt.html, 2.5)."""
     names = os.stat(path).st_nlink if path else 1
     if names < 2:
         return None
@@ -339,6 +341,6 @@ def _why_shared(path: str) -> str | None:
 
 
 def _path(engine: DatabaseSession) -> str:
-    """Return the file of the main database; empty where it lives in memory."""
+    """Return the file of the main database; empty if it is in memory."""
     rows = engine.fetch_all("PRAGMA database_list")
     return next((str(row[2] or "") for row in rows if row[1] == "main"), "")

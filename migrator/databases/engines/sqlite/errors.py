@@ -12,7 +12,7 @@ from .attach import RECOVERY, is_damage
 RETRIED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG", "SQLITE_RANGE")
 ABOUT_ROWS = ("SQLITE_ERROR", "SQLITE_CORRUPT")
-NO_UTF_8 = "the text is no valid UTF-8"
+NO_UTF_8 = "the text is not valid UTF-8"
 FAILED = re.compile(r"^(?P<what>[A-Z ]+) constraint failed: (?:index '(?P<index>.*)'|(?P<rest>.*))$", re.DOTALL)
 
 

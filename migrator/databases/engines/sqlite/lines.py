@@ -1,4 +1,4 @@
-"""SQLite: rows as lines of text: SQL gives a text for each column, by functions of ours where it is not exact."""
+"""SQLite: rows as lines of text, rendered by SQL, and by functions of ours if SQL is not exact."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .decimals import decimal_loader
 from .text_forms import text_forms
 from .values import CLASSES
 
-# What stands between fields, ends lines, and is in the place of NULL and of a field that is none, until all texts are
-# escaped at once: bytes that are in no text (RFC 3629). Where others than texts are stored, they are found by their
-# number, or because no text can be made of what is left; what stands for NULL is drawn anew by every process.
+# The marks between fields, at the end of lines, for NULL and for an invalid field, until all texts are escaped at once:
+# bytes that no UTF-8 has (RFC 3629). If they are stored as values, their number or the decoding of the rest reveals
+# that; the mark for NULL is random in every process.
 BETWEEN, END, NULL, NONE = b"\xff", b"\xfe", b"\xfd" + secrets.token_hex(8).encode(), b"\xfc"
 FORMAT = b"%s"
-# In fields. A function takes 127 arguments where SQLite was not made otherwise (sqlite.org/limits.html).
+# In fields. By default a function takes at most 127 arguments (sqlite.org/limits.html).
 MOST_PRINTED = 100
 
 
 class SQLiteLines(Lines):
-    """Lines put together from the texts of their fields. A row with a field that is no text has none."""
+    """Lines joined from the texts of their fields. A row with an invalid field has no line."""
 
     def prepare(self) -> None:
         own = self.connection.connection
@@ -63,7 +63,7 @@ class SQLiteLines(Lines):
                 yield _block(rows, printed)
 
     def _fetch(self, cursor: Any, size: int) -> list[Row]:
-        """Fetch texts as they are stored, which spares them to be decoded and encoded one by one."""
+        """Fetch texts as stored, which avoids decoding and encoding them one by one."""
         own = self.connection.connection
         usual, own.text_factory = own.text_factory, bytes
         try:
@@ -78,15 +78,15 @@ def _literal(data: bytes) -> str:
 
 
 def _printed(fields: Sequence[LineField]) -> str:
-    """Make one text of many, in less time than it takes to fetch each; printf() would end them at a NUL character."""
+    """Join many texts, in less time than it takes to fetch each; printf() would cut them at a NUL character."""
     form = BETWEEN.join([FORMAT] * len(fields))
     return f"printf({_literal(form)}, {', '.join(f'ifnull({field.sql}, {_literal(NONE)})' for field in fields)})"
 
 
 def _block(rows: list[Row], printed: int) -> Block:
-    """Make one block of rows, which are forgotten before it is loaded: they may be large.
+    """Join rows to one block, and release them before it is loaded: they may be large.
 
-    ``printed``: how many separators each has between its fields already.
+    ``printed``: how many separators each row already has between its fields.
     """
     try:
         return Block(len(rows), _lines(rows, len(rows) * (printed + len(rows[0]) - 1)))
@@ -101,11 +101,11 @@ def _lines(rows: list[Row], between: int) -> bytes:
     if joined.count(BETWEEN) != between or joined.count(END) != len(rows) or NONE in joined:
         raise Unrendered
     lines = escaped(joined).replace(BETWEEN, b"\t").replace(END, b"\n").replace(NULL, b"\\N")
-    lines.decode()  # SQLite lets bytes pass that are no text
+    lines.decode()  # SQLite accepts bytes that are not UTF-8
     return lines
 
 
-# -- values that SQL alone cannot be trusted with -----------------------------------------------------------------
+# -- values that SQL alone does not render exactly ----------------------------------------------------------------
 
 
 def _instant(value: str) -> str | None:
@@ -131,7 +131,7 @@ RENDERERS: Mapping[str, Callable[[Any], str | None]] = {
 
 
 def _render(form: str, value: Any) -> str | None:
-    """Spell a value for SQLite; ``None`` for one that has to be looked at where its row is known."""
+    """Render a value; ``None`` for one that has to be converted with its row, so that an error can name the row."""
     try:
         return RENDERERS[form](value)
     except (ValueError, OverflowError):

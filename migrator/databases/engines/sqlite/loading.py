@@ -1,4 +1,4 @@
-"""SQLite: its bulk load."""
+"""SQLite: the bulk load by INSERT."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from ..base.engine import Engine
 from ..base.loading import Target, Writer
 from ..base.session import Row
 
-# One row of so many tells the size of all.
+# The size of one row in so many is measured.
 SAMPLED = 16
-# A statement costs about as much as its row, so that many share one; more parameters not every build of SQLite takes.
+# A statement costs about as much as a row, so many rows share one. Not every build of SQLite accepts more parameters
+# (sqlite.org/limits.html, SQLITE_MAX_VARIABLE_NUMBER).
 MOST_ROWS = 50
 MOST_PARAMETERS = 999
 
 
 class InsertWriter(Writer):
-    """Loads rows by one prepared statement for many of them, and another for those that are left.
+    """Loads rows by one prepared statement for many of them, and another for the rest.
 
-    They go to the driver as it takes them: Django would look for placeholders in so long a statement each time.
+    The statements are in the driver's own form: Django would search each for placeholders every time.
     """
 
     def __init__(self, engine: Engine, table: str, targets: Sequence[Target]) -> None:

@@ -1,4 +1,4 @@
-"""SQLite: values."""
+"""SQLite: the values of columns, in which any class of value may be stored."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ STORAGE: Mapping[str, str] = {
     "blob": "binary",
     **dict.fromkeys(INTEGERS, "integer"),
 }
-SPELLED = (Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DECIMAL, Kind.DURATION, Kind.UUID)
-# What SQLite stores a value of each kind as (typeof()), and conditions for values that are none of the kind.
+AS_TEXT = (Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DECIMAL, Kind.DURATION, Kind.UUID)
+# The storage class of a value of each kind, as typeof() returns it (sqlite.org/datatype3.html).
 CLASSES: Mapping[Kind, str] = {
     Kind.INTEGER: "'integer'",
     Kind.BOOLEAN: "'integer'",
@@ -78,7 +78,7 @@ class SQLiteValues(Values):
         return STORAGE.get(stored.type, stored.declared)
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
-        # An expression has no declared type, so that none of Django's converters, which hide bad values, sees it.
+        # An expression has no declared type, so that none of Django's converters, which hide bad values, is applied.
         return self.unconverted(self.quote(column.name))
 
     def unconverted(self, expression: str) -> str:
@@ -90,7 +90,7 @@ class SQLiteValues(Values):
     def accepts_text_form(self, column: Column, stored: StoredColumn) -> bool:
         if column.kind is Kind.DATETIME:
             return local_times_agree(self.connection, uses_time_zones=settings.USE_TZ)
-        return column.kind in SPELLED
+        return column.kind in AS_TEXT
 
     def has_characters_outside(self, column: str, ranges: Ranges) -> str | None:
         listed = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
@@ -100,7 +100,7 @@ class SQLiteValues(Values):
         return f"length(CAST({self.quote(name)} AS BLOB))"
 
     def ascii_lower(self, text: str) -> str:
-        return f"LOWER({text})"  # of other letters it knows nothing (sqlite.org/lang_corefunc.html#lower)
+        return f"LOWER({text})"  # it changes ASCII letters only (sqlite.org/lang_corefunc.html#lower)
 
     def exact_text(self, name: str, stored: StoredColumn) -> str:
         return f"{self.quote(name)} COLLATE BINARY"
@@ -193,7 +193,7 @@ class SQLiteValues(Values):
         arguments = limit.arguments
         match limit.name:
             case LimitName.LONGER_THAN:
-                # length() of a text ends at a NUL character. No text has more characters than bytes.
+                # length() stops at a NUL character (sqlite.org/nulinstr.html). No text has more characters than bytes.
                 characters = f"length(replace({column}, char(0), ' '))"
                 return f"length(CAST({column} AS BLOB)) > {arguments[0]} AND {characters} > {arguments[0]}"
             case LimitName.LARGER_THAN:
@@ -223,7 +223,7 @@ class SQLiteValues(Values):
             case LimitName.SPACE_AT_END:
                 return f"{column} LIKE '%% '"
             case LimitName.HIGH_VERSION:
-                # From the end, for other programs may have written something before the digits.
+                # From the end: other programs may have written something before the digits.
                 digits = f"rtrim(replace({column}, '-', ''), '{{}}')"
                 return f"substr({digits}, -20, 1) >= '8' AND substr({digits}, -16, 2) BETWEEN '01' AND '80'"
             case LimitName.FILLED_UP_TO:
@@ -256,7 +256,7 @@ class SQLiteValues(Values):
         if classes is None:
             return []
         name = self.quote(column.name)
-        condition, reason = CONDITIONS.get(column.kind, ("", f"stored as something else than {column.kind}"))
+        condition, reason = CONDITIONS.get(column.kind, ("", f"not stored as {column.kind}"))
         is_other = f"typeof({name}) NOT IN ({classes})"
         is_usual = usual(column, name)
         rough = None if is_usual is None else f"NOT ({is_usual})"
@@ -264,7 +264,7 @@ class SQLiteValues(Values):
             SourceCheck(
                 f"{is_other} OR {condition.format(name)}" if condition else is_other,
                 reason,
-                f"Correct these values: SQLite stores anything in any column, and this field means {column.kind}.",
+                f"Correct these values: SQLite accepts any value in any column, and this field expects {column.kind}.",
                 rough,
             )
         ]
@@ -290,7 +290,7 @@ class SQLiteValues(Values):
 
 
 def usual(column: Column, name: str) -> str | None:
-    """Give the condition for values as Django stores them, with nothing suspicious; ``None`` where none is known.
+    """Return the condition for values as Django stores them, which no source check finds; ``None`` without one.
 
     ``name`` is the quoted one.
     """
@@ -300,14 +300,14 @@ def usual(column: Column, name: str) -> str | None:
 
 
 def nul_condition(column: str) -> str:
-    """Give the condition for texts that hold the character NUL, at which length() ends."""
+    """Return the condition for texts that hold the NUL character, at which length() stops."""
     return f"instr({column}, char(0)) > 0"
 
 
 def _only(cls: type, name: str) -> Convert:
     def load(value: Any) -> Any:
         if type(value) is not cls:
-            raise Unstorable(type(value).__name__, f"SQLite holds it where {name} belongs", "Correct the value.")
+            raise Unstorable(type(value).__name__, f"SQLite stores it where {name} is expected", "Correct the value.")
         return value
 
     return load
@@ -321,11 +321,11 @@ def _boolean(value: Any) -> bool:
 
 def _float(value: Any) -> float:
     if not isinstance(value, float | int):
-        raise Unstorable(type(value).__name__, "SQLite holds it where a number belongs", "Correct the value.")
+        raise Unstorable(type(value).__name__, "SQLite stores it where a number is expected", "Correct the value.")
     return float(value)
 
 
 def _duration(value: Any) -> datetime.timedelta:
     if type(value) is not int:
-        raise Unstorable(type(value).__name__, "SQLite holds it where microseconds belong", "Correct the value.")
+        raise Unstorable(type(value).__name__, "SQLite stores it where microseconds are expected", "Correct the value.")
     return datetime.timedelta(microseconds=value)
