@@ -24,23 +24,25 @@ def stale_before_rows(end: End, *, trust_pickle: bool = False) -> int | None:
     read once more after a moment, as it may just have been saved.
     """
     with closing(SessionEndpoint(end, key_regex_of(end), trust_pickle).open()) as store:
-        if not isinstance(store, SessionTableStore) or store.before is None:
+        if not isinstance(store, SessionTableStore) or store.front_cache is None:
             return None
-        suspects = [key for page in store.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)]
-        if store.before.can_list_keys:
+        suspects = [key for page in store.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.front_cache, page)]
+        if store.front_cache.can_list_keys:
             suspects += [
-                key for page in store.before.keys(DEFAULT_CHUNK_SIZE) for key in _stale(store, store.before, page)
+                key
+                for page in store.front_cache.keys(DEFAULT_CHUNK_SIZE)
+                for key in _stale(store, store.front_cache, page)
             ]
         if not suspects:
             return 0
         time.sleep(SETTLE_SECONDS)
-        return len(_stale(store, store.before, list(dict.fromkeys(suspects))))
+        return len(_stale(store, store.front_cache, list(dict.fromkeys(suspects))))
 
 
-def _stale(rows: SessionTableStore, before: CacheStore, keys: list[str]) -> list[str]:
-    held = before.fetch(keys)
+def _stale(rows: SessionTableStore, cache: CacheStore, keys: list[str]) -> list[str]:
+    held = cache.fetch(keys)
     there = rows.fetch(list(held))
-    return [key for key, session in held.items() if _data(before, session) != _data(rows, there.get(key))]
+    return [key for key, session in held.items() if _data(cache, session) != _data(rows, there.get(key))]
 
 
 def _data(store: BaseSessionStore, session: Record | None) -> Data | str | None:

@@ -135,10 +135,10 @@ def _open_table(endpoint: SessionEndpoint) -> BaseSessionStore:
     end = endpoint.end
     described = session_layout(end.model or _model_name(end.engine))
     engine: Any = table_engine(end.engine, described.model)
-    shadow = None
+    front_cache = None
     check_text(engine)
     if present_prefix(engine) is not None:
-        shadow = CacheStore(
+        front_cache = CacheStore(
             alias=end.cache or cache_alias(engine),
             engine=instance(engine),
             prefix=present_prefix(engine) or "",
@@ -146,7 +146,7 @@ def _open_table(endpoint: SessionEndpoint) -> BaseSessionStore:
             trust_pickle=endpoint.trust_pickle,
         )
     return SessionTableStore(
-        alias=end.alias, described=described, engine=instance(engine), keys_from=end.keys_from, shadow=shadow
+        alias=end.alias, described=described, engine=instance(engine), keys_from=end.keys_from, front_cache=front_cache
     )
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from migrator.errors import Refused
-from migrator.stores.memcached.connection import Line, Stored
+from migrator.stores.memcached.connection import Connection, Stored
 from tests.servers.memcached import Memcached
 
 
 @contextmanager
-def line_to(answer: bytes) -> Iterator[Line]:
+def line_to(answer: bytes) -> Iterator[Connection]:
     """Connect to a server that answers every command so."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -27,13 +27,13 @@ def line_to(answer: bytes) -> Iterator[Line]:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
-            with closing(Line(("127.0.0.1", server.server_address[1]))) as line:
+            with closing(Connection(("127.0.0.1", server.server_address[1]))) as line:
                 yield line
         finally:
             server.shutdown()
 
 
-ASKS: dict[str, Callable[[Line], Any]] = {
+ASKS: dict[str, Callable[[Connection], Any]] = {
     "statistics": lambda line: line.numbers("pid"),
     "list": lambda line: list(line.list_keys()),
     "get": lambda line: line.get([b"mine"]),
@@ -67,7 +67,7 @@ def test_a_key_with_spaces_and_line_ends_is_one_key() -> None:
     server, key = Memcached(), b"a b\r\nflush_all\r\n"
     server.start()
     try:
-        with closing(Line(("127.0.0.1", server.port))) as line:
+        with closing(Connection(("127.0.0.1", server.port))) as line:
             line._socket.sendall(b"ms %b 1 b T0 F7\r\nx\r\n" % base64.b64encode(key))
             assert line._line().startswith(b"HD")
             assert line.add([(b"other", 0, b"kept", 0)]) == [True]

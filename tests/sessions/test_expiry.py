@@ -68,7 +68,7 @@ def test_revives_nothing_that_has_expired(dest: Place, ready: Callable[..., None
 
 @pytest.mark.parametrize("dest", CORE)
 def test_creates_nothing_that_expires_between_reading_and_writing(dest: Place, ready: Callable[..., None]) -> None:
-    from migrator.sessions.records import Record
+    from migrator.stores.base import Record
     from tests.sessions.places import opened
 
     ready(dest)

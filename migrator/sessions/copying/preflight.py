@@ -52,7 +52,7 @@ def check_stores(source: BaseSessionStore, dest: BaseSessionStore) -> None:
     check_sight(source, dest)
     check_complete(source)
     if isinstance(dest, SessionTableStore):
-        dest.spare_shadow_of(source)
+        dest.spare_front_cache(source)
     check_not_protected(dest)
     if reason := dest.refusal():
         raise Refused(f"Nothing can be written to {dest.label()}: {reason}.")

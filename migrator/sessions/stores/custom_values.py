@@ -77,27 +77,27 @@ class OwnValues:
 
         Raises :exc:`UnreadableSession` if the engine finds no session in it.
         """
-        made = self._engine(key) if into is None else into
-        cache, made._cache = made._cache, OneValue({self._prefix + key: value})
+        session = self._engine(key) if into is None else into
+        cache, session._cache = session._cache, OneValue({self._prefix + key: value})
         if keeps_rows(self._engine):
-            made._get_session_from_db = _no_row
+            session._get_session_from_db = _no_row
         try:
-            data = made.load()
+            data = session.load()
         except Exception as error:
             raise UnreadableSession(f"the engine's load() fails on it ({type(error).__name__})") from None
         finally:
-            made._cache = cache
-        if made.session_key != key:
-            made._session_key = key
+            session._cache = cache
+        if session.session_key != key:
+            session._session_key = key
             raise UnreadableSession("the engine's load() finds no session in it")
         return checked(data)
 
     def value(self, key: str, data: Data) -> Any:
         """Return what the engine stores for a session; raise whatever its ``save()`` raises."""
-        made, kept = self._engine(key), OneValue()
-        made._cache, made._session_cache = kept, data
-        made.save(must_create=True)
-        return kept.values[self._prefix + key]
+        session, cache = self._engine(key), OneValue()
+        session._cache, session._session_cache = cache, data
+        session.save(must_create=True)
+        return cache.values[self._prefix + key]
 
 
 def own_values(engine: Any) -> OwnValues | None:
@@ -197,27 +197,27 @@ def _has_own(engine: Any, stock: Any) -> bool:
 
 def _rows_hold_text(engine: Any) -> bool:
     if engine.create_model_instance is not DatabaseEngine.create_model_instance:
-        made = engine(PROBE_KEY)
-        made._session_cache = dict(_PROBE)  # so that nothing is loaded
-        if not _holds_probe(made.decode(made.create_model_instance(dict(_PROBE)).session_data)):
+        session = engine(PROBE_KEY)
+        session._session_cache = dict(_PROBE)  # so that nothing is loaded
+        if not _holds_probe(session.decode(session.create_model_instance(dict(_PROBE)).session_data)):
             return False
     if engine.load in (DatabaseEngine.load, CachedEngine.load):
         return True
-    made = engine(PROBE_KEY)
-    text, made._cache = made.encode(dict(_PROBE)), OneValue()
+    session = engine(PROBE_KEY)
+    text, session._cache = session.encode(dict(_PROBE)), OneValue()
     in_an_hour = timezone.now() + dt.timedelta(hours=1)
     row = SimpleNamespace(session_key=PROBE_KEY, session_data=text, expire_date=in_an_hour)
-    made._get_session_from_db = lambda: row
-    return _holds_probe(made.load())
+    session._get_session_from_db = lambda: row
+    return _holds_probe(session.load())
 
 
 def _file_holds_text(engine: Any) -> bool:
     with TemporaryDirectory() as directory:
-        made = engine(PROBE_KEY)
-        made.storage_path, made._session_cache = directory, dict(_PROBE)
-        made.save(must_create=True)
+        session = engine(PROBE_KEY)
+        session.storage_path, session._session_cache = directory, dict(_PROBE)
+        session.save(must_create=True)
         (path,) = Path(directory).iterdir()
-        return _holds_probe(made.decode(path.read_text(encoding="ascii")))
+        return _holds_probe(session.decode(path.read_text(encoding="ascii")))
 
 
 def _holds_probe(data: Any) -> bool:

@@ -44,7 +44,7 @@ SHORTENED = "user agents truncated to the length of the column"
 
 
 class SessionTableStore(BaseSessionStore):
-    """The sessions of one table. ``shadow`` is the cache in front of it if the engine is a ``cached_db``.
+    """The sessions of one table. ``front_cache`` is the cache in front of it if the engine is a ``cached_db``.
 
     With ``is_there`` the database is not asked whether the table exists.
     """
@@ -58,7 +58,7 @@ class SessionTableStore(BaseSessionStore):
         described: SessionLayout,
         engine: SessionBase,
         keys_from: Path | None = None,
-        shadow: CacheStore | None = None,
+        front_cache: CacheStore | None = None,
         is_there: bool = False,
     ) -> None:
         super().__init__(engine=engine, keys_from=keys_from)
@@ -67,7 +67,7 @@ class SessionTableStore(BaseSessionStore):
         self.described = described
         self.roles = described.roles
         self._columns = described.columns
-        self._shadow = shadow
+        self.front_cache = front_cache
         self._table = open_table(alias=alias, layout=described.layout, is_there=is_there)
         self._narrow: dict[Roles, KeyedTable] = {}
         self.alias = self._table.alias
@@ -79,44 +79,39 @@ class SessionTableStore(BaseSessionStore):
         return self._table.can_open_again
 
     def close(self) -> None:
-        if self._shadow:
-            self._shadow.close()
+        if self.front_cache:
+            self.front_cache.close()
 
     # What it is
 
     def label(self) -> str:
-        before = " with the cache in front of it" if self._shadow else ""
-        return f"database {self.alias!r} ({self._table.address()}){before}"
+        front = " with the cache in front of it" if self.front_cache else ""
+        return f"database {self.alias!r} ({self._table.address()}){front}"
 
     def identities(self) -> frozenset[str]:
         return frozenset({self._table.identity()})
 
     def databases(self) -> frozenset[str]:
-        return frozenset({self.alias}) | (self._shadow.databases() if self._shadow else frozenset())
+        return frozenset({self.alias}) | (self.front_cache.databases() if self.front_cache else frozenset())
 
-    @property
-    def before(self) -> CacheStore | None:
-        """The cache in front of the table, None without one, or if it stays unchanged."""
-        return self._shadow
-
-    def spare_shadow_of(self, source: BaseSessionStore) -> None:
+    def spare_front_cache(self, source: BaseSessionStore) -> None:
         """Leave the cache in front of the table unchanged if it is the source of the copy."""
-        if self._shadow and self._shadow.identities() & source.identities():
-            self._shadow = None
+        if self.front_cache and self.front_cache.identities() & source.identities():
+            self.front_cache = None
 
     def demand_all(self) -> None:
         self._table.demands_all = True
-        if self._shadow:
-            self._shadow.demand_all()
+        if self.front_cache:
+            self.front_cache.demand_all()
 
     def blind_spot(self) -> str | None:
-        return self._table.blind_spot() or (self._shadow.blind_spot() if self._shadow else None)
+        return self._table.blind_spot() or (self.front_cache.blind_spot() if self.front_cache else None)
 
     def count(self) -> int | None:
         return self.count_given() if self._keys_from else self._table.count()
 
     def notes(self) -> list[str]:
-        return self._shadow.notes() if self._shadow else []
+        return self.front_cache.notes() if self.front_cache else []
 
     # Sessions
 
@@ -163,7 +158,7 @@ class SessionTableStore(BaseSessionStore):
                 written |= {rows[0].key} if table.insert(rows[0]) else set()
             else:
                 written |= table.add(rows)
-        return self._without_shadow(written)
+        return self._uncached(written)
 
     def _by_left_out(self, sessions: Sequence[Record]) -> list[tuple[Roles, list[Record]]]:
         """Return the sessions in groups, each with the columns that are left to the database."""
@@ -204,7 +199,7 @@ class SessionTableStore(BaseSessionStore):
         except IntegrityError:  # the user is not in this database
             (session,) = self._with_users([session])
             changed = self._table.update(self._row(session), more=more)
-        return bool(self._without_shadow({session.key} if changed else set()))
+        return bool(self._uncached({session.key} if changed else set()))
 
     def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         by_key = {seen.key: seen for seen, _ in pairs}
@@ -214,21 +209,21 @@ class SessionTableStore(BaseSessionStore):
             kept = left_out | once
             rows = [(self._row(by_key[new.key], kept), self._row(new, kept)) for new in group]
             changed |= self._table_without(kept).replace(rows)
-        return self._without_shadow(changed)
+        return self._uncached(changed)
 
     def discard(self, sessions: Sequence[Record]) -> set[str]:
-        return self._without_shadow(self._table.discard([self._row(session) for session in sessions]))
+        return self._uncached(self._table.discard([self._row(session) for session in sessions]))
 
     def uncache(self, keys: Sequence[str]) -> None:
-        self._without_shadow(set(keys))
+        self._uncached(set(keys))
 
     def discard_expired(self, size: int) -> int:
-        return len(self._without_shadow(self._table.delete_expired(size)))
+        return len(self._uncached(self._table.delete_expired(size)))
 
-    def _without_shadow(self, changed: set[str]) -> set[str]:
-        if changed and self._shadow:
+    def _uncached(self, changed: set[str]) -> set[str]:
+        if changed and self.front_cache:
             # The engine would return what the cache holds of a key instead of the row.
-            self._shadow.delete(list(changed))
+            self.front_cache.delete(list(changed))
         return changed
 
     def _row(self, session: Record, left_out: Roles = frozenset()) -> KeyedRow:

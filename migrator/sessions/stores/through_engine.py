@@ -39,32 +39,32 @@ class EngineStore(BaseSessionStore):
         return {key: session for key in keys if (session := self._read(key)) is not None}
 
     def _read(self, key: str) -> Record | None:
-        made = self._made(key)
-        if not made.exists(key):  # some engines' load() does not show it
+        engine = self._engine_of(key)
+        if not engine.exists(key):  # some engines' load() does not show it
             return None
-        data = made.load()
-        if made.session_key != key:
+        data = engine.load()
+        if engine.session_key != key:
             return None
-        made._session_cache = data
-        return Record(key, pickle.dumps(data), from_engine(made))
+        engine._session_cache = data
+        return Record(key, pickle.dumps(data), from_engine(engine))
 
-    def _made(self, key: str) -> Any:
+    def _engine_of(self, key: str) -> Any:
         return type(self.engine)(key)
 
     def present(self, keys: Sequence[str]) -> set[str]:
-        return {key for key in keys if self._made(key).exists(key)}
+        return {key for key in keys if self._engine_of(key).exists(key)}
 
     def add(self, sessions: Sequence[Record]) -> set[str]:
         return {session.key for session in sessions if self._save(session, must_create=True)}
 
     def update(self, session: Record) -> bool:
-        return self._made(session.key).exists(session.key) and self._save(session, must_create=False)
+        return self._engine_of(session.key).exists(session.key) and self._save(session, must_create=False)
 
     def _save(self, session: Record, *, must_create: bool) -> bool:
-        made = self._made(session.key)
-        made._session_cache = self.load(session)
+        engine = self._engine_of(session.key)
+        engine._session_cache = self.load(session)
         try:
-            made.save(must_create=must_create)
+            engine.save(must_create=must_create)
         except (CreateError, UpdateError):
             return False
         return True
@@ -75,7 +75,7 @@ class EngineStore(BaseSessionStore):
     def discard(self, sessions: Sequence[Record]) -> set[str]:
         found = {session.key for session in sessions if self._is_as_seen(session)}
         for key in found:
-            self._made(key).delete(key)
+            self._engine_of(key).delete(key)
         return found
 
     def _is_as_seen(self, seen: Record) -> bool:

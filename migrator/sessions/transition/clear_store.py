@@ -231,9 +231,9 @@ def check_may_be_emptied(emptied: BaseSessionStore, stays: BaseSessionStore) -> 
     """Raise :exc:`Refused` if the two are the same store, or if ``emptied`` is protected or cannot be listed."""
     check_stores_differ(emptied, stays, "OLD and NEW", " Nothing was deleted.")
     if isinstance(emptied, SessionTableStore):
-        emptied.spare_shadow_of(stays)
-        if isinstance(stays, SessionTableStore) and stays.before:
-            emptied.spare_shadow_of(stays.before)
+        emptied.spare_front_cache(stays)
+        if isinstance(stays, SessionTableStore) and stays.front_cache:
+            emptied.spare_front_cache(stays.front_cache)
     check_not_protected(emptied, consequence="nothing in it may be deleted")
     if not emptied.can_list_keys:
         raise Refused(f"The sessions of {emptied.label()} cannot be listed; they expire there by themselves.")
@@ -270,8 +270,12 @@ class _Deletion:
             while count := self._store.discard_expired(self._size):
                 expired += count
                 self._step(count)
-        if isinstance(self._store, SessionTableStore) and self._store.before and self._store.before.can_list_keys:
-            self._live(self._store.before, lambda count: None)  # its entries of rows that are gone
+        if (
+            isinstance(self._store, SessionTableStore)
+            and self._store.front_cache
+            and self._store.front_cache.can_list_keys
+        ):
+            self._live(self._store.front_cache, lambda count: None)  # its entries of rows that are gone
         return removed, expired
 
     def _live(self, store: BaseSessionStore, tick: Callable[[int], None]) -> int:

@@ -82,5 +82,5 @@ def _keys(side: TransitionSide) -> tuple[Any, ...] | None:
 def _cache_of(store: BaseSessionStore) -> CacheStore | None:
     """Return the cache that a store is, or has before its rows."""
     if isinstance(store, SessionTableStore):
-        return store.before
+        return store.front_cache
     return store if isinstance(store, CacheStore) else None

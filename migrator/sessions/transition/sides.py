@@ -97,12 +97,12 @@ class TransitionSide(ConfiguredSide):
         return CacheStore(alias=alias, engine=self.engine(), prefix=prefix, trust_pickle=True, is_listed=False)
 
     def _open_table(self, first: BaseSessionStore | None) -> SessionTableStore:
-        before = self._open_cache()
+        front_cache = self._open_cache()
         return SessionTableStore(
             alias=self.setting.DATABASE,
             described=session_layout(self.model._meta.label),
             engine=self.engine(),
-            shadow=before,
+            front_cache=front_cache,
             is_there=first is not None,
         )
 

@@ -40,7 +40,7 @@ class Listed(NamedTuple):
     expires: int | None
 
 
-class Line:
+class Connection:
     """A socket and its reader. Answers are read in the order of the commands."""
 
     def __init__(self, address: Address, tls: SSLContext | None = None) -> None:

@@ -19,7 +19,7 @@ from ...clock import MICROSECONDS_PER_SECOND, now
 from ..base import WHOLE, Record, Share
 from ..key_store import KeyStore
 from ..values import ELSEWHERE, Value
-from .connection import Address, Line
+from .connection import Address, Connection
 
 _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags
 # The server's clock ticks once a second, at another moment than ours, and later if the machine is busy.
@@ -56,41 +56,43 @@ class MemcachedStore(KeyStore):
         self._client = cache._class(cache.client_servers, **{**cache._options, "serde": _Raw()})
         # The prefix that the client itself puts before each key.
         self._client_prefix: bytes = self._client.key_prefix
-        self._lines: dict[Address, Line] = {}
+        self._connections: dict[Address, Connection] = {}
         self._listed: dict[bytes, int | None] = {}
-        self._limit = min(line.numbers("item_size_max", what="settings")[0] for line in self._all_lines())
+        self._limit = min(
+            connection.numbers("item_size_max", what="settings")[0] for connection in self._all_connections()
+        )
 
     def close(self) -> None:
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         self._client.close()
 
     def _servers(self) -> list[Address]:
         return [client.server for client in self._client.clients.values()]
 
-    def _line(self, server: Address) -> Line:
-        if server not in self._lines:
-            self._lines[server] = self._new_line(server)
-        return self._lines[server]
+    def _connection_to(self, server: Address) -> Connection:
+        if server not in self._connections:
+            self._connections[server] = self._new_connection(server)
+        return self._connections[server]
 
-    def _new_line(self, server: Address) -> Line:
-        return Line(server, self._client.tls_context)
+    def _new_connection(self, server: Address) -> Connection:
+        return Connection(server, self._client.tls_context)
 
-    def _all_lines(self) -> list[Line]:
-        return [self._line(server) for server in self._servers()]
+    def _all_connections(self) -> list[Connection]:
+        return [self._connection_to(server) for server in self._servers()]
 
     # What it is
 
     def address(self) -> str:
-        names = ", ".join(line.name for line in self._all_lines())
+        names = ", ".join(connection.name for connection in self._all_connections())
         prefix = self._client_prefix.decode("utf-8", "replace")
         return f"{names}, key_prefix {prefix}" if prefix else names
 
     def locations(self) -> frozenset[str]:
         found = set()
-        for line in self._all_lines():
-            process, moment, uptime = line.numbers("pid", "time", "uptime")
+        for connection in self._all_connections():
+            process, moment, uptime = connection.numbers("pid", "time", "uptime")
             started = moment - uptime  # which varies by a second between two answers
             for part in (f"{started // 10}", f"half:{(started + 5) // 10}"):
                 found.add(f"{process}:{part}:{self._client_prefix!r}")
@@ -110,7 +112,7 @@ class MemcachedStore(KeyStore):
         return notes
 
     def evictions(self) -> int:
-        return sum(line.numbers("evictions")[0] for line in self._all_lines())
+        return sum(connection.numbers("evictions")[0] for connection in self._all_connections())
 
     def fits(self, record: Record) -> str | None:
         raw = self.space.raw(record.key)
@@ -125,7 +127,7 @@ class MemcachedStore(KeyStore):
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         for server in self._servers():
-            listing = self._new_line(server)  # so that the answers of other commands do not mix with it
+            listing = self._new_connection(server)  # so that the answers of other commands do not mix with it
             try:
                 page: list[str] = []
                 for raw, expires in listing.list_keys():
@@ -148,18 +150,20 @@ class MemcachedStore(KeyStore):
 
     def read(self, keys: Sequence[str]) -> dict[str, Record]:
         found = self.fetch(keys)
-        for line, group in self._by_server([key for key in keys if key not in found]):
-            for other in self._all_lines():
-                if other is not line:
+        for connection, group in self._by_server([key for key in keys if key not in found]):
+            for other in self._all_connections():
+                if other is not connection:
                     found |= {record.key: record._replace(raw=ELSEWHERE) for record in self._got(other, group)}
         return found
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
-        return {record.key: record for line, group in self._by_server(keys) for record in self._got(line, group)}
+        return {
+            record.key: record for connection, group in self._by_server(keys) for record in self._got(connection, group)
+        }
 
-    def _got(self, line: Line, group: Sequence[tuple[str, bytes]]) -> Iterator[Record]:
+    def _got(self, connection: Connection, group: Sequence[tuple[str, bytes]]) -> Iterator[Record]:
         moment = now()
-        for (key, raw), stored in zip(group, line.get([raw for _, raw in group]), strict=True):
+        for (key, raw), stored in zip(group, connection.get([raw for _, raw in group]), strict=True):
             if stored is None:
                 continue
             expires = self._expiry(raw, stored.left, moment)
@@ -179,7 +183,7 @@ class MemcachedStore(KeyStore):
     def add(self, records: Sequence[Record]) -> set[str]:
         by_key = {record.key: record for record in records}
         written = set()
-        for line, group in self._by_server(list(by_key)):
+        for connection, group in self._by_server(list(by_key)):
             entries, keys = [], []
             for key, raw in group:
                 flags, _, data = by_key[key].raw.partition(b":")
@@ -187,7 +191,7 @@ class MemcachedStore(KeyStore):
                 if expires is not None:
                     entries.append((raw, int(flags), data, expires))
                     keys.append(key)
-            written |= {key for key, is_new in zip(keys, line.add(entries), strict=True) if is_new}
+            written |= {key for key, is_new in zip(keys, connection.add(entries), strict=True) if is_new}
         return written
 
     def _seconds(self, expires: int | None) -> int | None:
@@ -223,13 +227,13 @@ class MemcachedStore(KeyStore):
         current, token = self._client.gets(self.space.raw(seen.key))
         return current == seen.raw and bool(self._client.cas(self.space.raw(seen.key), raw, token, expire=expires))
 
-    def _by_server(self, keys: Sequence[str]) -> list[tuple[Line, list[tuple[str, bytes]]]]:
+    def _by_server(self, keys: Sequence[str]) -> list[tuple[Connection, list[tuple[str, bytes]]]]:
         groups: dict[Address, list[tuple[str, bytes]]] = defaultdict(list)
         for key in keys:
             raw = self.space.raw(key)
             client = self._client._get_client(raw)
             groups[client.server].append((key, self._full(raw)))
-        return [(self._line(server), group) for server, group in groups.items()]
+        return [(self._connection_to(server), group) for server, group in groups.items()]
 
     def _full(self, raw: str) -> bytes:
         """Return a raw key as the server has it."""

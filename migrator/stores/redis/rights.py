@@ -82,8 +82,8 @@ def refused_write(clients: Sequence[Any], space: KeySpace) -> str | None:
     for client in clients:
         (answer,) = runner(client).run([(b"SET", probe_key(space).encode(), *_WRITES_NOTHING)])
         if isinstance(answer, Exception):
-            said = error_summary(answer).rstrip(".")
-            return f"its server accepts no writes ({said}). Run the command again when it does, or name its primary"
+            message = error_summary(answer).rstrip(".")
+            return f"its server accepts no writes ({message}). Run the command again when it does, or name its primary"
     return None
 
 

@@ -40,7 +40,7 @@ def _what_to_do(error: Exception) -> str:
     return "Check its LOCATION, rediss:// or redis://, and the server."
 
 
-def place(client: Any) -> str:
+def address_of(client: Any) -> str:
     """Return the address of the server for people, without a password."""
     if hasattr(client, "get_primaries"):
         nodes = sorted(f"{node.host}:{node.port}" for node in client.get_primaries())
@@ -60,7 +60,7 @@ def identities(client: Any) -> frozenset[str]:
     try:
         return frozenset({f"{client.info('server')['run_id']}/{database}"})
     except Exception:
-        return frozenset({place(client)})  # the server does not report its id
+        return frozenset({address_of(client)})  # the server does not report its id
 
 
 def is_interceptable(client: Any) -> bool:

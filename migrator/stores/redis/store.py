@@ -28,7 +28,7 @@ from .rights import (
     user_of,
     what_to_grant,
 )
-from .server import count_of, identities, is_interceptable, place, server_info
+from .server import address_of, count_of, identities, is_interceptable, server_info
 
 _NEVER, _GONE = -1, -2
 _PICKLE_START = b"\x80"
@@ -160,7 +160,7 @@ class RedisStore(KeyStore):
         return server_info(self._clients()[0], self.alias)
 
     def address(self) -> str:
-        return ", ".join(place(client) for client in self._clients())
+        return ", ".join(address_of(client) for client in self._clients())
 
     def locations(self) -> frozenset[str]:
         return frozenset().union(*(identities(client) for client in self._clients()))
@@ -384,8 +384,8 @@ class RedisStore(KeyStore):
         return value.data if value.kind == "integer" else self._compressed(value.as_pickle())
 
 
-def dotted_name(thing: Any) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+def dotted_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _encoded(raw: str) -> bytes:

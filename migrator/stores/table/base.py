@@ -130,15 +130,15 @@ class KeyedTable(ReadTable):
         Of the additional columns, those named in ``more`` are written.
         """
         cells = self._cells(row)
-        taken = {self.value: cells[1], self.expires: cells[2]}
+        cell_of = {self.value: cells[1], self.expires: cells[2]}
         quote = self.connection.ops.quote_name
-        taken |= {quote(name): cell for name, cell in zip(self._more_names(), cells[3:], strict=True) if name in more}
+        cell_of |= {quote(name): cell for name, cell in zip(self._more_names(), cells[3:], strict=True) if name in more}
         sql = (
-            f"UPDATE {self.table} SET {', '.join(f'{name} = %s' for name in taken)}"
+            f"UPDATE {self.table} SET {', '.join(f'{name} = %s' for name in cell_of)}"
             f" WHERE {self.key} = %s AND {self.expires} > %s"
         )
         with self._alone():
-            return self._execute(sql, [*taken.values(), row.key, self.moment(now())]) > 0
+            return self._execute(sql, [*cell_of.values(), row.key, self.moment(now())]) > 0
 
     def _alone(self) -> AbstractContextManager[Any]:
         """Run one statement that needs no transaction, and that must not break an open transaction if it fails."""

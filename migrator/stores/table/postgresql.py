@@ -116,8 +116,8 @@ class PostgreSQLTable(KeyedTable):
 
     def _add(self, rows: Sequence[KeyedRow]) -> set[str]:
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
-        taken = ", ".join(f"{name} = EXCLUDED.{name}" for name in names)
-        over_expired = f" ON CONFLICT ({self.key}) DO UPDATE SET {taken} WHERE kept.{self.expires} <= %s"
+        assignments = ", ".join(f"{name} = EXCLUDED.{name}" for name in names)
+        over_expired = f" ON CONFLICT ({self.key}) DO UPDATE SET {assignments} WHERE kept.{self.expires} <= %s"
         written: set[str] = set()
         for sql, cells in self._inserts(rows, f"{over_expired} RETURNING {self.key}"):
             written.update(key for (key,) in self._rows(sql, [*cells, self.moment(now())]))
@@ -132,11 +132,11 @@ class PostgreSQLTable(KeyedTable):
         if len(pairs) == 1 or not self._can_make_temporary_tables:
             return super().replace(pairs)
         names = [self.value, self.expires, *map(self.connection.ops.quote_name, self._more_names())]
-        taken = ", ".join(f"{name} = wanted.{name}" for name in names)
+        assignments = ", ".join(f"{name} = wanted.{name}" for name in names)
         lines = [[*self._cells(new), seen.value, self.moment(seen.expires)] for seen, new in pairs]
         if not _are_plain(lines):
             return super().replace(pairs)
-        return self._compared(f"UPDATE {self.table} AS kept SET {taken} FROM", lines)
+        return self._compared(f"UPDATE {self.table} AS kept SET {assignments} FROM", lines)
 
     def discard(self, rows: Sequence[KeyedRow]) -> set[str]:
         if len(rows) == 1 or not self._can_make_temporary_tables:

@@ -58,8 +58,8 @@ class ReadTable:
         try:
             present = self._is_there()
         except (Error, TypeError, ValueError) as error:  # or the driver rejects the settings
-            said = without_passwords(str(error).split("\n", 1)[0])
-            raise Refused(f"The database {self.alias!r} does not answer: {visible(said)}") from error
+            message = without_passwords(str(error).split("\n", 1)[0])
+            raise Refused(f"The database {self.alias!r} does not answer: {visible(message)}") from error
         if not present:
             raise Refused(
                 f"The database {self.alias!r} has no table {self.layout.table!r}. {self.layout.missing_hint}."
@@ -76,8 +76,8 @@ class ReadTable:
     def address(self) -> str:
         """Return the address of the table and its database for people, without a password."""
         known = self.connection.settings_dict
-        place = f"{known['HOST']}:{known['PORT']}/".lstrip(":/") if known.get("HOST") else ""
-        return f"{place}{known['NAME']}, table {self.layout.table}"
+        server = f"{known['HOST']}:{known['PORT']}/".lstrip(":/") if known.get("HOST") else ""
+        return f"{server}{known['NAME']}, table {self.layout.table}"
 
     def identity(self) -> str:
         """Return a name of the physical table, which is the same for all aliases of its database."""

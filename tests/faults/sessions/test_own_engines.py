@@ -50,7 +50,7 @@ def test_an_engine_of_several_values_is_left_to_the_copy_of_its_cache(ready: Cal
     caches["redis"].set("django.contrib.sessions.cache" + "a" * 32 + ".who", "ann", 600)
     for words in (TO_OTHER, TO_ROWS, FROM_ROWS):
         end = "--dest-engine" if words is FROM_ROWS else "--source-engine"
-        assert_ended(run(*words, end, f"{ENGINES}.split"), 1, "do not keep a session as one value", "copy_cache")
+        assert_ended(run(*words, end, f"{ENGINES}.split"), 1, "do not store a session as one value", "copy_cache")
     assert_ended(run("copy_cache", *TO_OTHER[1:]), 0)
     assert caches["redis_other"].get("django.contrib.sessions.cache" + "a" * 32 + ".who") == "ann"
 

@@ -235,11 +235,11 @@ def test_check_refuses_an_engine_whose_value_is_not_to_be_found(monkeypatch: pyt
 
     found = found_by_check(OLD=SEALED.setting, NEW=SQLITE.setting)
 
-    assert "do not keep a session as one value of its _cache" in found["migrator.E034"]
+    assert "do not store a session as one value in its _cache" in found["migrator.E034"]
     setting = {"SESSIONS": {"OLD": SEALED.setting, "NEW": SQLITE.setting}}
     with (
         override_settings(MIGRATOR=setting),
-        pytest.raises(ImproperlyConfigured, match="do not keep a session as one value"),
+        pytest.raises(ImproperlyConfigured, match="do not store a session as one value"),
     ):
         transition()
 
@@ -272,7 +272,7 @@ def test_check_refuses_an_engine_that_loads_only_asynchronously(monkeypatch: pyt
 
     monkeypatch.setattr(uuids.SessionStore, "aload", aload)
 
-    assert "asynchronous load" in found_by_check(OLD=UUIDS.setting, NEW=SQLITE.setting)["migrator.E034"]
+    assert "only as asynchronous methods" in found_by_check(OLD=UUIDS.setting, NEW=SQLITE.setting)["migrator.E034"]
 
 
 # -- tables and files -------------------------------------------------------------------------------------------------
