@@ -76,7 +76,7 @@ def nothing_to_resume(alias: str, finished: Run | None, differing: Sequence[str]
     """Return the remark of a run that found nothing to resume; ``differing`` are labels whose row counts differ."""
     if finished:
         rejected = f"{finished.rows_rejected:,} rows rejected"
-        return f"The run in {alias!r} had finished, with {rejected}; nothing is left to do."
+        return f"The run in {alias!r} has already finished, with {rejected}. Nothing is left to do."
     remark = f"No unfinished run in {alias!r}: nothing to resume."
     if differing:
         remark += (
@@ -89,5 +89,5 @@ def state_of(alias: str, run: Run, rows_written: int) -> str:
     """Return what an interrupted or failed run leaves in the destination."""
     text = f"{rows_written:,} rows are committed in {alias!r}."
     if items := run.dropped_objects():
-        text += f" Dropped there until the run is completed or abandoned: {kinds_text(items)}."
+        text += f" Until the run is completed or abandoned, it lacks what was dropped: {kinds_text(items)}."
     return text

@@ -44,7 +44,7 @@ def words(pair: Pair, *more: str) -> tuple[str, ...]:
 
 def goes_on_as_told(pair: Pair, oracle: Oracle, said: str) -> None:
     """Type what the run said at its end, and assert that all is there then."""
-    [line] = [line for line in said.splitlines() if line.startswith(("Resume: ", "CommandError: Go on: "))]
+    [line] = [line for line in said.splitlines() if line.startswith(("Resume: ", "CommandError: Resume: "))]
     wait_until_unlocked(pair.dest)
     assert journal_tables(pair.dest)
     python, program, *arguments = shlex.split(line.partition("Resume: ")[2])
