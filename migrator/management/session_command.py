@@ -57,17 +57,27 @@ def natural_number(text: str) -> int:
 
 def add_reading_options(parser: CommandParser) -> None:
     """Add the options for reading keys and values."""
-    parser.add_argument(
-        "--key-regex",
-        type=regular_expression,
-        metavar="REGEX",
-        help="The pattern of a whole session key (default: that of the keys that both engines create).",
-    )
+    add_key_regex(parser, "both engines")
     parser.add_argument(
         "--trust-pickle",
         action="store_true",
         help="Load pickles of any class. Use it only if no one else can write to the cache: a pickle can run code.",
     )
+    add_chunk_size(parser)
+
+
+def add_key_regex(parser: CommandParser, engines: str) -> None:
+    """Add the option for the pattern of keys, which by default is that of these ``engines``."""
+    parser.add_argument(
+        "--key-regex",
+        type=regular_expression,
+        metavar="REGEX",
+        help=f"The pattern of a whole session key (default: that of the keys that {engines} create).",
+    )
+
+
+def add_chunk_size(parser: CommandParser) -> None:
+    """Add the option for the sessions in a page."""
     parser.add_argument(
         "--chunk-size",
         type=positive_integer,

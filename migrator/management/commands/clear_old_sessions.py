@@ -11,12 +11,11 @@ from ...console.command_line import positive_integer
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
-from ...sessions.records import DEFAULT_CHUNK_SIZE
 from ...sessions.transition.clear_store import clear_old_sessions
 from ...sessions.transition.reports import clear_plan_report, cleared_report
 from ...sessions.transition.step_conditions import QUIET_SECONDS
 from ..base import MigratorCommand
-from ..session_command import regular_expression
+from ..session_command import add_chunk_size, add_key_regex
 
 OPTIONS = ("side", "clear", "after", "discard_missing", "quiet_for", "key_regex", "rate", "chunk_size", "dry_run")
 
@@ -70,22 +69,10 @@ class Command(MigratorCommand):
             help="For how long no worker may have been seen in a phase that needs the store, at least "
             "twice the interval of the workers' counts (default: %(default)s).",
         )
-        parser.add_argument(
-            "--key-regex",
-            type=regular_expression,
-            metavar="REGEX",
-            help="The pattern of a whole session key (default: that of the keys that the engines of both "
-            "sides create).",
-        )
+        add_key_regex(parser, "the engines of both sides")
         parser.add_argument("--dry-run", action="store_true", help="Compare, show the plan and stop.")
         parser.add_argument("--rate", type=positive_integer, metavar="N", help="Delete at most N sessions per second.")
-        parser.add_argument(
-            "--chunk-size",
-            type=positive_integer,
-            default=DEFAULT_CHUNK_SIZE,
-            metavar="SESSIONS",
-            help="Sessions per page, and so per transaction (default: %(default)s).",
-        )
+        add_chunk_size(parser)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         result = clear_old_sessions(

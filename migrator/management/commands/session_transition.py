@@ -14,7 +14,7 @@ from ...sessions.transition.readiness import session_transition
 from ...sessions.transition.reports import readiness_report
 from ...sessions.transition.step_conditions import QUIET_SECONDS
 from ..base import MigratorCommand
-from ..session_command import regular_expression
+from ..session_command import add_key_regex
 
 
 class Command(MigratorCommand):
@@ -35,13 +35,7 @@ class Command(MigratorCommand):
             help="For how long no event that makes the step unsafe may have been counted, at least twice the "
             "interval of the workers' counts (default: %(default)s).",
         )
-        parser.add_argument(
-            "--key-regex",
-            type=regular_expression,
-            metavar="REGEX",
-            help="The pattern of a whole session key (default: that of the keys that the engines of both "
-            "sides create).",
-        )
+        add_key_regex(parser, "the engines of both sides")
         parser.add_argument(
             "--trust-pickle",
             action="store_true",
