@@ -237,7 +237,7 @@ def test_the_same_command_goes_on_after_a_migration_that_failed(broken: tuple[Si
     assert dry.code == 0, dry.err
     assert "2 migrations will be applied first: shop.0002_second, shop.0003_third." in dry.out
     assert "changed first" in dry.out
-    assert "listed before the copy, and replaced without --replace." in dry.out
+    assert "rows that these create are listed before the copy, and replaced without --replace." in dry.out
     assert finished.code == 0, finished.err
     assert "Rows created by your migrations that will be replaced: " in finished.out
     assert "shop.Thing (1 row)" in finished.out
@@ -308,7 +308,10 @@ def test_rows_of_which_no_record_is_left_count_as_a_persons(broken: tuple[Site, 
     assert not {"migrator_run", "migrator_chunk"} & set(contents(pair.dest))
     site.write(**{"0002_second": SECOND.format(body=WORKING)})
     dry = site.move("--dry-run")
-    assert "cannot be distinguished from yours. Replacing them requires --replace new." in dry.out
+    assert (
+        "so rows that these create cannot be distinguished from yours. Replacing them requires --replace new."
+        in dry.out
+    )
     refused = site.move()
     assert refused.code == 1
     assert "holds rows that will be LOST: " in refused.err

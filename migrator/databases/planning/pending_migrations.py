@@ -117,19 +117,21 @@ def check_migrations(
         if engine is dest and will_migrate:
             continue
         if missing := [name for name in _unapplied(executor) if name.partition(".")[0] in labels]:
-            advice = (
-                f"Run manage.py migrate --database {engine.alias}, or check out the code that matches this database."
-            )
-            if engine is dest and can_migrate:
-                advice = "Pass --migrate to apply them first."
-                if is_unrecorded(executor):
-                    advice = (
-                        "Tables that they create exist already. If all are complete, record these migrations with "
-                        f"manage.py migrate --database {engine.alias} --fake; otherwise choose an empty database."
-                    )
+            advice = _advice(executor, engine.alias, can_migrate=engine is dest and can_migrate)
             count = plural(len(missing), "migration is", "migrations are")
             yield Finding(engine.alias, f"{count} not applied: {shortened(missing)}", advice)
     yield from _ahead_of_the_code(newer)
+
+
+def _advice(executor: MigrationExecutor, alias: str, *, can_migrate: bool) -> str:
+    if not can_migrate:
+        return f"Run manage.py migrate --database {alias}, or check out the code that matches this database."
+    if is_unrecorded(executor):
+        return (
+            "Tables that they create exist already. If all are complete, record these migrations with "
+            f"manage.py migrate --database {alias} --fake; otherwise choose an empty database."
+        )
+    return "Pass --migrate to apply them first."
 
 
 def is_unrecorded(executor: MigrationExecutor) -> bool:

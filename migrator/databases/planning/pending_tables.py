@@ -70,10 +70,10 @@ def _is_made_by_migrate(endpoints: Endpoints, table: Table, dest_rows: Mapping[s
 
 def announcement(dest: Engine, lacking: Pending, made: Made) -> Finding:
     """Announce which migrations will be applied, and what happens to the rows that they create."""
-    fate = "It has no rows yet. Those that they create are listed before the copy, and replaced without --replace."
+    fate = "It has no rows yet: rows that these create are listed before the copy, and replaced without --replace."
     if holds_rows_of_others(dest, made):
         fate = (
-            "There are rows already, and those that they create cannot be distinguished from yours. Replacing them "
+            "It has rows already, so rows that these create cannot be distinguished from yours. Replacing them "
             f"requires --replace {dest.alias}."
         )
     parts = []

@@ -126,8 +126,8 @@ def _triggers(draft: Draft, deferred: Sequence[DeferredObject]) -> Triggers:
     if not request.checks_contents:
         return Triggers()
     names = [planned.table.name for planned in draft.tables]
-    silences = (request.adds_rows or request.updates) and not request.keeps_triggers
-    return check_triggers(draft.endpoints.dest, names, deferred, silences=silences, keeps=request.keeps_triggers)
+    disables = (request.adds_rows or request.updates) and not request.keeps_triggers
+    return check_triggers(draft.endpoints.dest, names, deferred, disables=disables, keeps=request.keeps_triggers)
 
 
 def _known_tables(source: Engine) -> set[str]:

@@ -81,24 +81,29 @@ def _missing(
     is_dest: bool,
     creatable: Pending | None = None,
 ) -> Iterator[Finding]:
-    if not stored:
-        if reason := why_impossible(table.model, engine.connection):
-            yield _impossible(table, engine, reason)
-            return
-        if is_dest and (misnamed := _misnamed(table, engine)):
-            yield misnamed
-            return
-        advice = "Apply the project's migrations there"
-        if creatable is not None:
-            advice = "No pending migration creates it: run manage.py makemigrations, create it yourself"
-            if creatable.creates(table.model):
-                advice = "Pass --migrate to create it"
+    if stored:
+        yield from _missing_columns(table, engine, stored)
+    elif reason := why_impossible(table.model, engine.connection):
+        yield _impossible(table, engine, reason)
+    elif is_dest and (misnamed := _misnamed(table, engine)):
+        yield misnamed
+    else:
         yield Finding(
             table.label,
             f"{engine.alias!r} has no table {table.name!r}",
-            f"{advice}, {_grant_advice(engine)}or leave the model out with --exclude.",
+            f"{_creation_advice(table, creatable)}, {_grant_advice(engine)}or leave the model out with --exclude.",
         )
-        return
+
+
+def _creation_advice(table: Table, creatable: Pending | None) -> str:
+    if creatable is None:
+        return "Apply the project's migrations there"
+    if creatable.creates(table.model):
+        return "Pass --migrate to create it"
+    return "No pending migration creates it: run manage.py makemigrations, create it yourself"
+
+
+def _missing_columns(table: Table, engine: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
     absent = [column.name for column in table.with_generated().columns if column.name not in stored]
     if too_long := _too_long(table, engine, absent):
         yield too_long

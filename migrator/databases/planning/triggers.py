@@ -49,25 +49,25 @@ class Triggers:
 
 
 def check_triggers(
-    dest: Engine, tables: Sequence[str], deferred: Sequence[DeferredObject], *, silences: bool, keeps: bool
+    dest: Engine, tables: Sequence[str], deferred: Sequence[DeferredObject], *, disables: bool, keeps: bool
 ) -> Triggers:
     """Return which of the destination's triggers fire for the rows of a run, and which do not.
 
-    ``deferred``: what is dropped or disabled for the whole run; ``silences``: each transaction of the run disables them
+    ``deferred``: what is dropped or disabled for the whole run; ``disables``: each transaction of the run disables them
     for itself; ``keeps``: they fire, as --keep-triggers demands.
     """
     disabled = _names(item for item in deferred if item.kind == TRIGGER)
-    silenced = _names(dest.catalogue.silenceable_triggers(tables)) if silences else []
-    firing = [name for name in dest.catalogue.triggers(tables) if name not in (*disabled, *silenced)]
+    suspended = _names(dest.catalogue.silenceable_triggers(tables)) if disables else []
+    firing = [name for name in dest.catalogue.triggers(tables) if name not in (*disabled, *suspended)]
     findings = []
     if disabled:
         text = f"triggers there are disabled while rows are loaded, so {UNWRITTEN}: {_listed(disabled)}"
         findings.append(Finding(dest.alias, text, DEPENDING, stops=False))
-    if silenced:
-        text = f"triggers there do not fire for the rows of this run, so {UNWRITTEN}: {_listed(silenced)}"
+    if suspended:
+        text = f"triggers there do not fire for the rows of this run, so {UNWRITTEN}: {_listed(suspended)}"
         findings.append(Finding(dest.alias, text, f"{OTHERS} {DEPENDING}", stops=False))
     if firing:
-        findings.append(_firing(dest, firing, stops=silences and dest.features.can_silence_triggers))
+        findings.append(_firing(dest, firing, stops=disables and dest.features.can_silence_triggers))
     return Triggers(tuple(findings), frozenset() if keeps else frozenset(table for table, _ in firing))
 
 
@@ -77,7 +77,7 @@ def _firing(dest: Engine, firing: Sequence[Name], *, stops: bool) -> Finding:
         return Finding(dest.alias, text, CANNOT)
     text = f"triggers there fire for every row that is loaded: {_listed(firing)}"
     return Finding(
-        dest.alias, text, "Disable them during the run if they change these rows or write to other tables.", stops=False
+        dest.alias, text, "Disable them during the run if they change these rows or write others.", stops=False
     )
 
 
