@@ -1,1 +1,1 @@
-"""Before the first write: what a run will do, and every question that can be asked about it."""
+"""The plan of a run, and everything that is checked before the first write."""

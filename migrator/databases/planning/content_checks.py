@@ -42,7 +42,8 @@ def check_contents(draft: Draft) -> tuple[tuple[tuple[TablePlan, ...], ...], lis
     findings += contents.findings()
     findings += _check_for_mode(draft, contents)
     groups = tuple(
-        tuple(planned.by(contents.values[planned.table.name].transport) for planned in group) for group in draft.groups
+        tuple(planned.with_transport(contents.values[planned.table.name].transport) for planned in group)
+        for group in draft.groups
     )
     return groups, findings
 

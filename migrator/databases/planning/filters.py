@@ -17,7 +17,7 @@ from ..engines.base.engine import Engine
 from .table_names import renamed
 
 MANY_VALUES = ("in", "range")
-TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+TRUTH_VALUES: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def parse_filter(text: str) -> tuple[str, Any]:
@@ -32,9 +32,9 @@ def parse_filter(text: str) -> tuple[str, Any]:
     if last in MANY_VALUES:
         return lookup, value.split(",")
     if last == "isnull":
-        if value.lower() not in TRUTHS:
+        if value.lower() not in TRUTH_VALUES:
             raise UsageError(f"--filter {text!r}: isnull takes true or false.")
-        return lookup, TRUTHS[value.lower()]
+        return lookup, TRUTH_VALUES[value.lower()]
     return lookup, value
 
 

@@ -32,7 +32,7 @@ class TablePlan:
     def table(self) -> Table:
         return self.route.table
 
-    def by(self, transport: Transport) -> TablePlan:
+    def with_transport(self, transport: Transport) -> TablePlan:
         """Return this table with another transport."""
         return replace(self, route=replace(self.route, transport=transport))
 

@@ -27,7 +27,7 @@ from .columns import Conversion, Stored, Way, unchecked
 
 @dataclass(frozen=True)
 class ConvertedRows:
-    """Rows read with the source's driver and written with the destination's; these conversions are between them."""
+    """Rows that the source's driver reads, Python converts, and the destination's driver writes."""
 
     conversions: tuple[Conversion, ...]
 
@@ -36,8 +36,8 @@ class ConvertedRows:
 class TextStream:
     """Lines of text, one field for each column.
 
-    ``fallback``: for when the destination loads no lines at the moment, as a MySQL server does that has disabled LOCAL
-    INFILE since.
+    ``fallback`` is used if the destination loads no lines at the moment, for example because ``local_infile`` of a
+    MySQL server has been disabled since.
     """
 
     fields: tuple[LineField, ...]
@@ -55,7 +55,7 @@ class BinaryStream:
 class ServerSideCopy:
     """Rows that the destination reads from the source itself, in one statement.
 
-    ``fallback``: for when it cannot at the moment, as an SQLite file that was replaced cannot be attached.
+    ``fallback`` is used if it cannot at the moment, for example because an SQLite file has been replaced.
     """
 
     fallback: ConvertedRows
@@ -74,7 +74,7 @@ def choose_transport(
 ) -> Transport:
     """Return the fastest transport for a table, on the assumption that the destination can store all of its values.
 
-    That can be checked only of values that the snapshot protects from later changes. For other tables, the choice is
+    Only values that the snapshot protects from later changes can be checked for that. For other tables, the choice is
     between :class:`ServerSideCopy` and ``conversions``, which check each value.
     """
     source, dest = endpoints.source, endpoints.dest
