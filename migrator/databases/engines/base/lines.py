@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...tables import Column, StoredColumn
+from ...tables import Column, Kind, StoredColumn
 from .session import DatabaseSession
 
 # The escapes of the characters that end fields and lines; the backslash comes first.
@@ -38,6 +38,12 @@ class TextFormat(enum.Enum):
     ADDRESS_TEXT = "an address as Django's field prints it, or any other text that a text column holds"
     ADDRESS = "an address as Python prints it, or one that ends like an IPv4 address"
     STORED = "text that the same type of the same engine reads back"
+
+
+# The formats of most kinds have their names.
+FORMATS: Mapping[Kind, TextFormat] = {
+    kind: TextFormat[kind.name] for kind in Kind if kind.name in TextFormat.__members__
+}
 
 
 @dataclass(frozen=True)

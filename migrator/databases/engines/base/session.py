@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -108,6 +108,15 @@ def prepared(sql: str, params: Sequence[Any]) -> tuple[str, tuple[Any, ...] | No
     Drivers differ in whether ``%%`` means ``%`` without parameters, so it is replaced here.
     """
     return (sql, tuple(params)) if params else (sql.replace("%%", "%"), None)
+
+
+def batches(cursor: Any, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
+    """Run a query and yield its rows in batches of a few megabytes at most."""
+    cursor.execute(*prepared(sql, params))
+    size = FIRST_FETCH
+    while rows := cursor.fetchmany(size):
+        size = next_fetch(rows, size)
+        yield rows
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -18,7 +18,7 @@ from ..base.errors import SnapshotLost
 from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
 from ..base.run_locks import MOST_WORKERS
-from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
+from ..base.session import Row, batches
 from ..base.visibility import VERSIONED_TABLE
 from . import replication
 from .catalogue import MySQLCatalogue
@@ -26,7 +26,7 @@ from .constraints import MySQLConstraints
 from .digests import MySQLDigests
 from .errors import MySQLErrors
 from .features import FEATURES
-from .lines import MySQLLines
+from .lines import MySQLLines, unbuffered_cursor
 from .loading import InsertWriter, LineInserter
 from .local_files import LineLoader, LineWriter, loading_note
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
@@ -256,18 +256,9 @@ class MySQL(MySQLErrors, Engine):
         return {worker for worker, is_free in enumerate(free) if not is_free}
 
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
-        from MySQLdb.cursors import SSCursor
-
         self.connection.ensure_connection()
-        size = FIRST_FETCH
-        with (
-            self.connection.wrap_database_errors,
-            contextlib.closing(self.connection.connection.cursor(SSCursor)) as cursor,
-        ):
-            cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
-                size = next_fetch(rows, size)
-                yield rows
+        with unbuffered_cursor(self.connection) as cursor:
+            yield from batches(cursor, sql, params)
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         if self._loads_files and LineWriter.takes(targets):

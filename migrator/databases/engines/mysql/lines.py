@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import Block, LineField, Lines, TextFormat, Unrendered, escaped
-from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
+from ..base.lines import FORMATS, Block, LineField, Lines, TextFormat, Unrendered, escaped
+from ..base.session import Row, batches
 from .text_forms import literal, text_forms
 from .values import MySQLValues
 
-FORMATS: Mapping[Kind, TextFormat] = {
-    Kind.INTEGER: TextFormat.INTEGER,
-    Kind.BOOLEAN: TextFormat.BOOLEAN,
-    Kind.FLOAT: TextFormat.FLOAT,
-    Kind.DECIMAL: TextFormat.DECIMAL,
-    Kind.TEXT: TextFormat.TEXT,
-    Kind.JSON: TextFormat.JSON,
-    Kind.BINARY: TextFormat.BINARY,
-    Kind.DATE: TextFormat.DATE,
-    Kind.TIME: TextFormat.TIME,
-    Kind.DATETIME: TextFormat.DATETIME,
+ACCEPTED: Mapping[Kind, TextFormat] = {
+    **FORMATS,
     Kind.DURATION: TextFormat.MICROSECONDS,
-    Kind.UUID: TextFormat.UUID,
     Kind.ADDRESS: TextFormat.ADDRESS_TEXT,
 }
 NULL, TAB, NEWLINE = b"\\N", b"\t", b"\n"
@@ -46,7 +37,7 @@ class MySQLLines(Lines):
             return None
         if column.kind is Kind.UUID and stored.type != "uuid" and MySQLValues(self.connection).has_dashes(stored):
             return None
-        return FORMATS.get(column.kind)
+        return ACCEPTED.get(column.kind)
 
     def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
         field = text_forms(self, column, stored).lines.get(form)
@@ -60,17 +51,17 @@ class MySQLLines(Lines):
         return f"CAST(CONCAT({parts}, {literal(NEWLINE)}) AS BINARY)"
 
     def read(self, sql: str, params: Sequence[Any]) -> Generator[Block]:
-        from MySQLdb.cursors import SSCursor
+        with unbuffered_cursor(self.connection) as cursor:
+            yield from map(_block, batches(cursor, sql, params))
 
-        size = FIRST_FETCH
-        with (
-            self.connection.wrap_database_errors,
-            contextlib.closing(self.connection.connection.cursor(SSCursor)) as cursor,
-        ):
-            cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
-                size = next_fetch(rows, size)
-                yield _block(rows)
+
+@contextlib.contextmanager
+def unbuffered_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Open the driver's cursor that leaves rows on the server until they are fetched."""
+    from MySQLdb.cursors import SSCursor
+
+    with connection.wrap_database_errors, contextlib.closing(connection.connection.cursor(SSCursor)) as cursor:
+        yield cursor
 
 
 def _block(rows: Sequence[Row]) -> Block:

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ..base.reading import Reading
-from ..base.session import FIRST_FETCH, LARGEST_FETCH, Row, next_fetch, prepared
+from ..base.session import LARGEST_FETCH, Row, batches, next_fetch, prepared
 from .catalogue import PostgreSQLCatalogue
 
 # On average. Such rows are read many at once from the first batch on; larger ones may be stored compressed.
@@ -29,19 +29,15 @@ class Batches(Reading, ABC):
         self._fitting: dict[str, int] = {}  # rows of a table in a batch, as far as they are known
 
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
-        size = FIRST_FETCH
         with contextlib.closing(self.connection.chunked_cursor()) as cursor:
-            cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
-                size = next_fetch(rows, size)
-                yield rows
+            yield from batches(cursor, sql, params)
 
     def stream_table(self, table: str, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
         known = self._known_fitting(table) if _can_stream_batches() else None
-        batches = self.stream(sql, params) if known is None else self._stream_batches(sql, params, known)
+        found = self.stream(sql, params) if known is None else self._stream_batches(sql, params, known)
         fitting = known or LARGEST_FETCH
-        with contextlib.closing(batches):
-            for rows in batches:
+        with contextlib.closing(found):
+            for rows in found:
                 fitting = min(fitting, next_fetch(rows, LARGEST_FETCH))
                 yield rows
         self._fitting[table] = fitting

@@ -186,7 +186,7 @@ class DeferredObjects(Catalogue):
         return obstacles.entry_limits(self, tables)
 
     def accepts_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
-        return obstacles.takes(self, limit.table, limit.definition, fill)
+        return obstacles.accepts(self, limit.table, limit.definition, fill)
 
     def event_triggers(self) -> list[str]:
         rows = self.fetch_all("SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') ORDER BY 1")

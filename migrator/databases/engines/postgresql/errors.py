@@ -27,6 +27,7 @@ DATA = ("54000", "42830")
 CLASSES_ABOUT_ROWS = ("P0", "21", "2F", "38", "39", "XX")
 ABOUT_ROWS = ("57014", "58030")
 COPY_COLUMN = re.compile(r"^COPY .*, line \d+, column (.*?)(?::|$)", re.MULTILINE)
+DRIVER_REJECTED = "the driver rejected the value"
 KEY_COLUMNS = re.compile(r"Key \((.*?)\)=")
 
 
@@ -37,8 +38,8 @@ class PostgreSQLErrors(Errors):
         code = sqlstate(error)
         if code is None:
             driver: Any = self.connection.Database  # type: ignore[attr-defined]
-            is_link = isinstance(cause_of(error), driver.OperationalError | driver.InterfaceError)
-            return Severity.RETRY if is_link else Severity.DATA
+            is_connection_error = isinstance(cause_of(error), driver.OperationalError | driver.InterfaceError)
+            return Severity.RETRY if is_connection_error else Severity.DATA
         if code.startswith(CONNECTION_EXCEPTION) or code in RETRIED:
             return Severity.RETRY
         return Severity.DATA if code[:2] in DATA_CLASSES or code in DATA else Severity.FATAL
@@ -50,9 +51,10 @@ class PostgreSQLErrors(Errors):
     def fault(self, error: BaseException, table: str) -> Fault:
         diagnostics = getattr(cause_of(error), "diag", None)
         if diagnostics is None or diagnostics.message_primary is None:
-            is_link = self.severity(error) is Severity.RETRY
+            is_connection_error = self.severity(error) is Severity.RETRY
             return Fault(
-                type(error).__name__, "the server did not answer" if is_link else "the driver rejected the value"
+                type(error).__name__,
+                "the server did not answer" if is_connection_error else "the driver rejected the value",
             )
         detail = diagnostics.message_detail or ""
         message = without_values(diagnostics.message_primary, sqlstate(error) or "")

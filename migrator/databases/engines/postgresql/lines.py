@@ -10,25 +10,12 @@ from typing import Any
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
-from ..base.lines import Block, LineField, Lines, TextFormat
+from ..base.lines import FORMATS, Block, LineField, Lines, TextFormat
 from ..base.session import prepared
 from .copy_to import copy_to
 from .text_forms import text_forms
 
-FORMATS: Mapping[Kind, TextFormat] = {
-    Kind.INTEGER: TextFormat.INTEGER,
-    Kind.BOOLEAN: TextFormat.BOOLEAN,
-    Kind.FLOAT: TextFormat.FLOAT,
-    Kind.DECIMAL: TextFormat.DECIMAL,
-    Kind.TEXT: TextFormat.TEXT,
-    Kind.JSON: TextFormat.JSON,
-    Kind.BINARY: TextFormat.BINARY,
-    Kind.DATE: TextFormat.DATE,
-    Kind.TIME: TextFormat.TIME,
-    Kind.DURATION: TextFormat.SPAN,
-    Kind.UUID: TextFormat.UUID,
-    Kind.ADDRESS: TextFormat.ADDRESS,
-}
+ACCEPTED: Mapping[Kind, TextFormat] = {**FORMATS, Kind.DURATION: TextFormat.SPAN}
 # COPY itself prints columns in these formats.
 AS_THEY_ARE = (
     TextFormat.INTEGER, TextFormat.FLOAT, TextFormat.DECIMAL, TextFormat.TEXT, TextFormat.JSON, TextFormat.BINARY,
@@ -48,7 +35,7 @@ class PostgreSQLLines(Lines):
         if column.kind is Kind.DATETIME:
             # A text without an offset is read as the session's local time.
             return TextFormat.DATETIME if self.connection.timezone_name == "UTC" else None
-        return FORMATS.get(column.kind)
+        return ACCEPTED.get(column.kind)
 
     def field(self, form: TextFormat, column: Column, stored: StoredColumn) -> LineField | None:
         if form in AS_THEY_ARE:

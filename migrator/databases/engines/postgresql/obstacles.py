@@ -105,10 +105,10 @@ def can_index(session: DatabaseSession, item: DeferredObject, where: str, params
     def fill(probe: str) -> None:
         session.execute(f"INSERT INTO {probe} SELECT * FROM {table}{where}", params)
 
-    return takes(session, item.table, item.create_sql, fill)
+    return accepts(session, item.table, item.create_sql, fill)
 
 
-def takes(session: DatabaseSession, table: str, definition: str, fill: Callable[[str], None]) -> bool:
+def accepts(session: DatabaseSession, table: str, definition: str, fill: Callable[[str], None]) -> bool:
     """Try an index on an empty copy of a table, which ``fill`` fills, in a transaction that is rolled back."""
     with transaction.atomic(using=session.alias):
         # With the table's own storage and compression, as its indexes use them (PostgreSQL manual, CREATE TABLE, LIKE).

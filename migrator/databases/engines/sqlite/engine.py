@@ -20,7 +20,7 @@ from ..base.catalogue import DeferredObject
 from ..base.engine import Engine
 from ..base.lifecycle import DatabaseInfo, Lifecycle
 from ..base.loading import Target, Writer
-from ..base.session import FIRST_FETCH, DatabaseSession, Row, next_fetch, prepared
+from ..base.session import DatabaseSession, Row, batches
 from ..base.values import Unreadable
 from .attach import AttachedSource, File, attach_source, file_at
 from .catalogue import SQLiteCatalogue
@@ -64,7 +64,7 @@ class SQLite(SQLiteErrors, Engine):
         self._new_file: Path | None = None
         self._attached: AttachedSource | None = None
         # By table name.
-        self._taken_off: dict[str, list[DeferredObject]] = {}
+        self._deferred: dict[str, list[DeferredObject]] = {}
         # A session of its own that has known the data's version since before the snapshot.
         self._watcher: SQLite | None = None
         self._version: int | None = None
@@ -134,14 +134,14 @@ class SQLite(SQLiteErrors, Engine):
             return None
         if not self._has_own_memory():
             return self.open_helper_session()
-        twin, self._watcher = self._watcher, None
+        second, self._watcher = self._watcher, None
         with contextlib.suppress(DatabaseError, OSError):
-            twin.execute("PRAGMA busy_timeout = 0")  # a session that has to wait doesn't help
-            twin._prepare_reading()
-            twin._begin_reading()
-            if twin.fetch_value("PRAGMA data_version") == self._version:
-                return twin
-        twin.close()
+            second.execute("PRAGMA busy_timeout = 0")  # a session that has to wait doesn't help
+            second._prepare_reading()
+            second._begin_reading()
+            if second.fetch_value("PRAGMA data_version") == self._version:
+                return second
+        second.close()
         return None
 
     def open_helper_session(self) -> SQLite | None:
@@ -195,16 +195,16 @@ class SQLite(SQLiteErrors, Engine):
         return self._attached is not None and isinstance(source, SQLite)
 
     def expect_recreation(self, items: Sequence[DeferredObject]) -> None:
-        self._taken_off = {}
+        self._deferred = {}
         for item in items:
-            self._taken_off.setdefault(item.table, []).append(item)
+            self._deferred.setdefault(item.table, []).append(item)
 
     def copy_within(
         self, table: str, columns: Sequence[str], tail: str, params: Sequence[Any]
     ) -> tuple[int, int] | None:
         if self._attached is None:
             return None
-        return self._attached.copy(table, columns, tail, params, self._taken_off.get(table, ()))
+        return self._attached.copy(table, columns, tail, params, self._deferred.get(table, ()))
 
     def detach_source(self) -> None:
         if self._attached is not None:
@@ -266,12 +266,8 @@ class SQLite(SQLiteErrors, Engine):
             self._lock_file = None
 
     def stream(self, sql: str, params: Sequence[Any]) -> Generator[list[Row]]:
-        size = FIRST_FETCH
         with self.connection.cursor() as cursor:
-            cursor.execute(*prepared(sql, params))
-            while rows := cursor.fetchmany(size):
-                size = next_fetch(rows, size)
-                yield rows
+            yield from batches(cursor, sql, params)
 
     def key_parameter(self, value: Any) -> tuple[str, Any]:
         if not isinstance(value, Unreadable) or value.stored is None:
