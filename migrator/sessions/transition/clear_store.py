@@ -130,20 +130,7 @@ def clear_old_sessions(
         leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
         if leftovers.lost and not discard_missing:
             reasons.append(_lost_text(leftovers, target))
-        hidden = hidden_in(left)
-        plan = ClearPlan(
-            store,
-            left.label(),
-            live.label(),
-            live.count(),
-            leftovers,
-            tuple(reasons),
-            emptied=target.emptied,
-            notes=tuple(notes),
-            hidden=hidden,
-            other_keys=max(len(left.hidden) - sum(found.count for found in hidden), 0),
-            is_followed=target.is_followed,
-        )
+        plan = _plan(target, store, left, live, leftovers, reasons, notes)
         if show:
             show(plan)
         if dry_run:
@@ -188,6 +175,32 @@ def _target(phase: Phase, side: str | None, share: float) -> _Target:
     raise Refused(
         f"The phase is {phase}: OLD is in use. It can be emptied when the phase is new. To empty the store that only "
         f"follows in {phase}, before it is copied to again, pass {follower}. Nothing was deleted."
+    )
+
+
+def _plan(
+    target: _Target,
+    store: str,
+    left: BaseSessionStore,
+    live: BaseSessionStore,
+    leftovers: Leftovers,
+    reasons: list[str],
+    notes: list[str],
+) -> ClearPlan:
+    """Return the plan to empty ``left``, named ``store``, while ``live`` stays."""
+    hidden = hidden_in(left)
+    return ClearPlan(
+        store,
+        left.label(),
+        live.label(),
+        live.count(),
+        leftovers,
+        tuple(reasons),
+        emptied=target.emptied,
+        notes=tuple(notes),
+        hidden=hidden,
+        other_keys=max(len(left.hidden) - sum(found.count for found in hidden), 0),
+        is_followed=target.is_followed,
     )
 
 

@@ -28,7 +28,7 @@ EVENT_LABELS = {
     "promoted": "moved to NEW when read",
     "miss": "not found",
     "shadow_error": "errors of the store that only follows",
-    "repaired": "repaired: made equal again",
+    "repaired": "repaired",
     "changed": "changed by JSON in the store that only follows",
     "unreadable": "not readable as a session",
 }

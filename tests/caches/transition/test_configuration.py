@@ -199,8 +199,8 @@ def test_a_transition_is_no_cache_to_copy(make: Make) -> None:
     with pytest.raises(CommandError) as caught:
         call_command("copy_cache", source="default", dest="new", no_input=True, stdout=StringIO(), stderr=StringIO())
     assert str(caught.value) == (
-        "The cache 'default' cannot be copied: it is two caches; name one of them by an alias, "
-        "which its OLD and NEW may be."
+        "The cache 'default' cannot be copied: it is two caches. "
+        "Name one of them by its alias; OLD and NEW may be aliases."
     )
 
 
