@@ -86,6 +86,12 @@ ANY_STORE = [
     param(*PAIRS[2], more=(Phase.DUAL_NEW, Async)),
 ]
 of_the_base_class = pytest.mark.parametrize("new", ANY_STORE, indirect=True)
+# Sides that fail, or save nothing later, when they are asked for a key that no session can have.
+STRICT_STORES = [
+    *[param(*PAIRS[number], more=(Phase.DUAL_OLD, Sync)) for number in (0, 2, 6)],
+    *[param(*PAIRS[number], more=(Phase.DUAL_NEW, Sync)) for number in (1, 5, 8)],
+]
+STRANGE_KEYS = ["with a space in it", "x" * 300, "line\r\nget other\r\n", "ключ" * 4]
 
 
 @pytest.fixture(params=STORES)
@@ -246,14 +252,22 @@ def test_too_short_a_key_is_none(new: New, key: str) -> None:
     assert session.get("a") is None
 
 
-@of_the_base_class
-@pytest.mark.parametrize("key", ["with a space in it", "x" * 300, "line\r\nget other\r\n", "ключ" * 4])
+@pytest.mark.parametrize("new", [*ANY_STORE, *STRICT_STORES], indirect=True)
+@pytest.mark.parametrize("key", STRANGE_KEYS)
 def test_a_strange_key_is_no_session(new: New, key: str) -> None:
     session = new(key)
     assert session.get("a", "nothing") == "nothing"
     session.put("a", 1)
     session.save()
     assert session.session_key != key
+
+
+@pytest.mark.parametrize("new", STRICT_STORES, indirect=True)
+@pytest.mark.parametrize("key", STRANGE_KEYS)
+def test_a_strange_key_does_not_exist_and_can_be_deleted(new: New, key: str) -> None:
+    session = new()
+    assert not session.exists(key)
+    session.delete(key)
 
 
 def test_exists_tells(new: New, saved: Callable[..., str]) -> None:
