@@ -323,7 +323,7 @@ def test_says_how_to_go_on_when_it_is_told_to_stop(monkeypatch: pytest.MonkeyPat
         return prepare(copier, page)
 
     monkeypatch.setattr(PageCopier, "prepare", prepare_and_be_told)
-    with pytest.raises(Interrupted, match="run the same command again") as raised:
+    with pytest.raises(Interrupted, match="Run the same command again") as raised:
         copy_cache(source="redis", dest="redis_other", options=CacheOptions(chunk_size=10))
     monkeypatch.undo()
     assert raised.value.exit_code == 143

@@ -121,7 +121,7 @@ def test_ends_between_pages_when_told_to_stop(ready: Callable[..., None]) -> Non
         _, errors = process.communicate(timeout=30)
 
     assert process.returncode == 143
-    assert "run the same command again" in errors
+    assert "Run the same command again" in errors
     assert 0 < len(held(ROWS)) < 60
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...console.private_files import given_lines
 from ...errors import Refused
-from ...stores.base import WHOLE, Record, RecordProblem, Share, Store, batches
+from ...stores.base import Record, RecordProblem, Share, Store, batches
 from ..codec import Codec, Data, UnreadableSession, codec_for
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class BaseSessionStore(Store):
     def has_given_keys(self) -> bool:
         """Whether only the sessions of ``--keys-from`` are read."""
         return self._keys_from is not None
+
+    def count(self) -> int | None:
+        if not self.can_list_keys and self._keys_from is None:
+            return None
+        pages = self.keys(10_000)
+        return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
 
     def discard_expired(self, size: int) -> int:
         """Delete about ``size`` sessions that have expired and still exist; return how many, 0 at the end."""
@@ -90,10 +96,6 @@ class BaseSessionStore(Store):
         return False
 
     # Help for subclasses
-
-    def count_given(self) -> int:
-        """Return how many sessions of ``--keys-from`` exist."""
-        return sum(len(self.present(page)) for page in self.given_keys(10_000, WHOLE))
 
     def given_keys(self, size: int, share: Share) -> Iterator[list[str]]:
         """Yield the keys of ``--keys-from``, one on each line."""

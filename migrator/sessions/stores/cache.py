@@ -88,12 +88,6 @@ class CacheStore(BaseSessionStore, WrappedStore[KeyStore]):
             found.inner = opened.within(self.inner.space)
         return found
 
-    def count(self) -> int | None:
-        if not self.can_list_keys and self._keys_from is None:
-            return None
-        pages = self.keys(10_000)
-        return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
-
     # Keys
 
     def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:

@@ -47,10 +47,6 @@ class SessionFileStore(BaseSessionStore):
     def identities(self) -> frozenset[str]:
         return frozenset({f"{self._directory.resolve()}/{self._prefix}"})
 
-    def count(self) -> int | None:
-        pages = self.keys(10_000)
-        return sum(len(self.present(page)) if self._keys_from else len(page) for page in pages)
-
     def refusal(self) -> str | None:
         return None if os.access(self._directory, os.W_OK) else "its directory is not writable"
 
@@ -90,10 +86,6 @@ class SessionFileStore(BaseSessionStore):
         except SuspiciousOperation:
             return False
         return True
-
-    def pages(self, size: int, share: Share = WHOLE) -> Iterator[list[Record]]:
-        for page in self.keys(size, share):
-            yield list(self.fetch(page).values())
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         moment = now()

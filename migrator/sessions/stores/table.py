@@ -108,7 +108,7 @@ class SessionTableStore(BaseSessionStore):
         return self._table.blind_spot() or (self.front_cache.blind_spot() if self.front_cache else None)
 
     def count(self) -> int | None:
-        return self.count_given() if self._keys_from else self._table.count()
+        return super().count() if self._keys_from else self._table.count()
 
     def notes(self) -> list[str]:
         return self.front_cache.notes() if self.front_cache else []

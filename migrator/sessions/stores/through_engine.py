@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError
@@ -30,10 +30,8 @@ class EngineStore(BaseSessionStore):
     def identities(self) -> frozenset[str]:
         return frozenset({self.label()})
 
-    def keys(self, size: int, share: Share = WHOLE) -> Any:
+    def keys(self, size: int, share: Share = WHOLE) -> Iterator[list[str]]:
         return self.given_keys(size, share)  # which raises Refused without --keys-from
-
-    pages = keys
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
         return {key: session for key in keys if (session := self._read(key)) is not None}

@@ -99,7 +99,8 @@ def test_a_server_that_is_down_half_way_stops_the_copy_and_the_next_one_complete
         entry = {**caches.settings["redis"], "LOCATION": f"redis://127.0.0.1:{port}/3"}
         with override_settings(CACHES={**caches.settings, "private": entry}):
             wait_until(lambda: bool(held(there)))
-    out, err = process.communicate(timeout=60)
+    with process:
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert "Traceback" not in out + err
     assert "CommandError: A server stopped the work (ConnectionError: " in err
