@@ -8,6 +8,8 @@ PYTHON_IN_VENV := $(VENV)/bin/python
 T ?=
 # The number of test processes; more than a few gain nothing, because each creates its own databases
 N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 4 : $$1) }')
+# Without T, the slow tests are left to `make test-slow`
+TESTS = $(if $(T),$(T),-m "not slow")
 # The number of kills per pair of engines in `make faults`
 KILLS ?= 50
 # If one process crashes, all end: pytest would wait for its remaining tests forever
@@ -20,18 +22,26 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test faults coverage lint format types demo servers bench clean python debian-venv debian-build \
+.PHONY: help test test-slow test-driver faults coverage lint format types demo servers bench clean python debian-venv debian-build \
     debian-servers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: $(VENV)/ready debian-servers ## Run the tests on all servers; one test: make test T=tests/test_x.py::test_y
-	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(PROCESSES) $(T)
+RUN_TESTS = $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(PROCESSES)
+
+test: $(VENV)/ready debian-servers ## Run all tests but the slow ones on all servers; one: make test T=tests/test_x.py::test_y
+	$(RUN_TESTS) $(TESTS)
+
+test-slow: $(VENV)/ready debian-servers ## Run the slow tests: kills, lost connections, whole projects
+	$(RUN_TESTS) -m slow $(T)
+
+test-driver: $(VENV)/ready debian-servers ## Run what depends on the driver of PostgreSQL, with psycopg2
+	MIGRATOR_TEST_PSYCOPG=2 $(RUN_TESTS) -m "driver and postgresql" $(T)
 
 faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
 	MIGRATOR_TEST_KILLS=$(KILLS) $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \
-	    tests/faults tests/sessions/test_transition_chaos.py tests/caches/transition/test_chaos.py $(T)
+	    tests/scenarios/faults tests/scenarios/sessions/test_chaos.py tests/scenarios/caches/test_chaos.py $(T)
 
 coverage: $(VENV)/ready debian-servers ## Run the tests and report the lines and branches they miss
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest --cov --cov-report=term-missing $(T)

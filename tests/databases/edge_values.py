@@ -14,9 +14,8 @@ from decimal import Decimal
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
+from tests.databases.snapshots import JSON_NULL
 from tests.testapp import models
-
-from .snapshots import JSON_NULL
 
 if TYPE_CHECKING:
     from django.db.models import Model

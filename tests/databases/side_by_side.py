@@ -13,10 +13,9 @@ from django.db import connections
 
 from migrator.console.progress import Progress
 from migrator.databases.api import Console, RunResult, batch_migrate
+from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Tag, TreeNode
-
-from .snapshots import differences, insert_rows, snapshot
 
 SERVER_PAIRS = [PAIRS[4], PAIRS[5], PAIRS[7], PAIRS[8]]
 MODELS = (Tag, Article, Article.tags.through, TreeNode)

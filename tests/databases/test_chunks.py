@@ -24,6 +24,7 @@ from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.records import Chunk
 from migrator.databases.keys import decode_key, encode_key
 from migrator.databases.tables import table_of
+from tests.databases.snapshots import Row, differences, insert_rows, snapshot
 from tests.servers.databases import PAIRS, Pair, engine_of
 from tests.testapp.models import (
     AutoKey,
@@ -35,8 +36,6 @@ from tests.testapp.models import (
     TextKey,
     UUIDKey,
 )
-
-from .snapshots import Row, differences, insert_rows, snapshot
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases

@@ -21,10 +21,9 @@ from migrator.databases.journal.checks import DamagedJournal
 from migrator.databases.journal.journal import Journal
 from migrator.databases.journal.records import AFTERWARDS, Chunk, ChunkState, Run, RunState
 from migrator.errors import MigratorError, Refused
+from tests.databases.snapshots import insert_rows
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, Tag
-
-from .snapshots import insert_rows
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases

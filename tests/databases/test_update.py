@@ -22,16 +22,15 @@ from migrator.databases.copying.chunk import ChunkCopier
 from migrator.databases.update import Update
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
 from settings.base import ROOT
+from tests.databases.edge_values import EDGES
+from tests.databases.planning.test_transports import check_no_values
+from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.management.running import contents, execute, run
+from tests.scenarios.test_structures import LABELS, assert_equal_apps
+from tests.scenarios.test_values import held_exactly, labelled
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import rows
 from tests.testapp.models import Article, CharValue, Place, Restaurant, Tag, TextKey, TreeNode
-
-from .edge_values import EDGES
-from .snapshots import differences, insert_rows, snapshot
-from .test_shortcuts import check_no_values
-from .test_structure import LABELS, assert_equal_apps
-from .test_values import held_exactly, labelled
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases

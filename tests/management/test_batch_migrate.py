@@ -24,6 +24,20 @@ from django.db.models import Model, QuerySet
 from settings.base import ROOT
 from tests.databases.snapshots import insert_rows, unchecked
 from tests.manage import Finished, run_manage
+from tests.management.running import (
+    END_OF_INPUT,
+    INTERRUPT,
+    another_alias,
+    as_another_role,
+    at_terminal,
+    contents,
+    entry_of,
+    error_in,
+    execute,
+    forbid_twins_unasked,
+    nothing_changes,
+    run,
+)
 from tests.servers.base import PASSWORD
 from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import (
@@ -41,21 +55,6 @@ from tests.testapp.models import (
     Restaurant,
     Tag,
     Team,
-)
-
-from .running import (
-    END_OF_INPUT,
-    INTERRUPT,
-    another_alias,
-    as_another_role,
-    at_terminal,
-    contents,
-    entry_of,
-    error_in,
-    execute,
-    forbid_twins_unasked,
-    nothing_changes,
-    run,
 )
 
 if TYPE_CHECKING:

@@ -16,11 +16,10 @@ from django.db.models import Model, QuerySet
 
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished, run_manage
+from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.base import PASSWORD
 from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import Article, Chapter, Empty, Hidden, Place, Restaurant, Tag
-
-from .running import another_alias, entry_of, error_in, execute, nothing_changes, run
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases

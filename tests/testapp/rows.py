@@ -12,8 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models
 
 from tests.databases.snapshots import Row, insert_rows, unchecked
-
-from .models import (
+from tests.testapp.models import (
     Article,
     AutoKey,
     BigAutoKey,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .behaviour import (
+from tests.testapp.models.behaviour import (
     Fragile,
     Hidden,
     Listened,
@@ -10,7 +10,7 @@ from .behaviour import (
     SwappedUser,
     VisibleManager,
 )
-from .keys import (
+from tests.testapp.models.keys import (
     AutoKey,
     BigAutoKey,
     CompositeKey,
@@ -26,7 +26,7 @@ from .keys import (
     UUIDDocument,
     UUIDKey,
 )
-from .relations import (
+from tests.testapp.models.relations import (
     Article,
     Comment,
     Dangling,
@@ -46,7 +46,7 @@ from .relations import (
     Team,
     TreeNode,
 )
-from .schema import (
+from tests.testapp.models.schema import (
     Chapter,
     Constrained,
     Counted,
@@ -55,7 +55,7 @@ from .schema import (
     Legacy,
     OddNames,
 )
-from .values import (
+from tests.testapp.models.values import (
     BigIntegerValue,
     BinaryValue,
     BooleanValue,

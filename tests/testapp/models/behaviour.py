@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import signals
 from django.dispatch import receiver
 
-from ..fields import ShoutingField
+from tests.testapp.fields import ShoutingField
 
 
 class VisibleManager(models.Manager["Hidden"]):

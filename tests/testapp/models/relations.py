@@ -6,7 +6,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
-from .keys import UUIDKey
+from tests.testapp.models.keys import UUIDKey
 
 
 class TreeNode(models.Model):

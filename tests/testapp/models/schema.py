@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from .relations import Tag
+from tests.testapp.models.relations import Tag
 
 
 class OddNames(models.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from ..fields import CommaListField, MoneyField, ReversedTextField, SecretField
+from tests.testapp.fields import CommaListField, MoneyField, ReversedTextField, SecretField
 
 
 class LabelledValue(models.Model):

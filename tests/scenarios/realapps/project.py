@@ -1,0 +1,145 @@
+"""A real project in processes of its own: its three databases, its commands, and its moves from one to the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+
+from settings.base import ROOT
+from tests.manage import Finished
+
+# Every ordered pair of different engines once: each hop starts where the one before it ended.
+HOPS = (
+    ("sqlite", "postgresql"),
+    ("postgresql", "mysql"),
+    ("mysql", "sqlite"),
+    ("sqlite", "mysql"),
+    ("mysql", "postgresql"),
+    ("postgresql", "sqlite"),
+)
+# After these, every engine has been a destination: what takes longer is looked at no more than that.
+FIRST_HOPS = HOPS[:3]
+SLOWEST_COMMAND = 300
+
+Journeys = Mapping[str, "Future[list[Hop | Exception]]"]
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One move, and what the project's own functions said at the destination after it."""
+
+    moved: Finished
+    facts: dict[str, Any]
+
+
+class Project:
+    """A project of ours around somebody else's application, with one database of each engine.
+
+    Its package has settings, `content` with a function `fill`, and `visit`, whose functions look at a database:
+    `visits` after every hop, `first_visits` after the first ones only.
+    """
+
+    def __init__(
+        self, name: str, *, visits: Sequence[str], first_visits: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
+        self._package = f"tests.scenarios.realapps.{name}_project"
+        self._database = f"migrator_test_{settings.RUN}_{name}"
+        self._file = Path(settings.RUN_DIRECTORY) / f"{name}.sqlite3"
+        self._visits, self._first_visits, self._options = visits, first_visits, options
+
+    def create(self) -> None:
+        self.drop()
+        for alias in ("postgresql_a", "mysql_a"):
+            _administer(alias, f"CREATE DATABASE {self._database}")
+
+    def drop(self) -> None:
+        # A process that was killed may still be connected; only PostgreSQL minds.
+        _administer("postgresql_a", f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
+        _administer("mysql_a", f"DROP DATABASE IF EXISTS {self._database}")
+        self._file.unlink(missing_ok=True)
+
+    def travel(self) -> list[Hop | Exception]:
+        """Fill a SQLite database and make all hops; the first that goes wrong is the last that is made."""
+        hops: list[Hop | Exception] = []
+        try:
+            # PostgreSQL's tables are made by the run into it. The others are made before, as people do too.
+            with ThreadPoolExecutor() as beside:
+                made = beside.submit(self.django, "migrate", "--verbosity=0", dest="mysql")
+                self.django("migrate", "--verbosity=0", dest="sqlite")
+                self.call("content", ["fill"], dest="sqlite")
+                made.result()
+            for source, dest in HOPS:
+                hops.append(self.move(source, dest))
+        except Exception as error:
+            hops.append(error)
+        return hops
+
+    def move(self, source: str, dest: str) -> Hop:
+        moved = self.django(
+            *("batch_migrate", "--source=old", "--dest=default", "--no-input", "--replace=default", "--migrate"),
+            *self._options,
+            source=source,
+            dest=dest,
+        )
+        first_visits = self._first_visits if (source, dest) in FIRST_HOPS else ()
+        return Hop(moved, self.call("visit", [*self._visits, *first_visits], source=source, dest=dest))
+
+    def django(self, *words: str, dest: str, source: str | None = None) -> Finished:
+        return self._python("-m", "django", *words, dest=dest, source=source)
+
+    def call(self, module: str, functions: Sequence[str], *, dest: str, source: str | None = None) -> dict[str, Any]:
+        """Call functions of a module inside of the project and return what they return, by name."""
+        names = [f"{self._package}.{module}:{function}" for function in functions]
+        called = self._python("-m", "tests.scenarios.realapps.inside", *names, dest=dest, source=source)
+        returned: dict[str, Any] = json.loads(called.out.splitlines()[-1])
+        return returned
+
+    def _python(self, *words: str, dest: str, source: str | None) -> Finished:
+        environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": f"{self._package}.settings",
+            "DATABASE_URL": self._url(dest),
+            "DATABASE_URL_OLD": self._url(source or dest),
+        }
+        ended = subprocess.run(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SLOWEST_COMMAND,
+        )
+        if ended.returncode:
+            raise AssertionError(
+                f"{words} ended with {ended.returncode}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
+            )
+        return Finished(ended.returncode, ended.stdout, ended.stderr)
+
+    def _url(self, engine: str) -> str:
+        if engine == "sqlite":
+            return f"sqlite:///{self._file}"
+        return f"{os.environ[f'MIGRATOR_TEST_{engine.upper()}'].rstrip('/')}/{self._database}"
+
+
+def hop_of(hops: Sequence[Hop | Exception], pair: tuple[str, str]) -> Hop:
+    """Return one hop of a journey, or fail by what ended the journey before it."""
+    number = HOPS.index(pair)
+    found = hops[min(number, len(hops) - 1)]
+    if isinstance(found, Hop):
+        return found
+    raise AssertionError(f"The journey ended {'here' if number == len(hops) - 1 else 'before'}: {found}") from found
+
+
+def _administer(alias: str, statement: str) -> None:
+    with connections[alias]._nodb_cursor() as cursor:
+        cursor.execute(statement)

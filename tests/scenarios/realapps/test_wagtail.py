@@ -1,0 +1,83 @@
+"""Wagtail, moved around all engines with nothing of it changed, and at work after every move."""
+
+import pytest
+
+from tests.scenarios.realapps.project import FIRST_HOPS, HOPS, Hop, Journeys, hop_of
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.sqlite,
+    pytest.mark.postgresql,
+    pytest.mark.mysql,
+    pytest.mark.xdist_group("wagtail"),  # all that the journeys found is in one process
+]
+
+# The tables behind SQLite's full-text search: a part of the index that Wagtail builds anew.
+SHADOWS = [f"wagtailsearch_indexentry_fts{part}" for part in ("", "_config", "_content", "_data", "_docsize", "_idx")]
+
+
+@pytest.fixture(params=HOPS, ids="-to-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    pair: tuple[str, str] = request.param
+    return pair
+
+
+@pytest.fixture
+def hop(pair: tuple[str, str], journeys: Journeys) -> Hop:
+    return hop_of(journeys["wagtail"].result(), pair)
+
+
+def test_moves_every_value(hop: Hop, pair: tuple[str, str]) -> None:
+    compared = hop.facts["compare"]
+
+    assert compared["differences"] == []
+    assert compared["tables"] >= 90
+    assert compared["filled"] >= 70
+    assert compared["rows"] >= 2_000
+    assert compared["unknown"] == (SHADOWS if pair[0] == "sqlite" else [])
+
+
+def test_says_that_all_is_well(hop: Hop) -> None:
+    *_, counts, counters, unproven, left_out, verdict = hop.moved.out.splitlines()
+    assert counts == f"Row counts match in {hop.facts['compare']['tables']} tables."
+    assert counters == "Sequences are ahead of the largest keys; every foreign key has a matching row."
+    assert unproven == "Row values were not compared (--verify full compares them)."
+    assert left_out.endswith(" left out; the plan lists them.")
+    assert verdict == "0 errors, 0 rows rejected."
+
+
+def test_keeps_the_trees(hop: Hop) -> None:
+    assert hop.facts["trees"]["said"] == [
+        "Checking page tree for problems...",
+        "No problems found.",
+        "Checking collection tree for problems...",
+        "No problems found.",
+    ]
+
+
+@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
+def test_shows_every_page(hop: Hop) -> None:
+    pages = hop.facts["read"]["pages"]
+
+    assert pages >= 60
+    assert hop.facts["read"] == {
+        "pages": pages,
+        "wrong": [],
+        "redirect": 301,
+        "closed page": [302, 200],
+        "by the API": True,
+        "document": True,
+    }
+
+
+@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
+def test_is_administered(hop: Hop) -> None:
+    assert hop.facts["administer"] == {"login": 302, "wrong": [], "lists its entry": True, "approved": "approved"}
+
+
+def test_goes_on_with_the_next_keys(hop: Hop) -> None:
+    assert hop.facts["go_on"] == {"page": 200, "submissions": 1, "not the next key": []}
+
+
+def test_is_searched_by_a_new_index(hop: Hop) -> None:
+    assert hop.facts["search"] == {"found": ["Written after the move"], "by title": True}
