@@ -71,7 +71,7 @@ def test_a_value_that_is_too_long_for_an_index_is_found_before_the_first_write(
     insert_rows(TextValue, pair.source, text_rows("small", long, "same" * 20_000))
     for more in ((), ("--dry-run",)):
         finished = run(*command(pair, *more))
-        assert_ended(finished, 1, "Nothing was written", "testapp.TextValue.value: 1 row ", "primary key 2")
+        assert_ended(finished, 1, "Nothing was written", "testapp.TextValue.value: 1 of the rows ", "primary key 2")
         assert long[:50] not in finished.err
     rejects = tmp_path / "rejects"
     assert_ended(run(*command(pair, "--on-error", "skip", "--rejects", str(rejects))), 4)
