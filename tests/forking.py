@@ -67,6 +67,7 @@ class Command:
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
             self.returncode = os.waitstatus_to_exitcode(int(self._status.recv(LONGEST_MESSAGE)))
+            self._status.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
