@@ -41,7 +41,9 @@ BANNED = {
 }
 ANY = re.compile(rf"\b(?:{'|'.join(BANNED)})\b", re.IGNORECASE)
 # Names that are stored, or that somebody else chose.
-ALLOWED = re.compile(r"TALLY|migrator\.tally|\|tally\\|[\"'`](?:tally|dangling|tallies)[\"'`]|!nobody can log in")
+ALLOWED = re.compile(
+    r"TALLY|\btally\(\)|migrator\.tally|\|tally\\|[\"'`](?:tally|dangling|tallies)[\"'`]|!nobody can log in"
+)
 PYTHON = ("migrator", "demo", "bench", "settings")
 DOCUMENTS = ("README.md", "CHANGELOG.md", "FAULTS.md", "CONTRIBUTING.md")
 PROSE = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}

@@ -45,6 +45,6 @@ class SQLiteErrors(Errors):
             return Fault(code, message)
         if found["index"]:
             return Fault(code, message, constraint=found["index"].replace("''", "'"))
-        if found["what"] == "CHECK":  # its name, or its expression if it has none
+        if found["what"] == "CHECK":  # its name, or its expression without a name
             return Fault(code, message, constraint=found["rest"])
         return Fault(code, message, ", ".join(name.rpartition(".")[2] for name in found["rest"].split(", ")))
