@@ -19,6 +19,8 @@ from tests.servers.process import find_program
 
 needs_redis = pytest.mark.skipif(not any(map(find_program, PROGRAMS)), reason="there is no redis-server here")
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 COUNT_PLANNED = """
@@ -104,8 +106,6 @@ sys.exit(main(["--orders", "150", "--directory", sys.argv[1]]))
 HOLD_REDIS = """
 import time
 from demo.server import start_redis
-
-pytestmark = pytest.mark.slow
 with start_redis() as redis:
     print(redis.socket, flush=True)
     {}

@@ -172,7 +172,7 @@ def test_a_process_does_not_answer_for_a_file_that_was_written_meanwhile(
         insert_elsewhere("sqlite_a")
         with closing(found := source.open_parallel_session()):  # type: ignore[type-var]
             assert found is not None
-            with pytest.raises(DatabaseError, match="written since"):
+            with pytest.raises(DatabaseError, match="has changed since the snapshot"):
                 found.fetch_all(NAMES)
         assert source.fetch_all(NAMES) == []
 
