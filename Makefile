@@ -6,8 +6,8 @@ DEMO_VENV := .venv-demo
 PYTHON_IN_VENV := $(VENV)/bin/python
 # The tests to run: a path, a path::name, or any arguments of pytest
 T ?=
-# The number of test processes; more than a few gain nothing, because each creates its own databases
-N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 4 : $$1) }')
+# The number of test processes: two for each core, because they wait for servers; each creates its own databases
+N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 8 : 2 * $$1) }')
 # Without T, the slow tests are left to `make test-slow`
 TESTS = $(if $(T),$(T),-m "not slow")
 # The number of kills per pair of engines in `make faults`

@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,9 @@ def peak_of(process: subprocess.Popen[str]) -> float:
     """
     status, peak = Path(f"/proc/{process.pid}/status"), 0
     while process.poll() is None:
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-        peak = int(found[1]) if found else peak
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+            peak = int(found[1]) if found else peak
         time.sleep(0.02)
     return peak / 1024
 

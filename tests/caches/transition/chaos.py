@@ -144,6 +144,7 @@ def main() -> None:
     from django.core.cache import caches
 
     worker = Worker(caches["default"], index, workers, seed)
+    (directory / f"begun-{index}").touch()
     while not (directory / "stop").exists():
         worker.act()
         if (directory / "count").exists():

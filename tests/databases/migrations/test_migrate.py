@@ -21,6 +21,8 @@ from tests.servers.databases import Pair
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
+pytestmark = pytest.mark.slow
+
 FROM_EACH_ENGINE = [Pair("postgresql_a", "mysql_b"), Pair("mysql_a", "sqlite_b"), Pair("sqlite_a", "postgresql_b")]
 from_each_engine = pytest.mark.parametrize("pair", FROM_EACH_ENGINE, ids=str, indirect=True)
 SQLITE = Pair("sqlite_a", "sqlite_b")
@@ -28,7 +30,8 @@ SQLITE = Pair("sqlite_a", "sqlite_b")
 # `default` is the database that the site runs on, as in any project.
 SETTINGS = """
 from settings.test import *
-INSTALLED_APPS = [*INSTALLED_APPS, "shelf"]
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sites", "migrator", "shelf"]
+MIDDLEWARE = []
 DATABASES["default"] = DATABASES.pop({default!r})
 """
 

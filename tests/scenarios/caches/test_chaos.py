@@ -69,7 +69,11 @@ class Town:
             words = [str(self.directory), *ports, str(index), str(WORKERS), str(self.seed)]
             command = [sys.executable, "-m", "tests.caches.transition.chaos", *words]
             self.workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        time.sleep(2 * STAY)
+        until = time.monotonic() + 60
+        while not all((self.directory / f"begun-{index}").exists() for index in range(WORKERS)):
+            assert time.monotonic() < until, "the workers do not begin"
+            time.sleep(0.02)
+        time.sleep(STAY)
 
     def go_to(self, phase: str) -> None:
         """Let one worker after the other be in a phase, and all of them stay there for a while."""

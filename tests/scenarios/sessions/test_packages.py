@@ -17,7 +17,7 @@ PACKAGES = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
     for name in ("user_sessions", "qsessions")
 ]
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
 SOMEBODY = {"user": "somebody", "cart": {"sku": "ä-1", "count": 2}}
 NOBODY = {"user": "", "cart": None}
 
