@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import enum
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -125,12 +124,19 @@ class SourceCheck:
 class Values(DatabaseSession):
     """What the columns of one database hold, and how their values are converted to neutral ones and back.
 
-    The defaults are the safe answers.
+    The defaults are the safe answers. ``proven_types`` are the column types that the conversions of a kind are proven
+    for; ``families`` has those types whose columns can store each other's raw values, with the name of their family.
+    ``conditions`` has the SQL for values beyond a limit, for :meth:`str.format`: ``{column}`` is the quoted name,
+    ``{0}`` and ``{1}`` are the limit's arguments.
     """
 
-    @abstractmethod
+    proven_types: ClassVar[Mapping[Kind, Collection[str]]]
+    families: ClassVar[Mapping[str, str]]
+    conditions: ClassVar[Mapping[LimitName, str]]
+
     def stores(self, kind: Kind, stored: StoredColumn) -> bool:
         """Whether a column's real type is one that the conversions of ``kind`` are proven for."""
+        return stored.type in self.proven_types.get(kind, ())
 
     def stores_documents(self, column: Column, stored: StoredColumn) -> bool:
         """Whether a column holds plain JSON documents, whatever the class of its field converts them to."""
@@ -138,9 +144,9 @@ class Values(DatabaseSession):
         is_document = isinstance(column.field, JSONField) or not self.stores(Kind.TEXT, stored)
         return is_document and self.stores(Kind.JSON, stored)
 
-    @abstractmethod
     def storage(self, stored: StoredColumn) -> str:
         """Return the family of a column's real type; two columns of one family can store each other's raw values."""
+        return self.families.get(stored.type, stored.declared)
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         """Return the SQL that reads a proven column."""
@@ -237,7 +243,8 @@ class Values(DatabaseSession):
 
     def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         """Return that condition for a column whose own type allows values beyond the limit."""
-        return None
+        condition = self.conditions.get(limit.name)
+        return None if condition is None else condition.format(*limit.arguments, column=column)
 
     def integer_range(self, stored: StoredColumn) -> tuple[int, int] | None:
         """Return the smallest and largest integer of a column's real type; ``None`` if it isn't an integer type."""

@@ -59,6 +59,36 @@ STORES: Mapping[Kind, tuple[str, ...]] = {
     Kind.UUID: ("char", "varchar", "uuid"),
     Kind.ADDRESS: TEXTS,
 }
+STORAGE: Mapping[str, str] = {
+    **dict.fromkeys(TEXTS, "text"),
+    **dict.fromkeys(BLOBS, "binary"),
+    **dict.fromkeys(BITS, "integer"),
+}
+# NaN and infinity do not exist here.
+BEYOND_LIMIT: Mapping[LimitName, str] = {
+    LimitName.LONGER_THAN: "CHAR_LENGTH({column}) > {0}",
+    LimitName.LARGER_THAN: "LENGTH({column}) > {0}",
+    LimitName.FILLED_UP_TO: "CHAR_LENGTH({column}) < {0}",
+    LimitName.SHORTER_THAN: "LENGTH({column}) < {0}",
+    LimitName.OUTSIDE: "{column} NOT BETWEEN {0} AND {1}",
+    LimitName.FOUR_BYTE_CHARACTER: "CONVERT(CONVERT({column} USING utf8mb3) USING utf8mb4) <> {column}",
+    LimitName.MORE_DIGITS_THAN: "LENGTH(TRIM(BOTH '0' FROM REPLACE(ABS({column}), '.', ''))) > {0}",
+    LimitName.MORE_WHOLE_DIGITS_THAN: "ABS({column}) >= POW(10, {0})",
+    LimitName.MORE_DECIMALS_THAN: "{column} <> ROUND({column}, {0})",
+    LimitName.SPACE_AT_END: "{column} LIKE '%% '",
+    LimitName.HIGH_VERSION: (
+        "SUBSTR(REPLACE({column}, '-', ''), 13, 1) >= '8' "
+        "AND SUBSTR(REPLACE({column}, '-', ''), 17, 2) BETWEEN '01' AND '80'"
+    ),
+    LimitName.SINGLE_PRECISION: "CAST(CAST({column} AS FLOAT) AS CHAR) + 0e0 <> {column}",
+}
+# The limits that a column's own type keeps.
+KEPT: Mapping[str, LimitName] = {
+    "char": LimitName.SPACE_AT_END,
+    "uuid": LimitName.HIGH_VERSION,
+    "timestamp": LimitName.OUTSIDE_UNIX_TIME,
+    "json": LimitName.WIDE_WHOLE_NUMBER,
+}
 
 
 def integer_range(stored: StoredColumn) -> tuple[int, int] | None:
@@ -77,16 +107,13 @@ def product(connection: Any) -> str:
 class MySQLValues(Values):
     """Values of MySQL and MariaDB."""
 
-    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
-        if stored.type == "double" and stored.scale is not None:  # double(10, 3) rounds
-            return False
-        return stored.type in STORES.get(kind, ())
+    proven_types = STORES
+    families = STORAGE
+    conditions = BEYOND_LIMIT
 
-    def storage(self, stored: StoredColumn) -> str:
-        for family, types in (("text", TEXTS), ("binary", BLOBS), ("integer", tuple(BITS))):
-            if stored.type in types:
-                return family
-        return stored.declared
+    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
+        is_rounded = stored.type == "double" and stored.scale is not None  # double(10, 3)
+        return not is_rounded and super().stores(kind, stored)
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         if column.kind in (Kind.DATE, Kind.DATETIME, Kind.TIME):
@@ -218,17 +245,9 @@ class MySQLValues(Values):
 
     def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
+        if limit.name is KEPT.get(stored.type):
+            return None
         match limit.name:
-            case LimitName.LONGER_THAN:
-                return f"CHAR_LENGTH({column}) > {arguments[0]}"
-            case LimitName.LARGER_THAN:
-                return f"LENGTH({column}) > {arguments[0]}"
-            case LimitName.FILLED_UP_TO:
-                return f"CHAR_LENGTH({column}) < {arguments[0]}"
-            case LimitName.SHORTER_THAN:
-                return f"LENGTH({column}) < {arguments[0]}"
-            case LimitName.OUTSIDE:
-                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
             case LimitName.NUL_CHARACTER:
                 return f"LOCATE(x'00', {utf8_bytes(column)}) > 0"
             case LimitName.NUL_ESCAPE:
@@ -236,25 +255,12 @@ class MySQLValues(Values):
                     f"LOCATE({NUL_ESCAPE}, {utf8_bytes(column)}) > 0 "
                     f"AND LOCATE({NUL_ESCAPE}, REPLACE({utf8_bytes(column)}, x'5c5c', '')) > 0"
                 )
-            case LimitName.FOUR_BYTE_CHARACTER:
-                if stored.is_three_byte_utf8:
-                    return None
-                return f"CONVERT(CONVERT({column} USING utf8mb3) USING utf8mb4) <> {column}"
-            case LimitName.MORE_DIGITS_THAN:
-                return f"LENGTH(TRIM(BOTH '0' FROM REPLACE(ABS({column}), '.', ''))) > {arguments[0]}"
-            case LimitName.MORE_WHOLE_DIGITS_THAN:
-                return f"ABS({column}) >= POW(10, {arguments[0]})"
-            case LimitName.MORE_DECIMALS_THAN:
-                return f"{column} <> ROUND({column}, {arguments[0]})"
+            case LimitName.FOUR_BYTE_CHARACTER if stored.is_three_byte_utf8:
+                return None
             case LimitName.FRACTIONAL_SECONDS if stored.type in BITS:
                 return f"{column} %% {10 ** (6 - arguments[0])} <> 0"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"MICROSECOND({column}) %% {10 ** (6 - arguments[0])} <> 0"
-            case LimitName.SPACE_AT_END if stored.type != "char":
-                return f"{column} LIKE '%% '"
-            case LimitName.HIGH_VERSION if stored.type != "uuid":
-                digits = f"REPLACE({column}, '-', '')"
-                return f"SUBSTR({digits}, 13, 1) >= '8' AND SUBSTR({digits}, 17, 2) BETWEEN '01' AND '80'"
             case LimitName.NOT_AMONG:
                 known = ", ".join(f"x'{text.encode().hex()}'" for text in arguments)
                 return f"{utf8_bytes(column)} NOT IN ({known})"
@@ -265,16 +271,14 @@ class MySQLValues(Values):
                     for t in arguments
                 ]
                 return f"{own} <> '' AND CONCAT({', '.join(found)}) <> CONCAT(',', {own})"
-            case LimitName.SINGLE_PRECISION:
-                return f"CAST(CAST({column} AS FLOAT) AS CHAR) + 0e0 <> {column}"
-            case LimitName.OUTSIDE_UNIX_TIME if stored.type != "timestamp":
+            case LimitName.OUTSIDE_UNIX_TIME:
                 return f"{column} NOT BETWEEN {' AND '.join(unix_time(self.connection))}"
-            case LimitName.WIDE_WHOLE_NUMBER if stored.type != "json":
+            case LimitName.WIDE_WHOLE_NUMBER:
                 text = f"CONVERT({column} USING utf8mb4)"
                 bare = f"REGEXP_REPLACE({text}, {_hex(STRING)}, '')"
                 is_long = f"{text} REGEXP '[0-9]{{{FEWEST_DIGITS}}}'"
                 return f"{is_long} AND {bare} REGEXP {_hex(wide_whole_number_pattern())}"
-        return None  # NaN and infinity do not exist here, and a uuid column holds only UUIDs that another accepts
+        return super().condition(limit, column, stored)
 
     def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         name = self.quote(column.name)

@@ -67,7 +67,24 @@ STORAGE: Mapping[str, str] = {
     "bytea": "binary",
     **dict.fromkeys(INTEGERS, "integer"),
 }
-
+# No text here holds the NUL character.
+BEYOND_LIMIT: Mapping[LimitName, str] = {
+    LimitName.OUTSIDE: "{column} NOT BETWEEN {0} AND {1}",
+    LimitName.FOUR_BYTE_CHARACTER: r"{column} ~ '[\U00010000-\U0010FFFF]'",
+    LimitName.NOT_A_NUMBER: "{column} = 'NaN'",
+    LimitName.INFINITE: "{column} IN ('Infinity', '-Infinity')",
+    LimitName.MORE_DIGITS_THAN: "length(trim(both '0' from translate({column}::text, '-.', ''))) > {0}",
+    LimitName.MORE_WHOLE_DIGITS_THAN: "abs({column}) >= 1e{0}::numeric",
+    LimitName.MORE_DECIMALS_THAN: "{column} <> 'NaN' AND {column} <> round({column}, {0})",
+    LimitName.SPACE_AT_END: "right({column}::text, 1) COLLATE \"C\" = ' '",
+    LimitName.HIGH_VERSION: (
+        "substr({column}::text COLLATE \"C\", 15, 1) >= '8' "
+        "AND substr({column}::text COLLATE \"C\", 20, 2) BETWEEN '01' AND '80'"
+    ),
+    LimitName.FILLED_UP_TO: "char_length({column}::text) < {0}",
+    LimitName.SHORTER_THAN: "octet_length({column}) < {0}",
+    LimitName.OUTSIDE_UNIX_TIME: "{{column}} NOT BETWEEN '{}' AND '{}'".format(*UNIX_TIME),
+}
 
 SPAN = re.compile(r"(?:(-?\d+) days?)? ?(?:([-+]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?)?")
 WITH_MONTHS = "an interval with months, whose length in days is not fixed"
@@ -87,11 +104,9 @@ UTF_8 = (
 class PostgreSQLValues(Values):
     """Values of PostgreSQL."""
 
-    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
-        return stored.type in STORES.get(kind, ())
-
-    def storage(self, stored: StoredColumn) -> str:
-        return STORAGE.get(stored.type, stored.declared)
+    proven_types = STORES
+    families = STORAGE
+    conditions = BEYOND_LIMIT
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         name = self.quote(column.name)
@@ -183,31 +198,8 @@ class PostgreSQLValues(Values):
                 return f"octet_length({data}) > {arguments[0]}"
             case LimitName.OUTSIDE if stored.type == "interval":
                 return f"extract(epoch from {column}) * 1000000 NOT BETWEEN {arguments[0]} AND {arguments[1]}"
-            case LimitName.OUTSIDE:
-                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]}"
-            case LimitName.FOUR_BYTE_CHARACTER:
-                return f"{column} ~ '[\\U00010000-\\U0010FFFF]'"
-            case LimitName.NOT_A_NUMBER:
-                return f"{column} = 'NaN'"
-            case LimitName.INFINITE:
-                return f"{column} IN ('Infinity', '-Infinity')"
-            case LimitName.MORE_DIGITS_THAN:
-                return f"length(trim(both '0' from translate({column}::text, '-.', ''))) > {arguments[0]}"
-            case LimitName.MORE_WHOLE_DIGITS_THAN:
-                return f"abs({column}) >= 1e{arguments[0]}::numeric"
-            case LimitName.MORE_DECIMALS_THAN:
-                return f"{column} <> 'NaN' AND {column} <> round({column}, {arguments[0]})"
             case LimitName.FRACTIONAL_SECONDS:
                 return f"{column} <> {column}::{stored.type}({arguments[0]})"
-            case LimitName.SPACE_AT_END:
-                return f"right({column}::text, 1) COLLATE \"C\" = ' '"
-            case LimitName.HIGH_VERSION:
-                digits = f'{column}::text COLLATE "C"'
-                return f"substr({digits}, 15, 1) >= '8' AND substr({digits}, 20, 2) BETWEEN '01' AND '80'"
-            case LimitName.FILLED_UP_TO:
-                return f"char_length({column}::text) < {arguments[0]}"
-            case LimitName.SHORTER_THAN:
-                return f"octet_length({column}) < {arguments[0]}"
             case LimitName.NOT_AMONG:
                 return f'{column}::text COLLATE "C" NOT IN ({", ".join(map(_literal, arguments))})'
             case LimitName.NOT_SOME_OF:
@@ -217,9 +209,6 @@ class PostgreSQLValues(Values):
                 return f"{own} <> '' AND {' || '.join(found)} <> ',' || {own}"
             case LimitName.SINGLE_PRECISION:
                 return _loses_digits(column, arguments[0])
-            case LimitName.OUTSIDE_UNIX_TIME:
-                low, high = (f"'{moment.isoformat(' ')}'" for moment in UNIX_TIME)
-                return f"{column} NOT BETWEEN {low} AND {high}"
             case LimitName.WIDE_WHOLE_NUMBER:
                 bare = f"regexp_replace({column}::text, '{STRING}', '\"\"', 'g')"
                 is_long = f"{column}::text ~ '[0-9]{{{FEWEST_DIGITS}}}'"
@@ -227,7 +216,7 @@ class PostgreSQLValues(Values):
             case LimitName.DEEPER_THAN if stored.type == "jsonb":
                 path = f'strict $.**{{{arguments[0]} to last}} ? (@.type() == "object" || @.type() == "array")'
                 return f"jsonb_path_exists({column}, '{path}')"
-        return None  # text in PostgreSQL never holds the NUL character
+        return super().condition(limit, column, stored)
 
     def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         name = self.quote(column.name)

@@ -55,6 +55,33 @@ STORAGE: Mapping[str, str] = {
     "blob": "binary",
     **dict.fromkeys(INTEGERS, "integer"),
 }
+BEYOND_LIMIT: Mapping[LimitName, str] = {
+    # length() stops at a NUL character (sqlite.org/nulinstr.html). No text has more characters than bytes.
+    LimitName.LONGER_THAN: "length(CAST({column} AS BLOB)) > {0} AND length(replace({column}, char(0), ' ')) > {0}",
+    LimitName.LARGER_THAN: "length(CAST({column} AS BLOB)) > {0}",
+    LimitName.OUTSIDE: "{column} NOT BETWEEN {0} AND {1} AND typeof({column}) IN ('integer', 'real')",
+    LimitName.FOUR_BYTE_CHARACTER: "{column} REGEXP '[\U00010000-\U0010ffff]'",
+    LimitName.INFINITE: "typeof({column}) = 'real' AND abs({column}) > 1.7976931348623157e308",
+    LimitName.MORE_WHOLE_DIGITS_THAN: (
+        "({column} >= 1e{0} OR {column} <= -1e{0}) AND typeof({column}) IN ('real', 'integer')"
+    ),
+    LimitName.SPACE_AT_END: "{column} LIKE '%% '",
+    # From the end: other programs may have written something before the digits.
+    LimitName.HIGH_VERSION: (
+        "substr(rtrim(replace({column}, '-', ''), '{{}}'), -20, 1) >= '8' "
+        "AND substr(rtrim(replace({column}, '-', ''), '{{}}'), -16, 2) BETWEEN '01' AND '80'"
+    ),
+    LimitName.FILLED_UP_TO: "length(replace({column}, char(0), ' ')) < {0}",
+    LimitName.SHORTER_THAN: "length(CAST({column} AS BLOB)) < {0}",
+    LimitName.SINGLE_PRECISION: "migrator_is_beyond('single', {column}, {0})",
+    LimitName.WIDE_WHOLE_NUMBER: (
+        f"{{column}} GLOB '*{'[0-9]' * FEWEST_DIGITS}*' AND migrator_is_beyond('whole numbers', {{column}}, 0)"
+    ),
+    LimitName.DEEPER_THAN: (
+        "2 * length({column}) - length(replace({column}, '[', '')) - length(replace({column}, '{{', '')) > {0} "
+        "AND migrator_is_beyond('levels', {column}, {0})"
+    ),
+}
 AS_TEXT = (Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.DECIMAL, Kind.DURATION, Kind.UUID)
 # The storage class of a value of each kind, as typeof() returns it (sqlite.org/datatype3.html).
 CLASSES: Mapping[Kind, str] = {
@@ -71,11 +98,9 @@ CLASSES: Mapping[Kind, str] = {
 class SQLiteValues(Values):
     """Values of SQLite."""
 
-    def stores(self, kind: Kind, stored: StoredColumn) -> bool:
-        return stored.type in STORES.get(kind, ())
-
-    def storage(self, stored: StoredColumn) -> str:
-        return STORAGE.get(stored.type, stored.declared)
+    proven_types = STORES
+    families = STORAGE
+    conditions = BEYOND_LIMIT
 
     def read_expression(self, column: Column, stored: StoredColumn) -> str:
         # An expression has no declared type, so that none of Django's converters, which hide bad values, is applied.
@@ -192,27 +217,11 @@ class SQLiteValues(Values):
     def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
         match limit.name:
-            case LimitName.LONGER_THAN:
-                # length() stops at a NUL character (sqlite.org/nulinstr.html). No text has more characters than bytes.
-                characters = f"length(replace({column}, char(0), ' '))"
-                return f"length(CAST({column} AS BLOB)) > {arguments[0]} AND {characters} > {arguments[0]}"
-            case LimitName.LARGER_THAN:
-                return f"length(CAST({column} AS BLOB)) > {arguments[0]}"
-            case LimitName.OUTSIDE:
-                is_number = f"typeof({column}) IN ('integer', 'real')"
-                return f"{column} NOT BETWEEN {arguments[0]} AND {arguments[1]} AND {is_number}"
             case LimitName.NUL_CHARACTER:
                 return nul_condition(column)
             case LimitName.NUL_ESCAPE:
                 escape = "'\\u0000'"
                 return f"instr({column}, {escape}) > 0 AND instr(replace({column}, '\\\\', ''), {escape}) > 0"
-            case LimitName.FOUR_BYTE_CHARACTER:
-                return f"{column} REGEXP '[\U00010000-\U0010ffff]'"
-            case LimitName.INFINITE:
-                return f"typeof({column}) = 'real' AND abs({column}) > 1.7976931348623157e308"
-            case LimitName.MORE_WHOLE_DIGITS_THAN:
-                is_beyond = f"({column} >= 1e{arguments[0]} OR {column} <= -1e{arguments[0]})"
-                return f"{is_beyond} AND typeof({column}) IN ('real', 'integer')"
             case LimitName.MORE_DECIMALS_THAN:
                 return has_more_decimals(column, arguments[0])
             case LimitName.FRACTIONAL_SECONDS if affinity(stored.type) is Affinity.INTEGER:
@@ -220,16 +229,6 @@ class SQLiteValues(Values):
             case LimitName.FRACTIONAL_SECONDS:
                 fraction = f"substr({column}, instr({column}, '.') + {1 + arguments[0]})"
                 return f"{column} GLOB '*.*' AND {fraction} GLOB '*[1-9]*'"
-            case LimitName.SPACE_AT_END:
-                return f"{column} LIKE '%% '"
-            case LimitName.HIGH_VERSION:
-                # From the end: other programs may have written something before the digits.
-                digits = f"rtrim(replace({column}, '-', ''), '{{}}')"
-                return f"substr({digits}, -20, 1) >= '8' AND substr({digits}, -16, 2) BETWEEN '01' AND '80'"
-            case LimitName.FILLED_UP_TO:
-                return f"length(replace({column}, char(0), ' ')) < {arguments[0]}"
-            case LimitName.SHORTER_THAN:
-                return f"length(CAST({column} AS BLOB)) < {arguments[0]}"
             case LimitName.NOT_AMONG:
                 known = ", ".join(f"CAST(x'{text.encode().hex()}' AS TEXT)" for text in arguments)
                 return f"{column} COLLATE BINARY NOT IN ({known})"
@@ -237,19 +236,9 @@ class SQLiteValues(Values):
                 texts = [f"CAST(x'{(',' + text).encode().hex()}' AS TEXT)" for text in arguments]
                 found = [f"CASE WHEN instr(',' || {column} || ',', {t} || ',') THEN {t} ELSE '' END" for t in texts]
                 return f"{column} <> '' AND {' || '.join(found)} <> ',' || {column}"
-            case LimitName.SINGLE_PRECISION:
-                return f"migrator_is_beyond('single', {column}, {arguments[0]})"
             case LimitName.OUTSIDE_UNIX_TIME:
                 return f"{column} NOT BETWEEN {' AND '.join(unix_time(self.connection))}"
-            case LimitName.WIDE_WHOLE_NUMBER:
-                digits = "[0-9]" * FEWEST_DIGITS
-                return f"{column} GLOB '*{digits}*' AND migrator_is_beyond('whole numbers', {column}, 0)"
-            case LimitName.DEEPER_THAN:
-                opening = (
-                    f"2 * length({column}) - length(replace({column}, '[', '')) - length(replace({column}, '{{', ''))"
-                )
-                return f"{opening} > {arguments[0]} AND migrator_is_beyond('levels', {column}, {arguments[0]})"
-        return None
+        return super().condition(limit, column, stored)
 
     def source_checks(self, column: Column, stored: StoredColumn) -> list[SourceCheck]:
         classes = CLASSES.get(column.kind)
