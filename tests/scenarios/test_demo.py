@@ -17,7 +17,7 @@ import pytest
 from demo.server import PROGRAMS
 from tests.servers.process import find_program
 
-needs_redis = pytest.mark.skipif(not any(map(find_program, PROGRAMS)), reason="there is no redis-server here")
+needs_redis = pytest.mark.skipif(find_program(*PROGRAMS) is None, reason="there is no redis-server here")
 
 pytestmark = pytest.mark.slow
 

@@ -45,7 +45,7 @@ def _start_servers(stack: ExitStack) -> dict[str, str]:
     for server in servers:
         server.start()
         variables[server.variable] = server.address()
-        print(f"{server.name} {server.version()}, port {server.port}", flush=True)
+        print(f"{server.product()} {server.version()}, port {server.port}", flush=True)
     variables[OWN] = " ".join(server.variable for server in servers)
     return variables
 

@@ -62,8 +62,7 @@ class Server(ABC):
     @classmethod
     def find(cls) -> Path | None:
         """Return the server's program, or ``None`` if it is not installed."""
-        found = (find_program(name, *cls.places) for name in cls.programs)
-        return next(filter(None, found), None)
+        return find_program(*cls.programs, places=cls.places)
 
     @classmethod
     def is_named(cls) -> bool:
@@ -118,6 +117,10 @@ class Server(ABC):
     @abstractmethod
     def address(self) -> str:
         """Return the value of its environment variable."""
+
+    def product(self) -> str:
+        """Return the name of the program's maker for it, if several programs serve as this server."""
+        return self.name
 
     def version(self) -> str:
         said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True).stdout

@@ -45,11 +45,20 @@ def unprivileged_user(*preferred: str) -> str | None:
     return next(name for name in (*preferred, "nobody") if name in known)
 
 
-def find_program(name: str, *more_places: str) -> Path | None:
-    """Find a program on PATH, or in Debian's directories for services; the newest version wins."""
-    if found := shutil.which(name):
-        return Path(found)
-    candidates = [found for pattern in (*more_places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")]
+def find_program(*names: str, places: Sequence[str] = ()) -> Path | None:
+    """Find a program that has one of these names.
+
+    Directories on PATH come first, in their order, so that a directory put in front of the others decides which
+    program it is. `places` are patterns of more directories, and Debian's for services is another; there the newest
+    version wins.
+    """
+    for directory in os.get_exec_path():
+        for name in names:
+            if found := shutil.which(name, path=directory):
+                return Path(found)
+    candidates = [
+        found for name in names for pattern in (*places, "usr/sbin") for found in Path("/").glob(f"{pattern}/{name}")
+    ]
     return max(candidates, key=_version_of, default=None)
 
 

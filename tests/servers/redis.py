@@ -31,5 +31,8 @@ class Redis(Server):
     def is_ready(self) -> bool:
         return ask(self.port, b"PING\r\n").startswith((b"+PONG", b"-NOAUTH"))
 
+    def product(self) -> str:
+        return "valkey" if self.program.name.startswith("valkey") else "redis"
+
     def address(self) -> str:
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/"

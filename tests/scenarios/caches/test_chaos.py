@@ -22,7 +22,7 @@ from migrator.caches.copying import copy_cache
 from migrator.caches.records import CacheOptions
 from tests.servers.process import ask, find_program, free_port
 
-SERVER = find_program("redis-server") or find_program("valkey-server")
+SERVER = find_program("redis-server", "valkey-server")
 pytestmark = [
     pytest.mark.skipif(SERVER is None, reason="no redis-server and no valkey-server to stop and start"),
     pytest.mark.slow,

@@ -33,7 +33,7 @@ from tests.servers.process import ask, find_program, free_port
 from tests.sessions.chaos.worker import BROWSERS
 from tests.sessions.places import HOUR, new_key
 
-SERVER = find_program("redis-server") or find_program("valkey-server")
+SERVER = find_program("redis-server", "valkey-server")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.redis,

@@ -17,7 +17,7 @@ from migrator.transitions.phases import Phase
 from tests.servers.process import ask, end_with_parent, find_program, free_port
 from tests.sessions.transition.pairs import POSTGRESQL, Named, Site, site_of
 
-SERVER = find_program("redis-server") or find_program("valkey-server")
+SERVER = find_program("redis-server", "valkey-server")
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.skipif(SERVER is None, reason="no redis-server and no valkey-server to stop"),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.servers.process import ask, find_program, free_port
 
-SERVER = find_program("redis-server") or find_program("valkey-server")
+SERVER = find_program("redis-server", "valkey-server")
 needs_server = pytest.mark.skipif(SERVER is None, reason="no redis-server and no valkey-server to start")
 
 
