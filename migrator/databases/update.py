@@ -128,27 +128,36 @@ def apply_updates(
     """Make the destination equal to the source in one transaction; ``check`` is called between its steps.
 
     Triggers of the changed tables do not fire, unless ``keeps_triggers`` is set or the engine cannot disable them.
+    Foreign keys that would change or delete the children of deleted rows are dropped and recreated: other sessions do
+    not see that, because the locks on both tables make them wait, and a rollback restores the keys (PostgreSQL's
+    manual, ALTER TABLE: DROP CONSTRAINT takes ACCESS EXCLUSIVE).
 
     Raises :exc:`~migrator.errors.DataRejected` for a row that the destination cannot store; then nothing was written.
     """
+    dest = endpoints.dest
     total = sum(difference.update.changes for difference in differences)
     if not total:
         return
     changing = [difference.planned.table.name for difference in differences if difference.update.changes]
+    losing = [d.planned.table.name for d in differences if d.update.rewritten or d.update.deleted]
 
     def attempt() -> None:
         with (
             progress.task("rewriting", total) as task,
-            transaction.atomic(using=endpoints.dest.alias),
-            without_triggers(endpoints.dest, [] if keeps_triggers else changing),
+            transaction.atomic(using=dest.alias),
+            without_triggers(dest, [] if keeps_triggers else changing),
         ):
+            cascading = [key for key in dest.catalogue.cascading(losing).values() if key]
+            for key in cascading:
+                dest.catalogue.drop(key)
             for difference in reversed(differences):
                 _delete(endpoints, difference, check)
             for difference in differences:
                 _insert(endpoints, difference, check)
                 task.advance(difference.update.changes)
-            with errors_named(endpoints.dest):
-                endpoints.dest.bind_now()
+            with errors_named(dest):
+                dest.bind_now()
+                dest.catalogue.recreate(cascading)
             before_commit()
 
     Retries(endpoints, progress, check).run(attempt)

@@ -25,7 +25,7 @@ from settings.base import ROOT
 from tests.databases.edge_values import EDGES
 from tests.databases.planning.test_transports import check_no_values
 from tests.databases.snapshots import differences, insert_rows, snapshot
-from tests.management.running import contents, execute, run
+from tests.management.running import as_another_role, contents, execute, run
 from tests.scenarios.test_structures import LABELS, assert_equal_apps
 from tests.scenarios.test_values import held_exactly, labelled
 from tests.servers.databases import PAIRS, Pair
@@ -316,15 +316,60 @@ def test_refuses_an_empty_source(databases: FreshDatabases) -> None:
     assert of(Tag, "sqlite_b").count() == 1
 
 
+TREE = "ALTER TABLE testapp_treenode"
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+@pytest.mark.parametrize("pair", [Pair("sqlite_a", "postgresql_b")], ids=str, indirect=True)
+def test_children_of_rewritten_rows_stay_as_they_are(pair: Pair, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Foreign keys like those of Django's DB_CASCADE and DB_SET_NULL would delete or change them."""
+    insert_rows(TreeNode, pair.source, [{"id": n, "name": str(n), "parent_id": n - 1 or None} for n in range(1, 6)])
+    copy(pair, "testapp.TreeNode")
+    ((name, deferrable),) = foreign_keys(pair.dest, "testapp_treenode")
+    acting = deferrable.replace(" DEFERRABLE", f" ON DELETE {action} DEFERRABLE")
+    execute(
+        pair.dest,
+        f"{TREE} DROP CONSTRAINT {name}",
+        f'{TREE} ADD CONSTRAINT "follows 5%" {acting}',
+        "COMMENT ON CONSTRAINT \"follows 5%\" ON testapp_treenode IS '50% sure'",
+    )
+    execute(
+        pair.source,
+        "UPDATE testapp_treenode SET name = 'new' WHERE id = 2",
+        "DELETE FROM testapp_treenode WHERE id = 5",
+    )
+    before = contents(pair.dest)
+    with monkeypatch.context() as patch:
+        patch.setattr(ChunkCopier, "copy_range", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(Interrupted, match="Nothing was written"):
+            follow(pair, "testapp.TreeNode")
+    assert contents(pair.dest) == before
+    assert follow(pair, "testapp.TreeNode") == {"testapp_treenode": (0, 1, 1)}
+    assert foreign_keys(pair.dest, "testapp_treenode") == [("follows 5%", acting)]
+    with connections[pair.dest].cursor() as cursor:
+        cursor.execute("SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conname = 'follows 5%'")
+        assert cursor.fetchone() == ("50% sure",)
+
+
+def foreign_keys(alias: str, table: str) -> list[tuple[str, str]]:
+    """Return the names and definitions of a table's foreign keys."""
+    sql = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, (table,))
+        return [*cursor.fetchall()]
+
+
 @pytest.mark.postgresql
-def test_refuses_foreign_keys_that_would_delete_more(databases: FreshDatabases) -> None:
+def test_refuses_foreign_keys_of_others_that_would_delete_more(databases: FreshDatabases) -> None:
     databases.fresh("sqlite_a", "postgresql_b")
     execute(
         "postgresql_b",
         "CREATE TABLE follower (tag_id bigint CONSTRAINT follows REFERENCES testapp_tag ON DELETE CASCADE)",
     )
-    with pytest.raises(Refused, match=r"change or delete rows when their parents are deleted: follower\.follows"):
-        batch_migrate(source="sqlite_a", dest="postgresql_b", labels=["testapp.Tag"], update=True)
+    rights = [f"{right} ON ALL TABLES IN SCHEMA public" for right in ("SELECT", "INSERT", "DELETE")]
+    refused = pytest.raises(Refused, match=r"cannot drop and recreate them: follower\.follows")
+    with as_another_role("postgresql_b", *rights) as role, refused:
+        batch_migrate(source="sqlite_a", dest=role, labels=["testapp.Tag"], update=True)
 
 
 def test_asks_before_it_writes(databases: FreshDatabases) -> None:

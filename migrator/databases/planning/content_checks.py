@@ -127,11 +127,22 @@ def _check_updates(draft: Draft) -> Iterator[Finding]:
                 "Leave it out with --exclude, and copy it in a run without --update.",
             )
     dest = draft.endpoints.dest
-    if cascading := dest.catalogue.cascading([table.table.name for table in draft.tables]):
+    cascading = dest.catalogue.cascading([table.table.name for table in draft.tables])
+    if kept := [name for name, key in cascading.items() if key is None]:
         yield Finding(
             dest.alias,
-            f"foreign keys there change or delete rows when their parents are deleted: {shortened(cascading)}",
-            "Rewriting a parent would change or delete its children. Copy these tables in a run without --update.",
+            "foreign keys there change or delete rows when their parents are deleted, and this user cannot drop and "
+            f"recreate them: {shortened(kept)}",
+            "Rewriting a parent would change or delete its children. Connect as the role that owns these tables, or "
+            "copy them in a run without --update.",
+        )
+    if dropped := [name for name, key in cascading.items() if key]:
+        yield Finding(
+            dest.alias,
+            "foreign keys there change or delete rows when their parents are deleted. If parents are rewritten or "
+            f"deleted, these keys are dropped and recreated in the same transaction: {shortened(dropped)}",
+            "Until it ends, all other sessions wait to read or write these tables and their parents.",
+            stops=False,
         )
 
 

@@ -129,9 +129,12 @@ class Catalogue(DatabaseSession):
         """List the triggers of tables and their partitions that one transaction can disable for itself alone."""
         return []
 
-    def cascading(self, tables: Sequence[str]) -> list[str]:
-        """List the foreign keys that change or delete referencing rows when a row of these tables is deleted."""
-        return []
+    def cascading(self, tables: Sequence[str]) -> Mapping[str, DeferredObject | None]:
+        """Return the foreign keys that change or delete referencing rows when a row of these tables is deleted.
+
+        By name, as SQL has it; ``None`` if this user cannot drop and recreate the key within one transaction.
+        """
+        return {}
 
     def foreign_keys_into(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
         """List the foreign keys that reference these tables, except those of the tables ``but``.

@@ -99,15 +99,6 @@ class PostgreSQLCatalogue(DeferredObjects, Sequences):
         )
         return size
 
-    def cascading(self, tables: Sequence[str]) -> list[str]:
-        rows = self.fetch_all(
-            "SELECT conrelid::regclass::text || '.' || conname FROM pg_constraint WHERE contype = 'f' "
-            "AND confdeltype IN ('c', 'n', 'd') AND confrelid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n) "
-            "ORDER BY 1",
-            (self.identifiers(tables),),
-        )
-        return [str(row[0]) for row in rows]
-
     def foreign_keys_into(self, tables: Collection[str], but: Collection[str]) -> list[tuple[str, str, str]]:
         names = list(tables)
         rows = self.fetch_all(KEYS_INTO_SQL, (self.identifiers(names), self.identifiers(but)))

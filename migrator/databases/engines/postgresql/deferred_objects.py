@@ -44,6 +44,16 @@ WHERE t.relkind = 'r' AND i.indisvalid
   AND NOT EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = x.oid)
 ORDER BY n.number, x.relname
 """
+# Without the copies of a key in the partitions of its table, which come and go with it.
+CASCADING_SQL = """
+SELECT c.conrelid::regclass::text, quote_ident(c.conname), pg_get_constraintdef(c.oid), c.conname,
+       quote_literal(obj_description(c.oid, 'pg_constraint')),
+       c.conparentid = 0 AND pg_has_role(t.relowner, 'USAGE') AND has_table_privilege(c.confrelid, 'REFERENCES')
+FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid LEFT JOIN pg_constraint p ON p.oid = c.conparentid
+WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd') AND p.confrelid IS DISTINCT FROM c.confrelid
+  AND c.confrelid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n)
+ORDER BY 1, 2
+"""
 # Without keys that anything else depends on (a view that groups by it, a foreign key that stays), keys of published
 # tables (logical replication needs them as replica identity), and keys that forbid more than those of other databases.
 KEYS_SQL = """
@@ -158,6 +168,12 @@ class DeferredObjects(Catalogue):
             create_sql = definition if comment is None else f"{definition}; COMMENT ON INDEX {name} IS {comment}"
             items.append(DeferredObject(indexed[number - 1], INDEX, plain, f"DROP INDEX IF EXISTS {name}", create_sql))
         return items
+
+    def cascading(self, tables: Sequence[str]) -> dict[str, DeferredObject | None]:
+        return {
+            f"{owner}.{name}": _constraint(owner, FOREIGN_KEY, owner, name, *more) if can_be_recreated else None
+            for owner, name, *more, can_be_recreated in self.fetch_all(CASCADING_SQL, (self.identifiers(tables),))
+        }
 
     def deferrable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
         names = self.identifiers(other.name for other in (table, *others))
