@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +157,7 @@ class _Contents:
     schema: frozenset[tuple[Any, ...]]
     counters: dict[str, int | None]
     rows: dict[str, tuple[list[str], list[tuple[Any, ...]]]]
+    digests: dict[str, Any]
 
 
 class _OnServer(_Kind):
@@ -173,27 +174,33 @@ class _OnServer(_Kind):
 
     def save(self, alias: str) -> None:
         with self.own(alias).cursor() as cursor:
-            tables = self.tables(cursor)
+            filled = _filled(cursor, self.tables(cursor))
             self._saved = _Contents(
                 schema=self.schema(cursor),
                 counters=self.counters(cursor),
-                rows={table: _read(cursor, table) for table in _filled(cursor, tables)},
+                rows={table: _read(cursor, table) for table in filled},
+                digests=self.digests(cursor, filled),
             )
 
     def restore(self, alias: str) -> None:
         with self.own(alias).cursor() as cursor:
             self.disconnect_others(cursor)
-            if self.has_saved_schema(cursor) and not self.is_cheaper_to_recreate(cursor):
-                self._restore_rows(cursor)
+            if self.has_saved_schema(cursor) and self._restore_rows(cursor):
                 self._restore_sequences(cursor)
                 return
         self.drop(alias)
         self.copy(alias)
 
-    def _restore_rows(self, cursor: CursorWrapper) -> None:
-        filled = _filled(cursor, self.tables(cursor))
-        changed = [t for t in filled if t not in self._saved.rows]
-        changed += [t for t, (_, rows) in self._saved.rows.items() if _read(cursor, t)[1] != rows]
+    def _restore_rows(self, cursor: CursorWrapper) -> bool:
+        """Restore the rows that differ; return whether that was cheaper than to recreate the database."""
+        candidates = self.candidates(cursor)
+        if candidates is None:
+            return False
+        saved = self._saved.digests
+        changed = [table for table in _filled(cursor, candidates) if table not in saved]
+        changed += [table for table, digest in self.digests(cursor, saved).items() if digest != saved[table]]
+        if not changed:
+            return True
         with cursor.db.constraint_checks_disabled():
             # In one transaction, because PostgreSQL checks foreign keys at its end.
             cursor.db.set_autocommit(False)
@@ -202,6 +209,7 @@ class _OnServer(_Kind):
             _write(cursor, {table: rows for table, rows in self._saved.rows.items() if table in changed})
             cursor.db.commit()
             cursor.db.set_autocommit(True)
+        return True
 
     def _restore_sequences(self, cursor: CursorWrapper) -> None:
         for counter, value in self.counters(cursor).items():
@@ -232,9 +240,9 @@ class _OnServer(_Kind):
         """Whether the schema is the saved one; if it is cheap, restore it first."""
         return self.schema(cursor) == self._saved.schema
 
-    def is_cheaper_to_recreate(self, cursor: CursorWrapper) -> bool:
-        """Whether there are too many rows to delete."""
-        return False
+    def candidates(self, cursor: CursorWrapper) -> list[str] | None:
+        """Return the tables that may have rows, or ``None`` if there are too many rows to delete."""
+        return self.tables(cursor)
 
     @abstractmethod
     def disconnect_others(self, cursor: CursorWrapper) -> None:
@@ -246,6 +254,10 @@ class _OnServer(_Kind):
     @abstractmethod
     def schema(self, cursor: CursorWrapper) -> frozenset[tuple[Any, ...]]:
         """Describe everything except rows and sequences; equal answers mean equal schemas."""
+
+    @abstractmethod
+    def digests(self, cursor: CursorWrapper, tables: Collection[str]) -> dict[str, Any]:
+        """Return a digest of the rows of each table."""
 
     @abstractmethod
     def counters(self, cursor: CursorWrapper) -> dict[str, int | None]: ...
@@ -260,13 +272,13 @@ class _PostgreSQL(_OnServer):
     _OURS = "nspname NOT IN ('pg_catalog', 'information_schema') AND nspname NOT LIKE 'pg\\_%'"
     _RELATIONS = f"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND {_OURS}"
     _SCHEMA = (
-        f"SELECT c.oid::regclass::text, relkind::text, relpersistence::text FROM {_RELATIONS}",
+        f"SELECT c.oid::regclass::text, relkind::text, relpersistence::text, relacl::text,"
+        f" obj_description(c.oid, 'pg_class') FROM {_RELATIONS}",
         f"SELECT c.oid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,"
         f" attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid) FROM {_RELATIONS}"
         f" JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
         f" LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
         f" WHERE relkind IN ('r', 'p', 'v', 'm')",
-        f"SELECT c.oid::regclass::text, relacl::text, obj_description(c.oid, 'pg_class') FROM {_RELATIONS}",
         "SELECT schemaname, sequencename, start_value, min_value, max_value, increment_by, cycle, cache_size"
         " FROM pg_sequences",
         f"SELECT pg_get_indexdef(c.oid), indisvalid FROM {_RELATIONS} JOIN pg_index ON indexrelid = c.oid",
@@ -275,6 +287,28 @@ class _PostgreSQL(_OnServer):
         f"SELECT pg_get_triggerdef(t.oid), tgenabled::text"
         f" FROM {_RELATIONS} JOIN pg_trigger t ON tgrelid = c.oid AND NOT tgisinternal",
     )
+    # Where that is stored, and the object of each row. A new or changed row has a greater xmin than all rows before it,
+    # so count and sum stay the same only if all rows do. Identifiers of the server's own objects are below 16384
+    # (access/transam.h, FirstNormalObjectId).
+    _STORED = {
+        "pg_class": "oid",
+        "pg_attribute": "attrelid",
+        "pg_attrdef": "adrelid",
+        "pg_description": "objoid",
+        "pg_sequence": "seqrelid",
+        "pg_index": "indexrelid",
+        "pg_constraint": "oid",
+        "pg_trigger": "oid",
+    }
+    _STATE = "SELECT " + ", ".join(
+        f"(SELECT (count(*), sum(xmin::text::bigint))::text FROM {catalogue} WHERE {key} >= 16384)"
+        for catalogue, key in _STORED.items()
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By alias, the state of the catalogue when its schema was last found to be the saved one.
+        self._known: dict[str, tuple[Any, ...]] = {}
 
     def save(self, alias: str) -> None:
         super().save(alias)
@@ -310,12 +344,24 @@ class _PostgreSQL(_OnServer):
             " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
         )
 
-    def is_cheaper_to_recreate(self, cursor: CursorWrapper) -> bool:
+    def has_saved_schema(self, cursor: CursorWrapper) -> bool:
+        cursor.execute(self._STATE)
+        state = cursor.fetchone()
+        if self._known.get(cursor.db.alias) != state:
+            if not super().has_saved_schema(cursor):
+                return False
+            self._known[cursor.db.alias] = state
+        return True
+
+    def candidates(self, cursor: CursorWrapper) -> list[str] | None:
+        cursor.execute(
+            f"SELECT c.oid::regclass::text, size FROM {self._RELATIONS}, pg_relation_size(c.oid) size"
+            " WHERE relkind = 'r' AND size > 0"
+        )
+        size_of = dict(cursor.fetchall())
         # Checking foreign keys looks each deleted row up once more. Its plan, cached when the table was small, may read
         # the whole table.
-        cursor.execute(f"SELECT max(pg_relation_size(c.oid)) > 256 * 1024 FROM {self._RELATIONS} WHERE relkind = 'r'")
-        (is_cheaper,) = cursor.fetchone()
-        return bool(is_cheaper)
+        return None if max(size_of.values(), default=0) > 256 * 1024 else list(size_of)
 
     def tables(self, cursor: CursorWrapper) -> list[str]:
         cursor.execute(f"SELECT c.oid::regclass::text FROM {self._RELATIONS} WHERE relkind = 'r'")
@@ -328,6 +374,11 @@ class _PostgreSQL(_OnServer):
             found += cursor.fetchall()
         return frozenset(found)
 
+    def digests(self, cursor: CursorWrapper, tables: Collection[str]) -> dict[str, Any]:
+        digests = (f"(SELECT (count(*), sum(hashtextextended(t::text, 0)))::text FROM {table} t)" for table in tables)
+        cursor.execute(f"SELECT {', '.join(digests)}")
+        return dict(zip(tables, cursor.fetchone(), strict=True))
+
     def counters(self, cursor: CursorWrapper) -> dict[str, int | None]:
         cursor.execute(
             "SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename), last_value FROM pg_sequences"
@@ -336,7 +387,10 @@ class _PostgreSQL(_OnServer):
 
     def set_counter(self, cursor: CursorWrapper, counter: str, value: int | None) -> None:
         if value is None:
-            cursor.execute(f"ALTER SEQUENCE {counter} RESTART")
+            # ALTER SEQUENCE would change the catalogue.
+            cursor.execute(
+                "SELECT setval(seqrelid, seqstart, false) FROM pg_sequence WHERE seqrelid = %s::regclass", [counter]
+            )
         else:
             cursor.execute("SELECT setval(%s::regclass, %s)", [counter, value])
 
@@ -344,7 +398,7 @@ class _PostgreSQL(_OnServer):
 class _MySQL(_OnServer):
     """The saved database is the CREATE TABLE statements, and the rows."""
 
-    _COUNTER = re.compile(r" AUTO_INCREMENT=(\d+)")
+    _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
     # Objects other than tables; the database is recreated to remove them.
     _OTHERS = (
         "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type <> 'BASE TABLE'"
@@ -352,6 +406,16 @@ class _MySQL(_OnServer):
         " UNION ALL SELECT 1 FROM information_schema.routines WHERE routine_schema = DATABASE()"
         " UNION ALL SELECT 1 FROM information_schema.events WHERE event_schema = DATABASE()"
     )
+    # CREATE TABLE and ALTER TABLE set create_time, in whole seconds.
+    _FROM_TABLES = "FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
+    # Otherwise MySQL answers with counters of the last day (MySQL manual, "information_schema_stats_expiry"). MariaDB
+    # skips such comments.
+    _CURRENT_COUNTERS = "SET @unused = 0 /*!80000, SESSION information_schema_stats_expiry = 0 */"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By alias, when each table had been created or altered that was last found to be the saved one.
+        self._known: dict[str, dict[str, Any]] = {}
 
     def save(self, alias: str) -> None:
         super().save(alias)
@@ -362,13 +426,16 @@ class _MySQL(_OnServer):
         cursor.execute(self._OTHERS)
         if cursor.fetchone() or self._settings_of(cursor) != self._settings:
             return False
-        saved, found = dict(self._saved.schema), dict(self.schema(cursor))
+        saved, created = dict(self._saved.schema), self._created_at(cursor)
+        known = self._known.get(cursor.db.alias, {}) if created.keys() == saved.keys() else {}
+        found = self._statements(cursor, [table for table, _ in created.items() - known.items()])
+        differing = {table for table, statement in found.items() if saved.get(table) != statement}
         with cursor.db.constraint_checks_disabled():
-            for table in found.keys() - saved.keys() | {name for name in found if saved.get(name) != found[name]}:
+            for table in differing:
                 cursor.execute(f"DROP TABLE {table}")
-                found.pop(table)
-            for table in saved.keys() - found.keys():
+            for table in saved.keys() - (created.keys() - differing):
                 cursor.execute(saved[table])
+        self._known[cursor.db.alias] = {table: at for table, at in created.items() if table not in differing and at}
         return True
 
     @staticmethod
@@ -403,30 +470,41 @@ class _MySQL(_OnServer):
         return [cursor.db.ops.quote_name(row[0]) for row in cursor.fetchall()]
 
     def schema(self, cursor: CursorWrapper) -> frozenset[tuple[Any, ...]]:
-        made = self._statements(cursor)
-        return frozenset((table, self._COUNTER.sub("", statement)) for table, statement in made.items())
+        return frozenset(self._statements(cursor, self.tables(cursor)).items())
+
+    def digests(self, cursor: CursorWrapper, tables: Collection[str]) -> dict[str, Any]:
+        cursor.execute(f"CHECKSUM TABLE {', '.join(tables)}")
+        return {table: checksum for table, (_, checksum) in zip(tables, cursor.fetchall(), strict=True)}
 
     def counters(self, cursor: CursorWrapper) -> dict[str, int | None]:
-        found = {table: self._COUNTER.search(made) for table, made in self._statements(cursor).items()}
-        return {table: int(match.group(1)) if match else None for table, match in found.items()}
+        cursor.execute(self._CURRENT_COUNTERS)
+        cursor.execute(f"SELECT table_name, auto_increment {self._FROM_TABLES}")
+        return {cursor.db.ops.quote_name(table): value or 1 for table, value in cursor.fetchall()}
 
     def set_counter(self, cursor: CursorWrapper, counter: str, value: int | None) -> None:
-        cursor.execute(f"ALTER TABLE {counter} AUTO_INCREMENT = {value or 1}")
+        cursor.execute(f"ALTER TABLE {counter} AUTO_INCREMENT = {value}")
 
-    def _statements(self, cursor: CursorWrapper) -> dict[str, str]:
+    def _created_at(self, cursor: CursorWrapper) -> dict[str, Any]:
+        """Return when each table was created or last altered, and ``None`` for this second, which is not over."""
+        cursor.execute(f"SELECT table_name, NULLIF(create_time, CURRENT_TIMESTAMP) {self._FROM_TABLES}")
+        return {cursor.db.ops.quote_name(table): at for table, at in cursor.fetchall()}
+
+    def _statements(self, cursor: CursorWrapper, tables: Iterable[str]) -> dict[str, str]:
+        """Return the CREATE TABLE statements, without the counters."""
         made = {}
-        for table in self.tables(cursor):
+        for table in tables:
             cursor.execute(f"SHOW CREATE TABLE {table}")
-            made[table] = cursor.fetchone()[1]
+            made[table] = self._COUNTER.sub("", cursor.fetchone()[1])
         return made
 
 
 def _filled(cursor: CursorWrapper, tables: Iterable[str]) -> list[str]:
     """Return the tables that have rows, with one query."""
-    questions = [f"SELECT {number}, EXISTS(SELECT 1 FROM {table})" for number, table in enumerate(tables)]
-    cursor.execute(" UNION ALL ".join(questions))
     names = list(tables)
-    return [names[number] for number, has_rows in cursor.fetchall() if has_rows]
+    if not names:
+        return []
+    cursor.execute(f"SELECT {', '.join(f'EXISTS(SELECT 1 FROM {name})' for name in names)}")
+    return [name for name, has_rows in zip(names, cursor.fetchone(), strict=True) if has_rows]
 
 
 def _read(cursor: CursorWrapper, table: str) -> tuple[list[str], list[tuple[Any, ...]]]:
