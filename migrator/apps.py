@@ -8,7 +8,7 @@ class MigratorConfig(AppConfig):
     verbose_name = "Migrator"
 
     def ready(self) -> None:
-        from .checks import caches, deploy, sessions, settings  # noqa: F401  (registers the system checks)
+        from .checks import caches, deploy, sessions, settings, versions  # noqa: F401  (registers the system checks)
         from .sessions.transition.model_deletes import listen
 
         listen()
