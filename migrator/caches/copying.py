@@ -14,7 +14,7 @@ from ..stores.copying.records import CopyCounts, CopyResult
 from ..stores.copying.run import carry_out
 from ..stores.key_space import is_bookkeeping
 from ..stores.key_store import KeyStore
-from ..stores.values import RejectedValue
+from ..stores.stored_values import RejectedValue
 from .raw_values import CacheCopy, CacheEndpoint, keys_of
 from .records import CacheOptions, CachePlan
 

@@ -15,7 +15,7 @@ from ..stores.copying.passes import CopyContext
 from ..stores.copying.records import CopyCounts
 from ..stores.key_space import is_bookkeeping, key_space, unlisted_key_space
 from ..stores.key_store import KeyStore
-from ..stores.values import RejectedValue, reason_against
+from ..stores.stored_values import RejectedValue, reason_against
 from .records import CacheOptions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..public_names import imported_on_use
+from ..lazy_exports import imported_on_use
 
 if TYPE_CHECKING:
     from .api import batch_migrate as batch_migrate

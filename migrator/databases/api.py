@@ -9,16 +9,16 @@ from typing import Unpack
 from ..conf import load
 from ..console.interrupts import Interrupts
 from ..errors import UsageError
-from .abandon import abandon_run
+from .abandon_run import abandon_run
 from .endpoints import open_endpoints
 from .migrations.migrate import migrate_destination
-from .options import Console, RunKeywords, WholeRunKeywords, options_of
 from .planning.filters import parse_filter, restrictions_for
 from .planning.rows_of_migrations import NOT_MIGRATED
 from .planning.selection import select
 from .planning.table_names import named_for
 from .result import RunResult
 from .run import RunExecutor
+from .run_options import Console, RunKeywords, WholeRunKeywords, options_of
 
 
 def batch_migrate(
@@ -33,7 +33,7 @@ def batch_migrate(
     """Copy the tables of the project's models from one database of ``DATABASES`` to another, and verify the copy.
 
     ``source`` and ``dest`` are aliases, ``labels`` and ``exclude`` are ``app_label`` or ``app_label.Model``. The
-    keywords are the fields of :class:`~migrator.databases.options.RunOptions`, which explain themselves as the
+    keywords are the fields of :class:`~migrator.databases.run_options.RunOptions`, which explain themselves as the
     command's options. ``replace`` has to equal ``dest`` before rows are deleted from the destination that anyone else
     than Django's ``migrate`` has put there.
 
@@ -77,7 +77,7 @@ def batch_migrate_models(
     ``models`` are ``app_label.Model``; ``filters`` are Django lookups as ``field__lookup=value``, which all have to be
     met and which apply to each of the models (``in`` and ``range`` take values separated by commas). ``exclude`` leaves
     out apps or models that would come along. The keywords are fields of
-    :class:`~migrator.databases.options.RunOptions`.
+    :class:`~migrator.databases.run_options.RunOptions`.
 
     Raises :exc:`~migrator.errors.UsageError` for unknown models and lookups, :exc:`~migrator.errors.Refused` if a
     chosen row's parent is missing or its key is taken, and what :func:`~migrator.databases.batch_migrate` raises.

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from .engines.base.engine import Engine
 from .engines.base.session import LARGEST_FETCH
 from .engines.base.values import Unreadable
-from .keys import Key, decode_text
+from .primary_keys import Key, decode_text
 
 # At this share of the integers between the least and the largest key, ranges of integers are as good as counted ones.
 MIN_DENSITY = 0.8

@@ -12,7 +12,7 @@ from .chunks import Bounds, Restriction, equality, order_by, where_clause
 from .engines.base.engine import Engine
 from .engines.base.session import LARGEST_FETCH, Row
 from .engines.base.values import Unreadable
-from .keys import Key, decode_text
+from .primary_keys import Key, decode_text
 from .tables import Table
 
 

@@ -24,19 +24,19 @@ from .copying.sequences import reset_sequences
 from .endpoints import Endpoints, to_migrator_error
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Run, RunState
-from .options import Console, RunOptions
 from .parallel.coordinator import Coordinator
 from .planning.natural_keys import clear_caches
 from .planning.pending_migrations import pending
 from .planning.plan import Plan, differences
+from .planning.plan_request import Mode, PlanRequest
 from .planning.preflight import make_plan, refuse
-from .planning.request import Mode, PlanRequest
 from .planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated
 from .planning.selection import Selection
-from .recheck import recheck
 from .result import RunResult
+from .resume_recheck import recheck
 from .row_counts import RowCounts
 from .run_lock import locked
+from .run_options import Console, RunOptions
 from .update import Difference, apply_updates, find_updates
 from .verification.counts import Verification
 from .verification.run import count_tables, verify_run

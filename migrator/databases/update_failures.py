@@ -13,7 +13,7 @@ from ..errors import DataRejected
 from .engines.base.engine import Engine
 from .engines.base.errors import Severity
 from .engines.base.session import Row
-from .keys import key_text
+from .primary_keys import key_text
 from .tables import Table
 from .verification.compared_side import ComparedSide
 

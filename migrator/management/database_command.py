@@ -14,10 +14,10 @@ from ..console.command_line import add_options, typed_options
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
-from ..databases.options import Console, RunKeywords, RunOptions
 from ..databases.reports.plan import plan_report
 from ..databases.reports.run import result_report
 from ..databases.result import RunResult
+from ..databases.run_options import Console, RunKeywords, RunOptions
 from .base import MigratorCommand
 
 

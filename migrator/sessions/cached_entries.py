@@ -7,7 +7,7 @@ from contextlib import closing
 
 from ..stores.base import Record, RecordProblem
 from .codec import Data, UnreadableSession
-from .places import SessionEndpoint, key_regex_of
+from .endpoints import SessionEndpoint, key_regex_of
 from .records import DEFAULT_CHUNK_SIZE, End
 from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore

@@ -22,8 +22,8 @@ from .cached_entries import stale_before_rows
 from .codec import UnreadableSession
 from .comparison import SessionComparison, VerifyOptions, VerifyResult
 from .copying.preflight import check_complete, check_keys, check_sight
+from .endpoints import SessionEndpoint, key_regex_of, settled
 from .hidden_sessions import hidden_in, nothing_found
-from .places import SessionEndpoint, key_regex_of, settled
 from .records import End
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from .values import RejectedValue
+from .stored_values import RejectedValue
 
 LARGEST = 64 * 1024**2
 MOST_TIMES = 100  # larger values exist, but only malicious ones compress better than this

@@ -13,7 +13,7 @@ from ..clock import MICROSECONDS_PER_SECOND, now
 from .base import Record
 from .compression import unpacked
 from .key_store import KeyStore
-from .values import RejectedValue, Value
+from .stored_values import RejectedValue, Value
 
 
 class FileStore(KeyStore):

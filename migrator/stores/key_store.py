@@ -11,7 +11,7 @@ from ..clock import MICROSECONDS_PER_SECOND
 from .base import Store
 from .key_space import KeySpace, unlisted_key_space
 from .pickles import loader
-from .values import RejectedValue, Value
+from .stored_values import RejectedValue, Value
 
 
 class KeyStore(Store):

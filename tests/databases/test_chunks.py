@@ -22,7 +22,7 @@ from migrator.databases.copying import load
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.records import Chunk
-from migrator.databases.keys import decode_key, encode_key
+from migrator.databases.primary_keys import decode_key, encode_key
 from migrator.databases.tables import table_of
 from tests.databases.snapshots import Row, differences, insert_rows, snapshot
 from tests.servers.databases import PAIRS, Pair, engine_of

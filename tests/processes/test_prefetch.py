@@ -15,8 +15,8 @@ from migrator.databases.api import batch_migrate
 from migrator.databases.chunks import Bounds
 from migrator.databases.copying import chunk
 from migrator.databases.copying.chunk import LinePrefetch, prefetch_lines
-from migrator.databases.engines.base.lines import Block
-from migrator.databases.planning.route import Route
+from migrator.databases.engines.base.server_lines import Block
+from migrator.databases.planning.table_route import Route
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Tag

@@ -18,7 +18,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases import recheck
+from migrator.databases import resume_recheck
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import signing
@@ -333,7 +333,7 @@ def test_only_rows_of_chunks_that_differ_are_read(filled: Pair, monkeypatch: pyt
         read.append((source.table.name, bounds.lower, bounds.upper))
         return rows.differing_rows(source, dest, bounds, *rest)
 
-    monkeypatch.setattr(recheck, "differing_rows", differing_rows)
+    monkeypatch.setattr(resume_recheck, "differing_rows", differing_rows)
     assert move(filled, resume=True).exit_code == 0
     assert read == [("testapp_article", (6,), (12,))]
     assert_complete(filled, before)

@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 from django.utils.crypto import get_random_string
 
 from migrator.clock import now
-from migrator.sessions.places import SessionEndpoint
+from migrator.sessions.endpoints import SessionEndpoint
 from migrator.sessions.records import End
 from migrator.stores.base import Record
 

@@ -11,8 +11,8 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.cache import SessionStore as CacheEngine
 from django.core.cache import caches
 
+from migrator.sessions.endpoints import SessionEndpoint
 from migrator.sessions.engines import engine_class, engine_model, key_shape, others_beginning_with
-from migrator.sessions.places import SessionEndpoint
 from migrator.sessions.records import End
 from tests.sessions.engines import uuids
 from tests.sessions.places import CACHE, held, new_key, opened, put

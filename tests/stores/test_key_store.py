@@ -12,7 +12,7 @@ from migrator.stores import open_store
 from migrator.stores.base import Record
 from migrator.stores.key_space import KeySpace, key_space, unlisted_key_space
 from migrator.stores.key_store import KeyStore
-from migrator.stores.values import RejectedValue, Value
+from migrator.stores.stored_values import RejectedValue, Value
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -13,12 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 from ...transitions.metrics import Metrics, metrics_for_cache
 from ...transitions.phases import Phase, steady_phase_reader
 from . import configuration
+from .backend_extras import extra
 from .dual_new import DualNew
 from .dual_old import DualOld
-from .extras import extra
 from .owed_deletions import OwedDeletions
+from .process_state import Worker
 from .sides import Sides
-from .worker import Worker
 
 Version = int | None
 

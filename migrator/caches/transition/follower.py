@@ -9,7 +9,7 @@ from typing import Any
 
 from ...stores.value_reader import SeenValue
 from ...transitions.phases import Phase
-from .marks import GRACE_SECONDS
+from .markers import GRACE_SECONDS
 from .sides import Sides
 
 MISSING = object()

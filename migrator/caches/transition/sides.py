@@ -16,9 +16,9 @@ from django.db import connections, router, transaction
 from ...stores.value_reader import ValueReader
 from ...transitions.metrics import Metrics
 from ...transitions.phases import Phase
-from .marks import Fence, Marks
+from .markers import Fence, Marks
+from .process_state import Worker
 from .same_store import same_by_server, shares_given_versions
-from .worker import Worker
 
 logger = logging.getLogger("migrator.caches.transition")
 

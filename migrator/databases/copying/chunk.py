@@ -19,13 +19,13 @@ from ...errors import MigratorError
 from ...processes.prefetch import Prefetch
 from ..chunks import Bounds
 from ..engines.base.errors import Severity
-from ..engines.base.lines import Block, Unrendered
 from ..engines.base.loading import TextWriter
+from ..engines.base.server_lines import Block, Unrendered
 from ..engines.base.session import Row
 from ..journal.journal import Journal
 from ..journal.records import Chunk, ChunkState
 from ..planning.columns import Conversion
-from ..planning.route import ReadFailed, Route, severity_of
+from ..planning.table_route import ReadFailed, Route, severity_of
 from ..planning.transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts

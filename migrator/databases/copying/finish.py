@@ -15,8 +15,8 @@ from ..engines.base.catalogue import FOREIGN_KEY, TRIGGER, DeferredObject, kinds
 from ..engines.base.engine import Engine
 from ..journal.journal import Journal
 from ..journal.records import TABLES, Run
-from ..options import Console, RunOptions
 from ..planning.plan import Plan
+from ..run_options import Console, RunOptions
 from ..tables import Table
 from .orphans import reject_orphans
 from .recreation import WAIT_SECONDS, Failed, RecreationFailed, Recreator

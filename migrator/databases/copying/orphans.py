@@ -10,11 +10,11 @@ from django.db import transaction
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..journal.journal import Journal
-from ..keys import key_text
 from ..planning.foreign_keys import constrained
 from ..planning.key_lookup import chosen_among
 from ..planning.plan import TablePlan
 from ..planning.triggers import without_triggers
+from ..primary_keys import key_text
 from ..tables import Reference, Table
 from .rejects import Problem, RejectedRow, Rejects, row_of
 

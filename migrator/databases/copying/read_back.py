@@ -13,7 +13,7 @@ from ..chunks import Bounds, Restriction
 from ..engines.base.session import Row
 from ..engines.base.values import Unstorable
 from ..planning.columns import Way
-from ..planning.route import Route
+from ..planning.table_route import Route
 from ..verification.compared_side import ComparedSide, sides
 from ..verification.rows import LOOKUP, Found, RowDifference, compare_rows, differing_rows
 

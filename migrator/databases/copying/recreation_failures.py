@@ -17,9 +17,9 @@ from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacl
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Fault
 from ..journal.journal import Journal
-from ..keys import Key, key_text
 from ..planning.foreign_keys import constrained, find_orphans
 from ..planning.parallel_queries import ParallelQueries
+from ..primary_keys import Key, key_text
 from ..tables import Reference, Table
 from .orphans import reject_rows
 from .recreation import Failed

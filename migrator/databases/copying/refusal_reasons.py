@@ -11,7 +11,6 @@ from django.db.models import BaseConstraint, GeneratedField
 
 from ..engines.base.constraints import Exclusion
 from ..engines.base.errors import Fault, Severity
-from ..keys import key_text
 from ..planning.check_constraints import words_in
 from ..planning.constraint_sql import (
     Sql,
@@ -23,7 +22,8 @@ from ..planning.constraint_sql import (
     fields_of,
     operands_of,
 )
-from ..planning.route import Route
+from ..planning.table_route import Route
+from ..primary_keys import key_text
 from ..tables import Column
 
 

@@ -15,7 +15,7 @@ from ...errors import MigratorError, Refused
 from ..endpoints import Endpoints, lock_holders, to_migrator_error
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity
-from ..planning.route import ReadFailed
+from ..planning.table_route import ReadFailed
 
 LONGEST_PAUSE_SECONDS = 10.0
 CHECK_SECONDS = 0.2  # between two checks for a signal

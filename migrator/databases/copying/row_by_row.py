@@ -13,8 +13,8 @@ from ..chunks import Bounds
 from ..engines.base.errors import Severity
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
-from ..keys import key_text
-from ..planning.route import ReadFailed, Route, severity_of
+from ..planning.table_route import ReadFailed, Route, severity_of
+from ..primary_keys import key_text
 from ..row_counts import RowCounts
 from ..row_reader import RowReader
 from .read_back import NotReadBack, read_back

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from ..chunks import Bounds
 from ..engines.base.catalogue import DeferredObject
-from ..keys import encode_key
+from ..primary_keys import encode_key
 from ..row_counts import RowCounts
 from .checks import OTHER_COLUMNS, check_chunks, check_run, damaged, refuse_other_format
 from .format import stamped

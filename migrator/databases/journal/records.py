@@ -13,7 +13,7 @@ from django.db.models.base import ModelState
 from ..chunks import Bounds
 from ..engines.base.catalogue import DeferredObject
 from ..engines.registry import engine_for
-from ..keys import decode_key
+from ..primary_keys import decode_key
 from ..row_counts import RowCounts
 from . import signing
 from .format import WrittenIn, unstamped, written_in

@@ -18,9 +18,9 @@ from ..engines.base.engine import Engine
 from ..engines.registry import engine_for
 from ..findings import Finding
 from ..journal.journal import Journal
-from ..options import Console
 from ..planning.pending_migrations import Pending, pending
 from ..planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated, fingerprints, holds_rows_of_others
+from ..run_options import Console
 from .guarded_databases import WriteGuard, WroteToAnotherDatabase
 
 AGAIN = "Nothing was copied. Fix it and repeat the command: it continues with the remaining migrations."

@@ -19,11 +19,11 @@ from ...processes.workers import Event, Pool, WorkerEvent
 from ..copying.load import Load
 from ..copying.recreation_order import Recreate, RecreationSchedule, RefreshStatistics
 from ..journal.journal import HEARTBEAT_SECONDS
-from ..keys import key_text
 from ..planning.plan import TablePlan
+from ..primary_keys import key_text
 from ..row_counts import RowCounts
 from .scheduler import LoadSchedule, Schedule
-from .tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask, open_worker
+from .worker_tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask, open_worker
 
 MOST_DEATHS = 3  # during one task
 EVENT_SECONDS = 0.2

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Protocol
 
 from ..planning.plan import Plan, TablePlan, is_bound_late, parents_of
-from .tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask
+from .worker_tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask
 
 # Large tables are split first, so that all workers have chunks to copy. A group is one long task, so it starts early.
 SPLIT, GROUP, COPY = range(3)

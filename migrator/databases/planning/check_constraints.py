@@ -19,12 +19,12 @@ from ..engines.base.engine import Engine
 from ..engines.base.portable_sql import TargetSql
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Column, Kind, StoredColumn
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, fields_of
 from .destination_trials import Trial, can_be_tried, not_checked, rejected_by
-from .route import Route
 from .source_view import View, is_folded, view_of
+from .table_route import Route
 
 _Stored = Mapping[str, StoredColumn]
 

@@ -19,7 +19,7 @@ from ..engines.base.values import Convert, Limit, Unstorable
 from ..tables import Column, Kind, StoredColumn, Table
 from .field_converters import field_dump, field_reading, never_none
 from .field_values import meaning_of
-from .value_guards import guard
+from .value_limits import guard
 
 Stored = Mapping[str, StoredColumn]  # a table's columns in one database, by name
 

@@ -9,7 +9,7 @@ from ...console.wording import plural, shortened
 from ..findings import Finding
 from ..tables import Table
 from .constraints import ask_about_constraints
-from .draft import Draft
+from .draft_plan import Draft
 from .foreign_keys import Orphans, find_orphans, orphan_rows, outside_references
 from .index_entries import check_entries
 from .letter_case import becomes_case_sensitive, unique_fields_becoming_case_sensitive

@@ -25,8 +25,8 @@ from ..findings import Finding
 from ..row_reader import RowReader
 from ..tables import Kind
 from .columns import Conversion
-from .route import Route
 from .source_view import ROWS, View
+from .table_route import Route
 
 # At most so many rows of a table are copied there: a server loads them in about a second.
 MOST_TRIED = 100_000

@@ -14,12 +14,12 @@ from ..engines.base.constraints import Exclusion
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Column, StoredColumn
 from .check_constraints import words_in
 from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked
-from .route import Route
 from .source_view import View, view_of
+from .table_route import Route
 
 _Stored = Mapping[str, StoredColumn]
 

@@ -14,7 +14,7 @@ from ...console.wording import plural
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Reference, Table, table_of
 from .parallel_queries import ParallelQueries, deferred
 

@@ -13,7 +13,7 @@ from ...console.wording import plural, shortened
 from ...errors import Refused
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
-from ..engines.base.visibility import FOREIGN_TABLE, STORED_VIEW, VERSIONED_TABLE, VIEW, Child, VisibleTable
+from ..engines.base.visible_tables import FOREIGN_TABLE, STORED_VIEW, VERSIONED_TABLE, VIEW, Child, VisibleTable
 from ..findings import Finding
 from ..journal.checks import holds_unfinished_run
 from ..journal.records import TABLES as JOURNAL

@@ -14,7 +14,7 @@ from ..engines.base.catalogue import EntryLimit
 from ..engines.base.session import Row, row_bytes
 from ..engines.base.values import Limit, LimitName
 from ..findings import Cause, Finding, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..row_reader import RowReader
 from .columns import Stored
 from .destination_trials import converted_row

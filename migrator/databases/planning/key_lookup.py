@@ -11,7 +11,7 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import Convert
 from ..findings import Cause, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Column, Kind, Reference, Table, converting_field
 
 EXAMPLES = 3

@@ -10,7 +10,7 @@ from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Reference, Table
 from .foreign_keys import EXAMPLES, Orphans, constrained, field_name, label_of
 from .key_lookup import absent_in, existing_keys, pages, taken_rows

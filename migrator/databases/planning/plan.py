@@ -8,12 +8,12 @@ from typing import Any
 
 from ..chunks import Restriction
 from ..engines.base.catalogue import DeferredObject
-from ..engines.base.lifecycle import DatabaseInfo
+from ..engines.base.session_lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..tables import Table
-from .request import PlanRequest
-from .route import Route
+from .plan_request import PlanRequest
 from .selection import LeftOut
+from .table_route import Route
 from .transports import Transport
 
 

@@ -14,13 +14,13 @@ from ..findings import Finding
 from ..tables import Table
 from .content_checks import check_contents
 from .deferred_objects import to_defer
-from .draft import Draft, Schemas, make_draft, read_schemas
+from .draft_plan import Draft, Schemas, make_draft, read_schemas
 from .hidden_rows import VisibleEndpoints, check_loading, check_visibility, readable, visible_in_both
 from .pending_migrations import check_migrations, pending
 from .pending_tables import announcement
 from .plan import Plan
+from .plan_request import PlanRequest
 from .rejection_forecast import Rejection, forecast_rejection
-from .request import PlanRequest
 from .schema import check_columns, tables_without_model
 from .selection import Selection
 from .triggers import Triggers, check_triggers

@@ -8,7 +8,7 @@ from ..engines.base.engine import Engine
 from ..tables import Column, Kind, StoredColumn
 from .check_constraints import RowRule
 from .constraint_sql import Sql
-from .route import Route
+from .table_route import Route
 
 _Stored = Mapping[str, StoredColumn]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engines.base.engine import Engine
 from ..tables import Column, Kind, StoredColumn
-from .route import Route
+from .table_route import Route
 
 _Stored = Mapping[str, StoredColumn]
 # The alias of the view in queries; a table's own name may include a schema.

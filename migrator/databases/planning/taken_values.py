@@ -13,11 +13,11 @@ from ..engines.base.constraints import UniqueIndex
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Column
 from .destination_trials import Trial, TrialResult, can_be_tried
-from .route import Route
 from .source_view import View
+from .table_route import Route
 from .unique_rules import IndexSql, columns_in, in_dest, name_of
 
 EXAMPLES = 3

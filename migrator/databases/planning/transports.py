@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ..chunks import Restriction
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
-from ..engines.base.lines import LineField, TextFormat
+from ..engines.base.server_lines import LineField, TextFormat
 from ..tables import Table
 from .columns import Conversion, Stored, Way, unchecked
 

@@ -13,8 +13,8 @@ from ..engines.base.engine import Engine
 from ..tables import Column, StoredColumn
 from .check_constraints import certain_condition, words_in
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, expression_sql, fields_in, fields_of
-from .route import Route
 from .source_view import is_folded
+from .table_route import Route
 
 _Stored = Mapping[str, StoredColumn]
 

@@ -20,16 +20,16 @@ from django.db import DatabaseError
 from ...console.wording import plural
 from ..chunks import Bounds, Restriction, halves, where_clause
 from ..engines.base.engine import Engine
-from ..engines.base.lines import LineField
+from ..engines.base.server_lines import LineField
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
 from ..findings import Cause, Finding, FoundRows
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..row_reader import RowReader
 from ..tables import Column, Kind, StoredColumn
 from .columns import Conversion, Way
 from .parallel_queries import ParallelQueries, completed, deferred
-from .route import Route
+from .table_route import Route
 from .transports import TextStream, Transport, settle
 
 _Stored = Mapping[str, StoredColumn]

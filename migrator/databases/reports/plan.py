@@ -8,7 +8,7 @@ from typing import Any
 from ...console.reports import Cell, Grid, Report, record
 from ...console.wording import plural, shortened
 from ..engines.base.catalogue import kinds_text
-from ..engines.base.lifecycle import DatabaseInfo
+from ..engines.base.session_lifecycle import DatabaseInfo
 from ..planning.plan import AwaitedTable, Plan, TablePlan, largest_first
 from ..tables import Table, shown_name
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...console.reports import Cell, Grid, record, totals
 from ...console.wording import plural
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..result import RunResult
 from ..verification.contents import NOT_COMPARED, SAMPLED, UNCHECKED, Contents, Sample
 from ..verification.counts import REJECTED, TableCount, Verification

@@ -14,10 +14,10 @@ from ..engines.base.digests import Checksum, Digests
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..planning.columns import Way
-from ..planning.readings import RowTexts
+from ..planning.comparable_columns import RowTexts
 from .compared_side import ComparedSide
+from .range_segments import Segments
 from .rows import hold_the_same_documents
-from .segments import Segments
 
 # Smaller tables are compared before another process has started.
 HELPED_ROWS = 50_000

@@ -15,7 +15,7 @@ from ...console.command_line import option, positive_integer
 from ...console.progress import Progress
 from ...errors import UsageError
 from ..endpoints import open_for_reading
-from ..engines.base.lifecycle import DatabaseInfo
+from ..engines.base.session_lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..planning.hidden_rows import refuse_hidden
 from ..planning.natural_keys import translations

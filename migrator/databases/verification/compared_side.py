@@ -13,7 +13,7 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import FilledUp, Unreadable, Unstorable
 from ..planning.columns import Stored, Way
-from ..planning.readings import Reading, readings
+from ..planning.comparable_columns import Reading, readings
 from ..row_reader import RowReader
 from ..tables import Table
 from .comparable_values import COMPARABLE, ByMeaning, comparable_of_field

@@ -21,7 +21,7 @@ from ...errors import UsageError
 from ..chunks import equality
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
-from ..keys import key_text
+from ..primary_keys import key_text
 from ..tables import Table
 from .compared_side import ComparedSide, Mapped, sides
 from .rows import LOOKUP, by_key, look_up

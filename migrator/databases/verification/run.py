@@ -10,11 +10,11 @@ from ...console.progress import Progress
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..engines.base.reading import COUNTED_TOGETHER
-from ..options import RunOptions
 from ..planning.foreign_keys import find_orphans
 from ..planning.key_lookup import existing_keys
 from ..planning.parallel_queries import ParallelQueries, completed, deferred
 from ..planning.plan import Plan, TablePlan
+from ..run_options import RunOptions
 from .contents import MOST_DIFFERENCES, Contents, Pairing
 from .counts import TableCount, Verification, late_sequences
 from .table_comparison import compare_contents

@@ -16,11 +16,12 @@ from django.db import DatabaseError
 from ...console.progress import Progress, Task
 from ..chunks import Bounds, Restriction, find_bounds, outer_bounds, where_clause
 from ..planning.columns import Way
-from ..planning.readings import RowTexts, row_texts
+from ..planning.comparable_columns import RowTexts, row_texts
 from ..tables import Kind, StoredColumn
 from .checksums import Checksums
 from .compared_side import sides
 from .contents import BY_CHECKSUM, BY_ROW, NOT_COMPARED, SAMPLED, Contents, Pairing, Sample, lacking
+from .range_segments import FEWEST_ROWS, MOST_SEGMENTS, Segments, segments_of_numbers, segments_of_texts
 from .rows import (
     MISSING,
     Found,
@@ -34,7 +35,6 @@ from .rows import (
     nulls,
     nulls_in,
 )
-from .segments import FEWEST_ROWS, MOST_SEGMENTS, Segments, segments_of_numbers, segments_of_texts
 
 _Stored = Mapping[str, StoredColumn]
 _Restrictions = tuple[Restriction | None, Restriction | None]

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from ...console.command_line import add_options
 from ...databases.api import batch_migrate
-from ...databases.options import RunKeywords, RunOptions, WholeRunKeywords
+from ...databases.run_options import RunKeywords, RunOptions, WholeRunKeywords
 from ..database_command import RunCommand, add_labels
 
 

@@ -15,9 +15,9 @@ from ...stores.copying.records import CopyCounts
 from ..convert import Converter
 from ..records import CopyOptions
 from ..stores.base import BaseSessionStore
+from .conflict_rules import SessionRules
 from .manifest import Entry, Manifest
 from .preflight import check_options, check_stores
-from .rules import SessionRules
 
 
 @dataclass(frozen=True)

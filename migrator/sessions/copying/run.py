@@ -16,8 +16,8 @@ from ...stores.copying.passes import Check, copy_once, jobs_for
 from ...stores.copying.preflight import check_room
 from ...stores.copying.records import CopyCounts, CopyResult
 from ...stores.copying.run import carry_out
+from ..endpoints import SessionEndpoint, key_regex_of, settled
 from ..hidden_sessions import hidden_in, is_site_place, nothing_found, site_place
-from ..places import SessionEndpoint, key_regex_of, settled
 from ..records import CopyOptions, End, SessionPlan
 from ..stores.base import BaseSessionStore
 from .manifest import Manifest

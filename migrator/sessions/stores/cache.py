@@ -16,8 +16,8 @@ from ...stores.base import WHOLE, Record, RecordProblem, Share
 from ...stores.key_space import SESSION_KEY, elsewhere, key_space, unlisted_key_space
 from ...stores.key_store import KeyStore
 from ...stores.pickles import UnsafePickle
-from ...stores.values import ELSEWHERE, RejectedValue, reason_against
-from ...stores.wrapped import WrappedStore
+from ...stores.stored_values import ELSEWHERE, RejectedValue, reason_against
+from ...stores.wrapped_store import WrappedStore
 from ..codec import Data, UnreadableSession, checked
 from ..engines import PROBE_KEY, others_beginning_with
 from .base import BaseSessionStore

@@ -16,7 +16,7 @@ from django.db.models.base import ModelState
 from django.db.models.expressions import DatabaseDefault
 
 from ..codec import Data
-from ..layouts import ModelColumn
+from ..table_layouts import ModelColumn
 
 # Stands for a value that the database fills in if the column is omitted.
 BY_DATABASE = object()

@@ -9,7 +9,7 @@ from django.db import models
 
 from ...stores.table.base import KeyedTable
 from ...stores.table.layout import Convert
-from ..layouts import ModelColumn
+from ..table_layouts import ModelColumn
 
 
 def misfit(column: ModelColumn, value: Any, dump: Convert | None, table: KeyedTable) -> str | None:

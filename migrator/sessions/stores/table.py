@@ -24,7 +24,7 @@ from ...stores.table.layout import KeyedRow
 from ...stores.table.reading import LATEST
 from ..codec import Data, same_text
 from ..engines import engine_model
-from ..layouts import ModelColumn, SessionLayout
+from ..table_layouts import ModelColumn, SessionLayout
 from .base import BaseSessionStore
 from .column_defaults import BY_DATABASE, bare_row, is_stamped_once, user_of, value_for
 from .column_limits import misfit

@@ -18,12 +18,12 @@ from ...stores.copying.preflight import check_not_protected, check_stores_differ
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase, percentage_reader
 from ..copying.preflight import check_sight
+from ..endpoints import SessionEndpoint, key_regex_of
 from ..hidden_sessions import hidden_in
-from ..places import SessionEndpoint, key_regex_of
 from ..records import DEFAULT_CHUNK_SIZE, End, Hidden
 from ..stores.base import BaseSessionStore
 from ..stores.table import SessionTableStore
-from .leftovers import Leftovers, look_up_leftovers
+from .leftover_sessions import Leftovers, look_up_leftovers
 from .readiness import configured, quiet_enough
 from .session_metrics import session_metrics
 from .step_conditions import QUIET_SECONDS, new_decided_long_enough, no_worker_in

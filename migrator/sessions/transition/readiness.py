@@ -19,9 +19,9 @@ from ...transitions.phases import Phase, percentage_reader
 from ..cached_entries import stale_before_rows
 from ..comparison import SessionComparison, VerifyOptions
 from ..copying.preflight import check_sight
+from ..endpoints import SessionEndpoint, key_regex_of
 from ..engines import TRANSITION
 from ..hidden_sessions import hidden_in
-from ..places import SessionEndpoint, key_regex_of
 from ..verification import verify_sessions
 from .configuration import Transition, transition
 from .same_store import same_by_server

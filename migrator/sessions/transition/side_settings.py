@@ -28,10 +28,10 @@ from ..engines import (
     keeps_rows,
     makes_stock_keys,
 )
-from ..layouts import session_layout
 from ..records import End
 from ..stores.custom_values import check_key, check_text, own_values
-from .bindings import bound_engine
+from ..table_layouts import session_layout
+from .bound_engines import bound_engine
 
 
 class ConfiguredSide:

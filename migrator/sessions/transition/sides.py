@@ -21,11 +21,11 @@ from ..engines import (
     cache_prefix,
 )
 from ..expiry import from_engine
-from ..layouts import session_layout
 from ..stores.cache import CacheStore
 from ..stores.files import FILE_KEY, SessionFileStore
 from ..stores.table import SessionTableStore
 from ..stores.through_engine import EngineStore
+from ..table_layouts import session_layout
 from .side_settings import ConfiguredSide
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from django.core.cache.backends.base import memcache_key_warnings
 from ...clock import MICROSECONDS_PER_SECOND, now
 from ..base import WHOLE, Record, Share
 from ..key_store import KeyStore
-from ..values import ELSEWHERE, Value
+from ..stored_values import ELSEWHERE, Value
 from .connection import Address, Connection
 
 _PICKLE, _INTEGER, _LONG, _TEXT = 1, 2, 4, 16  # the client library's flags

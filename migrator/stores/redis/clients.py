@@ -12,7 +12,7 @@ from ..compression import TooLarge, unpacked_by
 from ..ignore_exceptions import heard, is_silent
 from ..key_store import KeyStore
 from ..pickles import fixed_class, safe_loads_with
-from ..values import RejectedValue, Value
+from ..stored_values import RejectedValue, Value
 from .pipeline import Command
 from .replies import as_bytes
 from .store import RedisStore, dotted_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..values import NO_VALUE
+from ..stored_values import NO_VALUE
 
 _PIECE = 256 * 1024
 _LARGEST_PIECE = 16 * 1024 * 1024

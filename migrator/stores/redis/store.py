@@ -14,10 +14,8 @@ from ...clock import MICROSECONDS_PER_MILLISECOND, MICROSECONDS_PER_SECOND, now
 from ..base import WHOLE, Record, Share
 from ..key_space import escaped_glob
 from ..key_store import KeyStore
-from ..values import Value
-from .pipeline import Command, Runner, Server, runner
-from .replies import Malformed, answer_of, as_bytes
-from .rights import (
+from ..stored_values import Value
+from .acl import (
     PART_OF_CLUSTER,
     is_denied,
     is_part_of_cluster,
@@ -28,7 +26,9 @@ from .rights import (
     user_of,
     what_to_grant,
 )
-from .server import address_of, count_of, identities, is_interceptable, server_info
+from .pipeline import Command, Runner, Server, runner
+from .replies import Malformed, answer_of, as_bytes
+from .server_info import address_of, count_of, identities, is_interceptable, server_info
 
 _NEVER, _GONE = -1, -2
 _PICKLE_START = b"\x80"

@@ -13,7 +13,7 @@ from django.db import router
 from ...clock import from_datetime, now
 from ..base import WHOLE, Record, Share
 from ..key_store import KeyStore
-from ..values import Value
+from ..stored_values import Value
 from . import open_table, server_time
 from .layout import KeyedRow, Layout
 from .reading import NEVER

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import InvalidCacheKey
 
-from migrator.caches.transition.marks import FENCE
+from migrator.caches.transition.markers import FENCE
 from migrator.caches.transition.sides import Sides
 from migrator.stores.value_reader import ValueReader
 from migrator.transitions.metrics import metrics_for_cache

@@ -12,7 +12,7 @@ from migrator.databases.copying.recreation_order import Recreate, RecreationSche
 from migrator.databases.engines.base.catalogue import DeferredObject
 from migrator.databases.engines.postgresql.catalogue import PostgreSQLCatalogue
 from migrator.databases.parallel.scheduler import LoadSchedule, Schedule
-from migrator.databases.parallel.tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask
+from migrator.databases.parallel.worker_tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask
 from migrator.databases.planning.plan import largest_first
 
 

@@ -17,11 +17,11 @@ from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.engine import SQLite
-from migrator.databases.engines.sqlite.helper_process import HelperProcess
+from migrator.databases.engines.sqlite.session_process import HelperProcess
 from migrator.databases.planning import parallel_queries
 from migrator.databases.planning.parallel_queries import ParallelQueries
+from migrator.databases.planning.plan_request import PlanRequest
 from migrator.databases.planning.preflight import make_plan
-from migrator.databases.planning.request import PlanRequest
 from migrator.databases.planning.selection import select
 from tests.databases.planning.test_preflight import foreign_keys_off
 from tests.databases.planning.test_transports import insert_all_dirt

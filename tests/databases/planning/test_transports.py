@@ -20,15 +20,15 @@ from migrator.conf import load
 from migrator.databases.api import batch_migrate
 from migrator.databases.copying import chunk
 from migrator.databases.endpoints import open_endpoints
-from migrator.databases.engines.base.lines import LineField
-from migrator.databases.engines.sqlite import lines
+from migrator.databases.engines.base.server_lines import LineField
+from migrator.databases.engines.sqlite import server_lines
 from migrator.databases.engines.sqlite.engine import SQLite
 from migrator.databases.planning import values
 from migrator.databases.planning.parallel_queries import completed
+from migrator.databases.planning.plan_request import PlanRequest
 from migrator.databases.planning.preflight import make_plan
-from migrator.databases.planning.request import PlanRequest
-from migrator.databases.planning.route import Route
 from migrator.databases.planning.selection import select
+from migrator.databases.planning.table_route import Route
 from migrator.databases.planning.transports import ConvertedRows, TextStream
 from migrator.databases.planning.values import Answer
 from migrator.databases.result import RunResult
@@ -60,7 +60,7 @@ def any_pair(request: pytest.FixtureRequest, databases: FreshDatabases) -> Pair:
 def take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every value looked at and converted."""
     monkeypatch.setattr(
-        "migrator.databases.planning.draft.choose_transport",
+        "migrator.databases.planning.draft_plan.choose_transport",
         lambda endpoints, table, conversions, *others: ConvertedRows(conversions),
     )
     monkeypatch.setattr(SQLite, "can_copy_within", lambda *arguments: False)
@@ -198,7 +198,7 @@ def test_brings_a_table_of_more_columns_than_a_function_takes(
     pair, joined = lines_of_sqlite, datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     QuerySet(User, using=pair.source).bulk_create(User(username=f"user {n}", date_joined=joined) for n in range(9))
     never_carefully(monkeypatch)
-    monkeypatch.setattr(lines, "MOST_PRINTED", 4)
+    monkeypatch.setattr(server_lines, "MOST_PRINTED", 4)
     assert methods(move(pair, ["auth.User"]))["auth.User"] == "text"
     assert differences(snapshot(pair.source, [User]), snapshot(pair.dest, [User])) == []
 

@@ -25,7 +25,7 @@ from migrator.databases.engines.base.values import Unreadable
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
-from migrator.databases.engines.sqlite.helper_process import HelperProcess
+from migrator.databases.engines.sqlite.session_process import HelperProcess
 from migrator.databases.verification import checksums, table_comparison
 from migrator.databases.verification.compare import Comparison, verify_counts
 from migrator.databases.verification.contents import Contents

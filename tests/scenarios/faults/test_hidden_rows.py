@@ -14,8 +14,8 @@ from django.db.models import QuerySet
 
 from migrator.conf import load
 from migrator.databases.endpoints import open_endpoints
-from migrator.databases.engines.mysql import visibility as mysql_visibility
-from migrator.databases.engines.mysql.visibility import RIGHTS_SQL
+from migrator.databases.engines.mysql import visible_tables as mysql_visibility
+from migrator.databases.engines.mysql.visible_tables import RIGHTS_SQL
 from migrator.databases.engines.registry import engine_for
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished

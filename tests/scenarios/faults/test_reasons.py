@@ -13,8 +13,8 @@ from django.db.models import DecimalField, F, Q
 from django.db.models.functions import Cast, Lower, Substr
 
 from migrator.databases.api import Console, batch_migrate, batch_migrate_models
-from migrator.databases.engines.mysql.messages import without_values as of_mysql
-from migrator.databases.engines.postgresql.messages import without_values as of_postgresql
+from migrator.databases.engines.mysql.error_redaction import without_values as of_mysql
+from migrator.databases.engines.postgresql.error_redaction import without_values as of_postgresql
 from migrator.databases.planning import constraints as refused
 from migrator.errors import DataRejected
 from tests.databases.snapshots import insert_rows

@@ -15,7 +15,7 @@ from django.db import connections
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.engine import SQLite
-from migrator.databases.engines.sqlite.helper_process import HelperProcess
+from migrator.databases.engines.sqlite.session_process import HelperProcess
 from migrator.databases.planning import parallel_queries
 from migrator.errors import MigratorError, Refused
 from tests.databases import side_by_side

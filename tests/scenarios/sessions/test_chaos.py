@@ -22,7 +22,7 @@ from django.test import override_settings
 
 from migrator.clock import now
 from migrator.sessions.copying.run import copy_sessions
-from migrator.sessions.places import SessionEndpoint
+from migrator.sessions.endpoints import SessionEndpoint
 from migrator.sessions.records import CopyOptions
 from migrator.sessions.transition.configuration import transition
 from migrator.sessions.transition.session_metrics import session_metrics

@@ -11,7 +11,7 @@ from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from migrator.errors import Refused
-from migrator.sessions import layouts
+from migrator.sessions import table_layouts
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import End
 from tests.sessions.places import ROWS, Place, held, opened, put
@@ -34,7 +34,7 @@ def own(request: pytest.FixtureRequest, ready: Callable[..., None], monkeypatch:
     ready(Place("db", place.alias, "db"), ROWS)
     with isolate_apps("tests.testapp") as registry:
         model = importlib.import_module(ENGINE).AccountSession
-        monkeypatch.setattr(layouts, "apps", registry)
+        monkeypatch.setattr(table_layouts, "apps", registry)
         with connections[place.alias].schema_editor() as editor:
             editor.create_model(model)
         yield place
@@ -69,12 +69,12 @@ def test_refuses_a_model_whose_fields_keep_something_else_than_text(
 ) -> None:
     meta = type("Meta", (), {"app_label": "testapp"})
     with isolate_apps("tests.testapp") as registry:
-        monkeypatch.setattr(layouts, "apps", registry)
+        monkeypatch.setattr(table_layouts, "apps", registry)
         type("Held", (models.Model,), {**_text_fields(), name: field, "Meta": meta, "__module__": __name__})
         with pytest.raises(Refused, match=f"keeps {name} in a {type(field).__name__}.*batch_migrate_models"):
-            layouts.session_layout("testapp.Held")
+            table_layouts.session_layout("testapp.Held")
         type("Other", (models.Model,), {**_text_fields(), "Meta": meta, "__module__": __name__})
-        assert layouts.session_layout("testapp.Other").longest_key == 64
+        assert table_layouts.session_layout("testapp.Other").longest_key == 64
 
 
 def _text_fields() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.test import override_settings
 from migrator.clock import now
 from migrator.console.prompts import Prompter
 from migrator.errors import Declined, Refused, UsageError
-from migrator.sessions.places import SessionEndpoint
+from migrator.sessions.endpoints import SessionEndpoint
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.clear_store import Cleared, clear_old_sessions
 from migrator.sessions.transition.session_metrics import session_metrics

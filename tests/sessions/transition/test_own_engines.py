@@ -19,7 +19,7 @@ from django.db import connections
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from migrator.sessions import layouts
+from migrator.sessions import table_layouts
 from migrator.sessions.transition import SessionStore
 from migrator.sessions.transition.configuration import transition
 from migrator.transitions.phases import Phase
@@ -348,7 +348,7 @@ def stamped_site(fresh: Callable[..., None], monkeypatch: pytest.MonkeyPatch) ->
     """Give a site whose NEW is a table with columns that come to be in save() and in the database."""
     with site_of(REDIS, SQLITE, fresh=fresh) as site, isolate_apps("tests.testapp") as registry:
         model = import_module(STAMPED).StampedSession
-        monkeypatch.setattr(layouts, "apps", registry)
+        monkeypatch.setattr(table_layouts, "apps", registry)
         with connections["sqlite_b"].schema_editor() as editor:
             editor.create_model(model)
         setting = site.setting(NEW={"ENGINE": STAMPED, "DATABASE": "sqlite_b"})

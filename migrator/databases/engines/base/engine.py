@@ -11,13 +11,13 @@ from .catalogue import Catalogue
 from .constraints import Constraints
 from .digests import Digests
 from .errors import Errors
-from .lines import Lines
 from .reading import Reading
 from .run_locks import RunLocks
+from .server_lines import Lines
 from .shared_snapshots import SharedSnapshots
 from .types import Types
 from .values import Values
-from .visibility import Visibility
+from .visible_tables import Visibility
 from .writing import Writing
 
 

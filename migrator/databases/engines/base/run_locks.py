@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from .lifecycle import Lifecycle
+from .session_lifecycle import Lifecycle
 
 # The most processes that can share a run: each has a lock of its own in the destination.
 MOST_WORKERS = 64

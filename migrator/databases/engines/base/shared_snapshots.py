@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 
-from .lifecycle import Lifecycle
+from .session_lifecycle import Lifecycle
 
 
 class SharedSnapshots(Lifecycle, ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .lines import LineField, TextFormat
+from .server_lines import LineField, TextFormat
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...tables import StoredColumn
 from .catalogue import DeferredObject
-from .lifecycle import Lifecycle
 from .loading import Target, TextWriter, Writer
+from .session_lifecycle import Lifecycle
 
 
 class Writing(Lifecycle, ABC):

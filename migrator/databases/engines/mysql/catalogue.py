@@ -15,7 +15,7 @@ from ...tables import StoredColumn, Table
 from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, DeferredObject, KeySequence
 from ..base.constraints import PROBE
 from ..base.session import Row
-from .rows_by_table import fetch_by_table
+from .catalogue_rows import fetch_by_table
 from .values import BLOBS, TEXTS, integer_range
 
 COLUMNS_SQL = """

@@ -10,8 +10,8 @@ from functools import cached_property
 from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
 from ..base.constraints import NUMBER, PROBE, Check, Constraints, UniqueIndex
+from .catalogue_rows import Rows, folding, group_by_table
 from .portable_sql import MySQLTranslation
-from .rows_by_table import Rows, folding, group_by_table
 
 # An expression, which only MySQL has in indexes, has no column name. The query reads all tables, because MariaDB takes
 # two names in a list for one if they differ in case alone; see fetch_by_table().

@@ -15,24 +15,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ....local_hosts import is_on_this_machine
 from ..base.engine import Engine
 from ..base.errors import SnapshotLost
-from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
 from ..base.run_locks import MOST_WORKERS
 from ..base.session import Row, batches
-from ..base.visibility import VERSIONED_TABLE
+from ..base.session_lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
+from ..base.visible_tables import VERSIONED_TABLE
 from . import replication
 from .catalogue import MySQLCatalogue
 from .constraints import MySQLConstraints
 from .digests import MySQLDigests
 from .errors import MySQLErrors
 from .features import FEATURES
-from .lines import MySQLLines, unbuffered_cursor
+from .load_data_local import LineLoader, LineWriter, loading_note
 from .loading import InsertWriter, LineInserter
-from .local_files import LineLoader, LineWriter, loading_note
+from .server_lines import MySQLLines, unbuffered_cursor
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .types import MySQLTypes
 from .values import MySQLValues, product
-from .visibility import MySQLVisibility
+from .visible_tables import MySQLVisibility
 
 # Strict for all storage engines, with backslash escapes; a key of zero stays zero (MySQL manual, "Server SQL Modes").
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO"

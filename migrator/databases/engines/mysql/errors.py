@@ -10,7 +10,7 @@ from django.db import DatabaseError
 
 from ..base.errors import Errors, Fault, Severity
 from ..base.session import cause_of
-from .messages import without_values
+from .error_redaction import without_values
 
 # Error numbers and their names: https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html and, for the
 # client's (CR_...), client-error-reference.html; MariaDB's own: https://mariadb.com/kb/en/mariadb-error-code-reference/

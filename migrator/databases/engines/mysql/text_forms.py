@@ -9,7 +9,7 @@ from django.conf import settings
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import ESCAPES, LineField, TextFormat
+from ..base.server_lines import ESCAPES, LineField, TextFormat
 from ..base.session import DatabaseSession
 from ..base.text_forms import TextForms
 

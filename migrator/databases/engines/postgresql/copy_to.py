@@ -16,7 +16,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-from ..base.lines import Block
+from ..base.server_lines import Block
 
 BLOCK_BYTES = 128 * 1024
 # In milliseconds. Data that the TLS library has already read does not make the socket readable.

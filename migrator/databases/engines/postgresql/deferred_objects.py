@@ -18,7 +18,7 @@ from ..base.catalogue import (
     EntryLimit,
     Obstacle,
 )
-from . import obstacles
+from . import index_obstacles
 
 # Without what the catalogue's own definition would not recreate exactly: a tablespace, a statistics target, ...
 FOREIGN_KEYS_SQL = """
@@ -94,7 +94,7 @@ ORDER BY n.number, c.oid <> to_regclass(n.name), t.tgname, 2
 # By pg_trigger.tgenabled (PostgreSQL manual, "pg_trigger"). "R" fires only for rows that replication writes.
 ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 FIRING = ("O", "A")
-LOCKED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({obstacles.TABLE})")
+LOCKED = re.compile(rf"(?:^ALTER TABLE |\) REFERENCES )({index_obstacles.TABLE})")
 
 
 @dataclass(frozen=True)
@@ -192,27 +192,27 @@ class DeferredObjects(Catalogue):
     def recreate_unvalidated(self, item: DeferredObject) -> bool:
         if item.kind != FOREIGN_KEY:
             return False
-        self.execute(obstacles.without_check(item).replace("%", "%%"))
+        self.execute(index_obstacles.without_check(item).replace("%", "%%"))
         return True
 
     def check_statement(self, item: DeferredObject) -> str:
         return f"ALTER TABLE {self.identifier(item.table)} VALIDATE CONSTRAINT {self.identifier(item.name)}"
 
     def entry_limits(self, tables: Sequence[str]) -> Mapping[str, Sequence[EntryLimit]]:
-        return obstacles.entry_limits(self, tables)
+        return index_obstacles.entry_limits(self, tables)
 
     def accepts_entries(self, limit: EntryLimit, fill: Callable[[str], None]) -> bool:
-        return obstacles.accepts(self, limit.table, limit.definition, fill)
+        return index_obstacles.accepts(self, limit.table, limit.definition, fill)
 
     def event_triggers(self) -> list[str]:
         rows = self.fetch_all("SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') ORDER BY 1")
         return [str(row[0]) for row in rows]
 
     def find_obstacles(self, item: DeferredObject, key: Sequence[str], limit: int) -> list[Obstacle] | None:
-        return obstacles.find_obstacles(self, item, key, limit)
+        return index_obstacles.find_obstacles(self, item, key, limit)
 
     def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
-        return obstacles.can_index(self, item, where, params)
+        return index_obstacles.can_index(self, item, where, params)
 
     def drop(self, item: DeferredObject) -> None:
         self.execute(item.drop_sql.replace("%", "%%"))  # it has IF EXISTS itself

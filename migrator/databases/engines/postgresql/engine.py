@@ -14,24 +14,24 @@ from ....local_hosts import is_on_this_machine
 from ...tables import StoredColumn
 from ..base.engine import Engine
 from ..base.errors import SnapshotLost
-from ..base.lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import Row
+from ..base.session_lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.values import Unreadable
 from . import out_of_range_dates, replication
-from .batches import Batches
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
 from .errors import PostgreSQLErrors, sqlstate
 from .features import FEATURES
-from .lines import PostgreSQLLines
 from .loading import CopyTextWriter, CopyWriter
 from .locks import Locks
+from .row_batches import Batches
+from .server_lines import PostgreSQLLines
 from .session_setup import set_up
 from .types import PostgreSQLTypes
 from .values import PostgreSQLValues
-from .visibility import PostgreSQLVisibility
+from .visible_tables import PostgreSQLVisibility
 
 # Types whose binary form is the same in every version and in every database.
 BINARY_TYPES = frozenset((

@@ -10,8 +10,8 @@ from django.db import DatabaseError
 
 from ..base.errors import Errors, Fault, Severity
 from ..base.session import cause_of
-from .messages import without_values
-from .visibility import PostgreSQLVisibility
+from .error_redaction import without_values
+from .visible_tables import PostgreSQLVisibility
 
 # SQLSTATE codes (PostgreSQL manual, appendix A): serialization_failure, deadlock_detected, lock_not_available,
 # admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections.

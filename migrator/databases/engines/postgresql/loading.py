@@ -13,8 +13,8 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Kind
 from ..base.engine import Engine
-from ..base.line_rendering import Render, escape, hexadecimal, render_rows
 from ..base.loading import Target, TextWriter, Writer
+from ..base.python_lines import Render, escape, hexadecimal, render_rows
 from ..base.session import Row
 
 # Parameters of one INSERT: the protocol counts them in 16 bits (PostgreSQL manual, "Message Formats", Bind).

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..base.run_locks import MOST_WORKERS
 from ..base.session import DatabaseSession
-from ..base.visibility import Visibility
+from ..base.visible_tables import Visibility
 
 # "migrator" in ASCII; advisory locks are local to a database (PostgreSQL manual, "Advisory Locks"). Schemas other than
 # public have a number of their own instead of the first four letters.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from ...tables import Column, Kind
-from ..base.lines import LineField, TextFormat
+from ..base.server_lines import LineField, TextFormat
 from ..base.session import DatabaseSession
 from ..base.text_forms import TextForms
 

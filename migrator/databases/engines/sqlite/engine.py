@@ -18,9 +18,9 @@ from django.db import DatabaseError
 from ....errors import Refused
 from ..base.catalogue import DeferredObject
 from ..base.engine import Engine
-from ..base.lifecycle import DatabaseInfo, Lifecycle
 from ..base.loading import Target, Writer
 from ..base.session import DatabaseSession, Row, batches
+from ..base.session_lifecycle import DatabaseInfo, Lifecycle
 from ..base.values import Unreadable
 from .attach import AttachedSource, File, attach_source, file_at
 from .catalogue import SQLiteCatalogue
@@ -29,12 +29,12 @@ from .date_formats import is_readable
 from .digests import SQLiteDigests
 from .errors import NO_UTF_8, SQLiteErrors
 from .features import FEATURES
-from .helper_process import HelperProcess
-from .lines import SQLiteLines
 from .loading import InsertWriter
+from .server_lines import SQLiteLines
+from .session_process import HelperProcess
 from .types import SQLiteTypes
 from .values import SQLiteValues
-from .visibility import SQLiteVisibility
+from .visible_tables import SQLiteVisibility
 
 COMMITTED_ROWS = 50_000  # each commit waits several times for the disk
 WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: starting a process takes as long as reading about so much

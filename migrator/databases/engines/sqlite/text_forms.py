@@ -10,7 +10,7 @@ from django.conf import settings
 
 from ...tables import Column, Kind
 from ..base.digests import local_times_agree
-from ..base.lines import LineField, TextFormat
+from ..base.server_lines import LineField, TextFormat
 from ..base.session import DatabaseSession
 from ..base.text_forms import TextForms
 from .decimals import decimal_text, declared_digits, shortest_decimal

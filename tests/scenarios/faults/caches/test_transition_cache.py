@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from django.test import override_settings
 
 from migrator.caches.copying import copy_cache
-from migrator.caches.transition.marks import FENCE
+from migrator.caches.transition.markers import FENCE
 from migrator.checks.caches import check_transitions
 from tests.caches.transition.conftest import Make
 from tests.caches.transition.places import BACKEND, Now

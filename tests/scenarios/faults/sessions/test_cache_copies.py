@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from migrator.caches.transition.marks import Marks
+from migrator.caches.transition.markers import Marks
 from migrator.stores.key_space import is_bookkeeping
 from tests.management.running import execute, run
 from tests.scenarios.faults.oracle import assert_ended

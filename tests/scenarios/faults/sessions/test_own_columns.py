@@ -13,7 +13,7 @@ from django.db import connections
 from django.test.utils import isolate_apps
 from django.utils import timezone
 
-from migrator.sessions import layouts
+from migrator.sessions import table_layouts
 from migrator.sessions.copying.run import copy_sessions
 from migrator.sessions.records import CopyOptions, End
 from migrator.stores.base import digest
@@ -30,7 +30,7 @@ def alias(request: pytest.FixtureRequest, ready: Callable[..., None], monkeypatc
     ready(Place("db", request.param, "db"), ROWS)
     with isolate_apps("tests.testapp") as registry:
         model = importlib.import_module(ENGINE).StampedSession
-        monkeypatch.setattr(layouts, "apps", registry)
+        monkeypatch.setattr(table_layouts, "apps", registry)
         with connections[request.param].schema_editor() as editor:
             editor.create_model(model)
         yield request.param
@@ -87,7 +87,7 @@ def test_keys_that_a_database_counts_and_columns_with_names_of_packages_are_left
     with isolate_apps("tests.testapp") as registry:
         module = importlib.import_module(name)
         model = module.NumberedSession
-        monkeypatch.setattr(layouts, "apps", registry)
+        monkeypatch.setattr(table_layouts, "apps", registry)
         for alias in aliases:
             with connections[alias].schema_editor() as editor:
                 editor.create_model(module.Shop)

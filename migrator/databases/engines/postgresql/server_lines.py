@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from ...tables import Column, Kind, StoredColumn
-from ..base.lines import FORMATS, Block, LineField, Lines, TextFormat
+from ..base.server_lines import FORMATS, Block, LineField, Lines, TextFormat
 from ..base.session import prepared
 from .copy_to import copy_to
 from .text_forms import text_forms

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from migrator.databases.api import batch_migrate
 from migrator.databases.engines.base.errors import Severity
-from migrator.databases.engines.postgresql import batches
+from migrator.databases.engines.postgresql import row_batches
 from migrator.databases.engines.postgresql.engine import PostgreSQL
 from tests.databases.edge_values import EDGES
 from tests.databases.snapshots import differences, insert_rows, snapshot
@@ -41,7 +41,7 @@ def source(
 ) -> Iterator[PostgreSQL]:
     """Give the source in a snapshot, when the first rows of a table have been read."""
     if request.param == "by a cursor":
-        monkeypatch.setattr(batches, "_can_stream_batches", lambda: False)
+        monkeypatch.setattr(row_batches, "_can_stream_batches", lambda: False)
     databases.fresh(*PAIR)
     insert_rows(Tag, PAIR.source, [{"id": 1, "name": "before"}])
     engine = PostgreSQL(connections[PAIR.source])
@@ -52,12 +52,12 @@ def source(
 
 
 def test_is_used_where_the_driver_has_it() -> None:
-    assert batches._can_stream_batches() == is_psycopg3
+    assert row_batches._can_stream_batches() == is_psycopg3
 
 
 def test_is_not_used_where_the_driver_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", ModuleType("psycopg"))
-    assert not batches._can_stream_batches()
+    assert not row_batches._can_stream_batches()
 
 
 def test_gives_all_rows_in_their_order(source: PostgreSQL) -> None:
@@ -169,7 +169,7 @@ def test_narrow_rows_are_read_many_at_once_from_the_first(source: PostgreSQL, le
             cursor.execute("DROP TABLE plain")
     finally:
         other.close()
-    is_streamed = length == 1 and batches._can_stream_batches()
+    is_streamed = length == 1 and row_batches._can_stream_batches()
     assert sizes == ([500, 200] if is_streamed else [1, 8, 64, 500, 127])
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from ...tables import Kind
 from ..base.engine import Engine
-from ..base.line_rendering import Render, escape, hexadecimal, render_rows
 from ..base.loading import Target, TextWriter, Writer
+from ..base.python_lines import Render, escape, hexadecimal, render_rows
 from ..base.session import Row
 from ..base.values import Unstorable
 from .errors import Warned
-from .pipes import feed
+from .named_pipes import feed
 
 OPTION = "local_infile"
 IS_ALLOWED_SQL = "SELECT @@local_infile"

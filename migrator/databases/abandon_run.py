@@ -19,12 +19,12 @@ from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Engine
 from .journal.journal import Journal
 from .journal.records import Run
-from .options import Console, RunOptions
 from .planning.plan import Plan, unread_plan
 from .planning.selection import select
 from .planning.table_names import named_for
 from .result import RunResult
 from .run_lock import locked
+from .run_options import Console, RunOptions
 from .tables import Table
 
 AGAIN = "Run --cleanup again: objects that were recreated stay."

@@ -25,7 +25,6 @@ from .engines import (
     present_prefix,
     table_engine,
 )
-from .layouts import STOCK_MODEL, session_layout
 from .records import End
 from .stores.base import BaseSessionStore
 from .stores.cache import CacheStore
@@ -33,6 +32,7 @@ from .stores.custom_values import check_text
 from .stores.files import SessionFileStore
 from .stores.table import SessionTableStore
 from .stores.through_engine import EngineStore
+from .table_layouts import STOCK_MODEL, session_layout
 
 OPENERS: dict[str, Callable[[SessionEndpoint], BaseSessionStore]] = {}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..chunks import Bounds, Restriction
 from ..engines.base.engine import Engine
-from ..planning.readings import RowTexts
+from ..planning.comparable_columns import RowTexts
 
 # Of a range whose keys are whole numbers.
 SEGMENTS = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..base.visibility import TABLE, VIEW, Visibility, VisibleTable
+from ..base.visible_tables import TABLE, VIEW, Visibility, VisibleTable
 
 # A view accepts rows only through an INSTEAD OF trigger (sqlite.org/lang_createview.html).
 LOOK_SQL = """

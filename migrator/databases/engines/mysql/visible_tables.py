@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from django.db import DatabaseError
 
-from ..base.visibility import TABLE, VERSIONED_TABLE, VIEW, Visibility, VisibleTable
-from .rows_by_table import fetch_by_table, folding
+from ..base.visible_tables import TABLE, VERSIONED_TABLE, VIEW, Visibility, VisibleTable
+from .catalogue_rows import fetch_by_table, folding
 
 KINDS: Mapping[str, str] = {"VIEW": VIEW, "SYSTEM VIEW": VIEW, "SYSTEM VERSIONED": VERSIONED_TABLE}
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import load_command_class
 
 from migrator.databases import batch_migrate, batch_migrate_models, verify_counts
-from migrator.databases.options import RunKeywords, RunOptions, WholeRunKeywords
+from migrator.databases.run_options import RunKeywords, RunOptions, WholeRunKeywords
 from migrator.databases.verification.compare import CompareKeywords, CompareOptions
 
 

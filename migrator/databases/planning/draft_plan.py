@@ -14,9 +14,9 @@ from .ordering import is_cycle, load_order
 from .pending_migrations import Pending, pending
 from .pending_tables import awaited_names, awaited_tables, mark_made_by_migrations
 from .plan import AwaitedTable, TablePlan
-from .request import PlanRequest
-from .route import Route
+from .plan_request import PlanRequest
 from .schema import StoredTables
+from .table_route import Route
 from .transports import choose_transport
 
 

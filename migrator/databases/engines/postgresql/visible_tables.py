@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ..base.visibility import FOREIGN_TABLE, STORED_VIEW, TABLE, VIEW, Child, Visibility, VisibleTable
+from ..base.visible_tables import FOREIGN_TABLE, STORED_VIEW, TABLE, VIEW, Child, Visibility, VisibleTable
 
 KINDS: Mapping[str, str] = {"r": TABLE, "p": TABLE, "v": VIEW, "m": STORED_VIEW, "f": FOREIGN_TABLE}
 # COPY loads a view only through an INSTEAD OF trigger (PostgreSQL manual, COPY, "Notes"): 69 are tgtype's bits of ROW,

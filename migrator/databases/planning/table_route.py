@@ -9,8 +9,8 @@ from typing import Any
 from ..chunks import Bounds, Restriction, order_by, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity
-from ..engines.base.lines import Block
 from ..engines.base.loading import Target, TextWriter, Writer
+from ..engines.base.server_lines import Block
 from ..tables import Table
 from .columns import Conversion, Stored, Way
 from .transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream, Transport

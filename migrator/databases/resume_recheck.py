@@ -18,7 +18,7 @@ from .copying.retry import Retries
 from .engines.base.catalogue import UNIQUE_KEY
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Chunk, ChunkState, Run, RunState
-from .planning.draft import stored_tables
+from .planning.draft_plan import stored_tables
 from .planning.plan import Plan, TablePlan
 from .planning.schema import StoredTables
 from .verification.compared_side import ComparedSide, sides

@@ -14,12 +14,12 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 
 from migrator.databases.api import RunResult, batch_migrate
-from migrator.databases.engines.base.line_rendering import escape
 from migrator.databases.engines.base.loading import Target
-from migrator.databases.engines.mysql import loading, local_files
+from migrator.databases.engines.base.python_lines import escape
+from migrator.databases.engines.mysql import load_data_local, loading
 from migrator.databases.engines.mysql.engine import MySQL
+from migrator.databases.engines.mysql.load_data_local import LineLoader
 from migrator.databases.engines.mysql.loading import LineInserter
-from migrator.databases.engines.mysql.local_files import LineLoader
 from migrator.databases.tables import Kind
 from migrator.errors import DataRejected
 from tests.databases.snapshots import differences, insert_rows, snapshot
@@ -75,8 +75,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append(given)
         return feed(*given)
 
-    feed = local_files.feed
-    monkeypatch.setattr(local_files, "feed", counted)
+    feed = load_data_local.feed
+    monkeypatch.setattr(load_data_local, "feed", counted)
     return calls
 
 
@@ -113,7 +113,7 @@ def test_is_used_where_the_settings_say_so_and_the_plan_tells_of_it(
 def test_rows_are_inserted_where_the_server_refuses(
     filled: Pair, loads: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_files, "IS_ALLOWED_SQL", "SELECT 0")
+    monkeypatch.setattr(load_data_local, "IS_ALLOWED_SQL", "SELECT 0")
     outcome = move(filled)
     assert outcome.exit_code == 0
     assert loads == []

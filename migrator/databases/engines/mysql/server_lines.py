@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...tables import Column, Kind, StoredColumn
 from ..base.digests import local_times_agree
-from ..base.lines import FORMATS, Block, LineField, Lines, TextFormat, Unrendered, escaped
+from ..base.server_lines import FORMATS, Block, LineField, Lines, TextFormat, Unrendered, escaped
 from ..base.session import Row, batches
 from .text_forms import literal, text_forms
 from .values import MySQLValues

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 
-from .worker import Worker
+from .process_state import Worker
 
 FENCE = "migrator.transition.fence"
 # Longer than any value waits in OLD until the transition is over.

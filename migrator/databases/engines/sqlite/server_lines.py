@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from ...tables import Column, StoredColumn
-from ..base.lines import Block, LineField, Lines, TextFormat, Unrendered, escaped
+from ..base.server_lines import Block, LineField, Lines, TextFormat, Unrendered, escaped
 from ..base.session import FIRST_FETCH, Row, next_fetch, prepared
 from ..base.values import Unstorable
 from .date_formats import LOADERS
