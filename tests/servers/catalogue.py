@@ -1,16 +1,28 @@
 """All test servers, in the order in which they are started, and those that each test process starts for itself."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.servers.base import Server
 from tests.servers.mariadb import MariaDB
 from tests.servers.memcached import Memcached
+from tests.servers.mysql import MySQL
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
 
-SERVERS: tuple[type[Server], ...] = (PostgreSQL, MariaDB, Redis, Memcached)
+
+def _mysql_or_mariadb() -> type[Server]:
+    """Return MySQL if the `mysqld` of this machine is MySQL's; MariaDB's own program has that name as well."""
+    program = MySQL.find()
+    if program is None:
+        return MariaDB
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return MariaDB if "MariaDB" in said else MySQL
+
+
+SERVERS: tuple[type[Server], ...] = (PostgreSQL, _mysql_or_mariadb(), Redis, Memcached)
 
 # Lists the variables of the servers that were started for the tests, not named by the environment.
 OWN = "MIGRATOR_TEST_OWN"

@@ -51,6 +51,12 @@ def engine_of(alias: str) -> str:
     return "sqlite" if engine == "default" else engine
 
 
+def is_mysql(alias: str) -> bool:
+    """Whether an alias is on MySQL itself, and not on MariaDB."""
+    connection: Any = connections[alias]
+    return connection.vendor == "mysql" and not connection.mysql_is_mariadb
+
+
 class FreshDatabases:
     """The databases of one test session."""
 

@@ -41,7 +41,10 @@ from tests.databases.side_by_side import (
 )
 from tests.databases.snapshots import differences, insert_rows, snapshot, tables
 from tests.management.running import forbid_unasked
-from tests.servers.databases import PAIRS, Pair
+from tests.servers.catalogue import OWN
+from tests.servers.databases import PAIRS, Pair, is_mysql
+from tests.servers.mysql import LOCKING_USER
+from tests.servers.mysql import MySQL as MySQLServer
 from tests.testapp import rows
 from tests.testapp.models import Article, BigIntegerValue, IntegerValue, Ring, Tag, TextValue
 
@@ -52,6 +55,10 @@ if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
 BETWEEN_POSTGRESQL, TO_MYSQL, FROM_MYSQL, BETWEEN_MYSQL = SERVER_PAIRS
+MAY_NOT_LOCK = (
+    "mysql_a: only 1 process will copy: several readers need a common snapshot, and its user may not lock out writers "
+    "for it (privilege {})."
+)
 between_servers = pytest.mark.parametrize("pair", SERVER_PAIRS, ids=str, indirect=True)
 
 
@@ -125,6 +132,10 @@ def empty(alias: str, model: Any) -> None:
 
 @pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, FROM_MYSQL], ids=str, indirect=True)
 def test_transfers_between_two_tables_keep_their_sum(pair: Pair) -> None:
+    assert_transfers_keep_their_sum(pair)
+
+
+def assert_transfers_keep_their_sum(pair: Pair) -> None:
     """Each takes from one table and gives to another in one transaction, so that a mixture would be seen."""
     numbers = range(1, ROWS + 1)
     for model in (IntegerValue, BigIntegerValue):
@@ -184,6 +195,8 @@ def another_session(alias: str) -> Iterator[BaseDatabaseWrapper]:
 @pytest.mark.parametrize("pair", [FROM_MYSQL], ids=str, indirect=True)
 def test_readers_begin_only_when_no_transaction_has_written(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """What such a transaction commits between two readers' beginnings, one would see and the other would not."""
+    if is_mysql(filled.source):
+        pytest.skip("MySQL shows whether one has committed")
     monkeypatch.setattr(snapshots, "LOCK_SECONDS", 1)
     with another_session(filled.source) as other:
         other.set_autocommit(False)
@@ -199,6 +212,52 @@ def test_readers_begin_only_when_no_transaction_has_written(filled: Pair, monkey
     assert_equal(filled)
 
 
+@pytest.mark.parametrize("commits", [2, 10_000])
+@pytest.mark.parametrize("pair", [FROM_MYSQL], ids=str, indirect=True)
+def test_readers_begin_again_after_a_commit_between_their_beginnings(
+    filled: Pair, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    """Where the user may not lock the server, the executed transactions show it."""
+    if not is_mysql(filled.source):
+        pytest.skip("only MySQL shows it")
+    monkeypatch.setattr(snapshots, "LOCK_SECONDS", 1)
+    begin, begun = snapshots._begin, []
+
+    def begin_before_a_commit(session: Any) -> None:
+        begin(session)
+        begun.append(session)
+        if len(begun) <= commits:
+            with other.cursor() as cursor:
+                cursor.execute("UPDATE testapp_tag SET name = %s WHERE id < 50", [f"of commit {len(begun)}"])
+
+    monkeypatch.setattr(snapshots, "_begin", begin_before_a_commit)
+    with another_session(filled.source) as other:
+        outcome = move(filled)
+    if commits == 2:
+        assert outcome.plan.jobs == 3
+        assert len(begun) == 8  # the run's own session and three readers, twice
+        assert_equal(filled)
+    else:
+        assert said(outcome) == [MAY_NOT_LOCK.format("FLUSH_TABLES or RELOAD")]
+    names = QuerySet(Tag, using=filled.dest).filter(id__lt=50).values_list("name", flat=True)
+    assert len(set(names)) == 1
+
+
+@pytest.mark.parametrize("pair", [FROM_MYSQL], ids=str, indirect=True)
+def test_readers_of_a_user_that_may_lock_the_server_begin_at_the_first_try(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_mysql(pair.source):
+        pytest.skip("only MySQL is locked as a whole")
+    if MySQLServer.variable not in os.environ.get(OWN, ""):
+        pytest.skip("only a server that was started for the tests has that user")
+    connections[pair.source].close()
+    monkeypatch.setitem(connections[pair.source].settings_dict, "USER", LOCKING_USER)
+    monkeypatch.delattr(snapshots, "_begin_between_commits")
+    assert_transfers_keep_their_sum(pair)
+    connections[pair.source].close()
+
+
 @pytest.mark.parametrize("pair", [FROM_MYSQL], ids=str, indirect=True)
 def test_says_which_right_is_missing(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     execute = MySQL.execute
@@ -208,13 +267,13 @@ def test_says_which_right_is_missing(filled: Pair, monkeypatch: pytest.MonkeyPat
             raise OperationalError(1044, "Access denied for user 'somebody' to database 'shop'")
         execute(self, sql, *args)
 
+    # The tests' user has no right to lock MySQL as a whole.
     monkeypatch.setattr(MySQL, "execute", refuse)
+    monkeypatch.setattr(snapshots, "_logs_commits", lambda session: False)
     outcome = move(filled)
     assert (outcome.exit_code, outcome.plan.jobs) == (0, 1)
-    assert said(outcome) == [
-        "mysql_a: only 1 process will copy: several readers need a common snapshot, and its user may not lock out "
-        "writers for it (privilege LOCK TABLES)."
-    ]
+    right = "FLUSH_TABLES or RELOAD" if is_mysql(filled.source) else "LOCK TABLES"
+    assert said(outcome) == [MAY_NOT_LOCK.format(right)]
     assert_equal(filled)
 
 

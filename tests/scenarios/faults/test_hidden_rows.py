@@ -21,7 +21,7 @@ from tests.databases.snapshots import insert_rows
 from tests.manage import Finished
 from tests.management.running import another_alias, as_another_role, entry_of, execute, nothing_changes, run
 from tests.scenarios.faults.oracle import assert_ended
-from tests.servers.databases import FreshDatabases
+from tests.servers.databases import FreshDatabases, is_mysql
 from tests.testapp.models import Tag
 
 READING = "SELECT ON ALL TABLES IN SCHEMA public"
@@ -242,7 +242,7 @@ def test_a_table_with_a_history_is_copied_as_it_is_now(databases: FreshDatabases
     databases.fresh("mysql_a", "mysql_b")
     for alias, rows in (("mysql_a", 10), ("mysql_b", 3)):
         tags(alias, rows)
-        if not connections[alias].mysql_is_mariadb:  # type: ignore[attr-defined]
+        if is_mysql(alias):
             pytest.skip("MySQL has no such tables")
         execute(alias, "ALTER TABLE testapp_tag ADD SYSTEM VERSIONING")
     execute("mysql_a", "DELETE FROM testapp_tag WHERE id > 7")
@@ -312,7 +312,7 @@ def test_no_variable_of_a_session_hides_rows(databases: FreshDatabases, variable
     databases.fresh("mysql_a", "sqlite_b")
     tags("mysql_a")
     if "versioning" in variable:
-        if not connections["mysql_a"].mysql_is_mariadb:  # type: ignore[attr-defined]
+        if is_mysql("mysql_a"):
             pytest.skip("MySQL has no such tables")
         execute("mysql_a", "ALTER TABLE testapp_tag ADD SYSTEM VERSIONING")
     entry = entry_of("mysql_a")

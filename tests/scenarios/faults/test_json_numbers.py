@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connections
 from django.db.models import QuerySet
 
 from migrator.databases.engines.base.json_text import depth, has_wide_whole_number
@@ -21,7 +20,7 @@ from migrator.databases.engines.mysql.catalogue import MySQLCatalogue
 from migrator.databases.tables import StoredColumn
 from tests.databases.snapshots import insert_rows
 from tests.management.running import execute, nothing_changes, run
-from tests.servers.databases import ENGINES, Pair
+from tests.servers.databases import ENGINES, Pair, is_mysql
 from tests.testapp.models import JSONValue
 
 if TYPE_CHECKING:
@@ -78,11 +77,6 @@ def insert(pair: Pair, documents: Mapping[str, Any]) -> None:
 def move(pair: Pair, *words: str) -> Any:
     ends = ("--source", pair.source, "--dest", pair.dest, "--no-input")
     return run("batch_migrate", *ends, *words, "testapp.JSONValue")
-
-
-def is_mysql(alias: str) -> bool:
-    connection: Any = connections[alias]
-    return connection.vendor == "mysql" and not connection.mysql_is_mariadb
 
 
 def test_whole_numbers_beyond_64_bits_are_found_and_set_aside(pair: Pair, tmp_path: Path) -> None:

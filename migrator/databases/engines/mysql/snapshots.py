@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: several sessions that read the same snapshot, which begins while no one can write."""
+"""MySQL and MariaDB: several sessions that read the same snapshot, which begins while no transaction commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import Error
 
 from ..base.session import DatabaseSession, cause_of
 
-LOCK_SECONDS = 5  # for a moment without open writing transactions
+LOCK_SECONDS = 5  # for a moment without open writing transactions, or without commits
 # ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR and
 # ER_SPECIFIC_ACCESS_DENIED_ERROR (MySQL Server Error Message Reference)
 NO_PRIVILEGE = (1044, 1045, 1142, 1143, 1227)
@@ -65,7 +65,7 @@ def open_readers(
 
 
 def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]) -> str | None:
-    """Begin all snapshots while no one can write; return why that is impossible, or ``None``."""
+    """Begin all snapshots while no transaction can commit, or does; return why that is impossible, or ``None``."""
     for session in sessions:
         make_read_only(session)
     is_mariadb = locker.connection.mysql_is_mariadb  # type: ignore[attr-defined]
@@ -75,7 +75,9 @@ def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]
         else:
             _lock_server(locker)
     except Error as error:
-        return _reason(error, "LOCK TABLES" if is_mariadb else "RELOAD")
+        if not is_mariadb and _logs_commits(locker) and _begin_between_commits(locker, sessions):
+            return None
+        return _reason(error, "LOCK TABLES" if is_mariadb else "FLUSH_TABLES or RELOAD")
     for session in sessions:
         _begin(session)
     return None
@@ -108,6 +110,33 @@ def _lock_server(locker: DatabaseSession) -> None:
     """Lock the whole server for reading: writing statements wait, and no transaction is rolled back."""
     locker.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
     locker.execute("FLUSH TABLES WITH READ LOCK")
+
+
+def _logs_commits(session: DatabaseSession) -> bool:
+    """Whether each transaction gets a GTID, unless a privileged user exempts it from the binary log."""
+    rows = session.fetch_all("SELECT @@GLOBAL.gtid_mode, @@GLOBAL.log_bin")
+    return tuple(rows[0]) == ("ON", 1)
+
+
+def _begin_between_commits(watcher: DatabaseSession, sessions: Sequence[DatabaseSession]) -> bool:
+    """Begin all snapshots, again and again, until no transaction has committed in the meantime; whether one had not.
+
+    A transaction's GTID is owned before its changes become visible, until it is among the executed ones (MySQL manual,
+    "GTID Life Cycle"). So if none is owned after the last beginning, and those executed are the same as before the
+    first, no changes became visible between the two.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while time.monotonic() < deadline:
+        before = watcher.fetch_value("SELECT @@GLOBAL.gtid_executed")
+        for session in sessions:
+            _begin(session)
+        # In this order: a transaction moves from the first to the second.
+        owned = watcher.fetch_value("SELECT @@GLOBAL.gtid_owned")
+        if not owned and watcher.fetch_value("SELECT @@GLOBAL.gtid_executed") == before:
+            return True
+    for session in sessions:
+        session.execute("ROLLBACK")
+    return False
 
 
 def _reason(error: Error, right: str) -> str:
