@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..console.command_line import option
 from ..stores.copying.records import CopyPlan, PassOptions
 
 
 @dataclass(frozen=True)
 class CacheOptions(PassOptions):
-    """How to copy. ``keys_from``: a file of keys to copy, one on each line, instead of listing them."""
+    """How to copy: each field is an option of ``copy_cache``."""
 
-    keys_from: Path | None = None
-    overwrite: bool = False
+    keys_from: Path | None = option(
+        None, "Copy the keys in FILE, one per line, instead of listing the keys.", type=Path, metavar="FILE"
+    )
+    overwrite: bool = option(False, "Overwrite keys that the destination has with another value (default: leave them).")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields
@@ -20,10 +21,10 @@ def option(default: T, help: str, **arguments: Any) -> T:
     return field(default=default, metadata={_ARGUMENTS: {"help": help, **kind, **arguments}})
 
 
-def add_options(parser: ArgumentParser, options: type[Any], names: Collection[str]) -> None:
-    """Add the fields of these ``names`` to a command line, in the order of the dataclass ``options``."""
+def add_options(parser: ArgumentParser, options: type[Any], names: Collection[str] | None = None) -> None:
+    """Add the options of these ``names``, or all, to a command line, in the order of the dataclass ``options``."""
     for each in fields(options):
-        if each.name in names and _ARGUMENTS in each.metadata:
+        if _ARGUMENTS in each.metadata and (names is None or each.name in names):
             parser.add_argument(f"--{each.name.replace('_', '-')}", **each.metadata[_ARGUMENTS])
 
 
@@ -41,3 +42,30 @@ def positive_integer(text: str) -> int:
     if value < 1:
         raise ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return value
+
+
+def natural_number(text: str) -> int:
+    """Parse an option's whole number, which may be 0."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def days(text: str) -> float:
+    """Parse an option's number of days, which may be 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 10_000:
+        raise ArgumentTypeError(f"{text!r} is not a number of days")
+    return value
+
+
+def regular_expression(text: str) -> str:
+    """Check an option's regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ArgumentTypeError(f"{text!r} is not a valid regular expression: {error}") from error
+    return text

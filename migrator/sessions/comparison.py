@@ -5,26 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..console.command_line import option, positive_integer
 from ..stores.base import digest
 from ..stores.copying.records import MAX_PROBLEMS_LISTED
-from .records import CopyOptions, Hidden
+from .records import Hidden, chunk_size_option, key_regex_option, trust_pickle_option
+
+MODES = ("quick", "full")
 
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """How to compare.
+    """How to compare: each field but ``served`` is an option of ``verify_sessions``."""
 
-    ``mode``: ``quick`` compares existence and expiry, ``full`` the data as well. ``ttl_tolerance`` is in seconds;
-    None allows what the two stores round to. ``sample``: about how many sessions to compare, None for all.
-    """
-
-    mode: str = "quick"
-    ttl_tolerance: float | None = None
-    sample: int | None = None
-    trust_pickle: bool = False
-    key_regex: str | None = None
-    chunk_size: int = CopyOptions.chunk_size
-    jobs: int = 1
+    mode: str = option(
+        MODES[0], "quick compares existence and expiry, full also the data (default: %(default)s).", choices=MODES
+    )
+    ttl_tolerance: float | None = option(
+        None,
+        "How far two expiries may differ (default: the precision of the two stores).",
+        type=float,
+        metavar="SECONDS",
+    )
+    sample: int | None = option(None, "Compare about N sessions (default: all).", type=positive_integer, metavar="N")
+    trust_pickle: bool = trust_pickle_option()
+    key_regex: str | None = key_regex_option()
+    chunk_size: int = chunk_size_option()
+    jobs: int = option(1, "Number of parallel processes (default: 1).", type=positive_integer, metavar="N")
     # Whether the mode full also compares the cache in front of the destination's table with the rows.
     served: bool = True
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..console.command_line import natural_number, option, positive_integer, regular_expression
 from ..stores.copying.records import CopyPlan, PassOptions
 
 DEFAULT_CHUNK_SIZE = 2000
+NO_TTL = ("expiry-from-data", "skip", "keep", "error")
 
 
 @dataclass(frozen=True)
@@ -34,28 +36,74 @@ class End:
     cache: str | None = None
 
 
+def key_regex_option() -> str | None:
+    """Return the option for the pattern of keys, of all commands that list sessions."""
+    return option(
+        None,
+        "The pattern of a whole session key (default: that of the keys that both engines create).",
+        type=regular_expression,
+        metavar="REGEX",
+    )
+
+
+def trust_pickle_option() -> bool:
+    """Return the option for pickles, of the commands that read the sessions of any user."""
+    return option(
+        False, "Load pickles of any class. Use it only if no one else can write to the cache: a pickle can run code."
+    )
+
+
+def chunk_size_option() -> int:
+    """Return the option for the size of a page of sessions."""
+    return option(
+        DEFAULT_CHUNK_SIZE,
+        "Sessions per page, and so per transaction (default: %(default)s).",
+        type=positive_integer,
+        metavar="SESSIONS",
+    )
+
+
 @dataclass(frozen=True)
 class CopyOptions(PassOptions):
-    """How to copy.
+    """How to copy: each field is an option of the commands that copy sessions."""
 
-    ``no_ttl``: what becomes of a key without time to live: ``expiry-from-data``, ``skip``, ``keep`` or ``error``.
-    ``key_regex``: what a session key looks like, as a whole; None for what the engines of both ends make.
-    ``catch_up``: how many more passes at most, until one finds nothing to do.
-    ``manifest``: where to note what was written, for later passes and for the one after the switch.
-    ``end_missed``: also end what the source has ended and the destination has changed since the switch.
-    """
-
-    chunk_size: int = DEFAULT_CHUNK_SIZE
-    no_ttl: str = "expiry-from-data"
-    overwrite_older: bool = False
-    strict: bool = False
-    allow_unreadable: bool = False
-    trust_pickle: bool = False
-    key_regex: str | None = None
-    catch_up: int = 0
-    manifest: Path | None = None
-    after_switch: bool = False
-    end_missed: bool = False
+    chunk_size: int = chunk_size_option()
+    no_ttl: str = option(
+        NO_TTL[0],
+        "What to do with sessions without expiry: take it from set_expiry() or the cookie age, skip them, keep them "
+        "without expiry (caches only), or stop (default: %(default)s).",
+        choices=NO_TTL,
+    )
+    overwrite_older: bool = option(
+        False,
+        "Overwrite sessions that the destination holds in an older state (default: leave existing ones unchanged).",
+    )
+    strict: bool = option(False, "Stop at the first session that JSON would change.")
+    allow_unreadable: bool = option(False, "Start even if none of the first sessions can be read.")
+    trust_pickle: bool = trust_pickle_option()
+    key_regex: str | None = key_regex_option()
+    catch_up: int = option(
+        0,
+        "Repeat the pass over the source, up to N times, until one finds nothing to do (default: 0).",
+        type=natural_number,
+        metavar="N",
+    )
+    manifest: Path | None = option(
+        None,
+        "Record in FILE, as digests, what was written, so that later passes follow changes and logouts.",
+        type=Path,
+        metavar="FILE",
+    )
+    after_switch: bool = option(
+        False,
+        "The last pass, with the same --manifest, after all traffic uses the destination: copies what the others "
+        "missed, and leaves what was created, changed or deleted there.",
+    )
+    end_missed: bool = option(
+        False,
+        "With --after-switch: also delete sessions that were deleted in the source and changed in the destination "
+        "since, by workers that used both at the switch (default: count and list them).",
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...console.command_line import positive_integer
+from ...console.command_line import add_options, typed_options
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
@@ -17,9 +17,6 @@ from ...sessions.records import End
 from ...sessions.reports import comparison_report
 from ...sessions.verification import verify_sessions
 from ..base import MigratorCommand
-from ..session_command import add_reading_options
-
-OPTIONS = ("mode", "ttl_tolerance", "sample", "trust_pickle", "key_regex", "chunk_size", "jobs")
 
 
 def store_name(text: str) -> tuple[str, str | None]:
@@ -51,31 +48,13 @@ class Command(MigratorCommand):
             metavar="FILE",
             help="Compare the session keys in FILE, one per line, instead of listing the keys.",
         )
-        parser.add_argument(
-            "--mode",
-            choices=("quick", "full"),
-            default="quick",
-            help="quick compares existence and expiry, full also the data (default: quick).",
-        )
-        parser.add_argument(
-            "--ttl-tolerance",
-            type=float,
-            metavar="SECONDS",
-            help="How far two expiries may differ (default: the precision of the two stores).",
-        )
-        parser.add_argument(
-            "--sample", type=positive_integer, metavar="N", help="Compare about N sessions (default: all)."
-        )
-        parser.add_argument(
-            "--jobs", type=positive_integer, default=1, metavar="N", help="Number of parallel processes (default: 1)."
-        )
-        add_reading_options(parser)
+        add_options(parser, VerifyOptions)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         result = verify_sessions(
             source=self._end("source", options),
             dest=self._end("dest", options),
-            options=VerifyOptions(**{name: options[name] for name in OPTIONS}),
+            options=VerifyOptions(**typed_options(VerifyOptions, options)),
             progress=progress,
         )
         return comparison_report(result)

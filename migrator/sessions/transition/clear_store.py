@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
+from ...console.command_line import days, option, positive_integer
 from ...console.interrupts import stopping_between_pages
 from ...console.progress import Progress
 from ...console.prompts import Prompter
@@ -20,13 +22,63 @@ from ...transitions.phases import Phase, percentage_reader
 from ..copying.preflight import check_sight
 from ..endpoints import SessionEndpoint, key_regex_of
 from ..hidden_sessions import hidden_in
-from ..records import DEFAULT_CHUNK_SIZE, End, Hidden
+from ..records import End, Hidden, chunk_size_option, key_regex_option
 from ..stores.base import BaseSessionStore
 from ..stores.table import SessionTableStore
 from .leftover_sessions import Leftovers, look_up_leftovers
 from .readiness import configured, quiet_enough
 from .session_metrics import session_metrics
 from .step_conditions import QUIET_SECONDS, new_decided_long_enough, no_worker_in
+
+
+@dataclass(frozen=True)
+class ClearOptions:
+    """What is deleted, and when: each field is an option of ``clear_old_sessions`` and a keyword of its function."""
+
+    side: str | None = option(
+        None,
+        "Empty the store that only follows, so that it can be copied to again: new in the phases old and dual_old, "
+        "old in dual_new (default: OLD in the phase new).",
+        choices=("old", "new"),
+    )
+    clear: str | None = option(
+        None,
+        "The store to empty, as cache:ALIAS, db:ALIAS or file, instead of typing it at the prompt.",
+        metavar="STORE",
+    )
+    after: float | None = option(
+        None,
+        "For how many days NEW must have been authoritative (default: SESSION_COOKIE_AGE); with 0 no counts are "
+        "needed.",
+        type=days,
+        metavar="DAYS",
+    )
+    discard_missing: bool = option(False, "Also delete live sessions that the other store lacks for an unknown reason.")
+    quiet_for: int = option(
+        QUIET_SECONDS,
+        "For how long no worker may have been seen in a phase that needs the store, at least twice the interval of "
+        "the workers' counts (default: %(default)s).",
+        type=positive_integer,
+        metavar="SECONDS",
+    )
+    key_regex: str | None = key_regex_option()
+    dry_run: bool = option(False, "Compare, show the plan and stop.")
+    rate: int | None = option(None, "Delete at most N sessions per second.", type=positive_integer, metavar="N")
+    chunk_size: int = chunk_size_option()
+
+
+class ClearKeywords(TypedDict, total=False):
+    """The fields of :class:`ClearOptions`."""
+
+    side: str | None
+    clear: str | None
+    after: float | None
+    discard_missing: bool
+    quiet_for: int
+    key_regex: str | None
+    dry_run: bool
+    rate: int | None
+    chunk_size: int
 
 
 @dataclass(frozen=True)
@@ -84,63 +136,49 @@ class Cleared:
 @reporting_outages()
 def clear_old_sessions(
     *,
-    side: str | None = None,
-    clear: str | None = None,
-    after: float | None = None,
-    discard_missing: bool = False,
-    key_regex: str | None = None,
-    quiet_for: int = QUIET_SECONDS,
-    rate: int | None = None,
-    chunk_size: int = DEFAULT_CHUNK_SIZE,
-    dry_run: bool = False,
     progress: Progress | None = None,
     prompter: Prompter | None = None,
     show: Callable[[ClearPlan], object] | None = None,
+    **keywords: Unpack[ClearKeywords],
 ) -> Cleared:
     """Delete every session of OLD and none of NEW, or the other way round. It may be called again at any time.
 
-    ``side``: ``old`` or ``new``, to empty the store that only follows in this phase before it is copied to again: NEW
-    in ``old`` and ``dual_old``, OLD in ``dual_new``. None empties OLD in ``new``, when no worker needs it any more.
-    ``clear``: the store that is emptied, as ``cache:ALIAS``, ``db:ALIAS`` or ``file``, instead of asking for it.
-    ``after``: for how many days NEW must have been authoritative, instead of SESSION_COOKIE_AGE; with 0 no metrics are
-    needed.
-    ``discard_missing``: delete also live sessions that the other store lacks for an unknown reason.
-    ``key_regex``: the pattern of a whole session key; None for the keys that the engines of both sides create.
-    ``quiet_for``: for how many seconds no worker may have been seen in a phase that needs the store.
-    ``rate``: how many sessions to delete in a second at most. ``chunk_size``: how many in one page.
+    The keywords are the fields of :class:`ClearOptions`. ``side`` is ``old`` or ``new``, the store that only follows in
+    this phase; None empties OLD in ``new``, when no worker needs it any more.
 
     Raises :exc:`Refused` before the first deletion, :exc:`Declined`, and :exc:`migrator.errors.Interrupted`.
     """
     # 1. read the phase and the metrics  2. open both  3. compare  4. show the plan  5. ask  6. delete
-    progress, prompter = progress or Progress(), prompter or Prompter()
+    options, progress, prompter = ClearOptions(**keywords), progress or Progress(), prompter or Prompter()
     change, setting = configured()
     phase, share = change.phase(), percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
-    target = _target(phase, side, share)
+    target = _target(phase, options.side, share)
     ends = (change.new.end, change.old.end) if target.emptied == "NEW" else (change.old.end, change.new.end)
     store = _name(ends[0])
-    if clear is not None and clear != store:
-        raise UsageError(f"--clear names {clear!r}, but {store!r} would be emptied. Nothing was deleted.")
-    decided_since, reasons, notes = _check_metrics(target, after, quiet_for)
-    regex = key_regex or key_regex_of(*ends)
+    if options.clear is not None and options.clear != store:
+        raise UsageError(f"--clear names {options.clear!r}, but {store!r} would be emptied. Nothing was deleted.")
+    decided_since, reasons, notes = _check_metrics(target, options.after, options.quiet_for)
+    regex = options.key_regex or key_regex_of(*ends)
     with ExitStack() as stack:
         left, live = (stack.enter_context(closing(SessionEndpoint(end, regex).open())) for end in ends)
         check_may_be_emptied(left, live)
         check_sight(left, live)
         check = stack.enter_context(stopping_between_pages())
-        leftovers = look_up_leftovers(left, live, target.stays, decided_since, chunk_size, progress, check)
-        if leftovers.lost and not discard_missing:
+        leftovers = look_up_leftovers(left, live, target.stays, decided_since, options.chunk_size, progress, check)
+        if leftovers.lost and not options.discard_missing:
             reasons.append(_lost_text(leftovers, target))
         plan = _plan(target, store, left, live, leftovers, reasons, notes)
         if show:
             show(plan)
-        if dry_run:
+        if options.dry_run:
             return Cleared(plan, is_dry_run=True)
         if reasons:
             raise Refused("Nothing was deleted. " + " ".join(reasons))
-        if clear is None and not prompter.type_to_destroy(_warning(plan), store):
+        if options.clear is None and not prompter.type_to_destroy(_warning(plan), store):
             raise Declined(f"Nothing was deleted. To delete without being asked, pass --clear {store}.")
         started = time.monotonic()
-        removed, expired = _Deletion(left, Pace(rate), chunk_size, progress, check).all(leftovers.live)
+        deletion = _Deletion(left, Pace(options.rate), options.chunk_size, progress, check)
+        removed, expired = deletion.all(leftovers.live)
         return Cleared(plan, removed, expired, left.count(), live.count(), time.monotonic() - started)
 
 

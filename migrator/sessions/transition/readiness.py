@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from ... import conf
 from ...clock import MICROSECONDS_PER_SECOND
+from ...console.command_line import option, positive_integer
 from ...console.progress import Progress
 from ...console.wording import plural
 from ...errors import MigratorError, UsageError
 from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase, percentage_reader
 from ..cached_entries import stale_before_rows
-from ..comparison import SessionComparison, VerifyOptions
+from ..comparison import MODES, SessionComparison, VerifyOptions
 from ..copying.preflight import check_sight
 from ..endpoints import SessionEndpoint, key_regex_of
 from ..engines import TRANSITION
 from ..hidden_sessions import hidden_in
+from ..records import key_regex_option
 from ..verification import verify_sessions
 from .configuration import Transition, transition
 from .same_store import same_by_server
@@ -31,6 +34,41 @@ from .step_conditions import QUIET_SECONDS, UNKNOWN, Condition, SideFound, Trans
 
 # A difference between two clocks that is reported, in microseconds.
 NOTABLE = 30 * MICROSECONDS_PER_SECOND
+
+
+@dataclass(frozen=True)
+class ReadinessOptions:
+    """How a transition is judged: each field is an option of ``session_transition`` and a keyword of its function."""
+
+    verify: str | None = option(
+        None,
+        "Also compare the two stores: existence and expiry, or the data too (default: no comparison).",
+        choices=MODES,
+    )
+    back: bool = option(False, "Check the step back instead of the next one.")
+    quiet_for: int = option(
+        QUIET_SECONDS,
+        "For how long no event that makes the step unsafe may have been counted, at least twice the interval of the "
+        "workers' counts (default: %(default)s).",
+        type=positive_integer,
+        metavar="SECONDS",
+    )
+    key_regex: str | None = key_regex_option()
+    trust_pickle: bool = option(
+        False, "With --verify full: load pickles of any class. Use it only if no one else can write to the cache."
+    )
+    reset: bool = option(False, "Delete the counts after showing them.")
+
+
+class ReadinessKeywords(TypedDict, total=False):
+    """The fields of :class:`ReadinessOptions`."""
+
+    verify: str | None
+    back: bool
+    quiet_for: int
+    key_regex: str | None
+    trust_pickle: bool
+    reset: bool
 
 
 @dataclass(frozen=True)
@@ -59,78 +97,63 @@ class Readiness:
         return all(condition.is_met for condition in self.conditions)
 
 
-def session_transition(
-    *,
-    verify: str | None = None,
-    back: bool = False,
-    quiet_for: int = QUIET_SECONDS,
-    key_regex: str | None = None,
-    reset: bool = False,
-    trust_pickle: bool = False,
-    progress: Progress | None = None,
-) -> Readiness:
+def session_transition(*, progress: Progress | None = None, **keywords: Unpack[ReadinessKeywords]) -> Readiness:
     """Return how far the transition of ``MIGRATOR["SESSIONS"]`` is, and whether a step from its phase is safe.
 
-    ``verify``: compare the two stores as well: ``quick`` (existence and expiry) or ``full`` (the data too).
-    ``back``: judge the step back instead of the next one.
-    ``quiet_for``: for how many seconds no event that makes the step unsafe may have been counted; at least twice the
-    interval at which workers add their counts.
-    ``key_regex``: the pattern of a whole session key; None for the keys that the engines of both sides create.
-    ``reset``: delete the counts after they have been read.
+    The keywords are the fields of :class:`ReadinessOptions`: ``verify`` is ``quick`` (existence and expiry) or ``full``
+    (the data too), ``quiet_for`` is in seconds. Counts are deleted by ``reset`` after they have been read.
 
     Raises :exc:`UsageError` if the settings do not describe a transition.
     """
+    options = ReadinessOptions(**keywords)
     change, setting = configured()
     phase = change.phase()
     share = percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
     record, metrics_error = read_record()
-    keys = key_regex or key_regex_of(change.old.end, change.new.end)
+    keys = options.key_regex or key_regex_of(change.old.end, change.new.end)
     sides = (_found(change.old, keys), _found(change.new, keys))
     stores_differ = None if any(side.error for side in sides) else _stores_differ(change)
     comparison, stale = None, None
-    if verify and stores_differ and stores_differ.is_met:
-        options = VerifyOptions(mode=verify, trust_pickle=trust_pickle, key_regex=keys, served=False)
-        comparison, stale = _compared(change, phase, back, sides, options, progress)
-    quiet, notes = quiet_enough(quiet_for)
-    if reset and metrics_error is None:
+    if options.verify and stores_differ and stores_differ.is_met:
+        comparison, stale = _compared(change, phase, sides, replace(options, key_regex=keys), progress)
+    quiet, notes = quiet_enough(options.quiet_for)
+    if options.reset and metrics_error is None:
         session_metrics().reset()
-    rollout = share if phase is Phase.DUAL_OLD else 0.0
     state = TransitionState(
         phase,
         record,
         sides,
         stores_differ,
         comparison,
-        verify,
+        options.verify,
         quiet,
-        rollout,
-        stale,
-        has_own_regex=key_regex is not None,
+        rollout=share if phase is Phase.DUAL_OLD else 0.0,
+        stale=stale,
+        has_own_regex=options.key_regex is not None,
         is_record_known=metrics_error is None,
     )
     return Readiness(
         phase=phase,
-        rollout=rollout,
+        rollout=state.rollout,
         setting=setting,
         sides=sides,
         record=record,
         metrics_location=metrics_location(),
         metrics_error=metrics_error,
         comparison=comparison,
-        mode=verify,
-        conditions=tuple(state.conditions(back=back)),
+        mode=options.verify,
+        conditions=tuple(state.conditions(back=options.back)),
         notes=(*notes, *_notes(record)),
-        was_reset=reset and metrics_error is None,
-        is_back=back,
+        was_reset=options.reset and metrics_error is None,
+        is_back=options.back,
     )
 
 
 def _compared(
     change: Transition,
     phase: Phase,
-    back: bool,
     sides: tuple[SideFound, SideFound],
-    options: VerifyOptions,
+    options: ReadinessOptions,
     progress: Progress | None,
 ) -> tuple[SessionComparison, int | None]:
     """Compare the authoritative side with the other; return also how many sessions differ in a cache before a table.
@@ -138,11 +161,14 @@ def _compared(
     If the sessions of OLD cannot be listed, each session of NEW is looked up there.
     """
     ends = [change.old.end, change.new.end]
-    is_reversed = phase is Phase.DUAL_NEW and back
+    is_reversed = phase is Phase.DUAL_NEW and options.back
     if is_reversed or not sides[0].is_listed:
         ends.reverse()
-    found = verify_sessions(source=ends[0], dest=ends[1], options=options, progress=progress).comparison
-    next_authority = change.old if is_reversed else change.new if phase is Phase.DUAL_OLD and not back else None
+    how = VerifyOptions(
+        mode=options.verify or MODES[0], trust_pickle=options.trust_pickle, key_regex=options.key_regex, served=False
+    )
+    found = verify_sessions(source=ends[0], dest=ends[1], options=how, progress=progress).comparison
+    next_authority = change.old if is_reversed else change.new if phase is Phase.DUAL_OLD and not options.back else None
     if next_authority is None:
         return found, None
     return found, stale_before_rows(next_authority.end, trust_pickle=options.trust_pickle)

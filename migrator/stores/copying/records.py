@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
+from ...console.command_line import option, positive_integer
 from ..base import RecordProblem, digest
 
 MAX_PROBLEMS_LISTED = 1000
@@ -14,18 +15,14 @@ MAX_PROBLEMS_LISTED = 1000
 
 @dataclass(frozen=True)
 class PassOptions:
-    """How a copy goes over its source.
+    """How a copy goes over its source: each field is an option of the commands that copy records."""
 
-    ``match``: only keys that begin with it. ``chunk_size``: keys in a page. ``limit``: so many keys at most.
-    ``rate``: so many keys in a second at most. ``jobs``: processes that copy in parallel.
-    """
-
-    match: str = ""
-    chunk_size: int = 1000
-    limit: int | None = None
-    rate: int | None = None
-    jobs: int = 1
-    dry_run: bool = False
+    match: str = option("", "Copy only keys that begin with PREFIX.", metavar="PREFIX")
+    chunk_size: int = option(1000, "Keys in a page (default: %(default)s).", type=positive_integer, metavar="KEYS")
+    limit: int | None = option(None, "Copy at most N keys, as a trial.", type=positive_integer, metavar="N")
+    rate: int | None = option(None, "Read at most N keys per second.", type=positive_integer, metavar="N")
+    jobs: int = option(1, "Number of parallel processes (default: 1).", type=positive_integer, metavar="N")
+    dry_run: bool = option(False, "Show the plan and stop; nothing is written.")
 
 
 Options = TypeVar("Options", bound=PassOptions)
