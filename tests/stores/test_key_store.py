@@ -234,19 +234,33 @@ def test_knows_its_own_writes_when_the_answer_was_lost(databases: Any, monkeypat
 
 
 @pytest.mark.redis
-def test_works_as_well_with_a_server_that_tells_only_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    from migrator.stores.redis.store import RedisStore
+@pytest.mark.parametrize("version", ["6.0.16", "6.2.14"])
+@pytest.mark.parametrize("ahead", [-5, 0, 5])
+def test_expiries_are_never_later_with_a_server_that_returns_only_the_time_left(
+    ahead: int, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from migrator.stores.redis import store as module
 
-    monkeypatch.setattr(RedisStore, "_server_info", lambda store: {"redis_version": "6.0.16"})
+    monkeypatch.setattr(module.RedisStore, "_server_info", lambda store: {"redis_version": version})
+    monkeypatch.setattr(module, "now", lambda: now() + ahead * SECOND)  # this host's clock is not the server's
     caches["redis"].clear()
     opened = open_store(alias="redis")
     store = opened.within(key_space(opened.cache.make_key, alias="redis"))
+    client = caches["redis"]._cache.get_client()
     expires = now() + HOUR
 
-    store.add([Record("k", b"v", expires)])
+    assert store.add([Record("k", b"v", expires)]) == {"k"}
+    assert store.add([Record("k", b"?", expires + HOUR)]) == set()
+    assert client.pexpiretime(opened.cache.make_key("k")) == expires // 1000
 
+    asked = now()
     found = store.fetch(["k"])["k"]
     assert found.expires is not None
-    assert 0 <= expires - found.expires < 50_000
-    assert store.replace([(found, Record("k", b"w", expires))]) == {"k"}
+    assert 0 <= expires - found.expires <= now() - asked + store.expiry_step
+    assert store.update(Record("k", b"u", expires + HOUR))
+    assert client.pexpiretime(opened.cache.make_key("k")) == (expires + HOUR) // 1000
+    assert store.replace([(found._replace(raw=b"u"), Record("k", b"w", expires))]) == {"k"}
+    assert client.pexpiretime(opened.cache.make_key("k")) == expires // 1000
+    assert store.replace([(found._replace(raw=b"w"), Record("k", b"w", None))]) == {"k"}
+    assert client.pttl(opened.cache.make_key("k")) == -1
     assert store.notes() == ["'redis' is older than Redis 7: expiries are exact to some milliseconds, and never later"]

@@ -5,7 +5,7 @@ Every key of these questions is under the prefix of the cache: some users have r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...console.wording import listed
@@ -14,8 +14,9 @@ from ..key_space import KeySpace, escaped_glob
 from .pipeline import runner
 
 _PROBE = "migrator.probe"
-# With XX, a SET of the absent probe key is tried and changes nothing.
+# With XX, a SET of the absent probe key is tried and changes nothing, and neither does an expiry of it.
 _WRITES_NOTHING = (b"", b"XX")
+_ARGUMENTS: Mapping[bytes, tuple[bytes, ...]] = {b"SET": _WRITES_NOTHING, b"PEXPIREAT": (b"0",)}
 PART_OF_CLUSTER = (
     "it is one node of a Redis Cluster, and other nodes hold the other keys. Name the cluster by a backend over a "
     "cluster client, such as django_valkey.cluster_cache.cache.ClusterValkeyCache, or a RedisCache of your own over "
@@ -66,11 +67,11 @@ def probe_key(space: KeySpace) -> str:
 def missing_rights(clients: Sequence[Any], space: KeySpace, verbs: Sequence[bytes]) -> str | None:
     """Return which of these commands a user may not run on keys of ``space``, and what grants them; None if all.
 
-    ``SET`` is sent with ``XX`` for a key that does not exist, so that it writes nothing.
+    All are sent for a key that does not exist, ``SET`` with ``XX``, so that they write nothing.
     """
     probe = probe_key(space).encode()
     for client in clients:
-        commands = [(verb, probe, *(_WRITES_NOTHING if verb == b"SET" else ())) for verb in verbs]
+        commands = [(verb, probe, *_ARGUMENTS.get(verb, ())) for verb in verbs]
         answers = runner(client).run(commands)
         if denied := [verb.decode() for verb, answer in zip(verbs, answers, strict=True) if is_denied(answer)]:
             return what_to_grant(client, space, denied)

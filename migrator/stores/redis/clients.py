@@ -13,7 +13,6 @@ from ..ignore_exceptions import heard, is_silent
 from ..key_store import KeyStore
 from ..pickles import fixed_class, safe_loads_with
 from ..stored_values import RejectedValue, Value
-from .pipeline import Command
 from .replies import as_bytes
 from .store import RedisStore, dotted_name
 
@@ -122,13 +121,11 @@ class ClientRedisStore(RedisStore):
         # The expiry that counts is in the tuple, and is compared with the value.
         return b"" if self._herd else super()._seen_expiry(seen)
 
-    def _outer_expiry(self, expires: int | None) -> int | None:
-        if not self._herd or expires is None:
-            return expires
-        return expires + int(self.cache.client._herd_timeout) * MICROSECONDS_PER_SECOND
-
-    def _limit(self, expires: int | None, moment: int) -> Command:
-        return super()._limit(self._outer_expiry(expires), moment)
+    def _outer(self, record: Record) -> Record:
+        if not self._herd or record.expires is None:
+            return record
+        later = int(self.cache.client._herd_timeout) * MICROSECONDS_PER_SECOND
+        return record._replace(expires=record.expires + later)
 
     def takes_verbatim(self, other: KeyStore) -> bool:
         # The herd client's tuple contains the expiry, which a copy may have to change.

@@ -12,6 +12,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
+from ...clock import MICROSECONDS_PER_SECOND
 from .replies import Answers, Malformed
 
 Command = tuple[bytes, ...]
@@ -90,6 +91,13 @@ class Runner:
         if not commands:
             return []
         return self._sent(b"".join(map(packed, commands)), lambda answers: answers.read(len(commands)))
+
+    def time(self) -> int | None:
+        """Return the time by the server's clock in microseconds of Unix time; None if it does not report it."""
+        match self.run([(b"TIME",)]):
+            case [[bytes() as seconds, bytes() as microseconds]]:
+                return int(seconds) * MICROSECONDS_PER_SECOND + int(microseconds)
+        return None
 
     def ask(self, verbs: Sequence[bytes], keys: Sequence[bytes]) -> list[Any]:
         """Send each of ``verbs`` for each key; return the replies key by key."""
@@ -177,6 +185,10 @@ class ClusterRunner:
             pipeline.execute_command(verb.decode(), *rest)
         found: list[Any] = pipeline.execute(raise_on_error=False)
         return found
+
+    def time(self) -> int | None:
+        """Return None, as no time is that of all servers."""
+        return None
 
     def ask(self, verbs: Sequence[bytes], keys: Sequence[bytes]) -> list[Any]:
         """Send each of ``verbs`` for each key; return the replies key by key."""

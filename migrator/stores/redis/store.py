@@ -26,22 +26,13 @@ from .acl import (
     user_of,
     what_to_grant,
 )
+from .conditional_writes import compare_command, set_command
 from .pipeline import Command, Runner, Server, runner
 from .replies import Malformed, answer_of, as_bytes
 from .server_info import address_of, count_of, identities, is_interceptable, server_info
 
 _NEVER, _GONE = -1, -2
 _PICKLE_START = b"\x80"
-
-# Returns 1 if the key held what was seen and was changed. With an empty second argument the expiry is not compared.
-_COMPARE = b"""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] ~= '' and redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
-if ARGV[3] == '' then return redis.call('DEL', KEYS[1]) end
-if ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
-else redis.call('SET', KEYS[1], ARGV[3], ARGV[4], ARGV[5]) end
-return 1
-"""
 
 
 class RedisStore(KeyStore):
@@ -135,7 +126,7 @@ class RedisStore(KeyStore):
         if self._info.get("role") == "slave":
             primary = f"{self._info.get('master_host')}:{self._info.get('master_port')}"
             return f"it is a replica; name its primary, {primary}, as the first LOCATION"
-        if denied := missing_rights(self._clients(), self.space, (*self._question, b"EXISTS", b"SET", b"DEL")):
+        if denied := missing_rights(self._clients(), self.space, self._used_commands):
             return denied
         if refused := refused_write(self._clients(), self.space):
             return refused
@@ -147,6 +138,12 @@ class RedisStore(KeyStore):
                 return what_to_grant(self._clients()[0], self.space, ["EVAL"])
             return f"it does not run the short script that compares before it writes ({error})"
         return None
+
+    @property
+    def _used_commands(self) -> tuple[bytes, ...]:
+        """The commands that a destination needs."""
+        found = (*self._question, b"EXISTS", b"SET", b"DEL")
+        return found if self._has_absolute_expiry else (*found, b"PEXPIREAT")
 
     def blind_spot(self) -> str | None:
         may_be_cluster = self._info.get("cluster_enabled", 1)
@@ -211,10 +208,11 @@ class RedisStore(KeyStore):
         return b"GET", b"PEXPIRETIME" if self._has_expiry_time else b"PTTL"
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Record]:
-        asked = now()  # taken before the server replies, so that no expiry is later than the real one
-        base = 0 if self._has_expiry_time else asked
+        asked = now()
         found: dict[str, Record] = {}
         for server, group, raws in self._by_server(keys):
+            # Taken before the server replies, so that no expiry is later than the real one.
+            base = 0 if self._has_expiry_time else self._moment(server)
             answers = server.ask(self._question, raws)
             for key, value, left in zip(group, answers[::2], answers[1::2], strict=True):
                 if value is None or left == _GONE:
@@ -226,9 +224,14 @@ class RedisStore(KeyStore):
                         raise Malformed
                     left = _NEVER
                 expires = None if left == _NEVER else base + left * MICROSECONDS_PER_MILLISECOND
-                if expires is None or expires > asked:
+                if expires is None or expires > (base or asked):
                     found[key] = Record(key, value if type(value) is bytes else as_bytes(value), expires)
         return found
+
+    def _moment(self, server: Server) -> int:
+        """Return the moment to which a time left is added: by the server's clock, rounded down to milliseconds."""
+        moment = None if self._has_own_clock else server.time()
+        return (now() if moment is None else moment) // MICROSECONDS_PER_MILLISECOND * MICROSECONDS_PER_MILLISECOND
 
     def are_as_seen(self, records: Sequence[Record]) -> bool:
         if not self._has_expiry_time:
@@ -260,9 +263,7 @@ class RedisStore(KeyStore):
         for server, group, raws in self._by_server(by_key):
             moment = now()
             live = [(key, raw) for key, raw in zip(group, raws, strict=True) if _is_live(by_key[key], moment)]
-            commands = [
-                (b"SET", raw, by_key[key].raw, b"NX", *self._limit(by_key[key].expires, moment)) for key, raw in live
-            ]
+            commands = [self._set(raw, by_key[key], b"NX") for key, raw in live]
             for (key, _), answer in zip(live, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
@@ -274,41 +275,33 @@ class RedisStore(KeyStore):
                 written.update(key for key in there if self.is_as_seen(there, by_key[key]))
         return written
 
-    def _limit(self, expires: int | None, moment: int) -> Command:
-        if expires is None:
-            return ()
-        if self._has_absolute_expiry:
-            return (b"PXAT", b"%d" % (expires // MICROSECONDS_PER_MILLISECOND))
-        return (b"PX", b"%d" % max((expires - moment) // MICROSECONDS_PER_MILLISECOND, 1))
+    def _set(self, raw: bytes, record: Record, condition: bytes) -> Command:
+        return set_command(raw, self._outer(record), condition, has_pxat=self._has_absolute_expiry)
 
     def update(self, record: Record) -> bool:
         ((server, _, raws),) = self._by_server([record.key])
-        (answer,) = server.run([(b"SET", raws[0], record.raw, b"XX", *self._limit(record.expires, now()))])
+        (answer,) = server.run([self._set(raws[0], record, b"XX")])
         if isinstance(answer, Exception):
             raise answer
         return answer is not None and answer is not False
 
     def replace(self, pairs: Sequence[tuple[Record, Record]]) -> set[str]:
         moment = now()
-        return self._compare(
-            {
-                seen.key: (seen, new.raw if _is_live(new, moment) else b"", self._limit(new.expires, moment))
-                for seen, new in pairs
-            }
-        )
+        return self._compare({seen.key: (seen, new if _is_live(new, moment) else None) for seen, new in pairs})
 
     def discard(self, records: Sequence[Record]) -> set[str]:
-        return self._compare({seen.key: (seen, b"", ()) for seen in records})
+        return self._compare({seen.key: (seen, None) for seen in records})
 
-    def _compare(self, wanted: Mapping[str, tuple[Record, bytes, Command]]) -> set[str]:
+    def _compare(self, wanted: Mapping[str, tuple[Record, Record | None]]) -> set[str]:
+        """Write each record instead of what was seen, or delete that; return the keys that still held it."""
         changed = set()
         for server, group, raws in self._by_server(wanted):
             commands: list[Command] = []
             for key, raw in zip(group, raws, strict=True):
-                seen, new, limit = wanted[key]
-                commands.append(
-                    (b"EVAL", _COMPARE, b"1", raw, seen.raw, self._seen_expiry(seen), new, *(limit or (b"", b"")))
-                )
+                seen, new = wanted[key]
+                expected = (seen.raw, self._seen_expiry(seen))
+                outer = None if new is None else self._outer(new)
+                commands.append(compare_command(raw, expected, outer, has_pxat=self._has_absolute_expiry))
             for key, answer in zip(group, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
@@ -316,7 +309,9 @@ class RedisStore(KeyStore):
                     changed.add(key)
             if server.repeated:
                 there = self.fetch(group)
-                changed.update(key for key, record in there.items() if record.raw == wanted[key][1])
+                changed.update(
+                    key for key, record in there.items() if (new := wanted[key][1]) and record.raw == new.raw
+                )
         return changed
 
     def _seen_expiry(self, seen: Record) -> bytes:
@@ -325,9 +320,9 @@ class RedisStore(KeyStore):
             return b""
         return b"%d" % (_NEVER if seen.expires is None else seen.expires // MICROSECONDS_PER_MILLISECOND)
 
-    def _outer_expiry(self, expires: int | None) -> int | None:
-        """Return the server's expiry of a key that expires then."""
-        return expires
+    def _outer(self, record: Record) -> Record:
+        """Return a record with the expiry that its key has on the server."""
+        return record
 
     def _by_server(self, keys: Iterable[str]) -> Iterator[tuple[Server, list[str], list[bytes]]]:
         """Yield each server with its keys and their raw keys."""
