@@ -28,11 +28,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test test-slow test-driver matrix faults coverage lint format types demo servers bench clean python debian-venv debian-build \
-    debian-servers
+.PHONY: help environment test test-slow test-driver matrix faults coverage lint format types demo servers bench clean \
+    python debian-venv debian-build debian-servers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+environment: $(VENV)/ready
 
 RUN_TESTS = $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest $(PROCESSES)
 

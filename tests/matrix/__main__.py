@@ -1,13 +1,13 @@
-"""List the cells, or run one: python -m tests.matrix [CELL | --ci | --table]
+"""List the cells, or run one: python -m tests.matrix [CELL | --prepare | --ci | --table]
 
-After a run, results.json and the README's table have its result. `--ci` runs the cells that CI runs, and `--table`
-writes the README's table anew.
+After a run, results.json and the README's table have its result. `--ci` runs the cells that CI runs, and `--prepare`
+downloads what these need. `--table` writes the README's table anew.
 """
 
 import sys
 
 from tests.matrix.cells import Cell, Result, read_cells, read_results, save_result
-from tests.matrix.run import run
+from tests.matrix.run import prepare, run
 from tests.matrix.table import render, write_into_readme
 from tests.servers.suites import SuiteError
 
@@ -29,11 +29,7 @@ def _said(result: Result | None) -> str:
 
 
 def _run(cell: Cell) -> int:
-    try:
-        result, code = run(cell)
-    except SuiteError as error:
-        print(error, file=sys.stderr)
-        return 1
+    result, code = run(cell)
     if result is not None:
         save_result(cell.name, result)
         write_into_readme(render(read_cells(), read_results()))
@@ -42,19 +38,27 @@ def _run(cell: Cell) -> int:
 
 def main(arguments: list[str]) -> int:
     cells = read_cells()
-    if not arguments:
-        _list(cells)
-        return 0
-    if arguments == ["--table"]:
-        write_into_readme(render(cells, read_results()))
-        return 0
-    chosen = [cell for cell in cells.values() if cell.in_ci] if arguments == ["--ci"] else []
-    if not chosen:
-        if arguments[0] not in cells:
-            print(f"There is no cell {arguments[0]}. The cells are: {', '.join(cells)}.", file=sys.stderr)
-            return 2
-        chosen = [cells[arguments[0]]]
-    return max(_run(cell) for cell in chosen)
+    of_ci = [cell for cell in cells.values() if cell.in_ci]
+    try:
+        match arguments:
+            case []:
+                _list(cells)
+            case ["--table"]:
+                write_into_readme(render(cells, read_results()))
+            case ["--prepare"]:
+                for cell in of_ci:
+                    prepare(cell)
+            case ["--ci"]:
+                return max(_run(cell) for cell in of_ci)
+            case [name] if name in cells:
+                return _run(cells[name])
+            case _:
+                print(f"There is no cell {' '.join(arguments)}. The cells are: {', '.join(cells)}.", file=sys.stderr)
+                return 2
+    except SuiteError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

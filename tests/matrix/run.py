@@ -27,6 +27,19 @@ for package in {packages}:
 """
 
 
+def prepare(cell: Cell) -> list[Path]:
+    """Unpack the programs of a cell and create its virtual environment, and return the paths of its servers.
+
+    Raises:
+        SuiteError: A program of another suite could not be had, or this machine lacks the cell's Python.
+    """
+    programs = [path for unpacked in cell.programs for path in unpacked.unpack()]
+    made = subprocess.run([*_make(cell), "environment"], check=False)
+    if made.returncode != 0:
+        raise SuiteError(f"The virtual environment of the cell {cell.name} could not be created.")
+    return programs
+
+
 def run(cell: Cell) -> tuple[Result | None, int]:
     """Run the tests of a cell, with their output going to the terminal as it comes.
 
@@ -34,10 +47,9 @@ def run(cell: Cell) -> tuple[Result | None, int]:
         The result, or ``None`` if pytest did not come to its end, and the exit code of `make test`.
 
     Raises:
-        SuiteError: A program of another suite could not be had, or this machine lacks the cell's Python.
+        SuiteError: As for :func:`prepare`.
     """
-    python = _python(cell)
-    programs = [path for unpacked in cell.programs for path in unpacked.unpack()]
+    programs = prepare(cell)
     with tempfile.TemporaryDirectory() as directory:
         counted = Path(directory) / "junit.xml"
         environment = {
@@ -46,19 +58,22 @@ def run(cell: Cell) -> tuple[Result | None, int]:
             "MIGRATOR_TEST_PSYCOPG": cell.driver,
             "PYTEST_ADDOPTS": f"--junit-xml={counted}",
         }
-        choices = {
-            "PYTHON": python,
-            "VENV": cell.environment,
-            "DJANGO": cell.django,
-            "INSTALL": cell.install,
-            "T": cell.tests,
-        }
-        command = ["make", "--no-print-directory", "test", *(f"{name}={value}" for name, value in choices.items())]
+        command = [*_make(cell), "test", f"T={cell.tests}"]
         print(shlex.join(command), flush=True)
         code, versions = _follow(command, environment)
         if not counted.exists():
             return None, code
         return _result(counted, versions | _installed(cell)), code
+
+
+def _make(cell: Cell) -> list[str]:
+    choices = {
+        "PYTHON": _python(cell),
+        "VENV": cell.environment,
+        "DJANGO": cell.django,
+        "INSTALL": cell.install,
+    }
+    return ["make", "--no-print-directory", *(f"{name}={value}" for name, value in choices.items() if value)]
 
 
 def _python(cell: Cell) -> str:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 # Servers run as users of their own, who may not be able to enter the checkout or the home directory.
@@ -59,7 +60,7 @@ class Programs:
             _make_private(self.directory.parent)
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory.mkdir()
-            _Unpacking(self).run()
+            _download_and_unpack(self)
             (self.directory / _COMPLETE).touch()
         return [_find(self.directory, name) for name in self.programs]
 
@@ -79,97 +80,100 @@ def _find(directory: Path, program: str) -> Path:
     return found[0]
 
 
-class _Unpacking:
-    """One download of packages, and their change into programs that run here."""
+class _Apt:
+    """`apt-get` for one suite, with a configuration and a state of its own."""
 
-    def __init__(self, wanted: Programs) -> None:
-        self._wanted = wanted
-        self._directory = wanted.directory
-        self._apt = wanted.directory / "apt"
-        self._environment = {**os.environ, "APT_CONFIG": str(self._apt / "conf")}
-
-    def run(self) -> None:
-        self._configure_apt()
-        self._call("apt-get", "--quiet=2", "update")
-        debs = self._directory / "debs"
-        debs.mkdir()
-        self._call("apt-get", "--quiet=2", "download", *self._packages(), directory=debs)
-        for deb in sorted(debs.iterdir()):
-            self._call("dpkg-deb", "--extract", str(deb), str(self._directory))
-        for name in self._wanted.programs:
-            self._wrap(_find(self._directory, name))
-        for version in self._directory.glob("usr/lib/python3.*"):
-            _relocate_python(self._directory, version.name)
-        shutil.rmtree(debs)
-        shutil.rmtree(self._apt)
-
-    def _configure_apt(self) -> None:
+    def __init__(self, suite: str, directory: Path) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
         for name in ("lists/partial", "archives/partial", "none"):
-            (self._apt / name).mkdir(parents=True)
-        (self._apt / "status").touch()
-        (self._apt / "sources.list").write_text(f"deb [signed-by={_KEYS}] {self._mirror()} {self._wanted.suite} main\n")
+            (directory / name).mkdir(parents=True)
+        (directory / "status").touch()
+        (directory / "sources.list").write_text(f"deb [signed-by={_KEYS}] {_mirror()} {suite} main\n")
         options = {
-            "Dir::State": self._apt,
-            "Dir::State::status": self._apt / "status",
-            "Dir::Cache": self._apt,
-            "Dir::Etc::SourceList": self._apt / "sources.list",
-            "Dir::Etc::SourceParts": self._apt / "none",
-            "Dir::Etc::PreferencesParts": self._apt / "none",
+            "Dir::State": directory,
+            "Dir::State::status": directory / "status",
+            "Dir::Cache": directory,
+            "Dir::Etc::SourceList": directory / "sources.list",
+            "Dir::Etc::SourceParts": directory / "none",
+            "Dir::Etc::PreferencesParts": directory / "none",
             # A mirror of `sid` may lag behind.
             "Acquire::Check-Valid-Until": "false",
             "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
         }
-        (self._apt / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in options.items()))
+        (directory / "conf").write_text("".join(f'{name} "{value}";\n' for name, value in options.items()))
+        self._environment = {**os.environ, "APT_CONFIG": str(directory / "conf")}
+        self._call("update")
 
-    def _mirror(self) -> str:
-        """Return the mirror that this machine installs Debian's packages from."""
-        command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-        mirrors = [address for address in found if "security" not in address]
-        if not mirrors:
-            raise SuiteError("apt-get knows no mirror of Debian. Run `apt-get update` first.")
-        return mirrors[0]
-
-    def _packages(self) -> list[str]:
-        """Return the packages to download: the wanted ones, and the libraries that they depend on."""
-        simulate = ("install", "--simulate", "--no-install-recommends", *self._wanted.packages)
-        said = self._call("apt-get", *simulate)
+    def download(self, packages: Sequence[str], directory: Path) -> None:
+        """Download packages, and the libraries that they depend on, into a directory."""
+        said = self._call("install", "--simulate", "--no-install-recommends", *packages)
         found: list[str] = re.findall(r"^Inst (\S+) ", said, re.MULTILINE)
-        return [
-            name
-            for name in found
-            if name in self._wanted.packages or (_NEEDED.match(name) and not _NOT_NEEDED.match(name))
-        ]
+        needed = [name for name in found if _NEEDED.match(name) and not _NOT_NEEDED.match(name)]
+        self._call("download", *dict.fromkeys([*packages, *needed]), directory=directory)
 
-    def _wrap(self, program: Path) -> None:
-        """Put a wrapper in the place of a program, which starts it by the suite's loader."""
-        # /usr/bin/redis-server is a link to another program, which looks at the name that it was called by.
-        binary = program.with_name(f"{program.name}.elf")
-        shutil.copy2(program.resolve(), binary)
-        program.unlink()
-        loader = next(self._directory.glob("**/ld-linux-*.so.*"))
-        libraries = sorted({str(path.parent) for path in self._directory.glob("**/*-linux-*/libc.so.6")})
-        libraries += [path.replace("/lib/", "/usr/lib/") for path in libraries if "/usr/lib/" not in path]
-        # New in glibc 2.33; the loaders before it know no --help either.
-        offers = subprocess.run([loader, "--help"], capture_output=True, text=True, check=False).stdout
-        name = '--argv0 "$0" ' if "--argv0" in offers else ""
-        program.write_text(f'#!/bin/sh\nexec {loader} {name}--library-path {":".join(libraries)} {binary} "$@"\n')
-        program.chmod(0o755)
+    def _call(self, *arguments: str, directory: Path | None = None) -> str:
+        return _output("apt-get", "--quiet=2", *arguments, directory=directory, environment=self._environment)
 
-    def _call(self, *command: str, directory: Path | None = None) -> str:
-        done = subprocess.run(
-            command,
-            cwd=directory,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise SuiteError(f"{' '.join(command)} ended with code {done.returncode}:\n{done.stdout}")
-        return done.stdout
+
+@cache
+def _apt(suite: str, root: Path) -> _Apt:
+    return _Apt(suite, root / f"{suite}-apt")
+
+
+def _mirror() -> str:
+    """Return the mirror that this machine installs Debian's packages from."""
+    # Lists what would be downloaded, also on a machine that has never run `apt-get update`.
+    addresses = re.findall(r"^'(\S+)/dists/[^/']+/", _output("apt-get", "update", "--print-uris"), re.MULTILINE)
+    mirrors = [address for address in addresses if "security" not in address]
+    if not mirrors:
+        raise SuiteError("apt-get has no mirror of Debian in its sources.")
+    return str(mirrors[0])
+
+
+def _download_and_unpack(wanted: Programs) -> None:
+    directory = wanted.directory
+    debs = directory / "debs"
+    debs.mkdir()
+    _apt(wanted.suite, directory.parent).download(wanted.packages, debs)
+    for deb in sorted(debs.iterdir()):
+        _output("dpkg-deb", "--extract", str(deb), str(directory))
+    shutil.rmtree(debs)
+    for name in wanted.programs:
+        _wrap(directory, _find(directory, name))
+    for version in directory.glob("usr/lib/python3.*"):
+        _relocate_python(directory, version.name)
+
+
+def _wrap(directory: Path, program: Path) -> None:
+    """Put a wrapper in the place of a program, which starts it by the loader in the same directory."""
+    # /usr/bin/redis-server is a link to another program, which looks at the name that it was called by.
+    binary = program.with_name(f"{program.name}.elf")
+    shutil.copy2(program.resolve(), binary)
+    program.unlink()
+    loader = next(directory.glob("**/ld-linux-*.so.*"))
+    libraries = sorted({str(path.parent) for path in directory.glob("**/*-linux-*/libc.so.6")})
+    libraries += [path.replace("/lib/", "/usr/lib/") for path in libraries if "/usr/lib/" not in path]
+    # New in glibc 2.33; the loaders before it know no --help either.
+    offers = subprocess.run([loader, "--help"], capture_output=True, text=True, check=False).stdout
+    name = '--argv0 "$0" ' if "--argv0" in offers else ""
+    program.write_text(f'#!/bin/sh\nexec {loader} {name}--library-path {":".join(libraries)} {binary} "$@"\n')
+    program.chmod(0o755)
+
+
+def _output(*command: str, directory: Path | None = None, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SuiteError(f"{' '.join(command)} ended with code {done.returncode}:\n{done.stdout}")
+    return done.stdout
 
 
 def _relocate_python(directory: Path, version: str) -> None:
