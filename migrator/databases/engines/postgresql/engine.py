@@ -1,4 +1,4 @@
-"""PostgreSQL: sessions, the shared snapshot, and COPY in both directions."""
+"""PostgreSQL: sessions, locks, and COPY in both directions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.db import DatabaseError, Error, NotSupportedError, transaction
+from django.db import DatabaseError, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....local_hosts import is_on_this_machine
@@ -22,13 +22,14 @@ from . import out_of_range_dates, replication
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
-from .errors import PostgreSQLErrors, sqlstate
+from .errors import PostgreSQLErrors
 from .features import FEATURES
 from .loading import CopyTextWriter, CopyWriter
 from .locks import Locks
 from .row_batches import Batches
 from .server_lines import PostgreSQLLines
 from .session_setup import set_up
+from .snapshots import Snapshots
 from .types import PostgreSQLTypes
 from .values import PostgreSQLValues
 from .visible_tables import PostgreSQLVisibility
@@ -38,12 +39,6 @@ BINARY_TYPES = frozenset((
     "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "bytea",
     "date", "time", "timestamp", "timestamptz", "interval", "uuid", "json", "jsonb", "inet",
 ))  # fmt: skip
-# The existing ones among named tables, as SQL has them, that this role may lock against being rewritten.
-LOCKABLE = """
-    SELECT oid::regclass::text FROM pg_class
-    WHERE oid = ANY(SELECT to_regclass(n) FROM unnest(%s::text[]) n) AND relkind IN ('r', 'p')
-      AND has_table_privilege(oid, 'SELECT')
-"""
 # The sessions that hold a lock on a table of the application in this database; the server's own tables have OIDs below
 # 16384 (PostgreSQL source, src/include/access/transam.h, FirstNormalObjectId).
 BLOCKERS = """
@@ -55,11 +50,9 @@ BLOCKERS = """
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY since LIMIT 5
 """
-HELD = "migrator_snapshot"
-IN_ERROR = 3  # libpq's PQTRANS_INERROR
 
 
-class PostgreSQL(Batches, PostgreSQLErrors, Engine):
+class PostgreSQL(Snapshots, Batches, PostgreSQLErrors, Engine):
     """PostgreSQL 14 and newer, through psycopg2 or psycopg 3. Needs no superuser."""
 
     vendor = "postgresql"
@@ -77,8 +70,6 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
-        self._snapshot: str | None = None
-        self._reads_snapshot = self._is_reader = self._is_held = False
         self._locks = Locks(self, self.visibility)
 
     def describe(self) -> DatabaseInfo:
@@ -94,93 +85,18 @@ class PostgreSQL(Batches, PostgreSQLErrors, Engine):
         self.connect()
         set_up(self)
 
-    def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
-        self._begin_reading(tables)
-        self.snapshot_note = replication.patience_note(self)  # the first query takes the snapshot
-        if readers:
-            self._snapshot = self._export_snapshot()
-            self.readers = readers
-        self._hold_snapshot()
-
-    def _export_snapshot(self) -> str:
-        is_held, self._is_held = self._is_held, False
-        if is_held:  # a subtransaction cannot export a snapshot (PostgreSQL manual, pg_export_snapshot)
-            self.execute(f"RELEASE SAVEPOINT {HELD}")
-        name = str(self.fetch_value("SELECT pg_export_snapshot()"))
-        if is_held:
-            self._hold_snapshot()
-        return name
-
-    def _hold_snapshot(self) -> None:
-        """Set a savepoint, so that an error of a statement does not end the transaction, and with it the snapshot."""
-        self.execute(f"SAVEPOINT {HELD}")
-        self._is_held = True
-
-    def recover(self) -> None:
-        driver: Any = self.connection.connection
-        if self._is_held and driver is not None and driver.info.transaction_status == IN_ERROR:
-            with contextlib.suppress(Error):
-                self.execute(f"ROLLBACK TO SAVEPOINT {HELD}")
-
-    def is_intact(self) -> bool:
-        self.recover()
-        return super().is_intact()
-
     def open_parallel_session(self) -> PostgreSQL:
         other = type(self)(self.connection.copy())
         other.link_timeout = self.link_timeout
         try:
             if self._reads_snapshot:
-                other._snapshot = self._export_snapshot()
-                other.join_snapshot(0)
+                self._lend_snapshot(other)
             else:
                 other._open()
         except BaseException:
             other.close()
             raise
         return other
-
-    def _begin_reading(self, kept: Sequence[str] = ()) -> None:
-        """Begin a transaction whose first query takes the snapshot; lock ``kept`` tables against being rewritten."""
-        self._reads_snapshot, self._is_held = True, False
-        self._open()
-        self.forbid_writes()
-        there = self.fetch_all(LOCKABLE, ([self.identifier(table) for table in kept],)) if kept else []
-        self.connection.set_autocommit(False)
-        self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if there:
-            # A table that is truncated or rewritten later looks empty in the snapshot (manual, 13.6, "Caveats").
-            names = ", ".join(name.replace("%", "%%") for (name,) in there)
-            self.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
-        self.hold_snapshot()
-
-    def forbid_writes(self) -> None:
-        self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-
-    def can_join(self, reader: int) -> bool:
-        return self._snapshot is not None
-
-    def rejoin_snapshot(self) -> bool:
-        if not self._is_reader:
-            return False
-        with contextlib.suppress(Error, SnapshotLost):
-            self.join_snapshot(0)
-            return True
-        return False
-
-    def join_snapshot(self, reader: int) -> None:
-        self._is_reader = True
-        self.release_snapshot()
-        self.connection.close()
-        self._begin_reading()
-        try:
-            # The name comes from the server. SET accepts no parameters bound by the server.
-            self.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
-        except DatabaseError as error:
-            if sqlstate(error) is None:  # the connection was lost meanwhile
-                raise
-            raise SnapshotLost.of(self.alias) from error
-        self._hold_snapshot()
 
     def open_destination(self) -> None:
         self._open()
