@@ -19,7 +19,7 @@ from django.test import modify_settings, override_settings
 
 from migrator.databases.api import batch_migrate
 from migrator.databases.endpoints import open_engine
-from migrator.databases.planning import parallel_queries, values
+from migrator.databases.planning import column_limits, parallel_queries
 from migrator.databases.tables import Kind, table_of
 from migrator.errors import DataRejected, Refused
 from tests.databases.edge_values import DIRT, EDGES, LENIENT, Dirt, Edge
@@ -347,7 +347,7 @@ def seen_cases() -> Iterator[Any]:
 def test_sees_dirt_behind_the_first_rows_before_the_first_write(
     pair: Pair, dirt: Dirt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    monkeypatch.setattr(column_limits, "FIRST_ROWS", 1)
     insert_rows(dirt.model, pair.source, [{"id": 1, "label": "good", "value": None}])
     insert_dirt(pair.source, dirt)
     with pytest.raises(Refused, match=rf"{dirt.model._meta.label}\.value: 1 value: .*primary key {BAD_KEY}\)"):
@@ -360,7 +360,7 @@ def test_sees_what_does_not_fit_in_either_half_of_a_large_table(
     databases: FreshDatabases, source: str, bad_key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     databases.fresh(source, "mysql_b")
-    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    monkeypatch.setattr(column_limits, "FIRST_ROWS", 1)
     monkeypatch.setattr(parallel_queries, "HELPED_ROWS", 5)
     found = dict.fromkeys((-5, -4, -3, 3, 4, 5, 40), 1.5) | {bad_key: float("inf")}
     rows_of = [{"id": number, "label": str(number), "value": value} for number, value in found.items()]
@@ -488,7 +488,7 @@ def moment(model: type[Model], microsecond: int) -> Any:
 def test_refuses_a_fraction_of_a_second_that_the_column_would_round(
     pair: Pair, model: type[Model], digits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    monkeypatch.setattr(column_limits, "FIRST_ROWS", 1)
     keep_digits(pair.dest, model, digits)
     kept, finer = (moment(model, by_digits[digits]) for by_digits in (COARSE, FINE))
     rows_of = [{"id": 1, "label": "kept", "value": kept}, {"id": BAD_KEY, "label": "finer", "value": finer}]
@@ -567,7 +567,7 @@ def test_sees_uuids_that_mariadb_does_not_take_before_the_first_write(
     databases.fresh(*pair)
     if engine == "mysql":
         execute(pair.source, OLD_UUID)
-    monkeypatch.setattr(values, "FIRST_ROWS", 1)
+    monkeypatch.setattr(column_limits, "FIRST_ROWS", 1)
     good = "'16fd27068baf433b82eb8c7fada847da'"
     execute(pair.source, f"INSERT INTO testapp_uuidvalue (id, label, value) VALUES (1, 'good', {good})")
     for form, dash in NOTATIONS[engine]:
@@ -586,7 +586,7 @@ def test_refuses_spaces_that_a_column_of_mysql_would_lose(
     """CHAR(n) gives a text back without the spaces at its end; VARCHAR(n), which Django makes, keeps them."""
     databases.fresh(source, "mysql_b")
     execute("mysql_b", "ALTER TABLE testapp_charvalue MODIFY value char(20) NULL")
-    monkeypatch.setattr(values, "FIRST_ROWS", first_rows)
+    monkeypatch.setattr(column_limits, "FIRST_ROWS", first_rows)
     insert_rows(models.CharValue, source, [{"id": 1, "label": "good", "value": " a b"}])
     insert_rows(models.CharValue, source, [{"id": BAD_KEY, "label": "bad", "value": "a  "}])
     with pytest.raises(Refused, match=rf"CharValue\.value: 1 value: ends with spaces, .*primary key {BAD_KEY}\)"):

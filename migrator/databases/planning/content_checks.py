@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...console.wording import plural, shortened
 from ..findings import Finding
 from ..tables import Table
+from .column_limits import Answer, check_values
 from .constraints import ask_about_constraints
 from .draft_plan import Draft
 from .foreign_keys import Orphans, find_orphans, orphan_rows, outside_references
@@ -18,7 +19,6 @@ from .parallel_queries import ParallelQueries
 from .parent_rows import check_added, check_parents
 from .plan import AwaitedTable, TablePlan
 from .unmovable_columns import check_unmovable
-from .values import Answer, check_values
 
 
 @dataclass(frozen=True)

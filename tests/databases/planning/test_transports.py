@@ -23,14 +23,14 @@ from migrator.databases.endpoints import open_endpoints
 from migrator.databases.engines.base.server_lines import LineField
 from migrator.databases.engines.sqlite import server_lines
 from migrator.databases.engines.sqlite.engine import SQLite
-from migrator.databases.planning import values
+from migrator.databases.planning import column_limits
+from migrator.databases.planning.column_limits import Answer
 from migrator.databases.planning.parallel_queries import completed
 from migrator.databases.planning.plan_request import PlanRequest
 from migrator.databases.planning.preflight import make_plan
 from migrator.databases.planning.selection import select
 from migrator.databases.planning.table_route import Route
 from migrator.databases.planning.transports import ConvertedRows, TextStream
-from migrator.databases.planning.values import Answer
 from migrator.databases.result import RunResult
 from migrator.errors import MigratorError
 from tests.databases.edge_values import DIRT, EDGES, LENIENT, Dirt
@@ -132,7 +132,7 @@ def test_brings_texts_with_whatever_ends_fields(
     assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
 
 
-@pytest.mark.parametrize("rows_before", [0, values.FIRST_ROWS], ids="after {} others".format)
+@pytest.mark.parametrize("rows_before", [0, column_limits.FIRST_ROWS], ids="after {} others".format)
 def test_brings_texts_whole_that_have_the_character_nul(
     lines_of_sqlite: Pair, rows_before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +316,7 @@ def test_takes_more_care_of_a_column_with_one_odd_value(
     databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch, pair: Pair, odd: str, place: str
 ) -> None:
     databases.fresh(*pair)
-    monkeypatch.setattr(values, "FIRST_ROWS", 2)
+    monkeypatch.setattr(column_limits, "FIRST_ROWS", 2)
     never_carefully(monkeypatch)
     model, usual_value, odd_value = ODD[odd]
     stored = [usual_value] * 5
