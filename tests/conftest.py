@@ -4,6 +4,7 @@ Tests really commit. A test with the fixture `alias` or `pair` starts with these
 whatever the test before it did or broke; other tests call `databases.fresh("mysql_a")`.
 """
 
+import gc
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +61,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(engine)
         if any(has_to_be_alone(marker.name) for marker in item.iter_markers()):
             item.add_marker(pytest.mark.xdist_group("alone"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what stays to the end out of all garbage collections: in a fork, they would copy its memory."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,6 +14,7 @@ the socket with that number.
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import pkgutil
@@ -310,6 +311,8 @@ def main() -> None:
             prepare_bare()
         else:
             prepare()
+        # A collection in a fork would write to all of these objects, and so copy their memory (documentation of gc).
+        gc.freeze()
         args = wait_for_order(orders)
     if args is not None:
         sys.argv = ["manage.py", *args]
