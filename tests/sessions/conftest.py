@@ -32,7 +32,7 @@ def _session_tables(databases: FreshDatabases) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _site(databases: FreshDatabases, tmp_path: Path) -> Iterator[None]:
-    """Put the site's settings on; each test has files of its own."""
+    """Put the site's settings on; each test has files of its own, and empty cache tables."""
     given = {name: getattr(site_settings, name) for name in NAMES}
     given["SESSION_FILE_PATH"] = str(tmp_path)
     given["CACHES"] = {**given["CACHES"], "files": {**given["CACHES"]["files"], "LOCATION": str(tmp_path / "cache")}}
@@ -40,6 +40,8 @@ def _site(databases: FreshDatabases, tmp_path: Path) -> Iterator[None]:
         if hasattr(FileEngine, "_storage_path"):
             del FileEngine._storage_path  # it remembers the last one
         make_cache_tables()
+        for alias in ("table", "small_table"):
+            caches[alias].clear()
         yield
         caches.close_all()
 
