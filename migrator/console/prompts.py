@@ -7,6 +7,7 @@ from typing import ClassVar, TextIO
 
 from ..errors import Declined
 from .safe_text import visible_lines
+from .wrapping import width_of, wrapped
 
 
 class Prompter:
@@ -46,7 +47,7 @@ class TerminalPrompter(Prompter):
         self._stdout = stdout or sys.stderr
 
     def _ask(self, text: str) -> str:
-        self._stdout.write(visible_lines(text))
+        self._stdout.write(wrapped(visible_lines(text), width_of(self._stdout)))
         self._stdout.flush()
         return self._stdin.readline().strip()
 

@@ -13,11 +13,10 @@ from typing import Any
 
 from .private_files import check_report, replace_private
 from .safe_text import visible, visible_lines
+from .wrapping import wrapped
 
 Cell = str | int | float | None
 _NARROWEST = 12  # columns that a text needs to be readable
-# What a line is never broken in: quoted values, and several spaces.
-_WORDS = re.compile(r"""(?:(?<!\w)'(?:[^'\\]|\\.)*'|(?<!\w)"(?:[^"\\]|\\.)*"|\s{2,}|\S)+""")
 _PARTS = re.compile(r"\s+|[^\s._]+[._]?|[._]")
 
 STYLE = (
@@ -148,24 +147,10 @@ def _folded(text: str, width: int) -> list[str]:
 
 def to_text(report: Report, width: int | None = None) -> str:
     """Format the report for a terminal of ``width`` columns, or for a file, whose lines are not wrapped."""
-    prose = "\n".join(part for line in report.lines for part in _wrapped(visible(line), width))
-    blocks = [visible_lines(report.heading), *(grid_text(grid, width) for grid in report.grids), prose]
+    heading = wrapped(visible_lines(report.heading), width, breaks_indented=True)
+    prose = "\n".join(wrapped(visible(line), width) for line in report.lines)
+    blocks = [heading, *(grid_text(grid, width) for grid in report.grids), prose]
     return "\n\n".join(block for block in blocks if block)
-
-
-def _wrapped(line: str, width: int | None) -> list[str]:
-    """Break a sentence at single spaces so that it fits into ``width``, and indent what continues it.
-
-    Quoted values stay whole, and so do indented lines, which hold statements to be copied.
-    """
-    if width is None or line.startswith(" "):
-        return [line]
-    lines = [""]
-    for word in _WORDS.findall(line):
-        if lines[-1].strip() and len(lines[-1]) + len(word) >= width:
-            lines.append("  ")
-        lines[-1] += word if not lines[-1].strip() else f" {word}"
-    return lines
 
 
 def to_json(report: Report) -> str:

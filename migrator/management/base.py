@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..console.prompts import Prompter, prompter_for
 from ..console.reports import Report, to_json, to_json_lines, to_text, write_report
 from ..console.robust_streams import robust
 from ..console.safe_text import visible, visible_lines
+from ..console.wrapping import width_of, wrapped
 from ..databases.database_files import check_no_database
 from ..errors import MigratorError, UsageError
 
@@ -94,18 +94,25 @@ class MigratorCommand(BaseCommand):
             self._print_document(Report("", (), (), {"error": str(error)}, error.exit_code), options)
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
-            raise CommandError(shown(str(error)), returncode=error.exit_code) from error
+            raise self._error(shown(str(error)), error.exit_code) from error
         failure = self._write_report(report, options["report"])
         self._print_document(report, options)
         if report.exit_code:
             *lines, verdict = report.lines
             self.show(replace(report, lines=tuple(lines)), options)
-            raise CommandError(visible(f"{verdict} {failure}".rstrip()), returncode=report.exit_code)
+            raise self._error(visible(f"{verdict} {failure}".rstrip()), report.exit_code)
         self.show(report, options)
         if not failure and options["format"] in PROGRAM_FORMS:
             failure = self._output_failure()
         if failure:
-            raise CommandError(failure)
+            raise self._error(failure, 1)
+
+    def _error(self, text: str, exit_code: int) -> CommandError:
+        """Return the error that ends the command; Django prints it after the name of its class."""
+        if Interrupts.ends_process:  # otherwise a caller gets the error
+            start = f"{CommandError.__name__}: "
+            text = wrapped(start + text, width_of(self._file(self.stderr))).removeprefix(start)
+        return CommandError(text, returncode=exit_code)
 
     def _write_report(self, report: Report, path: Path | None) -> str:
         """Write the report to its file; return why that failed, because the work itself is done and is shown."""
@@ -127,8 +134,7 @@ class MigratorCommand(BaseCommand):
         """Show a report to people: on standard error if standard output is for a program."""
         if options["verbosity"] > 0:
             stream = self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
-            width = shutil.get_terminal_size().columns if self._file(stream).isatty() else None
-            self._write(stream, to_text(report, width) + "\n")
+            self._write(stream, to_text(report, width_of(self._file(stream))) + "\n")
 
     def _print_document(self, report: Report, options: dict[str, Any]) -> None:
         if form := PROGRAM_FORMS.get(options["format"]):

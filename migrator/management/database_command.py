@@ -56,7 +56,7 @@ class RunCommand(MigratorCommand):
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         words = [word for word in _command_line() if word not in ("--resume", "--cleanup")]
         abandoning = [word for word in words if word != "--trust-done"]
-        hint = f"Resume:  {shlex.join(words)} --resume\nAbandon: {shlex.join(abandoning)} --cleanup"
+        hint = f"Resume:\n    {shlex.join(words)} --resume\nAbandon:\n    {shlex.join(abandoning)} --cleanup"
         result = type(self).function(
             **{name: options[name] for name in ("source", "dest", "exclude", *self.chosen)},
             **typed_options(RunOptions, options),

@@ -50,7 +50,8 @@ def at_terminal(
 ) -> Finished:
     """Run `manage.py WORDS` with a terminal for its input and standard error; standard output is a pipe.
 
-    Each of ``answers`` is what to wait for on the terminal, and what is typed then.
+    Each of ``answers`` is what to wait for on the terminal, and what is typed then. Sentences there are wrapped; see
+    :func:`unwrapped`.
     """
     keyboard, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -63,6 +64,11 @@ def at_terminal(
             os.close(keyboard)
     assert PASSWORD not in out + err
     return Finished(process.wait(), out, err)
+
+
+def unwrapped(text: str) -> str:
+    """Join the lines into which sentences were broken for a terminal."""
+    return re.sub(r"\n  (?! )", " ", text)
 
 
 def _converse(process: Any, keyboard: int, answers: list[tuple[str, str]], deadline: float) -> tuple[str, str]:

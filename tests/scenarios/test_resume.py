@@ -662,7 +662,7 @@ def test_a_signal_ends_the_command_between_two_chunks(
     assert process.returncode == code, err
     assert "Traceback" not in out + err
     assert "Stopped after the chunk that was being copied." in err
-    [line] = [line for line in err.splitlines() if "Resume:" in line]
+    [line] = re.findall(r"^Resume:\n +(.*)$", err, re.MULTILINE)
     assert line.endswith(f"{' '.join(['batch_migrate', *ends, *COMMAND])} --resume")
     assert done_chunks(filled.dest) < 920
     assert move(filled, chunk_size=1, resume=True).exit_code == 0

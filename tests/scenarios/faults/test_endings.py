@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shlex
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from migrator.databases.engines.registry import engine_for
 from migrator.errors import Interrupted
 from settings.base import ROOT
 from tests.manage import Finished, run_manage
-from tests.management.running import INTERRUPT, at_terminal, run
+from tests.management.running import INTERRUPT, at_terminal, run, unwrapped
 from tests.scenarios.faults.oracle import LABELS, THREE_PAIRS, Oracle, journal_tables, wait_until_unlocked
 from tests.scenarios.test_resume import in_a_process_of_its_own, wait_for_chunks
 from tests.servers.databases import PAIRS, Pair
@@ -43,10 +44,10 @@ def words(pair: Pair, *more: str) -> tuple[str, ...]:
 
 def goes_on_as_told(pair: Pair, oracle: Oracle, said: str) -> None:
     """Type what the run said at its end, and assert that all is there then."""
-    [line] = [line for line in said.splitlines() if line.startswith(("Resume: ", "CommandError: Resume: "))]
+    [line] = re.findall(r"^(?:CommandError: )?Resume:\n +(.*)$", said, re.MULTILINE)
     wait_until_unlocked(pair.dest)
     assert journal_tables(pair.dest)
-    python, program, *arguments = shlex.split(line.partition("Resume: ")[2])
+    python, program, *arguments = shlex.split(line)
     assert (python, program, arguments[-1]) == (Path(sys.executable).name, "manage.py", "--resume")
     finished = run_manage(*arguments)
     assert finished.code == 0, finished.err
@@ -62,8 +63,9 @@ def assert_plain(finished: Finished, code: int) -> None:
 def test_ctrl_c_ends_it_after_the_chunk(pair: Pair, oracle: Oracle) -> None:
     finished = at_terminal(*words(pair), answers=[(FIRST_TABLE, INTERRUPT)], timeout=SECONDS_AT_MOST)
     assert_plain(finished, 130)
-    assert "Stopped after the chunk that was being copied." in finished.err
-    assert f"rows are committed in '{pair.dest}'." in finished.err
+    shown = unwrapped(finished.err)
+    assert "Stopped after the chunk that was being copied." in shown
+    assert f"rows are committed in '{pair.dest}'." in shown
     goes_on_as_told(pair, oracle, finished.err)
 
 
