@@ -124,5 +124,6 @@ class Server(ABC):
 
     def version(self) -> str:
         said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True).stdout
-        found = re.search(r"\d+(\.\d+)+", said)
+        # Some name the path of the program first.
+        found = re.search(r"(?<=[\s=])\d+(\.\d+)+", said)
         return found.group() if found else said.strip()

@@ -18,7 +18,7 @@ from pathlib import Path
 # Servers run as users of their own, who may not be able to enter the checkout or the home directory.
 _ROOT = Path("/var/tmp")  # noqa: S108
 _KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
-# Written last; a directory without it was interrupted.
+# Lists the packages, and is written last; a directory without it was interrupted.
 _COMPLETE = "complete"
 
 # Of what a program depends on, only these are needed to run it here: libraries and data, no tools and no services.
@@ -56,12 +56,13 @@ class Programs:
         Raises:
             SuiteError: A package could not be downloaded, or does not contain a program.
         """
-        if not (self.directory / _COMPLETE).exists():
+        complete, packages = self.directory / _COMPLETE, "\n".join(self.packages)
+        if not complete.exists() or complete.read_text() != packages:
             _make_private(self.directory.parent)
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory.mkdir()
             _download_and_unpack(self)
-            (self.directory / _COMPLETE).touch()
+            complete.write_text(packages)
         return [_find(self.directory, name) for name in self.programs]
 
 
