@@ -23,6 +23,10 @@ from tests.servers.catalogue import SERVERS, has_to_be_alone, servers_of_this_pr
 from tests.servers.databases import ENGINES, PAIRS, FreshDatabases, Pair, engine_of
 from tests.servers.process import PrivateDirectory
 
+# The series of Django that these modules need; on an earlier one they are not collected.
+NEEDED_DJANGO = {"scenarios/test_django_6.py": (6, 1)}
+collect_ignore = [module for module, series in NEEDED_DJANGO.items() if series > django.VERSION]
+
 _session = ExitStack()
 _session.enter_context(servers_of_this_process())
 # Commands in processes of their own inherit both, and so find the databases of this session.

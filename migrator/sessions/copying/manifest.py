@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -61,13 +62,16 @@ class Manifest:
             check_target(path)
         else:
             append_private(path).close()  # with its mode set before it has any content
-        self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
-        try:
-            self._check_tables()
-            self._database.executescript("PRAGMA synchronous = NORMAL;" + _SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise UsageError(f"{str(path)!r} is not the manifest of a copy: {error}. Name another file.") from error
-        self._check(identity)
+        with ExitStack() as on_error:
+            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
+            on_error.callback(self._database.close)
+            try:
+                self._check_tables()
+                self._database.executescript("PRAGMA synchronous = NORMAL;" + _SCHEMA)
+            except sqlite3.DatabaseError as error:
+                raise UsageError(f"{str(path)!r} is not the manifest of a copy: {error}. Name another file.") from error
+            self._check(identity)
+            on_error.pop_all()
 
     def _check_tables(self) -> None:
         """Raise :exc:`UsageError` for another application's database, before anything is added to it."""
