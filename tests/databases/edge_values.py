@@ -28,7 +28,8 @@ class Edge:
     """One value, with the reasons of the engines that cannot hold it.
 
     ``rewritten_by`` has what an engine returns in the value's place where both are the same to that type: an
-    address in another notation, a number of JSON in plain digits.
+    address in another notation, a number of JSON in plain digits. Of
+    the engine `mysql`, `mysql_itself` is MySQL and `mariadb` is MariaDB.
     """
 
     name: str
@@ -261,14 +262,15 @@ JSON_VALUES: Sequence[Edge] = (
     edge("string-null", "null"),
     edge("nested", {"a": [1, 2.5, "x", {"b": {"c": [True, False, None, []]}}], "z": {}}),
     edge("deep", _nested(30)),
-    edge("deeper", _nested(100), mysql="nests at most 32 levels, or 100 in MySQL itself"),
+    edge("deeper", _nested(101), mysql="nests at most 32 levels in MariaDB, and 100 in MySQL"),
     edge("32-bits", 2**32),
     edge("64-bits", 2**64 - 1),
     edge("beyond-53-bits", -(2**53) - 1),
-    edge("40-digits", 10**40 + 1),
+    rewritten("40-digits", 10**40 + 1, mysql_itself=1e40),
     edge("0.1", 0.1),
     edge("0.1+0.2", 0.1 + 0.2),
-    edge("1e15", 1e15),
+    # MySQL returns it with an exponent, which PostgreSQL stores as plain digits.
+    rewritten("1e15", 1e15, mysql_itself=1e15),
     rewritten("1e16", 1e16, postgresql=10**16),
     rewritten("1e23", 1e23, postgresql=10**23),
     edge("1e-7", 1e-7),
@@ -363,10 +365,10 @@ OTHERS: Mapping[type[Model], Sequence[Edge]] = {
         edge("v7-first", uuid.UUID("00000000-0000-7fff-8000-000000000000")),
         edge("v7-of-another-variant", uuid.UUID("ffffffff-ffff-7fff-7fff-ffffffffffff")),
         edge("v8", uuid.UUID("ffffffff-ffff-8fff-8100-ffffffffffff")),
-        edge("v8-first", uuid.UUID("00000000-0000-8000-8000-000000000000"), mysql=NO_HIGH_VERSION),
+        edge("v8-first", uuid.UUID("00000000-0000-8000-8000-000000000000"), mariadb=NO_HIGH_VERSION),
         edge("v8-of-variant-0", uuid.UUID("00000000-0000-8000-00ff-ffffffffffff")),
-        edge("v8-of-variant-01", uuid.UUID("00000000-0000-8000-0100-000000000000"), mysql=NO_HIGH_VERSION),
-        edge("v15-of-variant-7f", uuid.UUID("ffffffff-ffff-ffff-7fff-ffffffffffff"), mysql=NO_HIGH_VERSION),
+        edge("v8-of-variant-01", uuid.UUID("00000000-0000-8000-0100-000000000000"), mariadb=NO_HIGH_VERSION),
+        edge("v15-of-variant-7f", uuid.UUID("ffffffff-ffff-ffff-7fff-ffffffffffff"), mariadb=NO_HIGH_VERSION),
     ),
 }
 
@@ -375,12 +377,16 @@ EDGES: Mapping[type[Model], Sequence[Edge]] = {**TEXT_LIKE, **INTEGERS, **NUMBER
 
 @dataclass(frozen=True)
 class Dirt:
-    """A value that a column holds although Django would not have put it there, and who else could hold it."""
+    """A value that a column holds although Django would not have put it there, and who else could hold it.
+
+    Of MySQL and MariaDB, only the latter may be able to hold it.
+    """
 
     name: str
     model: type[Model]
     sql: str
     kept_by: tuple[str, ...] = ()
+    only_mariadb: bool = False
 
 
 DIRT: Mapping[str, Sequence[Dirt]] = {
@@ -453,7 +459,7 @@ DIRT: Mapping[str, Sequence[Dirt]] = {
         Dirt("negative-time", models.TimeValue, "'-10:00:00'"),
         Dirt("hundred-hours", models.TimeValue, "'100:00:00'"),
         Dirt("garbage-in-address", models.IPAddressValue, "'999.1.1.1'", kept_by=("sqlite", "mysql")),
-        Dirt("garbage-in-json", models.JSONValue, "'{garbage'"),
+        Dirt("garbage-in-json", models.JSONValue, "'{garbage'", only_mariadb=True),
     ),
     "postgresql": (
         Dirt("infinite-date", models.DateValue, "'infinity'"),

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,9 +53,14 @@ def engine_of(alias: str) -> str:
 
 
 def is_mysql(alias: str) -> bool:
-    """Whether an alias is on MySQL itself, and not on MariaDB."""
-    connection: Any = connections[alias]
-    return connection.vendor == "mysql" and not connection.mysql_is_mariadb
+    """Whether an alias is on MySQL itself, and not on MariaDB; its database need not exist."""
+    return engine_of(alias) == "mysql" and _server_is_mysql()
+
+
+@cache
+def _server_is_mysql() -> bool:
+    with connections["mysql_a"]._nodb_cursor() as cursor:
+        return not cursor.db.mysql_is_mariadb
 
 
 class FreshDatabases:
@@ -465,7 +471,9 @@ class _MySQL(_OnServer):
         self.administer(alias, f"DROP DATABASE IF EXISTS {self.name(alias)}")
 
     def disconnect_others(self, cursor: CursorWrapper) -> None:
-        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
+        # MySQL's older table fails while one of them executes a statement with bytes that are not text.
+        schema = "performance_schema" if is_mysql(cursor.db.alias) else "information_schema"
+        cursor.execute(f"SELECT id FROM {schema}.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
         for (process,) in cursor.fetchall():
             # It may end before it is killed.
             with suppress(OperationalError):

@@ -40,6 +40,8 @@ class MySQL(Server):
         # Most servers have a binary log with GTIDs, which show whether a transaction has committed.
         "gtid-mode": "ON",
         "enforce-gtid-consistency": "ON",
+        # The tests' user creates triggers.
+        "log-bin-trust-function-creators": "ON",
         "sync-binlog": "0",
     }
 

@@ -33,10 +33,10 @@ from migrator.databases.planning.table_route import Route
 from migrator.databases.planning.transports import ConvertedRows, TextStream
 from migrator.databases.result import RunResult
 from migrator.errors import MigratorError
-from tests.databases.edge_values import DIRT, EDGES, LENIENT, Dirt
+from tests.databases.edge_values import EDGES, LENIENT, Dirt
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.management.running import another_alias, entry_of
-from tests.scenarios.test_values import AS_STORED, LAX, execute, held_exactly, labelled
+from tests.scenarios.test_values import AS_STORED, dirt_of, execute, held_exactly, labelled, relax
 from tests.servers.databases import FILE_PAIRS, PAIRS, Pair, engine_of
 from tests.testapp import models
 
@@ -375,12 +375,12 @@ def check_no_values(sessions: Any, route: Route, *arguments: Any) -> Future[Answ
 
 def insert_all_dirt(alias: str) -> Iterator[type[Model]]:
     """Insert the dirt of every model, each in a row of its own, and name the models."""
-    return insert_all(alias, [*DIRT[engine_of(alias)], *(LENIENT if engine_of(alias) == "sqlite" else ())])
+    return insert_all(alias, [*dirt_of(alias), *(LENIENT if engine_of(alias) == "sqlite" else ())])
 
 
 def insert_all(alias: str, dirt: Sequence[Dirt]) -> Iterator[type[Model]]:
     table = connections[alias].ops.quote_name
-    execute(alias, *LAX[engine_of(alias)])
+    relax(alias)
     for number, item in enumerate(dirt, start=1):
         name = table(item.model._meta.db_table)
         execute(alias, f"INSERT INTO {name} (id, label, value) VALUES ({number}, '{item.name}', {item.sql})")

@@ -7,6 +7,7 @@ import hashlib
 import random
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from django.db import DatabaseError
@@ -49,6 +50,7 @@ SESSION_SETTINGS: Mapping[str, int | str] = {
     "max_statement_time": 0,
     "max_execution_time": 0,
 }
+FIRST_WITH_PROCESS_LIST = (8, 0, 22)  # MySQL manual, "The processlist Table"
 LOCK_WAITS = ("innodb_lock_wait_timeout", "lock_wait_timeout")
 WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
 
@@ -195,20 +197,32 @@ class MySQL(MySQLErrors, Engine):
         super().close()
         self.connection.__dict__.pop("sql_mode", None)
 
+    @cached_property
+    def _process_list(self) -> str:
+        """Return the table of sessions.
+
+        MySQL's older one cannot be read while a session executes a statement with bytes that are not text, such as an
+        INSERT of binary values (ER_CANNOT_CONVERT_STRING). The newer one can, if the Performance Schema is on.
+        """
+        connection: Any = self.connection
+        has_newer = not connection.mysql_is_mariadb and connection.mysql_version >= FIRST_WITH_PROCESS_LIST
+        is_on = has_newer and self.fetch_value("SELECT @@performance_schema")
+        return f"{'performance' if is_on else 'information'}_schema.processlist"
+
     def session_identity(self) -> Row | None:
         # The number alone is reused after a restart of the server.
-        rows = self.fetch_all("SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()")
+        rows = self.fetch_all(f"SELECT id, host FROM {self._process_list} WHERE id = CONNECTION_ID()")
         return rows[0] if rows else None
 
     def end_session(self, identity: Row) -> None:
-        if self.fetch_all("SELECT 1 FROM information_schema.processlist WHERE id = %s AND host = %s", identity):
+        if self.fetch_all(f"SELECT 1 FROM {self._process_list} WHERE id = %s AND host = %s", identity):
             with contextlib.suppress(DatabaseError):  # it may end before it is killed
                 self.execute(f"KILL {int(identity[0])}")
 
     def blockers(self) -> list[str]:
         # Only users with the PROCESS privilege may see who holds which lock.
         rows = self.fetch_all(
-            "SELECT id, user, host, time FROM information_schema.processlist "
+            f"SELECT id, user, host, time FROM {self._process_list} "
             "WHERE db = DATABASE() AND id <> CONNECTION_ID() ORDER BY time DESC LIMIT 5"
         )
         return [

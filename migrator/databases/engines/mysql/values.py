@@ -83,11 +83,11 @@ BEYOND_LIMIT: Mapping[LimitName, str] = {
     LimitName.SINGLE_PRECISION: "CAST(CAST({column} AS FLOAT) AS CHAR) + 0e0 <> {column}",
 }
 # The limits that a column's own type keeps.
-KEPT: Mapping[str, LimitName] = {
-    "char": LimitName.SPACE_AT_END,
-    "uuid": LimitName.HIGH_VERSION,
-    "timestamp": LimitName.OUTSIDE_UNIX_TIME,
-    "json": LimitName.WIDE_WHOLE_NUMBER,
+KEPT: Mapping[str, tuple[LimitName, ...]] = {
+    "char": (LimitName.SPACE_AT_END,),
+    "uuid": (LimitName.HIGH_VERSION,),
+    "timestamp": (LimitName.OUTSIDE_UNIX_TIME,),
+    "json": (LimitName.WIDE_WHOLE_NUMBER, LimitName.NUL_CHARACTER),
 }
 
 
@@ -237,6 +237,9 @@ class MySQLValues(Values):
                         "an integer beyond 64 bits, which MySQL's JSON type converts to floating point",
                     ),
                     plain_limit(LimitName.DEEPER_THAN, f"a document of more than {MOST_LEVELS} levels", MOST_LEVELS),
+                    plain_limit(
+                        LimitName.NUL_CHARACTER, "the NUL character, at which MySQL's JSON type truncates a document"
+                    ),
                 ]
         return []
 
@@ -245,7 +248,7 @@ class MySQLValues(Values):
 
     def condition(self, limit: Limit, column: str, stored: StoredColumn) -> str | None:
         arguments = limit.arguments
-        if limit.name is KEPT.get(stored.type):
+        if limit.name in KEPT.get(stored.type, ()):
             return None
         match limit.name:
             case LimitName.NUL_CHARACTER:
