@@ -50,6 +50,8 @@ SESSION_SETTINGS: Mapping[str, int | str] = {
     "max_statement_time": 0,
     "max_execution_time": 0,
 }
+# With it, foreign keys to columns that are not unique cannot be recreated (MySQL manual, "Server System Variables").
+NON_STANDARD_KEYS = "restrict_fk_on_non_standard_key"
 FIRST_WITH_PROCESS_LIST = (8, 0, 22)  # MySQL manual, "The processlist Table"
 LOCK_WAITS = ("innodb_lock_wait_timeout", "lock_wait_timeout")
 WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL PRIVILEGES ON \*\.\*", re.IGNORECASE)
@@ -155,6 +157,8 @@ class MySQL(MySQLErrors, Engine):
         self._open()
         self.execute(f"SET SESSION sql_mode = '{SQL_MODE}'")
         self.execute("SET SESSION foreign_key_checks = 0")
+        for name in self._variables((NON_STANDARD_KEYS,)):
+            self.execute(f"SET SESSION {name} = OFF")
         for name, seconds in self._variables(LOCK_WAITS).items():
             if int(seconds) > LOCK_WAIT_SECONDS:
                 self.execute(f"SET SESSION {name} = {LOCK_WAIT_SECONDS}")
