@@ -56,15 +56,20 @@ def pytest_report_header() -> list[str]:
     return [f"django {django.__version__}", f"servers: {', '.join(reached)}"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the engines in its parameters, before -m selects; keep some in one process."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark each test with the engines in its parameters, before -m selects; keep some in one process.
+
+    Slow tests come first, so that no process is left with one at the end.
+    """
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
             for engine in sorted(set(_engines_in(item.callspec.params.values()))):
                 item.add_marker(engine)
         if any(has_to_be_alone(marker.name) for marker in item.iter_markers()):
             item.add_marker(pytest.mark.xdist_group("alone"))
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_collection_finish() -> None:
