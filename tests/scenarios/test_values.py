@@ -30,8 +30,6 @@ from tests.testapp import models, rows
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
-pytestmark = pytest.mark.driver
-
 EVERY_PAIR = [*PAIRS, *FILE_PAIRS]
 # The place of a row that cannot be moved; no other number in a message is like it.
 BAD_KEY = 46368
@@ -111,6 +109,7 @@ def assert_refused(pair: Pair, model: type[Model]) -> None:
     assert QuerySet(model, using=pair.dest).count() == 0
 
 
+@pytest.mark.driver
 def test_describes_each_engine_truly(alias: str) -> None:
     """What the table of edge values says of an engine is so where Django writes and reads it, without us."""
     engine = engine_of(alias)
@@ -124,6 +123,7 @@ def test_describes_each_engine_truly(alias: str) -> None:
         }, model._meta.label
 
 
+@pytest.mark.driver
 def test_understands_keys_that_are_read_by_their_column_alone(alias: str) -> None:
     """As foreign keys and rows that are there already are looked up."""
     engine = open_engine(alias)
@@ -146,6 +146,7 @@ def test_understands_keys_that_are_read_by_their_column_alone(alias: str) -> Non
         assert alone == as_copied, table.label
 
 
+@pytest.mark.driver
 def test_keeps_values(pair: Pair) -> None:
     for model, edges in EDGES.items():
         insert_rows(model, pair.source, labelled([edge for edge in edges if held_exactly(edge, *pair.engines)]))
@@ -164,6 +165,7 @@ def is_another_to(pair: Pair, edge: Edge) -> bool:
     return is_mysql(pair.source) and engine_of(pair.dest) == "postgresql" and value == 1e15
 
 
+@pytest.mark.driver
 def test_writes_values_with_two_notations_as_django_does(pair: Pair) -> None:
     chosen = {
         model: [
@@ -215,6 +217,7 @@ def test_refuses_values_that_the_destination_cannot_hold(pair: Pair, databases: 
             databases.fresh(pair.dest)
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("pair", REFUSING_PAIRS, ids=str, indirect=True)
 def test_rejects_values_that_the_destination_cannot_hold(pair: Pair, tmp_path: Path) -> None:
     refused = refused_by_destination(pair)
@@ -229,6 +232,7 @@ def test_rejects_values_that_the_destination_cannot_hold(pair: Pair, tmp_path: P
         assert list(QuerySet(model, using=pair.dest).values_list("label", flat=True)) == ["good"]
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
 def test_keeps_the_sign_of_a_postgresql_zero(databases: FreshDatabases, dest: str) -> None:
     """PostgreSQL and MySQL have a negative zero, which Django does not always write; the others have none."""
@@ -239,6 +243,7 @@ def test_keeps_the_sign_of_a_postgresql_zero(databases: FreshDatabases, dest: st
     assert str(found) == ("-0.0" if engine_of(dest) == "postgresql" or is_mysql(dest) else "0.0")
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("chunk_size", [2, 10_000])
 def test_keeps_rows_of_every_structure(pair: Pair, chunk_size: int) -> None:
     rows.fill(pair.source)
@@ -322,6 +327,7 @@ def as_stored(alias: str, model: type[Model]) -> list[Any]:
     return execute(alias, f"SELECT id, {AS_STORED[engine_of(alias)]} FROM {table} ORDER BY id")
 
 
+@pytest.mark.driver
 def test_never_changes_dirt_silently(pair: Pair, tmp_path: Path) -> None:
     """It arrives as it is where the other column takes it; otherwise its row is rejected."""
     source, dest = pair.engines
@@ -346,6 +352,7 @@ def test_never_changes_dirt_silently(pair: Pair, tmp_path: Path) -> None:
         assert differences(*(snapshot(alias, moved) for alias in pair)) == []
 
 
+@pytest.mark.driver
 @pytest.mark.postgresql
 @pytest.mark.parametrize("kind", ["text", "double"])
 def test_rejects_what_the_driver_would_change_on_its_way_through_the_field(
@@ -362,6 +369,7 @@ def test_rejects_what_the_driver_would_change_on_its_way_through_the_field(
     assert QuerySet(model, using=pair.dest).get().value == time(1, 2, 3)
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if len({*pair.engines}) == 2], ids=str, indirect=True)
 def test_stops_at_dirt_that_the_destination_cannot_hold(pair: Pair) -> None:
     _, dest = pair.engines
@@ -453,6 +461,7 @@ def instants(*left_out: str) -> list[Row]:
     return labelled([edge for edge in EDGES[models.DateTimeValue] if edge.name not in left_out])
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("side", ["source", "dest"])
 def test_keeps_instants_where_one_side_has_its_own_time_zone(pair: Pair, side: str) -> None:
     with session_time_zone(getattr(pair, side), "Europe/Paris"):
@@ -489,6 +498,7 @@ def naive(*left_out: str) -> list[Row]:
     ]
 
 
+@pytest.mark.driver
 def test_keeps_local_times_without_use_tz(pair: Pair) -> None:
     with local_time():
         insert_rows(models.DateTimeValue, pair.source, naive(LEFT_OUT))
@@ -497,6 +507,7 @@ def test_keeps_local_times_without_use_tz(pair: Pair) -> None:
         assert differences(before, snapshot(pair.dest, [models.DateTimeValue])) == []
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("source", ["sqlite_a", "mysql_a"])
 def test_refuses_local_times_that_postgresql_would_shift(databases: FreshDatabases, source: str) -> None:
     databases.fresh(source, "postgresql_b")
@@ -566,6 +577,7 @@ def test_takes_no_digits_of_an_integer_for_decimals_of_a_second(databases: Fresh
 OLD_UUID = "ALTER TABLE testapp_uuidvalue MODIFY value char(32) NULL"
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("dest", [f"{engine}_b" for engine in ENGINES])
 def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: str) -> None:
     databases.fresh("mysql_a", dest)
@@ -579,6 +591,7 @@ def test_reads_uuids_from_old_mariadb_columns(databases: FreshDatabases, dest: s
     assert differences(before, snapshot(dest, [models.UUIDValue])) == []
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("source", [f"{engine}_a" for engine in ENGINES])
 def test_writes_uuids_to_old_mariadb_columns(databases: FreshDatabases, source: str) -> None:
     databases.fresh(source, "mysql_b")
@@ -708,6 +721,7 @@ def make_tables(alias: str, app_label: str) -> None:
             editor.create_model(model)
 
 
+@pytest.mark.driver
 @pytest.mark.postgresql
 def test_keeps_values_of_types_that_only_postgresql_has(only_postgresql: Pair) -> None:
     for model in tables("testapp_postgresql"):

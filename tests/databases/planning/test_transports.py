@@ -43,8 +43,6 @@ from tests.testapp import models
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
-pytestmark = pytest.mark.driver
-
 LINE_PAIRS = [*(pair for pair in PAIRS if pair.engines[1] != "sqlite"), *FILE_PAIRS]
 LABELS = [model._meta.label for model in EDGES]
 
@@ -92,6 +90,7 @@ def as_stored(alias: str, model: type[Model]) -> list[Any]:
     )
 
 
+@pytest.mark.driver
 def test_brings_what_the_slow_way_brings(any_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every edge value of every type of field is stored the same, down to the database's own text for it."""
     for model, edges in EDGES.items():
@@ -120,6 +119,7 @@ def lines_of_sqlite(request: pytest.FixtureRequest, databases: FreshDatabases) -
     return pair
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("text", ["\x1f", "\xff", "\ufdd1", "%s", "\\N", "\\", "\t", "\r\n"], ids=ascii)
 def test_brings_texts_with_whatever_ends_fields(
     lines_of_sqlite: Pair, text: str, monkeypatch: pytest.MonkeyPatch
@@ -132,6 +132,7 @@ def test_brings_texts_with_whatever_ends_fields(
     assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("rows_before", [0, column_limits.FIRST_ROWS], ids="after {} others".format)
 def test_brings_texts_whole_that_have_the_character_nul(
     lines_of_sqlite: Pair, rows_before: int, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +150,7 @@ def test_brings_texts_whole_that_have_the_character_nul(
     assert list(QuerySet(models.TextValue, using=pair.dest).order_by("id").values_list("value", flat=True)) == texts
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("stored", ["fc", "fd", "fe", "ff", "61fd", "fd62", "ff62", "61fe62"])
 def test_takes_nothing_for_a_text_that_is_none(lines_of_sqlite: Pair, stored: str) -> None:
     """Least of all for the end of a field or line, or for NULL."""
@@ -224,6 +226,7 @@ def by_values(pair: Pair) -> set[str]:
     return {model._meta.label for model in found}
 
 
+@pytest.mark.driver
 @pytest.mark.postgresql
 def test_stops_where_a_trigger_drops_rows(databases: FreshDatabases) -> None:
     pair = Pair("sqlite_a", "postgresql_b")
@@ -352,6 +355,7 @@ def looked_at_nothing(pair: Pair, labels: list[str]) -> Iterator[list[Route]]:
 # What only other programs write ---------------------------------------------------------------------------
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("is_looked_at", [True, False], ids=["looked-at", "not-looked-at"])
 def test_rejects_what_the_slow_way_rejects(
     any_pair: Pair, is_looked_at: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

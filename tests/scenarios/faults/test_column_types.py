@@ -24,8 +24,6 @@ from tests.testapp import models
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
-pytestmark = pytest.mark.driver
-
 Cases = Mapping[type[Model], Sequence[tuple[str, Any]]]
 
 MOMENT = datetime(2020, 1, 2, 23, 5, 6, 999_999, tzinfo=UTC)
@@ -332,6 +330,7 @@ def test_a_type_that_does_not_hold_the_values_is_found_before_the_first_write(pa
     assert not missed, missed
 
 
+@pytest.mark.driver
 def test_a_type_that_holds_the_values_is_no_obstacle(pair: Pair) -> None:
     missed = []
     for cases in rounds(HELD[pair.engines[1]]):
@@ -379,6 +378,7 @@ COMPARED: Mapping[str, Sequence[tuple[type[Model], str, Any, str]]] = {
 }
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("pair", [("sqlite", dest) for dest in ENGINES], ids="-to-".join, indirect=True)
 def test_columns_of_other_types_are_compared_without_an_error(pair: Pair) -> None:
     missed = []
@@ -394,6 +394,7 @@ def test_columns_of_other_types_are_compared_without_an_error(pair: Pair) -> Non
     assert not missed, missed
 
 
+@pytest.mark.driver
 def test_json_null_arrives_in_a_json_column(databases: FreshDatabases) -> None:
     pair = Pair("sqlite_a", "postgresql_b")
     databases.fresh(*pair)
@@ -477,6 +478,7 @@ UNDERSTOOD: Mapping[str, Sequence[tuple[type[Model], str, str, Any]]] = {
 }
 
 
+@pytest.mark.driver
 @pytest.mark.parametrize("pair", [pair.engines for pair in PAIRS[1:8]], ids="-to-".join, indirect=True)
 def test_what_the_source_has_in_another_type_arrives_as_the_field_means_it(pair: Pair) -> None:
     missed = []

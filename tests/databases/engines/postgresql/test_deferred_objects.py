@@ -30,7 +30,7 @@ from tests.testapp.models import Article, Constrained, DecimalKey, Tag, TextKey,
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
 
-pytestmark = [pytest.mark.usefixtures("few_rows_are_many"), pytest.mark.driver]
+pytestmark = pytest.mark.usefixtures("few_rows_are_many")
 
 TO_POSTGRESQL = [PAIRS[1], PAIRS[4], PAIRS[7]]
 BETWEEN = PAIRS[4]
@@ -265,6 +265,7 @@ def test_foreign_keys_that_no_model_has_come_back_after_the_keys_they_need(fille
     assert definitions(filled.dest) == before
 
 
+@pytest.mark.driver
 @between
 def test_workers_put_them_back_as_well(filled: Pair) -> None:
     before = definitions(filled.dest)
@@ -388,6 +389,7 @@ def test_giving_up_lists_what_is_there_twice_and_recreates_everything_else(fille
     assert definitions(filled.dest) == before
 
 
+@pytest.mark.driver
 @between
 def test_a_row_with_a_value_that_is_there_already_is_named_with_the_other_and_can_be_rejected(
     filled: Pair, tmp_path: Any
