@@ -255,6 +255,7 @@ def check_loading(
             yield from _delete_rules(endpoints.dest, name, dest[name])
         children = [one for one in dest[name].children if one.identity in loaded or (one.rows and not adds_rows)]
         yield from _child_tables(endpoints.dest, name, children)
+    yield from _stored_views(endpoints.dest, [name for name, counts in rows.items() if any(counts)])
     if not updates:
         yield from _event_triggers(endpoints.dest)
 
@@ -287,6 +288,17 @@ def _child_tables(dest: Engine, name: str, children: Sequence[Child]) -> Iterato
             f"rows of child tables (INHERITS) are rows of {shown_name(name)} there, too: {_rows_of(children)}",
             f"Detach them there (ALTER TABLE {children[0].name} NO INHERIT {shown_name(name)}), or empty them and "
             "leave their models out.",
+        )
+
+
+def _stored_views(dest: Engine, changed: Sequence[str]) -> Iterator[Finding]:
+    if views := dest.visibility.stored_views(changed):
+        yield Finding(
+            dest.alias,
+            f"the run does not refresh {plural(len(views), 'materialized view')} over its tables: "
+            f"{shortened(views, SHOWN)}",
+            f"Do that after the run: {'; '.join(f'REFRESH MATERIALIZED VIEW {view}' for view in views)}.",
+            stops=False,
         )
 
 

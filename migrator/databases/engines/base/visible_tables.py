@@ -73,6 +73,10 @@ class Visibility(DatabaseSession):
         """Return the foreign keys of these tables, as pairs of table and name, that reference any other table."""
         return set()
 
+    def stored_views(self, tables: Collection[str]) -> Sequence[str]:
+        """List the materialized views over these tables, each after those that it reads; their names are for SQL."""
+        return ()
+
     def schema_change_triggers(self) -> Sequence[str]:
         """List the event triggers that run, and may forbid the change, when indexes or keys are dropped or created."""
         return ()

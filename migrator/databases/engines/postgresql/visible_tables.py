@@ -35,6 +35,20 @@ WITH RECURSIVE below(oid) AS (
 )
 SELECT oid, oid::regclass::text FROM below ORDER BY 2
 """
+# A view depends on what its rule reads (manual, "pg_depend"; "Views and the Rule System").
+STORED_VIEWS_SQL = """
+WITH RECURSIVE reading(oid, depth) AS (
+    SELECT to_regclass(n), 0 FROM unnest(%s::text[]) n
+    UNION
+    SELECT r.ev_class, b.depth + 1 FROM reading b
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = b.oid
+                     AND d.classid = 'pg_rewrite'::regclass
+    JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> b.oid
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
+)
+SELECT c.oid::regclass::text FROM reading JOIN pg_class c USING (oid) WHERE c.relkind = 'm'
+GROUP BY c.oid ORDER BY max(depth), 1
+"""
 # Tags of the commands by which indexes, keys and triggers are dropped, disabled and created again.
 EVENT_TRIGGERS_SQL = """
 SELECT quote_ident(evtname), p.proname FROM pg_event_trigger JOIN pg_proc p ON p.oid = evtfoid
@@ -110,6 +124,9 @@ class PostgreSQLVisibility(Visibility):
             (names, names),
         )
         return {(tables[number - 1], str(name)) for number, name in rows}
+
+    def stored_views(self, tables: Collection[str]) -> Sequence[str]:
+        return [str(name) for (name,) in self.fetch_all(STORED_VIEWS_SQL, (self.identifiers(list(tables)),))]
 
     def schema_change_triggers(self) -> Sequence[str]:
         return [str(name) for name, _ in self.fetch_all(EVENT_TRIGGERS_SQL)]
