@@ -108,13 +108,15 @@ def _value_checks(route: Route, stored: _Stored) -> Iterator[_ValueCheck]:
         if conversion.way is Way.RAW:
             continue
         column, own = conversion.column, stored[conversion.column.name]
-        for check in route.source.values.source_checks(column, own) if conversion.way is Way.PROVEN else ():
+        checks = route.source.values.source_checks(column, own) if conversion.way is Way.PROVEN else []
+        for check in checks:
             cheap = check.condition if check.cheap_condition is None else check.cheap_condition
             condition, cheap = _unless_null(route, own, check.condition), _unless_null(route, own, cheap)
             yield _ValueCheck(column, condition, cheap, check.reason, check.advice)
         for limit in conversion.limits:
             beyond = route.source.values.violation(limit, route.source.quote(column.name), own)
-            if beyond:
+            # A source's check of the same values has the better advice.
+            if beyond and beyond not in [check.condition for check in checks]:
                 condition = _unless_null(route, own, beyond)
                 yield _ValueCheck(column, condition, condition, limit.reason, limit.advice)
 

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.management.running import execute, run
 from tests.scenarios.faults.oracle import assert_ended, journal_tables, wait_until_unlocked
 from tests.scenarios.test_resume import CHUNK_RECORDED, Trap, in_a_process_of_its_own
 from tests.scenarios.test_values import BAD_KEY, insert_dirt, session_time_zone
-from tests.servers.databases import Pair
+from tests.servers.databases import FreshDatabases, Pair
 from tests.testapp import models
 
 pytestmark = pytest.mark.driver
@@ -241,3 +242,19 @@ def test_a_local_time_that_clocks_leave_out_is_named(source: str, databases: Any
         assert_ended(move(pair, models.DateTimeValue, *skipping(tmp_path / "rejects.jsonl")), 4)
         assert rejected(tmp_path / "rejects.jsonl")[0]["pk"] == str(BAD_KEY)
         assert not rows_of(models.DateTimeValue, pair.dest).exists()
+
+
+@pytest.mark.parametrize("dest", ["postgresql_b", "mysql_b"])
+def test_a_decimal_of_sqlite_with_too_many_places_is_one_problem_with_a_way_out(
+    databases: FreshDatabases, dest: str
+) -> None:
+    databases.fresh("sqlite_a", dest)
+    execute("sqlite_a", "INSERT INTO testapp_moneydecimalvalue (id, label, value) VALUES (1, 'half', 0.025)")
+    move = ("batch_migrate", "--source", "sqlite_a", "--dest", dest, "--no-input", "testapp.MoneyDecimalValue")
+
+    assert_ended(run(*move), 1, "1 problem stops this run", "MoneyDecimalValue.objects.bulk_update(rows, ['value'])")
+    rows = QuerySet(models.MoneyDecimalValue, using="sqlite_a")
+    rows.bulk_update(list(rows), ["value"])
+
+    assert_ended(run(*move), 0)
+    assert QuerySet(models.MoneyDecimalValue, using=dest).get().value == Decimal("0.02")

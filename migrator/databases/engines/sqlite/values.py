@@ -263,7 +263,9 @@ class SQLiteValues(Values):
                 SourceCheck(
                     has_more_decimals(name, places),
                     f"more than the field's {places} decimals, which Django would read rounded",
-                    f"Round them in the source: UPDATE … SET {column.name} = round({column.name}, {places}).",
+                    f"Save them as Django reads them ({column.field.model.__name__}.objects.bulk_update(rows, "
+                    f"[{column.field.name!r}])), or round them: UPDATE … SET {column.name} = round({column.name}, "
+                    f"{places}).",
                     rough,
                 )
             )
