@@ -1,4 +1,4 @@
-"""A real project in processes of its own: its three databases, its commands, and its moves from one to the next."""
+"""A real project in processes of its own: its three databases, and its moves from one to the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from django.conf import settings
 from django.db import connections
 
 from settings.base import ROOT
-from tests.manage import Finished
 
 # Every ordered pair of different engines once: each hop starts where the one before it ended.
 HOPS = (
@@ -29,16 +28,16 @@ HOPS = (
 )
 # After these, every engine has been a destination: what takes longer is looked at no more than that.
 FIRST_HOPS = HOPS[:3]
-SLOWEST_COMMAND = 300
+SLOWEST_PROCESS = 600
 
 Journeys = Mapping[str, "Future[list[Hop | Exception]]"]
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One move, and what the project's own functions said at the destination after it."""
+    """The lines that a move said, and what the project's own functions returned at the destination after it."""
 
-    moved: Finished
+    said: list[str]
     facts: dict[str, Any]
 
 
@@ -50,8 +49,15 @@ class Project:
     """
 
     def __init__(
-        self, name: str, *, visits: Sequence[str], first_visits: Sequence[str] = (), options: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        visits: Sequence[str],
+        first_visits: Sequence[str] = (),
+        options: Sequence[str] = (),
+        hops: Sequence[tuple[str, str]] = HOPS,
     ) -> None:
+        self._hops = hops
         self._package = f"tests.scenarios.realapps.{name}_project"
         self._database = f"migrator_test_{settings.RUN}_{name}"
         self._file = Path(settings.RUN_DIRECTORY) / f"{name}.sqlite3"
@@ -72,58 +78,45 @@ class Project:
         """Fill a SQLite database and make all hops; the first that goes wrong is the last that is made."""
         hops: list[Hop | Exception] = []
         try:
-            # PostgreSQL's tables are made by the run into it. The others are made before, as people do too.
-            with ThreadPoolExecutor() as beside:
-                made = beside.submit(self.django, "migrate", "--verbosity=0", dest="mysql")
-                self.django("migrate", "--verbosity=0", dest="sqlite")
-                self.call("content", ["fill"], dest="sqlite")
-                made.result()
-            for source, dest in HOPS:
-                hops.append(self.move(source, dest))
+            self._call("migrate --verbosity=0", "content", ["fill"], dest="sqlite")
+            for source, dest in self._hops:
+                hops.append(self._move(source, dest))
         except Exception as error:
             hops.append(error)
         return hops
 
-    def move(self, source: str, dest: str) -> Hop:
-        moved = self.django(
-            *("batch_migrate", "--source=old", "--dest=default", "--no-input", "--replace=default", "--migrate"),
-            *self._options,
-            source=source,
-            dest=dest,
-        )
+    def _move(self, source: str, dest: str) -> Hop:
+        """Move the project, and look at the destination, whose tables the first run into it creates."""
+        command = ["batch_migrate --source=old --dest=default --no-input --replace=default --migrate", *self._options]
         first_visits = self._first_visits if (source, dest) in FIRST_HOPS else ()
-        return Hop(moved, self.call("visit", [*self._visits, *first_visits], source=source, dest=dest))
+        return self._call(" ".join(command), "visit", [*self._visits, *first_visits], source=source, dest=dest)
 
-    def django(self, *words: str, dest: str, source: str | None = None) -> Finished:
-        return self._python("-m", "django", *words, dest=dest, source=source)
-
-    def call(self, module: str, functions: Sequence[str], *, dest: str, source: str | None = None) -> dict[str, Any]:
-        """Call functions of a module inside of the project and return what they return, by name."""
+    def _call(
+        self, command: str, module: str, functions: Sequence[str], *, dest: str, source: str | None = None
+    ) -> Hop:
+        """Run a command, and then call functions of a module, inside of the project."""
         names = [f"{self._package}.{module}:{function}" for function in functions]
-        called = self._python("-m", "tests.scenarios.realapps.inside", *names, dest=dest, source=source)
-        returned: dict[str, Any] = json.loads(called.out.splitlines()[-1])
-        return returned
-
-    def _python(self, *words: str, dest: str, source: str | None) -> Finished:
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": f"{self._package}.settings",
             "DATABASE_URL": self._url(dest),
             "DATABASE_URL_OLD": self._url(source or dest),
         }
         ended = subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, "-m", "tests.scenarios.realapps.inside", command, *names],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SLOWEST_COMMAND,
+            timeout=SLOWEST_PROCESS,
         )
         if ended.returncode:
             raise AssertionError(
-                f"{words} ended with {ended.returncode}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
+                f"{command!r} or {functions} ended with {ended.returncode}:\n{ended.stdout[-2000:]}\n"
+                f"{ended.stderr[-4000:]}"
             )
-        return Finished(ended.returncode, ended.stdout, ended.stderr)
+        *said, returned = ended.stdout.splitlines()
+        return Hop(said, json.loads(returned))
 
     def _url(self, engine: str) -> str:
         if engine == "sqlite":

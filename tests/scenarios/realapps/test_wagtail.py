@@ -9,7 +9,7 @@ pytestmark = [
     pytest.mark.sqlite,
     pytest.mark.postgresql,
     pytest.mark.mysql,
-    pytest.mark.xdist_group("wagtail"),  # all that the journeys found is in one process
+    pytest.mark.xdist_group("realapps"),  # all that the journeys found is in one process
 ]
 
 # The tables behind SQLite's full-text search: a part of the index that Wagtail builds anew.
@@ -38,7 +38,7 @@ def test_moves_every_value(hop: Hop, pair: tuple[str, str]) -> None:
 
 
 def test_says_that_all_is_well(hop: Hop) -> None:
-    *_, counts, counters, unproven, left_out, verdict = hop.moved.out.splitlines()
+    *_, counts, counters, unproven, left_out, verdict = hop.said
     assert counts == f"Row counts match in {hop.facts['compare']['tables']} tables."
     assert counters == "Sequences are ahead of the largest keys; every foreign key has a matching row."
     assert unproven == "Row values were not compared (--verify full compares them)."
@@ -56,10 +56,10 @@ def test_keeps_the_trees(hop: Hop) -> None:
 
 
 @pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
-def test_shows_every_page(hop: Hop) -> None:
+def test_shows_pages_of_every_type(hop: Hop) -> None:
     pages = hop.facts["read"]["pages"]
 
-    assert pages >= 60
+    assert pages >= 20
     assert hop.facts["read"] == {
         "pages": pages,
         "wrong": [],
@@ -79,5 +79,6 @@ def test_goes_on_with_the_next_keys(hop: Hop) -> None:
     assert hop.facts["go_on"] == {"page": 200, "submissions": 1, "not the next key": []}
 
 
+@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
 def test_is_searched_by_a_new_index(hop: Hop) -> None:
     assert hop.facts["search"] == {"found": ["Written after the move"], "by title": True}

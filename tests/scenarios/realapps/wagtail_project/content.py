@@ -66,21 +66,12 @@ from wagtail.test.snippets.models import (
 )
 from wagtail.users.models import UserProfile
 
+from tests.scenarios.realapps.phrases import phrase, title_of
+
 PASSWORD = "correct horse"
 BLOG_ENTRIES = 40
 EVENTS = 15
-SUBMISSIONS = 25
-# What titles and texts are made of: several scripts, characters of four bytes, quotes, and the end of a line.
-PHRASES = (
-    "The long way round",
-    "Ein Fluß, zwei Ufer",
-    "O caminho é longo — e então?",
-    "長い道のり",
-    "Длинный путь",
-    "الطريق الطويل",
-    "Boats ⛵ and stars 🌠",
-    'It\'s "quoted" \\ 100 % sure\nand goes on',
-)
+SUBMISSIONS = 8
 
 
 def fill() -> dict[str, int]:
@@ -99,15 +90,6 @@ def fill() -> dict[str, int]:
         translate(entries)
     visit_as_people(form, entries)
     return {"pages": Page.objects.count(), "images": Image.objects.count(), "users": User.objects.count()}
-
-
-def phrase(number: int) -> str:
-    return f"{PHRASES[number % len(PHRASES)]} {number}"
-
-
-def title_of(number: int) -> str:
-    """Give a phrase that fits into one line, for Wagtail sends titles as subjects of its messages."""
-    return phrase(number).replace("\n", " ")
 
 
 def paragraphs(number: int) -> str:

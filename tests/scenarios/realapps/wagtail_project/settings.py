@@ -92,5 +92,6 @@ WAGTAIL_SITE_NAME = "Demo"
 WAGTAILADMIN_BASE_URL = "http://localhost"
 WAGTAIL_I18N_ENABLED = True
 LANGUAGES = WAGTAIL_CONTENT_LANGUAGES = [("en", "English"), ("pt", "Português")]
-WAGTAILSEARCH_BACKENDS = {"default": {"BACKEND": "wagtail.search.backends.database"}}
+# The index is only written by the command that builds it.
+WAGTAILSEARCH_BACKENDS = {"default": {"BACKEND": "wagtail.search.backends.database", "AUTO_UPDATE": False}}
 WAGTAILREDIRECTS_AUTO_CREATE = True
