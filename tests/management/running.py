@@ -20,6 +20,7 @@ from unittest import mock
 
 from django.core.management import ManagementUtility
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migrator.console.interrupts import SIGNALS
 from tests.manage import Finished, start_at_terminal
@@ -104,7 +105,8 @@ def another_alias(name: str, **entry: Any) -> Iterator[str]:
         yield name
     finally:
         if hasattr(connections._connections, name):
-            connections[name].close()
+            # Django's own class for SQLite keeps databases in memory open.
+            BaseDatabaseWrapper.close(connections[name])
             del connections[name]
         del connections.settings[name]
 

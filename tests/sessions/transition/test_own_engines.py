@@ -1,6 +1,5 @@
 """Engines of a project's own as sides: what they keep in a cache, sessions that only they can reach, and their keys."""
 
-import asyncio
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends import db as rows
 from django.contrib.sessions.backends import file as files
@@ -70,11 +70,11 @@ each_pair = pytest.mark.parametrize(
 @pytest.mark.parametrize("is_awaited", [False, True], ids=["called", "awaited"])
 def test_a_session_lives_and_ends_in_every_phase_forth_and_back(pair: Any, site: Site, is_awaited: bool) -> None:
     def save(session: SessionStore) -> None:
-        asyncio.run(session.asave()) if is_awaited else session.save()  # type: ignore[func-returns-value]
+        async_to_sync(session.asave)() if is_awaited else session.save()  # type: ignore[func-returns-value]
 
     def data(key: str) -> Any:
         session = SessionStore(key)
-        return asyncio.run(session.aload()) if is_awaited else session.load()
+        return async_to_sync(session.aload)() if is_awaited else session.load()
 
     first = site.session(phase=OLD)
     first["cart"] = 0

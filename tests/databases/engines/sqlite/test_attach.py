@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import ConnectionHandler, DatabaseError, IntegrityError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
 from migrator.databases.api import RunResult, batch_migrate
@@ -331,4 +332,5 @@ def joined(
     finally:
         for engine in (source, dest):
             engine.close()
-            engine.connection.close()
+            # Django's own class for SQLite keeps databases in memory open.
+            BaseDatabaseWrapper.close(engine.connection)
