@@ -114,13 +114,15 @@ def test_follows_values_of_every_type(pair: Pair) -> None:
     for model, edges in EDGES.items():
         insert_rows(model, pair.source, labelled([edge for edge in edges if held_exactly(edge, *pair.engines)]))
     copy(pair, *labels)
-    for model in EDGES:
-        name = connections[pair.dest].ops.quote_name(model._meta.db_table)
-        execute(
-            pair.dest,
+    quote = connections[pair.dest].ops.quote_name
+    execute(
+        pair.dest,
+        *(
             f"UPDATE {name} SET value = (SELECT other.value FROM (SELECT id, value FROM {name}) other "
-            f"WHERE other.id = {name}.id + 1) WHERE id < (SELECT top FROM (SELECT MAX(id) AS top FROM {name}) largest)",
-        )
+            f"WHERE other.id = {name}.id + 1) WHERE id < (SELECT top FROM (SELECT MAX(id) AS top FROM {name}) largest)"
+            for name in (quote(model._meta.db_table) for model in EDGES)
+        ),
+    )
     assert follow(pair, *labels).keys() == {model._meta.db_table for model in EDGES}
     assert differences(snapshot(pair.source, EDGES), snapshot(pair.dest, EDGES)) == []
 
