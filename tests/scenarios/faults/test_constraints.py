@@ -19,7 +19,7 @@ from tests.manage import Finished
 from tests.management.running import execute, nothing_changes, run
 from tests.scenarios.faults.oracle import assert_ended
 from tests.scenarios.test_few_queries import Statements
-from tests.servers.databases import Pair
+from tests.servers.databases import Pair, is_mysql
 
 FROM_MYSQL = [Pair("mysql_a", "postgresql_b"), Pair("mysql_a", "sqlite_b")]
 TO_POSTGRESQL = [Pair("sqlite_a", "postgresql_b"), Pair("mysql_a", "postgresql_b")]
@@ -105,6 +105,8 @@ def test_a_unique_constraint_that_the_source_lacks_is_asked_about(
 ) -> None:
     make_tables(pair, account)
     _, fields, first, second, name = UNIQUE[kind]
+    if kind == "expression" and is_mysql(pair.source):  # of these engines, it alone does not lack such an index
+        execute(pair.source, f"DROP INDEX {name} ON {TABLE}")
     # The others only look like a pair: another case, a space at the end, NULL, another condition.
     others = [row(1, email="E3"), row(2, email="e3 ", tenant=3), row(4, email="e3", tenant=3, is_active=False), row(5)]
     insert_rows(account, pair.source, [*others, row(3, **first), row(9, **second)])

@@ -125,6 +125,7 @@ class Constraints(DatabaseSession):
     def probe(self, table: str, columns: Collection[StoredColumn]) -> AbstractContextManager[None]:
         """Create an empty temporary table with a column that numbers its rows, and these columns of a table.
 
-        Its name is :data:`PROBE`; it has no constraints. Each step in the context that may fail needs a savepoint.
+        Its name is :data:`PROBE`; only the numbers are constrained. Each step in the context that may fail needs a
+        savepoint.
         """
         raise NotImplementedError

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import NamedTuple
 
 from ...tables import StoredColumn
 from ..base.characters import Ranges, ranges_of
@@ -16,7 +18,7 @@ from .portable_sql import MySQLTranslation
 # An expression, which only MySQL has in indexes, has no column name. The query reads all tables, because MariaDB takes
 # two names in a list for one if they differ in case alone; see fetch_by_table().
 UNIQUE_SQL = """
-SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics
+SELECT table_name, index_name, column_name, sub_part, {expression} FROM information_schema.statistics
 WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index
 """
 MARIADB_CHECKS_SQL = """
@@ -53,6 +55,15 @@ SELECT table_name, column_name, character_set_name FROM information_schema.colum
 WHERE table_schema = DATABASE() AND character_set_name IN ({", ".join(f"'{name}'" for name in CHARACTERS)})
 """
 FIRST_WITH_CHECKS = (8, 0, 16)  # MySQL manual, "CHECK Constraints"
+FIRST_WITH_EXPRESSIONS = (8, 0, 13)  # MySQL manual, "CREATE INDEX Statement", "Functional Key Parts"
+
+
+class _Part(NamedTuple):
+    """A part of an index: a column, or its first ``length`` characters or bytes, or an expression."""
+
+    column: str | None
+    length: int | None
+    expression: str | None
 
 
 class MySQLConstraints(Constraints):
@@ -61,24 +72,34 @@ class MySQLConstraints(Constraints):
     translation_class = MySQLTranslation
 
     def unique_indexes(self, tables: Collection[str]) -> dict[str, list[UniqueIndex]]:
+        connection = self.connection
+        is_mariadb, version = connection.mysql_is_mariadb, connection.mysql_version  # type: ignore[attr-defined]
+        has_expressions = not is_mariadb and version >= FIRST_WITH_EXPRESSIONS
+        sql = UNIQUE_SQL.format(expression="expression" if has_expressions else "NULL")
         found: dict[str, list[UniqueIndex]] = {}
-        for table, rows in self._rows(UNIQUE_SQL, tables).items():
-            parts: defaultdict[str, list[tuple[str | None, int | None]]] = defaultdict(list)
-            for index, column, length in rows:
-                parts[index].append((column, length))
-            found[table] = [self._unique_index(name, columns) for name, columns in parts.items()]
+        for table, rows in self._rows(sql, tables).items():
+            parts: defaultdict[str, list[_Part]] = defaultdict(list)
+            for index, *part in rows:
+                parts[index].append(_Part(*part))
+            found[table] = [self._unique_index(name, of_index) for name, of_index in parts.items()]
         return found
 
-    def _unique_index(self, name: str, parts: list[tuple[str | None, int | None]]) -> UniqueIndex:
-        """Describe an index; a part with a length holds only a prefix of its column, in characters or bytes."""
-        columns = tuple(column if length is None else None for column, length in parts)
-        if any(column is None for column, _ in parts):
+    def _unique_index(self, name: str, parts: list[_Part]) -> UniqueIndex:
+        columns = tuple(part.column if part.length is None else None for part in parts)
+        expressions = [self._sql_of(part) for part in parts]
+        if None in expressions:
             return UniqueIndex(name, columns)
-        expressions = [
-            self.identifier(str(column)) if length is None else f"LEFT({self.identifier(str(column))}, {length})"
-            for column, length in parts
-        ]
-        return UniqueIndex(name, columns, definition=", ".join(expressions), expressions=tuple(expressions))
+        known = tuple(filter(None, expressions))
+        return UniqueIndex(name, columns, definition=", ".join(known), expressions=known)
+
+    def _sql_of(self, part: _Part) -> str | None:
+        """Return the SQL of a part of an index; ``None`` if there is none."""
+        if part.column is not None:
+            column = self.identifier(part.column)
+            return column if part.length is None else f"LEFT({column}, {part.length})"
+        # No query can have that type (MySQL manual, "CREATE INDEX Statement", "Multi-Valued Indexes").
+        is_array = part.expression is None or part.expression.endswith(" array)")
+        return None if is_array else _unescaped(str(part.expression))
 
     def characters(self, table: str, column: str) -> tuple[str, Ranges] | None:
         name = self._character_sets.get((folding(self)(table), column))
@@ -107,7 +128,11 @@ class MySQLConstraints(Constraints):
     @contextmanager
     def probe(self, table: str, columns: Collection[StoredColumn]) -> Iterator[None]:
         names = "".join(f", {self.quote(column.name)}" for column in columns)
-        self.execute(f"CREATE TEMPORARY TABLE {PROBE} SELECT 0 AS {NUMBER}{names} FROM {self.quote(table)} LIMIT 0")
+        # With sql_require_primary_key, no table can be created without one (MySQL manual, "Server System Variables").
+        self.execute(
+            f"CREATE TEMPORARY TABLE {PROBE} (PRIMARY KEY ({NUMBER})) "
+            f"SELECT 0 AS {NUMBER}{names} FROM {self.quote(table)} LIMIT 0"
+        )
         try:
             yield
         finally:
@@ -118,5 +143,5 @@ class MySQLConstraints(Constraints):
 
 
 def _unescaped(clause: str) -> str:
-    r"""Return a MySQL clause as it was declared: the catalogue has its quotes as ``\'``."""
-    return clause.replace("\\'", "'")
+    """Return a MySQL clause as it was declared: the catalogue has a backslash before each quote and each backslash."""
+    return re.sub(r"\\(.)", r"\1", clause)
