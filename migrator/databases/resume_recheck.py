@@ -18,6 +18,7 @@ from .copying.retry import Retries
 from .engines.base.catalogue import UNIQUE_KEY
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Chunk, ChunkState, Run, RunState
+from .planning.columns import TableEnds
 from .planning.draft_plan import stored_tables
 from .planning.plan import Plan, TablePlan
 from .planning.schema import StoredTables
@@ -118,11 +119,11 @@ def find_change(
     destination's own rows.
     """
     route = table.route
-    source_columns, dest_columns = source_has[table.table.name], dest_has[table.table.name]
+    ends = TableEnds(route.source, route.dest, source_has[table.table.name], dest_has[table.table.name])
     chunks = journal.chunks(table.table.name)
     done = [chunk for chunk in chunks if chunk.is_done and chunk.number != AFTERWARDS]
     written = sum(chunk.rows_written for chunk in chunks if chunk.is_done)
-    source, dest = sides(table.table, route.source, route.dest, source_columns, dest_columns, route.mappings)
+    source, dest = sides(table.table, ends, route.mappings)
     whole_table = Change(table, (), source, dest)
     if not adds_rows and route.dest.count(table.table.name) != written:
         return whole_table

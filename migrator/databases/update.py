@@ -26,6 +26,7 @@ from .copying.rejects import Rejects
 from .copying.retry import Retries
 from .endpoints import Endpoints
 from .engines.base.session import Row
+from .planning.columns import TableEnds
 from .planning.plan import Plan, TablePlan
 from .planning.triggers import without_triggers
 from .update_failures import UNWRITTEN, delete_rows, errors_named
@@ -187,7 +188,6 @@ def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], No
 
 def _sides(planned: TablePlan) -> tuple[ComparedSide, ComparedSide]:
     route = planned.route
-    source_columns, dest_columns = (
-        engine.catalogue.stored_columns(planned.table.name) for engine in (route.source, route.dest)
-    )
-    return sides(planned.table, route.source, route.dest, source_columns, dest_columns, route.mappings)
+    both = route.source, route.dest
+    stored = (engine.catalogue.stored_columns(planned.table.name) for engine in both)
+    return sides(planned.table, TableEnds(*both, *stored), route.mappings)

@@ -60,5 +60,5 @@ def read_back(route: Route) -> ReadBack | None:
     names = [conversion.column.name for conversion in route.conversions if conversion.way is Way.FIELD]
     if not (names and route.table.key):
         return None
-    compared = sides(route.table, route.source, route.dest, route.stored, route.dest_stored, route.mappings)
+    compared = sides(route.table, route.ends, route.mappings)
     return ReadBack(*compared, names)

@@ -13,9 +13,8 @@ from typing import Any
 from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..tables import Column, Kind, StoredColumn, Table
-from .columns import Way, way_of
+from .columns import Stored, TableEnds, Way, way_of
 
-Stored = Mapping[str, StoredColumn]
 CONSTRAINTS = re.compile(
     r"\s+(?:default|not|null|collate|generated|primary|unique|check|references|on|auto_increment)\b", re.IGNORECASE
 )
@@ -35,22 +34,24 @@ def check_types(
     Yields a finding that stops the run for each column whose type is not known to hold the field's values, and one note
     that lists the columns of other types that hold them.
     """
+    ends = {table.name: TableEnds(source, dest, source_has[table.name], dest_has[table.name]) for table in tables}
     pairs = [
-        (table, column, source_has[table.name][column.name], dest_has[table.name][column.name])
+        (table, column, ends[table.name])
         for table in tables
         for column in table.columns
         if column.name in source_has[table.name] and column.name in dest_has[table.name]
     ]
-    declared = _declared(dest, (column for _, column, *_ in pairs))
+    declared = _declared(dest, (column for _, column, _ in pairs))
     others = []
-    for table, column, own, stored in pairs:
-        yield from _check_source(table, column, source, dest, own, stored)
+    for table, column, both in pairs:
+        _, stored = both.of(column)
+        yield from _check_source(table, column, both)
         db_type = _db_type(column, dest)
         expected = declared.get(db_type or "")
-        if _has_expected_type(column, source, dest, own, stored, expected, db_type):
+        if _has_expected_type(column, both, expected, db_type):
             continue
         shown = expected or db_type or ""
-        if _holds(column, source, dest, own, stored, shown):
+        if _holds(column, both, shown):
             others.append(f"{_subject(table, column)} as {_type_name(stored)} (Django: {shown})")
         else:
             yield _unproven_type(table, column, dest, stored, shown)
@@ -112,38 +113,29 @@ def _holds_every_integer(column: Column, dest: Engine, stored: StoredColumn) -> 
     return bool(held[0] <= smallest and largest <= held[1])
 
 
-def _has_expected_type(
-    column: Column,
-    source: Engine,
-    dest: Engine,
-    own: StoredColumn,
-    stored: StoredColumn,
-    expected: str | None,
-    db_type: str | None,
-) -> bool:
+def _has_expected_type(column: Column, ends: TableEnds, expected: str | None, db_type: str | None) -> bool:
     """Whether a column has the type of its field or of the source's column, or its field has no type."""
-    if db_type is None or (source.vendor == dest.vendor and own.declared == stored.declared):
+    own, stored = ends.of(column)
+    if db_type is None or (ends.source.vendor == ends.dest.vendor and own.declared == stored.declared):
         return True
-    if column.kind is Kind.INTEGER and _holds_every_integer(column, dest, stored):
+    if column.kind is Kind.INTEGER and _holds_every_integer(column, ends.dest, stored):
         return True
-    return expected is not None and dest.types.is_declared(expected, stored)
+    return expected is not None and ends.dest.types.is_declared(expected, stored)
 
 
-def _holds(
-    column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn, declared: str
-) -> bool:
-    way, typed = way_of(column, source, dest, own, stored)
+def _holds(column: Column, ends: TableEnds, declared: str) -> bool:
+    way, typed = way_of(column, ends)
     if way is Way.RAW:
         return True
+    _, stored = ends.of(column)
     if column.kind is not Kind.OTHER:
-        return dest.types.holds(typed.kind, stored)
-    return way is Way.PROVEN or dest.types.widens(declared, stored)
+        return ends.dest.types.holds(typed.kind, stored)
+    return way is Way.PROVEN or ends.dest.types.widens(declared, stored)
 
 
-def _check_source(
-    table: Table, column: Column, source: Engine, dest: Engine, own: StoredColumn, stored: StoredColumn
-) -> Iterator[Finding]:
-    way, _ = way_of(column, source, dest, own, stored)
+def _check_source(table: Table, column: Column, ends: TableEnds) -> Iterator[Finding]:
+    source, (own, _) = ends.source, ends.of(column)
+    way, _ = way_of(column, ends)
     if way is Way.FIELD and source.types.is_read_as_another_moment(column.kind, own):
         yield Finding(
             _subject(table, column),

@@ -23,6 +23,25 @@ from .value_limits import guard
 
 Stored = Mapping[str, StoredColumn]  # a table's columns in one database, by name
 
+
+@dataclass(frozen=True)
+class TableEnds:
+    """Both databases, and how each stores the columns of one table."""
+
+    source: Engine
+    dest: Engine
+    source_stored: Stored
+    dest_stored: Stored
+
+    def of(self, column: Column) -> tuple[StoredColumn, StoredColumn]:
+        """Return how the source and how the destination store a column."""
+        return self.source_stored[column.name], self.dest_stored[column.name]
+
+    def swapped(self) -> TableEnds:
+        """Return the two the other way round."""
+        return TableEnds(self.dest, self.source, self.dest_stored, self.source_stored)
+
+
 FAMILIES: Mapping[str, Kind] = {"text": Kind.TEXT, "binary": Kind.BINARY, "integer": Kind.INTEGER}
 
 
@@ -50,42 +69,22 @@ class Conversion:
     mapping: Mapping[Any, Any] | None = None
 
 
-def conversions(
-    table: Table,
-    source: Engine,
-    dest: Engine,
-    source_stored: Stored,
-    dest_stored: Stored,
-    mappings: Mapping[str, Mapping[Any, Any]],
-) -> tuple[Conversion, ...]:
+def conversions(table: Table, ends: TableEnds, mappings: Mapping[str, Mapping[Any, Any]]) -> tuple[Conversion, ...]:
     """Return the conversion of every column of a table; each checks that the destination can hold the value.
 
     ``mappings`` has, by column name, values that are replaced: the ids of rows that have other ids in the destination.
     """
-    return tuple(
-        _conversion(
-            table, column, source, dest, source_stored[column.name], dest_stored[column.name],
-            mappings.get(column.name),
-        )
-        for column in table.columns
-    )  # fmt: skip
+    return tuple(_conversion(table, column, ends, mappings.get(column.name)) for column in table.columns)
 
 
-def way_of(
-    column: Column,
-    source: Engine,
-    dest: Engine,
-    source_stored: StoredColumn,
-    dest_stored: StoredColumn,
-    *,
-    is_mapped: bool = False,
-) -> tuple[Way, Column]:
+def way_of(column: Column, ends: TableEnds, *, is_mapped: bool = False) -> tuple[Way, Column]:
     """Return the way of one column, and the column with the kind that its values have on that way.
 
     ``is_mapped``: its values are replaced, so they must be read as values.
     """
     if is_mapped:
         return Way.PROVEN, column
+    source, dest, (source_stored, dest_stored) = ends.source, ends.dest, ends.of(column)
     is_same_type = source.vendor == dest.vendor and source_stored.declared == dest_stored.declared
     if column.kind is Kind.DATETIME and source.connection.timezone_name != dest.connection.timezone_name:
         is_same_type = False  # the same local time would be another instant
@@ -108,88 +107,68 @@ def way_of(
     return (Way.RAW if is_same_type else Way.FIELD), column
 
 
-def _conversion(
-    table: Table,
-    column: Column,
-    source: Engine,
-    dest: Engine,
-    source_stored: StoredColumn,
-    dest_stored: StoredColumn,
-    mapping: Mapping[Any, Any] | None,
-) -> Conversion:
-    way, typed = way_of(column, source, dest, source_stored, dest_stored, is_mapped=mapping is not None)
+def _conversion(table: Table, column: Column, ends: TableEnds, mapping: Mapping[Any, Any] | None) -> Conversion:
+    way, typed = way_of(column, ends, is_mapped=mapping is not None)
     match way:
         case Way.RAW:
-            expression = source.values.raw_expression(column)
+            expression = ends.source.values.raw_expression(column)
             return Conversion(typed, way, expression, None, Target(column.name, typed.kind), ())
         case Way.PROVEN:
-            return _proven(typed, source, dest, source_stored, dest_stored, mapping)
+            return _proven(typed, ends, mapping)
         case Way.FIELD:
-            return _by_field(table, column, source, dest, source_stored, dest_stored)
+            return _by_field(table, column, ends)
 
 
-def _proven(
-    column: Column,
-    source: Engine,
-    dest: Engine,
-    source_stored: StoredColumn,
-    dest_stored: StoredColumn,
-    mapping: Mapping[Any, Any] | None,
-) -> Conversion:
-    limits = _limits(column, source, dest, source_stored, dest_stored)
+def _proven(column: Column, ends: TableEnds, mapping: Mapping[Any, Any] | None) -> Conversion:
+    source_stored, dest_stored = ends.of(column)
+    limits = _limits(column, ends)
     convert = chain(
-        source.values.loader(column, source_stored),
+        ends.source.values.loader(column, source_stored),
         *map(guard, limits),
         None if mapping is None else _mapped(mapping),
-        dest.values.dumper(column, dest_stored),
+        ends.dest.values.dumper(column, dest_stored),
     )
-    expression = source.values.read_expression(column, source_stored)
+    expression = ends.source.values.read_expression(column, source_stored)
     return Conversion(column, Way.PROVEN, expression, convert, Target(column.name, column.kind), limits, mapping)
 
 
-def _by_field(
-    table: Table, column: Column, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
-) -> Conversion:
-    expression, load = field_reading(table, column, source)
-    dump, placeholder = field_dump(table, column, dest)
+def _by_field(table: Table, column: Column, ends: TableEnds) -> Conversion:
+    source_stored, dest_stored = ends.of(column)
+    expression, load = field_reading(table, column, ends.source)
+    dump, placeholder = field_dump(table, column, ends.dest)
     # The source can be queried for values that the destination's type cannot hold if it has the kind's own type.
-    can_query = source.values.stores(column.kind, source_stored) and dest.types.holds(column.kind, dest_stored)
-    limits = _limits(column, source, dest, source_stored, dest_stored) if can_query else ()
+    can_query = ends.source.values.stores(column.kind, source_stored) and ends.dest.types.holds(
+        column.kind, dest_stored
+    )
+    limits = _limits(column, ends) if can_query else ()
     convert = chain(never_none(load), meaning_of(column), dump)
     return Conversion(column, Way.FIELD, expression, convert, Target(column.name, Kind.OTHER, placeholder), limits)
 
 
-def unchecked(
-    conversions: Iterable[Conversion], source: Engine, dest: Engine, source_stored: Stored, dest_stored: Stored
-) -> tuple[Conversion, ...]:
+def unchecked(conversions: Iterable[Conversion], ends: TableEnds) -> tuple[Conversion, ...]:
     """Return the conversions for values that are known to fit: without checks, and without Python where possible."""
-    return tuple(
-        _unchecked(one, source, dest, source_stored[one.column.name], dest_stored[one.column.name])
-        for one in conversions
-    )
+    return tuple(_unchecked(one, ends) for one in conversions)
 
 
-def _unchecked(
-    checked: Conversion, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
-) -> Conversion:
+def _unchecked(checked: Conversion, ends: TableEnds) -> Conversion:
     column = checked.column
     if checked.way is not Way.PROVEN or checked.mapping is not None:
         return checked
-    text_form = source.values.text_form(column, source_stored)
-    if text_form is not None and dest.values.accepts_text_form(column, dest_stored):
+    source_stored, dest_stored = ends.of(column)
+    text_form = ends.source.values.text_form(column, source_stored)
+    if text_form is not None and ends.dest.values.accepts_text_form(column, dest_stored):
         return dataclasses.replace(checked, expression=text_form, convert=None)
-    steps = source.values.loader(column, source_stored), dest.values.dumper(column, dest_stored)
+    steps = ends.source.values.loader(column, source_stored), ends.dest.values.dumper(column, dest_stored)
     return dataclasses.replace(checked, convert=chain(*steps))
 
 
-def _limits(
-    column: Column, source: Engine, dest: Engine, source_stored: StoredColumn, dest_stored: StoredColumn
-) -> tuple[Limit, ...]:
+def _limits(column: Column, ends: TableEnds) -> tuple[Limit, ...]:
     """Return what the destination's column cannot hold and the source's may."""
+    source_stored, dest_stored = ends.of(column)
     return tuple(
         limit
-        for limit in dest.values.limits(column, dest_stored)
-        if source.values.violation(limit, source.quote(column.name), source_stored) is not None
+        for limit in ends.dest.values.limits(column, dest_stored)
+        if ends.source.values.violation(limit, ends.source.quote(column.name), source_stored) is not None
     )
 
 

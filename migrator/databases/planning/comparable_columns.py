@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ..engines.base.engine import Engine
 from ..engines.base.values import Convert, FilledUp
-from ..tables import Column, Kind, StoredColumn, Table
-from .columns import Stored, Way, chain, way_of
+from ..tables import Column, Kind, Table
+from .columns import TableEnds, Way, chain, way_of
 from .field_converters import field_reading
 from .field_values import lenient, meaning_of
 
@@ -23,26 +22,22 @@ class Reading:
     load: Convert | None
 
 
-def readings(
-    table: Table, engine: Engine, stored: Stored, other: Engine, other_stored: Stored, mapped: Collection[str] = ()
-) -> tuple[Reading, ...]:
-    """Return how ``engine`` reads a table's columns for a comparison with ``other``.
+def readings(table: Table, ends: TableEnds, mapped: Collection[str] = ()) -> tuple[Reading, ...]:
+    """Return how the first of both databases reads a table's columns for a comparison with the other.
 
     ``mapped`` names the columns whose values a run replaces, which therefore differ.
     """
-    found = []
+    found, engine = [], ends.source
     for column in table.columns:
-        is_mapped = column.name in mapped
-        way, typed = way_of(column, engine, other, stored[column.name], other_stored[column.name], is_mapped=is_mapped)
+        own, other = ends.of(column)
+        way, typed = way_of(column, ends, is_mapped=column.name in mapped)
         if way is Way.RAW:
             found.append(Reading(typed, way, engine.values.raw_expression(column), None))
         elif way is Way.FIELD:
             expression, load = field_reading(table, column, engine)
-            is_padded = stored[column.name].is_padded or other_stored[column.name].is_padded
-            text = FilledUp if is_padded and column.kind is Kind.TEXT else None
+            text = FilledUp if (own.is_padded or other.is_padded) and column.kind is Kind.TEXT else None
             found.append(Reading(column, way, expression, chain(load, lenient(meaning_of(column)), text)))
         else:
-            own = stored[column.name]
             load = engine.values.loader(typed, own)
             found.append(Reading(typed, way, engine.values.read_expression(typed, own), load))
     return tuple(found)
@@ -60,14 +55,11 @@ class RowTexts:
     without: tuple[Column, ...] = ()
 
 
-def row_texts(
-    columns: Iterable[Column], source: Engine, dest: Engine, source_stored: Stored, dest_stored: Stored
-) -> RowTexts | None:
+def row_texts(columns: Iterable[Column], ends: TableEnds) -> RowTexts | None:
     """Return the texts by which rows of two databases can be compared; ``None`` if no column has such a text."""
     here, there, without = [], [], []
     for column in columns:
-        own, other = source_stored[column.name], dest_stored[column.name]
-        one, another = _column_text(column, source, dest, own, other), _column_text(column, dest, source, other, own)
+        one, another = _column_text(column, ends), _column_text(column, ends.swapped())
         if one is None or another is None:
             without.append(column)
         else:
@@ -75,12 +67,13 @@ def row_texts(
             there.append(another)
     if not here:
         return None
-    return RowTexts(source.digests.joined(here), dest.digests.joined(there), tuple(without))
+    return RowTexts(ends.source.digests.joined(here), ends.dest.digests.joined(there), tuple(without))
 
 
-def _column_text(column: Column, engine: Engine, other: Engine, own: StoredColumn, others: StoredColumn) -> str | None:
-    way, typed = way_of(column, engine, other, own, others)
+def _column_text(column: Column, ends: TableEnds) -> str | None:
+    engine, (own, other) = ends.source, ends.of(column)
+    way, typed = way_of(column, ends)
     text = engine.digests.column_text(typed, own) if way is Way.PROVEN else None
-    if way is Way.RAW or (text is None and engine.vendor == other.vendor and own.declared == others.declared):
+    if way is Way.RAW or (text is None and engine.vendor == ends.dest.vendor and own.declared == other.declared):
         text = engine.digests.raw_column_text(column, own)
     return text

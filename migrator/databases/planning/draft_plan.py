@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..chunks import Restriction
 from ..endpoints import Endpoints
 from ..tables import Table
-from .columns import conversions
+from .columns import TableEnds, conversions
 from .natural_keys import Mappings, id_mappings, made_by_migrate, mapped_columns
 from .ordering import is_cycle, load_order
 from .pending_migrations import Pending, pending
@@ -126,17 +126,17 @@ def _route(
     binds_late: bool,
 ) -> Route:
     source, dest = endpoints.source, endpoints.dest
-    stored, dest_stored = schemas.source[table.name], schemas.dest[table.name]
+    ends = TableEnds(source, dest, schemas.source[table.name], schemas.dest[table.name])
     restriction = request.restrictions.get(table.name)
-    checked = conversions(table, source, dest, stored, dest_stored, mapped_columns(table, mappings))
+    checked = conversions(table, ends, mapped_columns(table, mappings))
     return Route(
         table,
         source,
         dest,
         checked,
-        stored,
-        dest_stored,
-        choose_transport(endpoints, table, checked, stored, dest_stored, restriction),
+        ends.source_stored,
+        ends.dest_stored,
+        choose_transport(table, checked, ends, restriction),
         restriction,
         binds_late,
         disables_triggers=request.adds_rows and not request.keeps_triggers,

@@ -12,7 +12,7 @@ from ..engines.base.errors import Severity
 from ..engines.base.loading import Target, TextWriter, Writer
 from ..engines.base.server_lines import Block
 from ..tables import Table
-from .columns import Conversion, Stored, Way
+from .columns import Conversion, Stored, TableEnds, Way
 from .transports import BinaryStream, ConvertedRows, ServerSideCopy, TextStream, Transport
 
 
@@ -38,6 +38,11 @@ class Route:
     binds_late: bool = False
     # Each transaction disables the table's triggers for its own rows.
     disables_triggers: bool = False
+
+    @property
+    def ends(self) -> TableEnds:
+        """Both databases, and how they store the table's columns."""
+        return TableEnds(self.source, self.dest, self.stored, self.dest_stored)
 
     def restricted_to(self, restriction: Restriction) -> Route:
         """Return the route for some rows of the table, which are not copied by the destination itself."""

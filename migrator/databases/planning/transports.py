@@ -18,11 +18,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..chunks import Restriction
-from ..endpoints import Endpoints
-from ..engines.base.engine import Engine
 from ..engines.base.server_lines import LineField, TextFormat
 from ..tables import Table
-from .columns import Conversion, Stored, Way, unchecked
+from .columns import Conversion, TableEnds, Way, unchecked
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,9 @@ Transport = ServerSideCopy | BinaryStream | TextStream | ConvertedRows
 
 
 def choose_transport(
-    endpoints: Endpoints,
     table: Table,
     conversions: tuple[Conversion, ...],
-    source_stored: Stored,
-    dest_stored: Stored,
+    ends: TableEnds,
     restriction: Restriction | None,
 ) -> Transport:
     """Return the fastest transport for a table, on the assumption that the destination can store all of its values.
@@ -77,52 +73,42 @@ def choose_transport(
     Only values that the snapshot protects from later changes can be checked for that. For other tables, the choice is
     between :class:`ServerSideCopy` and ``conversions``, which check each value.
     """
-    source, dest = endpoints.source, endpoints.dest
-    is_in_snapshot = table.name not in source.outside_snapshot
-    rows = ConvertedRows(
-        unchecked(conversions, source, dest, source_stored, dest_stored) if is_in_snapshot else conversions
-    )
+    is_in_snapshot = table.name not in ends.source.outside_snapshot
+    rows = ConvertedRows(unchecked(conversions, ends) if is_in_snapshot else conversions)
     is_raw = all(conversion.way is Way.RAW for conversion in conversions)
     # A restriction may refer to other tables, and both databases have tables of these names.
-    if is_raw and restriction is None and dest.can_copy_within(source):
+    if is_raw and restriction is None and ends.dest.can_copy_within(ends.source):
         return ServerSideCopy(rows)
-    fields = _line_fields(table, source, dest, conversions, source_stored, dest_stored) if is_in_snapshot else None
+    fields = _line_fields(table, conversions, ends) if is_in_snapshot else None
     if fields is None:
         return rows
-    if is_raw and dest.takes_binary(source, [source_stored[conversion.column.name] for conversion in conversions]):
+    stored = [ends.source_stored[conversion.column.name] for conversion in conversions]
+    if is_raw and ends.dest.takes_binary(ends.source, stored):
         return BinaryStream(fields)
     return TextStream(fields, rows)
 
 
-def _line_fields(
-    table: Table,
-    source: Engine,
-    dest: Engine,
-    conversions: Sequence[Conversion],
-    source_stored: Stored,
-    dest_stored: Stored,
-) -> tuple[LineField, ...] | None:
+def _line_fields(table: Table, conversions: Sequence[Conversion], ends: TableEnds) -> tuple[LineField, ...] | None:
     """Return how the source renders each column in a line; ``None`` if a column has no text form that both know."""
-    if dest.text_writer(table.name, [conversion.target for conversion in conversions]) is None:
+    if ends.dest.text_writer(table.name, [conversion.target for conversion in conversions]) is None:
         return None
     found = []
     for conversion in conversions:
-        field = _line_field(conversion, source, dest, source_stored, dest_stored)
+        field = _line_field(conversion, ends)
         if field is None:
             return None
         found.append(field)
     return tuple(found)
 
 
-def _line_field(
-    conversion: Conversion, source: Engine, dest: Engine, source_stored: Stored, dest_stored: Stored
-) -> LineField | None:
+def _line_field(conversion: Conversion, ends: TableEnds) -> LineField | None:
     column = conversion.column
     if conversion.way is Way.FIELD or conversion.mapping is not None:
         return None
+    source_stored, dest_stored = ends.of(column)
     is_raw = conversion.way is Way.RAW
-    text_format = TextFormat.STORED if is_raw else dest.lines.text_format(column, dest_stored[column.name])
-    return None if text_format is None else source.lines.field(text_format, column, source_stored[column.name])
+    text_format = TextFormat.STORED if is_raw else ends.dest.lines.text_format(column, dest_stored)
+    return None if text_format is None else ends.source.lines.field(text_format, column, source_stored)
 
 
 def settle(

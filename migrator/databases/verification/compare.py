@@ -21,7 +21,7 @@ from ..planning.hidden_rows import refuse_hidden
 from ..planning.natural_keys import translations
 from ..planning.selection import select
 from ..planning.table_names import named_for
-from .contents import MOST_DIFFERENCES, Pairing, Sample
+from .contents import MOST_DIFFERENCES, Contents, Pairing, Sample
 from .counts import Verification, verify
 from .rejected_rows import RejectedRows, find_rejected, read_rejects
 from .table_comparison import compare_contents
@@ -138,25 +138,26 @@ def verify_counts(
         found = verify(left, right, selection.tables, {name: len(keys) for name, keys in missing.items()})
         if mode != "count":
             rows = {count.table: count.source_rows or 0 for count in found.counts}
-            contents = compare_contents(
-                [
-                    Pairing(
-                        table,
-                        left,
-                        right,
-                        rows[table.name],
-                        mappings=mappings[table.name],
-                        rejected_keys=missing.get(table.name, frozenset()),
-                    )
-                    for table in selection.tables
-                ],
-                sample=chosen,
-                chunk_size=options.chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE,
-                most=options.max_diffs,
-                progress=progress or Progress(),
-            )
-            found = dataclasses.replace(found, contents=contents)
+            pairings = [
+                Pairing(
+                    table,
+                    left,
+                    right,
+                    rows[table.name],
+                    mappings=mappings[table.name],
+                    rejected_keys=missing.get(table.name, frozenset()),
+                )
+                for table in selection.tables
+            ]
+            found = dataclasses.replace(found, contents=_contents(pairings, options, chosen, progress or Progress()))
         return Comparison(left.describe(), right.describe(), options, found, chosen, rejected, tuple(notes))
+
+
+def _contents(
+    pairings: Sequence[Pairing], options: CompareOptions, sample: Sample | None, progress: Progress
+) -> tuple[Contents, ...]:
+    size = options.chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE
+    return compare_contents(pairings, sample=sample, chunk_size=size, most=options.max_diffs, progress=progress)
 
 
 def _sample(options: CompareOptions) -> Sample:

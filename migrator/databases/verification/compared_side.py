@@ -12,7 +12,7 @@ from ..chunks import Restriction, equality
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import FilledUp, Unreadable, Unstorable
-from ..planning.columns import Stored, Way
+from ..planning.columns import Stored, TableEnds, Way
 from ..planning.comparable_columns import Reading, readings
 from ..row_reader import RowReader
 from ..tables import Table
@@ -134,24 +134,15 @@ class ComparedSide:
         return self.engine.values.dumper(reading.column, self.stored[name]) or _unchanged
 
 
-def sides(
-    table: Table,
-    source: Engine,
-    dest: Engine,
-    source_has: Stored,
-    dest_has: Stored,
-    mappings: Mapped | None = None,
-) -> tuple[ComparedSide, ComparedSide]:
-    """Prepare both sides of a table for comparison; ``source_has`` and ``dest_has`` are its stored columns, by name.
+def sides(table: Table, ends: TableEnds, mappings: Mapped | None = None) -> tuple[ComparedSide, ComparedSide]:
+    """Prepare both sides of a table for comparison.
 
     ``mappings``: by column name, the values that the destination has in place of the source's.
     """
-    mappings = mappings or {}
+    mappings, swapped = mappings or {}, ends.swapped()
     return (
-        ComparedSide(
-            source, table, readings(table, source, source_has, dest, dest_has, mappings), source_has, mappings
-        ),
-        ComparedSide(dest, table, readings(table, dest, dest_has, source, source_has, mappings), dest_has),
+        ComparedSide(ends.source, table, readings(table, ends, mappings), ends.source_stored, mappings),
+        ComparedSide(ends.dest, table, readings(table, swapped, mappings), ends.dest_stored),
     )
 
 

@@ -21,6 +21,7 @@ from ...errors import UsageError
 from ..chunks import equality
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
+from ..planning.columns import TableEnds
 from ..primary_keys import key_text
 from ..tables import Table
 from .compared_side import ComparedSide, Mapped, sides
@@ -108,7 +109,7 @@ def find_rejected(
             continue
         if any(name not in row for row in rows for name in table.key):
             raise UsageError(f"--rejects: {_foreign(path)}: {table.label} has another primary key.")
-        both = sides(table, source, dest, source_has, dest_has, mappings.get(table.name))
+        both = sides(table, TableEnds(source, dest, source_has, dest_has), mappings.get(table.name))
         left, right = (side.narrowed({*table.key}) for side in both)  # other values may be why a row was rejected
         with source.reading_everything(), dest.reading_everything():
             keys = _keys_in_source(left, rows)

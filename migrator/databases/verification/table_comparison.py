@@ -7,7 +7,7 @@ except JSON documents: they are read in the order of the keys, in addition to ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -15,9 +15,9 @@ from django.db import DatabaseError
 
 from ...console.progress import Progress, Task
 from ..chunks import Bounds, Restriction, find_bounds, outer_bounds, where_clause
-from ..planning.columns import Way
+from ..planning.columns import TableEnds, Way
 from ..planning.comparable_columns import RowTexts, row_texts
-from ..tables import Kind, StoredColumn
+from ..tables import Kind
 from .checksums import Checksums
 from .compared_side import sides
 from .contents import BY_CHECKSUM, BY_ROW, NOT_COMPARED, SAMPLED, Contents, Pairing, Sample, lacking
@@ -36,7 +36,6 @@ from .rows import (
     nulls_in,
 )
 
-_Stored = Mapping[str, StoredColumn]
 _Restrictions = tuple[Restriction | None, Restriction | None]
 
 NO_KEY = "it has no primary key to find its rows by"
@@ -56,8 +55,8 @@ def compare_contents(
     """
     pairings = [replace(pairing, table=pairing.table.with_generated()) for pairing in pairings]
     found = []
-    for pairing, stored in zip(pairings, _stored(pairings), strict=True):
-        comparison = _TableComparison(pairing, most, progress, stored=stored)
+    for pairing, ends in zip(pairings, _ends(pairings), strict=True):
+        comparison = _TableComparison(pairing, most, progress, ends=ends)
         with pairing.source.reading_everything(), pairing.dest.reading_everything():
             found.append(comparison.sampled(sample) if sample else comparison.all_rows(chunk_size))
     return tuple(found)
@@ -80,12 +79,13 @@ def range_prover(pairing: Pairing) -> Callable[[Bounds], int | None] | None:
     return _TableComparison(pairing, 0, Progress()).range_prover()
 
 
-def _stored(pairings: Sequence[Pairing]) -> Iterator[tuple[_Stored, _Stored]]:
-    """Yield the stored columns of each pairing's table on both sides; all pairings are of the same two databases."""
+def _ends(pairings: Sequence[Pairing]) -> Iterator[TableEnds]:
+    """Yield how both sides store each pairing's table; all pairings are of the same two databases."""
     if pairings:
         names = [pairing.table.name for pairing in pairings]
-        here, there = (side.catalogue.stored_tables(names) for side in (pairings[0].source, pairings[0].dest))
-        yield from ((here[name], there[name]) for name in names)
+        source, dest = pairings[0].source, pairings[0].dest
+        here, there = (side.catalogue.stored_tables(names) for side in (source, dest))
+        yield from (TableEnds(source, dest, here[name], there[name]) for name in names)
 
 
 class _TableComparison:
@@ -98,16 +98,15 @@ class _TableComparison:
         progress: Progress,
         each: Callable[[RowDifference], None] = lambda difference: None,
         *,
-        stored: tuple[_Stored, _Stored] | None = None,
+        ends: TableEnds | None = None,
     ) -> None:
         self._pairing, self._most, self._progress, self._each = pairing, most, progress, each
-        source, dest, table = pairing.source, pairing.dest, pairing.table
-        self._stored = stored or next(_stored([pairing]))
-        source_has, dest_has = self._stored
-        self._lacking = [*lacking(source, table, source_has), *lacking(dest, table, dest_has)]
+        self._ends = ends or next(_ends([pairing]))
+        both = (self._ends.source, self._ends.source_stored), (self._ends.dest, self._ends.dest_stored)
+        self._lacking = [column for engine, stored in both for column in lacking(engine, pairing.table, stored)]
         if not self._lacking:
-            self._left, self._right = sides(table, source, dest, source_has, dest_has, pairing.mappings)
-        for engine in (source, dest):
+            self._left, self._right = sides(pairing.table, self._ends, pairing.mappings)
+        for engine, _ in both:
             engine.digests.prepare()
         # Until a range differs in most of its segments: to find those costs as much as the range's checksum did.
         self._differs_in_few = True
@@ -224,8 +223,7 @@ class _TableComparison:
 
     def _texts(self, names: Sequence[str]) -> RowTexts | None:
         """Return the SQL for the text of these columns, on both sides."""
-        source, dest = self._pairing.source, self._pairing.dest
-        return row_texts([self._pairing.table.column(name) for name in names], source, dest, *self._stored)
+        return row_texts([self._pairing.table.column(name) for name in names], self._ends)
 
     @property
     def _sorts_keys_alike(self) -> bool:

@@ -120,34 +120,26 @@ class ReadTable:
         """Yield the rows that have not expired in the order of their keys, ``size`` at a time."""
         where, parameters = self._where_like(like)
         bounds, more = self._where_share(share)
-        where, parameters = where + bounds, parameters + more
-        after: list[Any] = []
-        while True:
-            beyond = f" AND {self.key} > %s" if after else ""
-            sql = (
-                f"SELECT {self._read_columns} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
-                f" ORDER BY {self.key} LIMIT {size:d}"
-            )
-            found = self._rows(sql, [self.moment(now()), *parameters, *after])
-            if not found:
-                return
-            yield self._loaded(found)
-            after = [found[-1][0]]
+        return map(self._loaded, self._paged(self._read_columns, where + bounds, parameters + more, size))
 
     def keys(self, size: int, *, share: Share = WHOLE) -> Iterator[list[str]]:
         """Yield the keys of the rows that have not expired, ``size`` at a time."""
-        where, parameters = self._where_share(share)
+        for page in self._paged(self.key, *self._where_share(share), size):
+            yield [key for (key,) in page]
+
+    def _paged(self, columns: str, where: str, parameters: list[Any], size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield these columns, of which the key is the first, of the rows that have not expired."""
         after: list[Any] = []
         while True:
             beyond = f" AND {self.key} > %s" if after else ""
             sql = (
-                f"SELECT {self.key} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
+                f"SELECT {columns} FROM {self.table} WHERE {self.expires} > %s{where}{beyond}"
                 f" ORDER BY {self.key} LIMIT {size:d}"
             )
             found = self._rows(sql, [self.moment(now()), *parameters, *after])
             if not found:
                 return
-            yield [key for (key,) in found]
+            yield found
             after = [found[-1][0]]
 
     def fetch(self, keys: Sequence[str]) -> dict[str, KeyedRow]:

@@ -1,7 +1,8 @@
-"""The limits of columns whose type is not the one that Django would choose, but accepts some of the values."""
+"""The limits of columns: of the types that Django chooses, and of others that accept some of the values."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import struct
@@ -9,8 +10,8 @@ import struct
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ...tables import StoredColumn
-from .values import Limit, LimitName, plain_limit
+from ...tables import Column, Kind, StoredColumn
+from .values import BIGINT, Limit, LimitName
 
 # The ranges in which floats of single and of double precision hold every integer.
 SINGLE_WHOLE = (-(2**24), 2**24)
@@ -24,6 +25,68 @@ UNIX_TIME = (
 SINGLE_RANGE = (1.2e-38, 3.4e38)
 # So many digits distinguish all numbers of single precision (C's FLT_DECIMAL_DIG); the shortest form has no more.
 MOST_SINGLE_DIGITS = 9
+# The characters of the longest IPv6 address.
+LONGEST_ADDRESS = 39
+
+
+def integer_limit(connection: BaseDatabaseWrapper, column: Column, stored: tuple[int, int], declared: str) -> Limit:
+    """Describe the integers of a column: those of its real type that its field also allows.
+
+    A positive field's column has a CHECK constraint, and Django knows the ranges of its fields.
+    """
+    smallest: int | None = None
+    largest: int | None = None
+    with contextlib.suppress(KeyError):  # raised for a field that Django has no range for
+        smallest, largest = connection.ops.integer_field_range(column.field.get_internal_type())
+    low = stored[0] if smallest is None else max(stored[0], smallest)
+    high = stored[1] if largest is None else min(stored[1], largest)
+    return Limit(
+        LimitName.OUTSIDE,
+        (low, high),
+        f"outside the range of {declared} ({low} to {high})",
+        "Correct the value, or change the field to a larger integer field and migrate the destination.",
+    )
+
+
+def plain_limit(name: LimitName, reason: str, *arguments: float) -> Limit:
+    """Describe a limit that only other values or another field can meet."""
+    return Limit(name, arguments, reason, "Correct these values in the source, or change the field.")
+
+
+def declared_limits(kind: Kind, stored: StoredColumn) -> list[Limit]:
+    """Describe the limits of a column's declaration: its length, its digits, its fractions of a second."""
+    limits = []
+    is_sized = kind in (Kind.TEXT, Kind.BINARY, Kind.JSON)
+    if kind is Kind.ADDRESS and stored.max_length is not None:
+        is_sized = stored.max_length < LONGEST_ADDRESS
+    if is_sized and stored.max_length is not None:
+        reason = f"longer than the {stored.max_length} characters of {stored.declared}"
+        limits.append(plain_limit(LimitName.LONGER_THAN, reason, stored.max_length))
+    elif is_sized and stored.max_bytes is not None:
+        reason = f"larger than the {stored.max_bytes} bytes of {stored.declared}"
+        limits.append(plain_limit(LimitName.LARGER_THAN, reason, stored.max_bytes))
+    elif stored.precision is not None and kind is Kind.DECIMAL:
+        scale = stored.scale or 0
+        reason = f"too large for {stored.declared}"
+        limits.append(plain_limit(LimitName.MORE_WHOLE_DIGITS_THAN, reason, stored.precision - scale))
+        limits.append(plain_limit(LimitName.MORE_DECIMALS_THAN, f"would be rounded by {stored.declared}", scale))
+    elif stored.precision is not None and kind in (Kind.DATETIME, Kind.TIME):
+        limits.append(fraction_limit(stored, stored.precision))
+    return limits
+
+
+def fraction_limit(stored: StoredColumn, digits: int) -> Limit:
+    """Describe a column that stores fractions of a second to so many digits."""
+    reason = f"has a finer fraction of a second than {stored.declared} stores"
+    return plain_limit(LimitName.FRACTIONAL_SECONDS, reason, digits)
+
+
+def duration_limit(stored: tuple[int, int] = BIGINT) -> Limit:
+    """Describe a column that stores durations as integers of this range, in microseconds."""
+    reason = f"a duration outside the range of its column ({stored[0]} to {stored[1]} microseconds)"
+    if stored == BIGINT:
+        reason = "a duration of more than 292,471 years, too long for microseconds in a bigint column"
+    return Limit(LimitName.OUTSIDE, stored, reason, "Shorten these values.")
 
 
 def whole_number_limits(stored: StoredColumn, held: tuple[int, int] | None) -> list[Limit]:

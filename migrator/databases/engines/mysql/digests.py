@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...tables import Column, Kind, StoredColumn
-from ..base.digests import LONGEST_TEXT, Checksum, Digests
-from ..base.session import Row
+from ..base.digests import LONGEST_TEXT, Digests
 from ..base.text_forms import TextForms
 from .text_forms import text_forms, utf8_bytes
 
@@ -45,6 +44,3 @@ class MySQLDigests(Digests):
         if part is None:
             return f"SELECT {sums} FROM (SELECT {digest} {rows}) rows_"
         return f"SELECT {sums}, part FROM (SELECT {digest}, {part} AS part {rows}) rows_ GROUP BY part"
-
-    def checksum(self, row: Row) -> Checksum:
-        return Checksum.of_halves(*row)

@@ -14,7 +14,17 @@ from django.conf import settings
 from ...tables import Column, Kind, StoredColumn
 from ..base.characters import Ranges
 from ..base.json_text import FEWEST_DIGITS, wide_whole_number_pattern
-from ..base.limits import DOUBLE_WHOLE, label_limit, single_precision_limit, unix_time, whole_number_limits
+from ..base.limits import (
+    DOUBLE_WHOLE,
+    declared_limits,
+    duration_limit,
+    integer_limit,
+    label_limit,
+    plain_limit,
+    single_precision_limit,
+    unix_time,
+    whole_number_limits,
+)
 from ..base.values import (
     BIGINT,
     Convert,
@@ -24,11 +34,7 @@ from ..base.values import (
     Unstorable,
     Values,
     datetime_dumper,
-    declared_limits,
-    duration_limit,
-    integer_limit,
     microseconds,
-    plain_limit,
 )
 from .text_forms import text_forms, utf8_bytes
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...tables import Column, StoredColumn
-from ..base.digests import LONGEST_TEXT, Checksum, Digests
-from ..base.session import Row
+from ..base.digests import LONGEST_TEXT, Digests
 from ..base.text_forms import TextForms
 from .text_forms import text_forms
 
@@ -48,6 +47,3 @@ class PostgreSQLDigests(Digests):
         if part is None:
             return f"SELECT {sums} FROM (SELECT {digest} {rows}) rows"
         return f"SELECT {sums}, part FROM (SELECT {digest}, {part} AS part {rows}) rows GROUP BY part"
-
-    def checksum(self, row: Row) -> Checksum:
-        return Checksum.of_halves(*row)

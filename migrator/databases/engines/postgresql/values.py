@@ -19,7 +19,11 @@ from ..base.limits import (
     MOST_SINGLE_DIGITS,
     SINGLE_WHOLE,
     UNIX_TIME,
+    declared_limits,
+    fraction_limit,
+    integer_limit,
     label_limit,
+    plain_limit,
     single_precision_limit,
     whole_number_limits,
 )
@@ -31,10 +35,6 @@ from ..base.values import (
     SourceCheck,
     Unstorable,
     Values,
-    declared_limits,
-    fraction_limit,
-    integer_limit,
-    plain_limit,
 )
 from .text_forms import text_forms
 

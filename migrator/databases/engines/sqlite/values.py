@@ -13,7 +13,7 @@ from ...tables import Column, Kind, StoredColumn
 from ..base.characters import Ranges
 from ..base.digests import local_times_agree
 from ..base.json_text import FEWEST_DIGITS
-from ..base.limits import unix_time
+from ..base.limits import duration_limit, integer_limit, plain_limit, unix_time
 from ..base.values import (
     BIGINT,
     Convert,
@@ -23,10 +23,7 @@ from ..base.values import (
     Unstorable,
     Values,
     datetime_dumper,
-    duration_limit,
-    integer_limit,
     microseconds,
-    plain_limit,
 )
 from .affinity import Affinity, affinity
 from .date_formats import CANONICAL, CONDITIONS, LOADERS
