@@ -162,8 +162,8 @@ class Template:
     ) -> Command:
         status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ignored = [number for number in INHERITED if signal.getsignal(number) is signal.SIG_IGN]
-        told = {"args": args, "at_terminal": at_terminal, "ignored": ignored, "environment": environment}
-        order = json.dumps(told).encode()
+        request = {"args": args, "at_terminal": at_terminal, "ignored": ignored, "environment": environment}
+        order = json.dumps(request).encode()
         with theirs:
             socket.send_fds(self._orders, [order], [*streams, theirs.fileno()])
         for stream in streams:
@@ -276,11 +276,11 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
     if command:
         for stream in streams:
             os.close(stream)
-        with socket.socket(fileno=status) as told:
-            told.send(str(command).encode())
+        with socket.socket(fileno=status) as channel:
+            channel.send(str(command).encode())
             _, how = os.waitpid(command, 0)
             with suppress(OSError):  # if no one waits for it any more
-                told.send(str(how).encode())
+                channel.send(str(how).encode())
         os._exit(0)
     os.close(status)
     if order["at_terminal"]:

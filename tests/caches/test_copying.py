@@ -307,10 +307,10 @@ def test_writes_nothing_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None
 
     call_command("copy_cache", "--source", "redis", "--dest", "redis_other", "--dry-run")
 
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert redis("redis_other").dbsize() == 0
-    assert "Values are copied as they are." in told.out
-    assert "secret" not in told.out + told.err
+    assert "Values are copied as they are." in output.out
+    assert "secret" not in output.out + output.err
 
 
 def test_says_how_to_go_on_when_it_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Mistakes in the setting of a change of sessions are told before traffic meets them."""
+"""Mistakes in the settings of a transition of sessions are reported before any traffic."""
 
 from typing import Any
 

@@ -919,7 +919,7 @@ FILLING = (
 
 @pytest.mark.postgresql
 def test_refuses_tables_that_belong_to_another_role(databases: FreshDatabases) -> None:
-    """Their foreign keys could be neither taken off nor put back: not after hours, but before the first write."""
+    """Their foreign keys can be neither dropped nor recreated: reported before the first write, not after hours."""
     pair = Pair("sqlite_a", "postgresql_b")
     databases.fresh(*pair)
     tags(pair.source)
@@ -939,7 +939,7 @@ def test_refuses_tables_that_belong_to_another_role(databases: FreshDatabases) -
 
 @pytest.mark.postgresql
 def test_adds_rows_to_tables_that_belong_to_another_role(databases: FreshDatabases) -> None:
-    """Nothing is taken off then, so it is enough to insert, to set counters and to make the journal."""
+    """Nothing is dropped then, so it is enough to insert, to set sequences and to create the journal."""
     pair = Pair("sqlite_a", "postgresql_b")
     databases.fresh(*pair)
     tags(pair.source)

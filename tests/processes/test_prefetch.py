@@ -28,7 +28,7 @@ RANGES = [Bounds(None, (1,)), Bounds((1,), (2,)), Bounds((2,), None)]
 
 
 class Source:
-    """Gives three blocks for each range, and fails where it is told to."""
+    """Yields three blocks for each range, and fails at a given one."""
 
     def __init__(self, size: int = 10) -> None:
         self.read: list[tuple[Bounds, int]] = []

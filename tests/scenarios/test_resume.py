@@ -289,7 +289,7 @@ def exchange(alias: str) -> None:
     indirect=["pair"],
 )
 def test_ends_with_the_source_as_it_is_when_it_goes_on(filled: Pair, change: str) -> None:
-    """What is committed already is held against the source again."""
+    """What is committed already is compared with the source again."""
     before = definitions(filled.dest)
     cut_off(filled, before=CHUNK_RECORDED, at=25)
     assert rows_of(Article, filled.dest).count() == rows_of(Place, filled.dest).count() == ROWS

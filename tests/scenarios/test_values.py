@@ -102,7 +102,7 @@ def assert_names_the_place(message: str, model: type[Model]) -> None:
 
 
 def assert_refused(pair: Pair, model: type[Model]) -> None:
-    """Expect that moving stops at the row of BAD_KEY, its place is told, and nothing was written."""
+    """Expect that the move stops at the row of BAD_KEY, names it, and has written nothing."""
     message = move_or_refusal(pair, model)
     assert message is not None, differences(snapshot(pair.source, [model]), snapshot(pair.dest, [model]))
     assert_names_the_place(message, model)

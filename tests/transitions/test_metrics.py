@@ -422,7 +422,7 @@ def test_reading_makes_no_table(rows: str) -> None:
 
 
 class _Broken(MetricsStorage):
-    """A place that fails as often as it is told to."""
+    """A storage that fails a given number of times."""
 
     def __init__(self, place: MetricsStorage, failures: int) -> None:
         self._place, self.failures = place, failures
@@ -446,9 +446,9 @@ def test_an_outage_is_logged_once_and_costs_no_count(caplog: pytest.LogCaptureFi
         tally.flush()
 
     assert numbers(place.read("site")) == {(DUAL_OLD, "shadow_error"): 8}
-    told = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
+    logged = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
     message = "The counts of site could not be stored in a broken place (builtins.ConnectionError)."
-    assert told == [("migrator.tally", logging.WARNING, message)]
+    assert logged == [("migrator.tally", logging.WARNING, message)]
 
 
 def test_a_second_outage_is_logged_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -86,9 +86,9 @@ WRONG = [
 @pytest.mark.parametrize(
     ("number", "entry", "message"), WRONG, ids=[f"{number}-{n}" for n, (number, *_) in enumerate(WRONG)]
 )
-def test_a_mistake_is_told_and_refused(number: str, entry: dict[str, Any], message: str) -> None:
-    [(told, hint)] = [(told, hint) for found, told, hint in messages(entry) if found == f"migrator.{number}"]
-    assert told == message
+def test_a_mistake_is_reported_and_refused(number: str, entry: dict[str, Any], message: str) -> None:
+    [(text, hint)] = [(text, hint) for found, text, hint in messages(entry) if found == f"migrator.{number}"]
+    assert text == message
     assert hint
     with override_settings(CACHES={"default": entry, "other": LOCAL, "moving": RIGHT}):
         for _ in range(2):
@@ -140,8 +140,8 @@ def test_is_content_with_a_right_setting() -> None:
     ],
 )
 def test_a_doubt_is_told(number: str, entry: dict[str, Any], message: str) -> None:
-    [(told, hint)] = [(told, hint) for found, told, hint in messages(entry) if found == f"migrator.{number}"]
-    assert told == message
+    [(text, hint)] = [(text, hint) for found, text, hint in messages(entry) if found == f"migrator.{number}"]
+    assert text == message
     assert hint
 
 

@@ -347,9 +347,9 @@ def test_a_dry_run_tells_what_will_be_rejected_and_makes_no_file(filled: Pair, t
         finished = run(*words(filled, path, "--dry-run"))
     assert (finished.code, error_in(finished)) == (0, "")
     lines = finished.out.splitlines()
-    told = [line.removeprefix("To be rejected: ") for line in lines if line.startswith("To be rejected: ")]
-    assert [line.partition(": ")[0] for line in sorted(told)] == ["testapp.Tag.name", "testapp.TreeNode.name"]
-    by_field = dict(line.split(": ", 1) for line in told)
+    listed = [line.removeprefix("To be rejected: ") for line in lines if line.startswith("To be rejected: ")]
+    assert [line.partition(": ")[0] for line in sorted(listed)] == ["testapp.Tag.name", "testapp.TreeNode.name"]
+    by_field = dict(line.split(": ", 1) for line in listed)
     assert by_field["testapp.Tag.name"].startswith("3 values: ")
     assert "(for example primary key 7, 8, 23)" in by_field["testapp.Tag.name"]
     assert "(for example primary key 10)" in by_field["testapp.TreeNode.name"]

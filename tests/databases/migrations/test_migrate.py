@@ -410,10 +410,10 @@ def test_a_dry_run_applies_none(databases: FreshDatabases, make_project: Callabl
 # -- nothing is migrated for a run that is refused --------------------------------------------------------------------
 
 
-def assert_not_migrated(finished: Finished, dest: str, told: str) -> None:
+def assert_not_migrated(finished: Finished, dest: str, text: str) -> None:
     """Assert that a run was refused, and that the destination has but the one migration that it had."""
     assert finished.code == 1, finished
-    assert told in finished.err
+    assert text in finished.err
     with connections[dest].cursor() as cursor:
         cursor.execute("SELECT name FROM django_migrations WHERE app = 'shelf'")
         assert list(cursor.fetchall()) == [("0001_initial",)]

@@ -1,4 +1,4 @@
-"""Indexes and foreign keys are taken off while rows are loaded, and come back exactly as they were."""
+"""Indexes and foreign keys are dropped while rows are loaded, and recreated exactly as they were."""
 
 from __future__ import annotations
 

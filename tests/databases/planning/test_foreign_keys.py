@@ -1,4 +1,4 @@
-"""A foreign key that the destination itself has held against every row is not looked up once more; any other is."""
+"""A foreign key that the destination itself has checked for every row is not queried again; any other is."""
 
 from __future__ import annotations
 

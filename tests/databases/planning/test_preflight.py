@@ -631,8 +631,8 @@ def test_refuses_references_that_only_the_source_follows(databases: FreshDatabas
         assert finished.code == 0, finished.err
         return
     assert finished.code == 1
-    told = "1 row has no matching row of testapp.TextKey for to_text_id in the same letter case (for example"
-    assert f"{told} primary key 2)" in finished.err
+    text = "1 row has no matching row of testapp.TextKey for to_text_id in the same letter case (for example"
+    assert f"{text} primary key 2)" in finished.err
     assert not rows_of(Pointer, dest).exists()
 
 

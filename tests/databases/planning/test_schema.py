@@ -374,12 +374,12 @@ def test_notes_unique_texts_that_the_destination_tells_apart_by_their_case(
     pair = Pair("mysql_a", dest)
     databases.fresh(*pair)
     execute(pair.source, "ALTER TABLE auth_user MODIFY username varchar(150) COLLATE utf8mb4_general_ci NOT NULL")
-    told = f"Note: {dest}: its collations are case-sensitive and those of 'mysql_a' are not: auth.User.username. "
+    note = f"Note: {dest}: its collations are case-sensitive and those of 'mysql_a' are not: auth.User.username. "
     if dest == "mysql_b":
         execute(pair.dest, "ALTER TABLE auth_user MODIFY username varchar(150) COLLATE utf8mb4_general_ci NOT NULL")
     finished = run("batch_migrate", "--source", pair.source, "--dest", dest, "--dry-run", "auth.User")
     assert finished.code == 0, finished.err
-    assert (told in finished.out) is (dest != "mysql_b")
+    assert (note in finished.out) is (dest != "mysql_b")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

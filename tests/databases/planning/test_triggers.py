@@ -146,8 +146,8 @@ def test_they_fire_where_they_are_kept() -> None:
         assert finished.code == 0, finished.err
         assert names()[0] == "TAG 1"
         assert QuerySet(Empty, using=PAIR.dest).count() == 7
-    told = "triggers there fire for every row that is loaded: testapp_tag.100% odd, testapp_tag.writing."
-    assert f"Note: postgresql_b: {told} " in finished.out
+    text = "triggers there fire for every row that is loaded: testapp_tag.100% odd, testapp_tag.writing."
+    assert f"Note: postgresql_b: {text} " in finished.out
 
 
 def test_the_plan_names_them() -> None:

@@ -54,7 +54,7 @@ def moved(source: str, dest: str, databases: FreshDatabases) -> RunResult:
 def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabases) -> None:
     tallies = moved(*pair, databases).row_counts
     assert tallies["testapp_treenode"].indexing > 0
-    assert tallies["testapp_tag"].indexing == 0, "it has none that are taken off"
+    assert tallies["testapp_tag"].indexing == 0, "it has none that are dropped"
     assert all(tally.seconds > 0 for tally in tallies.values())
 
 
@@ -105,8 +105,10 @@ def test_the_page_has_the_same_times(outcome: RunResult) -> None:
 def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: RunResult) -> None:
     notes = [Finding("testapp.Tag", f"note {number}", "", stops=False) for number in range(SHOWN_FINDINGS + 5)]
     notes.append(Finding(outcome.plan.dest.alias, "triggers fire", "", stops=False))
-    told = [line for line in plan_report(replace(outcome.plan, findings=tuple(notes))).lines if line.startswith("Note")]
-    assert told == [
+    listed = [
+        line for line in plan_report(replace(outcome.plan, findings=tuple(notes))).lines if line.startswith("Note")
+    ]
+    assert listed == [
         f"Note: {outcome.plan.dest.alias}: triggers fire.",
         *(f"Note: testapp.Tag: note {number}." for number in range(SHOWN_FINDINGS - 1)),
         "Note: 6 more notes; --format json lists them all.",

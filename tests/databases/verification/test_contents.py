@@ -1,4 +1,4 @@
-"""Two databases are held against each other value by value: every fault is found and named, and nothing else is."""
+"""Two databases are compared value by value: every difference is found and named, and nothing else is."""
 
 from __future__ import annotations
 
@@ -666,14 +666,14 @@ def test_writes_one_document_for_programs(sqlite: Pair) -> None:
 
 def test_says_that_a_database_computes_a_generated_column_for_itself(sqlite: Pair) -> None:
     fill_both(sqlite, Counted, [{"id": number, "width": number, "height": 2} for number in (1, 2, 3)])
-    told = "testapp.Counted.area is a generated column: its expression has another result in the destination."
+    text = "testapp.Counted.area is a generated column: its expression has another result in the destination."
     sql(sqlite.dest, "UPDATE {0} SET width = 7 WHERE id = 3", Counted)
     finished = run(*words(sqlite, "testapp.Counted", "--mode", "full"))
     assert "testapp.Counted 3: changed: width, area\n" in finished.out
-    assert told not in finished.out
+    assert text not in finished.out
     sql(sqlite.dest, "ALTER TABLE {0} DROP COLUMN area", Counted)
     sql(sqlite.dest, "ALTER TABLE {0} ADD COLUMN area bigint GENERATED ALWAYS AS (width) VIRTUAL", Counted)
-    assert told in run(*words(sqlite, "testapp.Counted", "--mode", "full")).out
+    assert text in run(*words(sqlite, "testapp.Counted", "--mode", "full")).out
 
 
 def test_shows_keys_of_sessions_as_digests(sqlite: Pair) -> None:
@@ -690,9 +690,9 @@ def test_tells_where_the_nulls_of_a_column_differ(sqlite: Pair) -> None:
     many(sqlite)
     sql(sqlite.dest, "UPDATE {0} SET value = NULL WHERE id BETWEEN 300 AND 1200", IntegerValue)
     finished = run(*words(sqlite, "testapp.IntegerValue", "--mode", "sample", "--sample", "1", "--seed", "1"))
-    told = "testapp.IntegerValue.value: NULL in 0 rows of the source and in 901 of the destination.\n"
+    text = "testapp.IntegerValue.value: NULL in 0 rows of the source and in 901 of the destination.\n"
     assert finished.code == 3
-    assert told in finished.out
+    assert text in finished.out
 
 
 def test_says_what_a_sample_proves(sqlite: Pair) -> None:

@@ -1,4 +1,4 @@
-"""What happens to the destination behind a run's back is told by its counts at the end."""
+"""What others change in the destination during a run shows in its row counts at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands as people run them: plan, questions, JSON, exit codes, and nothing that must not be told."""
+"""The commands as people run them: plan, questions, JSON, exit codes, and nothing that must stay secret."""
 
 import json
 import signal
@@ -73,8 +73,8 @@ def test_prints_one_json_document_and_progress_beside_it(ready: Callable[..., No
     assert (done.code, found["exit_code"], found["total"]["written"], found["total"]["foreign"]) == (4, 4, 1, 1)
     assert found["problems"] == [{"digest": digest(bad), "what": "it holds int, not a session"}]
     assert "sessions: 2 of 2 sessions" in done.err
-    told = done.out + done.err + (tmp_path / "report.html").read_text()
-    assert not any(secret in told for secret in (key, bad, "c4nary", PASSWORD))
+    output = done.out + done.err + (tmp_path / "report.html").read_text()
+    assert not any(secret in output for secret in (key, bad, "c4nary", PASSWORD))
 
 
 def test_limits_matches_and_slows_down(ready: Callable[..., None]) -> None:

@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _few_rows_are_many(few_rows_are_many: None) -> None:
-    """Have as much to put back as after a large move."""
+    """Have as much to recreate as after a large move."""
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ class Oracle:
         assert_next_keys_are_free(dest)
 
     def assert_tidy(self) -> None:
-        """Assert that nothing of ours is left, and all that was taken off is back."""
+        """Assert that nothing of ours is left, and all that was dropped is recreated."""
         assert journal_tables(self.pair.dest) == set()
         assert definitions(self.pair.dest) == self._definitions
         assert_unlocked(self.pair.dest)

@@ -1,4 +1,4 @@
-"""A run that is told to end, or whose terminal or pipe goes away, ends plainly, and goes on where it was."""
+"""A run that gets a signal, or loses its terminal or pipe, ends with a clear message, and resumes where it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A link over which others could listen or answer is told of in the plan, and stops nothing."""
+"""A connection that others could read or answer on is noted in the plan, and stops nothing."""
 
 from __future__ import annotations
 

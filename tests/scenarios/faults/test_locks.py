@@ -51,7 +51,7 @@ def impatient(oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> Oracle:
 
 
 class Somebody:
-    """Another session, which takes a lock and lets it go when it is told to."""
+    """Another session, which takes a lock and releases it on request."""
 
     def __init__(self, connection: Any, locks: Mapping[str, str]) -> None:
         self._connection, self._lock = connection, locks[connection.vendor]

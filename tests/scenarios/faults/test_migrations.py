@@ -262,12 +262,12 @@ def test_a_migration_that_reaches_for_another_database_is_named(make_site: Calla
     site.write(**{"0001_first": FIRST, "0002_second": SECOND.format(body=WORKING), "0003_third": THIRD})
     assert site.manage("migrate", "-v", "0").code == 0
     site.uses(old=pair.source, default=pair.dest)
-    for body, told in REACHING.items():
+    for body, text in REACHING.items():
         site.write(**{"0002_second": SECOND.format(body=body)})
         with nothing_changes(pair.source):
             finished = site.move(source="old", dest="default")
         assert finished.code == 1
-        assert f"in shop.0002_second: {told}" in finished.err, finished.err
+        assert f"in shop.0002_second: {text}" in finished.err, finished.err
 
 
 # What somebody does to the destination between two calls.

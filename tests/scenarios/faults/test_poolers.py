@@ -1,4 +1,4 @@
-"""A pooler that shares sessions between transactions: told before it does harm to a run, or the run to others."""
+"""A pooler that shares sessions between transactions is reported before it can harm a run, or the run others."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_full_disk_of_rejected_rows_stops_the_run_before_it_drops_one(oracle: 
 @pytest.mark.parametrize("before", [None, '{"of": "an earlier run"}'])
 @pytest.mark.parametrize("pair", TO_POSTGRESQL, ids=str, indirect=True)
 def test_a_full_disk_of_reports_leaves_no_half_of_one(oracle: Oracle, before: str | None, tmp_path: Path) -> None:
-    """The work is done by then, and is told all the same."""
+    """The work is done by then, and is reported."""
     path = tmp_path / "report.json"
     if before is not None:
         path.write_text(before)

@@ -79,12 +79,12 @@ def test_triggers_of_the_destination_are_told_of_before_they_fire(pair: Pair) ->
         finished = move(pair, "testapp.Tag")
         assert_ended(finished, 0)
         is_off = pair.engines[1] == "postgresql"
-        told = (
+        text = (
             "are disabled while rows are loaded, so"
             if is_off
             else "fire for every row that is loaded: testapp_tag.own."
         )
-        assert f"Note: {pair.dest}: triggers there {told} " in finished.out
+        assert f"Note: {pair.dest}: triggers there {text} " in finished.out
         assert rows_of(models.Empty, pair.dest).exists() is not is_off
         assert list(rows_of(models.Tag, pair.dest).values_list("id", "name")) == [(1, "one")]
     finally:

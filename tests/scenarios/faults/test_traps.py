@@ -29,8 +29,8 @@ from tests.servers.databases import Pair
 
 # What of the destination's catalogue a run calls, and what of its journal; and which of the calls is the fatal one.
 CATALOGUE = {
-    "an object is taken off": ("drop", 3),
-    "objects are put back": ("recreate", 2),
+    "an object is dropped": ("drop", 3),
+    "objects are recreated": ("recreate", 2),
     "statistics are refreshed": ("refresh_statistics", 1),
 }
 JOURNAL = {

@@ -286,7 +286,7 @@ def test_what_a_trigger_that_cannot_be_off_has_changed_is_found(pair: Pair, comm
 
 
 def test_a_comparison_finds_what_a_kept_trigger_has_changed(databases: Any) -> None:
-    """Who lets triggers fire is not told of it by the run, but by any comparison of values."""
+    """If triggers fire, the run does not report their changes, but any comparison of values does."""
     pair = Pair("postgresql_a", "sqlite_b")
     databases.fresh(*pair)
     insert_rows(Team, pair.source, [{"id": 1, "name": "small"}])

@@ -157,11 +157,11 @@ def test_a_dry_run_says_what_an_update_would_write(pair: Pair) -> None:
     assert "What an update would write\n" in finished.out
     assert "Updated" not in finished.out
     assert (as_json["dry_run"], as_json["exit_code"]) == (True, 5)
-    (told,) = as_json["updates"]
-    assert {name: told[name] for name in told if name.startswith("to_be_")} == {
+    (counts,) = as_json["updates"]
+    assert {name: counts[name] for name in counts if name.startswith("to_be_")} == {
         "to_be_inserted": 2, "to_be_rewritten": 2, "to_be_deleted": 2,
     }  # fmt: skip
-    assert "inserted" not in told
+    assert "inserted" not in counts
     assert update(pair, "testapp.Tag").code == 0
     finished = update(pair, "testapp.Tag", "--dry-run")
     assert_ended(finished, 0)

@@ -261,10 +261,10 @@ def test_nothing_is_lost_stale_or_back(
     for name in ("lost", "resurrected", "stale"):
         record_property(f"sessions {name}", len(differences[name]))
     figures = {name: (len(found), found[:20]) for name, found in differences.items()}
-    told = f"seed {seed}, {dict(done)}, {json.dumps(figures, indent=1)}, {run.steps}"
-    assert not any(differences.values()), told
-    assert min(done[name] for name in ("log_in", "load", "save", "cycle", "log_out", "haunt", "race")) > 5, told
+    summary = f"seed {seed}, {dict(done)}, {json.dumps(figures, indent=1)}, {run.steps}"
+    assert not any(differences.values()), summary
+    assert min(done[name] for name in ("log_in", "load", "save", "cycle", "log_out", "haunt", "race")) > 5, summary
     seen = {phase.value: record.last_seen(phase) for phase in Phase}
-    assert all(seen.values()), f"{seen}, {told}, {run.said}"
+    assert all(seen.values()), f"{seen}, {summary}, {run.said}"
     errors = sum(count.number for (_, event), count in record.counts.items() if event == "shadow_error")
-    assert bool(errors) == ("stop" in steps), told
+    assert bool(errors) == ("stop" in steps), summary

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.redis
 OLD, DUAL_OLD, DUAL_NEW, NEW = Phase
 
 
-def told(*, deploy: bool = True) -> list[str]:
+def reported(*, deploy: bool = True) -> list[str]:
     found = run_checks(tags=["migrator"], include_deployment_checks=deploy)
     return [f"{message.msg} {message.hint}" for message in found if message.id == "migrator.E050"]
 
@@ -40,7 +40,7 @@ def test_tells_a_jump(fresh: Callable[..., None], before: Phase, phase: Phase, f
         session_metrics().storage.add("sessions", Sums({(before, "miss"): 1}))
         site.phase = phase
 
-        found = told()
+        found = reported()
 
     assert len(found) == (first is not None)
     if first:
@@ -61,7 +61,7 @@ def test_tells_of_workers_two_phases_apart_while_others_are_nearer(
             monkeypatch.setattr("migrator.transitions.metrics_storage.now", now)
             session_metrics().storage.add("sessions", Sums({(DUAL_OLD, "miss"): 1}))
 
-            messages = told()
+            messages = reported()
 
             assert len(messages) == len(found)
             assert all(word in message for word, message in zip(found, messages, strict=True))
@@ -71,10 +71,10 @@ def test_is_silent_without_counts_and_without_being_asked(fresh: Callable[..., N
     with site_of(REDIS, SQLITE, fresh=fresh) as site:
         session_metrics().reset()
         site.phase = NEW
-        assert told() == []
+        assert reported() == []
 
         session_metrics().storage.add("sessions", Sums({(OLD, "miss"): 1}))
-        assert told(deploy=False) == []
+        assert reported(deploy=False) == []
 
 
 def test_is_silent_where_the_counts_cannot_be_read(fresh: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +83,10 @@ def test_is_silent_where_the_counts_cannot_be_read(fresh: Callable[..., None], m
 
     with site_of(REDIS, SQLITE, fresh=fresh):
         monkeypatch.setattr(session_metrics().storage, "read", fail)
-        assert told() == []
+        assert reported() == []
 
 
 @pytest.mark.parametrize("migrator", [{}, {"SESSIONS": {"OLD": 1}}])
 def test_is_silent_without_a_change(migrator: dict[str, object]) -> None:
     with override_settings(MIGRATOR=migrator):
-        assert told() == []
+        assert reported() == []

@@ -186,10 +186,10 @@ def test_tells_what_json_changes_on_the_way(
         keys = [saved(site, phase, **data) for _ in range(3)]
     assert counts["changed"] == (3 if is_changed else 0)
     assert counts["shadow_error"] == 0
-    told = [record.getMessage() for record in caplog.records]
+    logged = [record.getMessage() for record in caplog.records]
     name = site.change.shadow(phase).name
     message = f"{name} gets session {digest(keys[0])} changed by JSON: {kinds}. Others like it are only counted."
-    assert told == ([message] if is_changed else [])
+    assert logged == ([message] if is_changed else [])
 
 
 @pytest.mark.parametrize("pair", [param(REDIS, POSTGRESQL)])

@@ -294,8 +294,8 @@ def test_counts_what_requests_do(quiet_site: Site) -> None:
     assert code == 3
     assert verdict == "The next step, to dual_new, is not safe: 2 conditions not met."
     assert "Phase dual_old: OLD is authoritative; writes and logouts are mirrored to NEW." in out
-    told = [line.split("  ") for line in out.splitlines()]
-    cells = [[cell.strip() for cell in line if cell.strip()] for line in told]
+    rows = [line.split("  ") for line in out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in rows]
     assert ["dual_old", "found in OLD", "1"] in [row[:3] for row in cells]
     assert ["dual_old", "not found", "1"] in [row[:3] for row in cells]
     assert key not in out

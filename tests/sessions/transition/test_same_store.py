@@ -1,4 +1,4 @@
-"""Two sides that are one place under two names are told, by the settings or by the servers."""
+"""Two sides that are one store under two names are reported, by the settings or by the servers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +63,7 @@ def more_caches() -> Iterator[None]:
         caches.close_all()
 
 
-def told(identity: str, *, deploy: bool = True) -> list[str]:
+def messages_of(identity: str, *, deploy: bool = True) -> list[str]:
     found = run_checks(tags=["migrator"], include_deployment_checks=deploy)
     return [message.msg for message in found if message.id == f"migrator.{identity}"]
 
@@ -82,7 +82,7 @@ def judged() -> dict[str, tuple[bool, str]]:
 def test_a_cache_of_two_names_is_refused(fresh: Callable[..., None], alias: str) -> None:
     with site_of(REDIS, cache(alias), fresh=fresh):
         problem = f"Both sides of MIGRATOR['SESSIONS'] are the same store: the caches 'redis' and {alias!r} are one."
-        assert told("E035", deploy=False) == [problem]
+        assert messages_of("E035", deploy=False) == [problem]
         with pytest.raises(ImproperlyConfigured, match="are the same store"):
             SessionStore().create()
 
@@ -90,7 +90,7 @@ def test_a_cache_of_two_names_is_refused(fresh: Callable[..., None], alias: str)
 def test_a_database_of_two_names_is_refused(fresh: Callable[..., None], also: Callable[..., str]) -> None:
     with site_of(SQLITE, rows(also("sqlite_a")), fresh=fresh):
         problem = "Both sides of MIGRATOR['SESSIONS'] are the same store: the databases 'sqlite_a' and 'again' are one."
-        assert told("E035", deploy=False) == [problem]
+        assert messages_of("E035", deploy=False) == [problem]
         with pytest.raises(ImproperlyConfigured, match="are the same store"):
             SessionStore().create()
 
@@ -101,7 +101,7 @@ def test_databases_in_memory_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(connections.settings, alias, memory)
     given = {"OLD": rows("one").setting, "NEW": rows("other").setting}
     with override_settings(MIGRATOR={"SESSIONS": given}):
-        assert told("E035", deploy=False) == []
+        assert messages_of("E035", deploy=False) == []
 
 
 @pytest.mark.redis
@@ -116,7 +116,7 @@ def test_one_cache_before_two_tables_is_refused() -> None:
     }.items():
         new = {**given["NEW"], "CACHE": setting}
         with override_settings(MIGRATOR={"SESSIONS": {**given, "NEW": new}}):
-            assert told("E041", deploy=False) == ([problem] if problem else [])
+            assert messages_of("E041", deploy=False) == ([problem] if problem else [])
 
 
 @pytest.mark.redis
@@ -127,7 +127,7 @@ def test_a_cache_and_one_before_rows_may_share_keys(key_function: str | None, nu
     entry = {**caches.settings["redis"], "KEY_FUNCTION": key_function}
     given = {"OLD": cache("redis").setting, "NEW": {**CACHED_SQLITE.setting, "CACHE": "redis"}}
     with override_settings(CACHES={**caches.settings, "redis": entry}, MIGRATOR={"SESSIONS": given}):
-        assert len(told("E041", deploy=False)) == number
+        assert len(messages_of("E041", deploy=False)) == number
 
 
 def bare_key(key: str, prefix: str, version: int) -> str:
@@ -142,8 +142,8 @@ def bare_key(key: str, prefix: str, version: int) -> str:
 @pytest.mark.parametrize("alias", ["by another address", "by number"])
 def test_a_cache_of_two_addresses_is_told(fresh: Callable[..., None], alias: str) -> None:
     with site_of(REDIS, cache(alias), fresh=fresh):
-        assert told("E035") == []
-        (problem,) = told("E051")
+        assert messages_of("E035") == []
+        (problem,) = messages_of("E051")
         assert problem.startswith("OLD and NEW of MIGRATOR['SESSIONS'] are not different stores: both are cache ")
         is_met, figure = judged()[TEXT]
         assert not is_met
@@ -155,7 +155,7 @@ def test_a_cache_of_two_addresses_is_told(fresh: Callable[..., None], alias: str
 @pytest.mark.parametrize("alias", ["with another prefix", "by another number", "redis_other"])
 def test_two_places_are_two(fresh: Callable[..., None], alias: str) -> None:
     with site_of(REDIS, cache(alias), fresh=fresh) as site:
-        assert (told("E035"), told("E051"), told("W050")) == ([], [], [])
+        assert (messages_of("E035"), messages_of("E051"), messages_of("W050")) == ([], [], [])
         assert judged()[TEXT] == (True, "as their servers report")
         session = site.session(None, Phase.DUAL_OLD)
         session["a"] = 1
@@ -170,8 +170,8 @@ def test_a_cache_of_two_addresses_before_two_tables_is_told(fresh: Callable[...,
     old = Named("old", {"ENGINE": engine, "DATABASE": "sqlite_a", "CACHE": "redis"})
     new = Named("new", {"ENGINE": engine, "DATABASE": "sqlite_b", "CACHE": "by another address"})
     with site_of(old, new, fresh=fresh):
-        assert told("E041") == []
-        assert len(told("E051")) == 1
+        assert messages_of("E041") == []
+        assert len(messages_of("E051")) == 1
         is_met, figure = judged()[TEXT]
         assert not is_met
         assert figure.startswith("both keep sessions in cache 'by another address'")
@@ -181,8 +181,8 @@ def test_a_cache_of_two_addresses_before_two_tables_is_told(fresh: Callable[...,
 def test_a_database_of_two_addresses_is_told(fresh: Callable[..., None], also: Callable[..., str]) -> None:
     again = also("postgresql_a", OPTIONS={"application_name": "again"})
     with site_of(POSTGRESQL, rows(again), fresh=fresh):
-        assert told("E035") == []
-        assert len(told("E051")) == 1
+        assert messages_of("E035") == []
+        assert len(messages_of("E051")) == 1
         is_met, figure = judged()[TEXT]
         assert not is_met
         assert figure.startswith("both are database 'again'")
@@ -192,8 +192,8 @@ def test_a_file_of_two_names_is_told(fresh: Callable[..., None], also: Callable[
     link = tmp_path / "link.sqlite3"
     link.symlink_to(connections.settings["sqlite_a"]["NAME"])
     with site_of(SQLITE, rows(also("sqlite_a", NAME=link)), fresh=fresh):
-        assert told("E035") == []
-        assert len(told("E051")) == 1
+        assert messages_of("E035") == []
+        assert len(messages_of("E051")) == 1
         assert not judged()[TEXT][0]
 
 
@@ -208,7 +208,7 @@ def test_two_schemas_of_a_database_are_two(
         cursor.execute("CREATE TABLE elsewhere.django_session (LIKE public.django_session INCLUDING ALL)")
     try:
         with site_of(POSTGRESQL, rows(again), fresh=fresh):
-            assert (told("E035"), told("E051")) == ([], [])
+            assert (messages_of("E035"), messages_of("E051")) == ([], [])
             assert judged()[TEXT][0]
     finally:
         connections[again].close()
@@ -221,13 +221,13 @@ def test_a_side_that_does_not_answer_is_told(fresh: Callable[..., None]) -> None
     with site_of(REDIS, SQLITE, fresh=fresh):
         nowhere = {**caches.settings["redis"], "LOCATION": "redis://127.0.0.1:1/0"}
         with override_settings(CACHES={**caches.settings, "redis": nowhere}):
-            (message,) = told("W050")
+            (message,) = messages_of("W050")
             assert message.startswith("OLD or NEW of MIGRATOR['SESSIONS'] does not answer (")
-            assert told("W050", deploy=False) == []
+            assert messages_of("W050", deploy=False) == []
             assert TEXT not in judged()
 
 
 @pytest.mark.parametrize("migrator", [{}, {"SESSIONS": {"OLD": 1}}])
 def test_is_silent_without_a_change(migrator: dict[str, object]) -> None:
     with override_settings(MIGRATOR=migrator):
-        assert (told("E051"), told("W050")) == ([], [])
+        assert (messages_of("E051"), messages_of("W050")) == ([], [])

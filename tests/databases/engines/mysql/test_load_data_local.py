@@ -95,8 +95,8 @@ def test_is_used_where_the_settings_say_so_and_the_plan_tells_of_it(
 ) -> None:
     databases.fresh(dest)
     pair = Pair(filled.source, dest)
-    told = [note for note in notes(move(pair, dry_run=True)) if "LOAD DATA LOCAL" in note]
-    assert told == (
+    found = [note for note in notes(move(pair, dry_run=True)) if "LOAD DATA LOCAL" in note]
+    assert found == (
         [
             "mysql_files: rows are loaded by LOAD DATA LOCAL from a pipe in a private directory "
             "(its OPTIONS have local_infile)."

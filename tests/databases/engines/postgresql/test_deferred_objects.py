@@ -92,7 +92,7 @@ def is_right(pair: Pair, before: list[str]) -> None:
 
 
 @to_postgresql
-def test_are_off_while_rows_are_loaded_and_back_afterwards(filled: Pair) -> None:
+def test_are_dropped_while_rows_are_loaded_and_recreated_afterwards(filled: Pair) -> None:
     before = definitions(filled.dest)
     off = keys_missing(before, seen_while_copying(filled, labels=LABELS, chunk_size=6))
     assert {
@@ -106,7 +106,7 @@ def test_are_off_while_rows_are_loaded_and_back_afterwards(filled: Pair) -> None
 
 
 @between
-def test_the_plan_says_so(filled: Pair) -> None:
+def test_the_plan_lists_them(filled: Pair) -> None:
     plan = move(filled, dry_run=True).plan
     assert "primary and unique keys." in to_text(plan_report(plan))
     assert {item["kind"] for item in plan_report(plan).document["taken_off"]} == {"index", "foreign key", "unique key"}
@@ -114,16 +114,14 @@ def test_the_plan_says_so(filled: Pair) -> None:
 
 @between
 @pytest.mark.parametrize("options", [{"keep_indexes": True}, {"on_error": "skip"}], ids=str)
-def test_stay_on_where_rows_are_held_against_them_one_by_one(
-    filled: Pair, options: dict[str, Any], tmp_path: Any
-) -> None:
+def test_stay_if_rows_are_checked_against_them_one_by_one(filled: Pair, options: dict[str, Any], tmp_path: Any) -> None:
     rejects = {"rejects": tmp_path / "rejects.jsonl"} if "on_error" in options else {}
     assert keys_off(filled)
     assert keys_off(filled, **options, **rejects) == set()
 
 
 @between
-def test_stay_on_where_only_the_destination_forbids_the_same_twice(filled: Pair) -> None:
+def test_stay_if_only_the_destination_forbids_duplicates(filled: Pair) -> None:
     execute(filled.dest, "ALTER TABLE testapp_treenode ADD CONSTRAINT x UNIQUE (name)")
     assert "x" not in keys_off(filled)
     execute(filled.source, "CREATE UNIQUE INDEX y ON testapp_treenode (name) WHERE id > 3")
@@ -229,7 +227,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_only_such_go_off_as_come_back_whole(name: str, databases: FreshDatabases) -> None:
+def test_only_those_are_dropped_that_can_be_recreated_exactly(name: str, databases: FreshDatabases) -> None:
     databases.fresh(*BETWEEN)
     fill(BETWEEN.source)
     sql, goes_off = KEYS[name]
@@ -245,7 +243,7 @@ def test_only_such_go_off_as_come_back_whole(name: str, databases: FreshDatabase
 
 
 @between
-def test_a_primary_key_that_a_view_leans_on_stays_on(filled: Pair) -> None:
+def test_a_primary_key_that_a_view_depends_on_stays(filled: Pair) -> None:
     execute(filled.dest, f"CREATE VIEW grouped AS SELECT id, code, count(*) FROM {T} GROUP BY id")
     off = keys_off(filled)
     assert "testapp_constrained_mail_key" in off
@@ -253,7 +251,7 @@ def test_a_primary_key_that_a_view_leans_on_stays_on(filled: Pair) -> None:
 
 
 @between
-def test_foreign_keys_that_no_model_has_come_back_after_the_keys_they_need(filled: Pair) -> None:
+def test_foreign_keys_without_a_model_are_recreated_after_the_keys_they_need(filled: Pair) -> None:
     execute(
         filled.dest,
         f"ALTER TABLE testapp_article ADD COLUMN mail varchar(254) REFERENCES {T} (mail)",
@@ -267,7 +265,7 @@ def test_foreign_keys_that_no_model_has_come_back_after_the_keys_they_need(fille
 
 @pytest.mark.driver
 @between
-def test_workers_put_them_back_as_well(filled: Pair) -> None:
+def test_workers_recreate_them_as_well(filled: Pair) -> None:
     before = definitions(filled.dest)
     outcome = move(filled, jobs=2)
     assert outcome.exit_code == 0
@@ -279,13 +277,13 @@ def test_workers_put_them_back_as_well(filled: Pair) -> None:
 
 
 @to_postgresql
-@pytest.mark.parametrize("moment", ["taking off", "copying", "putting back"])
-def test_a_killed_run_goes_on(filled: Pair, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["dropping", "copying", "recreating"])
+def test_a_killed_run_resumes(filled: Pair, moment: str) -> None:
     before = definitions(filled.dest)
     trap = {
-        "taking off": Trap(4, "DROP CONSTRAINT .*(key|uniq)"),
+        "dropping": Trap(4, "DROP CONSTRAINT .*(key|uniq)"),
         "copying": Trap(9, "UPDATE .*migrator_chunk"),
-        "putting back": Trap(2, "ADD CONSTRAINT .*(PRIMARY|UNIQUE)"),
+        "recreating": Trap(2, "ADD CONSTRAINT .*(PRIMARY|UNIQUE)"),
     }[moment]
     assert killed(filled, trap, labels=LABELS) == -signal.SIGKILL
     assert keys_missing(before, definitions(filled.dest))
@@ -296,7 +294,7 @@ def test_a_killed_run_goes_on(filled: Pair, moment: str) -> None:
 
 
 @between
-def test_what_was_copied_is_found_by_its_key_when_a_run_goes_on(filled: Pair) -> None:
+def test_what_was_copied_is_found_by_its_key_when_a_run_resumes(filled: Pair) -> None:
     before = definitions(filled.dest)
     assert killed(filled, Trap(9, "UPDATE .*migrator_chunk"), labels=LABELS) == -signal.SIGKILL
     QuerySet(Article, using=filled.source).filter(pk=2).update(name="another")
@@ -317,7 +315,7 @@ def test_what_was_copied_is_found_by_its_key_when_a_run_goes_on(filled: Pair) ->
 
 
 @between
-def test_a_run_that_is_given_up_has_them_back(filled: Pair) -> None:
+def test_an_abandoned_run_recreates_them(filled: Pair) -> None:
     before = definitions(filled.dest)
     assert killed(filled, Trap(14, "UPDATE .*migrator_chunk"), labels=LABELS) == -signal.SIGKILL
     execute(filled.dest, "DELETE FROM testapp_article_tags", "UPDATE testapp_treenode SET parent_id = NULL")
@@ -344,7 +342,7 @@ def spoil(pair: Pair, sql: str) -> MigratorError:
 
 
 @between
-def test_a_row_that_is_there_twice_is_told_and_a_resumed_run_mends_it(filled: Pair) -> None:
+def test_a_duplicate_row_is_reported_and_a_resumed_run_fixes_it(filled: Pair) -> None:
     before = definitions(filled.dest)
     twice = f"INSERT INTO {T} SELECT id + 1000, 'other', serial, low, high, mail FROM {T} WHERE id = 3"
     message = str(spoil(filled, twice))
@@ -370,7 +368,7 @@ def test_a_row_that_took_anothers_place_is_found_without_its_key(filled: Pair) -
 
 
 @between
-def test_giving_up_lists_what_is_there_twice_and_recreates_everything_else(filled: Pair) -> None:
+def test_abandoning_lists_duplicates_and_recreates_everything_else(filled: Pair) -> None:
     before = definitions(filled.dest)
     spoil(filled, "UPDATE testapp_article SET id = 4 WHERE id = 5")
     outcome = move(filled, cleanup=True)

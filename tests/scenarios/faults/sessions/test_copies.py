@@ -140,9 +140,9 @@ def test_a_pickle_that_would_run_code_is_not_run(ready: Callable[..., None], tmp
     assert json.loads(finished.out)["problems"] == [{"digest": digest(bad), "what": "its pickle needs builtins.exec"}]
     assert not hasattr(builtins, "migrator_test_exploded")
     assert set(held(ROWS)) == {good}
-    told = finished.out + finished.err + report.read_text()
-    assert good not in told
-    assert bad not in told
+    output = finished.out + finished.err + report.read_text()
+    assert good not in output
+    assert bad not in output
 
 
 def test_a_value_that_costs_more_than_its_length_keeps_no_other_back(ready: Callable[..., None]) -> None:
