@@ -20,13 +20,11 @@ from ..engines.base.portable_sql import TargetSql
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..primary_keys import key_text
-from ..tables import Column, Kind, StoredColumn
+from ..tables import Column, Kind
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, fields_of
 from .destination_trials import Trial, can_be_tried, not_checked, rejected_by
 from .source_view import View, is_folded, view_of
 from .table_route import Route
-
-_Stored = Mapping[str, StoredColumn]
 
 EXAMPLES = 3
 NAMES = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|(\w+)')
@@ -58,15 +56,9 @@ class RowRule:
         return f"check constraint {self.name or 'without a name'}"
 
 
-def check_rules(
-    route: Route,
-    source_stored: _Stored,
-    dest_stored: _Stored,
-    source_checks: Sequence[Check],
-    dest_checks: Sequence[Check],
-) -> Iterator[RowRule]:
+def check_rules(route: Route, source_checks: Sequence[Check], dest_checks: Sequence[Check]) -> Iterator[RowRule]:
     """Yield rules for the destination's checks, except those that the source's checks prove."""
-    columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
+    columns = {column.name: column for column in route.table.with_generated().columns if column.name in route.stored}
     proven = {check.name: check for check in source_checks if check.is_validated and check.name}
     of_fields = _checks_of_fields(route)
     for check in dest_checks:
@@ -75,7 +67,7 @@ def check_rules(
         text = _translated(route, columns, check)
         if check.name in proven and _is_same(route, columns, proven[check.name], check, text):
             continue
-        yield _rule(route, columns, source_stored, dest_stored, check, text)
+        yield _rule(route, columns, check, text)
 
 
 def _is_same(route: Route, columns: Mapping[str, Column], own: Check, other: Check, text: str | None) -> bool:
@@ -101,26 +93,19 @@ def _bare(expression: str) -> str:
     return INSIGNIFICANT.sub("", expression).lower()
 
 
-def _rule(
-    route: Route,
-    columns: Mapping[str, Column],
-    source_stored: _Stored,
-    dest_stored: _Stored,
-    check: Check,
-    text: str | None,
-) -> RowRule:
+def _rule(route: Route, columns: Mapping[str, Column], check: Check, text: str | None) -> RowRule:
     model = route.table.model
     constraint = constraints_of(model).get(check.name)
     condition = None if text is None else Sql(text)
     words = {word.lower() for word in words_in(check.expression)}
-    read = tuple(name for name in dest_stored if name.lower() in words)
+    read = tuple(name for name in route.dest_stored if name.lower() in words)
     used = tuple(columns[name] for name in read if name in columns)
     fields = tuple(column.attname for column in used)
     if isinstance(constraint, CheckConstraint):
         fields = tuple(fields_of(model, constraint))
         condition = _certain(route, columns, constraint) or condition
     # If the destination ignores case and the source doesn't, more texts are equal there.
-    if len(used) < len(read) or any(is_folded(column, source_stored, dest_stored) for column in used):
+    if len(used) < len(read) or any(is_folded(column, *route.ends.of(column)) for column in used):
         condition = None
     what = f"the check constraint {check.name}" if check.name else "a check constraint"
     rule = RowRule(check.name, f"{{}} {what} of {route.dest.alias!r}", fields, used, condition)
@@ -179,9 +164,7 @@ def _sql_of(engine: Engine, *, stores_utc: bool = True) -> TargetSql:
     return TargetSql(engine.quote, engine.features.character_length, stores_utc)
 
 
-def check_rows(
-    route: Route, engine: Engine, rules: Sequence[RowRule], source_stored: _Stored, dest_stored: _Stored
-) -> Iterator[Finding | Trial]:
+def check_rows(route: Route, engine: Engine, rules: Sequence[RowRule]) -> Iterator[Finding | Trial]:
     """Find rows that break rules, by queries in a session of the source.
 
     Yield a trial in the destination for rules that the source can't evaluate, and for rows that seem to break a rule:
@@ -193,7 +176,7 @@ def check_rows(
             if rule.condition is None:
                 yield _trial(route, rule)
             else:
-                yield from _find(in_session, engine, rule, rule.condition, source_stored, dest_stored)
+                yield from _find(in_session, engine, rule, rule.condition)
         except DatabaseError:
             yield _trial(route, rule)
 
@@ -208,15 +191,8 @@ def _trial(
     return Trial(rule.what, columns, find, describe, restriction, fallback)
 
 
-def _find(
-    route: Route,
-    engine: Engine,
-    rule: RowRule,
-    condition: Sql,
-    source_stored: _Stored,
-    dest_stored: _Stored,
-) -> Iterator[Finding | Trial]:
-    view = view_of(route, engine, rule.columns, source_stored, dest_stored, as_stored=rule.as_stored)
+def _find(route: Route, engine: Engine, rule: RowRule, condition: Sql) -> Iterator[Finding | Trial]:
+    view = view_of(route, engine, rule.columns, as_stored=rule.as_stored)
     where, params = f" WHERE NOT ({condition.text})", (*view.params, *condition.params)
     with engine.tentatively():
         if not engine.fetch_all(f"SELECT 1 FROM {view.sql}{where} LIMIT 1", params):

@@ -13,27 +13,21 @@ from functools import partial
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
 from ..findings import Finding
-from ..tables import StoredColumn
 from .check_constraints import RowRule, check_rows, check_rules
 from .destination_trials import Trial, run_trials
 from .exclusion_constraints import ExclusionRule, check_exclusions, exclusion_rules
 from .parallel_queries import ParallelQueries, completed, deferred
 from .plan import TablePlan
 from .row_limits import limit_rules
-from .schema import StoredTables
 from .taken_values import taken_trials
 from .unique_constraints import check_unique
 from .unique_rules import UniqueRule, unique_rules
 
-_Stored = Mapping[str, StoredColumn]
-
 
 @dataclass(frozen=True)
 class _Rules:
-    """What is checked of one table, and its columns in both databases, by name."""
+    """What is checked of one table."""
 
-    source_stored: _Stored
-    dest_stored: _Stored
     unique: Sequence[UniqueRule | str]
     exclusions: Sequence[ExclusionRule]
     conditions: Sequence[RowRule]
@@ -47,8 +41,6 @@ def ask_about_constraints(
     sessions: ParallelQueries,
     endpoints: Endpoints,
     tables: Sequence[TablePlan],
-    source_has: StoredTables,
-    dest_has: StoredTables,
     *,
     adds_rows: bool,
 ) -> Mapping[str, Future[list[Finding]]]:
@@ -64,13 +56,11 @@ def ask_about_constraints(
     most_bytes = endpoints.dest.most_row_bytes() if filled else None
 
     def rules_of(planned: TablePlan) -> _Rules:
-        route, name = planned.route, planned.table.name
-        has, has_several = (source_has[name], dest_has[name]), planned.source_rows > 1
+        route, name, has_several = planned.route, planned.table.name, planned.source_rows > 1
         return _Rules(
-            *has,
-            list(unique_rules(route, *has, unique[0][name], unique[1][name])) if has_several else [],
-            list(exclusion_rules(route, has[0], exclusions[0][name], exclusions[1][name])) if has_several else [],
-            [*check_rules(route, *has, checks[0][name], checks[1][name]), *limit_rules(route, *has, most_bytes)],
+            list(unique_rules(route, unique[0][name], unique[1][name])) if has_several else [],
+            list(exclusion_rules(route, exclusions[0][name], exclusions[1][name])) if has_several else [],
+            [*check_rules(route, checks[0][name], checks[1][name]), *limit_rules(route, most_bytes)],
             list(taken_trials(route, unique[1][name])) if adds_rows and planned.dest_rows else [],
         )
 
@@ -92,9 +82,9 @@ def _ask(sessions: ParallelQueries, planned: TablePlan, rules: _Rules) -> Future
 
 
 def _find(planned: TablePlan, rules: _Rules, engine: Engine) -> list[Finding | Trial]:
-    route, rows, has = planned.route, planned.source_rows, (rules.source_stored, rules.dest_stored)
+    route, rows = planned.route, planned.source_rows
     return [
-        *check_unique(route, engine, rules.unique, has[0], rows),
-        *check_exclusions(route, engine, rules.exclusions, *has, rows),
-        *check_rows(route, engine, rules.conditions, *has),
+        *check_unique(route, engine, rules.unique, rows),
+        *check_exclusions(route, engine, rules.exclusions, rows),
+        *check_rows(route, engine, rules.conditions),
     ]

@@ -74,13 +74,11 @@ def _check_surroundings(draft: Draft) -> Iterator[Finding]:
 def _query_contents(draft: Draft) -> _Contents:
     """Query the source's rows, in two sessions if possible."""
     endpoints, request, tables = draft.endpoints, draft.request, draft.tables
-    source_has, dest_has = draft.schemas.source, draft.schemas.dest
     rows = {planned.table.name: planned.source_rows for planned in tables}
     with ParallelQueries(endpoints.source, max(rows.values(), default=0)) as source:
-        values = {t.table.name: check_values(source, t.route, source_has[t.table.name], t.source_rows) for t in tables}
-        constraints = ask_about_constraints(
-            source, endpoints, tables, source_has, dest_has, adds_rows=request.adds_rows and not request.is_resumed
-        )
+        values = {t.table.name: check_values(source, t.route, t.route.stored, t.source_rows) for t in tables}
+        adds_rows = request.adds_rows and not request.is_resumed
+        constraints = ask_about_constraints(source, endpoints, tables, adds_rows=adds_rows)
         is_whole_copied = not (request.is_resumed or request.adds_rows)
         referring = [t.table for t in tables if t.source_rows] if is_whole_copied else []
         orphans = find_orphans(source, referring, rows, exactly=_case_sensitive_references(draft, referring))
@@ -103,10 +101,10 @@ def _case_sensitive_references(draft: Draft, tables: Sequence[Table]) -> set[tup
 
 
 def _check_for_mode(draft: Draft, contents: _Contents) -> Iterator[Finding]:
-    endpoints, request, tables, source_has = draft.endpoints, draft.request, draft.tables, draft.schemas.source
+    endpoints, request, tables = draft.endpoints, draft.request, draft.tables
     if not request.is_resumed:
-        yield from check_entries(endpoints, tables, source_has)
-    yield from check_unmovable(tables, endpoints.source, endpoints.dest, source_has)
+        yield from check_entries(endpoints, tables)
+    yield from check_unmovable(tables, endpoints.source, endpoints.dest)
     if request.updates:
         yield from _check_updates(draft)
     if request.is_resumed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -15,13 +15,11 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..primary_keys import key_text
-from ..tables import Column, StoredColumn
+from ..tables import Column
 from .check_constraints import words_in
 from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked
 from .source_view import View, view_of
 from .table_route import Route
-
-_Stored = Mapping[str, StoredColumn]
 
 EXAMPLES = 3
 # At most so many pairs of rows are compared: a server compares about ten million in a second.
@@ -43,17 +41,17 @@ class ExclusionRule:
 
 
 def exclusion_rules(
-    route: Route, source_stored: _Stored, source_has: Sequence[Exclusion], dest_has: Sequence[Exclusion]
+    route: Route, source_has: Sequence[Exclusion], dest_has: Sequence[Exclusion]
 ) -> Iterator[ExclusionRule]:
     """Yield the exclusion constraints that the destination enforces and the source doesn't."""
     enforced = {(found.parts, found.condition) for found in source_has if found.covers_children}
     for exclusion in dest_has:
         if (exclusion.parts, exclusion.condition) not in enforced:
-            yield _rule(route, source_stored, exclusion)
+            yield _rule(route, exclusion)
 
 
-def _rule(route: Route, source_stored: _Stored, exclusion: Exclusion) -> ExclusionRule:
-    columns = [column for column in route.table.with_generated().columns if column.name in source_stored]
+def _rule(route: Route, exclusion: Exclusion) -> ExclusionRule:
+    columns = [column for column in route.table.with_generated().columns if column.name in route.stored]
     compared = words_in(*(part.expression for part in exclusion.parts))
     read = compared | words_in(exclusion.condition or "")
     fields = tuple(column.attname for column in columns if column.name in compared)
@@ -61,12 +59,7 @@ def _rule(route: Route, source_stored: _Stored, exclusion: Exclusion) -> Exclusi
 
 
 def check_exclusions(
-    route: Route,
-    engine: Engine,
-    rules: Sequence[ExclusionRule],
-    source_stored: _Stored,
-    dest_stored: _Stored,
-    rows: int,
+    route: Route, engine: Engine, rules: Sequence[ExclusionRule], rows: int
 ) -> Iterator[Finding | Trial]:
     """Find rows that break rules, by queries in a session of the source; ``rows``: how many the table has.
 
@@ -78,7 +71,7 @@ def check_exclusions(
         columns = tuple(column.name for column in rule.columns)
         try:
             if route.source.vendor == route.dest.vendor:
-                view = view_of(in_session, engine, rule.columns, source_stored, dest_stored)
+                view = view_of(in_session, engine, rule.columns)
                 yield from _find(in_session, engine, rule, view)
             elif rows <= MOST_TRIED and can_be_tried(route, columns):
                 yield Trial(what, columns, partial(_conflicts_in_dest, rule), partial(_finding, route, rule))

@@ -16,24 +16,22 @@ from ..engines.base.values import Limit, LimitName
 from ..findings import Cause, Finding, FoundRows
 from ..primary_keys import key_text
 from ..row_reader import RowReader
-from .columns import Stored
 from .destination_trials import converted_row
 from .plan import TablePlan
-from .schema import StoredTables
 
 EXAMPLES = 3
 # How many of the values that may be too large are tried: those that repeat themselves are compressed, and fit.
 MOST_TRIED, MOST_BYTES = 500, 32 * 1024 * 1024
 
 
-def check_entries(endpoints: Endpoints, tables: Sequence[TablePlan], source_has: StoredTables) -> Iterator[Finding]:
+def check_entries(endpoints: Endpoints, tables: Sequence[TablePlan]) -> Iterator[Finding]:
     """Find rows that an index of the destination rejects because of their size."""
     filled = [planned for planned in tables if planned.source_rows and planned.table.key]
     limits = endpoints.dest.catalogue.entry_limits([planned.table.name for planned in filled])
     for planned in filled:
         for limit in limits.get(planned.table.name, ()):
             try:
-                found = list(_EntryTrial(planned, limit).too_large(source_has))
+                found = list(_EntryTrial(planned, limit).too_large())
             except Error:  # no temporary table may be created there: recreating the index will show it
                 endpoints.source.recover()
                 continue
@@ -63,9 +61,9 @@ class _EntryTrial:
     planned: TablePlan
     limit: EntryLimit
 
-    def too_large(self, source_has: StoredTables) -> Iterator[Row]:
+    def too_large(self) -> Iterator[Row]:
         """Yield the primary keys of rows whose entry the index rejects."""
-        pairs = list(self._candidates(source_has[self.planned.table.name]))
+        pairs = list(self._candidates())
         if pairs and not self._accepts([row for _, row in pairs]):
             yield from (key for key, row in pairs if not self._accepts([row]))
 
@@ -80,10 +78,10 @@ class _EntryTrial:
 
         return dest.catalogue.accepts_entries(self.limit, fill)
 
-    def _candidates(self, stored: Stored) -> Iterator[tuple[Row, Row]]:
+    def _candidates(self) -> Iterator[tuple[Row, Row]]:
         """Yield the primary keys of rows that may be too large, each with the row as it would be stored."""
         route, table = self.planned.route, self.planned.table
-        restriction = self._restriction(stored)
+        restriction = self._restriction()
         if restriction is None:
             return
         names = [conversion.column.name for conversion in route.conversions]
@@ -100,13 +98,13 @@ class _EntryTrial:
                     if (converted := converted_row(route.conversions, row)) is not None:
                         yield key, converted
 
-    def _restriction(self, stored: Stored) -> Restriction | None:
+    def _restriction(self) -> Restriction | None:
         values, route = self.planned.route.source.values, self.planned.route
         share = self.limit.bytes // max(len(self.limit.columns), 1)
         larger = Limit(LimitName.LARGER_THAN, (share,), "too large for an index", "")
         # The destination fills the other columns itself.
-        present = sorted(name for name in self.limit.columns if name in stored)
-        columns = [(route.source.quote(name), stored[name]) for name in present]
+        present = sorted(name for name in self.limit.columns if name in route.stored)
+        columns = [(route.source.quote(name), route.stored[name]) for name in present]
         tests = [values.violation(larger, name, column) for name, column in columns]
         if not tests or any(test is None for test in tests):
             return None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from django.db.models import UniqueConstraint
 
-from ..tables import Column, Kind, StoredColumn, Table
+from ..tables import Column, Kind, Table
+from .columns import Stored
 
-_Stored = Mapping[str, StoredColumn]
 
-
-def becomes_case_sensitive(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
+def becomes_case_sensitive(column: Column, source_stored: Stored, dest_stored: Stored) -> bool:
     """Whether texts of a column that differ only in case are equal in the source, and not in the destination."""
     ignores_case = source_stored[column.name].ignores_case and not dest_stored[column.name].ignores_case
     return column.kind is Kind.TEXT and ignores_case
 
 
-def unique_fields_becoming_case_sensitive(table: Table, source_stored: _Stored, dest_stored: _Stored) -> list[str]:
+def unique_fields_becoming_case_sensitive(table: Table, source_stored: Stored, dest_stored: Stored) -> list[str]:
     """Return the unique fields of a table for which that is so, as ``app.Model.field``."""
     names = [
         column.attname

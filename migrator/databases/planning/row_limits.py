@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from ..engines.base.engine import Engine
-from ..tables import Column, Kind, StoredColumn
+from ..tables import Column, Kind
 from .check_constraints import RowRule
 from .constraint_sql import Sql
 from .table_route import Route
 
-_Stored = Mapping[str, StoredColumn]
 
-
-def limit_rules(
-    route: Route, source_stored: _Stored, dest_stored: _Stored, most_bytes: int | None
-) -> Iterator[RowRule]:
+def limit_rules(route: Route, most_bytes: int | None) -> Iterator[RowRule]:
     """Yield the conditions that rows must meet and the source does not enforce.
 
     ``most_bytes``: the largest size of a row that the destination takes.
     """
-    yield from _empty_rules(route, source_stored, dest_stored)
-    yield from _character_rules(route, source_stored, dest_stored)
-    if most_bytes is not None and (rule := _size_rule(route, source_stored, dest_stored, most_bytes)):
+    yield from _empty_rules(route)
+    yield from _character_rules(route)
+    if most_bytes is not None and (rule := _size_rule(route, most_bytes)):
         yield rule
 
 
-def _empty_rules(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[RowRule]:
+def _empty_rules(route: Route) -> Iterator[RowRule]:
     """Yield that a column must have a value, if only the destination's is NOT NULL."""
     for column in route.table.columns:
-        if source_stored[column.name].nullable and not dest_stored[column.name].nullable:
+        own, other = route.ends.of(column)
+        if own.nullable and not other.nullable:
             yield RowRule(
                 "NOT NULL",
                 f"{{}} no value in {column.attname}, which {route.dest.alias!r} does not allow to be NULL",
@@ -42,10 +38,10 @@ def _empty_rules(route: Route, source_stored: _Stored, dest_stored: _Stored) -> 
             )
 
 
-def _character_rules(route: Route, source_stored: _Stored, dest_stored: _Stored) -> Iterator[RowRule]:
+def _character_rules(route: Route) -> Iterator[RowRule]:
     source, dest = route.source, route.dest
     for column in route.table.columns:
-        own, other = source_stored[column.name], dest_stored[column.name]
+        own, other = route.ends.of(column)
         is_text = column.kind in (Kind.TEXT, Kind.OTHER) and source.values.storage(own) == "text"
         if not is_text and column.kind is not Kind.JSON:
             continue
@@ -68,14 +64,12 @@ def _character_rules(route: Route, source_stored: _Stored, dest_stored: _Stored)
             )
 
 
-def _size_rule(route: Route, source_stored: _Stored, dest_stored: _Stored, most: int) -> RowRule | None:
+def _size_rule(route: Route, most: int) -> RowRule | None:
     source = route.source
-    columns = [
-        column for column in route.table.columns if _can_be_large(source, column, source_stored, dest_stored, most)
-    ]
+    columns = [column for column in route.table.columns if _can_be_large(route, column, most)]
     if not columns:
         return None
-    sizes = [f"COALESCE({source.values.size(c.name, source_stored[c.name])}, 0)" for c in columns]
+    sizes = [f"COALESCE({source.values.size(c.name, route.stored[c.name])}, 0)" for c in columns]
     return RowRule(
         "max_allowed_packet",
         f"{{}} more bytes than the {most:,} that {route.dest.alias!r} takes at once (max_allowed_packet)",
@@ -88,10 +82,10 @@ def _size_rule(route: Route, source_stored: _Stored, dest_stored: _Stored, most:
     )
 
 
-def _can_be_large(source: Engine, column: Column, source_stored: _Stored, dest_stored: _Stored, most: int) -> bool:
-    own, other = source_stored[column.name], dest_stored[column.name]
+def _can_be_large(route: Route, column: Column, most: int) -> bool:
+    own, other = route.ends.of(column)
     is_sized = column.kind in (Kind.TEXT, Kind.JSON, Kind.BINARY, Kind.OTHER)
-    is_text_or_bytes = source.values.storage(own) in ("text", "binary") or column.kind is Kind.JSON
+    is_text_or_bytes = route.source.values.storage(own) in ("text", "binary") or column.kind is Kind.JSON
     declared = [length for length in (own.max_length, other.max_length) if length is not None]
     declared += [length // 4 for length in (own.max_bytes, other.max_bytes) if length is not None]
     return is_sized and is_text_or_bytes and not (declared and min(declared) * 4 < most)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ from ..engines.base.engine import Engine
 from ..tables import Column, Kind, StoredColumn
 from .table_route import Route
 
-_Stored = Mapping[str, StoredColumn]
 # The alias of the view in queries; a table's own name may include a schema.
 ROWS = "rows_"
 
@@ -24,9 +23,8 @@ class View:
     key: tuple[str, ...]
 
 
-def is_folded(column: Column, source_stored: _Stored, dest_stored: _Stored) -> bool:
-    """Whether the destination's collation of a column equates texts that differ in the source."""
-    own, other = source_stored[column.name], dest_stored[column.name]
+def is_folded(column: Column, own: StoredColumn, other: StoredColumn) -> bool:
+    """Whether the destination's collation of a column (``other``) equates texts that differ in the source (``own``)."""
     is_loose = any(_ignored(own, other)) or (other.ignores_ascii_case and not own.ignores_case)
     return column.kind is Kind.TEXT and is_loose
 
@@ -36,15 +34,7 @@ def _ignored(own: StoredColumn, other: StoredColumn) -> tuple[bool, bool]:
     return other.ignores_case and not own.ignores_case, other.ignores_spaces and not own.ignores_spaces
 
 
-def view_of(
-    route: Route,
-    engine: Engine,
-    columns: Sequence[Column],
-    source_stored: _Stored,
-    dest_stored: _Stored,
-    *,
-    as_stored: bool = False,
-) -> View:
+def view_of(route: Route, engine: Engine, columns: Sequence[Column], *, as_stored: bool = False) -> View:
     """Build the view of a table with these columns under their own names.
 
     ``as_stored``: with the values as the source stores them, not folded as the destination compares them.
@@ -53,14 +43,14 @@ def view_of(
     key = tuple(f"key_{number}" for number, _ in enumerate(table.key))
     parts = [f"{engine.quote(name)} AS {alias}" for name, alias in zip(table.key, key, strict=True)]
     for column in columns:
-        name, own, other = engine.quote(column.name), source_stored[column.name], dest_stored[column.name]
+        name, (own, other) = engine.quote(column.name), route.ends.of(column)
         text, is_text = name, engine.values.storage(own) == "text"
         if as_stored:
             pass
         elif other.ignores_ascii_case and column.kind is Kind.TEXT:
             apart = engine.values.exact_text(column.name, own) if is_text else engine.values.as_text(column.name)
             text = engine.values.ascii_lower(apart)
-        elif is_folded(column, source_stored, dest_stored):
+        elif is_folded(column, own, other):
             text = engine.values.folded(column.name, *_ignored(own, other))
         elif is_text and not other.ignores_case:
             text = engine.values.exact_text(column.name, own)

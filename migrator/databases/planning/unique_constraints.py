@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -15,20 +15,18 @@ from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..findings import Cause, Finding, FoundRows
 from ..primary_keys import key_text
-from ..tables import StoredColumn
+from .columns import Stored
 from .constraint_sql import Sql
 from .destination_trials import MOST_TRIED, Trial, TrialResult, can_be_tried, not_checked
 from .source_view import View, view_of
 from .table_route import Route
 from .unique_rules import IndexSql, UniqueRule
 
-_Stored = Mapping[str, StoredColumn]
-
 EXAMPLES = 3
 
 
 def check_unique(
-    route: Route, engine: Engine, rules: Sequence[UniqueRule | str], source_stored: _Stored, rows: int
+    route: Route, engine: Engine, rules: Sequence[UniqueRule | str], rows: int
 ) -> Iterator[Finding | Trial]:
     """Find rows that break rules, by queries in a session of the source; ``rows``: how many the table has.
 
@@ -45,7 +43,7 @@ def check_unique(
             yield trial
             continue
         try:
-            found = find_repeated(in_session, engine, rule, source_stored)
+            found = find_repeated(in_session, engine, rule)
         except DatabaseError:
             yield trial or not_checked(route, f"unique index {rule.name}")
             continue
@@ -70,14 +68,14 @@ class Repeated:
     restriction: Restriction | None = None
 
 
-def find_repeated(route: Route, engine: Engine, rule: UniqueRule, source_stored: _Stored) -> Repeated | None:
+def find_repeated(route: Route, engine: Engine, rule: UniqueRule) -> Repeated | None:
     """Find rows that break a rule, in the order in which they are loaded.
 
     Raises :exc:`django.db.DatabaseError` if the source can't evaluate the rule.
     """
-    view = view_of(route, engine, rule.columns, source_stored, rule.dest_stored)
+    view = view_of(replace(route, dest_stored=rule.dest_stored), engine, rule.columns)
     groups = ", ".join(part.text for part in rule.parts)
-    where, where_params = _where(rule, engine, source_stored)
+    where, where_params = _where(rule, engine, route.stored)
     params = (*view.params, *where_params, *(param for part in rule.parts for param in part.params))
     with engine.tentatively():
         query = f"SELECT 1 FROM {view.sql}{where} GROUP BY {groups} HAVING COUNT(*) > 1 LIMIT 1"
@@ -100,13 +98,13 @@ def _both_of(route: Route, view: View, numbered: str, params: Sequence[object]) 
     return Restriction(f"({names}) IN ({found})", (*params, *params))
 
 
-def _is_never_null(rule: UniqueRule, engine: Engine, stored: _Stored) -> bool:
+def _is_never_null(rule: UniqueRule, engine: Engine, stored: Stored) -> bool:
     """Whether the parts are plain columns without NULL; an expression may be NULL for any values."""
     columns = {engine.quote(column.name) for column in rule.columns if not stored[column.name].nullable}
     return rule.condition is None and columns.issuperset(part.text for part in rule.parts)
 
 
-def _where(rule: UniqueRule, engine: Engine, stored: _Stored) -> tuple[str, tuple[object, ...]]:
+def _where(rule: UniqueRule, engine: Engine, stored: Stored) -> tuple[str, tuple[object, ...]]:
     tests: list[str] = []
     params: tuple[object, ...] = ()
     if rule.condition is not None:

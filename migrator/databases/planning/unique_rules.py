@@ -10,13 +10,12 @@ from django.db.models import BaseConstraint, Model, Q, UniqueConstraint
 
 from ..engines.base.constraints import UniqueIndex
 from ..engines.base.engine import Engine
-from ..tables import Column, StoredColumn
+from ..tables import Column
 from .check_constraints import certain_condition, words_in
+from .columns import Stored
 from .constraint_sql import Sql, Uncompilable, condition_sql, constraints_of, expression_sql, fields_in, fields_of
 from .source_view import is_folded
 from .table_route import Route
-
-_Stored = Mapping[str, StoredColumn]
 
 
 class IndexSql(NamedTuple):
@@ -43,25 +42,25 @@ class UniqueRule:
     condition: Sql | None
     nulls_distinct: bool
     is_folded: bool
-    dest_stored: _Stored
+    dest_stored: Stored
     dest_sql: IndexSql | None = None
 
 
 def unique_rules(
-    route: Route,
-    source_stored: _Stored,
-    dest_stored: _Stored,
-    source_indexes: Sequence[UniqueIndex],
-    dest_indexes: Sequence[UniqueIndex],
+    route: Route, source_indexes: Sequence[UniqueIndex], dest_indexes: Sequence[UniqueIndex]
 ) -> Iterator[UniqueRule | str]:
     """Yield what the destination enforces and the source doesn't, or the index's name if no query can express it."""
-    columns = {column.name: column for column in route.table.with_generated().columns if column.name in source_stored}
+    columns = {column.name: column for column in route.table.with_generated().columns if column.name in route.stored}
     seen = set()
     for index in dest_indexes:
-        there = _with_collations(index, dest_stored)
-        folded = {name for name in index.columns if name in columns and is_folded(columns[name], source_stored, there)}
+        there = _with_collations(index, route.dest_stored)
+        folded = {
+            name
+            for name in index.columns
+            if name in columns and is_folded(columns[name], route.stored[name], there[name])
+        }
         enforcing = source_indexes if _is_portable(route, columns, index) else []
-        if is_enforced(index, enforcing, source_stored, folded):
+        if is_enforced(index, enforcing, route.stored, folded):
             continue
         if index.is_plain and not set(index.columns) <= columns.keys():
             yield index.name  # the database fills a column itself
@@ -70,11 +69,11 @@ def unique_rules(
         asked = (index.columns, index.condition, index.definition if not index.is_plain else None, ignored)
         if asked not in seen:
             seen.add(asked)
-            is_enforced_here = is_enforced(index, enforcing, source_stored)
+            is_enforced_here = is_enforced(index, enforcing, route.stored)
             yield _rule(route, columns, index, there, is_folded=is_enforced_here) or index.name
 
 
-def _with_collations(index: UniqueIndex, stored: _Stored) -> _Stored:
+def _with_collations(index: UniqueIndex, stored: Stored) -> Stored:
     """Return columns with the index's collations instead of their own."""
     loose = {
         name: replace(
@@ -92,7 +91,7 @@ def _with_collations(index: UniqueIndex, stored: _Stored) -> _Stored:
 
 
 def is_enforced(
-    index: UniqueIndex, own: Sequence[UniqueIndex], stored: _Stored, folded: Collection[str | None] = ()
+    index: UniqueIndex, own: Sequence[UniqueIndex], stored: Stored, folded: Collection[str | None] = ()
 ) -> bool:
     """Whether all rows that one of the source's ``own`` indexes allows are certain to be allowed by ``index``.
 
@@ -111,7 +110,7 @@ def _equally_loose(mine: UniqueIndex, index: UniqueIndex) -> set[str]:
     return set((mine.ignores_case & index.ignores_case) | (mine.ignores_spaces & index.ignores_spaces))
 
 
-def _implies(mine: UniqueIndex, index: UniqueIndex, stored: _Stored) -> bool:
+def _implies(mine: UniqueIndex, index: UniqueIndex, stored: Stored) -> bool:
     if not (mine.is_plain and set(mine.columns) <= set(index.columns)):
         return False
     is_never_null = all(name in stored and not stored[name].nullable for name in mine.columns if name is not None)
@@ -143,7 +142,7 @@ def _is_portable(route: Route, columns: Mapping[str, Column], index: UniqueIndex
 
 
 def _rule(
-    route: Route, columns: Mapping[str, Column], index: UniqueIndex, dest_stored: _Stored, *, is_folded: bool
+    route: Route, columns: Mapping[str, Column], index: UniqueIndex, dest_stored: Stored, *, is_folded: bool
 ) -> UniqueRule | None:
     if index.is_plain:
         return _plain_rule(route, columns, index, dest_stored, is_folded=is_folded)
@@ -165,7 +164,7 @@ def _rule(
 
 
 def _plain_rule(
-    route: Route, columns: Mapping[str, Column], index: UniqueIndex, dest_stored: _Stored, *, is_folded: bool
+    route: Route, columns: Mapping[str, Column], index: UniqueIndex, dest_stored: Stored, *, is_folded: bool
 ) -> UniqueRule:
     used = tuple(columns[str(name)] for name in index.columns)
     fields = tuple(column.attname for column in used)

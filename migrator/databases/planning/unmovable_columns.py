@@ -8,18 +8,15 @@ from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..tables import Kind
 from .plan import TablePlan
-from .schema import StoredTables
 
 
-def check_unmovable(
-    tables: Sequence[TablePlan], source: Engine, dest: Engine, source_has: StoredTables
-) -> Iterator[Finding]:
+def check_unmovable(tables: Sequence[TablePlan], source: Engine, dest: Engine) -> Iterator[Finding]:
     """Find geometry columns if the engines differ, and booleans that are stored as bits."""
     for planned in tables:
         table = planned.table
         for column in table.columns if planned.source_rows else ():
             subject = f"{table.label}.{column.attname}"
-            stored = source_has[table.name][column.name]
+            stored = planned.route.stored[column.name]
             # All of GeoDjango's fields have it (BaseSpatialField); this needs none of its libraries.
             if hasattr(column.field, "geom_type") and source.vendor != dest.vendor:
                 yield Finding(
