@@ -11,12 +11,13 @@ from typing import Any
 from ...console.wording import listed
 from ...server_errors import error_summary
 from ..key_space import KeySpace, escaped_glob
-from .pipeline import runner
+from .pipeline import Command, runner
 
 _PROBE = "migrator.probe"
 # With XX, a SET of the absent probe key is tried and changes nothing, and neither does an expiry of it.
 _WRITES_NOTHING = (b"", b"XX")
 _ARGUMENTS: Mapping[bytes, tuple[bytes, ...]] = {b"SET": _WRITES_NOTHING, b"PEXPIREAT": (b"0",)}
+_KEYLESS: Mapping[bytes, Command] = {b"TIME": (b"TIME",)}
 PART_OF_CLUSTER = (
     "it is one node of a Redis Cluster, and other nodes hold the other keys. Name the cluster by a backend over a "
     "cluster client, such as django_valkey.cluster_cache.cache.ClusterValkeyCache, or a RedisCache of your own over "
@@ -71,7 +72,7 @@ def missing_rights(clients: Sequence[Any], space: KeySpace, verbs: Sequence[byte
     """
     probe = probe_key(space).encode()
     for client in clients:
-        commands = [(verb, probe, *_ARGUMENTS.get(verb, ())) for verb in verbs]
+        commands = [_KEYLESS.get(verb) or (verb, probe, *_ARGUMENTS.get(verb, ())) for verb in verbs]
         answers = runner(client).run(commands)
         if denied := [verb.decode() for verb, answer in zip(verbs, answers, strict=True) if is_denied(answer)]:
             return what_to_grant(client, space, denied)

@@ -21,7 +21,7 @@ def server_info(client: Any, alias: str) -> Mapping[str, Any]:
             raise Refused(
                 f"The cache {alias!r} does not answer ({error_summary(error).rstrip('.')}). {_what_to_do(error)}"
             ) from error
-        return {}  # INFO is forbidden to some users; what older servers support works then
+        return {}  # INFO is forbidden to some users
     if "redis_version" in info:
         return dict(info)
     return dict(next((node for node in info.values() if isinstance(node, dict)), {}))

@@ -59,7 +59,11 @@ class RedisStore(KeyStore):
 
     @cached_property
     def _server_version(self) -> tuple[int, ...]:
-        return tuple(int(part) for part in str(self._info.get("redis_version", "0")).split(".")[:2])
+        if found := self._info.get("redis_version"):
+            return tuple(int(part) for part in str(found).split(".")[:2])
+        # INFO is forbidden to some users.
+        (answer,) = runner(self._clients()[0]).run([(b"PEXPIRETIME", probe_key(self.space).encode())])
+        return (7, 0) if type(answer) is int else (0,)
 
     @property
     def _has_absolute_expiry(self) -> bool:
@@ -142,14 +146,20 @@ class RedisStore(KeyStore):
     @property
     def _used_commands(self) -> tuple[bytes, ...]:
         """The commands that a destination needs."""
-        found = (*self._question, b"EXISTS", b"SET", b"DEL")
+        found = (*self._commands_to_read, b"SET", b"DEL")
         return found if self._has_absolute_expiry else (*found, b"PEXPIREAT")
+
+    @property
+    def _commands_to_read(self) -> tuple[bytes, ...]:
+        """The commands that a source needs."""
+        found = (*self._question, b"EXISTS")
+        return found if self._has_expiry_time else (*found, b"TIME")
 
     def blind_spot(self) -> str | None:
         may_be_cluster = self._info.get("cluster_enabled", 1)
         if may_be_cluster and any(is_part_of_cluster(client, self.space) for client in self._clients()):
             return PART_OF_CLUSTER
-        return missing_rights(self._clients(), self.space, (*self._question, b"EXISTS"))
+        return missing_rights(self._clients(), self.space, self._commands_to_read)
 
     # What it is
 
@@ -301,7 +311,8 @@ class RedisStore(KeyStore):
                 seen, new = wanted[key]
                 expected = (seen.raw, self._seen_expiry(seen))
                 outer = None if new is None else self._outer(new)
-                commands.append(compare_command(raw, expected, outer, has_pxat=self._has_absolute_expiry))
+                has_pxat, tolerance = self._has_absolute_expiry, self.expiry_slack
+                commands.append(compare_command(raw, expected, outer, has_pxat=has_pxat, tolerance=tolerance))
             for key, answer in zip(group, server.run(commands), strict=True):
                 if isinstance(answer, Exception):
                     raise answer
@@ -315,9 +326,7 @@ class RedisStore(KeyStore):
         return changed
 
     def _seen_expiry(self, seen: Record) -> bytes:
-        """Return the expiry that the key must still have, empty if the server cannot report it."""
-        if not self._has_expiry_time:
-            return b""
+        """Return the expiry that the key must still have, empty if it is not compared."""
         return b"%d" % (_NEVER if seen.expires is None else seen.expires // MICROSECONDS_PER_MILLISECOND)
 
     def _outer(self, record: Record) -> Record:

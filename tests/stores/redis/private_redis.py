@@ -20,7 +20,7 @@ def private_redis(directory: Path, *words: str) -> Iterator[int]:
     for _ in range(20):
         port = free_port()
         place = directory / str(port)
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         given = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(place)]
         with subprocess.Popen([str(SERVER), *words, *given], stdout=subprocess.DEVNULL) as server:
             try:
@@ -30,6 +30,13 @@ def private_redis(directory: Path, *words: str) -> Iterator[int]:
             finally:
                 server.kill()
     pytest.fail("the server does not start")
+
+
+def join_slots(port: int, first: int = 0, last: int = 16383) -> None:
+    """Give a node of a cluster these slots, in the words of any Redis: ADDSLOTSRANGE is of 7.0."""
+    for start in range(first, last + 1, 4096):  # an inline command has at most 64 KiB
+        slots = " ".join(map(str, range(start, min(start + 4096, last + 1))))
+        assert ask(port, f"CLUSTER ADDSLOTS {slots}\r\n".encode()) == b"+OK\r\n"
 
 
 def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:

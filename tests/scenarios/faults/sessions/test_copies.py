@@ -391,7 +391,8 @@ def test_an_expiry_that_no_table_holds_keeps_no_session_back(
     keys = {put(CACHE, {"n": n}) for n in range(3)}
     endless = new_key()
     client: Any = caches["redis"]._cache.get_client(None, write=True)  # type: ignore[attr-defined]
-    client.set(f":1:{redis_key(endless)}", pickle.dumps({"n": 3}), pxat=moment)
+    client.set(f":1:{redis_key(endless)}", pickle.dumps({"n": 3}))
+    client.pexpireat(f":1:{redis_key(endless)}", moment)
     with override_settings(TIME_ZONE=zone, USE_TZ=zone == "UTC"):
         for alias in aliases:
             words = (*TO_ROWS[:4], alias, "--no-input")

@@ -12,11 +12,14 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
+from migrator.stores import open_store
+from migrator.stores.redis.store import RedisStore
 from tests.management.running import run
 from tests.scenarios.faults.oracle import assert_ended
 from tests.servers.process import ask, free_port
 from tests.sessions.places import CACHE, ROWS, Place, data_of, put
-from tests.stores.redis.private_redis import needs_server, private_redis, wait_for
+from tests.stores.redis.expiries import notes_on_age
+from tests.stores.redis.private_redis import join_slots, needs_server, private_redis, wait_for
 
 pytestmark = [pytest.mark.redis, needs_server]
 REDIS = "django.core.cache.backends.redis.RedisCache"
@@ -41,6 +44,8 @@ def users(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
             ("plain", "~shop:* +@read +@write +@connection"),
             ("reader", "~shop:* +@read +@connection +eval"),
             ("unlisted", "~shop:* +@all -scan"),
+            ("silent", "~shop:* +@all -info"),
+            ("timeless", "~shop:* +@all -time"),
             ("stranger", "~other:* +@all"),
         ):
             assert ask(port, f"ACL SETUSER {name} on >{name} {rights}\r\n".encode()).startswith(b"+OK")
@@ -70,22 +75,48 @@ def test_a_user_with_rights_on_its_own_keys_alone_is_enough(name: str, users: An
     assert data_of(OTHER) == {key: {"a": 1}}
 
 
-@pytest.mark.parametrize(
-    ("name", "denied"),
-    [("plain", "EVAL"), ("reader", "SET and DEL"), ("stranger", "GET, PEXPIRETIME and EXISTS")],
-)
+# What each user may not run, by whether the server is as new as Redis 7.
+DENIED = {
+    "plain": {True: "EVAL", False: "EVAL"},
+    "reader": {True: "SET and DEL", False: "SET, DEL and PEXPIREAT"},
+    "stranger": {True: "GET, PEXPIRETIME and EXISTS", False: "GET, PTTL and EXISTS"},
+}
+
+
+@pytest.mark.parametrize("name", DENIED)
 @pytest.mark.parametrize("kind", ["sessions", "cache"])
 def test_each_missing_right_is_named_before_anything_is_written(
-    name: str, denied: str, kind: str, users: Any, ready: Callable[..., None]
+    name: str, kind: str, users: Any, ready: Callable[..., None]
 ) -> None:
     ready(CACHE)
     put(CACHE, {"a": 1})
+    denied = DENIED[name][not notes_on_age("redis")]
     with users(name):
         finished = copied("redis", "private", kind) if kind == "cache" else copied("redis", "private")
     verbs = " ".join(f"+{verb.lower()}" for verb in denied.replace(" and", "").replace(",", "").split())
     assert_ended(finished, 1, f"its user may not run {denied} on keys such as shop:1:")
     assert f"ACL SETUSER {name} {verbs} '~shop:1:" in finished.err
     assert finished.out == ""
+
+
+def test_before_redis_7_a_source_has_to_report_its_time(
+    users: Any, ready: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock of this host, an expiry could become later."""
+    ready(OTHER)
+    monkeypatch.setattr(RedisStore, "_server_info", lambda store: {"redis_version": "6.0.16"})
+    with users("timeless"):
+        assert_ended(copied("private", "redis_other"), 1, "may not run TIME", "ACL SETUSER timeless +time '~shop:1:")
+
+
+def test_expiries_are_exact_for_a_user_that_may_not_ask_for_the_version(users: Any, ready: Callable[..., None]) -> None:
+    ready(CACHE, OTHER)
+    key = put(CACHE, {"a": 1})
+    with users("silent"):
+        assert open_store(alias="private").expiry_slack == open_store(alias="redis").expiry_slack
+        assert_ended(copied("redis", "private"), 0)
+        assert_ended(copied("private", "redis_other"), 0)
+    assert data_of(OTHER) == {key: {"a": 1}}
 
 
 def test_a_user_that_may_not_list_keys_copies_those_that_are_given(
@@ -111,8 +142,8 @@ def test_one_node_of_a_cluster_is_not_taken_for_all_of_it(ready: Callable[..., N
     with ExitStack() as stack:
         words = ("--cluster-enabled", "yes")
         ports = [stack.enter_context(private_redis(_made(tmp_path / str(n)), *words)) for n in range(2)]
-        for port, slots in zip(ports, ("0 8000", "8001 16383"), strict=True):
-            ask(port, f"CLUSTER ADDSLOTSRANGE {slots}\r\n".encode())
+        join_slots(ports[0], 0, 8000)
+        join_slots(ports[1], 8001)
         ask(ports[0], f"CLUSTER MEET 127.0.0.1 {ports[1]}\r\n".encode())
         for port in ports:
             wait_for(port, b"CLUSTER INFO\r\n", b"cluster_state:ok")
@@ -144,7 +175,7 @@ def test_a_node_that_serves_a_whole_cluster_is_a_server_like_any_other(
     ready(CACHE, ROWS)
     key = put(CACHE, {"a": 1})
     with private_redis(tmp_path, "--cluster-enabled", "yes") as port:
-        ask(port, b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
+        join_slots(port)
         wait_for(port, b"CLUSTER INFO\r\n", b"cluster_state:ok")
         with alias({"BACKEND": REDIS, "LOCATION": f"redis://127.0.0.1:{port}/0"}):
             assert_ended(copied("redis", "private"), 0)
