@@ -54,9 +54,12 @@ class Heard(Progress):
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.has_retried = threading.Event()
 
     def message(self, text: str) -> None:
         self.messages.append(text)
+        if "trying again" in text:
+            self.has_retried.set()
 
 
 def move(pair: Pair, heard: Heard | None = None, **options: Any) -> RunResult:
@@ -187,7 +190,7 @@ def test_a_lock_of_somebody_else_is_waited_for(filled: Pair, monkeypatch: pytest
     before, heard = definitions(filled.dest), Heard()
     lock = "LOCK TABLE testapp_treenode IN EXCLUSIVE MODE"
     with (
-        somebody_holding(filled.dest, lock, seconds=0.8) as hold,
+        somebody_holding(filled.dest, lock, heard) as hold,
         connections[filled.dest].execute_wrapper(At(2, "UPDATE migrator_chunk", hold)),
     ):
         assert move(filled, heard).exit_code == 0
@@ -202,7 +205,7 @@ def test_a_row_that_somebody_else_holds_is_waited_for(filled: Pair, monkeypatch:
     before, heard = definitions(filled.dest), Heard()
     insert = "INSERT INTO testapp_article (id, name) VALUES (15, 'not committed')"
     with (
-        somebody_holding(filled.dest, insert, seconds=1.3) as hold,
+        somebody_holding(filled.dest, insert, heard) as hold,
         connections[filled.dest].execute_wrapper(At(2, "UPDATE migrator_chunk", hold)),
     ):
         assert move(filled, heard).exit_code == 0
@@ -211,19 +214,24 @@ def test_a_row_that_somebody_else_holds_is_waited_for(filled: Pair, monkeypatch:
 
 
 @contextmanager
-def somebody_holding(alias: str, statement: str, *, seconds: float) -> Iterator[Callable[[], None]]:
-    """Give what lets another session hold a lock for a while."""
+def somebody_holding(alias: str, statement: str, heard: Heard) -> Iterator[Callable[[], None]]:
+    """Give what lets another session hold a lock until the run tries again."""
     with another_session(alias) as other:
-        release = threading.Timer(seconds, other.rollback)
+
+        def release() -> None:
+            heard.has_retried.wait(20)
+            other.rollback()
+
+        thread = threading.Thread(target=release)
 
         def hold() -> None:
             other.set_autocommit(False)
             with other.cursor() as cursor:
                 cursor.execute(statement)
-            release.start()
+            thread.start()
 
         yield hold
-        release.join()
+        thread.join()
 
 
 @pytest.mark.parametrize("timeout", [0.05, 5.0])
