@@ -39,7 +39,8 @@ def test_a_mistake_is_found_by_a_plain_check(change: dict[str, Any], found: str)
     """Django's own checks, which open every cache, come before ours."""
     entry = {"BACKEND": BACKEND, "OLD": OLD, "NEW": NEW, "PHASE": "old", **change}
     with override_settings(CACHES={"default": entry}), pytest.raises(CommandError) as caught:
-        call_command("check", stdout=StringIO(), stderr=StringIO())
+        # From Django 6.1 on, models would be checked against the servers of all databases, which may not exist yet.
+        call_command("check", databases=["default"], stdout=StringIO(), stderr=StringIO())
 
     assert f"({found})" in str(caught.value)
     assert "Traceback" not in str(caught.value)

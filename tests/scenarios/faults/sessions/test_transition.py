@@ -184,7 +184,10 @@ MISTAKES: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("command", [("check", "--deploy"), ("migrate", "--plan")], ids=" ".join)
+# From Django 6.1 on, models would be checked against the servers of all databases, which may not exist yet.
+@pytest.mark.parametrize(
+    "command", [("check", "--deploy", "--database", "default"), ("migrate", "--plan")], ids=" ".join
+)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_setting_is_reported_by_the_checks(mistake: str, command: tuple[str, ...]) -> None:
     """Django's own checks ask the router and open each side before ours report it."""
