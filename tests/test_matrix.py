@@ -1,7 +1,10 @@
 """The versions that the tests run on: every cell can be had, and the README says what ran on it."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,16 @@ def test_cells_share_a_virtual_environment_only_with_the_same_python_and_package
     for cell in read_cells().values():
         chosen.setdefault(cell.environment, set()).add((cell.python, cell.django, cell.install))
     assert all(len(choices) == 1 for choices in chosen.values())
+
+
+def test_the_oldest_cell_has_the_lowest_versions_that_the_project_accepts() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    accepted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    cell = read_cells()["oldest"]
+    installed = {f"Django{cell.django}", *cell.install.split()}
+    for requirement in accepted:
+        name, lowest = requirement.split(">=")
+        assert any(re.fullmatch(rf"{name}=={re.escape(lowest)}(\.0)*", found) for found in installed), requirement
 
 
 def test_a_program_of_another_suite_is_found_before_this_machines(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -27,7 +26,8 @@ PACKING = [name for name in COMPRESSORS if "identity" not in name]
 
 def compressor(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
-    return getattr(import_module(module), attribute)({})
+    # django-redis has gzip since 6.0.
+    return getattr(pytest.importorskip(module), attribute)({})
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
