@@ -29,7 +29,7 @@ class Edge:
 
     ``rewritten_by`` has what an engine returns in the value's place where both are the same to that type: an
     address in another notation, a number of JSON in plain digits. Of
-    the engine `mysql`, `mysql_itself` is MySQL and `mariadb` is MariaDB.
+    the engine `mysql`, `mysql_itself` is MySQL and `mariadb` is MariaDB with the type uuid.
     """
 
     name: str

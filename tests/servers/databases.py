@@ -63,6 +63,13 @@ def _server_is_mysql() -> bool:
         return not cursor.db.mysql_is_mariadb
 
 
+@cache
+def has_uuid_type() -> bool:
+    """Whether the server of MySQL or MariaDB has a type for UUIDs, as MariaDB has since 10.7."""
+    with connections["mysql_a"]._nodb_cursor() as cursor:
+        return bool(cursor.db.features.has_native_uuid_field)
+
+
 class FreshDatabases:
     """The databases of one test session."""
 
