@@ -58,7 +58,7 @@ WRITES_ANYWAY = re.compile(r"\b(SUPER|READ[_ ]ONLY ADMIN|CONNECTION_ADMIN)\b|ALL
 
 
 class MySQL(MySQLErrors, Engine):
-    """MySQL 8.0.11 and MariaDB 10.5 and newer, through mysqlclient. Needs rights on its own database only."""
+    """MySQL 8.4 and MariaDB 10.5 and newer, through mysqlclient. Needs rights on its own database only."""
 
     vendor = "mysql"
     features = FEATURES

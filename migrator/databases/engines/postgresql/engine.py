@@ -53,7 +53,7 @@ BLOCKERS = """
 
 
 class PostgreSQL(Snapshots, Batches, PostgreSQLErrors, Engine):
-    """PostgreSQL 14 and newer, through psycopg2 or psycopg 3. Needs no superuser."""
+    """PostgreSQL 15 and newer, through psycopg2 or psycopg 3. Needs no superuser."""
 
     vendor = "postgresql"
     display_name = "PostgreSQL"
