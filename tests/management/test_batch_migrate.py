@@ -30,6 +30,7 @@ from tests.management.running import (
     another_alias,
     as_another_role,
     at_terminal,
+    collecting_unopened_connections,
     contents,
     entry_of,
     error_in,
@@ -976,6 +977,7 @@ def test_says_in_one_line_that_a_file_is_locked(sqlite: Pair) -> None:
     entry = entry_of(sqlite.source)
     connections.close_all()
     with (
+        collecting_unopened_connections(),
         closing(sqlite3.connect(entry["NAME"], isolation_level=None)) as writer,
         another_alias("busy", **{**entry, "OPTIONS": {"timeout": 0.1}}),
     ):

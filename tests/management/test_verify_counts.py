@@ -16,7 +16,15 @@ from django.db.models import Model, QuerySet
 
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished, run_manage
-from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
+from tests.management.running import (
+    another_alias,
+    collecting_unopened_connections,
+    entry_of,
+    error_in,
+    execute,
+    nothing_changes,
+    run,
+)
 from tests.servers.base import PASSWORD
 from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import Article, Chapter, Empty, Hidden, Place, Restaurant, Tag
@@ -334,6 +342,7 @@ def test_a_locked_file_is_told_in_one_line(sqlite: Pair) -> None:
     entry = entry_of(sqlite.source)
     connections.close_all()
     with (
+        collecting_unopened_connections(),
         closing(sqlite3.connect(entry["NAME"], isolation_level=None)) as writer,
         another_alias("busy", **{**entry, "OPTIONS": {"timeout": 0.1}}),
     ):
