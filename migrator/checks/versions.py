@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, register
 
 from .messages import warning
 
-# The series of Django that all tests pass on, oldest first.
+# The series of Django that tests have run on, oldest first.
 TESTED_DJANGO = ((5, 2), (6, 0), (6, 1))
 
 

@@ -145,10 +145,15 @@ def main() -> None:
 
     worker = Worker(caches["default"], index, workers, seed)
     (directory / f"begun-{index}").touch()
+    arrived, last = directory / f"arrived-{index}", ""
     while not (directory / "stop").exists():
+        told = phase.read_text()
         worker.act()
         if (directory / "count").exists():
             worker.count()
+        if told != last:  # nothing that began before is still going on
+            arrived.write_text(told)
+            last = told
     names = ("actions", "wrong", "expected", "counted", "moments")
     sys.stdout.write(json.dumps({name: getattr(worker, name) for name in names}))
 

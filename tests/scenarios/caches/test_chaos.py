@@ -79,8 +79,16 @@ class Town:
         """Let one worker after the other be in a phase, and all of them stay there for a while."""
         for index in random.Random(self.seed).sample(range(WORKERS), WORKERS):  # noqa: S311
             self._tell(index, phase)
+            self._wait_for(index, phase)
             time.sleep(LAG)
         time.sleep(STAY)
+
+    def _wait_for(self, index: int, phase: str) -> None:
+        """Wait until a worker has ended what it had begun in an earlier phase: each must, before the next change."""
+        arrived, until = self.directory / f"arrived-{index}", time.monotonic() + 60
+        while not arrived.exists() or arrived.read_text() != phase:
+            assert time.monotonic() < until, f"worker {index} does not come to {phase}"
+            time.sleep(0.005)
 
     def _tell(self, index: int, phase: str) -> None:
         new = self.directory / f"new-{index}"
