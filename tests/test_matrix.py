@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.matrix.cells import ALL_TESTS, Result, read_cells, read_results
+from tests.matrix.run import replaced
 from tests.matrix.table import in_readme, render
 from tests.servers.process import find_program
 from tests.servers.suites import Programs, on_path
@@ -68,6 +69,18 @@ def test_a_failed_result_is_told_in_the_table() -> None:
     assert row == (
         "| `mysql` | 3.14.0 | 6.1.3 | PostgreSQL 18.6, psycopg 3.3.9 | MySQL 9.7.4 | 1,234, 2 failed (2026-11-30) |"
     )
+
+
+@pytest.mark.parametrize(
+    ("started", "missing"),
+    [
+        ({"postgresql": "18.6", "mariadb": "11.8.9", "valkey": "9.1.2"}, []),
+        ({"postgresql": "15.18", "mariadb": "11.8.9", "valkey": "9.1.2"}, ["postgresql-18"]),
+        ({"postgresql": "18.6", "mariadb": "11.80.1", "redis": "9.1.2"}, ["mariadb-11.8", "valkey-9"]),
+    ],
+)
+def test_a_cell_that_ran_on_other_servers_is_noticed(started: dict[str, str], missing: list[str]) -> None:
+    assert replaced(read_cells()["newest"], started) == missing
 
 
 def test_an_unknown_cell_is_refused_with_the_names_of_all() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -47,7 +48,7 @@ def run(cell: Cell) -> tuple[Result | None, int]:
         The result, or ``None`` if pytest did not come to its end, and the exit code of `make test`.
 
     Raises:
-        SuiteError: As for :func:`prepare`.
+        SuiteError: As for :func:`prepare`; or other servers than the cell's were started.
     """
     programs = prepare(cell)
     with tempfile.TemporaryDirectory() as directory:
@@ -63,7 +64,23 @@ def run(cell: Cell) -> tuple[Result | None, int]:
         code, versions = _follow(command, environment)
         if not counted.exists():
             return None, code
+        if others := replaced(cell, versions):
+            raise SuiteError(f"The cell {cell.name} did not run on {', '.join(others)}, but on other programs.")
         return _result(counted, versions | _installed(cell)), code
+
+
+def replaced(cell: Cell, versions: Mapping[str, str]) -> list[str]:
+    """Return the servers of a cell in whose place others were started, which would prove nothing.
+
+    That happens if a program does not start here: the machine's own, of another version, is found after it. Names of
+    programs begin with the product and its version, like `mariadb-11.8-trixie`.
+    """
+    found = []
+    for programs in cell.programs:
+        product, version = programs.name.split("-")[:2]
+        if not f"{versions.get(product, '')}.".startswith(f"{version}."):
+            found.append(programs.name)
+    return found
 
 
 def _make(cell: Cell) -> list[str]:

@@ -145,15 +145,15 @@ def main() -> None:
 
     worker = Worker(caches["default"], index, workers, seed)
     (directory / f"begun-{index}").touch()
-    arrived, last = directory / f"arrived-{index}", ""
+    arrived, reached = directory / f"arrived-{index}", ""
     while not (directory / "stop").exists():
-        told = phase.read_text()
+        current = phase.read_text()
         worker.act()
         if (directory / "count").exists():
             worker.count()
-        if told != last:  # nothing that began before is still going on
-            arrived.write_text(told)
-            last = told
+        if current != reached:  # nothing that began in an earlier phase is still running
+            arrived.write_text(current)
+            reached = current
     names = ("actions", "wrong", "expected", "counted", "moments")
     sys.stdout.write(json.dumps({name: getattr(worker, name) for name in names}))
 
