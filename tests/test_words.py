@@ -44,14 +44,20 @@ ANY = re.compile(rf"\b(?:{'|'.join(BANNED)})\b", re.IGNORECASE)
 ALLOWED = re.compile(
     r"TALLY|\btally\(\)|migrator\.tally|\|tally\\|[\"'`](?:tally|dangling|tallies)[\"'`]|!nobody can log in"
 )
-PYTHON = ("migrator", "demo", "bench", "settings")
-DOCUMENTS = ("README.md", "CHANGELOG.md", "FAULTS.md", "CONTRIBUTING.md")
+PYTHON = ("migrator", "demo", "bench", "settings", "docs")
+GENERATED = ("docs/_build/", "docs/reference/generated/")
 PROSE = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+
+
+def documents() -> list[str]:
+    """Return the documents that people wrote, as paths within the project."""
+    paths = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]]
+    return sorted(path for path in paths if not path.startswith(GENERATED))
 
 
 def lines() -> Iterator[tuple[str, str]]:
     """Yield each line of a document, a string, a docstring or a comment, after its place."""
-    for name in DOCUMENTS:
+    for name in documents():
         for number, line in enumerate((ROOT / name).read_text(encoding="utf-8").splitlines(), 1):
             yield f"{name}:{number}", line
     for folder in PYTHON:

@@ -1,0 +1,39 @@
+"""The settings of Sphinx for the documentation: ``make docs`` builds it, without any network."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+_project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+project = "migrator"
+author = _project["authors"][0]["name"]
+project_copyright = author
+version = release = _project["version"]
+language = "en"
+
+extensions = ["myst_parser", "sphinx_copybutton"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build", "reference/generated"]
+nitpicky = True
+# Until all pages that docs/index.md lists are written.
+suppress_warnings = ["toc", "myst.xref_missing"]
+# Tables hold paths and options, which no hyphenation may break.
+smartquotes = False
+
+myst_enable_extensions = ["alert"]  # > [!NOTE], as code hosts show it
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"migrator {release}"
+html_copy_source = False
+html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["migrator.css"]
+
+# In blocks of commands only what follows a prompt is copied, with the lines that continue it.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
