@@ -14,7 +14,9 @@ from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
 from ..console.prompts import Prompter, prompter_for
-from ..console.reports import Report, to_json, to_json_lines, to_text, write_report
+from ..console.report_files import write_report
+from ..console.report_text import to_text
+from ..console.reports import Report, to_json, to_json_lines
 from ..console.robust_streams import robust
 from ..console.safe_text import visible, visible_lines
 from ..console.wrapping import width_of, wrapped

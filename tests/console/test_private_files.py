@@ -11,7 +11,8 @@ import pytest
 
 from migrator.console import private_files
 from migrator.console.private_files import append_private, check_apart, check_target, given_lines, replace_private
-from migrator.console.reports import Report, write_report
+from migrator.console.report_files import write_report
+from migrator.console.reports import Report
 from migrator.errors import MigratorError, UsageError
 
 

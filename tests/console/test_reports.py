@@ -10,17 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator.console.reports import (
-    Grid,
-    Report,
-    cell_text,
-    grid_text,
-    to_html,
-    to_json,
-    to_json_lines,
-    to_text,
-    write_report,
-)
+from migrator.console.report_files import write_report
+from migrator.console.report_html import to_html
+from migrator.console.report_text import grid_text, to_text
+from migrator.console.reports import Grid, Report, cell_text, to_json, to_json_lines
 from migrator.console.wording import byte_text, listed, plural
 from migrator.errors import UsageError
 

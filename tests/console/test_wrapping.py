@@ -7,7 +7,8 @@ import io
 import pytest
 
 from migrator.console.prompts import TerminalPrompter
-from migrator.console.reports import Report, to_text
+from migrator.console.report_text import to_text
+from migrator.console.reports import Report
 from migrator.console.wrapping import width_of, wrapped
 
 

@@ -18,7 +18,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.db.models import QuerySet, Sum
 
-from migrator.console.reports import to_text
+from migrator.console.report_text import to_text
 from migrator.databases.api import batch_migrate, batch_migrate_models
 from migrator.databases.engines.mysql import snapshots
 from migrator.databases.engines.mysql.engine import MySQL

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from migrator.console.reports import to_html, to_json, to_text
+from migrator.console.report_html import to_html
+from migrator.console.report_text import to_text
+from migrator.console.reports import to_json
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.findings import Finding
 from migrator.databases.reports.plan import SHOWN_FINDINGS, plan_report

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.console.reports import to_text
+from migrator.console.report_text import to_text
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.base.catalogue import UNIQUE_KEY
 from migrator.databases.engines.registry import engine_for
