@@ -22,9 +22,9 @@ VENDORS = re.compile(r"postgres|psycopg|mysql|mariadb|sqlite|oracle", re.IGNOREC
 ROOMS = [
     "errors", "lazy_exports", "clock", "local_hosts", "console", "server_errors", "conf", "stores", "transitions",
     "processes", "stores.copying",
-    "databases.tables", "databases.row_counts", "databases.findings", "databases.engines", "databases.endpoints",
-    "databases.database_files", "databases.primary_keys", "databases.chunks", "databases.row_reader",
-    "databases.journal", "databases.run_lock",
+    "databases.tables", "databases.row_counts", "databases.phases", "databases.findings", "databases.engines",
+    "databases.endpoints", "databases.database_files", "databases.primary_keys", "databases.chunks",
+    "databases.row_reader", "databases.journal", "databases.run_lock",
     "databases.planning", "databases.run_options", "databases.verification", "databases.migrations",
     "databases.copying", "databases.parallel", "databases.resume_recheck", "databases.update_failures",
     "databases.update", "databases.result", "databases.abandon_run", "databases.run_messages", "databases.run",

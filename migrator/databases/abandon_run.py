@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -19,7 +18,8 @@ from .engines.base.catalogue import kinds_text
 from .engines.base.engine import Engine
 from .journal.journal import Journal
 from .journal.records import Run
-from .planning.plan import Plan, unread_plan
+from .phases import Phase, Stopwatch
+from .planning.plan import unread_plan
 from .planning.selection import select
 from .planning.table_names import named_for
 from .result import RunResult
@@ -43,7 +43,7 @@ def abandon_run(
 
     The source is not opened: ``source`` only helps to select the tables, and need not be in ``DATABASES`` any more.
     """
-    settings = load()
+    settings, stopwatch = load(), Stopwatch()
     with ExitStack() as stack:
         stack.enter_context(named_for(dest, dest))
         interrupts = stack.enter_context(Interrupts())
@@ -52,14 +52,16 @@ def abandon_run(
         journal = Journal(dest)
         plan = unread_plan(source, engine.describe())
         if options.dry_run:
-            return RunResult(plan, {}, None, 0.0, remark=_forecast(dest, journal.current()))
+            return RunResult(plan, {}, None, remark=_forecast(dest, journal.current()))
         stack.enter_context(locked(engine, journal))
         journal.clear_away()
         run = journal.current()
         if run is None:
             journal.forget_made()
-            return RunResult(plan, {}, None, 0.0, remark=f"No unfinished run in {dest!r}: nothing to clean up.")
+            return RunResult(plan, {}, None, remark=f"No unfinished run in {dest!r}: nothing to clean up.")
+        stopwatch.begin(Phase.WAITING)
         _confirm(engine, run, console)
+        stopwatch.begin(Phase.CLEANUP)
         retries = Retries(
             Endpoints(engine, engine, settings.RETRY_FOR),
             console.progress,
@@ -67,7 +69,9 @@ def abandon_run(
             lambda: journal.is_run_by(run),
         )
         finisher = RunFinisher(engine, journal, options, console, interrupts, retries)
-        return _abandon(finisher, run, plan, retries.run(lambda: _complete(engine, selection.tables)))
+        remark, left = _abandon(finisher, run, retries.run(lambda: _complete(engine, selection.tables)))
+        waiting = stopwatch.seconds(Phase.WAITING)
+        return RunResult(plan, {}, None, stopwatch.timings(), waiting, remark=remark, not_recreated=left)
 
 
 def _forecast(alias: str, run: Run | None) -> str:
@@ -96,15 +100,9 @@ def _complete(dest: Engine, tables: Sequence[Table]) -> list[Table]:
     return [table for table in tables if all(column.name in stored[table.name] for column in table.columns)]
 
 
-def _abandon(finisher: RunFinisher, run: Run, plan: Plan, tables: Sequence[Table]) -> RunResult:
-    started = time.perf_counter()
+def _abandon(finisher: RunFinisher, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
     finisher.interrupts.defer(AGAIN)
     finisher.journal.take_over(run)
-    remark, left = _recreate(finisher, run, tables)
-    return RunResult(plan, {}, None, time.perf_counter() - started, remark=remark, not_recreated=left)
-
-
-def _recreate(finisher: RunFinisher, run: Run, tables: Sequence[Table]) -> tuple[str, tuple[NotRecreated, ...]]:
     try:
         with raising_interrupted():
             return finisher.abandon(run, tables)

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from .abandon_run import abandon_run
 from .endpoints import open_endpoints
 from .migrations.migrate import migrate_destination
+from .phases import Phase, Stopwatch
 from .planning.filters import parse_filter, restrictions_for
 from .planning.rows_of_migrations import NOT_MIGRATED
 from .planning.selection import select
@@ -45,7 +46,7 @@ def batch_migrate(
     options = options_of(keywords, WholeRunKeywords.__optional_keys__, dest, settings.CHUNK_SIZE)
     if options.cleanup:
         return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, options=options, console=console)
-    migrated = NOT_MIGRATED
+    migrated, stopwatch = NOT_MIGRATED, Stopwatch()
     with named_for(source, dest), Interrupts() as interrupts:
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
         if options.migrate and not options.dry_run:
@@ -54,11 +55,15 @@ def batch_migrate(
                     is_whole=not labels
                 )
             if is_needed:
+                stopwatch.begin(Phase.MIGRATIONS)
                 migrated = migrate_destination(dest, console)
+                stopwatch.begin(Phase.CHECKS)
         with open_endpoints(
             source, dest, settings, selection.names, jobs=options.jobs, is_dry=options.dry_run
         ) as endpoints:
-            executor = RunExecutor(endpoints, selection, options, console, interrupts, migrated=migrated)
+            executor = RunExecutor(
+                endpoints, selection, options, console, interrupts, migrated=migrated, stopwatch=stopwatch
+            )
             return executor.run(is_whole=not labels)
 
 
@@ -82,7 +87,7 @@ def batch_migrate_models(
     Raises :exc:`~migrator.errors.UsageError` for unknown models and lookups, :exc:`~migrator.errors.Refused` if a
     chosen row's parent is missing or its key is taken, and what :func:`~migrator.databases.batch_migrate` raises.
     """
-    settings, console = load(), console or Console()
+    settings, console, stopwatch = load(), console or Console(), Stopwatch()
     options = options_of(keywords, RunKeywords.__optional_keys__, dest, settings.CHUNK_SIZE)
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
@@ -99,5 +104,7 @@ def batch_migrate_models(
         restrictions = restrictions_for(
             endpoints.source, [table.model for table in selection.tables], selection.named, lookups
         )
-        executor = RunExecutor(endpoints, selection, options, console, interrupts, restrictions, adds_rows=True)
+        executor = RunExecutor(
+            endpoints, selection, options, console, interrupts, restrictions, adds_rows=True, stopwatch=stopwatch
+        )
         return executor.run(is_whole=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import WORK_TO_DO
 from .copying.recreation_failures import NotRecreated
+from .phases import Phase
 from .planning.plan import Plan
 from .row_counts import RowCounts
 from .update import Update
@@ -20,8 +21,10 @@ class RunResult:
     plan: Plan
     row_counts: Mapping[str, RowCounts]
     verification: Verification | None
-    seconds: float
-    seconds_finishing: float = 0.0
+    # How long each phase took, in order. Together they are the whole run, except what is in `seconds_waiting`.
+    timings: tuple[tuple[str, float], ...] = ()
+    # How long the run waited for the user's answer.
+    seconds_waiting: float = 0.0
     remark: str | None = None
     # By table name, what an update changed; None if this run was not an update.
     updates: Mapping[str, Update] | None = None
@@ -29,6 +32,20 @@ class RunResult:
     rejected_before: int = 0
     # What an abandoned run had dropped and could not recreate as it was.
     not_recreated: tuple[NotRecreated, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took, without the wait for the user's answer."""
+        return sum(spent for _, spent in self.timings)
+
+    def seconds_of(self, *phases: Phase) -> float:
+        """Return how long these phases took together."""
+        return sum(spent for phase, spent in self.timings if phase in phases)
+
+    @property
+    def seconds_finishing(self) -> float:
+        """How long indexes, foreign keys and sequences took after the last row."""
+        return self.seconds_of(Phase.INDEXES, Phase.SEQUENCES)
 
     @property
     def rows_rejected(self) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 from django.db import Error
 
@@ -25,6 +25,7 @@ from .endpoints import Endpoints, to_migrator_error
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Run, RunState
 from .parallel.coordinator import Coordinator
+from .phases import Phase, Stopwatch
 from .planning.natural_keys import clear_caches
 from .planning.pending_migrations import pending
 from .planning.plan import Plan, differences
@@ -56,6 +57,7 @@ class RunExecutor:
         *,
         adds_rows: bool = False,
         migrated: Migrated = NOT_MIGRATED,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._migrated = migrated
         self._endpoints, self._selection, self._options = endpoints, selection, options
@@ -66,7 +68,7 @@ class RunExecutor:
         self._retries = Retries(endpoints, console.progress, interrupts.check)
         # By table name.
         self._row_counts: dict[str, RowCounts] = {}
-        self._started = time.perf_counter()
+        self._stopwatch = stopwatch or Stopwatch()
 
     def needs_migrations(self, *, is_whole: bool) -> bool:
         """Whether migrations have to be applied to the destination; refuse before that what can be refused.
@@ -107,12 +109,13 @@ class RunExecutor:
             if options.update:
                 return self._update(plan)
             if options.dry_run:
-                return RunResult(plan, {}, None, self._seconds(), remark="Nothing was written.")
+                return self._result(plan, remark="Nothing was written.")
             run = self._resume(unfinished, plan) if unfinished else self._begin(plan)
             return self._carry_out(run, plan)
 
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._started
+    def _result(self, plan: Plan, verification: Verification | None = None, **more: Any) -> RunResult:
+        waiting = self._stopwatch.seconds(Phase.WAITING)
+        return RunResult(plan, self._row_counts, verification, self._stopwatch.timings(), waiting, **more)
 
     # -- before the first write -------------------------------------------------------------------------------
 
@@ -141,9 +144,17 @@ class RunExecutor:
 
     def _begin(self, plan: Plan) -> Run:
         """Confirm a new run and record it."""
-        self._confirm(plan)
+        with self._waiting():
+            self._confirm(plan)
         self._check_unchanged(plan)
         return self._journal.begin(plan.identity(), plan.deferred, empties=bool(plan.emptied))
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Wait for the user's answer."""
+        self._stopwatch.begin(Phase.WAITING)
+        yield
+        self._stopwatch.begin(Phase.CHECKS)
 
     def _confirm(self, plan: Plan) -> None:
         if plan.destroyed and self._options.replace is None:
@@ -176,8 +187,9 @@ class RunExecutor:
             raise Refused(run_messages.refusal_of_other_plan(found))
         if not run.is_signed:
             raise Refused(run_messages.refusal_of_unsigned(self._dest.alias))
-        if not self._console.prompter.proceed(f"Resume the run of {run.holder()}?"):
-            raise Declined("Nothing was written.")
+        with self._waiting():
+            if not self._console.prompter.proceed(f"Resume the run of {run.holder()}?"):
+                raise Declined("Nothing was written.")
         self._journal.take_over(run)
         return run
 
@@ -186,13 +198,11 @@ class RunExecutor:
         plan = self._plan(is_whole=False, is_resumed=True, checks_contents=False)
         if finished:
             remark = run_messages.nothing_to_resume(self._dest.alias, finished, ())
-            return RunResult(plan, {}, None, 0.0, remark=remark, rejected_before=finished.rows_rejected)
+            return self._result(plan, remark=remark, rejected_before=finished.rows_rejected)
         refuse(plan)  # it may even lack tables
         verification = Verification(count_tables(self._endpoints, plan), (), ())
         labels = [count.label for count in verification.differing]
-        return RunResult(
-            plan, {}, verification, 0.0, remark=run_messages.nothing_to_resume(self._dest.alias, None, labels)
-        )
+        return self._result(plan, verification, remark=run_messages.nothing_to_resume(self._dest.alias, None, labels))
 
     # -- the run ------------------------------------------------------------------------------------------------
 
@@ -206,15 +216,17 @@ class RunExecutor:
             if run.state == RunState.PREPARING:
                 self._prepare(run, plan)
             elif not self._options.trust_done:
+                self._stopwatch.begin(Phase.RECHECK)
                 recheck(run, plan, self._journal, self._retries)
             rejects = self._open_rejects()
             stack.callback(rejects.close)
-            finishing = self._load(run, plan, rejects)
+            self._load(run, plan, rejects)
+            self._stopwatch.begin(Phase.VERIFICATION)
             verification = self._retries.run(lambda: self._verify(plan))
         rows_rejected = sum(counts.rows_rejected for counts in self._row_counts.values())
         self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._options.keep_journal)
         clear_caches()
-        return RunResult(plan, self._row_counts, verification, self._seconds(), finishing)
+        return self._result(plan, verification)
 
     @contextmanager
     def _saying_how_to_resume(self, run: Run) -> Iterator[None]:
@@ -234,6 +246,7 @@ class RunExecutor:
 
     def _prepare(self, run: Run, plan: Plan) -> None:
         """Drop what the plan says, and empty the tables."""
+        self._stopwatch.begin(Phase.PREPARATION)
         for item in run.dropped_objects():
             self._retries.run(partial(self._dest.catalogue.drop, item))
         filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
@@ -257,8 +270,9 @@ class RunExecutor:
             keep_lines(path, lambda table, number: (table, number) in done)
         return rejects_for(self._options.on_error, path)
 
-    def _load(self, run: Run, plan: Plan, rejects: Rejects) -> float:
-        """Copy the rows and recreate what was dropped; return how many seconds that took after the last row."""
+    def _load(self, run: Run, plan: Plan, rejects: Rejects) -> None:
+        """Copy the rows, recreate what was dropped, and set the sequences."""
+        self._stopwatch.begin(Phase.COPYING)
         load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries)
         self._dest.expect_recreation(run.dropped_objects())
         finisher = RunFinisher(self._dest, self._journal, self._options, self._console, self._interrupts, self._retries)
@@ -272,7 +286,7 @@ class RunExecutor:
                 load.copy_all(self._row_counts, complete=coordinator.copy(self._row_counts))
             else:
                 load.copy_all(self._row_counts, recreator.begin, recorded=recorded)
-            finishing = time.perf_counter()
+            self._stopwatch.begin(Phase.INDEXES)
             self._dest.detach_source()
             self._set_state(run, RunState.FINISHING)
             if self._options.on_error == "skip":
@@ -284,8 +298,8 @@ class RunExecutor:
                 self._count_rejected(finisher.finish(run, plan, recreator, rejects))
             for name, seconds in recreator.seconds.items():
                 self._row_counts[name].indexing += seconds
+            self._stopwatch.begin(Phase.SEQUENCES)
             self._retries.run(lambda: reset_sequences(plan))
-            return time.perf_counter() - finishing
 
     def _count_rejected(self, removed: Mapping[str, int]) -> None:
         """Count rows as rejected that were removed after they were written; ``removed`` are by table name."""
@@ -300,8 +314,10 @@ class RunExecutor:
 
     def _update(self, plan: Plan) -> RunResult:
         """Find what differs, write it in one transaction, and verify."""
-        if not self._options.dry_run and not self._console.prompter.proceed(run_messages.question_to_update(plan)):
-            raise Declined(plan.untouched)
+        with self._waiting():
+            if not self._options.dry_run and not self._console.prompter.proceed(run_messages.question_to_update(plan)):
+                raise Declined(plan.untouched)
+        self._stopwatch.begin(Phase.COMPARING)
         progress, check = self._console.progress, self._interrupts.check
         with ExitStack() as stack:
             found = find_updates(plan, chunk_size=self._options.rows_compared_at_once, progress=progress, check=check)
@@ -309,17 +325,18 @@ class RunExecutor:
                 stack.callback(difference.close)
             updates = {difference.planned.table.name: difference.update for difference in found}
             if self._options.dry_run:
-                return RunResult(plan, {}, None, self._seconds(), updates=updates, remark="Nothing was written.")
+                return self._result(plan, updates=updates, remark="Nothing was written.")
+            self._stopwatch.begin(Phase.WRITING)
             self._apply(found)
-        finishing = time.perf_counter()
+        self._stopwatch.begin(Phase.SEQUENCES)
         self._journal.forget_made()
         reset_sequences(plan)
         if (number := self._interrupts.received) is not None:
             raise Interrupted(f"Stopped. {run_messages.UPDATED}", number)
-        finishing = time.perf_counter() - finishing
+        self._stopwatch.begin(Phase.VERIFICATION)
         verification = self._verify(plan)
         clear_caches()
-        return RunResult(plan, {}, verification, self._seconds(), finishing, updates=updates)
+        return self._result(plan, verification, updates=updates)
 
     def _apply(self, found: list[Difference]) -> None:
         apply_updates(

@@ -11,6 +11,7 @@ from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..row_counts import RowCounts
 from .plan import named, plan_document, plan_report
+from .times import times_document
 from .update import update_report
 from .verification import result_lines, verification_document, verification_grids
 
@@ -24,7 +25,7 @@ def result_report(result: RunResult) -> Report:
     if result.updates is not None:
         return update_report(result, result.updates)
     heading = f"Move from {result.plan.source.alias!r} to {result.plan.dest.alias!r}"
-    document: dict[str, Any] = {"plan": plan_document(result.plan), "remark": result.remark}
+    document = {"plan": plan_document(result.plan), "remark": result.remark, **times_document(result)}
     if result.remark:
         document["not_recreated"] = [item.as_json() for item in result.not_recreated]
         preface = plan_report(result.plan) if result.plan.tables else None
@@ -32,7 +33,6 @@ def result_report(result: RunResult) -> Report:
     grids = (_copied_grid(result), *_time_grids(result), *verification_grids(result.verification))
     document |= {
         "tables": [_counts_document(table, result.row_counts[table.table.name]) for table in result.plan.tables],
-        "seconds": round(result.seconds, 3),
         "seconds_finishing": round(result.seconds_finishing, 3),
         "verification": verification_document(result.verification) if result.verification else None,
     }

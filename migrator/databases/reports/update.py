@@ -11,6 +11,7 @@ from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..update import Update
 from .plan import named, plan_document, plan_report
+from .times import times_document
 from .verification import result_lines, verification_document, verification_grids
 
 KINDS = ("inserted", "rewritten", "deleted")
@@ -25,7 +26,7 @@ def update_report(result: RunResult, updates: Mapping[str, Update]) -> Report:
         "remark": result.remark,
         "dry_run": is_dry,
         "updates": [_update_document(table, updates[table.table.name], is_dry=is_dry) for table in plan.tables],
-        "seconds": round(result.seconds, 3),
+        **times_document(result),
         "verification": verification_document(result.verification) if result.verification else None,
     }
     grids = (_grid(result, updates, is_dry=is_dry), *verification_grids(result.verification))
