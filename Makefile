@@ -87,7 +87,7 @@ clean: ## Remove the virtual environments, the servers of other versions and all
 	find migrator demo settings tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # pip 25.1 is the first with --group (pip.pypa.io, changelog).
-$(VENV)/ready: pyproject.toml | python debian-venv debian-build
+$(VENV)/ready: pyproject.toml migrator/__init__.py | python debian-venv debian-build
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON_IN_VENV) -m pip install --quiet --upgrade "pip>=25.1"
 	$(PYTHON_IN_VENV) -m pip install --quiet --editable . --group dev $(if $(DJANGO),"Django$(DJANGO)") $(INSTALL)
@@ -114,7 +114,7 @@ python:
 	@command -v $(PYTHON) >/dev/null || { \
 	    echo "$(PYTHON) is not installed. On Debian: sudo apt-get install python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "django-migrator needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)." \
+	    echo "django-bulk-migrator needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version)." \
 	         "Choose another: make PYTHON=python3.13 ..." >&2; exit 1; }
 
 # Each installs missing packages if it may, and otherwise prints how to install them, and stops.

@@ -1,1 +1,1 @@
-"""Tests of django-migrator; their tree mirrors `migrator/`."""
+"""Tests of django-bulk-migrator; their tree mirrors `migrator/`."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from .reports import Cell, Report, cell_text
+from .reports import WRITTEN_BY, Cell, Report, cell_text
 from .safe_text import visible, visible_lines
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
     "table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;border-bottom:1px solid #ddd}"
     "th{text-align:left}td.number{text-align:right;font-variant-numeric:tabular-nums}"
-    "tfoot td{font-weight:600}"
+    "tfoot td{font-weight:600}footer{color:#666}"
 )
 
 
@@ -22,7 +22,7 @@ def to_html(report: Report) -> str:
     parts = [part for shown in (report.preface, report) if shown for part in _html_parts(shown)]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}<footer>{WRITTEN_BY}</footer></body></html>\n"
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from .reports import Cell, Grid, Report, cell_text
+from .reports import WRITTEN_BY, Cell, Grid, Report, cell_text
 from .safe_text import visible, visible_lines
 from .wrapping import wrapped
 
@@ -94,5 +94,5 @@ def to_text(report: Report, width: int | None = None) -> str:
 
 
 def to_full_text(report: Report) -> str:
-    """Format the report with its preface."""
-    return "\n\n".join(to_text(part) for part in (report.preface, report) if part)
+    """Format the report with its preface, and the release that wrote it."""
+    return "\n\n".join([*(to_text(part) for part in (report.preface, report) if part), WRITTEN_BY])

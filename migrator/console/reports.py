@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import __version__
 from .safe_text import visible
+
+WRITTEN_BY = f"Written by migrator {__version__}."
 
 Cell = str | int | float | None
 
@@ -111,7 +114,12 @@ def cell_text(value: Cell) -> str:
 
 def to_json(report: Report) -> str:
     """Format the report as one JSON document; times in it are ISO 8601 in UTC."""
-    return _json({**report.document, "exit_code": report.exit_code}, indent=2)
+    return _json(_closed(report.document, report), indent=2)
+
+
+def _closed(document: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """Return a document with what each one ends with: the release that wrote it, and the exit code."""
+    return {**document, "migrator_version": __version__, "exit_code": report.exit_code}
 
 
 def _json(value: Any, indent: int | None = None) -> str:
@@ -127,7 +135,7 @@ def to_json_lines(report: Report) -> str:
     lists = {name: value for name, value in report.document.items() if isinstance(value, list)}
     lines: list[dict[str, Any]] = [{"part": name, **record} for name in lists for record in _records(lists[name])]
     rest = {name: value for name, value in report.document.items() if not _records(lists.get(name))}
-    lines.append({"part": "summary", **rest, "exit_code": report.exit_code})
+    lines.append(_closed({"part": "summary", **rest}, report))
     return "\n".join(map(_json, lines))
 
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+import django
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
+from .. import __version__
 from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
@@ -39,6 +41,9 @@ class MigratorCommand(BaseCommand):
     """A subclass defines its options and, in :meth:`perform`, makes one call that returns a report."""
 
     requires_migrations_checks = False
+
+    def get_version(self) -> str:
+        return f"migrator {__version__}, Django {django.get_version()}"
 
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_options(parser)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator import __version__
 from migrator.console.report_files import write_report
 from migrator.console.report_html import to_html
 from migrator.console.report_text import grid_text, to_text
@@ -82,9 +83,9 @@ def test_parts_are_listed_as_people_do() -> None:
     assert [listed("abc"[:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
-def test_json_is_the_document_and_the_exit_code() -> None:
+def test_json_is_the_document_the_release_and_the_exit_code() -> None:
     found = json.loads(to_json(REPORT))
-    assert found == {"remark": "ä", "n": 3, "exit_code": 4}
+    assert found == {"remark": "ä", "n": 3, "migrator_version": __version__, "exit_code": 4}
 
 
 class Page(HTMLParser):
@@ -129,6 +130,7 @@ def test_html_shows_everything_and_loads_nothing() -> None:
         *[("td", text) for text in ("total", "1,234,572", "12.0")],
         ("p", "0 errors."),
         ("p", "1 < 2"),
+        ("footer", f"Written by migrator {__version__}."),
     ]
 
 
@@ -149,6 +151,7 @@ def test_a_file_has_the_form_that_its_name_says(tmp_path: Path, name: str, begin
     write_report(REPORT, path)
     text = path.read_text(encoding="utf-8")
     assert text.startswith(begins)
+    assert __version__ in text
     assert re.search(r"[^\n]\n\Z", text)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -164,10 +167,11 @@ def test_json_lines_are_one_for_each_record_and_one_for_the_rest() -> None:
     models = [{"label": "shop.Order", "diffs": [{"pk": "1"}]}, {"label": "shop.Item", "diffs": []}]
     report = Report("", (), (), {"source": {"alias": "a"}, "models": models, "late": [], "dangling": ["x"]}, 3)
 
+    end = {"migrator_version": __version__, "exit_code": 3}
     assert [json.loads(line) for line in to_json_lines(report).splitlines()] == [
         {"part": "models", **models[0]},
         {"part": "models", **models[1]},
-        {"part": "summary", "source": {"alias": "a"}, "late": [], "dangling": ["x"], "exit_code": 3},
+        {"part": "summary", "source": {"alias": "a"}, "late": [], "dangling": ["x"], **end},
     ]
 
 

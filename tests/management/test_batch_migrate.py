@@ -21,6 +21,7 @@ from django.contrib.sites.models import Site
 from django.db import connections
 from django.db.models import Model, QuerySet
 
+from migrator.console.reports import WRITTEN_BY
 from settings.base import ROOT
 from tests.databases.snapshots import insert_rows, unchecked
 from tests.manage import Finished, run_manage
@@ -382,8 +383,8 @@ def test_reports_in_each_form(sqlite: Pair, tmp_path: Path) -> None:
     assert page.startswith("<!doctype html>")
     assert "0 errors, 0 rows rejected." in page
     text = (tmp_path / "report.txt").read_text()
-    assert text.endswith("0 errors, 0 rows rejected.\n")
-    for part in text.strip().split("\n\n"):  # the plan is in it, too
+    assert text.endswith(f"\n0 errors, 0 rows rejected.\n\n{WRITTEN_BY}\n")
+    for part in text.split("\n\n")[:-1]:  # the plan is in it, too
         assert part in finished.out
     assert text.startswith("Plan\n")
     assert page.index("<h1>Plan</h1>") < page.index("<h1>Move from")
@@ -799,7 +800,7 @@ def test_json_of_a_refused_run_is_one_document_too(sqlite: Pair) -> None:
         with nothing_changes(*sqlite):
             finished = run(*call, "--format", "json")
         document = json.loads(finished.out)
-        assert set(document) == {"error", "exit_code"}
+        assert set(document) == {"error", "migrator_version", "exit_code"}
         assert finished.code == document["exit_code"] == code
         assert error_in_last_lines(finished) == f"CommandError: {document['error']}\n"
         assert ("rows that will be LOST" if code == 1 else "no database 'nowhere'") in document["error"]
@@ -832,7 +833,7 @@ def test_the_report_of_a_dry_run_holds_the_plan(sqlite: Pair, tmp_path: Path) ->
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     text = (tmp_path / "plan.txt").read_text(encoding="utf-8")
     assert text.startswith("Plan\n")
-    assert text.endswith("\nNothing was written.\n")
+    assert text.endswith(f"\nNothing was written.\n\n{WRITTEN_BY}\n")
     page = (tmp_path / "plan.html").read_text(encoding="utf-8")
     for part in ("testapp_tag", "Rows that will be deleted first: testapp.Tag (1 row).", "Nothing was written."):
         assert part in text

@@ -14,6 +14,7 @@ import pytest
 from django.db import connections
 from django.db.models import Model, QuerySet
 
+from migrator.console.reports import WRITTEN_BY
 from tests.databases.snapshots import insert_rows
 from tests.manage import Finished, run_manage
 from tests.management.running import (
@@ -285,7 +286,7 @@ def test_reports_to_a_file_even_where_it_differs(sqlite: Pair, tmp_path: Path) -
         assert PASSWORD not in file.read_text()
     assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 3
     assert "Differences were found." in (tmp_path / "report.html").read_text()
-    assert (tmp_path / "report.txt").read_text().endswith("Differences were found.\n")
+    assert (tmp_path / "report.txt").read_text().endswith(f"Differences were found.\n\n{WRITTEN_BY}\n")
 
 
 def test_refuses_a_report_through_a_link(sqlite: Pair, tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ... import __version__
 from ...errors import MigratorError, Refused
 from ..engines.base.engine import Engine
-from .format import FORMAT, this_release
+from .format import FORMAT
 from .records import AFTERWARDS, NOT_UNFINISHED, TABLES, UNFINISHED, Chunk, Run
 
 OTHER_COLUMNS = "its tables have other columns than this version of migrator uses"
@@ -54,8 +55,8 @@ def check_run(alias: str, run: Run) -> None:
     except (ValueError, TypeError, LookupError) as error:
         if not written_in.is_ours:
             raise Refused(
-                f"{_other_format(alias, run)} Nothing was written. Complete or abandon the run with migrator "
-                f"{written_in.release}."
+                f"{_other_format(alias, run)} Nothing was written. Complete or abandon the run with "
+                f"{written_in.way_to_it}."
             ) from error
         raise damaged(alias, "the record of the run cannot be read") from error
     if written_in.is_ours and run.state not in UNFINISHED:
@@ -84,7 +85,7 @@ def refuse_other_format(alias: str, run: Run) -> None:
     """Raise :exc:`Refused` for a run whose record has a format that this release cannot resume."""
     if not run.written_in.is_ours:
         raise Refused(
-            f"{_other_format(alias, run)} Nothing was written. Resume the run with migrator {run.written_in.release}, "
+            f"{_other_format(alias, run)} Nothing was written. Resume the run with {run.written_in.way_to_it}, "
             "or pass --cleanup to abandon it: that recreates what it dropped, and leaves the copied rows."
         )
 
@@ -93,5 +94,5 @@ def _other_format(alias: str, run: Run) -> str:
     written_in = run.written_in
     return (
         f"migrator {written_in.release} recorded the unfinished run in {alias!r} in format {written_in.format} of its "
-        f"journal. This is migrator {this_release()}, which reads format {FORMAT}."
+        f"journal. This is migrator {__version__}, which reads format {FORMAT}."
     )

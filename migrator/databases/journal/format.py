@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from ... import __version__
 
 # To be raised whenever a stored word changes its meaning: the columns of the journal, the states of runs and chunks,
 # the text of keys (keys.encode_key), the record of dropped objects, and what an identity has of kinds and ways.
 FORMAT = 1
-# The key of an identity under which a run has the format and the release that wrote it. Releases before the first
-# version of the format wrote no such key; what they wrote is format 1, and they ignore the key.
+# The key of an identity under which a run has the format and the release that wrote it.
 KEY = "journal"
-DISTRIBUTION = "django-migrator"
-EARLIER = "of an earlier release"
+DISTRIBUTION = "django-bulk-migrator"  # on a package index; the name of pyproject.toml
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,15 @@ class WrittenIn:
         """Whether this release reads the format."""
         return bool(self.format == FORMAT)
 
+    @property
+    def way_to_it(self) -> str:
+        """Return the release, with the command that installs it."""
+        return f"migrator {self.release} (pip install {DISTRIBUTION}=={self.release})"
+
 
 def stamped(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return an identity with this release and its format."""
-    return {**identity, KEY: {"format": FORMAT, "release": this_release()}}
+    return {**identity, KEY: {"format": FORMAT, "release": __version__}}
 
 
 def unstamped(recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,15 +46,5 @@ def unstamped(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 def written_in(recorded: Mapping[str, Any]) -> WrittenIn:
     """Return what the stamp of a recorded identity says."""
-    stamp = recorded.get(KEY)
-    if stamp is None:
-        return WrittenIn(1, EARLIER)
+    stamp = recorded[KEY]
     return WrittenIn(stamp["format"], str(stamp["release"]))
-
-
-def this_release() -> str:
-    """Return the version of migrator that is installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:  # a copy of its source that was not installed
-        return "of an unknown version"
