@@ -1,8 +1,11 @@
 """The settings of Sphinx for the documentation: ``make docs`` builds it, without any network."""
 
+import os
 import sys
 import tomllib
 from pathlib import Path
+
+import django
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -24,7 +27,8 @@ suppress_warnings = ["toc", "myst.xref_missing"]
 # Tables hold paths and options, which no hyphenation may break.
 smartquotes = False
 
-myst_enable_extensions = ["alert"]  # > [!NOTE], as code hosts show it
+# > [!NOTE] as code hosts show it, and lists of options with their explanations.
+myst_enable_extensions = ["alert", "deflist"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
@@ -37,3 +41,12 @@ html_css_files = ["migrator.css"]
 # In blocks of commands only what follows a prompt is copied, with the lines that continue it.
 copybutton_prompt_text = "$ "
 copybutton_line_continuation_character = "\\"
+
+
+def setup(app):
+    """Write the generated parts before pages include them."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.test")
+    django.setup()
+    from docs import pages
+
+    app.connect("builder-inited", lambda app: pages.write())

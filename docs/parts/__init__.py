@@ -1,0 +1,1 @@
+"""Parts of the reference that are written by the code that they describe."""
