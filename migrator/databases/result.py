@@ -52,6 +52,16 @@ class RunResult:
         return self.rejected_before + sum(counts.rows_rejected for counts in self.row_counts.values())
 
     @property
+    def rows_written(self) -> int:
+        """How many rows this process wrote."""
+        return sum(counts.rows_written for counts in self.row_counts.values())
+
+    @property
+    def rows_before(self) -> int:
+        """How many rows earlier processes of a resumed run had committed."""
+        return sum(counts.rows_before for counts in self.row_counts.values())
+
+    @property
     def changes(self) -> int:
         """How many rows an update has changed, or would change."""
         return sum(update.changes for update in (self.updates or {}).values())

@@ -68,6 +68,7 @@ class RunExecutor:
         self._retries = Retries(endpoints, console.progress, interrupts.check)
         # By table name.
         self._row_counts: dict[str, RowCounts] = {}
+        self._counts_before: Mapping[str, RowCounts] = {}
         self._stopwatch = stopwatch or Stopwatch()
 
     def needs_migrations(self, *, is_whole: bool) -> bool:
@@ -213,6 +214,7 @@ class RunExecutor:
             self._endpoints, self._console.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
         )
         with ExitStack() as stack, self._saying_how_to_resume(run):
+            self._find_counts_before(plan)
             if run.state == RunState.PREPARING:
                 self._prepare(run, plan)
             elif not self._options.trust_done:
@@ -241,7 +243,9 @@ class RunExecutor:
             raise type(known)(f"{known}\n{self._state_text(run)}") from error
 
     def _state_text(self, run: Run) -> str:
-        rows = sum(counts.rows_written for counts in self._row_counts.values())
+        committed = {table: counts.rows_written for table, counts in self._counts_before.items()}
+        committed |= {table: counts.rows_committed for table, counts in self._row_counts.items()}
+        rows = sum(committed.values())
         return f"{run_messages.state_of(self._dest.alias, run, rows)}\n{self._options.resume_hint}"
 
     def _prepare(self, run: Run, plan: Plan) -> None:
@@ -253,6 +257,11 @@ class RunExecutor:
         if run.empties and filled:
             self._retries.run(lambda: self._dest.empty(filled))
         self._set_state(run, RunState.COPYING)
+
+    def _find_counts_before(self, plan: Plan) -> None:
+        """Find out what earlier processes of a resumed run have committed."""
+        if plan.is_resumed:
+            self._counts_before = self._retries.run(self._journal.counts_done)
 
     def _set_state(self, run: Run, state: RunState) -> None:
         self._retries.run(lambda: self._journal.set_state(run, state))
@@ -273,7 +282,8 @@ class RunExecutor:
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> None:
         """Copy the rows, recreate what was dropped, and set the sequences."""
         self._stopwatch.begin(Phase.COPYING)
-        load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries)
+        self._find_counts_before(plan)
+        load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries, self._counts_before)
         self._dest.expect_recreation(run.dropped_objects())
         finisher = RunFinisher(self._dest, self._journal, self._options, self._console, self._interrupts, self._retries)
         schedule = finisher.schedule(run.dropped_objects(), rows_of(plan))
@@ -304,7 +314,7 @@ class RunExecutor:
     def _count_rejected(self, removed: Mapping[str, int]) -> None:
         """Count rows as rejected that were removed after they were written; ``removed`` are by table name."""
         for table, rows in removed.items():
-            self._row_counts[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
+            self._row_counts[table].reject_committed(rows)
 
     def _verify(self, plan: Plan) -> Verification:
         rejected = {name: counts.rows_rejected for name, counts in self._row_counts.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -34,13 +34,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Load:
-    """What is needed to copy the tables of a plan. ``chunk_size``: the rows of a chunk, if the user chose them."""
+    """What is needed to copy the tables of a plan.
+
+    ``chunk_size``: the rows of a chunk, if the user chose them. ``before``: by table name, what earlier processes of a
+    resumed run have committed.
+    """
 
     plan: Plan
     journal: Journal
     rejects: Rejects
     chunk_size: int | None
     retries: Retries
+    before: Mapping[str, RowCounts] = field(default_factory=dict)
 
     @property
     def endpoints(self) -> Endpoints:
@@ -122,7 +127,7 @@ class Load:
             if self.rejects.skips_rows:  # at the commit, no row may reference a rejected one
                 removed = reject_orphans(group, self.rejects, self.journal, adds_rows=self.plan.adds_rows)
                 for table, rows in removed.items():
-                    counts[table].add(RowCounts(rows_written=-rows, rows_rejected=rows))
+                    counts[table].reject_committed(rows)
 
     def copy_table(
         self, planned: TablePlan, counts: dict[str, RowCounts], chunks: Sequence[Chunk] | None = None
@@ -130,10 +135,11 @@ class Load:
         """Copy the rest of a table, by its ``chunks`` if they are known, and set its ``counts``."""
         if chunks is None:
             chunks = self.with_retries(lambda: self.chunks_of(planned))
-        of_table = counts[planned.table.name] = counts_of(chunks)
+        of_table = counts[planned.table.name] = self.counts_of(chunks)
+        rows_done = sum(chunk.rows_read for chunk in chunks if chunk.is_done)
         pending = [chunk for chunk in chunks if not chunk.is_done]
         with (
-            self.progress.task(planned.table.label, planned.source_rows, done=of_table.rows_read) as task,
+            self.progress.task(planned.table.label, planned.source_rows, done=rows_done) as task,
             closing(self.copy_chunks(planned, pending)) as copies,
         ):
             for copied in copies:
@@ -175,11 +181,11 @@ class Load:
         )
         return self.journal.add_chunks(table.name, bounds)
 
-
-def counts_of(chunks: Sequence[Chunk]) -> RowCounts:
-    """Add up the counts of those chunks that are done."""
-    counts = RowCounts()
-    for chunk in chunks:
-        if chunk.is_done:
-            counts.add(chunk.counts())
-    return counts
+    def counts_of(self, chunks: Sequence[Chunk]) -> RowCounts:
+        """Return what this process has copied of a table, and what was there before; ``chunks`` are all of them."""
+        counts = RowCounts()
+        for chunk in chunks:
+            if chunk.is_done:
+                counts.add(chunk.counts())
+        before = self.before.get(chunks[0].table) if chunks else None
+        return counts.since(before) if before else counts

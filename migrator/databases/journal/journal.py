@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import Sum
 from django.db.models.query import QuerySet
 from django.utils import timezone
 
@@ -203,6 +204,13 @@ class Journal(JournalTables):
         """Whether the destination has recorded chunks of all these tables, and all chunks as done."""
         states = set(QuerySet(Chunk, using=self.alias).values_list("table", "state").distinct())
         return all((table, ChunkState.DONE) in states and (table, ChunkState.PENDING) not in states for table in tables)
+
+    def counts_done(self) -> dict[str, RowCounts]:
+        """Return what is committed of each table, by its name."""
+        names = ("rows_read", "rows_written", "rows_rejected", "bytes_written")
+        done: QuerySet[Chunk] = QuerySet(Chunk, using=self.alias).filter(state=ChunkState.DONE)
+        found = done.values_list("table").annotate(*(Sum(name) for name in names))
+        return {table: RowCounts(*map(int, sums)) for table, *sums in found}
 
     def chunks(self, table: str) -> list[Chunk]:
         """Return the chunks of a table in their order; none if it was not split yet."""

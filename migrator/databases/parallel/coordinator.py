@@ -69,7 +69,8 @@ class Coordinator:
         schedule = LoadSchedule(plan, load.chunk_size or DEFAULT_CHUNK_SIZE, keeps_order=keeps_order)
         total = sum(planned.source_rows for planned in plan.tables)
         label = f"{plural(len(plan.tables), 'table')}, {plural(load.endpoints.jobs, 'process', 'processes')}"
-        with load.progress.task(label, total) as shown:
+        done = sum(counts.rows_read for counts in load.before.values())
+        with load.progress.task(label, total, done=done) as shown:
             self._run_all(schedule, _CopyResults(load, schedule, counts, shown).add)
         return schedule.complete
 
@@ -260,4 +261,4 @@ class _CopyResults:
         for table in self._schedule.complete - self._reported:
             self._reported.add(table)
             label = self._planned[table].table.label
-            self._progress.message(f"  {label}: {plural(self._counts[table].rows_read, 'row')}")
+            self._progress.message(f"  {label}: {plural(self._planned[table].source_rows, 'row')}")

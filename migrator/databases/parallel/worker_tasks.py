@@ -13,7 +13,7 @@ from django.db import Error
 
 from ...console.progress import Progress
 from ...processes.workers import CannotWork, Report
-from ..copying.load import Load, counts_of
+from ..copying.load import Load
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
 from ..endpoints import to_migrator_error, without_secrets
 from ..engines.base.engine import Engine
@@ -140,7 +140,7 @@ class _Worker:
 
     def _split(self, planned: TablePlan) -> Split:
         chunks = self._load.with_retries(lambda: self._load.chunks_of(planned))
-        return counts_of(chunks), [chunk.pk for chunk in chunks if not chunk.is_done]
+        return self._load.counts_of(chunks), [chunk.pk for chunk in chunks if not chunk.is_done]
 
     def _copy_chunk(self, planned: TablePlan, number: int) -> RowCounts:
         chunk = self._load.with_retries(lambda: self._load.journal.chunk(number))

@@ -108,7 +108,7 @@ def _time_row(name: str, counts: RowCounts) -> tuple[Cell, ...]:
 def _counts_document(planned: TablePlan, counts: RowCounts) -> dict[str, Any]:
     return {
         **named(planned.table),
-        **record(counts, "rows_read", "rows_written", "rows_rejected", "bytes_written"),
+        **record(counts, "rows_read", "rows_written", "rows_before", "rows_rejected", "bytes_written"),
         "seconds_reading": round(counts.reading, 3),
         "seconds_converting": round(counts.converting, 3),
         "seconds_writing": round(counts.writing, 3),

@@ -355,7 +355,8 @@ def test_a_signal_lets_chunks_end_and_any_number_of_processes_goes_on(filled: Pa
     assert 0 < written < 4 * ROWS
     assert f"{written} rows are committed" in str(caught.value)
     assert sum(QuerySet(model, using=filled.dest).count() for model in MODELS) == written
-    assert move(filled, jobs=2, resume=True).exit_code == 0
+    result = move(filled, jobs=2, resume=True)
+    assert (result.exit_code, result.rows_before, result.rows_written) == (0, written, 4 * ROWS - written)
     assert_equal(filled)
     assert definitions(filled.dest) == before
 

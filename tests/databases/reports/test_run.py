@@ -86,6 +86,7 @@ def test_programs_get_the_times_of_every_table(outcome: RunResult) -> None:
         "table": "testapp_chapter",
         "rows_read": 2000,
         "rows_written": 2000,
+        "rows_before": 0,
         "rows_rejected": 0,
         "bytes_written": 4096,
         "seconds_reading": 0.5,
