@@ -13,6 +13,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ..conf import DEFAULT_RETRY_FOR, Settings, load
 from ..console.passwords import HIDDEN, without_passwords
+from ..console.suggestions import did_you_mean
 from ..console.wording import plural, shortened
 from ..errors import MigratorError, Refused, UsageError
 from ..processes.workers import can_fork
@@ -56,9 +57,9 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
     try:
         connection = connections[alias]
     except ConnectionDoesNotExist:
-        raise UsageError(
-            f"There is no database {alias!r}. DATABASES has {', '.join(repr(name) for name in sorted(connections))}."
-        ) from None
+        known = ", ".join(repr(name) for name in sorted(connections))
+        meant = did_you_mean(alias, connections)
+        raise UsageError(f"There is no database {alias!r}.{meant} DATABASES has {known}.") from None
     except ImproperlyConfigured as error:
         raise UsageError(f"The driver for {alias!r} is missing: {str(error).splitlines()[0]}") from None
     if connection.in_atomic_block:

@@ -9,6 +9,7 @@ from typing import cast
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 
+from ..console.suggestions import did_you_mean
 from ..errors import Refused, UsageError
 from .key_store import KeyStore
 
@@ -91,4 +92,5 @@ def _cache(alias: str) -> BaseCache:
         if alias in caches.settings:
             raise Refused(f"The cache {alias!r} cannot be opened: {error}.") from error
         known = ", ".join(sorted(caches.settings))
-        raise UsageError(f"CACHES has no alias {alias!r}. Its aliases are: {known}.") from error
+        meant = did_you_mean(alias, caches.settings)
+        raise UsageError(f"CACHES has no alias {alias!r}.{meant} Its aliases are: {known}.") from error

@@ -11,6 +11,7 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db.models import Model
 from django.db.models.query import QuerySet
 
+from ...console.suggestions import did_you_mean
 from ...errors import UsageError
 from ..chunks import Restriction
 from ..engines.base.engine import Engine
@@ -87,7 +88,26 @@ def _chosen(source: Engine, model: type[Model], lookups: Mapping[str, Any]) -> Q
             return QuerySet(model, using=source.alias).filter(**lookups).order_by()
     except (FieldError, ValidationError, ValueError, TypeError) as error:
         text = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        raise UsageError(f"--filter cannot be applied to {model._meta.label}: {text}") from None
+        meant = _suggestion(model, lookups)
+        raise UsageError(f"--filter cannot be applied to {model._meta.label}: {text}{meant}") from None
+
+
+def _suggestion(model: type[Model], lookups: Iterable[str]) -> str:
+    """Suggest a field for the first part of a lookup that names none, also after relations; empty if all parts do."""
+    for lookup in lookups:
+        meta: Any = model._meta
+        relation: Any = None
+        for part in lookup.split("__"):
+            fields = {name: field for field in meta.get_fields() for name in (field.name, vars(field).get("attname"))}
+            if part not in fields and part != "pk":
+                if relation and relation.get_lookup(part):
+                    break
+                return did_you_mean(part, filter(None, fields))
+            relation = fields.get(part)
+            if not getattr(relation, "related_model", None):
+                break
+            meta = relation.related_model._meta
+    return ""
 
 
 def _within(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -99,14 +99,14 @@ def _newer(loader: MigrationLoader) -> set[str]:
 
 
 def check_migrations(
-    source: Engine, dest: Engine, labels: set[str], *, will_migrate: bool, can_migrate: bool = True
+    source: Engine, dest: Engine, labels: set[str], *, will_migrate: bool, can_migrate: bool, bare: Collection[Engine]
 ) -> Iterator[Finding]:
-    """Check that both databases have the migrations of the selected apps.
+    """Check that both databases have the migrations of the selected apps, except ``bare`` ones, which lack all tables.
 
     ``will_migrate``: the destination's are about to be applied; ``can_migrate``: ``--migrate`` could apply them.
     """
     newer: dict[Engine, list[str]] = {}
-    for engine in (source, dest):
+    for engine in [engine for engine in (source, dest) if engine not in bare]:
         if not MigrationRecorder(engine.connection).has_table():
             if engine is source or not will_migrate:
                 text = "it has no table of applied migrations, so only its tables and columns can be compared"

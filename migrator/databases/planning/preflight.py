@@ -79,7 +79,14 @@ def _check_schemas(
     if schemas.pending:
         yield announcement(dest, schemas.pending, request.made)
     labels = {table.model._meta.app_label for table in tables}
-    yield from check_migrations(source, dest, labels, will_migrate=bool(schemas.pending), can_migrate=can_migrate)
+    bare = [
+        engine
+        for engine, has in ((source, schemas.source), (dest, schemas.dest))
+        if len(tables) > 1 and not any(has[table.name] for table in tables)
+    ]
+    yield from check_migrations(
+        source, dest, labels, will_migrate=bool(schemas.pending), can_migrate=can_migrate, bare=bare
+    )
     is_any_missing = any(not schemas.dest[table.name] for table in tables)
     creatable = pending(dest.connection) if can_migrate and is_any_missing else None
     yield from check_columns(tables, source, dest, schemas.source, schemas.dest, schemas.awaited, creatable=creatable)

@@ -14,6 +14,7 @@ from ..findings import Finding
 from ..journal.records import TABLES as JOURNAL_TABLES
 from ..tables import StoredColumn, Table
 from .column_types import check_types
+from .missing_tables import grant_advice, missing_tables
 from .pending_migrations import Pending, creating_model
 from .table_names import names_elsewhere
 
@@ -37,11 +38,15 @@ def check_columns(
     Tables that are ``awaited``, which migrations will create or change, are not compared with the destination's.
     ``creatable``: what ``--migrate`` would do there; ``None`` if it cannot be passed.
     """
+    settled = [table for table in tables if table.name not in awaited]
+    yield from missing_tables(source, _absent(tables, source, source_has), len(tables), creatable=None, is_source=True)
+    absent = [table for table in _absent(settled, dest, dest_has) if not _misnamed(table, dest)]
+    yield from missing_tables(dest, absent, len(tables), creatable=creatable, is_source=False)
     for table in tables:
         is_there = table.name not in awaited
         yield from _missing(table, source, source_has[table.name], is_dest=False)
         if is_there:
-            yield from _missing(table, dest, dest_has[table.name], is_dest=True, creatable=creatable)
+            yield from _missing(table, dest, dest_has[table.name], is_dest=True)
         elif reason := why_impossible(table.model, dest.connection):
             yield _impossible(table, dest, reason)
         elif too_long := _too_long(table, dest, [column.name for column in table.with_generated().columns]):
@@ -51,7 +56,6 @@ def check_columns(
             yield from _required(table, dest, dest_has[table.name])
             yield from _not_generated(table, dest, dest_has[table.name])
             yield from _generated(table, dest, dest_has[table.name])
-    settled = [table for table in tables if table.name not in awaited]
     yield from check_types(settled, source, dest, source_has, dest_has)
 
 
@@ -73,34 +77,19 @@ def _impossible(table: Table, engine: Engine, reason: str) -> Finding:
     )
 
 
-def _missing(
-    table: Table,
-    engine: Engine,
-    stored: Mapping[str, StoredColumn],
-    *,
-    is_dest: bool,
-    creatable: Pending | None = None,
-) -> Iterator[Finding]:
+def _absent(tables: Sequence[Table], engine: Engine, stored: StoredTables) -> list[Table]:
+    """Return the tables that a database lacks, though Django could create them there."""
+    return [t for t in tables if not stored[t.name] and not why_impossible(t.model, engine.connection)]
+
+
+def _missing(table: Table, engine: Engine, stored: Mapping[str, StoredColumn], *, is_dest: bool) -> Iterator[Finding]:
+    """Find what a database lacks of a table, except a table that could simply be created there."""
     if stored:
         yield from _missing_columns(table, engine, stored)
     elif reason := why_impossible(table.model, engine.connection):
         yield _impossible(table, engine, reason)
     elif is_dest and (misnamed := _misnamed(table, engine)):
         yield misnamed
-    else:
-        yield Finding(
-            table.label,
-            f"{engine.alias!r} has no table {table.name!r}",
-            f"{_creation_advice(table, creatable)}, {_grant_advice(engine)}or leave the model out with --exclude.",
-        )
-
-
-def _creation_advice(table: Table, creatable: Pending | None) -> str:
-    if creatable is None:
-        return "Apply the project's migrations there"
-    if creatable.creates(table.model):
-        return "Pass --migrate to create it"
-    return "No pending migration creates it: run manage.py makemigrations, create it yourself"
 
 
 def _missing_columns(table: Table, engine: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:
@@ -112,7 +101,7 @@ def _missing_columns(table: Table, engine: Engine, stored: Mapping[str, StoredCo
             table.label,
             f"table {table.name!r} of {engine.alias!r} lacks the columns {shortened(absent)}",
             "Apply the project's migrations there, check out the code that matches that database, "
-            f"{_grant_advice(engine)}or leave the model out with --exclude.",
+            f"{grant_advice(engine)}or leave the model out with --exclude.",
         )
 
 
@@ -141,10 +130,6 @@ def _too_long(table: Table, engine: Engine, columns: Sequence[str]) -> Finding |
         "Give the field a db_column, or a many-to-many field its own through model, before the move; or leave the "
         f"model out with --exclude {creating_model(table.model)._meta.label}.",
     )
-
-
-def _grant_advice(engine: Engine) -> str:
-    return "grant this user rights on all of it, " if engine.features.hides_tables_without_rights else ""
 
 
 def _unknown_columns(table: Table, source: Engine, stored: Mapping[str, StoredColumn]) -> Iterator[Finding]:

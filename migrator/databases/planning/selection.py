@@ -9,6 +9,7 @@ from django.apps import apps
 from django.db import router
 from django.db.models import Model
 
+from ...console.suggestions import did_you_mean
 from ...errors import UsageError
 from ..tables import Table, table_of
 
@@ -47,8 +48,21 @@ def models_of(label: str) -> list[type[Model]]:
         if model_name:
             return [config.get_model(model_name)]
     except LookupError as error:
-        raise UsageError(f"{label!r} is not an installed app or model: {error}") from None
+        raise UsageError(f"{label!r} is not an installed app or model: {error}{_suggestion(label)}") from None
     return list(config.get_models(include_auto_created=True))
+
+
+def _suggestion(label: str) -> str:
+    """Suggest labels like an unknown one: of models, or of apps for a label without a dot and models of that name."""
+    models = [model._meta.label for model in apps.get_models(include_auto_created=True)]
+    app_label, dot, _ = label.partition(".")
+    if dot:
+        in_app = [one for one in models if one.partition(".")[0] == app_label]
+        return did_you_mean(label, in_app) or did_you_mean(label, models)
+    same_name = [one for one in models if one.rpartition(".")[2].casefold() == label.casefold()]
+    return did_you_mean(label, [config.label for config in apps.get_app_configs()]) or did_you_mean(
+        f"{label}.{label}", same_name, similarity=0
+    )
 
 
 def with_their_tables(models: Iterable[type[Model]]) -> list[type[Model]]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from ...console.suggestions import did_you_mean
 from ...errors import Refused, UsageError
 from .base import KeyedTable
 from .layout import Layout
@@ -26,7 +27,8 @@ def open_table(*, alias: str | None, layout: Layout, is_there: bool = False) -> 
     alias = alias or DEFAULT_DB_ALIAS
     if alias not in connections:
         known = ", ".join(sorted(connections))
-        raise UsageError(f"DATABASES has no alias {alias!r}. Its aliases are: {known}.")
+        meant = did_you_mean(alias, connections)
+        raise UsageError(f"DATABASES has no alias {alias!r}.{meant} Its aliases are: {known}.")
     connection = connections[alias]
     if connection.vendor not in ENGINES:
         known = ", ".join(sorted(ENGINES))

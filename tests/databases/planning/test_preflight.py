@@ -117,6 +117,37 @@ def test_refuses_a_label_that_names_nothing(sqlite: Pair, command: str, words: l
     assert finished.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        (["testap"], "Did you mean 'testapp'?"),
+        (["testapp.Artcle"], "Did you mean 'testapp.Article'?"),
+        (["testapp.chapters"], "Did you mean 'testapp.Chapter'?"),
+        (["-e", "tesapp.Tag"], "Did you mean 'testapp.Tag'?"),
+        (["rating"], "Did you mean 'testapp.Rating'?"),
+        (["--dest", "sqllite_b"], "There is no database 'sqllite_b'. Did you mean 'sqlite_b'"),
+    ],
+    ids=" ".join,
+)
+def test_suggests_what_was_meant(words: list[str], suggestion: str) -> None:
+    finished = run("batch_migrate", "--source", "sqlite_a", "--dest", "sqlite_b", *words)
+    assert finished.code == 2
+    assert suggestion in finished.err
+
+
+@pytest.mark.parametrize(
+    ("lookup", "suggestion"),
+    [("nmae=x", "Did you mean 'name'?"), ("article__nmae=x", "Did you mean 'name'?"), ("qqq=x", "")],
+)
+def test_suggests_the_field_that_a_filter_meant(sqlite: Pair, lookup: str, suggestion: str) -> None:
+    finished = run(
+        "batch_migrate_models", "testapp.Tag", "--source", sqlite.source, "--dest", sqlite.dest, "--filter", lookup
+    )
+    assert finished.code == 2
+    assert finished.err.endswith(f" {suggestion}\n" if suggestion else "\n")
+    assert ("Did you mean" in finished.err) == bool(suggestion)
+
+
 @pytest.mark.parametrize("command", ["batch_migrate", "verify_counts"])
 def test_refuses_an_unknown_option(command: str) -> None:
     finished = run(command, "--source", "sqlite_a", "--dest", "sqlite_b", "--quickly")

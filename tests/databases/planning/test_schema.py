@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tests.databases.snapshots import insert_rows
 from tests.manage import Finished
 from tests.management.running import another_alias, entry_of, error_in, execute, nothing_changes, run
 from tests.servers.databases import ENGINES, Pair
-from tests.testapp.models import Counted, Empty, Legacy, Tag, UniqueCode
+from tests.testapp.models import Chapter, Counted, Empty, Legacy, Rating, Tag, TextKey, UniqueCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +179,39 @@ def test_a_new_destination_without_tables_is_refused_with_the_way_on(sqlite: Pai
 def test_a_new_destination_without_tables_is_no_copy_that_needs_no_resuming(sqlite: Pair, bare: str) -> None:
     finished = move(Pair(sqlite.source, bare), "--resume")
     assert finished.code == 1
-    assert "Pass --migrate to create it" in finished.err
+    assert "or pass --migrate." in finished.err
+
+
+def test_a_destination_without_any_table_is_one_finding(sqlite: Pair, bare: str) -> None:
+    finished = move(Pair(sqlite.source, bare))
+    tables = re.search(r"Checking (\d+) tables", finished.err)
+    assert tables
+    assert error_in(finished) == (
+        "CommandError: Nothing was written. 1 problem stops this run:\n"
+        f"  - bare: it lacks all {tables[1]} tables of this run. Run manage.py migrate --database bare, or pass "
+        "--migrate.\n"
+    )
+    assert not [note for note in notes(finished) if note.startswith("bare: ")]
+
+
+def test_a_source_without_any_table_is_one_finding(sqlite: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "empty.sqlite3"
+    path.touch()
+    with another_alias("empty", **entry_of("sqlite_a", NAME=str(path))) as alias:
+        (finding,) = refused(Pair(alias, sqlite.dest))
+    assert finding.startswith("empty: it lacks all ")
+    assert finding.endswith("Correct its entry in DATABASES, or swap --source and --dest.")
+
+
+def test_missing_tables_are_counted_and_the_first_are_named(sqlite: Pair) -> None:
+    lacking = [Chapter, Counted, Empty, Rating, TextKey, UniqueCode]
+    execute(sqlite.dest, *(f"DROP TABLE {model._meta.db_table}" for model in lacking))
+    (finding,) = refused(sqlite)
+    assert re.sub(r"of the \d+ tables", "of the N tables", finding) == (
+        "sqlite_b: it lacks 6 of the N tables of this run: those of testapp.Chapter, testapp.Counted, "
+        "testapp.Empty, testapp.Rating, testapp.TextKey and 1 more. No pending migration creates them: run "
+        "manage.py makemigrations, create them yourself, or leave the models out with --exclude."
+    )
 
 
 def test_a_dry_run_that_would_migrate_writes_nothing(sqlite: Pair, bare: str) -> None:

@@ -186,6 +186,8 @@ def test_refuses_sessions_that_live_in_browsers() -> None:
     ("source", "dest", "message"),
     [
         (End("cache", "nowhere"), ROWS.end, "CACHES has no alias 'nowhere'."),
+        (End("cache", "reddis"), ROWS.end, "CACHES has no alias 'reddis'. Did you mean 'redis'"),
+        (End("db", "sqlite_aa"), CACHE.end, "DATABASES has no alias 'sqlite_aa'. Did you mean 'sqlite_a'"),
         (End("db", "nowhere"), CACHE.end, "DATABASES has no alias 'nowhere'."),
         (End("db", "sqlite_a", "no.such.engine"), CACHE.end, "'no.such.engine' is not a session engine"),
         (End("db", "sqlite_a", "cache"), CACHE.end, "The engine 'cache' does not keep sessions in a table."),
