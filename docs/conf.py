@@ -10,12 +10,14 @@ import django
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import migrator  # noqa: E402  (it is found only now)
+
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = "migrator"
 author = _project["authors"][0]["name"]
 project_copyright = author
-version = release = _project["version"]
+version = release = migrator.__version__
 language = "en"
 
 extensions = ["myst_parser", "sphinx_copybutton"]

@@ -30,6 +30,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -151,6 +152,13 @@ class Template:
         streams = [os.dup(terminal), their_out, os.dup(terminal)]
         return self._start(args, streams, (None, open(our_out), None), at_terminal=True)
 
+    def start_in(self, directory: Path, terminal: int, *args: str, environment: Mapping[str, str]) -> Command:
+        """Start the `manage.py ARGS` of a project in this directory, with a terminal for all of its streams."""
+        streams = [os.dup(terminal) for _ in range(3)]
+        return self._start(
+            args, streams, (None,) * 3, at_terminal=True, environment=environment, directory=os.fspath(directory)
+        )
+
     def _start(
         self,
         args: Sequence[str],
@@ -159,10 +167,17 @@ class Template:
         *,
         at_terminal: bool = False,
         environment: Mapping[str, str] | None = None,
+        directory: str | None = None,
     ) -> Command:
         status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ignored = [number for number in INHERITED if signal.getsignal(number) is signal.SIG_IGN]
-        request = {"args": args, "at_terminal": at_terminal, "ignored": ignored, "environment": environment}
+        request = {
+            "args": args,
+            "at_terminal": at_terminal,
+            "ignored": ignored,
+            "environment": environment,
+            "directory": directory,
+        }
         order = json.dumps(request).encode()
         with theirs:
             socket.send_fds(self._orders, [order], [*streams, theirs.fileno()])
@@ -186,11 +201,16 @@ def start_command(environment: Mapping[str, str], *args: str) -> Command:
     # A test's own project may change between two commands.
     if "PYTHONPATH" not in environment and (template := template_for(environment)):
         return template.start(*args)
+    return bare_template(environment).start(*args, environment=environment)
+
+
+def bare_template(environment: Mapping[str, str]) -> Template:
+    """Return the bare template for processes with this environment."""
     starting = frozenset(_starting(environment).items())
     if starting not in _bare:
         ours = {name: value for name, value in os.environ.items() if not name.startswith((*STARTING, "DJANGO"))}
         _bare[starting] = Template(ours | dict(starting), is_bare=True)
-    return _bare[starting].start(*args, environment=environment)
+    return _bare[starting]
 
 
 def _starting(environment: Mapping[str, str]) -> dict[str, str]:
@@ -293,6 +313,9 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
         signal.signal(number, signal.SIG_IGN)
     if order["environment"] is not None:
         _enter(order["environment"])
+    if order["directory"] is not None:
+        os.chdir(order["directory"])
+        sys.path[0] = order["directory"]  # as for a script there
     args: list[str] = order["args"]
     return args
 
