@@ -15,10 +15,17 @@ _ARGUMENTS = "add_argument"  # the key of a field's metadata
 def option(default: T, help: str, **arguments: Any) -> T:
     """Return a field with this default that is an option of commands, too; ``arguments`` are those of argparse.
 
-    The option has the field's name. One that is off by default takes no value.
+    The option has the field's name. One that is off by default takes no value. The help of one with another default
+    ends with it.
     """
     kind = {"action": "store_true"} if default is False else {"default": default}
-    return field(default=default, metadata={_ARGUMENTS: {"help": help, **kind, **arguments}})
+    shown = help if default in (None, False, "") else with_default(help)
+    return field(default=default, metadata={_ARGUMENTS: {"help": shown, **kind, **arguments}})
+
+
+def with_default(help: str) -> str:
+    """Return a help text that ends with the option's default."""
+    return f"{help.removesuffix('.')} (default: %(default)s)."
 
 
 def add_options(parser: ArgumentParser, options: type[Any], names: Collection[str] | None = None) -> None:

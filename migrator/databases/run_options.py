@@ -59,18 +59,16 @@ class RunOptions:
     keep_triggers: bool = option(False, "Let triggers fire for the rows of this run.")
     verify: str = option(
         "count",
-        "What to compare at the end: nothing, row counts, or also the values of all rows (default: count).",
+        "What to compare at the end: nothing, row counts, or also the values of all rows.",
         choices=VERIFY,
     )
-    on_error: str = option(
-        "stop", "What to do with a row that the destination cannot hold (default: stop).", choices=ON_ERROR
-    )
+    on_error: str = option("stop", "What to do with a row that the destination cannot hold.", choices=ON_ERROR)
     rejects: Path | None = option(
         None, "Where --on-error skip writes rejected rows, as JSON lines.", type=Path, metavar="FILE"
     )
     jobs: int = option(
         1,
-        "Processes that copy in parallel, all from one snapshot of the source (default: 1).",
+        "Processes that copy in parallel, all from one snapshot of the source.",
         type=positive_integer,
         metavar="N",
     )

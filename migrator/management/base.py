@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, ClassVar, TextIO, cast
 
 import django
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from .. import __version__
+from ..console.command_line import with_default
 from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
@@ -24,6 +25,7 @@ from ..console.safe_text import visible, visible_lines
 from ..console.wrapping import width_of, wrapped
 from ..databases.database_files import check_no_database
 from ..errors import MigratorError, UsageError
+from .command_help import HelpFormatter, arrange, examples_text
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
 
@@ -41,6 +43,14 @@ class MigratorCommand(BaseCommand):
     """A subclass defines its options and, in :meth:`perform`, makes one call that returns a report."""
 
     requires_migrations_checks = False
+    # What each does, and the words behind the command.
+    examples: ClassVar[Sequence[tuple[str, str]]] = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        epilog = examples_text(subcommand, self.examples)
+        parser = super().create_parser(prog_name, subcommand, formatter_class=HelpFormatter, epilog=epilog, **kwargs)
+        arrange(parser)
+        return parser
 
     def get_version(self) -> str:
         return f"migrator {__version__}, Django {django.get_version()}"
@@ -57,8 +67,10 @@ class MigratorCommand(BaseCommand):
             "--format",
             choices=("text", *PROGRAM_FORMS),
             default="text",
-            help="json prints one JSON document to standard output, jsonl one line for each of its records; both print "
-            "everything for people to standard error (default: text).",
+            help=with_default(
+                "json prints one JSON document to standard output, jsonl one line for each of its records; both print "
+                "everything for people to standard error."
+            ),
         )
         parser.add_argument(
             "--report",

@@ -17,9 +17,7 @@ MODES = ("quick", "full")
 class VerifyOptions:
     """How to compare: each field but ``served`` is an option of ``verify_sessions``."""
 
-    mode: str = option(
-        MODES[0], "quick compares existence and expiry, full also the data (default: %(default)s).", choices=MODES
-    )
+    mode: str = option(MODES[0], "quick compares existence and expiry, full also the data.", choices=MODES)
     ttl_tolerance: float | None = option(
         None,
         "How far two expiries may differ (default: the precision of the two stores).",
@@ -30,7 +28,7 @@ class VerifyOptions:
     trust_pickle: bool = trust_pickle_option()
     key_regex: str | None = key_regex_option()
     chunk_size: int = chunk_size_option()
-    jobs: int = option(1, "Number of parallel processes (default: 1).", type=positive_integer, metavar="N")
+    jobs: int = option(1, "Number of parallel processes.", type=positive_integer, metavar="N")
     # Whether the mode full also compares the cache in front of the destination's table with the rows.
     served: bool = True
 

@@ -57,7 +57,7 @@ def chunk_size_option() -> int:
     """Return the option for the size of a page of sessions."""
     return option(
         DEFAULT_CHUNK_SIZE,
-        "Sessions per page, and so per transaction (default: %(default)s).",
+        "Sessions per page, and so per transaction.",
         type=positive_integer,
         metavar="SESSIONS",
     )
@@ -71,7 +71,7 @@ class CopyOptions(PassOptions):
     no_ttl: str = option(
         NO_TTL[0],
         "What to do with sessions without expiry: take it from set_expiry() or the cookie age, skip them, keep them "
-        "without expiry (caches only), or stop (default: %(default)s).",
+        "without expiry (caches only), or stop.",
         choices=NO_TTL,
     )
     overwrite_older: bool = option(
@@ -84,7 +84,7 @@ class CopyOptions(PassOptions):
     key_regex: str | None = key_regex_option()
     catch_up: int = option(
         0,
-        "Repeat the pass over the source, up to N times, until one finds nothing to do (default: 0).",
+        "Repeat the pass over the source, up to N times, until one finds nothing to do.",
         type=natural_number,
         metavar="N",
     )

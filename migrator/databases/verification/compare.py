@@ -36,18 +36,16 @@ class CompareOptions:
 
     mode: str = option(
         "count",
-        "Compare row counts, also the values of a sample of rows, or those of all rows (default: count).",
+        "Compare row counts, also the values of a sample of rows, or those of all rows.",
         choices=MODES,
     )
-    sample: int = option(
-        SAMPLE, "Rows of each table in --mode sample (default: %(default)s).", type=positive_integer, metavar="ROWS"
-    )
+    sample: int = option(SAMPLE, "Rows of each table in --mode sample.", type=positive_integer, metavar="ROWS")
     seed: int | None = option(
         None, "Choose the same sample as an earlier call (default: a new one).", type=int, metavar="N"
     )
     max_diffs: int = option(
         MOST_DIFFERENCES,
-        "How many differing rows to list for each table; all are counted (default: %(default)s).",
+        "How many differing rows to list for each table; all are counted.",
         type=positive_integer,
         metavar="N",
     )

@@ -12,6 +12,20 @@ from ..database_command import RunCommand, add_labels
 
 class Command(RunCommand):
     help = "Copy all tables of the project's models, or chosen ones, from one database to another, and verify the copy."
+    examples = (
+        (
+            "Show what a move would do; nothing is written:",
+            "--source default --dest new --migrate --dry-run",
+        ),
+        (
+            "Create the tables, copy all rows in four processes, and compare every value:",
+            "--source default --dest new --migrate --jobs 4 --verify full",
+        ),
+        (
+            "Bring the destination up to date once the site has stopped writing:",
+            "--source default --dest new --update",
+        ),
+    )
     function = batch_migrate
     chosen = ("labels",)
 

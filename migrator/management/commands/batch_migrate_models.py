@@ -10,6 +10,20 @@ from ..database_command import RunCommand
 
 class Command(RunCommand):
     help = "Add the rows of chosen models to a database that may already hold others."
+    examples = (
+        (
+            "Add the orders since October, and show first what that means:",
+            "store.Order --source default --dest new --filter placed__gte=2026-10-01 --dry-run",
+        ),
+        (
+            "Add some users with their groups and permissions:",
+            "auth.User --source default --dest new --filter id__in=3,5,8",
+        ),
+        (
+            "Add two models, and keep rows that cannot be stored in a file:",
+            "store.Product store.Line --source default --dest new --on-error skip --rejects rejected.jsonl",
+        ),
+    )
     function = batch_migrate_models
     chosen = ("models", "filters")
 

@@ -20,6 +20,20 @@ class Command(MigratorCommand):
         "Delete every session of OLD in MIGRATOR['SESSIONS'], and none of NEW, when no worker needs OLD any more; "
         "or empty the store that only follows, before it is copied to again."
     )
+    examples = (
+        (
+            "Show what would be deleted from OLD:",
+            "--dry-run",
+        ),
+        (
+            "Delete it, without a prompt:",
+            "--clear cache:default --no-input",
+        ),
+        (
+            "Empty NEW before it is copied to again, in the phase dual_old:",
+            "--side new --clear db:new",
+        ),
+    )
 
     def add_options(self, parser: CommandParser) -> None:
         add_options(parser, ClearOptions)

@@ -18,6 +18,20 @@ from ..base import MigratorCommand
 
 class Command(MigratorCommand):
     help = "Copy every key of a cache to another, with its exact time to live. Values are never unpickled."
+    examples = (
+        (
+            "Show how many keys would be copied, and how:",
+            "--source default --dest redis --dry-run",
+        ),
+        (
+            "Copy all keys in four processes:",
+            "--source default --dest redis --jobs 4",
+        ),
+        (
+            "Copy the keys of one part of the site, and overwrite what is there:",
+            "--source default --dest redis --match :1:catalogue --overwrite",
+        ),
+    )
 
     def add_options(self, parser: CommandParser) -> None:
         parser.add_argument("--source", required=True, metavar="CACHE", help="The cache to read, in CACHES.")

@@ -17,6 +17,20 @@ from ..base import MigratorCommand
 
 class Command(MigratorCommand):
     help = "Show how far the transition of MIGRATOR['SESSIONS'] is, and whether its next step is safe."
+    examples = (
+        (
+            "Show the phase, and whether the next step is safe:",
+            "",
+        ),
+        (
+            "Also compare the data of both stores:",
+            "--verify full",
+        ),
+        (
+            "Show whether the step back is safe, for a program:",
+            "--back --format json",
+        ),
+    )
 
     def add_options(self, parser: CommandParser) -> None:
         add_options(parser, ReadinessOptions)

@@ -18,6 +18,20 @@ from ..database_command import add_databases, add_labels
 
 class Command(MigratorCommand):
     help = "Compare two databases: every table's rows, and the destination's sequences and foreign keys."
+    examples = (
+        (
+            "Compare the row counts of all tables, the sequences and the foreign keys:",
+            "--source default --dest new",
+        ),
+        (
+            "Compare the values of about 10,000 rows of each table of an app:",
+            "store --source default --dest new --mode sample --sample 10000",
+        ),
+        (
+            "Compare all values, and save the result as a page:",
+            "--source default --dest new --mode full --report comparison.html",
+        ),
+    )
 
     def add_options(self, parser: CommandParser) -> None:
         add_labels(parser)

@@ -29,6 +29,20 @@ def store_name(text: str) -> tuple[str, str | None]:
 
 class Command(MigratorCommand):
     help = "Compare the sessions of two stores: which are missing, extra, different, or have another expiry."
+    examples = (
+        (
+            "Compare which sessions exist, and when they expire:",
+            "--source cache:default --dest db:new",
+        ),
+        (
+            "Compare the data of all sessions:",
+            "--source cache:default --dest db:new --mode full",
+        ),
+        (
+            "Compare the data of about 1,000 sessions:",
+            "--source db:default --dest cache:redis --mode full --sample 1000",
+        ),
+    )
 
     def add_options(self, parser: CommandParser) -> None:
         for end, what in (("source", "The reference"), ("dest", "The store to compare with it")):

@@ -57,7 +57,7 @@ class ClearOptions:
     quiet_for: int = option(
         QUIET_SECONDS,
         "For how long no worker may have been seen in a phase that needs the store, at least twice the interval of "
-        "the workers' counts (default: %(default)s).",
+        "the workers' counts.",
         type=positive_integer,
         metavar="SECONDS",
     )

@@ -49,7 +49,7 @@ class ReadinessOptions:
     quiet_for: int = option(
         QUIET_SECONDS,
         "For how long no event that makes the step unsafe may have been counted, at least twice the interval of the "
-        "workers' counts (default: %(default)s).",
+        "workers' counts.",
         type=positive_integer,
         metavar="SECONDS",
     )

@@ -18,10 +18,10 @@ class PassOptions:
     """How a copy goes over its source: each field is an option of the commands that copy records."""
 
     match: str = option("", "Copy only keys that begin with PREFIX.", metavar="PREFIX")
-    chunk_size: int = option(1000, "Keys in a page (default: %(default)s).", type=positive_integer, metavar="KEYS")
+    chunk_size: int = option(1000, "Keys in a page.", type=positive_integer, metavar="KEYS")
     limit: int | None = option(None, "Copy at most N keys, as a trial.", type=positive_integer, metavar="N")
     rate: int | None = option(None, "Read at most N keys per second.", type=positive_integer, metavar="N")
-    jobs: int = option(1, "Number of parallel processes (default: 1).", type=positive_integer, metavar="N")
+    jobs: int = option(1, "Number of parallel processes.", type=positive_integer, metavar="N")
     dry_run: bool = option(False, "Show the plan and stop; nothing is written.")
 
 
