@@ -98,6 +98,14 @@ def test_a_mistake_is_reported_and_refused(number: str, entry: dict[str, Any], m
         caches["default"].close()
 
 
+def test_plain_check_reports_mistakes_and_does_not_fail() -> None:
+    """Django's own checks open every cache, before or after ours."""
+    entry = {**without("PHASE"), "PHAES": "old"}
+    with override_settings(CACHES={"default": entry}):
+        found = [str(message.id) for message in run_checks() if "default" in message.msg]
+    assert sorted(found) == ["migrator.E025", "migrator.E026"]
+
+
 def test_settings_that_would_do_nothing() -> None:
     entry = {**RIGHT, "OLD": "other", "NEW": "new", "KEY_PREFIX": "p"}
     with override_settings(CACHES={"default": entry, "other": LOCAL, "new": REDIS}):
