@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
+
 from ...clock import to_datetime
 from ...console.reports import Cell, Grid, Report
 from ...console.wording import plural
@@ -132,7 +134,7 @@ def _final(found: Readiness) -> str:
     text = f'SESSION_ENGINE = "{new.ENGINE}"'
     if new.CACHE:
         text += f', SESSION_CACHE_ALIAS = "{new.CACHE}"'
-    if new.DATABASE:
+    if new.DATABASE and new.DATABASE != DEFAULT_DB_ALIAS:
         text += f', MIGRATOR["SESSION_DATABASE"] = "{new.DATABASE}" for the router'
     return text
 

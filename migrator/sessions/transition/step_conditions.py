@@ -17,6 +17,8 @@ from ..comparison import SessionComparison
 QUIET_SECONDS = 300
 UNKNOWN = "unknown"
 EMPTY_OLD, EMPTY_NEW = "clear_old_sessions --side old", "clear_old_sessions --side new"
+# In the phase new: a step back does not wait for a session's whole lifetime, and what NEW lacks is what has to go.
+EMPTY_OLD_IN_NEW = "clear_old_sessions --after 0 --discard-missing"
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ class TransitionState:
         found = self.comparison
         if found is None:
             return Condition(text, False, self._not_compared("run with --verify quick"))
-        advice = f"{why} Empty OLD first: {EMPTY_OLD}." if why else ""
+        advice = f"{why} Empty OLD first: {EMPTY_OLD_IN_NEW}." if why else ""
         figure = f"{found.missing:,} of {plural(found.compared, 'session')} missing"
         return Condition(text, not found.missing, figure, advice)
 

@@ -18,7 +18,7 @@ from migrator.sessions.transition.session_metrics import metrics_location, sessi
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.servers.base import PASSWORD
-from tests.sessions.transition.pairs import MEMCACHED, POSTGRESQL, REDIS, SQLITE, Site, param, site_of
+from tests.sessions.transition.pairs import MEMCACHED, POSTGRESQL, REDIS, SQLITE, Named, Site, param, site_of
 
 OLD, DUAL_OLD, DUAL_NEW, NEW = Phase
 SECOND = 1_000_000
@@ -323,6 +323,14 @@ def test_tells_what_is_left_to_do_in_the_last_phase(site_of_rows: Site) -> None:
         'Next:     manage.py clear_old_sessions, then SESSION_ENGINE = "django.contrib.sessions.backends.db", '
         'MIGRATOR["SESSION_DATABASE"] = "sqlite_a" for the router'
     ) in run()[1]
+
+
+@pytest.mark.redis
+def test_names_no_router_where_sessions_stay_in_the_default_database(fresh: Callable[..., None]) -> None:
+    default = Named("default", {"ENGINE": "django.contrib.sessions.backends.db", "DATABASE": "default"})
+    with site_of(REDIS, default, fresh=fresh) as site:
+        site.phase = NEW
+        assert 'then SESSION_ENGINE = "django.contrib.sessions.backends.db"\n' in run()[1]
 
 
 def test_prints_one_document(quiet_site: Site, seen: Callable[..., None]) -> None:
