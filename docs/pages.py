@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from tests.matrix.cells import read_cells, read_results
+from tests.matrix.table import render
+
 from .parts import commands
 
 DOCS = Path(__file__).resolve().parent
@@ -16,6 +19,7 @@ GENERATED = DOCS / "reference" / "generated"
 
 PARTS: Mapping[str, Callable[[], str]] = {
     **{command: partial(commands.options, command) for command in commands.COMMANDS},
+    "versions": lambda: render(read_cells(), read_results()),
 }
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import metadata
 import pytest
 
 import migrator
+from migrator.checks.versions import TESTED_DJANGO
+from migrator.console.wording import listed
 from migrator.databases.journal.format import DISTRIBUTION
 from settings.base import ROOT
 from tests.management.running import run
@@ -38,14 +40,25 @@ def test_each_command_prints_the_release(capsys: pytest.CaptureFixture[str]) -> 
     assert re.fullmatch(rf"migrator {re.escape(migrator.__version__)}, Django \d+\.\d+\.\d+\n", finished.out)
 
 
+def test_the_versions_page_has_the_oldest_versions_that_install() -> None:
+    page = read("docs/releases/versions.md")
+    python = PROJECT["requires-python"].removeprefix(">=")
+    django = next(item for item in PROJECT["dependencies"] if item.startswith("Django")).removeprefix("Django>=")
+    (first, *more) = [".".join(map(str, series)) for series in TESTED_DJANGO]
+    assert django.startswith(f"{first}.")
+    assert f"| Python | {python} or newer |" in page
+    assert f"| Django | {first} from {django} on, {listed(more)} |" in page
+
+
 def test_documents_install_extras_that_there_are_and_name_each() -> None:
     extras = set(PROJECT["optional-dependencies"])
-    for name in ("README.md", "CONTRIBUTING.md", "Makefile"):
+    pages = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
+    for name in ("README.md", "CONTRIBUTING.md", "Makefile", *pages):
         found = re.findall(rf"(?:{DISTRIBUTION}|\"\.)\[([^]\n]+)\]", read(name))
         assert {extra for extras in found for extra in extras.split(",")} <= extras, name
     assert {extra for extra in extras if f"| `{extra}` |" in read("README.md")} == extras
 
 
 def test_the_development_environment_has_all_extras() -> None:
-    listed = next(item for item in PYPROJECT["dependency-groups"]["dev"] if item.startswith(DISTRIBUTION))
-    assert set(listed.removeprefix(f"{DISTRIBUTION}[").rstrip("]").split(",")) == set(PROJECT["optional-dependencies"])
+    named = next(item for item in PYPROJECT["dependency-groups"]["dev"] if item.startswith(DISTRIBUTION))
+    assert set(named.removeprefix(f"{DISTRIBUTION}[").rstrip("]").split(",")) == set(PROJECT["optional-dependencies"])

@@ -15,7 +15,6 @@ from migrator.management.base import MigratorCommand
 from migrator.management.command_help import GROUPS, OF_DJANGO
 from tests.test_docs import COMMANDS
 
-
 OWN_WORDS = {"help", "version", "verbosity"}  # Django's options
 
 
