@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 SHOWN = 5
+UNITS = (("second", 1), ("minute", 60), ("hour", 3600))
+MOST_UNITS = 100  # before the next unit is used
 
 
 def byte_text(count: int) -> str:
@@ -31,3 +34,11 @@ def shortened(names: Sequence[str], shown: int = SHOWN) -> str:
     """Join names for a message, the first ``shown`` of them."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def duration_range(low: float, high: float) -> str:
+    """Format an estimate of seconds without false precision: ``2 to 20 seconds``, ``1 to 3 minutes``."""
+    unit, size = next((unit for unit in UNITS if high < MOST_UNITS * unit[1]), UNITS[-1])
+    step = 5 if unit == "second" else 1
+    least, most = int(low / size), math.ceil(high / size / step) * step
+    return f"{least:,} to {plural(most, unit)}" if 0 < least < most else f"up to {plural(most, unit)}"

@@ -48,6 +48,11 @@ class RunResult:
         return self.seconds_of(Phase.INDEXES, Phase.SEQUENCES)
 
     @property
+    def seconds_comparing(self) -> float:
+        """How long an update compared both databases: the next one takes about as long, plus what it writes."""
+        return self.seconds_of(Phase.COMPARING)
+
+    @property
     def rows_rejected(self) -> int:
         return self.rejected_before + sum(counts.rows_rejected for counts in self.row_counts.values())
 

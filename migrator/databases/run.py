@@ -134,6 +134,7 @@ class RunExecutor:
                 keeps_indexes=self._options.keep_indexes,
                 keeps_triggers=self._options.keep_triggers,
                 skips_rows=self._options.on_error == "skip",
+                compares_values=self._options.verify == "full",
                 checks_contents=checks_contents,
                 restrictions=self._restrictions,
                 will_migrate=will_migrate,

@@ -1,4 +1,4 @@
-"""Where the time of a run went: its phases add up to the whole, and the wait for an answer is told apart."""
+"""Where the time of a run went: its phases add up to the whole, without the wait for an answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from migrator.console.prompts import Prompter
 from migrator.databases import phases
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.phases import Phase, Stopwatch
+from migrator.databases.reports.run import result_report
 from migrator.databases.run_options import Console
 from tests.databases.snapshots import insert_rows
 from tests.servers.databases import Pair
@@ -88,4 +89,6 @@ def test_the_phases_of_a_run_add_up_to_its_time(prompter: Slow) -> None:
 def test_an_update_tells_comparing_from_writing(prompter: Slow, dry_run: bool, more: list[str]) -> None:
     result, waited = move(prompter, update=True, dry_run=dry_run)
     assert [phase for phase, _ in result.timings] == ["checks", "comparing", *more]
+    assert result.seconds_comparing == dict(result.timings)["comparing"] > 0
+    assert result_report(result).document["seconds_comparing"] == round(result.seconds_comparing, 3)
     assert waited / 2 < result.seconds <= waited

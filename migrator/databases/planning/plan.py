@@ -49,6 +49,18 @@ class AwaitedTable:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Within which range a run's seconds are likely to be, and the least space that its rows take in the destination.
+
+    The space is without indexes and logs, and ``None`` if it is unknown or nothing new is stored.
+    """
+
+    seconds_low: float
+    seconds_high: float
+    bytes_at_least: int | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """A run before it starts. Groups are in load order; a group is one table or a cycle of them."""
 
@@ -74,6 +86,8 @@ class Plan:
     # know it of all.
     rejected: Mapping[str, int] = field(default_factory=dict)
     knows_rejected: bool = True
+    # None if the run cannot start, or was interrupted: what is left of it is not known.
+    estimate: Estimate | None = None
 
     @property
     def adds_rows(self) -> bool:

@@ -32,6 +32,8 @@ class PlanRequest:
     keeps_triggers: bool = False
     # Rows that the destination cannot store are rejected; otherwise they stop the run.
     skips_rows: bool = False
+    # The run ends with a comparison of all values.
+    compares_values: bool = False
     # The source's rows are checked.
     checks_contents: bool = True
     # The rows to copy, by table name; all rows of a table without a restriction.

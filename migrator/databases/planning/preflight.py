@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from django.apps import apps
 
@@ -15,10 +16,11 @@ from ..tables import Table
 from .content_checks import check_contents
 from .deferred_objects import to_defer
 from .draft_plan import Draft, Schemas, make_draft, read_schemas
+from .estimate import estimate_run, sizes_of
 from .hidden_rows import VisibleEndpoints, check_loading, check_visibility, readable, visible_in_both
 from .pending_migrations import check_migrations, pending
 from .pending_tables import announcement
-from .plan import Plan
+from .plan import AwaitedTable, Estimate, Plan, TablePlan
 from .plan_request import PlanRequest
 from .rejection_forecast import Rejection, forecast_rejection
 from .schema import check_columns, tables_without_model
@@ -46,7 +48,7 @@ def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) 
     deferred = _deferred(draft)
     triggers = _triggers(draft, deferred)
     source_schemas, dest_schemas = visible.schemas(selection.tables)
-    return Plan(
+    plan = Plan(
         request,
         endpoints.source.describe(),
         endpoints.dest.describe(),
@@ -62,6 +64,20 @@ def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) 
         dest_schemas,
         rejection.rows,
         rejection.is_complete,
+    )
+    return replace(plan, estimate=_estimate(endpoints, plan))
+
+
+def _estimate(endpoints: Endpoints, plan: Plan) -> Estimate | None:
+    if plan.is_resumed or plan.stopping:
+        return None
+    every: list[TablePlan | AwaitedTable] = [*plan.tables, *plan.awaited]
+    return estimate_run(
+        every,
+        sizes_of(endpoints.source, [planned.table for planned in every if planned.source_rows]),
+        updates=plan.updates,
+        compares_values=plan.request.compares_values,
+        jobs=plan.jobs,
     )
 
 

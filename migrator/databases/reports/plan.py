@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ...console.reports import Cell, Grid, Report, record
@@ -42,6 +43,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "source": endpoint(plan.source),
         "dest": endpoint(plan.dest),
         "adds_rows": plan.adds_rows,
+        "estimate": None if plan.estimate is None else asdict(plan.estimate),
         "jobs": plan.jobs,
         "tables": [
             {

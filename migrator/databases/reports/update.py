@@ -27,6 +27,7 @@ def update_report(result: RunResult, updates: Mapping[str, Update]) -> Report:
         "dry_run": is_dry,
         "updates": [_update_document(table, updates[table.table.name], is_dry=is_dry) for table in plan.tables],
         **times_document(result),
+        "seconds_comparing": round(result.seconds_comparing, 3),
         "verification": verification_document(result.verification) if result.verification else None,
     }
     grids = (_grid(result, updates, is_dry=is_dry), *verification_grids(result.verification))

@@ -39,6 +39,14 @@ class DeferredObject:
 
 
 @dataclass(frozen=True)
+class TableSize:
+    """About how many bytes a table takes without its indexes; if only a sample was read, of so many ``rows``."""
+
+    bytes: int
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
 class Obstacle:
     """A row that prevents an index or a key from being recreated, by its primary key.
 
@@ -116,6 +124,10 @@ class Catalogue(DatabaseSession):
     def table_bytes(self, table: str) -> int:
         """Return about how many bytes a table takes, or takes at most; 0 if only reading it would show that."""
         return 0
+
+    def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
+        """Return about how large tables are, by name, as far as the engine knows without reading them whole."""
+        return {}
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         """List the triggers, made by users, that fire while these tables are loaded: pairs of table and trigger."""

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...tables import StoredColumn, Table
-from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, DeferredObject, KeySequence
+from ..base.catalogue import FOREIGN_KEY, INDEX, Catalogue, DeferredObject, KeySequence, TableSize
 from ..base.constraints import PROBE
 from ..base.session import Row
 from .catalogue_rows import fetch_by_table
@@ -25,6 +25,10 @@ SELECT table_name, column_name, data_type, column_type, is_nullable, column_defa
 FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name IN ({marks})
 ORDER BY ordinal_position
+"""
+SIZES_SQL = """
+SELECT table_name, data_length FROM information_schema.tables
+WHERE table_schema = DATABASE() AND table_name IN ({marks}) AND data_length IS NOT NULL
 """
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
 LABEL = re.compile(r"'((?:[^']|'')*)'")
@@ -42,6 +46,11 @@ class MySQLCatalogue(Catalogue):
 
     def table_bytes(self, table: str) -> int:
         return int(self._current("data_length", [table])[table] or 0)
+
+    def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
+        self._distrust_statistics()
+        found = fetch_by_table(self, SIZES_SQL, [table.name for table in tables])
+        return {name: TableSize(int(rows[0][0])) for name, rows in found.items() if rows}
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         rows = self.fetch_all(
@@ -143,9 +152,7 @@ class MySQLCatalogue(Catalogue):
 
     def _current(self, column: str, tables: Collection[str]) -> dict[str, int | None]:
         """Return a column of ``information_schema.tables`` by table, and not from MySQL's cache of such statistics."""
-        if not self.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
-            # MySQL manual, "The INFORMATION_SCHEMA TABLES Table"
-            self.execute("SET SESSION information_schema_stats_expiry = 0")
+        self._distrust_statistics()
         sql = (
             f"SELECT table_name, {column} FROM information_schema.tables "
             "WHERE table_schema = DATABASE() AND table_name IN ({marks})"
@@ -153,6 +160,14 @@ class MySQLCatalogue(Catalogue):
         rows = fetch_by_table(self, sql, tables)
         values = {table: rows[table][0][0] if rows[table] else None for table in tables}
         return {table: None if value is None else int(value) for table, value in values.items()}
+
+    def _distrust_statistics(self) -> None:
+        """Make ``information_schema.tables`` ask for the statistics of a table, which MySQL otherwise keeps for a day.
+
+        MySQL manual, "The INFORMATION_SCHEMA TABLES Table".
+        """
+        if not self.connection.mysql_is_mariadb:  # type: ignore[attr-defined]
+            self.execute("SET SESSION information_schema_stats_expiry = 0")
 
 
 def _is_largest(sequence: KeySequence, stored: Mapping[str, StoredColumn]) -> bool:

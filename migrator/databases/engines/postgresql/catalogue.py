@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ...tables import Reference, StoredColumn
+from ...tables import Reference, StoredColumn, Table
+from ..base.catalogue import TableSize
 from ..base.session import Row
 from .deferred_objects import DeferredObjects
 from .sequences import Sequences
@@ -40,6 +41,14 @@ JOIN pg_constraint c ON c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = 
 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
 WHERE c.conrelid <> ALL(SELECT to_regclass(o) FROM unnest(%s::text[]) o WHERE to_regclass(o) IS NOT NULL)
 ORDER BY 2, 3
+"""
+SIZES_SQL = f"""
+SELECT n.number, s.bytes
+FROM unnest(%s::text[]) WITH ORDINALITY AS n(name, number)
+CROSS JOIN LATERAL (
+    SELECT sum(pg_table_size(oid))::bigint AS bytes FROM pg_class WHERE {WITH_PARTITIONS.replace("%s", "n.name")}
+) s
+WHERE s.bytes IS NOT NULL
 """
 # An index does not hold for the rows of child tables, which queries return as rows of their parent.
 UNIQUE_SQL = """
@@ -88,6 +97,11 @@ class PostgreSQLCatalogue(DeferredObjects, Sequences):
     def table_bytes(self, table: str) -> int:
         sql = f"SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE {WITH_PARTITIONS}"
         return int(self.fetch_value(sql, (self.identifier(table),) * 2))
+
+    def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
+        names = [table.name for table in tables]
+        rows = self.fetch_all(SIZES_SQL, (self.identifiers(names),))
+        return {names[number - 1]: TableSize(size) for number, size in rows}
 
     def row_size(self, table: str) -> int | None:
         """Return about how many bytes a row takes, if the server has counted the rows (``pg_class.reltuples``)."""
