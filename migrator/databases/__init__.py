@@ -9,11 +9,17 @@ from ..lazy_exports import imported_on_use
 if TYPE_CHECKING:
     from .api import batch_migrate as batch_migrate
     from .api import batch_migrate_models as batch_migrate_models
+    from .journal.status import migrator_status as migrator_status
     from .verification.compare import verify_counts as verify_counts
 else:
     __getattr__ = imported_on_use(
         __name__,
-        {"batch_migrate": ".api", "batch_migrate_models": ".api", "verify_counts": ".verification.compare"},
+        {
+            "batch_migrate": ".api",
+            "batch_migrate_models": ".api",
+            "migrator_status": ".journal.status",
+            "verify_counts": ".verification.compare",
+        },
     )
 
-__all__ = ["batch_migrate", "batch_migrate_models", "verify_counts"]
+__all__ = ["batch_migrate", "batch_migrate_models", "migrator_status", "verify_counts"]

@@ -149,7 +149,8 @@ class RunExecutor:
         with self._waiting():
             self._confirm(plan)
         self._check_unchanged(plan)
-        return self._journal.begin(plan.identity(), plan.deferred, empties=bool(plan.emptied))
+        rows = {planned.table.name: planned.source_rows for planned in plan.tables}
+        return self._journal.begin(plan.identity(), plan.deferred, empties=bool(plan.emptied), rows=rows)
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:

@@ -52,7 +52,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "passes": ("catch_up", "manifest", "after_switch", "end_missed"),
     "verification": ("verify", "mode", "sample", "seed", "max_diffs", "show_values", "ttl_tolerance"),
     "speed": ("jobs", "chunk_size", "rate", "keep_indexes"),
-    "output": ("format", "report", "no_progress"),
+    "output": ("watch", "format", "report", "no_progress"),
 }
 OF_DJANGO = "options of every Django command"
 

@@ -34,9 +34,15 @@ class WrittenIn:
         return f"migrator {self.release} (pip install {DISTRIBUTION}=={self.release})"
 
 
-def stamped(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an identity with this release and its format."""
-    return {**identity, KEY: {"format": FORMAT, "release": __version__}}
+def stamped(identity: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, Any]:
+    """Return an identity with this release and its format, and how many rows are to be copied, by table."""
+    return {**identity, KEY: {"format": FORMAT, "release": __version__, "rows": dict(rows)}}
+
+
+def planned_rows(recorded: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many rows were to be copied, by table, as the stamp of a recorded identity has it."""
+    rows: dict[str, int] = recorded[KEY].get("rows", {})
+    return rows
 
 
 def unstamped(recorded: Mapping[str, Any]) -> dict[str, Any]:

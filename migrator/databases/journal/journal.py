@@ -67,15 +67,25 @@ class Journal(JournalTables):
         """Raise :exc:`~migrator.errors.Refused` for a run whose record has a format that this release cannot resume."""
         refuse_other_format(self.alias, run)
 
-    def begin(self, identity: dict[str, Any], dropped: Iterable[DeferredObject], *, empties: bool) -> Run:
-        """Record a run, and the objects that it will drop, before it changes anything."""
+    def begin(
+        self,
+        identity: dict[str, Any],
+        dropped: Iterable[DeferredObject],
+        *,
+        empties: bool,
+        rows: Mapping[str, int] | None = None,
+    ) -> Run:
+        """Record a run, and the objects that it will drop, before it changes anything.
+
+        ``rows``: how many it will copy, by table, for those who ask how far it is.
+        """
         self.create()
         now = timezone.now()
         with transaction.atomic(using=self.alias):
             self._delete(Chunk)
             self._delete(Run)
             run: Any = Run(
-                identity=json.dumps(stamped(identity), sort_keys=True),
+                identity=json.dumps(stamped(identity, rows or {}), sort_keys=True),
                 state=RunState.PREPARING,
                 empties=empties,
                 taken_off=json.dumps([item.as_json() for item in dropped]),

@@ -16,7 +16,7 @@ from ..engines.registry import engine_for
 from ..primary_keys import decode_key
 from ..row_counts import RowCounts
 from . import signing
-from .format import WrittenIn, unstamped, written_in
+from .format import WrittenIn, planned_rows, unstamped, written_in
 
 AFTERWARDS = -1  # the number of a record that is not a chunk: rows that were rejected after a table's last chunk
 
@@ -110,6 +110,10 @@ class Run(Record):
     def recorded_identity(self) -> dict[str, Any]:
         """Return what has to be the same for the run to be resumed. Raises :exc:`ValueError` if it cannot be read."""
         return unstamped(json.loads(self.identity))
+
+    def planned_rows(self) -> dict[str, int]:
+        """Return how many rows were to be copied, by table; none if that was not recorded."""
+        return planned_rows(json.loads(self.identity))
 
     @property
     def written_in(self) -> WrittenIn:

@@ -37,6 +37,10 @@ class RunLocks(Lifecycle, ABC):
         """Return the server's number for the session that holds that lock."""
         return None
 
+    def is_locked(self) -> bool:
+        """Whether a session holds that lock, without taking it."""
+        return self.lock_holder() is not None
+
     @abstractmethod
     def unlock(self) -> None:
         """Release that lock."""

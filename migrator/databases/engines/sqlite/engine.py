@@ -259,6 +259,19 @@ class SQLite(SQLiteErrors, Engine):
         self._lock_file = file
         return True
 
+    def is_locked(self) -> bool:
+        try:
+            file = os.open(f"{_path(self)}{LOCK_ENDING}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)  # which releases it
+        return False
+
     def unlock(self) -> None:
         if self._lock_file is not None:
             Path(f"{_path(self)}{LOCK_ENDING}").unlink(missing_ok=True)

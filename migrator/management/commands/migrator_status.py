@@ -1,0 +1,103 @@
+"""Show how far the run into a database is, from another terminal than that of the run."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ...console.progress import LINE_EVERY_SECONDS, Progress
+from ...console.prompts import Prompter
+from ...console.report_text import to_text
+from ...console.reports import Report
+from ...console.wrapping import width_of
+from ...databases.journal.status import Activity, RunStatus, StatusReader
+from ...databases.reports.status import status_line, status_report
+from ...errors import Interrupted
+from ..base import PROGRAM_FORMS, MigratorCommand
+
+REDRAW_SECONDS = 1.0
+UP_AND_CLEAR = "\x1b[{}F\x1b[J"  # to the beginning of the line so many lines above, then erase to the end
+
+
+class Command(MigratorCommand):
+    help = (
+        "Show how far the run into a database is, and how to continue one that was interrupted. Writes nothing. The "
+        "exit code is 3 for an interrupted run, and 0 for one that works or has finished, or if there is none."
+    )
+    examples = (
+        ("Show how far the run is:", "--dest new"),
+        ("Redraw that every second, until the run ends:", "--dest new --watch"),
+        ("Print it for a program:", "--dest new --format json"),
+    )
+
+    def add_options(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--dest", required=True, metavar="ALIAS", help="The database that the run fills, in DATABASES."
+        )
+        parser.add_argument(
+            "--watch", action="store_true", help="Redraw every second, until the run ends or Ctrl-C is pressed."
+        )
+
+    def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        with StatusReader(options["dest"]) as reader:
+            status = reader.read()
+            if options["watch"]:
+                try:
+                    status = self._watch(reader, status, options)
+                except KeyboardInterrupt:
+                    text = f"Stopped watching. The run in {options['dest']!r} goes on."
+                    raise Interrupted(text, signal.SIGINT) from None
+        return status_report(status)
+
+    def _watch(self, reader: StatusReader, status: RunStatus, options: dict[str, Any]) -> RunStatus:
+        """Show the status until no run works any more, and return the last one."""
+        drawing = _Drawing(self, options)
+        while status.activity is Activity.WORKING:
+            drawing.draw(status)
+            time.sleep(REDRAW_SECONDS)
+            status = reader.read_patiently(status)
+        drawing.erase()
+        return status
+
+    def is_drawn(self, options: dict[str, Any]) -> bool:
+        """Whether people see a terminal that can be redrawn."""
+        is_text = options["format"] not in PROGRAM_FORMS and not options["no_progress"]
+        return is_text and self._file(self.stdout).isatty()
+
+    def write(self, text: str) -> None:
+        """Write to the terminal at once, without a line break."""
+        file = self._file(self.stdout)
+        file.write(text)
+        file.flush()
+
+    def width(self) -> int | None:
+        """Return the width of the terminal."""
+        return width_of(self._file(self.stdout))
+
+
+class _Drawing:
+    """The status on a terminal, drawn over the last one; a line of standard error every half minute elsewhere."""
+
+    def __init__(self, command: Command, options: dict[str, Any]) -> None:
+        self._command, self._options = command, options
+        self._lines = 0
+        self._logged = float("-inf")
+
+    def draw(self, status: RunStatus) -> None:
+        if self._command.is_drawn(self._options):
+            text = to_text(status_report(status), self._command.width()) + "\n"
+            self.erase()
+            self._command.write(text)
+            self._lines = text.count("\n")
+        elif self._options["verbosity"] and time.monotonic() - self._logged >= LINE_EVERY_SECONDS:
+            self._logged = time.monotonic()
+            self._command.stderr.write(status_line(status))
+
+    def erase(self) -> None:
+        """Remove what was drawn."""
+        if self._lines:
+            self._command.write(UP_AND_CLEAR.format(self._lines))
+            self._lines = 0
