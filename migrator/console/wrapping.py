@@ -9,6 +9,7 @@ from typing import TextIO
 # What a line is never broken in: commands, quoted values, and several spaces.
 _WORDS = re.compile(
     r"""(?:manage\.py\ \w+(?:\ --[\w-]+(?:\ [^\s;,.-]\S*)?)*
+        |pip\ install\ [^\s)]+
         |ACL\ SETUSER\ \S+(?:\ [+~']\S+)*
         |(?<!\w)'(?:[^'\\]|\\.)*'|(?<!\w)"(?:[^"\\]|\\.)*"|\s{2,}|\S)+""",
     re.VERBOSE,

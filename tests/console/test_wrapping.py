@@ -42,6 +42,9 @@ def test_breaks_no_command(width: int) -> None:
     assert "ACL SETUSER site +pexpireat +get '~shop:*'" in wrapped(
         "Grant that for the copy with ACL SETUSER site +pexpireat +get '~shop:*', or name another user.", width
     )
+    assert "(pip install django-bulk-migrator==9.1)," in wrapped(
+        "Resume the run with migrator 9.1 (pip install django-bulk-migrator==9.1), or abandon it.", width
+    )
     assert wrapped(HINT, width) == HINT
 
 

@@ -34,10 +34,12 @@ class Project:
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DJANGO_"))}
 
     def install(self, wheel: Path) -> None:
-        """Create the virtual environment and install the wheel, with what it requires."""
-        call(sys.executable, "-m", "venv", self.programs.parent, cwd=self.directory.parent, env=self._env)
-        self._python("-m", "pip", "install", "--quiet", str(wheel))
-        self._python("-m", "pip", "check")
+        """Create the virtual environment, even without pip, and install the wheel and what it requires."""
+        place = self.directory.parent
+        call(sys.executable, "-m", "venv", "--without-pip", self.programs.parent, cwd=place, env=self._env)
+        pip = (sys.executable, "-m", "pip", "--python", self.programs / "python")
+        call(*pip, "install", "--quiet", wheel, cwd=place, env=self._env)
+        call(*pip, "check", cwd=place, env=self._env)
         imported = self._python("-c", "import migrator; print(migrator.__file__)").strip()
         expect(Path(imported).is_relative_to(self.programs.parent), f"migrator was imported from {imported}")
 

@@ -394,7 +394,8 @@ import sys
 import django
 django.setup()
 from tests.management.running import run
-for source, dest in [("postgresql_x", "sqlite_b"), ("sqlite_a", "mysql_x"), ("sqlite_a", "oracle_x"), ("sqlite_a", "sqlite_b")]:
+pairs = [("postgresql_x", "sqlite_b"), ("sqlite_a", "mysql_x"), ("sqlite_a", "oracle_x"), ("sqlite_a", "sqlite_b")]
+for source, dest in pairs:
     finished = run("batch_migrate", "--source", source, "--dest", dest, "testapp.Tag", "--no-input", "-v", "0")
     print(finished.code, finished.out + finished.err.strip())
 """
