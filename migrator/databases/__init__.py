@@ -9,6 +9,7 @@ from ..lazy_exports import imported_on_use
 if TYPE_CHECKING:
     from .api import batch_migrate as batch_migrate
     from .api import batch_migrate_models as batch_migrate_models
+    from .doctor import migrator_doctor as migrator_doctor
     from .journal.status import migrator_status as migrator_status
     from .verification.compare import verify_counts as verify_counts
 else:
@@ -17,9 +18,10 @@ else:
         {
             "batch_migrate": ".api",
             "batch_migrate_models": ".api",
+            "migrator_doctor": ".doctor",
             "migrator_status": ".journal.status",
             "verify_counts": ".verification.compare",
         },
     )
 
-__all__ = ["batch_migrate", "batch_migrate_models", "migrator_status", "verify_counts"]
+__all__ = ["batch_migrate", "batch_migrate_models", "migrator_doctor", "migrator_status", "verify_counts"]

@@ -17,7 +17,7 @@ from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
 from ..console.prompts import Prompter, prompter_for
-from ..console.report_files import write_report
+from ..console.report_files import check_form, write_report
 from ..console.report_text import to_text
 from ..console.reports import Report, to_json, to_json_lines
 from ..console.robust_streams import robust
@@ -36,6 +36,7 @@ def _check_files(options: Mapping[str, Any]) -> None:
     check_apart(named)
     check_no_database(named)
     if options["report"]:
+        check_form(options["report"])
         check_report(options["report"])
 
 
@@ -76,7 +77,7 @@ class MigratorCommand(BaseCommand):
             "--report",
             type=Path,
             metavar="FILE",
-            help="Also write the report to FILE: .json, .jsonl, .html, or text for any other suffix.",
+            help="Also write the report to FILE, as its suffix says: .txt, .json, .jsonl or .html.",
         )
         parser.add_argument("--no-progress", action="store_true", help="Print plain lines instead of progress bars.")
 
@@ -110,9 +111,7 @@ class MigratorCommand(BaseCommand):
             _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
-            self._print_document(
-                Report("", (), (), {"schema": "migrator/error@1", "error": str(error)}, error.exit_code), options
-            )
+            self._print_document(Report("", (), (), {"error": str(error)}, error.exit_code), options)
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
             raise self._error(shown(str(error)), error.exit_code) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...console.wording import plural, shortened
 from ..findings import Finding
 from ..tables import Table
+from .checks import Check, Findings
 from .column_limits import Answer, check_values
 from .constraints import ask_about_constraints
 from .draft_plan import Draft
@@ -29,31 +30,39 @@ class _Contents:
     constraints: Mapping[str, Sequence[Finding]]
     orphans: Sequence[Orphans]
 
-    def findings(self) -> Iterator[Finding]:
+    def report(self, found: Findings) -> None:
+        """Add the findings, table by table."""
+        found.add(Check.VALUES)
+        found.add(Check.CONSTRAINTS)
         for table, answer in self.values.items():
-            yield from answer.findings
-            yield from self.constraints.get(table, ())
+            found.add(Check.VALUES, answer.findings)
+            found.add(Check.CONSTRAINTS, self.constraints.get(table, ()))
 
 
-def check_contents(draft: Draft) -> tuple[tuple[tuple[TablePlan, ...], ...], list[Finding]]:
-    """Check the source's rows; return the groups with transports that are right for these rows, and the findings."""
-    findings = list(_check_surroundings(draft))
+def check_contents(draft: Draft, found: Findings) -> tuple[tuple[TablePlan, ...], ...]:
+    """Check the source's rows; return the groups with transports that are right for these rows."""
+    _check_surroundings(draft, found)
     contents = _query_contents(draft)
-    findings += contents.findings()
-    findings += _check_for_mode(draft, contents)
-    groups = tuple(
+    contents.report(found)
+    _check_for_mode(draft, contents, found)
+    return tuple(
         tuple(planned.with_transport(contents.values[planned.table.name].transport) for planned in group)
         for group in draft.groups
     )
-    return groups, findings
 
 
-def _check_surroundings(draft: Draft) -> Iterator[Finding]:
+def _check_surroundings(draft: Draft, found: Findings) -> None:
+    source, dest = draft.endpoints.source, draft.endpoints.dest
+    for check, engine, note in (
+        (Check.SNAPSHOT, source, source.snapshot_note),
+        (Check.BULK_LOADING, dest, dest.loading_note),
+    ):
+        found.add(check, [Finding(engine.alias, note, "", stops=False)] if note else [])
+    found.add(Check.COLLATIONS, _check_collations(draft))
+
+
+def _check_collations(draft: Draft) -> Iterator[Finding]:
     source, dest, schemas = draft.endpoints.source, draft.endpoints.dest, draft.schemas
-    if source.snapshot_note:
-        yield Finding(source.alias, source.snapshot_note, "", stops=False)
-    if dest.loading_note:
-        yield Finding(dest.alias, dest.loading_note, "", stops=False)
     sensitive = [
         name
         for planned in draft.tables
@@ -100,19 +109,19 @@ def _case_sensitive_references(draft: Draft, tables: Sequence[Table]) -> set[tup
     }
 
 
-def _check_for_mode(draft: Draft, contents: _Contents) -> Iterator[Finding]:
+def _check_for_mode(draft: Draft, contents: _Contents, found: Findings) -> None:
     endpoints, request, tables = draft.endpoints, draft.request, draft.tables
     if not request.is_resumed:
-        yield from check_entries(endpoints, tables)
-    yield from check_unmovable(tables, endpoints.source, endpoints.dest)
+        found.add(Check.ENTRIES, check_entries(endpoints, tables))
+    found.add(Check.UNMOVABLE, check_unmovable(tables, endpoints.source, endpoints.dest))
     if request.updates:
-        yield from _check_updates(draft)
+        found.add(Check.UPDATABLE, _check_updates(draft))
     if request.is_resumed:
         return
     if request.adds_rows:
-        yield from check_added(endpoints, tables, draft.mappings)
+        found.add(Check.ADDED, check_added(endpoints, tables, draft.mappings))
     else:
-        yield from _check_whole(draft, contents.orphans)
+        _check_whole(draft, contents.orphans, found)
 
 
 def _check_updates(draft: Draft) -> Iterator[Finding]:
@@ -144,26 +153,40 @@ def _check_updates(draft: Draft) -> Iterator[Finding]:
         )
 
 
-def _check_whole(draft: Draft, orphans: Sequence[Orphans]) -> Iterator[Finding]:
+def _check_whole(draft: Draft, orphans: Sequence[Orphans], found: Findings) -> None:
     """Check a run after which the destination's tables hold exactly the source's rows."""
     endpoints, tables = draft.endpoints, draft.tables
     every: list[TablePlan | AwaitedTable] = [*tables, *draft.awaited]
-    yield from _check_direction(draft, every)
-    for found in orphans:
-        yield Finding(
-            found.table.label,
-            str(found),
-            "Delete or correct these rows in the source: the destination's foreign keys would reject them.",
-            is_about_rows=True,
-            rows=orphan_rows(found),
-        )
+    awaited = {waiting.table.name for waiting in draft.awaited}
+    found.add(Check.DIRECTION, _check_direction(draft, every))
+    found.add(Check.ORPHANS, map(_orphans, orphans))
+    found.add(Check.OWNERSHIP, _check_ownership(draft))
+    found.add(Check.PARENTS, check_parents(endpoints, tables, draft.mappings, awaited))
+    found.add(Check.OUTSIDE, _check_outside(draft, every))
+
+
+def _orphans(orphans: Orphans) -> Finding:
+    return Finding(
+        orphans.table.label,
+        str(orphans),
+        "Delete or correct these rows in the source: the destination's foreign keys would reject them.",
+        is_about_rows=True,
+        rows=orphan_rows(orphans),
+    )
+
+
+def _check_ownership(draft: Draft) -> Iterator[Finding]:
+    endpoints, tables = draft.endpoints, draft.tables
     if unowned := endpoints.dest.catalogue.tables_not_owned([table.table.name for table in tables]):
         yield Finding(
             endpoints.dest.alias,
             f"this user does not own {shortened(unowned)}, so foreign keys there cannot be dropped and recreated",
             "Connect as the role that owns the tables, or make this role a member of it.",
         )
-    yield from check_parents(endpoints, tables, draft.mappings, {waiting.table.name for waiting in draft.awaited})
+
+
+def _check_outside(draft: Draft, every: Sequence[TablePlan | AwaitedTable]) -> Iterator[Finding]:
+    endpoints = draft.endpoints
     emptied = [table.table for table in every if table.dest_rows]
     fate = "rewritten" if draft.request.updates else "emptied"
     for outside in outside_references(endpoints.dest, emptied) if emptied else ():

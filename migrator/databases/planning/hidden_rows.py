@@ -71,10 +71,14 @@ def _parent_tables(tables: Sequence[Table]) -> list[str]:
 # -- what is checked of a run, and of a comparison -------------------------------------------------------------------
 
 
-def check_visibility(endpoints: Endpoints, seen: VisibleEndpoints, tables: Sequence[Table]) -> Iterator[Finding]:
-    """Find what hides rows or columns in either database, and tables whose queries return more or less than rows."""
+def check_unfinished(endpoints: Endpoints) -> Iterator[Finding]:
+    """Find out whether the source lacks rows because a run into it is unfinished."""
     if holds_unfinished_run(endpoints.source) and not _is_journal_of(endpoints.dest, endpoints.source):
         yield Finding(endpoints.source.alias, UNFINISHED, END_IT_FIRST.format(alias=endpoints.source.alias))
+
+
+def check_visibility(endpoints: Endpoints, seen: VisibleEndpoints, tables: Sequence[Table]) -> Iterator[Finding]:
+    """Find what hides rows or columns in either database, and tables whose queries return more or less than rows."""
     yield from _check_source(endpoints.source, seen.source, tables)
     yield from _check_dest(endpoints.dest, seen.dest, tables)
     yield from _notes(endpoints.source, seen.source, tables)

@@ -11,6 +11,7 @@ from ..engines.base.catalogue import DeferredObject
 from ..engines.base.session_lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..tables import Table
+from .checks import CheckResult
 from .plan_request import PlanRequest
 from .selection import LeftOut
 from .table_route import Route
@@ -88,6 +89,8 @@ class Plan:
     knows_rejected: bool = True
     # None if the run cannot start, or was interrupted: what is left of it is not known.
     estimate: Estimate | None = None
+    # All checks of the plan, also those that found nothing.
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def adds_rows(self) -> bool:

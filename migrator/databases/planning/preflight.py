@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from django.apps import apps
 
+from ...console.wording import byte_text
 from ...errors import Refused
 from ..endpoints import Endpoints
 from ..engines.base.catalogue import DeferredObject
 from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..tables import Table
+from .checks import Check, Findings
+from .column_types import check_types
 from .content_checks import check_contents
 from .deferred_objects import to_defer
 from .draft_plan import Draft, Schemas, make_draft, read_schemas
 from .estimate import estimate_run, sizes_of
-from .hidden_rows import VisibleEndpoints, check_loading, check_visibility, readable, visible_in_both
+from .hidden_rows import VisibleEndpoints, check_loading, check_unfinished, check_visibility, readable, visible_in_both
 from .pending_migrations import check_migrations, pending
 from .pending_tables import announcement
 from .plan import AwaitedTable, Estimate, Plan, TablePlan
@@ -31,22 +34,25 @@ from .triggers import Triggers, check_triggers
 def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) -> Plan:
     """Examine both databases; return what the run would do, and the findings about it."""
     schemas = read_schemas(endpoints, selection.tables, request)
-    findings = list(_check_schemas(endpoints, selection.tables, schemas, request))
+    found = Findings()
+    found.add(Check.CONNECTED)  # they would not be open otherwise
+    _check_schemas(endpoints, selection.tables, schemas, request, found)
     visible = visible_in_both(endpoints, selection.tables)
-    hiding = list(check_visibility(endpoints, visible, selection.tables))
-    findings += hiding
+    hiding = found.add(Check.UNFINISHED, check_unfinished(endpoints))
+    hiding += found.add(Check.VISIBILITY, check_visibility(endpoints, visible, selection.tables))
     selection = readable(selection, visible)
     maps_ids = not any(finding.stops for finding in hiding)
     draft = make_draft(endpoints, selection.tables, request, schemas, maps_ids=maps_ids)
     groups = draft.groups
     if request.checks_contents:
-        findings += _check_loading(draft, visible)
-        if not any(finding.stops for finding in findings):
-            groups, found = check_contents(draft)
-            findings += found
-    rejection = _forecast(draft, findings)
+        found.add(Check.LOADING, _check_loading(draft, visible))
+        if not found.stopping:
+            groups = check_contents(draft, found)
+    rejection = _forecast(draft, found.stopping)
     deferred = _deferred(draft)
     triggers = _triggers(draft, deferred)
+    if request.checks_contents:
+        found.add(Check.TRIGGERS, triggers.findings)
     source_schemas, dest_schemas = visible.schemas(selection.tables)
     plan = Plan(
         request,
@@ -56,7 +62,7 @@ def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) 
         selection.left_out,
         tuple(tables_without_model(endpoints.source, _known_tables(endpoints.source))) if request.is_whole else (),
         deferred,
-        (*findings, *triggers.findings),
+        tuple(found.found),
         draft.awaited,
         endpoints.jobs,
         triggers.firing,
@@ -65,7 +71,25 @@ def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) 
         rejection.rows,
         rejection.is_complete,
     )
-    return replace(plan, estimate=_estimate(endpoints, plan))
+    estimate = _estimate(endpoints, plan)
+    found.add(Check.SPACE, _check_space(endpoints.dest, estimate))
+    return replace(
+        plan,
+        findings=tuple(found.found),
+        estimate=estimate,
+        checks=tuple(found.results(request, awaits_tables=bool(plan.awaited))),
+    )
+
+
+def _check_space(dest: Engine, estimate: Estimate | None) -> Iterator[Finding]:
+    needed, free = estimate.bytes_at_least if estimate else None, dest.free_bytes()
+    if needed is not None and free is not None and free < needed:
+        yield Finding(
+            dest.alias,
+            f"its disk has {byte_text(free)} left, and the rows take at least {byte_text(needed)}, without indexes",
+            "Make room, unless the rows that are replaced leave enough.",
+            stops=False,
+        )
 
 
 def _estimate(endpoints: Endpoints, plan: Plan) -> Estimate | None:
@@ -82,16 +106,37 @@ def _estimate(endpoints: Endpoints, plan: Plan) -> Estimate | None:
 
 
 def _check_schemas(
-    endpoints: Endpoints, tables: Sequence[Table], schemas: Schemas, request: PlanRequest
-) -> Iterator[Finding]:
+    endpoints: Endpoints, tables: Sequence[Table], schemas: Schemas, request: PlanRequest, found: Findings
+) -> None:
     """Check whether both databases have the tables, and whether the destination can be written."""
-    source, dest, can_migrate = endpoints.source, endpoints.dest, not request.adds_rows
+    source, dest = endpoints.source, endpoints.dest
     if reason := dest.why_read_only():
-        yield Finding(dest.alias, reason, "Choose a database that can be written.")
-    for engine in (source, dest):
+        found.add(Check.WRITABLE, [Finding(dest.alias, reason, "Choose a database that can be written.")])
+    else:
+        found.add(Check.WRITABLE)
+    found.add(Check.ENCRYPTION, _check_encryption((source, dest)))
+    found.add(Check.MIGRATIONS, _check_migrations(endpoints, tables, schemas, request))
+    is_any_missing = any(not schemas.dest[table.name] for table in tables)
+    creatable = pending(dest.connection) if not request.adds_rows and is_any_missing else None
+    columns = check_columns(tables, source, dest, schemas.source, schemas.dest, schemas.awaited, creatable=creatable)
+    found.add(Check.TABLES, columns)
+    settled = [table for table in tables if table.name not in schemas.awaited]
+    found.add(Check.TYPES, check_types(settled, source, dest, schemas.source, schemas.dest))
+    found.add(Check.MIGRATIONS, _check_handlers(dest, schemas, request))
+    found.add(Check.PROCESSES, [endpoints.fewer_jobs] if endpoints.fewer_jobs else [])
+
+
+def _check_encryption(engines: Iterable[Engine]) -> Iterator[Finding]:
+    for engine in engines:
         if unprotected := engine.why_unprotected():
             text = f"anyone on the network path can read or change rows: {unprotected[0]}"
             yield Finding(engine.alias, text, unprotected[1], stops=False)
+
+
+def _check_migrations(
+    endpoints: Endpoints, tables: Sequence[Table], schemas: Schemas, request: PlanRequest
+) -> Iterator[Finding]:
+    source, dest, can_migrate = endpoints.source, endpoints.dest, not request.adds_rows
     if schemas.pending:
         yield announcement(dest, schemas.pending, request.made)
     labels = {table.model._meta.app_label for table in tables}
@@ -103,15 +148,13 @@ def _check_schemas(
     yield from check_migrations(
         source, dest, labels, will_migrate=bool(schemas.pending), can_migrate=can_migrate, bare=bare
     )
-    is_any_missing = any(not schemas.dest[table.name] for table in tables)
-    creatable = pending(dest.connection) if can_migrate and is_any_missing else None
-    yield from check_columns(tables, source, dest, schemas.source, schemas.dest, schemas.awaited, creatable=creatable)
+
+
+def _check_handlers(dest: Engine, schemas: Schemas, request: PlanRequest) -> Iterator[Finding]:
     yield from request.migrated.notes
     if request.will_run_handlers and not schemas.pending:
         text = "the post_migrate handlers will run first, because one of them failed after the last migration"
         yield Finding(dest.alias, text, "", stops=False)
-    if endpoints.fewer_jobs:
-        yield endpoints.fewer_jobs
 
 
 def _check_loading(draft: Draft, visible: VisibleEndpoints) -> Iterator[Finding]:
@@ -121,10 +164,9 @@ def _check_loading(draft: Draft, visible: VisibleEndpoints) -> Iterator[Finding]
     return check_loading(draft.endpoints, visible, rows, adds_rows=keeps_rows, updates=request.updates)
 
 
-def _forecast(draft: Draft, findings: Sequence[Finding]) -> Rejection:
+def _forecast(draft: Draft, causes: Sequence[Finding]) -> Rejection:
     """Return how many rows will be rejected, if rows are skipped and nothing else stops the run."""
     endpoints, request = draft.endpoints, draft.request
-    causes = [finding for finding in findings if finding.stops]
     if not request.skips_rows or request.is_resumed or not all(finding.is_about_rows for finding in causes):
         return Rejection({}, is_complete=True)
     return forecast_rejection(endpoints.source, endpoints.dest, draft.tables, causes, adds_rows=request.adds_rows)

@@ -13,7 +13,6 @@ from ..engines.base.engine import Engine
 from ..findings import Finding
 from ..journal.records import TABLES as JOURNAL_TABLES
 from ..tables import StoredColumn, Table
-from .column_types import check_types
 from .missing_tables import grant_advice, missing_tables
 from .pending_migrations import Pending, creating_model
 from .table_names import names_elsewhere
@@ -56,7 +55,6 @@ def check_columns(
             yield from _required(table, dest, dest_has[table.name])
             yield from _not_generated(table, dest, dest_has[table.name])
             yield from _generated(table, dest, dest_has[table.name])
-    yield from check_types(settled, source, dest, source_has, dest_has)
 
 
 def why_impossible(model: type[Model], connection: BaseDatabaseWrapper) -> str | None:

@@ -12,6 +12,7 @@ from ..engines.base.catalogue import kinds_text
 from ..engines.base.session_lifecycle import DatabaseInfo
 from ..planning.plan import AwaitedTable, Plan, TablePlan, largest_first
 from ..tables import Table, shown_name
+from .checks import checks_document, checks_grid
 
 SHOWN_FINDINGS = 20
 SHOWN_REJECTED = 5
@@ -34,7 +35,8 @@ def plan_report(plan: Plan) -> Report:
     headers = ("#", "model", "table", "source rows", "dest rows", "columns", "method")
     title = "Tables, in the order in which they are copied" if _keeps_an_order(plan) else "Tables"
     grid = Grid(title, headers, tuple(rows), footer)
-    return Report(heading, (grid,), tuple(_plan_lines(plan)), plan_document(plan))
+    checks = checks_grid(plan.checks)
+    return Report(heading, (grid,), tuple(_plan_lines(plan)), plan_document(plan), details=(checks,))
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "taken_off": [record(item, "table", "kind", "name") for item in plan.deferred],
         "left_out": [record(item, "label", "reason") for item in plan.left_out],
         "unknown_tables": list(plan.unknown_tables),
+        "checks": checks_document(plan.checks),
         "findings": [record(finding, "subject", "text", "advice", "stops") for finding in plan.findings],
     }
 

@@ -108,6 +108,14 @@ class Lifecycle(DatabaseSession, ABC):
     def open_destination(self) -> None:
         """Set the session up for loading: strict, without time limits that would end a long run."""
 
+    def server_settings(self) -> list[tuple[str, str]]:
+        """Return the names and values of settings that matter for a run, for people."""
+        return []
+
+    def free_bytes(self) -> int | None:
+        """Return how much room is left for the database, if that is known."""
+        return None
+
     def forbid_writes(self) -> None:
         """Make the server refuse whatever this session would write from now on, if it can."""
         return

@@ -30,6 +30,7 @@ from .features import FEATURES
 from .load_data_local import LineLoader, LineWriter, loading_note
 from .loading import InsertWriter, LineInserter
 from .server_lines import MySQLLines, unbuffered_cursor
+from .server_settings import settings_of
 from .snapshots import Readers, begin_reading, make_read_only, open_readers
 from .types import MySQLTypes
 from .values import MySQLValues, product
@@ -117,6 +118,9 @@ class MySQL(MySQLErrors, Engine):
     @property
     def parallel_session_may_be_later(self) -> bool:
         return self._reads_snapshot  # no statement begins a second snapshot of the same moment
+
+    def server_settings(self) -> list[tuple[str, str]]:
+        return settings_of(self)
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         self._reads_snapshot = True

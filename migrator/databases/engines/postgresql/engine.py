@@ -28,6 +28,7 @@ from .loading import CopyTextWriter, CopyWriter
 from .locks import Locks
 from .row_batches import Batches
 from .server_lines import PostgreSQLLines
+from .server_settings import settings_of
 from .session_setup import set_up
 from .snapshots import Snapshots
 from .types import PostgreSQLTypes
@@ -80,6 +81,9 @@ class PostgreSQL(Snapshots, Batches, PostgreSQLErrors, Engine):
         return DatabaseInfo(
             self.alias, f"{self.display_name} {version}", database, f"{host}:{given['PORT']}" if given["PORT"] else host
         )
+
+    def server_settings(self) -> list[tuple[str, str]]:
+        return settings_of(self)
 
     def _open(self) -> None:
         self.connect()

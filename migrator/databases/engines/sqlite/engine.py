@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -31,6 +32,7 @@ from .errors import NO_UTF_8, SQLiteErrors
 from .features import FEATURES
 from .loading import InsertWriter
 from .server_lines import SQLiteLines
+from .server_settings import settings_of
 from .session_process import HelperProcess
 from .types import SQLiteTypes
 from .values import SQLiteValues
@@ -76,7 +78,7 @@ class SQLite(SQLiteErrors, Engine):
         is_file = not (name == ":memory:" or name.startswith("file:"))
         if is_file and not os.path.exists(name):
             if must_exist:
-                raise Refused(f"Cannot connect to {self.alias!r}: the file {name!r} does not exist.")
+                raise Refused(f"{self.alias!r} does not answer: the file {name!r} does not exist.")
             self._new_file = Path(name)
         if is_file:
             self._file = file_at(name)
@@ -90,6 +92,13 @@ class SQLite(SQLiteErrors, Engine):
     def describe(self) -> DatabaseInfo:
         version = self.fetch_value("SELECT sqlite_version()")
         return DatabaseInfo(self.alias, f"{self.display_name} {version}", _path(self) or ":memory:", "this machine")
+
+    def server_settings(self) -> list[tuple[str, str]]:
+        return settings_of(self)
+
+    def free_bytes(self) -> int | None:
+        path = _path(self)
+        return shutil.disk_usage(os.path.dirname(path) or ".").free if path else None
 
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         if readers:

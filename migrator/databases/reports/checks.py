@@ -1,0 +1,91 @@
+"""The checks of a plan as a table, and the report of ``migrator_doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ...console.reports import Grid, Report, record
+from ...console.wording import plural
+from ..doctor import Diagnosis, Side
+from ..planning.checks import CheckResult, Outcome
+
+SCHEMA = "migrator/doctor@1"
+SHOWN_FINDINGS = 5  # of each check
+
+
+def checks_grid(checks: Sequence[CheckResult]) -> Grid:
+    """Return a table of all checks: also of those that passed."""
+    rows = tuple((str(one.outcome), one.check.title, len(one.findings) or None) for one in checks)
+    return Grid("Checks", ("result", "what is right if it passes", "findings"), rows)
+
+
+def checks_document(checks: Sequence[CheckResult]) -> list[dict[str, Any]]:
+    """Describe all checks for programs."""
+    return [
+        {
+            "id": one.check.id,
+            "title": one.check.title,
+            "result": str(one.outcome),
+            "findings": [record(finding, "subject", "text", "advice", "stops") for finding in one.findings],
+        }
+        for one in checks
+    ]
+
+
+def doctor_report(found: Diagnosis) -> Report:
+    """Describe what the checks found, and what to do."""
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions)
+    grids = [_settings_grid(found.source, found.dest)] if found.source and found.dest else []
+    return Report(
+        f"Checkup\n  {versions}",
+        (*grids, checks_grid(found.checks)),
+        tuple(_lines(found)),
+        _document(found),
+        found.exit_code,
+    )
+
+
+def _settings_grid(source: Side, dest: Side) -> Grid:
+    sides = [{"database": str(side.database), "driver": side.driver, **dict(side.settings)} for side in (source, dest)]
+    names = list(dict.fromkeys(name for side in sides for name in side))
+    rows = tuple((name, *(side.get(name) for side in sides)) for name in names)
+    return Grid("Databases", ("", "source", "destination"), rows)
+
+
+def _lines(found: Diagnosis) -> Iterator[str]:
+    for outcome, word in ((Outcome.WARNING, "Warning"), (Outcome.FAILED, "Failed")):
+        for one in found.checks:
+            if one.outcome is outcome:
+                yield from (f"{word} ({one.check.id}): {finding}" for finding in one.findings[:SHOWN_FINDINGS])
+                if rest := len(one.findings[SHOWN_FINDINGS:]):
+                    yield f"{word} ({one.check.id}): {plural(rest, 'more finding')}; --format json lists them all."
+    if found.plan and found.plan.awaited:
+        yield (
+            f"Not made yet: checks of {plural(len(found.plan.awaited), 'table')} that migrations will create or change. "
+            "The run makes them after migrating and before it copies a row."
+        )
+    counts = [_counted(outcome, count) for outcome in Outcome if (count := found.count(outcome))]
+    ready = "Nothing was written." if found.exit_code else "A run can start. Nothing was written."
+    yield f"{plural(len(found.checks), 'check')}: {', '.join(counts)}. {ready}"
+
+
+def _counted(outcome: Outcome, count: int) -> str:
+    return plural(count, str(outcome)) if outcome is Outcome.WARNING else f"{count} {outcome}"
+
+
+def _document(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "versions": dict(found.versions),
+        **{name: side and _side(side) for name, side in (("source", found.source), ("dest", found.dest))},
+        "checks": checks_document(found.checks),
+    }
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        **record(side.database, "alias", "engine", "database", "host"),
+        "driver": side.driver,
+        "settings": dict(side.settings),
+    }
