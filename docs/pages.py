@@ -9,17 +9,30 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from tests.matrix.cells import read_cells, read_results
-from tests.matrix.table import render
+from migrator import conf
 
-from .parts import commands
+from .parts import commands, documents, files, lists, values
 
 DOCS = Path(__file__).resolve().parent
 GENERATED = DOCS / "reference" / "generated"
 
 PARTS: Mapping[str, Callable[[], str]] = {
     **{command: partial(commands.options, command) for command in commands.COMMANDS},
-    "versions": lambda: render(read_cells(), read_results()),
+    "settings": partial(lists.settings, conf.Settings),
+    "settings-sessions": partial(lists.settings, conf.Sessions),
+    "settings-side": partial(lists.settings, conf.SessionSide),
+    "checks": lists.checks,
+    "exit-codes": lists.exit_codes,
+    "errors": lists.error_classes,
+    "public-names": lists.public_names,
+    "documents": documents.keys,
+    "values-counted": values.counted,
+    "values-exceptions": values.exceptions,
+    "values-foreign": values.foreign_values,
+    "faults": files.faults,
+    "versions": files.versions,
+    "contributing": partial(files.document, "CONTRIBUTING.md"),
+    "changelog": partial(files.document, "CHANGELOG.md"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -18,58 +18,85 @@ DEFAULT_RETRY_FOR = 300
 DEFAULT_LINK_TIMEOUT = 120
 
 
+def setting(meaning: str, default: Any = MISSING, said: str = "") -> Any:
+    """Return the field of a key; its ``meaning``, and its default in words if ``said``, are for the documentation."""
+    return field(default=default, metadata={"meaning": meaning, "default": said})
+
+
 @dataclass(frozen=True)
 class SessionSide:
-    """One of the two stores of ``MIGRATOR["SESSIONS"]``.
+    """One of the two stores of ``MIGRATOR["SESSIONS"]``."""
 
-    ``ENGINE``: what SESSION_ENGINE would be if this store were the only one.
-    ``DATABASE``: the alias of its table's database, if DATABASE_ROUTERS should not choose it.
-    ``CACHE``: the alias of its cache, if that is not SESSION_CACHE_ALIAS.
-    """
-
-    ENGINE: str
-    DATABASE: str | None = None
-    CACHE: str | None = None
+    ENGINE: str = setting(
+        "The `SESSION_ENGINE` of a site that uses only this store: Django's `cache`, `cached_db`, `db` and `file`, "
+        "`user_sessions.backends.db`, `qsessions.backends.db` and `.cached_db`, or an engine of your own. "
+        "`signed_cookies` is excluded, because its sessions are stored in browsers."
+    )
+    DATABASE: str | None = setting(
+        "The alias of the database that holds its table.", None, "chosen by `DATABASE_ROUTERS`"
+    )
+    CACHE: str | None = setting("The alias of its cache.", None, "`SESSION_CACHE_ALIAS`")
 
 
 @dataclass(frozen=True)
 class Sessions:
-    """A transition from one session store to another.
+    """A transition from one session store to another."""
 
-    ``PHASE`` and ``ROLLOUT``: a constant, a callable, or the dotted path of either; read for each operation.
-    ``TALLY``: where the workers' metrics are stored, ``cache:ALIAS`` or ``db:ALIAS``.
-    """
-
-    OLD: SessionSide
-    NEW: SessionSide
-    PHASE: Any = "old"
-    ROLLOUT: Any = 0
-    TALLY: str | None = None
+    OLD: SessionSide = setting("The store that the sessions leave: a dictionary with the keys of a side.")
+    NEW: SessionSide = setting("The store that they go to: a dictionary with the keys of a side.")
+    PHASE: Any = setting(
+        "`old`, `dual_old`, `dual_new` or `new`; or a callable that returns one, or the dotted path of either, called "
+        "for each operation. If it fails or returns anything else, the last valid value is kept and an error logged; a "
+        "worker that has no valid value yet answers with an error.",
+        "old",
+    )
+    ROLLOUT: Any = setting(
+        "The percentage of session keys in `dual_new` while `PHASE` is `dual_old`: a number, a callable, or a dotted "
+        "path. A key that is included stays so while the number grows. If it fails or is not a number from 0 to 100, "
+        "the last valid value is kept and an error logged; the initial value is 0.",
+        0,
+    )
+    TALLY: str | None = setting(
+        "The store for the counts of all workers: `cache:ALIAS` or `db:ALIAS`.",
+        None,
+        "NEW's cache or database, otherwise OLD's",
+    )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a project may set in ``MIGRATOR``.
+    """What a project may set in ``MIGRATOR``."""
 
-    ``PROTECTED``: database aliases that may never be a destination.
-    ``CHUNK_SIZE``: rows per chunk without ``--chunk-size``; ``None`` for a size that suits the databases.
-    ``RETRY_FOR``: for how many seconds a transient error of the destination is retried.
-    ``LINK_TIMEOUT``: after how many seconds without a response the connection to a database counts as lost.
-    ``SESSIONS``: the two stores of ``migrator.sessions.transition``, and its phase.
-    ``SESSION_DATABASE``: where ``SessionRouter`` sends the session table when no transition is running.
-    """
-
-    PROTECTED: tuple[str, ...] = ()
-    CHUNK_SIZE: int | None = None
-    RETRY_FOR: float = DEFAULT_RETRY_FOR
-    LINK_TIMEOUT: int = DEFAULT_LINK_TIMEOUT
-    SESSIONS: Sessions | None = None
-    SESSION_DATABASE: str | None = None
+    PROTECTED: tuple[str, ...] = setting(
+        "Aliases of databases that can never be a destination; a `DatabaseCache` with its table in such a database "
+        "can't be one either.",
+        (),
+        "none",
+    )
+    CHUNK_SIZE: int | None = setting(
+        "Rows in a chunk, unless `--chunk-size` is given.",
+        None,
+        f"depends on the databases: from {DEFAULT_CHUNK_SIZE:,} to {LARGEST_CHUNK_SIZE:,}, and more between two files",
+    )
+    RETRY_FOR: float = setting(
+        "For how many seconds a move retries while the destination restarts or is locked by another session. After "
+        "that it stops and can be resumed. With 0 it retries once.",
+        DEFAULT_RETRY_FOR,
+    )
+    LINK_TIMEOUT: int = setting(
+        "After how many seconds without a response the connection to a database server counts as lost, if the network "
+        "drops it silently.",
+        DEFAULT_LINK_TIMEOUT,
+    )
+    SESSIONS: Sessions | None = setting("The two stores of a transition of sessions, and its phase.", None, "none")
+    SESSION_DATABASE: str | None = setting(
+        "The database to which `SessionRouter` sends sessions outside of a transition.", None, "none"
+    )
 
 
 def unknown_names(given: Mapping[str, Any]) -> list[str]:
     """Return the keys of ``MIGRATOR`` that are not settings, sorted."""
-    return sorted(set(given) - {field.name for field in fields(Settings)})
+    return sorted(set(given) - {each.name for each in fields(Settings)})
 
 
 def load() -> Settings:
@@ -103,13 +130,13 @@ def sessions_from(given: object) -> Sessions:
 def _checked(given: object, kind: Any, where: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where} is {type(given).__name__}, not a dictionary.")
-    names = {field.name: field for field in fields(kind)}
+    names = {each.name: each for each in fields(kind)}
     if unknown := sorted(set(given) - set(names)):
         raise ImproperlyConfigured(f"{where} has the unknown key {unknown[0]!r}; the keys are {', '.join(names)}.")
-    missing = [name for name, field in names.items() if field.default is MISSING and name not in given]
+    missing = [name for name, each in names.items() if each.default is MISSING and name not in given]
     if missing:
         raise ImproperlyConfigured(f"{where} lacks {missing[0]!r}.")
-    for name, field in names.items():
-        if field.type in ("str", "str | None") and not isinstance(given.get(name, ""), str | None):
+    for name, each in names.items():
+        if each.type in ("str", "str | None") and not isinstance(given.get(name, ""), str | None):
             raise ImproperlyConfigured(f"{where}[{name!r}] is {given[name]!r}, not a string.")
     return dict(given)

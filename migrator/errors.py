@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # Not an error: a dry run of an update found rows that the update would write.
 WORK_TO_DO = 5
+
+# The meaning of each exit code, for the documentation; code marked as in Markdown.
+EXIT_CODES: Mapping[int, str] = {
+    0: "Success.",
+    1: "The command failed or was refused, or you answered no. The message says why, and whether anything was written.",
+    2: "The command line was wrong: an unknown alias, label or option, options that exclude each other, or a file that "
+    "cannot be used. Nothing was written.",
+    3: "The command finished and found differences: row counts, values, sequences, foreign keys, keys or sessions. Or "
+    "the source of a copy of sessions or keys is empty. Or it checked whether a step is safe, and it is not.",
+    4: "The command finished, but rows were rejected, and are in the reject file; or rows, sessions or keys could not "
+    "be moved, compared or deleted, and are listed or counted; or `--cleanup` could not recreate everything, and "
+    "listed the rest.",
+    WORK_TO_DO: "`--update --dry-run` found rows that an update would write. Nothing was written.",
+    129: "SIGHUP stopped it: the terminal was closed.",
+    130: "SIGINT stopped it: Ctrl-C.",
+    143: "SIGTERM stopped it.",
+}
 
 
 class MigratorError(Exception):

@@ -37,6 +37,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
 # Before collection, because test modules import models.
 django.setup()
 
+# It imports commands, which need Django to be set up.
+import_module("tests.documents").check_all_documents()
+
 # By marker, the variable that names the server it needs.
 NEEDED = {server.marker: server.variable for server in SERVERS}
 

@@ -41,7 +41,7 @@ def check_sessions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     try:
         setting = conf.sessions_from(sessions)
     except ImproperlyConfigured as mistake:
-        return [error("migrator.E030", str(mistake), "Look up its keys in the README.")]
+        return [error("migrator.E030", str(mistake), "The documentation of the settings lists its keys.")]
     aliases = list(_check_aliases(setting))
     sides = [] if aliases else list(_check_sides(setting))
     return [*aliases, *sides, *_check_phase(setting), *_check_metrics(setting), *_check_use()]

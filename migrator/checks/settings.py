@@ -29,7 +29,7 @@ def _check_names(given: dict[str, Any]) -> Iterator[CheckMessage]:
         yield error(
             "migrator.E002",
             f"MIGRATOR has the unknown key {name!r}.",
-            "Look it up in the README's settings; a misspelled key has no effect.",
+            "The documentation of the settings lists all keys; a misspelled one has no effect.",
         )
 
 

@@ -60,7 +60,7 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
         known = ", ".join(repr(name) for name in sorted(connections))
         meant = did_you_mean(alias, connections)
         raise UsageError(f"There is no database {alias!r}.{meant} DATABASES has {known}.") from None
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, ImportError) as error:
         raise UsageError(f"The driver for {alias!r} is missing: {str(error).splitlines()[0]}") from None
     if connection.in_atomic_block:
         raise UsageError(f"{alias!r} is inside a transaction. A run opens its own, so call it outside of atomic().")
@@ -75,7 +75,7 @@ def open_engine(alias: str, *, must_exist: bool = True) -> Engine:
             "run the move with that release."
         ) from None
     except Error as error:
-        raise Refused(f"{alias!r} does not answer: {without_secrets(str(error), alias)}") from None
+        raise Refused(f"Cannot connect to {alias!r}: {without_secrets(str(error), alias)}") from None
     except (TypeError, ValueError) as error:  # the driver rejects the settings
         reason = f"{type(error).__name__}: {without_secrets(str(error), alias)}"
         raise Refused(f"{alias!r} cannot be opened ({reason}). Check its entry in DATABASES.") from None

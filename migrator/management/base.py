@@ -111,7 +111,9 @@ class MigratorCommand(BaseCommand):
             _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
-            self._print_document(Report("", (), (), {"error": str(error)}, error.exit_code), options)
+            self._print_document(
+                Report("", (), (), {"schema": "migrator/error@1", "error": str(error)}, error.exit_code), options
+            )
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
             raise self._error(shown(str(error)), error.exit_code) from error

@@ -43,7 +43,7 @@ def test_e001_not_a_dictionary(given: Any, kind: str) -> None:
 
 
 def test_e002_unknown_keys() -> None:
-    hint = "Look it up in the README's settings; a misspelled key has no effect."
+    hint = "The documentation of the settings lists all keys; a misspelled one has no effect."
     assert errors({"PROTECED": ["default"], "CHUNK_SIZE": 5, "jobs": 3}) == [
         Error(f"MIGRATOR has the unknown key {name!r}.", hint=hint, id="migrator.E002") for name in ("PROTECED", "jobs")
     ]

@@ -800,7 +800,7 @@ def test_json_of_a_refused_run_is_one_document_too(sqlite: Pair) -> None:
         with nothing_changes(*sqlite):
             finished = run(*call, "--format", "json")
         document = json.loads(finished.out)
-        assert set(document) == {"error", "migrator_version", "exit_code"}
+        assert set(document) == {"schema", "error", "migrator_version", "exit_code"}
         assert finished.code == document["exit_code"] == code
         assert error_in_last_lines(finished) == f"CommandError: {document['error']}\n"
         assert ("rows that will be LOST" if code == 1 else "no database 'nowhere'") in document["error"]

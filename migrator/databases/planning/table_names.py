@@ -63,7 +63,7 @@ def named_for(source: str, dest: str) -> Iterator[None]:
     """
     try:
         lengths = {alias: connections[alias].ops.max_name_length() for alias in (source, dest)}
-    except (ConnectionDoesNotExist, ImproperlyConfigured):  # reported when they are opened
+    except (ConnectionDoesNotExist, ImproperlyConfigured, ImportError):  # reported when they are opened
         yield
         return
     usual = {model: model._meta.db_table for model in apps.get_models(include_auto_created=True)}

@@ -61,8 +61,9 @@ def _lines(found: Diagnosis) -> Iterator[str]:
                 if rest := len(one.findings[SHOWN_FINDINGS:]):
                     yield f"{word} ({one.check.id}): {plural(rest, 'more finding')}; --format json lists them all."
     if found.plan and found.plan.awaited:
+        tables = plural(len(found.plan.awaited), "table")
         yield (
-            f"Not made yet: checks of {plural(len(found.plan.awaited), 'table')} that migrations will create or change. "
+            f"Not made yet: checks of {tables} that migrations will create or change. "
             "The run makes them after migrating and before it copies a row."
         )
     counts = [_counted(outcome, count) for outcome in Outcome if (count := found.count(outcome))]

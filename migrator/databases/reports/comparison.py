@@ -21,6 +21,7 @@ def comparison_report(comparison: Comparison) -> Report:
     verification = comparison.verification
     heading = f"Comparison\n  source      {comparison.source}\n  destination {comparison.dest}"
     document = {
+        "schema": "migrator/verify-counts@1",
         "source": endpoint(comparison.source),
         "dest": endpoint(comparison.dest),
         "mode": comparison.options.mode,

@@ -25,7 +25,12 @@ def result_report(result: RunResult) -> Report:
     if result.updates is not None:
         return update_report(result, result.updates)
     heading = f"Move from {result.plan.source.alias!r} to {result.plan.dest.alias!r}"
-    document = {"plan": plan_document(result.plan), "remark": result.remark, **times_document(result)}
+    document = {
+        "schema": "migrator/batch-migrate@1",
+        "plan": plan_document(result.plan),
+        "remark": result.remark,
+        **times_document(result),
+    }
     if result.remark:
         document["not_recreated"] = [item.as_json() for item in result.not_recreated]
         preface = plan_report(result.plan) if result.plan.tables else None

@@ -22,6 +22,7 @@ def update_report(result: RunResult, updates: Mapping[str, Update]) -> Report:
     plan, is_dry = result.plan, result.verification is None
     heading = f"Update of {plan.dest.alias!r} from {plan.source.alias!r}{', dry run' if is_dry else ''}"
     document = {
+        "schema": "migrator/batch-migrate-update@1",
         "plan": plan_document(plan),
         "remark": result.remark,
         "dry_run": is_dry,

@@ -133,7 +133,7 @@ def _refuse_unreadable(source: BaseSessionStore, sample: list[Record], reasons: 
     if source.keeps_text:
         advice = (
             "They were saved with another SESSION_SERIALIZER: with --source-engine, name an engine of your own with "
-            "that serializer (README: Sessions of another serializer)."
+            "that serializer (documentation: copy_sessions_db_to_cache)."
         )
     if signatures:
         advice = (

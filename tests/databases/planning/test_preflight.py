@@ -352,7 +352,7 @@ def test_says_in_one_line_that_a_database_does_not_answer(sqlite: Pair, command:
         for source, dest in ((sqlite.source, "down"), ("down", sqlite.source)):
             finished = run(command, "--source", source, "--dest", dest)
             assert (finished.code, finished.out) == (1, "")
-            assert finished.err.startswith("CommandError: 'down' does not answer: ")
+            assert finished.err.startswith("CommandError: Cannot connect to 'down': ")
             assert finished.err.count("\n") == 1
             assert "Traceback" not in finished.err
             assert "s3cret" not in finished.err
@@ -376,16 +376,17 @@ def test_says_that_a_file_cannot_be_opened(sqlite: Pair, tmp_path: Path) -> None
         for pair in (Pair("missing", sqlite.dest), Pair(sqlite.source, "missing")):
             finished = move(pair)
             assert finished.code == 1
-            assert re.fullmatch(r"CommandError: 'missing' does not answer: .+\n", error_in(finished))
+            assert re.fullmatch(r"CommandError: Cannot connect to 'missing': .+\n", error_in(finished))
 
 
 NO_DRIVERS = """
 import sys
-for name in ("psycopg", "psycopg2", "MySQLdb"):
+for name in ("psycopg", "psycopg2", "MySQLdb", "oracledb", "cx_Oracle"):
     sys.modules[name] = None
 from settings.test import *
 DATABASES["postgresql_x"] = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "PASSWORD": "%s"}
 DATABASES["mysql_x"] = {"ENGINE": "django.db.backends.mysql", "NAME": "x", "PASSWORD": "%s"}
+DATABASES["oracle_x"] = {"ENGINE": "django.db.backends.oracle", "NAME": "x"}
 """
 
 TRY_ALL = """
@@ -393,7 +394,8 @@ import sys
 import django
 django.setup()
 from tests.management.running import run
-for source, dest in [("postgresql_x", "sqlite_b"), ("sqlite_a", "mysql_x"), ("sqlite_a", "sqlite_b")]:
+pairs = [("postgresql_x", "sqlite_b"), ("sqlite_a", "mysql_x"), ("sqlite_a", "oracle_x"), ("sqlite_a", "sqlite_b")]
+for source, dest in pairs:
     finished = run("batch_migrate", "--source", source, "--dest", dest, "testapp.Tag", "--no-input", "-v", "0")
     print(finished.code, finished.out + finished.err.strip())
 """
@@ -411,11 +413,12 @@ def test_a_missing_driver_hurts_only_who_needs_it(sqlite: Pair, tmp_path: Path) 
         [sys.executable, "-c", TRY_ALL], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert finished.stderr == ""
-    to_postgresql, to_mysql, to_sqlite = finished.stdout.splitlines()
+    to_postgresql, to_mysql, to_oracle, to_sqlite = finished.stdout.splitlines()
     assert to_postgresql.startswith("2 CommandError: The driver for 'postgresql_x' is missing: ")
     assert "psycopg" in to_postgresql
     assert to_mysql.startswith("2 CommandError: The driver for 'mysql_x' is missing: ")
     assert "MySQLdb" in to_mysql
+    assert to_oracle.startswith("2 CommandError: The driver for 'oracle_x' is missing: ")
     assert to_sqlite == "0 "
     assert rows_of(Tag, sqlite.dest).count() == 3
 

@@ -78,7 +78,7 @@ class SQLite(SQLiteErrors, Engine):
         is_file = not (name == ":memory:" or name.startswith("file:"))
         if is_file and not os.path.exists(name):
             if must_exist:
-                raise Refused(f"{self.alias!r} does not answer: the file {name!r} does not exist.")
+                raise Refused(f"Cannot connect to {self.alias!r}: the file {name!r} does not exist.")
             self._new_file = Path(name)
         if is_file:
             self._file = file_at(name)

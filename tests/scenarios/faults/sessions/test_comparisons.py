@@ -113,7 +113,7 @@ def test_rows_of_an_earlier_serializer_are_read_by_an_engine_of_ones_own(ready: 
     ready(ROWS, CACHE)
     pickled = Place("db", "sqlite_a", "tests.sessions.engines.pickled")
     key = put(pickled, {"basket": (1, 2), "of": {3}})
-    assert_ended(run(*TO_CACHE), 1, "another SESSION_SERIALIZER", "--source-engine", "README")
+    assert_ended(run(*TO_CACHE), 1, "another SESSION_SERIALIZER", "--source-engine", "documentation")
     assert held(CACHE) == {}
     assert_ended(run(*TO_CACHE, "--source-engine", "tests.sessions.engines.pickled"), 0)
     assert data_of(CACHE) == {key: {"basket": (1, 2), "of": {3}}}
