@@ -15,6 +15,7 @@ NAMES = (
     "batch-migrate",
     "batch-migrate-update",
     "verify-counts",
+    "doctor",
     "status",
     "copy-sessions",
     "verify-sessions",

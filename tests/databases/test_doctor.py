@@ -88,7 +88,8 @@ def test_a_database_that_does_not_answer_is_a_failed_check(sqlite: Pair, tmp_pat
     with another_alias("missing", **entry_of("sqlite_a", NAME=str(tmp_path / "nowhere.sqlite3"))):
         shown = run("migrator_doctor", "--source", "missing", "--dest", sqlite.dest)
     assert shown.code == 1
-    assert "Failed (connections): missing and sqlite_b: 'missing' does not answer: " in shown.out
+    assert "Failed (connections): missing and sqlite_b: " in shown.out
+    assert "nowhere.sqlite3' does not exist." in shown.out
 
 
 def test_an_empty_destination_can_be_migrated_first(sqlite: Pair, tmp_path: Path) -> None:
