@@ -12,13 +12,14 @@ from ..errors import UsageError
 from .abandon_run import abandon_run
 from .endpoints import open_endpoints
 from .migrations.migrate import migrate_destination
-from .phases import Phase, Stopwatch
+from .phases import Phase
 from .planning.filters import parse_filter, restrictions_for
 from .planning.rows_of_migrations import NOT_MIGRATED
 from .planning.selection import select
 from .planning.table_names import named_for
 from .result import RunResult
 from .run import RunExecutor
+from .run_monitor import RunMonitor
 from .run_options import Console, RunKeywords, WholeRunKeywords, options_of
 
 
@@ -46,7 +47,7 @@ def batch_migrate(
     options = options_of(keywords, WholeRunKeywords.__optional_keys__, dest, settings.CHUNK_SIZE)
     if options.cleanup:
         return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, options=options, console=console)
-    migrated, stopwatch = NOT_MIGRATED, Stopwatch()
+    migrated, monitor = NOT_MIGRATED, RunMonitor(console.progress)
     with named_for(source, dest), Interrupts() as interrupts:
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
         if options.migrate and not options.dry_run:
@@ -55,14 +56,14 @@ def batch_migrate(
                     is_whole=not labels
                 )
             if is_needed:
-                stopwatch.begin(Phase.MIGRATIONS)
+                monitor.enter(Phase.MIGRATIONS)
                 migrated = migrate_destination(dest, console)
-                stopwatch.begin(Phase.CHECKS)
+                monitor.enter(Phase.CHECKS)
         with open_endpoints(
             source, dest, settings, selection.names, jobs=options.jobs, is_dry=options.dry_run
         ) as endpoints:
             executor = RunExecutor(
-                endpoints, selection, options, console, interrupts, migrated=migrated, stopwatch=stopwatch
+                endpoints, selection, options, console, interrupts, migrated=migrated, monitor=monitor
             )
             return executor.run(is_whole=not labels)
 
@@ -87,7 +88,8 @@ def batch_migrate_models(
     Raises :exc:`~migrator.errors.UsageError` for unknown models and lookups, :exc:`~migrator.errors.Refused` if a
     chosen row's parent is missing or its key is taken, and what :func:`~migrator.databases.batch_migrate` raises.
     """
-    settings, console, stopwatch = load(), console or Console(), Stopwatch()
+    settings, console = load(), console or Console()
+    monitor = RunMonitor(console.progress)
     options = options_of(keywords, RunKeywords.__optional_keys__, dest, settings.CHUNK_SIZE)
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
@@ -105,6 +107,6 @@ def batch_migrate_models(
             endpoints.source, [table.model for table in selection.tables], selection.named, lookups
         )
         executor = RunExecutor(
-            endpoints, selection, options, console, interrupts, restrictions, adds_rows=True, stopwatch=stopwatch
+            endpoints, selection, options, console, interrupts, restrictions, adds_rows=True, monitor=monitor
         )
         return executor.run(is_whole=False)

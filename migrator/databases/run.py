@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,10 @@ from .endpoints import Endpoints, to_migrator_error
 from .journal.journal import Journal
 from .journal.records import AFTERWARDS, Run, RunState
 from .parallel.coordinator import Coordinator
-from .phases import Phase, Stopwatch
+from .phases import Phase
 from .planning.natural_keys import clear_caches
 from .planning.pending_migrations import pending
-from .planning.plan import Plan, differences
+from .planning.plan import Plan
 from .planning.plan_request import Mode, PlanRequest
 from .planning.preflight import make_plan, refuse
 from .planning.rows_of_migrations import NOT_MIGRATED, Made, Migrated
@@ -36,11 +36,13 @@ from .planning.selection import Selection
 from .result import RunResult
 from .resume_recheck import recheck
 from .row_counts import RowCounts
+from .run_confirmation import confirm, refuse_changed, refuse_unresumable
 from .run_lock import locked
+from .run_monitor import RunMonitor
 from .run_options import Console, RunOptions
 from .update import Difference, apply_updates, find_updates
 from .verification.counts import Verification
-from .verification.run import count_tables, verify_run
+from .verification.run import compared_tables, count_tables, verify_run
 
 
 class RunExecutor:
@@ -57,7 +59,7 @@ class RunExecutor:
         *,
         adds_rows: bool = False,
         migrated: Migrated = NOT_MIGRATED,
-        stopwatch: Stopwatch | None = None,
+        monitor: RunMonitor | None = None,
     ) -> None:
         self._migrated = migrated
         self._endpoints, self._selection, self._options = endpoints, selection, options
@@ -69,7 +71,7 @@ class RunExecutor:
         # By table name.
         self._row_counts: dict[str, RowCounts] = {}
         self._counts_before: Mapping[str, RowCounts] = {}
-        self._stopwatch = stopwatch or Stopwatch()
+        self._monitor = monitor or RunMonitor(console.progress)
 
     def needs_migrations(self, *, is_whole: bool) -> bool:
         """Whether migrations have to be applied to the destination; refuse before that what can be refused.
@@ -115,8 +117,8 @@ class RunExecutor:
             return self._carry_out(run, plan)
 
     def _result(self, plan: Plan, verification: Verification | None = None, **more: Any) -> RunResult:
-        waiting = self._stopwatch.seconds(Phase.WAITING)
-        return RunResult(plan, self._row_counts, verification, self._stopwatch.timings(), waiting, **more)
+        times = self._monitor.stopwatch
+        return RunResult(plan, self._row_counts, verification, times.timings(), times.seconds(Phase.WAITING), **more)
 
     # -- before the first write -------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class RunExecutor:
         self, *, is_whole: bool, is_resumed: bool, will_migrate: bool = False, checks_contents: bool = True
     ) -> Plan:
         self._console.progress.message(f"Checking {plural(len(self._selection.tables), 'table')} in both databases …")
-        return make_plan(
+        plan = make_plan(
             self._endpoints,
             self._selection,
             PlanRequest(
@@ -143,37 +145,16 @@ class RunExecutor:
                 made=Made(self._journal.made_by_migrations()),
             ),
         )
+        self._monitor.log_plan(plan)
+        return plan
 
     def _begin(self, plan: Plan) -> Run:
         """Confirm a new run and record it."""
-        with self._waiting():
-            self._confirm(plan)
-        self._check_unchanged(plan)
+        with self._monitor.waiting():
+            confirm(plan, self._options, self._console.prompter)
+        refuse_changed(plan, self._options, self._journal, self._dest)
         rows = {planned.table.name: planned.source_rows for planned in plan.tables}
         return self._journal.begin(plan.identity(), plan.deferred, empties=bool(plan.emptied), rows=rows)
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Wait for the user's answer."""
-        self._stopwatch.begin(Phase.WAITING)
-        yield
-        self._stopwatch.begin(Phase.CHECKS)
-
-    def _confirm(self, plan: Plan) -> None:
-        if plan.destroyed and self._options.replace is None:
-            if not self._console.prompter.type_to_destroy(run_messages.loss(plan), plan.dest.alias):
-                raise Refused(run_messages.refusal_to_destroy(plan))
-        elif not self._console.prompter.proceed(run_messages.question_to_copy(plan)):
-            raise Declined(plan.untouched)
-
-    def _check_unchanged(self, plan: Plan) -> None:
-        """Refuse to empty tables that have changed since the plan was made, when all their rows were of migrations."""
-        if self._options.replace is not None:
-            return
-        rows = {t.table.name: t.dest_rows for t in plan.tables if t.is_made_by_migrations}
-        known = Made(self._journal.made_by_migrations()).tables(self._dest, rows)
-        if changed := [t.table.label for t in plan.tables if t.table.name in rows.keys() - known]:
-            raise Refused(run_messages.refusal_of_changed(plan, changed))
 
     # -- resuming -----------------------------------------------------------------------------------------------
 
@@ -186,11 +167,8 @@ class RunExecutor:
 
     def _resume(self, run: Run, plan: Plan) -> Run:
         """Confirm that an unfinished run is resumed, and take it over."""
-        if found := differences(run.recorded_identity(), plan.identity()):
-            raise Refused(run_messages.refusal_of_other_plan(found))
-        if not run.is_signed:
-            raise Refused(run_messages.refusal_of_unsigned(self._dest.alias))
-        with self._waiting():
+        refuse_unresumable(run, plan)
+        with self._monitor.waiting():
             if not self._console.prompter.proceed(f"Resume the run of {run.holder()}?"):
                 raise Declined("Nothing was written.")
         self._journal.take_over(run)
@@ -216,21 +194,24 @@ class RunExecutor:
             self._endpoints, self._console.progress, self._interrupts.check, lambda: self._journal.is_run_by(run)
         )
         with ExitStack() as stack, self._saying_how_to_resume(run):
+            stack.enter_context(self._showing(plan))
             self._find_counts_before(plan)
             if run.state == RunState.PREPARING:
                 self._prepare(run, plan)
             elif not self._options.trust_done:
-                self._stopwatch.begin(Phase.RECHECK)
+                self._monitor.enter(Phase.RECHECK, sum(counts.rows_written for counts in self._counts_before.values()))
                 recheck(run, plan, self._journal, self._retries)
             rejects = self._open_rejects()
             stack.callback(rejects.close)
             self._load(run, plan, rejects)
-            self._stopwatch.begin(Phase.VERIFICATION)
             verification = self._retries.run(lambda: self._verify(plan))
         rows_rejected = sum(counts.rows_rejected for counts in self._row_counts.values())
         self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._options.keep_journal)
         clear_caches()
         return self._result(plan, verification)
+
+    def _showing(self, plan: Plan) -> AbstractContextManager[None]:
+        return self._monitor.showing(plan, compares_values=self._options.verify == "full")
 
     @contextmanager
     def _saying_how_to_resume(self, run: Run) -> Iterator[None]:
@@ -252,7 +233,7 @@ class RunExecutor:
 
     def _prepare(self, run: Run, plan: Plan) -> None:
         """Drop what the plan says, and empty the tables."""
-        self._stopwatch.begin(Phase.PREPARATION)
+        self._monitor.enter(Phase.PREPARATION)
         for item in run.dropped_objects():
             self._retries.run(partial(self._dest.catalogue.drop, item))
         filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
@@ -283,12 +264,14 @@ class RunExecutor:
 
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> None:
         """Copy the rows, recreate what was dropped, and set the sequences."""
-        self._stopwatch.begin(Phase.COPYING)
         self._find_counts_before(plan)
+        rows = sum(planned.source_rows for planned in plan.tables)
+        self._monitor.enter(Phase.COPYING, rows, done=sum(counts.rows_read for counts in self._counts_before.values()))
         load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries, self._counts_before)
         self._dest.expect_recreation(run.dropped_objects())
         finisher = RunFinisher(self._dest, self._journal, self._options, self._console, self._interrupts, self._retries)
         schedule = finisher.schedule(run.dropped_objects(), rows_of(plan))
+        objects = schedule.objects()
         recorded = self._retries.run(load.record_small_tables)
         with (
             Coordinator(load) if plan.jobs > 1 else nullcontext() as coordinator,
@@ -298,7 +281,7 @@ class RunExecutor:
                 load.copy_all(self._row_counts, complete=coordinator.copy(self._row_counts))
             else:
                 load.copy_all(self._row_counts, recreator.begin, recorded=recorded)
-            self._stopwatch.begin(Phase.INDEXES)
+            self._monitor.enter(Phase.INDEXES, objects, unit="objects", ticks=coordinator is None)
             self._dest.detach_source()
             self._set_state(run, RunState.FINISHING)
             if self._options.on_error == "skip":
@@ -310,7 +293,7 @@ class RunExecutor:
                 self._count_rejected(finisher.finish(run, plan, recreator, rejects))
             for name, seconds in recreator.seconds.items():
                 self._row_counts[name].indexing += seconds
-            self._stopwatch.begin(Phase.SEQUENCES)
+            self._monitor.enter(Phase.SEQUENCES)
             self._retries.run(lambda: reset_sequences(plan))
 
     def _count_rejected(self, removed: Mapping[str, int]) -> None:
@@ -319,6 +302,8 @@ class RunExecutor:
             self._row_counts[table].reject_committed(rows)
 
     def _verify(self, plan: Plan) -> Verification:
+        rows = sum(planned.source_rows for planned in compared_tables(plan, self._options))
+        self._monitor.enter(Phase.VERIFICATION, rows, ticks=True)
         rejected = {name: counts.rows_rejected for name, counts in self._row_counts.items()}
         return verify_run(self._endpoints, plan, self._options, rejected, self._console.progress)
 
@@ -326,27 +311,27 @@ class RunExecutor:
 
     def _update(self, plan: Plan) -> RunResult:
         """Find what differs, write it in one transaction, and verify."""
-        with self._waiting():
+        with self._monitor.waiting():
             if not self._options.dry_run and not self._console.prompter.proceed(run_messages.question_to_update(plan)):
                 raise Declined(plan.untouched)
-        self._stopwatch.begin(Phase.COMPARING)
         progress, check = self._console.progress, self._interrupts.check
         with ExitStack() as stack:
+            stack.enter_context(self._showing(plan))
+            self._monitor.enter(Phase.COMPARING, sum(planned.source_rows for planned in plan.tables))
             found = find_updates(plan, chunk_size=self._options.rows_compared_at_once, progress=progress, check=check)
             for difference in found:
                 stack.callback(difference.close)
             updates = {difference.planned.table.name: difference.update for difference in found}
             if self._options.dry_run:
                 return self._result(plan, updates=updates, remark="Nothing was written.")
-            self._stopwatch.begin(Phase.WRITING)
+            self._monitor.enter(Phase.WRITING, sum(update.changes for update in updates.values()))
             self._apply(found)
-        self._stopwatch.begin(Phase.SEQUENCES)
-        self._journal.forget_made()
-        reset_sequences(plan)
-        if (number := self._interrupts.received) is not None:
-            raise Interrupted(f"Stopped. {run_messages.UPDATED}", number)
-        self._stopwatch.begin(Phase.VERIFICATION)
-        verification = self._verify(plan)
+            self._monitor.enter(Phase.SEQUENCES)
+            self._journal.forget_made()
+            reset_sequences(plan)
+            if (number := self._interrupts.received) is not None:
+                raise Interrupted(f"Stopped. {run_messages.UPDATED}", number)
+            verification = self._verify(plan)
         clear_caches()
         return self._result(plan, verification, updates=updates)
 

@@ -144,7 +144,7 @@ def apply_updates(
 
     def attempt() -> None:
         with (
-            progress.task("rewriting", total) as task,
+            progress.task("writing", total) as task,
             transaction.atomic(using=dest.alias),
             without_triggers(dest, [] if keeps_triggers else changing),
         ):

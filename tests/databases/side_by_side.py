@@ -42,6 +42,9 @@ class Heard(Progress):
     def message(self, text: str) -> None:
         self.messages.append(text)
 
+    def finished(self, label: str, total: int, unit: str = "rows") -> None:
+        self.messages.append(f"{label}: {total} {unit}")
+
     def with_words(self, words: str) -> list[str]:
         """Return the messages that have these words."""
         return [text for text in self.messages if words in text]

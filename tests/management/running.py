@@ -152,12 +152,16 @@ def nothing_changes(*aliases: str) -> Iterator[None]:
     assert not any(table.startswith("migrator_") for tables in before.values() for table in tables)
 
 
+# The time at the beginning of each line of progress where there is no terminal.
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d "
+
+
 def error_in(finished: Finished) -> str:
     """Return the error with which a command ended: all that it said after telling how far it is."""
     lines = finished.err.splitlines(keepends=True)
     while lines and not lines[0].startswith("CommandError: "):
         said = lines.pop(0)
-        assert re.match(r"(  )?\w.*(…|, \d+\.\d s)$", said), f"neither progress nor an error: {said!r}"
+        assert re.match(rf"{MOMENT}(  )?\w", said), f"neither progress nor an error: {said!r}"
     return "".join(lines)
 
 

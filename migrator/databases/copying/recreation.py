@@ -110,9 +110,10 @@ class Recreator:
         with self._changed:
             self._schedule.release()
             self._changed.notify_all()
-        shown_before = self._objects_done
         shown = progress if self._objects else Progress()
-        with shown.task("indexes and keys", self._objects, done=shown_before, unit="objects") as bar:
+        with shown.task("indexes and keys", self._objects, unit="objects") as bar:
+            shown_before = self._objects_done
+            bar.advance(shown_before)
             while self._running or not self._schedule.is_empty():
                 check()
                 if (task := self._take()) is not None:

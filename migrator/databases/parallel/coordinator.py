@@ -108,6 +108,7 @@ class Coordinator:
                     raise stop
                 if self._is_finished(schedule):
                     return
+            self._load.progress.tick()
             for event in self._pool.events(EVENT_SECONDS):
                 reason = self._handle(event, on_done)
                 stop = stop or reason
@@ -260,5 +261,5 @@ class _CopyResults:
     def _report_tables(self) -> None:
         for table in self._schedule.complete - self._reported:
             self._reported.add(table)
-            label = self._planned[table].table.label
-            self._progress.message(f"  {label}: {plural(self._planned[table].source_rows, 'row')}")
+            planned = self._planned[table]
+            self._progress.finished(planned.table.label, planned.source_rows)

@@ -155,7 +155,10 @@ def _contents(
     pairings: Sequence[Pairing], options: CompareOptions, sample: Sample | None, progress: Progress
 ) -> tuple[Contents, ...]:
     size = options.chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE
-    return compare_contents(pairings, sample=sample, chunk_size=size, most=options.max_diffs, progress=progress)
+    rows = [pairing.rows if sample is None else min(pairing.rows, sample.rows) for pairing in pairings]
+    with progress.run({"comparing": 1.0}):
+        progress.stage("comparing", sum(rows))
+        return compare_contents(pairings, sample=sample, chunk_size=size, most=options.max_diffs, progress=progress)
 
 
 def _sample(options: CompareOptions) -> Sample:

@@ -39,6 +39,13 @@ def verify_run(
         return Verification(counts.result(), late_sequences(endpoints.dest, tables), tuple(orphans.result()), contents)
 
 
+def compared_tables(plan: Plan, options: RunOptions) -> list[TablePlan]:
+    """Return the tables whose values are compared: all if the user wants it, and those whose triggers have fired."""
+    if options.verify == "none":
+        return []
+    return [t for t in plan.tables if options.verify == "full" or t.table.name in plan.with_triggers]
+
+
 def count_tables(endpoints: Endpoints, plan: Plan) -> tuple[TableCount, ...]:
     """Compare the row counts that a plan has found."""
     return tuple(
@@ -96,8 +103,6 @@ def _count_added(endpoints: Endpoints, planned: TablePlan) -> int:
 def _compare(
     endpoints: Endpoints, plan: Plan, options: RunOptions, rejected: Mapping[str, int], progress: Progress
 ) -> tuple[Contents, ...]:
-    if options.verify == "none":
-        return ()
     pairings = [
         Pairing(
             planned.table,
@@ -109,8 +114,7 @@ def _compare(
             allows_extra=plan.adds_rows,
             rejected=rejected.get(planned.table.name, 0),
         )
-        for planned in plan.tables
-        if options.verify == "full" or planned.table.name in plan.with_triggers
+        for planned in compared_tables(plan, options)
     ]
     return compare_contents(
         pairings, sample=None, chunk_size=options.rows_compared_at_once, most=MOST_DIFFERENCES, progress=progress
