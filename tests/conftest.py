@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
-from weakref import WeakSet
 
 import django
 import pytest
@@ -137,26 +136,29 @@ def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_connection_outlives_its_test() -> Iterator[None]:
     yield
     connections.close_all()
-    for pool in list(_pools):
-        pool.disconnect(inuse_connections=False)
+    while _used_pools:
+        _used_pools.pop().disconnect(inuse_connections=False)
 
 
-# The pools of Redis clients: like caches that Django created for other settings, they are never collected.
-_pools: WeakSet[Any] = WeakSet()
+# The pools of Redis clients that have given a connection to this test. There are hundreds: like caches that Django
+# created for other settings, they are never collected.
+_used_pools: set[Any] = set()
 
 
-def _remember_pools(pool_class: Any) -> None:
-    initialise = pool_class.__init__
+def _remember_use(pool_class: Any) -> None:
+    get_connection = pool_class.get_connection
 
-    def remembered(pool: Any, *args: Any, **options: Any) -> None:
-        initialise(pool, *args, **options)
-        _pools.add(pool)
+    def remembered(pool: Any, *args: Any, **options: Any) -> Any:
+        _used_pools.add(pool)
+        return get_connection(pool, *args, **options)
 
-    pool_class.__init__ = remembered
+    pool_class.get_connection = remembered
 
 
 for _library in ("redis", "valkey"):
-    _remember_pools(import_module(f"{_library}.connection").ConnectionPool)
+    _connection = import_module(f"{_library}.connection")
+    for _pool_class in (_connection.ConnectionPool, _connection.BlockingConnectionPool):
+        _remember_use(_pool_class)
 
 
 @pytest.fixture(name="run_manage")

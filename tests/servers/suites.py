@@ -56,13 +56,13 @@ class Programs:
         Raises:
             SuiteError: A package could not be downloaded, or does not contain a program.
         """
-        complete, packages = self.directory / _COMPLETE, "\n".join(self.packages)
-        if not complete.exists() or complete.read_text() != packages:
+        complete, wanted = self.directory / _COMPLETE, "\n".join([*self.packages, *self.programs])
+        if not complete.exists() or complete.read_text() != wanted:
             _make_private(self.directory.parent)
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory.mkdir()
             _download_and_unpack(self)
-            complete.write_text(packages)
+            complete.write_text(wanted)
         return [_find(self.directory, name) for name in self.programs]
 
 

@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 
 from tests.servers.databases import FreshDatabases
 from tests.sessions import settings as site_settings
-from tests.sessions.places import Place, make_cache_tables
+from tests.sessions.places import Place, empty_cache_tables
 
 _numbers = itertools.count()
 NAMES = (
@@ -39,9 +39,7 @@ def _site(databases: FreshDatabases, tmp_path: Path) -> Iterator[None]:
     with override_settings(**given):
         if hasattr(FileEngine, "_storage_path"):
             del FileEngine._storage_path  # it remembers the last one
-        make_cache_tables()
-        for alias in ("table", "small_table"):
-            caches[alias].clear()
+        empty_cache_tables()
         yield
         caches.close_all()
 

@@ -6,25 +6,22 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.scenarios.realapps.project import FIRST_HOPS, Journeys, Project
+from tests.scenarios.realapps.project import Journeys, Project
 
 PROJECTS = {
     "cms": Project(
         "cms",
         visits=["compare", "verify", "tree", "look", "stay", "go_on"],
         options=["--verify=full"],
-        hops=FIRST_HOPS,
     ),
     "oscar": Project(
         "oscar",
         visits=["compare", "verify", "materialized_view", "stay", "look", "log_in", "go_on", "move_sessions"],
         options=["--verify=full"],
-        hops=FIRST_HOPS,
     ),
     "wagtail": Project(
         "wagtail",
-        visits=["compare", "trees", "go_on"],
-        first_visits=["search", "read", "administer"],
+        visits=["compare", "trees", "go_on", "search", "read", "administer"],
         # Its columns differ from engine to engine, and it is built anew from the pages.
         options=["--exclude=wagtailsearch"],
     ),

@@ -17,17 +17,8 @@ from django.db import connections
 
 from settings.base import ROOT
 
-# Every ordered pair of different engines once: each hop starts where the one before it ended.
-HOPS = (
-    ("sqlite", "postgresql"),
-    ("postgresql", "mysql"),
-    ("mysql", "sqlite"),
-    ("sqlite", "mysql"),
-    ("mysql", "postgresql"),
-    ("postgresql", "sqlite"),
-)
-# After these, every engine has been a destination: what takes longer is looked at no more than that.
-FIRST_HOPS = HOPS[:3]
+# Each hop starts where the one before it ended; after them, every engine has been a source and a destination.
+HOPS = (("sqlite", "postgresql"), ("postgresql", "mysql"), ("mysql", "sqlite"))
 SLOWEST_PROCESS = 600
 
 Journeys = Mapping[str, "Future[list[Hop | Exception]]"]
@@ -44,24 +35,15 @@ class Hop:
 class Project:
     """A project of ours around somebody else's application, with one database of each engine.
 
-    Its package has settings, `content` with a function `fill`, and `visit`, whose functions look at a database:
-    `visits` after every hop, `first_visits` after the first ones only.
+    Its package has settings, `content` with a function `fill`, and `visit`, whose functions `visits` look at a database
+    after every hop.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        visits: Sequence[str],
-        first_visits: Sequence[str] = (),
-        options: Sequence[str] = (),
-        hops: Sequence[tuple[str, str]] = HOPS,
-    ) -> None:
-        self._hops = hops
+    def __init__(self, name: str, *, visits: Sequence[str], options: Sequence[str]) -> None:
         self._package = f"tests.scenarios.realapps.{name}_project"
         self._database = f"migrator_test_{settings.RUN}_{name}"
         self._file = Path(settings.RUN_DIRECTORY) / f"{name}.sqlite3"
-        self._visits, self._first_visits, self._options = visits, first_visits, options
+        self._visits, self._options = visits, options
 
     def create(self) -> None:
         self.drop()
@@ -79,7 +61,7 @@ class Project:
         hops: list[Hop | Exception] = []
         try:
             self._call("migrate --verbosity=0", "content", ["fill"], dest="sqlite")
-            for source, dest in self._hops:
+            for source, dest in HOPS:
                 hops.append(self._move(source, dest))
         except Exception as error:
             hops.append(error)
@@ -88,8 +70,7 @@ class Project:
     def _move(self, source: str, dest: str) -> Hop:
         """Move the project, and look at the destination, whose tables the first run into it creates."""
         command = ["batch_migrate --source=old --dest=default --no-input --replace=default --migrate", *self._options]
-        first_visits = self._first_visits if (source, dest) in FIRST_HOPS else ()
-        return self._call(" ".join(command), "visit", [*self._visits, *first_visits], source=source, dest=dest)
+        return self._call(" ".join(command), "visit", self._visits, source=source, dest=dest)
 
     def _call(
         self, command: str, module: str, functions: Sequence[str], *, dest: str, source: str | None = None

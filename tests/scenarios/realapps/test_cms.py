@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scenarios.realapps.project import FIRST_HOPS, Hop, Journeys, hop_of
+from tests.scenarios.realapps.project import HOPS, Hop, Journeys, hop_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -13,7 +13,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=FIRST_HOPS, ids="-to-".join)
+@pytest.fixture(params=HOPS, ids="-to-".join)
 def hop(request: pytest.FixtureRequest, journeys: Journeys) -> Hop:
     return hop_of(journeys["cms"].result(), request.param)
 

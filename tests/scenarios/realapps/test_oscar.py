@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scenarios.realapps.project import FIRST_HOPS, Hop, Journeys, hop_of
+from tests.scenarios.realapps.project import HOPS, Hop, Journeys, hop_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -16,7 +16,7 @@ pytestmark = [
 PEOPLE = 11
 
 
-@pytest.fixture(params=FIRST_HOPS, ids="-to-".join)
+@pytest.fixture(params=HOPS, ids="-to-".join)
 def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
     pair: tuple[str, str] = request.param
     return pair

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scenarios.realapps.project import FIRST_HOPS, HOPS, Hop, Journeys, hop_of
+from tests.scenarios.realapps.project import HOPS, Hop, Journeys, hop_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,7 +55,6 @@ def test_keeps_the_trees(hop: Hop) -> None:
     ]
 
 
-@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
 def test_shows_pages_of_every_type(hop: Hop) -> None:
     pages = hop.facts["read"]["pages"]
 
@@ -70,7 +69,6 @@ def test_shows_pages_of_every_type(hop: Hop) -> None:
     }
 
 
-@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
 def test_is_administered(hop: Hop) -> None:
     assert hop.facts["administer"] == {"login": 302, "wrong": [], "lists its entry": True, "approved": "approved"}
 
@@ -79,6 +77,5 @@ def test_goes_on_with_the_next_keys(hop: Hop) -> None:
     assert hop.facts["go_on"] == {"page": 200, "submissions": 1, "not the next key": []}
 
 
-@pytest.mark.parametrize("pair", FIRST_HOPS, ids="-to-".join)
 def test_is_searched_by_a_new_index(hop: Hop) -> None:
     assert hop.facts["search"] == {"found": ["Written after the move"], "by title": True}
