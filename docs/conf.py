@@ -24,8 +24,6 @@ extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "reference/generated"]
 nitpicky = True
-# Until all pages that docs/index.md lists are written.
-suppress_warnings = ["toc", "myst.xref_missing"]
 # Tables hold paths and options, which no hyphenation may break.
 smartquotes = False
 

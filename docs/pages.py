@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator import conf
 
-from .parts import commands, documents, files, lists, values
+from .parts import commands, documents, figures, files, lists, values
 
 DOCS = Path(__file__).resolve().parent
 GENERATED = DOCS / "reference" / "generated"
@@ -29,6 +29,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "values-counted": values.counted,
     "values-exceptions": values.exceptions,
     "values-foreign": values.foreign_values,
+    **{f"figures-{name}": partial(figures.measured, name) for name in figures.NAMES},
     "faults": files.faults,
     "versions": files.versions,
     "contributing": partial(files.document, "CONTRIBUTING.md"),

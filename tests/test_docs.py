@@ -1,220 +1,183 @@
-"""The README and CONTRIBUTING say what there is: each command, option, code and target, and none besides."""
+"""The documentation says what there is: each command, option, code and target, and none besides."""
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib
 import inspect
+import os
 import re
 import shlex
-import textwrap
-from argparse import Action
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TypeGuard, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
-from django.core.management import get_commands, load_command_class
-from django.core.management.base import BaseCommand, CommandParser
+from django.conf import settings as django_settings
+from django.core.checks import ERROR, run_checks
+from django.test import override_settings
 
-import migrator.management.commands
+import migrator
+from docs import pages
+from docs.parts import documents, figures, lists
+from docs.parts.commands import COMMANDS, own_actions, parser_of
 from migrator import conf, errors
+from migrator.checks.messages import PROBLEMS
 from migrator.console import interrupts
 from settings.base import ROOT
 from tests.management.running import another_alias
+from tests.tutorials import Block, blocks
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-DOCUMENTS = {"README": README, "CONTRIBUTING": CONTRIBUTING, "CHANGELOG": CHANGELOG}
+DOCS = ROOT / "docs"
+ROOT_DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "FAULTS.md")
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(pages.GENERATED))
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [*(ROOT / name for name in ROOT_DOCUMENTS), *PAGES]
+}
+CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
 
-COMMANDS = sorted(
-    path.stem for path in Path(*migrator.management.commands.__path__).glob("*.py") if not path.stem.startswith("_")
-)
-# Commands of Django that examples may call; the README explains none of their options.
-BORROWED = {"check", "migrate"}
+# Commands of Django that examples may call; the documentation explains none of their options.
+BORROWED = {
+    *("check", "createsuperuser", "makemigrations", "migrate", "runserver", "shell", "startapp", "update_index"),
+    *("clearsessions", "createcachetable", "collectstatic", "test", "dumpdata", "loaddata", "help", "sqlsequencereset"),
+    *("dbshell", "inspectdb"),
+}
+# Options of other programs.
+FOREIGN = {"--all", "--cov-report", "--help", "--group"}
 
+INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
+TOCTREE = re.compile(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) (.*)$")
-FENCE = re.compile(r"^ *```(\w*)$")
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
-ROW = re.compile(r"^\| (.*?) \|", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 
 
 # -- reading the documents --------------------------------------------------------------------------------------------
 
 
-def sections(document: str) -> dict[str, str]:
-    """Give the text below each heading, that of deeper headings included."""
-    found: dict[str, str] = {}
-    open_headings: list[tuple[int, str]] = []
-    is_code = False
-    for line in document.splitlines():
-        is_code ^= bool(FENCE.match(line))
-        heading = None if is_code else HEADING.match(line)
-        if heading:
-            level = len(heading[1])
-            open_headings = [(other, title) for other, title in open_headings if other < level]
-            open_headings.append((level, heading[2]))
-            assert heading[2] not in found, f"two headings say {heading[2]!r}"
-            found[heading[2]] = ""
-        for _, title in open_headings:
-            found[title] += f"{line}\n"
-    return found
-
-
-def blocks(document: str) -> Iterator[tuple[str, str]]:
-    """Give each fenced block's language and code."""
-    language: str | None = None
-    lines: list[str] = []
-    for line in document.splitlines():
-        fence = FENCE.match(line)
-        if fence and language is None:
-            language, lines = fence[1], []
-        elif fence:
-            assert language is not None
-            yield language, textwrap.dedent("\n".join(lines))
-            language = None
-        else:
-            lines.append(line)
-
-
 def prose(document: str) -> str:
-    """Give the text outside of fenced blocks."""
-    return "".join(document.split("```")[::2])
+    """Return the text outside of fenced blocks."""
+    return re.sub(r"^( *)```.*?^\1```$", "", document, flags=re.MULTILINE | re.DOTALL)
 
 
 def spans(document: str) -> list[str]:
-    """Give the code within the prose's lines."""
-    return [span.replace(r"\|", "|") for span in re.findall(r"`([^`]+)`", prose(document))]
+    """Return the code within the prose's lines."""
+    return [" ".join(span.replace(r"\|", "|").split()) for span in re.findall(r"`([^`]+)`", prose(document))]
 
 
 def lines_of_code(document: str) -> Iterator[str]:
-    """Give the lines that a reader may type: those of blocks, continued ones joined, and the code within prose."""
-    for _, code in blocks(document):
-        yield from code.replace("\\\n", " ").splitlines()
+    """Yield the lines that a reader may type: those of blocks, continued ones joined, and the code within prose."""
+    for block in blocks(document):
+        yield from re.sub(r"\\\n\s*", "", block.text).splitlines()
     yield from spans(document)
 
 
-def first_column(text: str) -> list[str]:
-    """Give what the first cells of a section's tables have in code."""
-    return [span for cell in ROW.findall(text) for span in spans(cell)]
+def examples(document: str) -> Iterator[list[str]]:
+    """Yield the words behind `manage.py` of every call in a document."""
+    for line in lines_of_code(document):
+        if (call := re.match(r"(?:\$ )?(?:python3? )?(?:\./)?manage\.py (\w+.*)", line)) and "…" not in line:
+            words = shlex.split(call[1], comments=True)
+            ends = (n for n, word in enumerate(words) if re.fullmatch(r"\||<|\d?>.*|&&?|;", word))
+            yield [word.removesuffix(";") for word in words[: next(ends, len(words))]]
 
 
-def examples(document: str) -> list[list[str]]:
-    """Give the words behind `manage.py` of every call in a document."""
-    found = (re.match(r"(?:\$ )?(?:python )?manage\.py (.*)", line) for line in lines_of_code(document))
-    return [shlex.split(call[1]) for call in found if call]
+def anchors(document: str) -> set[str]:
+    """Return the anchors of a document's headings, as code hosts and the site make them."""
+    outside = prose(document).splitlines()
+    titles = [found[2] for line in outside if (found := HEADING.match(line))]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-EXAMPLES = [(name, words) for name, document in DOCUMENTS.items() for words in examples(document)]
+EXAMPLES = {" ".join(words): words for document in DOCUMENTS.values() for words in examples(document)}
+PYTHON = {
+    f"{name}:{block.line}": block
+    for name, document in DOCUMENTS.items()
+    for block in blocks(document)
+    if block.language == "python"
+}
 
 
-# -- asking the commands ----------------------------------------------------------------------------------------------
+def test_there_is_something_to_read() -> None:
+    assert {"batch_migrate", "batch_migrate_models", "verify_counts"} <= set(COMMANDS)
+    assert len(EXAMPLES) >= 50
+    assert len(PYTHON) >= 20
+    assert "verify_counts --source default --dest new" in EXAMPLES
 
 
-def parser_of(command: str) -> CommandParser:
-    loaded: BaseCommand = load_command_class(get_commands()[command], command)
-    return loaded.create_parser("manage.py", command)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_block_has_a_language(name: str) -> None:
+    assert [block.line for block in blocks(DOCUMENTS[name]) if not block.language] == []
 
 
-def own_actions(command: str) -> list[Action]:
-    """Give a command's arguments, without those that every command of Django has."""
-    common = {option for action in BaseCommand().create_parser("", "")._actions for option in action.option_strings}
-    return [action for action in parser_of(command)._actions if not common & set(action.option_strings)]
-
-
-def own_options(command: str) -> set[str]:
-    return {option for action in own_actions(command) for option in action.option_strings}
+# -- the commands -----------------------------------------------------------------------------------------------------
 
 
 def every_option(command: str) -> set[str]:
     return {option for action in parser_of(command)._actions for option in action.option_strings}
 
 
-SECTIONS = sections(README)
-
-
-# -- the commands -----------------------------------------------------------------------------------------------------
-
-
-def test_there_is_something_to_compare() -> None:
-    assert {"batch_migrate", "batch_migrate_models", "verify_counts"} <= set(COMMANDS)
-    assert {"--source", "--dest", "--format"} <= own_options("verify_counts")
-    assert "--verbosity" not in own_options("verify_counts")
-    assert len(EXAMPLES) >= 10
-    assert ["verify_counts", "--source", "default", "--dest", "new"] in examples(README)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_option_is_once_in_the_part_of_its_command(command: str) -> None:
+    rows = [line.split(" | ")[0] for line in pages.PARTS[command]().splitlines()]
+    shown = Counter(option for row in rows for option in OPTION.findall(row))
+    own = {option for action in own_actions(command) for option in action.option_strings}
+    assert dict(shown) == dict.fromkeys(own, 1)
+    positional = [str(action.metavar) for action in own_actions(command) if not action.option_strings]
+    assert all(any(row.startswith(f"| `{name}") for row in rows) for name in positional)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_a_section(command: str) -> None:
-    assert f"`{command}`" in SECTIONS
+def test_each_command_has_a_page_with_its_options_and_an_example_of_its_function(command: str) -> None:
+    page = DOCUMENTS[f"docs/reference/commands/{command}.md"]
+    assert page.startswith(f"# `{command}`\n")
+    assert f"../generated/{command}.md" in INCLUDE.findall(page)
+    assert any(words[0] == command for words in examples(page))
+    called = {node.func.id for block in python_of(page) for node in ast.walk(block) if is_call(node)}
+    assert command in called
 
 
-def test_each_section_named_like_a_command_is_of_one() -> None:
-    named = {title.strip("`") for title in SECTIONS if re.fullmatch(r"`\w+`", title)}
-    assert named <= set(COMMANDS)
+def python_of(page: str) -> Iterator[ast.Module]:
+    return (ast.parse(block.text) for block in blocks(page) if block.language == "python")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_option_is_in_the_table_of_its_command(command: str) -> None:
-    table = {option for span in first_column(SECTIONS[f"`{command}`"]) for option in OPTION.findall(span)}
-    assert own_options(command) - table == set(), "in the parser, and not in the README"
-    assert table - every_option(command) == set(), "in the README, and not in the parser"
+def is_call(node: ast.AST) -> Any:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_positional_argument_is_in_the_table_of_its_command(command: str) -> None:
-    table = " ".join(first_column(SECTIONS[f"`{command}`"]))
-    for action in own_actions(command):
-        if not action.option_strings:
-            assert str(action.metavar or action.dest) in table
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_option_named_is_one_of_ours(name: str) -> None:
+    known = set().union(FOREIGN, *map(every_option, [*COMMANDS, "migrate", "check"]))
+    ours = [span for span in spans(DOCUMENTS[name]) if span.startswith("--")]
+    assert {option for span in ours for option in OPTION.findall(span)} - known == set()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_choices_and_metavars_are_those_of_the_parser(command: str) -> None:
-    """Where the table shows what an option takes, it shows what the parser takes."""
-    taken: dict[str, object] = {}
-    for action in own_actions(command):
-        shown = "|".join(map(str, action.choices)) if action.choices else action.metavar
-        taken |= dict.fromkeys(action.option_strings, shown if action.nargs != 0 else None)
-    for span in first_column(SECTIONS[f"`{command}`"]):
-        option, _, shown = span.partition(" ")
-        if shown and option in taken:
-            assert shown == taken[option], span
-
-
-def test_every_option_named_anywhere_is_one_of_ours() -> None:
-    known = set().union(*map(every_option, [*COMMANDS, *BORROWED]))
-    for name, document in DOCUMENTS.items():
-        ours = [span for span in spans(document) if span.startswith("--")]
-        unknown = {option for span in ours for option in OPTION.findall(span)} - known
-        assert unknown == set(), name
-
-
-@pytest.mark.parametrize(
-    ("document", "words"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else " ".join(value)
-)
-def test_each_example_parses(document: str, words: list[str]) -> None:
+@pytest.mark.parametrize("words", EXAMPLES.values(), ids=list(EXAMPLES))
+def test_each_example_parses(words: list[str]) -> None:
     command, *arguments = words
-    assert command in {*COMMANDS, *BORROWED}, f"{document} calls {command}"
-    with another_alias("new", ENGINE="django.db.backends.sqlite3", NAME=":memory:"):  # migrate takes no other aliases
-        parser_of(command).parse_args(arguments)  # raises CommandError
+    assert command in {*COMMANDS, *BORROWED}
+    if command in COMMANDS:
+        with suppress(SystemExit):  # of --help and --version
+            parser_of(command).parse_args(arguments)  # raises CommandError
+    elif arguments and command in ("migrate", "check"):
+        with ExitStack() as stack:  # they take no other aliases than those of the settings
+            for alias in ("new", "sessions", "archive"):
+                stack.enter_context(another_alias(alias, ENGINE="django.db.backends.sqlite3", NAME=":memory:"))
+            parser_of(command).parse_args(arguments)
 
 
 # -- the functions ----------------------------------------------------------------------------------------------------
 
 
-PYTHON = [code for language, code in blocks(README) if language == "python"]
-
-
 def calls(code: str) -> Iterator[tuple[object, list[str]]]:
-    """Give each function of ours that a block imports and calls, with the keywords it gives."""
+    """Yield each function of ours that a block imports and calls, with the keywords that it passes."""
     read = ast.parse(code)
     imported = {
         alias.name: getattr(importlib.import_module(node.module), alias.name)
         for node in ast.walk(read)
-        if isinstance(node, ast.ImportFrom) and node.module
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("migrator")
         for alias in node.names
     }
     for node in ast.walk(read):
@@ -223,9 +186,9 @@ def calls(code: str) -> Iterator[tuple[object, list[str]]]:
             yield imported[node.func.id], [keyword.arg or "" for keyword in node.keywords]
 
 
-@pytest.mark.parametrize("code", PYTHON)
-def test_code_can_be_read_and_its_calls_fit(code: str) -> None:
-    for function, keywords in calls(code):
+@pytest.mark.parametrize("block", PYTHON.values(), ids=list(PYTHON))
+def test_code_can_be_read_and_its_calls_fit(block: Block) -> None:
+    for function, keywords in calls(block.text):
         assert callable(function)
         signature = inspect.signature(function)
         signature.bind(**dict.fromkeys(keywords))
@@ -234,10 +197,7 @@ def test_code_can_be_read_and_its_calls_fit(code: str) -> None:
             assert set(keywords) <= named.__optional_keys__ | signature.parameters.keys()
 
 
-PUBLIC = ("migrator.databases", "migrator.sessions", "migrator.caches", "migrator.errors")
-
-
-@pytest.mark.parametrize("module", PUBLIC[:3])
+@pytest.mark.parametrize("module", lists.MODULES)
 def test_every_public_name_can_be_imported(module: str) -> None:
     package = importlib.import_module(module)
     assert all(callable(getattr(package, name)) for name in package.__all__)
@@ -248,71 +208,129 @@ def test_every_public_name_can_be_imported(module: str) -> None:
 def test_code_imports_from_public_modules_alone() -> None:
     imported = {
         node.module
-        for code in PYTHON
-        for node in ast.walk(ast.parse(code))
+        for block in PYTHON.values()
+        for node in ast.walk(ast.parse(block.text))
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("migrator")
     }
     assert imported
-    assert imported <= set(PUBLIC)
+    assert imported <= {*lists.MODULES, "migrator.errors"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_section_calls_the_function_behind_its_command(command: str) -> None:
-    called = {
-        node.func.id
-        for language, code in blocks(SECTIONS[f"`{command}`"])
-        if language == "python"
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+# -- settings, checks, codes ------------------------------------------------------------------------------------------
+
+SETTINGS = {"MIGRATOR", "CACHES", "DATABASES", "DATABASE_ROUTERS", "SESSION_CACHE_ALIAS", "SESSION_ENGINE"}
+LOCAL = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+
+
+def assigned(block: Block) -> set[str]:
+    """Return the settings that a block assigns, or changes."""
+    targets = [node.targets[0] for node in ast.parse(block.text).body if isinstance(node, ast.Assign)]
+    roots = [next(part for part in ast.walk(target) if isinstance(part, ast.Name)) for target in targets]
+    return {root.id for root in roots} & SETTINGS
+
+
+def settings_of(block: Block) -> dict[str, Any]:
+    """Run a block of settings in a project with the aliases that the documentation uses."""
+    caches = {alias: {**LOCAL, "KEY_PREFIX": alias} for alias in ("default", "new", "old", "sessions", "redis")}
+    names: dict[str, Any] = {
+        "os": os,
+        "INSTALLED_APPS": [],
+        "DATABASES": {alias: {"OPTIONS": {}} for alias in ("default", "new", "old", "sessions")},
+        "CACHES": caches,
+        "MIGRATOR": {"SESSIONS": {}},
     }
-    assert command in called
+    exec(block.text, names)  # noqa: S102
+    return {name: names[name] for name in assigned(block)} | {"CACHES": {**caches, **names["CACHES"]}}
 
 
-# -- codes, checks, settings ------------------------------------------------------------------------------------------
-
-
-def kinds(error: type[errors.MigratorError]) -> Iterator[type[errors.MigratorError]]:
-    yield error
-    for kind in error.__subclasses__():
-        yield from kinds(kind)
+@pytest.mark.parametrize(
+    "block", [block for block in PYTHON.values() if assigned(block)], ids=[n for n, b in PYTHON.items() if assigned(b)]
+)
+def test_settings_pass_djangos_check_command(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in re.findall(r"os\.environ\[\"(\w+)\"\]", block.text):
+        monkeypatch.setenv(variable, "secret")
+    given = settings_of(block)
+    databases = {"new", "old", "sessions", "archive", *given.pop("DATABASES", ())} - {"default"}
+    with ExitStack() as stack:
+        for alias in databases:
+            stack.enter_context(another_alias(alias, ENGINE="django.db.backends.sqlite3", NAME=f"{alias}.sqlite3"))
+        packages = [package for package in ("user_sessions", "qsessions") if f"{package}.backends" in block.text]
+        if packages:
+            given["INSTALLED_APPS"] = [*django_settings.INSTALLED_APPS, *packages]
+        stack.enter_context(override_settings(**given))
+        found = run_checks()
+    assert [str(problem) for problem in found if problem.level >= ERROR] == []
 
 
 def test_exit_codes_are_those_that_there_are() -> None:
     # A run that comes to its end has 0, 3, 4 or 5 (RunResult.exit_code); the others are of errors and signals.
-    real = {
-        0,
-        3,
-        4,
-        errors.WORK_TO_DO,
-        *(kind.exit_code for kind in kinds(errors.MigratorError)),
-        *(128 + n for n in interrupts.SIGNALS),
-    }
-    cells = ROW.findall(SECTIONS["Exit codes"])
-    documented = {int(code) for cell in cells for code in re.findall(r"\b\d+\b", cell)}
-    assert documented == real
+    kinds = [errors.MigratorError, *errors.MigratorError.__subclasses__()]
+    real = {0, 3, 4, errors.WORK_TO_DO, *(kind.exit_code for kind in kinds), *(128 + n for n in interrupts.SIGNALS)}
+    assert set(errors.EXIT_CODES) == real
 
 
 def test_system_checks_are_those_that_there_are() -> None:
-    code = "".join(path.read_text(encoding="utf-8") for path in Path(migrator.__file__).parent.rglob("*.py"))
-    real = set(re.findall(r"\"(migrator\.[EW]\d{3})\"", code))
-    assert {
-        span for span in first_column(SECTIONS["Settings and system checks"]) if span.startswith("migrator.")
-    } == real
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in Path(migrator.__file__).parent.rglob("*.py")
+        if path.name != "messages.py"
+    )
+    assert set(PROBLEMS) == set(re.findall(r"\"(migrator\.[EW]\d{3})\"", code))
 
 
-def test_settings_are_those_that_there_are() -> None:
-    real = {field.name for field in dataclasses.fields(conf.Settings)}
-    documented = {span for span in first_column(SECTIONS["Settings and system checks"]) if span.isupper()}
-    assert documented == real
-    for code in PYTHON:
-        for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MIGRATOR":
-                assert set(ast.literal_eval(node.value)) <= real
+def test_named_checks_exist() -> None:
+    named = {id for document in DOCUMENTS.values() for id in re.findall(r"migrator\.[EW]\d{3}", document)}
+    assert named <= set(PROBLEMS)
 
 
-def test_the_default_chunk_size_is_the_one_told() -> None:
-    assert f"{conf.DEFAULT_CHUNK_SIZE:,}" in SECTIONS["Settings and system checks"]
-    assert f"{conf.DEFAULT_CHUNK_SIZE:,}" in SECTIONS["`batch_migrate`"]
+def test_every_setting_has_a_meaning() -> None:
+    for kind in (conf.Settings, conf.Sessions, conf.SessionSide):
+        assert all(each.metadata["meaning"].endswith(".") for each in conf.fields(kind))
+
+
+# -- the site ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_generated_part_is_on_a_page() -> None:
+    included = {
+        (path.parent / name).resolve().stem
+        for path in PAGES
+        for name in INCLUDE.findall(path.read_text(encoding="utf-8"))
+        if "generated/" in name
+    }
+    assert included == set(pages.PARTS)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = {DOCS / "index.md"}
+    for path in PAGES:
+        for tree in TOCTREE.findall(path.read_text(encoding="utf-8")):
+            listed |= {path.parent / f"{name}.md" for name in tree.split()}
+    assert listed == set(PAGES)
+
+
+def test_every_schema_is_on_the_page_of_documents() -> None:
+    assert {path.stem for path in documents.SCHEMAS.glob("*.json")} == set(documents.NAMES)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in LINK.findall(prose(DOCUMENTS[name])):
+        file, _, anchor = target.partition("#")
+        path = (ROOT / name).parent / file if file else ROOT / name
+        assert path.exists(), target
+        if anchor and path.suffix == ".md":
+            text = path.read_text(encoding="utf-8")
+            parts = [pages.PARTS[Path(part).stem]() for part in INCLUDE.findall(text) if "generated/" in part]
+            assert anchor in set().union(anchors(text), *map(anchors, parts)), target
+
+
+def test_the_readme_has_the_measured_figures() -> None:
+    assert figures.readme_table() in DOCUMENTS["README.md"], "copy it from docs.parts.figures.readme_table()"
+
+
+def test_the_readme_is_short() -> None:
+    assert DOCUMENTS["README.md"].count("\n") <= 250
 
 
 # -- around the code --------------------------------------------------------------------------------------------------
@@ -323,62 +341,23 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_make_targets_exist(name: str) -> None:
-    called = [line.removeprefix("$ ").split() for line in lines_of_code(DOCUMENTS[name])]
+def test_make_targets_exist() -> None:
+    called = [line.removeprefix("$ ").split() for text in DOCUMENTS.values() for line in lines_of_code(text)]
     named = {word for words in called if words[:1] == ["make"] for word in words[1:] if re.fullmatch(r"[a-z-]+", word)}
     assert named <= targets()
 
 
 def test_contributing_names_every_target() -> None:
-    named = {word for line in lines_of_code(CONTRIBUTING) if line.startswith("make ") for word in line.split()[1:]}
+    called = [line.removeprefix("$ ") for line in lines_of_code(CONTRIBUTING)]
+    named = {word for line in called if line.startswith("make ") for word in line.split()[1:]}
     assert targets() - named == {"help"}  # which is bare make
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(name: str) -> None:
-    anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in sections(DOCUMENTS[name])}
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(DOCUMENTS[name])):
-        if target.startswith("#"):
-            assert target.removeprefix("#") in anchors
-        else:
-            assert (ROOT / target).exists()
 
 
 def test_paths_in_contributing_exist() -> None:
     paths = [
-        span for span in spans(CONTRIBUTING) if re.fullmatch(r"(migrator|tests|demo|settings|\.ci)/[\w./-]*", span)
+        span
+        for span in spans(CONTRIBUTING)
+        if re.fullmatch(r"(migrator|tests|demo|settings|docs|\.ci)/[\w./-]*", span) and "generated" not in span
     ]
     assert len(paths) >= 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
-
-
-JSON_MODULES = (
-    "databases/reports/plan.py",
-    "databases/reports/run.py",
-    "databases/reports/update.py",
-    "databases/reports/comparison.py",
-    "databases/reports/verification.py",
-    "sessions/reports.py",
-    "caches/reports.py",
-    "stores/copying/reports.py",
-)
-WRITERS = re.compile(r"\w+_report|endpoint|named|\w*_?documents?")
-
-
-def is_record(node: ast.AST) -> TypeGuard[ast.Call]:
-    """Whether code takes attributes of an object into a document, under their own names."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "record"
-
-
-@pytest.mark.parametrize("module", JSON_MODULES)
-def test_the_readme_has_every_key_of_json_documents(module: str) -> None:
-    tree = ast.parse((ROOT / "migrator" / module).read_text(encoding="utf-8"))
-    writers = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and WRITERS.fullmatch(n.name)]
-    nodes = [node for writer in writers for node in ast.walk(writer)]
-    written = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
-    written += [name for node in nodes if is_record(node) for name in node.args[1:]]
-    keys = {key.value for key in written if isinstance(key, ast.Constant)}
-
-    assert keys
-    assert [key for key in sorted(keys) if not re.search(rf"[`\".]{key}[`\"]", README)] == []

@@ -1,14 +1,14 @@
 """List the cells, or run one: python -m tests.matrix [CELL | --prepare | --ci | --table]
 
-After a run, results.json and the README's table have its result. `--ci` runs the cells that CI runs, and `--prepare`
-downloads what these need. `--table` writes the README's table anew.
+After a run, results.json has its result, and so has the documentation's table of versions, once it is built.
+`--ci` runs the cells that CI runs, and `--prepare` downloads what these need. `--table` prints that table.
 """
 
 import sys
 
 from tests.matrix.cells import Cell, Result, read_cells, read_results, save_result
 from tests.matrix.run import prepare, run
-from tests.matrix.table import render, write_into_readme
+from tests.matrix.table import render
 from tests.servers.suites import SuiteError
 
 
@@ -32,7 +32,6 @@ def _run(cell: Cell) -> int:
     result, code = run(cell)
     if result is not None:
         save_result(cell.name, result)
-        write_into_readme(render(read_cells(), read_results()))
     return code
 
 
@@ -44,7 +43,7 @@ def main(arguments: list[str]) -> int:
             case []:
                 _list(cells)
             case ["--table"]:
-                write_into_readme(render(cells, read_results()))
+                print(render(cells, read_results()), end="")
             case ["--prepare"]:
                 for cell in of_ci:
                     prepare(cell)

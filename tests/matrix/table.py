@@ -1,13 +1,8 @@
-"""The table of versions in the README, made from the cells and their last results."""
+"""The table of versions in the documentation, made from the cells and their last results."""
 
-import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from tests.matrix.cells import Cell, Result
-
-_README = Path(__file__).resolve().parents[2] / "README.md"
-_PLACE = re.compile(r"(?<=<!-- versions -->\n).*?(?=<!-- /versions -->)", re.DOTALL)
 
 _NAMES = {
     "postgresql": "PostgreSQL",
@@ -42,14 +37,3 @@ def render(cells: dict[str, Cell], results: dict[str, Result]) -> str:
     head = ["cell", "Python", "Django", "PostgreSQL and its driver", "other servers", "tests passed"]
     rows = [head, ["---"] * len(head), *(_row(cell, results.get(cell.name)) for cell in cells.values())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def write_into_readme(table: str) -> None:
-    """Replace the table between its two comments in the README."""
-    _README.write_text(_PLACE.sub(lambda _: table, _README.read_text()))
-
-
-def in_readme() -> str:
-    """Return the table as the README has it."""
-    found = _PLACE.search(_README.read_text())
-    return found.group() if found else ""
