@@ -13,7 +13,8 @@ from .abandon_run import abandon_run
 from .endpoints import open_endpoints
 from .migrations.migrate import migrate_destination
 from .phases import Phase
-from .planning.filters import parse_filter, restrictions_for
+from .planning.brought_parents import bring_parents
+from .planning.filters import check_filters, parse_filter, restrictions_for
 from .planning.rows_of_migrations import NOT_MIGRATED
 from .planning.selection import select
 from .planning.table_names import named_for
@@ -74,6 +75,7 @@ def batch_migrate_models(
     source: str,
     dest: str,
     filters: Sequence[str] = (),
+    with_parents: bool = False,
     exclude: Sequence[str] = (),
     console: Console | None = None,
     **keywords: Unpack[RunKeywords],
@@ -81,8 +83,9 @@ def batch_migrate_models(
     """Add the rows of chosen models to those of another database, with their parents' and many-to-many tables.
 
     ``models`` are ``app_label.Model``; ``filters`` are Django lookups as ``field__lookup=value``, which all have to be
-    met and which apply to each of the models (``in`` and ``range`` take values separated by commas). ``exclude`` leaves
-    out apps or models that would come along. The keywords are fields of
+    met (``in`` and ``range`` take values separated by commas). A filter applies to each of the models, or to the one
+    that it names: ``app_label.Model:field__lookup=value``. ``with_parents`` also copies the rows that these refer to,
+    transitively. ``exclude`` leaves out apps or models that would come along. The keywords are fields of
     :class:`~migrator.databases.run_options.RunOptions`.
 
     Raises :exc:`~migrator.errors.UsageError` for unknown models and lookups, :exc:`~migrator.errors.Refused` if a
@@ -93,19 +96,22 @@ def batch_migrate_models(
     options = options_of(keywords, RunKeywords.__optional_keys__, dest, settings.CHUNK_SIZE)
     if not models:
         raise UsageError("Name at least one model, as app_label.Model.")
-    lookups = dict(parse_filter(text) for text in filters)
+    parsed = [parse_filter(text) for text in filters]
     if options.cleanup:
         return abandon_run(source=source, dest=dest, labels=models, exclude=exclude, options=options, console=console)
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))
-        selection = select(source=source, dest=dest, labels=models, exclude=exclude)
+        selection = select(source=source, dest=dest, labels=models, exclude=exclude, brings_parents=with_parents)
+        check_filters(parsed, selection.named)
         interrupts = stack.enter_context(Interrupts())
         endpoints = stack.enter_context(
             open_endpoints(source, dest, settings, selection.names, jobs=options.jobs, is_dry=options.dry_run)
         )
         restrictions = restrictions_for(
-            endpoints.source, [table.model for table in selection.tables], selection.named, lookups
+            endpoints.source, [table.model for table in selection.tables], selection.named, parsed
         )
+        if with_parents:
+            restrictions = bring_parents(endpoints.source, selection.tables, restrictions, selection.brought)
         executor = RunExecutor(
             endpoints, selection, options, console, interrupts, restrictions, adds_rows=True, monitor=monitor
         )

@@ -16,6 +16,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "dest",
         "exclude",
         "filters",
+        "with_parents",
         "keys_from",
         "match",
         "key_regex",

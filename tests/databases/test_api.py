@@ -18,6 +18,7 @@ from tests.management.running import execute, run
 from tests.servers.databases import Pair
 from tests.testapp.models import (
     Article,
+    BooleanValue,
     Comment,
     CompositeKey,
     DateTimeKey,
@@ -104,7 +105,8 @@ def test_names_rows_whose_parents_are_missing_before_the_first_write(across: Pai
     for model in ("testapp.Article_tags", "testapp.Rating"):
         assert (
             f"{model}: 5 rows have no matching row of testapp.Tag for tag_id (for example primary key 16, 17, "
-            f"18), neither in this run nor in '{across.dest}'. Copy the rows of testapp.Tag too." in message
+            f"18), neither in this run nor in '{across.dest}'. Copy the rows of testapp.Tag too, or pass "
+            "--with-parents." in message
         )
     assert keys(Article, across.dest) == []
 
@@ -261,3 +263,87 @@ def test_the_command_says_what_it_adds(databases: FreshDatabases) -> None:
     assert again.code == 1
     assert "4 of the chosen rows have a primary key that the destination already has" in again.err
     assert run(*words, "--filter", "id__lte=x").code == 2
+
+
+# -- a slice: filters of single models, and the parents of chosen rows ------------------------------------------------
+
+
+def test_a_filter_can_be_of_one_model(across: Pair) -> None:
+    fill(across.source)
+    insert_rows(Place, across.source, [{"id": n, "name": f"place {n}"} for n in range(1, 10)])
+    filters = ["id__lte=12", "testapp.Place:id__lte=3", "testapp.tag:name__startswith=tag 1"]
+    assert add(across, "testapp.Tag", "testapp.Place", filters=filters).exit_code == 0
+    assert keys(Place, across.dest) == [1, 2, 3]
+    assert keys(Tag, across.dest) == [1, 10, 11, 12]
+
+
+def test_parents_come_along(pair: Pair) -> None:
+    fill(pair.source)
+    assert add(pair, "testapp.Rating", filters=["id__in=2,5"], with_parents=True).exit_code == 0
+    assert keys(Rating, pair.dest) == keys(Article, pair.dest) == keys(Tag, pair.dest) == [2, 5]
+    assert keys(TAGGED, pair.dest) == [], "not what refers to a parent"
+
+
+def test_parents_of_named_models_come_along_in_spite_of_their_filter(across: Pair) -> None:
+    fill(across.source)
+    filters = ["testapp.Rating:id=7", "testapp.Tag:id=2"]
+    assert add(across, "testapp.Rating", "testapp.Tag", filters=filters, with_parents=True).exit_code == 0
+    assert keys(Tag, across.dest) == [2, 7]
+
+
+def test_ancestors_come_along(across: Pair) -> None:
+    parents = {1: None, 2: 5, 3: 2, 4: None, 5: 1, 6: 3}
+    with unchecked(connections[across.source]):
+        insert_rows(TreeNode, across.source, [{"id": n, "name": f"{n}", "parent_id": up} for n, up in parents.items()])
+    assert add(across, "testapp.TreeNode", filters=["id=3"], with_parents=True).exit_code == 0
+    assert keys(TreeNode, across.dest) == [1, 2, 3, 5]
+
+
+def test_parents_that_inherit_come_along(across: Pair) -> None:
+    for number in (1, 2):
+        insert_rows(Place, across.source, [{"id": number, "name": f"place {number}"}])
+        insert_rows(Restaurant, across.source, [{"place_ptr_id": number, "seats": number}])
+        insert_rows(Pizzeria, across.source, [{"restaurant_ptr_id": number}])
+    assert add(across, "testapp.Pizzeria", filters=["pk=2"], with_parents=True).exit_code == 0
+    assert keys(Place, across.dest) == keys(Restaurant, across.dest) == [2]
+
+
+def test_content_types_are_found_there_and_not_brought(across: Pair) -> None:
+    before = keys(ContentType, across.dest)
+    content_type = QuerySet(ContentType, using=across.source).get(app_label="testapp", model="tag")
+    insert_rows(Comment, across.source, [{"content_type_id": content_type.pk, "object_id": "1", "text": "hello"}])
+    assert add(across, "testapp.Comment", with_parents=True).exit_code == 0
+    assert keys(ContentType, across.dest) == before
+
+
+def test_refuses_parents_in_a_circle(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    pair = Pair("sqlite_a", "sqlite_b")
+    with pytest.raises(UsageError) as raised:
+        add(pair, "testapp.Hen", filters=["id=1"], with_parents=True)
+    assert "testapp.Egg and testapp.Hen refer to each other." in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("testapp.Article:id=1", "--filter is for testapp.Article, which is not one of the models to copy."),
+        ("testapp:id=1", "--filter 'testapp:id=1' names 'testapp', which is not a model: app_label.Model."),
+        ("testapp.Tga:id=1", "'testapp.Tga' is not an installed app or model: "),
+    ],
+)
+def test_refuses_a_filter_of_another_model(databases: FreshDatabases, text: str, reason: str) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    with pytest.raises(UsageError) as raised:
+        add(Pair("sqlite_a", "sqlite_b"), "testapp.Tag", filters=[text])
+    assert str(raised.value).startswith(reason)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("value=true", [1]), ("value__exact=False", [2]), ("value=no", [2])])
+def test_booleans_can_be_true_and_false(databases: FreshDatabases, text: str, expected: list[int]) -> None:
+    pair = Pair("sqlite_a", "sqlite_b")
+    databases.fresh(*pair)
+    values = {1: True, 2: False, 3: None}
+    insert_rows(BooleanValue, pair.source, [{"id": n, "label": f"{n}", "value": one} for n, one in values.items()])
+    assert add(pair, "testapp.BooleanValue", filters=[text]).exit_code == 0
+    assert keys(BooleanValue, pair.dest) == expected

@@ -3,44 +3,68 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldError, ValidationError
-from django.db.models import Model
+from django.db.models import BooleanField, Model
 from django.db.models.query import QuerySet
 
 from ...console.suggestions import did_you_mean
 from ...errors import UsageError
 from ..chunks import Restriction
 from ..engines.base.engine import Engine
+from .selection import models_of
 from .table_names import renamed
 
 MANY_VALUES = ("in", "range")
 TRUTH_VALUES: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def parse_filter(text: str) -> tuple[str, Any]:
-    """Parse ``field__lookup=value``.
+@dataclass(frozen=True)
+class Filter:
+    """A field lookup with its value, for one model or, without one, for each model of the run."""
 
-    Raises :exc:`UsageError` if the ``=`` is missing, or if ``isnull`` has no truth value.
+    lookup: str
+    value: Any
+    model: type[Model] | None = None
+
+
+def parse_filter(text: str) -> Filter:
+    """Parse ``field__lookup=value`` or ``app_label.Model:field__lookup=value``.
+
+    Raises :exc:`UsageError` if the ``=`` is missing, if no model has the label, or if ``isnull`` has no truth value.
     """
-    lookup, equals, value = text.partition("=")
+    name, equals, value = text.partition("=")
+    label, colon, lookup = name.rpartition(":")
     if not (equals and lookup):
         raise UsageError(f"--filter {text!r} is not a field lookup: field__lookup=value.")
+    if colon and "." not in label:
+        raise UsageError(f"--filter {text!r} names {label!r}, which is not a model: app_label.Model.")
+    model = models_of(label)[0] if colon else None
     last = lookup.rpartition("__")[2]
     if last in MANY_VALUES:
-        return lookup, value.split(",")
+        return Filter(lookup, value.split(","), model)
     if last == "isnull":
         if value.lower() not in TRUTH_VALUES:
             raise UsageError(f"--filter {text!r}: isnull takes true or false.")
-        return lookup, TRUTH_VALUES[value.lower()]
-    return lookup, value
+        return Filter(lookup, TRUTH_VALUES[value.lower()], model)
+    return Filter(lookup, value, model)
+
+
+def check_filters(filters: Iterable[Filter], named: Collection[type[Model]]) -> None:
+    """Raise :exc:`UsageError` for a filter whose model is not among those that are copied by name."""
+    for model in {one.model for one in filters if one.model is not None}:
+        if model._meta.concrete_model not in {one._meta.concrete_model for one in named}:
+            labels = sorted(one._meta.label for one in named)
+            meant = did_you_mean(model._meta.label, labels)
+            raise UsageError(f"--filter is for {model._meta.label}, which is not one of the models to copy.{meant}")
 
 
 def restrictions_for(
-    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], lookups: Mapping[str, Any]
+    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], filters: Sequence[Filter]
 ) -> dict[str, Restriction | None]:
     """Return which rows of each table are selected, by name; ``None`` for all of them.
 
@@ -50,17 +74,18 @@ def restrictions_for(
     run_names = {source.stored_name(model._meta.db_table): model._meta.db_table for model in tables}
     every = apps.get_models(include_auto_created=True) if source.has_renamed_tables else []
     with renamed({model: source.stored_name(model._meta.db_table) for model in every}):
-        found = _restrictions(source, tables, named, lookups)
+        found = _restrictions(source, tables, named, filters)
     return {run_names[table]: _any_of(parts) for table, parts in found.items()}
 
 
 def _restrictions(
-    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], lookups: Mapping[str, Any]
+    source: Engine, tables: Sequence[type[Model]], named: Iterable[type[Model]], filters: Sequence[Filter]
 ) -> dict[str, list[Restriction | None]]:
     found: dict[str, list[Restriction | None]] = {model._meta.db_table: [] for model in tables}
     for model in named:
         if model._meta.db_table not in found:
             continue
+        lookups = _lookups(model, filters)
         chosen = _chosen(source, model, lookups)
         own_key = [field.attname for field in model._meta.pk_fields]
         found[model._meta.db_table].append(_within(source, model, own_key, chosen, own_key) if lookups else None)
@@ -79,6 +104,26 @@ def _restrictions(
                 _within(source, through, [to_chosen.attname], chosen, [target]) if lookups else None
             )
     return found
+
+
+def _lookups(model: type[Model], filters: Iterable[Filter]) -> dict[str, Any]:
+    """Return the lookups that apply to a model."""
+    own = (one for one in filters if one.model is None or one.model._meta.concrete_model is model)
+    return {one.lookup: _as_truth_value(model, one) for one in own}
+
+
+def _as_truth_value(model: type[Model], one: Filter) -> Any:
+    """Return the value of a filter: a boolean field also takes ``true`` and ``false``, which Django does not."""
+    parts = one.lookup.removesuffix("__exact").split("__")
+    meta: Any = model._meta
+    for part in parts:
+        field = next((field for field in meta.get_fields() if field.name == part), None)
+        related = getattr(field, "related_model", None)
+        if related is None:
+            is_boolean = part == parts[-1] and isinstance(field, BooleanField)
+            return TRUTH_VALUES.get(str(one.value).lower(), one.value) if is_boolean else one.value
+        meta = related._meta
+    return one.value
 
 
 def _chosen(source: Engine, model: type[Model], lookups: Mapping[str, Any]) -> QuerySet[Any]:

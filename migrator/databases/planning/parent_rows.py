@@ -43,23 +43,23 @@ def check_parents(
             yield Finding(
                 table.table.label,
                 f"{absent}, neither in this run nor in {endpoints.dest.alias!r}",
-                _advice_on_parents(absent, selected),
+                _advice_on_parents(absent, selected, can_bring="" if trusts_whole else ", or pass --with-parents"),
                 is_about_rows=True,
                 rows=_rows_without_parents(absent, chosen),
             )
 
 
-def _advice_on_parents(absent: Orphans, selected: _Selected) -> str:
-    """Return how to get the parents of chosen rows into the destination."""
+def _advice_on_parents(absent: Orphans, selected: _Selected, *, can_bring: str) -> str:
+    """Return how to get the parents of chosen rows into the destination; ``can_bring`` names an option for that."""
     target = absent.reference.target_table
     if target not in selected:
-        return f"Copy the rows of {label_of(target)} too."
+        return f"Copy the rows of {label_of(target)} too{can_bring}."
     if selected[target] is None:
         return "Delete or correct these rows in the source."
     lookup = f"{field_name(absent.table, absent.reference)}__LOOKUP=VALUE"
     return (
         f"The filter leaves those rows of {label_of(target)} out. Copy {absent.table.label} in a command of its own, "
-        f"with that filter through its field: --filter {lookup}."
+        f"with that filter through its field: --filter {lookup}{can_bring}."
     )
 
 

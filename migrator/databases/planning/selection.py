@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps
 from django.db import router
-from django.db.models import Model
+from django.db.models import ForeignKey, Model
 
 from ...console.suggestions import did_you_mean
 from ...errors import UsageError
 from ..tables import Table, table_of
+from .natural_keys import MADE_BY_MIGRATE
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Selection:
     left_out: tuple[LeftOut, ...]
     # The models that labels name, without those whose tables are added to theirs.
     named: frozenset[type[Model]] = frozenset()
+    # The names of the tables that are selected only because rows of others refer to theirs.
+    brought: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:
@@ -80,16 +83,45 @@ def with_their_tables(models: Iterable[type[Model]]) -> list[type[Model]]:
     return list(found)
 
 
-def select(*, source: str, dest: str, labels: Sequence[str] = (), exclude: Sequence[str] = ()) -> Selection:
+def with_their_parents(models: Iterable[type[Model]], excluded: Collection[type[Model]]) -> list[type[Model]]:
+    """Return the models with those that they refer to, transitively, except excluded ones and those behind them.
+
+    Django's ``migrate`` makes the rows of some models in every database: these are not followed.
+    """
+    found = dict.fromkeys(models)
+    waiting = list(found)
+    while waiting:
+        model = waiting.pop()
+        for field in model._meta.local_concrete_fields:
+            parent = _concrete(field.related_model) if isinstance(field, ForeignKey) else None
+            if parent in found or parent is None or parent in excluded or parent._meta.label in MADE_BY_MIGRATE:
+                continue
+            found[parent] = None
+            waiting.append(parent)
+    return list(found)
+
+
+def select(
+    *,
+    source: str,
+    dest: str,
+    labels: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    brings_parents: bool = False,
+) -> Selection:
     """Select the tables of all models of the project, or of ``labels``, without those of ``exclude``.
 
-    Proxies and swapped-out models have no table of their own. Unmanaged models are selected only by name.
+    With ``brings_parents`` also those that selected tables refer to, transitively. Proxies and swapped-out models have
+    no table of their own. Unmanaged models are selected only by name.
     Raises :exc:`UsageError` for a label that names nothing.
     """
     by_name = {_concrete(model) for label in labels if "." in label for model in models_of(label)}
     by_app = {model for label in labels if "." not in label for model in models_of(label)}
     excluded = _excluded(exclude)
     wanted = with_their_tables(by_name | by_app) if labels else apps.get_models(include_auto_created=True)
+    of_labels = {model._meta.db_table for model in wanted}
+    if brings_parents:
+        wanted = with_their_parents([model for model in wanted if model not in excluded], excluded)
     chosen: dict[str, type[Model]] = {}
     left_out: list[LeftOut] = []
     for model in sorted(wanted, key=lambda model: model._meta.label):
@@ -102,7 +134,12 @@ def select(*, source: str, dest: str, labels: Sequence[str] = (), exclude: Seque
         _keep_once(chosen, left_out, model)
     if labels and not chosen:
         raise UsageError(f"Nothing to do: no table belongs to {', '.join(map(repr, labels))}.")
-    return Selection(tuple(table_of(model) for model in chosen.values()), tuple(left_out), frozenset(by_name | by_app))
+    return Selection(
+        tuple(table_of(model) for model in chosen.values()),
+        tuple(left_out),
+        frozenset(by_name | by_app),
+        frozenset(chosen.keys() - of_labels),
+    )
 
 
 def _concrete(model: type[Model]) -> type[Model]:

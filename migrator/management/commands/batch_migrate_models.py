@@ -12,8 +12,8 @@ class Command(RunCommand):
     help = "Add the rows of chosen models to a database that may already hold others."
     examples = (
         (
-            "Add the orders since October, and show first what that means:",
-            "store.Order --source default --dest new --filter placed__gte=2026-10-01 --dry-run",
+            "Show what adding orders, and all that they refer to, would do:",
+            "store.Order --source default --dest new --filter placed__gte=2026-10-01 --with-parents --dry-run",
         ),
         (
             "Add some users with their groups and permissions:",
@@ -25,7 +25,7 @@ class Command(RunCommand):
         ),
     )
     function = batch_migrate_models
-    chosen = ("models", "filters")
+    chosen = ("models", "filters", "with_parents")
 
     def add_options(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -39,8 +39,14 @@ class Command(RunCommand):
             action="append",
             default=[],
             dest="filters",
-            metavar="FIELD__LOOKUP=VALUE",
+            metavar="[MODEL:]FIELD__LOOKUP=VALUE",
             help="Only rows that match this Django field lookup, for example created__gte=2024-01-01; may be repeated. "
-            "in and range take values separated by commas.",
+            "It applies to each model, or to the one it names: app_label.Model:created__gte=2024-01-01. in and range "
+            "take values separated by commas.",
+        )
+        parser.add_argument(
+            "--with-parents",
+            action="store_true",
+            help="Also copy the rows that the chosen rows refer to, and those that these refer to.",
         )
         super().add_options(parser)

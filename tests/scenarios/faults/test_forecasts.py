@@ -189,9 +189,12 @@ def test_parents_that_a_filter_leaves_out_are_told_of(databases: Any) -> None:
     finished = run("batch_migrate_models", *words(pair, *more))
     assert_ended(
         finished, 1, "The filter leaves those rows of testapp.Tag out. Copy testapp.Chapter in a command of its own, "
-        "with that filter through its field: --filter tag__LOOKUP=VALUE.",
+        "with that filter through its field: --filter tag__LOOKUP=VALUE, or pass --with-parents.",
     )  # fmt: skip
     finished = run("batch_migrate_models", *words(pair, "testapp.Chapter"))
     assert_ended(
-        finished, 1, "1,399 rows have no matching row of testapp.Tag for tag_id", "Copy the rows of testapp.Tag too."
+        finished,
+        1,
+        "1,399 rows have no matching row of testapp.Tag for tag_id",
+        "rows of testapp.Tag too, or pass --with-parents.",
     )
