@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,16 @@ from .markdown import table
 
 FILE = Path(__file__).resolve().parent.parent.parent / "bench" / "figures.json"
 NAMES = ("moves", "growth", "shapes", "verification", "sessions")
+# The facts about a machine that are versions.
+_NAMES = {
+    "postgresql": "PostgreSQL",
+    "mariadb": "MariaDB",
+    "sqlite": "SQLite",
+    "redis": "Redis",
+    "python": "Python",
+    "django": "Django",
+    "psycopg": "psycopg",
+}
 # The columns of the README's table: the others need more explanation.
 _IN_README = ("route", "rows per second", "MiB of memory", "`bulk_create` by 5,000", "the standard tool")
 
@@ -23,8 +34,8 @@ def measured(name: str) -> str:
     """Return the table of one benchmark, with the day and the code that was measured."""
     found = _figures(name)
     rows = [[_shown(cell) for cell in row] for row in found["rows"]]
-    when = f"Measured on {found['date']}, at commit `{found['commit']}`, by:\n\n```console\n$ {found['command']}\n```\n"
-    return f"{table(found['columns'], rows)}\n{when}"
+    when = f"Measured on {found['date']} at commit `{found['commit']}`{_machine(found['machine'])}, by:"
+    return f"{table(found['columns'], rows)}\n{when}\n\n```console\n$ {found['command']}\n```\n"
 
 
 def readme_table() -> str:
@@ -33,6 +44,11 @@ def readme_table() -> str:
     chosen = [found["columns"].index(column) for column in _IN_README]
     rows = [[_shown(row[position]) for position in chosen] for row in found["rows"]]
     return table(_IN_README, rows).replace("| --- " * len(_IN_README) + "|", "|---" * len(_IN_README) + "|")
+
+
+def _machine(facts: Mapping[str, str | int]) -> str:
+    versions = [f"{_NAMES[name]} {version}" for name, version in facts.items() if name in _NAMES]
+    return f", with {', '.join(versions)}" if versions else ""
 
 
 def _shown(cell: object) -> str:
