@@ -25,6 +25,10 @@ EXIT_CODES: Mapping[int, str] = {
 }
 
 
+# The schema of the document in place of a result.
+ERROR_SCHEMA = "migrator/error@1"
+
+
 class MigratorError(Exception):
     """Something stopped the command; the message says what was found, why it stops, and what to do next."""
 

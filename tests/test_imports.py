@@ -29,7 +29,7 @@ ROOMS = [
     "databases.copying", "databases.parallel", "databases.resume_recheck", "databases.update_failures",
     "databases.update", "databases.result", "databases.abandon_run", "databases.run_messages",
     "databases.run_monitor", "databases.run_confirmation", "databases.run", "databases.doctor", "databases.reports",
-    "databases.api", "databases",
+    "databases.signals", "databases.announcements", "databases.api", "databases",
     "caches.records", "caches.raw_values", "caches.reports", "caches.copying", "caches.transition", "caches",
     "sessions.records", "sessions.comparison", "sessions.table_layouts", "sessions.codec", "sessions.engines",
     "sessions.expiry", "sessions.router", "sessions.stores", "sessions.endpoints", "sessions.hidden_sessions",

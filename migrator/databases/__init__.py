@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .api import batch_migrate_models as batch_migrate_models
     from .doctor import migrator_doctor as migrator_doctor
     from .journal.status import migrator_status as migrator_status
+    from .signals import run_failed as run_failed
+    from .signals import run_finished as run_finished
     from .verification.compare import verify_counts as verify_counts
 else:
     __getattr__ = imported_on_use(
@@ -20,8 +22,18 @@ else:
             "batch_migrate_models": ".api",
             "migrator_doctor": ".doctor",
             "migrator_status": ".journal.status",
+            "run_failed": ".signals",
+            "run_finished": ".signals",
             "verify_counts": ".verification.compare",
         },
     )
 
-__all__ = ["batch_migrate", "batch_migrate_models", "migrator_doctor", "migrator_status", "verify_counts"]
+__all__ = [
+    "batch_migrate",
+    "batch_migrate_models",
+    "migrator_doctor",
+    "migrator_status",
+    "run_failed",
+    "run_finished",
+    "verify_counts",
+]

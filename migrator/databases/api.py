@@ -10,6 +10,7 @@ from ..conf import load
 from ..console.interrupts import Interrupts
 from ..errors import UsageError
 from .abandon_run import abandon_run
+from .announcements import announced
 from .endpoints import open_endpoints
 from .migrations.migrate import migrate_destination
 from .phases import Phase
@@ -24,6 +25,7 @@ from .run_monitor import RunMonitor
 from .run_options import Console, RunKeywords, WholeRunKeywords, options_of
 
 
+@announced
 def batch_migrate(
     *,
     source: str,
@@ -69,6 +71,7 @@ def batch_migrate(
             return executor.run(is_whole=not labels)
 
 
+@announced
 def batch_migrate_models(
     *,
     models: Sequence[str],

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ..console.progress import Progress
-from ..console.safe_text import visible
 from ..console.wording import plural
 from .phases import Phase, Stopwatch
 from .planning.plan import Plan
@@ -82,8 +81,3 @@ def weights_of(plan: Plan, *, compares_values: bool) -> dict[str, float]:
     if compares_values:
         weights[Phase.VERIFICATION] += WEIGHT_OF_VALUES
     return weights
-
-
-def log_failure(error: BaseException) -> None:
-    """Log why a run failed or was refused."""
-    logger.error("%s: %s", type(error).__name__, visible(str(error)))

@@ -24,7 +24,7 @@ from ..console.robust_streams import robust
 from ..console.safe_text import visible, visible_lines
 from ..console.wrapping import width_of, wrapped
 from ..databases.database_files import check_no_database
-from ..errors import MigratorError, UsageError
+from ..errors import ERROR_SCHEMA, MigratorError, UsageError
 from .command_help import HelpFormatter, arrange, examples_text
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
@@ -112,7 +112,7 @@ class MigratorCommand(BaseCommand):
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
             self._print_document(
-                Report("", (), (), {"schema": "migrator/error@1", "error": str(error)}, error.exit_code), options
+                Report("", (), (), {"schema": ERROR_SCHEMA, "error": str(error)}, error.exit_code), options
             )
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
