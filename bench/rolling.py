@@ -141,17 +141,19 @@ class Site:
             self.serve()
             self._try_ended()
 
-    def _try_ended(self) -> None:
-        """Come back with the cookies of everyone who logged out."""
-        self.undone |= {cookie for cookie in self.ended if self.get("/who", cookie)[0]}
+    def _try_ended(self) -> int:
+        """Come back with the cookies of everyone who logged out; return how many are accepted."""
+        accepted = {cookie for cookie in self.ended if self.get("/who", cookie)[0]}
+        self.undone |= accepted
+        return len(accepted)
 
     def close(self) -> Counter[str]:
         """Check every cookie once more, and stop the workers."""
         for number, cookie in enumerate(self.cookies):
             if cookie:
                 self._visit(number)
-        self._try_ended()
-        self.found |= Counter(logouts=len(self.ended), undone=len(self.undone))
+        self.found["still_undone"] = self._try_ended()
+        self.found["logouts"], self.found["undone"] = len(self.ended), len(self.undone)
         for worker in self.workers:
             worker.stop()
         return self.found
@@ -242,11 +244,10 @@ def main() -> None:
 
 def table(found: dict[str, Counter[str]]) -> str:
     """Format the counts for people."""
-    lines = [f"{'':<16}{'requests':>9}{'logins lost':>13}{'logouts':>9}{'of these undone':>17}"]
+    columns = ("requests", "lost", "logouts", "undone", "still_undone")
+    lines = ["".join([f"{'':<16}", *(f"{column.replace('_', ' '):>14}" for column in columns)])]
     for name, counts in found.items():
-        lines.append(
-            f"{name:<16}{counts['requests']:>9,}{counts['lost']:>13,}{counts['logouts']:>9,}{counts['undone']:>17,}"
-        )
+        lines.append("".join([f"{name:<16}", *(f"{counts[column]:>14,}" for column in columns)]))
     return "\n".join(lines)
 
 
