@@ -19,6 +19,7 @@ GENERATED = DOCS / "reference" / "generated"
 PARTS: Mapping[str, Callable[[], str]] = {
     **{command: partial(commands.options, command) for command in commands.COMMANDS},
     "settings": partial(lists.settings, conf.Settings),
+    "settings-move": partial(lists.settings, conf.Move),
     "settings-sessions": partial(lists.settings, conf.Sessions),
     "settings-side": partial(lists.settings, conf.SessionSide),
     "checks": lists.checks,

@@ -64,6 +64,16 @@ class Sessions:
 
 
 @dataclass(frozen=True)
+class Move:
+    """A move of ``MIGRATOR["MOVES"]``."""
+
+    source: str = setting("The alias of the database to read.")
+    dest: str = setting("The alias of the database to fill.")
+    labels: tuple[str, ...] = setting("Only these apps and models, as a list.", (), "all")
+    exclude: tuple[str, ...] = setting("Apps and models that are left out, as a list.", (), "none")
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a project may set in ``MIGRATOR``."""
 
@@ -87,6 +97,11 @@ class Settings:
         "After how many seconds without a response the connection to a database server counts as lost, if the network "
         "drops it silently.",
         DEFAULT_LINK_TIMEOUT,
+    )
+    MOVES: Mapping[str, Any] | None = setting(
+        "Moves by name, each a dictionary, for `--move NAME`: all its passes use the same databases and tables.",
+        None,
+        "none",
     )
     SESSIONS: Sessions | None = setting("The two stores of a transition of sessions, and its phase.", None, "none")
     SESSION_DATABASE: str | None = setting(
@@ -125,6 +140,18 @@ def sessions_from(given: object) -> Sessions:
         where = f"MIGRATOR['SESSIONS']['{name}']"
         known[name] = SessionSide(**_checked(known[name], SessionSide, where))
     return Sessions(**known)
+
+
+def move_from(name: str, given: object) -> Move:
+    """Return a move of ``MIGRATOR["MOVES"]`` as an object; raise :exc:`ImproperlyConfigured` for a mistake in it."""
+    where = f"MIGRATOR['MOVES'][{name!r}]"
+    known = _checked(given, Move, where)
+    for key in ("labels", "exclude"):
+        value = known.get(key, ())
+        if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
+            raise ImproperlyConfigured(f"{where}[{key!r}] is not a list of apps and models.")
+        known[key] = tuple(value)
+    return Move(**known)
 
 
 def _checked(given: object, kind: Any, where: str) -> dict[str, Any]:

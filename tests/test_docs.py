@@ -286,7 +286,7 @@ def test_named_checks_exist() -> None:
 
 
 def test_every_setting_has_a_meaning() -> None:
-    for kind in (conf.Settings, conf.Sessions, conf.SessionSide):
+    for kind in (conf.Settings, conf.Move, conf.Sessions, conf.SessionSide):
         assert all(each.metadata["meaning"].endswith(".") for each in conf.fields(kind))
 
 

@@ -23,7 +23,7 @@ ROOMS = [
     "errors", "lazy_exports", "clock", "local_hosts", "console", "server_errors", "conf", "stores", "transitions",
     "processes", "stores.copying",
     "databases.tables", "databases.row_counts", "databases.phases", "databases.findings", "databases.engines",
-    "databases.endpoints", "databases.database_files", "databases.primary_keys", "databases.chunks",
+    "databases.endpoints", "databases.moves", "databases.database_files", "databases.primary_keys", "databases.chunks",
     "databases.row_reader", "databases.journal", "databases.run_lock",
     "databases.planning", "databases.run_options", "databases.verification", "databases.migrations",
     "databases.copying", "databases.parallel", "databases.resume_recheck", "databases.update_failures",

@@ -18,6 +18,7 @@ MODULES = ("migrator.databases", "migrator.sessions", "migrator.caches")
 # What a check is about, by the first two digits of its number.
 _TOPICS = {
     "00": "The `MIGRATOR` setting",
+    "01": "The `MIGRATOR` setting",
     "02": "`TransitionCache`",
     "03": '`MIGRATOR["SESSIONS"]`',
     "04": '`MIGRATOR["SESSIONS"]`',

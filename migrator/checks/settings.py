@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from ..conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, unknown_names
+from ..conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, Move, move_from, unknown_names
+from ..databases.planning.selection import models_of
+from ..errors import UsageError
 from .messages import error
 
 
@@ -21,7 +24,8 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     if not isinstance(given, dict):
         found = f"MIGRATOR is {type(given).__name__}, not a dictionary."
         return [error("migrator.E001", found, "Write MIGRATOR = {...}, or remove it.")]
-    return [*_check_names(given), *_check_protected(given), *_check_chunk_size(given), *_check_seconds(given)]
+    checks = (_check_names, _check_protected, _check_chunk_size, _check_seconds, _check_moves)
+    return [message for check in checks for message in check(given)]
 
 
 def _check_names(given: dict[str, Any]) -> Iterator[CheckMessage]:
@@ -50,6 +54,38 @@ def _check_protected(given: dict[str, Any]) -> Iterator[CheckMessage]:
                 f"MIGRATOR['PROTECTED'] names {alias!r}, which is not in DATABASES.",
                 f"The aliases are {', '.join(sorted(connections))}.",
             )
+
+
+def _check_moves(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    moves = given.get("MOVES") or {}
+    hint = "Write MIGRATOR = {'MOVES': {'to-new': {'source': 'default', 'dest': 'new'}}}."
+    if not isinstance(moves, dict):
+        yield error("migrator.E008", f"MIGRATOR['MOVES'] is {type(moves).__name__}, not a dictionary.", hint)
+        return
+    for name, entry in moves.items():
+        try:
+            move = move_from(name, entry)
+        except ImproperlyConfigured as mistake:
+            yield error("migrator.E008", str(mistake), hint)
+            continue
+        yield from _check_aliases(f"MIGRATOR['MOVES'][{name!r}]", move, given.get("PROTECTED", ()))
+        for label in (*move.labels, *move.exclude):
+            try:
+                models_of(label)
+            except UsageError as mistake:
+                yield error("migrator.E010", f"MIGRATOR['MOVES'][{name!r}]: {mistake}")
+
+
+def _check_aliases(where: str, move: Move, protected: Collection[str]) -> Iterator[CheckMessage]:
+    for alias in dict.fromkeys((move.source, move.dest)):
+        if alias not in connections:
+            known = f"The aliases are {', '.join(sorted(connections))}."
+            yield error("migrator.E009", f"{where} names {alias!r}, which is not in DATABASES.", known)
+    if move.source == move.dest:
+        yield error("migrator.E009", f"{where} has {move.source!r} as its source and as its destination.")
+    if move.dest in protected:
+        hint = "MIGRATOR['PROTECTED'] lists databases that can never be a destination."
+        yield error("migrator.E009", f"{where} has the protected database {move.dest!r} as its destination.", hint)
 
 
 def _check_chunk_size(given: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,28 @@ def add_labels(parser: CommandParser) -> None:
     """Add the positional argument that chooses apps and models."""
     parser.add_argument(
         "labels", nargs="*", metavar="app_label[.Model]", help="Only these apps or models (default: all)."
+    )
+
+
+class _MoveAction(Action):
+    """Store the name of a move, which has the source and the destination."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        for action in parser._actions:  # argparse asks for what is required at its end
+            if action.dest in ("source", "dest"):
+                action.required = False
+
+
+def add_move(parser: CommandParser) -> None:
+    """Add the option that names a move of the settings."""
+    parser.add_argument(
+        "--move",
+        action=_MoveAction,
+        metavar="NAME",
+        help="Take the source, the destination and the tables from MIGRATOR['MOVES'].",
     )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.management.base import CommandParser
 
 from ...console.command_line import add_options
+from ...console.progress import Progress
+from ...console.prompts import Prompter
+from ...console.reports import Report
 from ...databases.api import batch_migrate
+from ...databases.moves import with_move
 from ...databases.run_options import RunKeywords, RunOptions, WholeRunKeywords
-from ..database_command import RunCommand, add_labels
+from ..database_command import RunCommand, add_labels, add_move
 
 
 class Command(RunCommand):
@@ -33,3 +39,7 @@ class Command(RunCommand):
         add_labels(parser)
         add_options(parser, RunOptions, WholeRunKeywords.__optional_keys__ - RunKeywords.__optional_keys__)
         super().add_options(parser)
+        add_move(parser)
+
+    def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        return super().perform(with_move(options), progress, prompter)

@@ -10,9 +10,10 @@ from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
 from ...databases.doctor import migrator_doctor
+from ...databases.moves import with_move
 from ...databases.reports.checks import doctor_report
 from ..base import MigratorCommand
-from ..database_command import add_databases, add_labels
+from ..database_command import add_databases, add_labels, add_move
 
 
 class Command(MigratorCommand):
@@ -28,9 +29,11 @@ class Command(MigratorCommand):
 
     def add_options(self, parser: CommandParser) -> None:
         add_labels(parser)
+        add_move(parser)
         add_databases(parser, "The database to read, in DATABASES.", "The database to fill, in DATABASES.")
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        options = with_move(options)
         found = migrator_doctor(
             **{name: options[name] for name in ("source", "dest", "labels", "exclude")}, progress=progress
         )

@@ -10,10 +10,11 @@ from ...console.command_line import add_options, typed_options
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
+from ...databases.moves import with_move
 from ...databases.reports.comparison import comparison_report
 from ...databases.verification.compare import CompareKeywords, CompareOptions, verify_counts
 from ..base import MigratorCommand
-from ..database_command import add_databases, add_labels
+from ..database_command import add_databases, add_labels, add_move
 
 
 class Command(MigratorCommand):
@@ -35,10 +36,12 @@ class Command(MigratorCommand):
 
     def add_options(self, parser: CommandParser) -> None:
         add_labels(parser)
+        add_move(parser)
         add_databases(parser, "The database that is right.", "The database to compare with it.")
         add_options(parser, CompareOptions, CompareKeywords.__optional_keys__)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        options = with_move(options)
         comparison = verify_counts(
             **{name: options[name] for name in ("source", "dest", "labels", "exclude")},
             **typed_options(CompareOptions, options),
