@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import bars, rows_shapes
+from bench.figures import by_name, moves, save
 from bench.machine import facts
 from bench.processes import Cost, Failed
 from bench.rows_figures import Figures, route_text
@@ -42,8 +43,21 @@ def main() -> None:
         document = _document(places, options)
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
+    if options.figures:
+        _save(document)
     if options.plot and "routes" in document:
         options.plot.write_text(bars.draw(document["routes"], _names(document), f"{options.rows:,} rows"))
+
+
+def _save(document: dict[str, Any]) -> None:
+    """Write what was measured where the documentation reads it."""
+    short = _names(document)
+    names = short | {ENGINES[name]: title for name, title in short.items()}
+    for part, lines in document.items():
+        if part == "routes":
+            save("moves", *moves(lines, names), document["machine"])
+        elif part in ("growth", "shapes"):
+            save(part, *by_name(lines, names), document["machine"])
 
 
 def _document(places: Places, options: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +95,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shapes", action="store_true", help="only migrator: wide rows, large texts, other keys")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw rows per second to this file, as SVG")
+    parser.add_argument("--figures", action="store_true", help="write them where the documentation reads them")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "SOURCE", "DEST"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.small_rows = min(options.small_rows, options.rows)

@@ -29,6 +29,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from bench.figures import save
+from bench.figures import sessions as figures_of_sessions
+from bench.machine import facts
+
 ALPHABET = string.ascii_lowercase + string.digits
 DATABASES = ("postgresql_a", "mysql_a", "sqlite_a")
 WAITS = {
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--databases", nargs="*", default=DATABASES)
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
+    parser.add_argument("--figures", action="store_true", help="write them where the documentation reads them")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "DATABASE", "SESSIONS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -62,8 +67,11 @@ def main() -> None:
     with _own_databases():
         _fill(options.sessions)
         waits = {name: _waits(name) for name in options.databases}
+        machine = facts(options.databases, ())
         medians = {name: _measured(name, options) for name in options.databases}
     print(json.dumps(medians, indent=2) if options.json else _table(medians, waits, options.sessions))
+    if options.figures:
+        save("sessions", *figures_of_sessions(medians[options.databases[0]]), machine)
 
 
 # The rounds

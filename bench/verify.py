@@ -26,6 +26,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from bench.figures import save, verification
+from bench.machine import facts
+
 PAIRS = (
     ("postgresql_a", "postgresql_b"),
     ("postgresql_a", "mysql_b"),
@@ -51,9 +54,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reladiff", default=shutil.which("reladiff"), metavar="PATH")
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
+    parser.add_argument("--figures", action="store_true", help="write them where the documentation reads them")
     options = parser.parse_args()
     results: dict[str, dict[str, dict[str, float]]] = {}
     with _own_databases():
+        machine = facts({alias for pair in PAIRS for alias in pair}, ())
         for pair in PAIRS:
             _fill(*pair, options.rows)
             for name, count in (("clean", 0), ("planted", PLANTED)):
@@ -61,6 +66,8 @@ def main() -> None:
                     _plant(pair[1], options.rows)
                 results[f"{pair[0]} to {pair[1]}, {name}"] = _measured(pair, options, is_clean=not count)
     print(json.dumps(results, indent=2) if options.json else _table(results, options.rows))
+    if options.figures:
+        save("verification", *verification(results, PLANTED), machine)
 
 
 def _measured(pair: tuple[str, str], options: argparse.Namespace, *, is_clean: bool) -> dict[str, dict[str, float]]:

@@ -47,7 +47,7 @@ BORROWED = {
     *("dbshell", "inspectdb"),
 }
 # Options of other programs.
-FOREIGN = {"--all", "--cov-report", "--help", "--group"}
+FOREIGN = {"--all", "--cov-report", "--figures", "--help", "--group"}
 
 INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
 TOCTREE = re.compile(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -11,16 +11,9 @@ from .markdown import table
 
 FILE = Path(__file__).resolve().parent.parent.parent / "bench" / "figures.json"
 NAMES = ("moves", "growth", "shapes", "verification", "sessions")
-# The facts about a machine that are versions.
-_NAMES = {
-    "postgresql": "PostgreSQL",
-    "mariadb": "MariaDB",
-    "sqlite": "SQLite",
-    "redis": "Redis",
-    "python": "Python",
-    "django": "Django",
-    "psycopg": "psycopg",
-}
+# The facts about a machine that are versions of packages, and of servers, which have their name with them.
+_PACKAGES = {"python": "Python", "django": "Django", "psycopg": "psycopg"}
+_SERVERS = ("postgresql", "mysql", "sqlite")
 # The columns of the README's table: the others need more explanation.
 _IN_README = ("route", "rows per second", "MiB of memory", "`bulk_create` by 5,000", "the standard tool")
 
@@ -47,7 +40,8 @@ def readme_table() -> str:
 
 
 def _machine(facts: Mapping[str, str | int]) -> str:
-    versions = [f"{_NAMES[name]} {version}" for name, version in facts.items() if name in _NAMES]
+    versions = [str(facts[name]).partition(" (")[0] for name in _SERVERS if name in facts]
+    versions += [f"{title} {facts[name]}" for name, title in _PACKAGES.items() if name in facts]
     return f", with {', '.join(versions)}" if versions else ""
 
 
