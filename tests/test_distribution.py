@@ -40,8 +40,9 @@ def test_each_command_prints_the_release(capsys: pytest.CaptureFixture[str]) -> 
     assert re.fullmatch(rf"migrator {re.escape(migrator.__version__)}, Django \d+\.\d+\.\d+\n", finished.out)
 
 
-def test_the_versions_page_has_the_oldest_versions_that_install() -> None:
-    page = read("docs/releases/versions.md")
+@pytest.mark.parametrize("name", ["README.md", "docs/releases/versions.md"])
+def test_the_tables_of_versions_have_the_oldest_that_install(name: str) -> None:
+    page = read(name)
     python = PROJECT["requires-python"].removeprefix(">=")
     django = next(item for item in PROJECT["dependencies"] if item.startswith("Django")).removeprefix("Django>=")
     (first, *more) = [".".join(map(str, series)) for series in TESTED_DJANGO]
