@@ -32,8 +32,8 @@ from tests.testapp.models import Rating
 
 SECONDS_AT_MOST = 60  # for what takes a second on a machine at rest
 to_each_engine = pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
-# Neither a bar nor a line of progress is written before the first chunk is on its way.
-FIRST_TABLE = "  testapp."
+# What the bar shows right before the first chunk.
+COPYING = "copying"
 
 
 def words(pair: Pair, *more: str) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def assert_plain(finished: Finished, code: int) -> None:
 
 @to_each_engine
 def test_ctrl_c_ends_it_after_the_chunk(pair: Pair, oracle: Oracle) -> None:
-    finished = at_terminal(*words(pair), answers=[(FIRST_TABLE, INTERRUPT)], timeout=SECONDS_AT_MOST)
+    finished = at_terminal(*words(pair), answers=[(COPYING, INTERRUPT)], timeout=SECONDS_AT_MOST)
     assert_plain(finished, 130)
     shown = unwrapped(finished.err)
     assert "Stopped after the chunk that was being copied." in shown
@@ -71,7 +71,7 @@ def test_ctrl_c_ends_it_after_the_chunk(pair: Pair, oracle: Oracle) -> None:
 
 @to_each_engine
 def test_ctrl_c_twice_ends_it_at_once(pair: Pair, oracle: Oracle) -> None:
-    finished = at_terminal(*words(pair), answers=[(FIRST_TABLE, INTERRUPT), ("^C", INTERRUPT)], timeout=SECONDS_AT_MOST)
+    finished = at_terminal(*words(pair), answers=[(COPYING, INTERRUPT), ("^C", INTERRUPT)], timeout=SECONDS_AT_MOST)
     assert_plain(finished, 130)
     goes_on_as_told(pair, oracle, finished.err)
 
