@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from ..console.reports import Report
+from ..console.reports import Fact, Mood, Point, Report, Verdict
 from ..console.wording import listed, plural
 from ..stores.copying import reports
 from ..stores.copying.records import CopyCounts, CopyResult
@@ -25,36 +26,52 @@ WORDS = {
 
 def plan_report(plan: CachePlan) -> Report:
     """Return the report of what a copy would do, before it does anything."""
-    lines = [f"Values are copied {plan.encoding}."]
-    return reports.plan_report("Copy a cache", "key", plan, in_dest=None, lines=lines)
+    facts = [Fact("values", f"copied {plan.encoding}")]
+    return reports.plan_report("Copy a cache", "key", plan, in_dest=None, facts=facts)
 
 
-def copy_report(result: CopyResult[CachePlan]) -> Report:
-    """Return the report of what a copy did. Exit code 4 if a key was not copied that should have been."""
+def copy_report(result: CopyResult[CachePlan], again: str = "the same command without --dry-run") -> Report:
+    """Return the report of what a copy did; ``again`` repeats a dry run in earnest.
+
+    Exit code 4 if a key was not copied that should have been.
+    """
     counts = result.total
     document = _document(result)
     if result.is_dry_run:
-        done = "Dry run: nothing was written."
-        if result.plan.in_source == 0:
-            return Report("", (), (done, result.plan.nothing_found), document, 3)
-        return Report(done, (), (), document)
+        return reports.dry_run_report("key", result, document, again)
     code = 4 if counts.unfit or result.evicted else 3 if _is_nothing(counts) else 0
-    grids = reports.count_grids("key", counts, WORDS, also=["unfit"])
-    return Report(reports.heading("key", result), tuple(grids), tuple(_lines(result)), document, code)
+    grid = reports.count_grid("key", counts, WORDS, also=["unfit"])
+    return Report(
+        title="Copy of a cache",
+        verdict=_verdict(result, code),
+        facts=reports.ends_facts(result.plan),
+        grids=(grid, *reports.problem_grids(counts, reports.SHOWN_DIGESTS)),
+        points=tuple(_points(result)),
+        details=(grid, *reports.problem_grids(counts)),
+        document=document,
+        exit_code=code,
+    )
 
 
-def _lines(result: CopyResult[CachePlan]) -> list[str]:
-    plan, counts, lines = result.plan, result.total, []
-    if plan.own:
-        lines.append(f"{plural(plan.own, 'key')} of migrator's own in the source {_was(plan.own)} not copied.")
-    lines += [*reports.limit_lines("key", result), *reports.eviction_lines(result)]
+def _verdict(result: CopyResult[CachePlan], code: int) -> Verdict:
+    plan, counts = result.plan, result.total
     copied = listed(["was read", "had not expired", *(["was not dropped meanwhile"] if counts.removed else [])])
+    done = reports.copied_sentence("key", result)
     if counts.unfit:
         others = "" if result.evicted else f"; every other key that {copied} is in the destination"
-        lines.append(f"{plural(counts.unfit, 'key')} could not be copied{others}.")
-    elif not result.evicted:
-        lines.append(plan.nothing_found if _is_nothing(counts) else f"Every key that {copied} is in the destination.")
-    return lines
+        return Verdict(Mood.BAD, "INCOMPLETE", f"{plural(counts.unfit, 'key')} could not be copied{others}.")
+    if result.evicted:
+        return Verdict(Mood.BAD, "INCOMPLETE", f"{done}, but the destination evicted some keys.")
+    if code == 3:
+        return Verdict(Mood.WARNING, "NOTHING", plan.nothing_found)
+    return Verdict(Mood.GOOD, "DONE", f"{done}. Every key that {copied} is in the destination.")
+
+
+def _points(result: CopyResult[CachePlan]) -> Iterator[Point]:
+    if own := result.plan.own:
+        yield Point(Mood.NOTE, f"{plural(own, 'key')} of migrator's own in the source {_was(own)} not copied.")
+    yield from reports.limit_points("key", result)
+    yield from reports.eviction_points(result)
 
 
 def _document(result: CopyResult[CachePlan]) -> dict[str, Any]:

@@ -1,11 +1,17 @@
-"""Options of commands, described where they are kept: at the fields of the frozen dataclass that they fill."""
+"""Command lines: the options of commands, and the words that were typed.
+
+Options are described where they are kept: at the fields of the frozen dataclass that they fill.
+"""
 
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -38,6 +44,21 @@ def add_options(parser: ArgumentParser, options: type[Any], names: Collection[st
 def typed_options(options: type[Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a command line holds of the fields of a dataclass, by the field's name."""
     return {each.name: parsed[each.name] for each in fields(options) if each.name in parsed}
+
+
+def typed_command(*without: str) -> list[str]:
+    """Return the words that this process was started with, as they are typed, without some of them."""
+    program, *words = sys.argv
+    words = [word for word in words if word not in without]
+    python = Path(sys.executable).name
+    if Path(program).name == "__main__.py":
+        return [python, "-m", "django", *words]
+    return [python, program, *words] if program.endswith(".py") else [program, *words]
+
+
+def command_in_earnest() -> str:
+    """Return the command line that carries out what this process was asked to try with ``--dry-run``."""
+    return shlex.join(typed_command("--dry-run"))
 
 
 def positive_integer(text: str) -> int:

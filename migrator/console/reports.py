@@ -37,20 +37,25 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Fact:
-    """A labelled value, such as ``from: 'default' ...``; ``full`` replaces the value where there is room for all."""
+    """A labelled value, such as the source. ``full`` replaces it where there is room for all; it may be empty there."""
 
     label: str
     value: str
-    mood: Mood = Mood.NEUTRAL
     full: str = ""
+    mood: Mood = Mood.NEUTRAL
 
 
 @dataclass(frozen=True)
 class Point:
-    """A sentence that the reader should know: a note, a warning, or a problem (``Mood.BAD``)."""
+    """A sentence that the reader should know: a note, a warning, or a problem (``Mood.BAD``).
+
+    ``stays``: it is shown even if there is hardly any room. ``statements`` are lines below it, to be copied.
+    """
 
     mood: Mood
     sentence: str
+    stays: bool = False
+    statements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,29 +73,39 @@ class Report:
     """What people read, and what programs read (``document``).
 
     People read the verdict first, then the facts, the short ``grids`` and the points, and at last what to do next.
-    Files, HTML and ``-v 2`` have ``details``, which are whole tables, in place of ``grids``.
+    Files, HTML and ``-v 2`` have ``details``, which are whole tables, in place of ``grids``. The sentence of the
+    verdict is also the error of a command whose exit code is not 0.
     """
 
     title: str
-    grids: tuple[Grid, ...] = ()
-    lines: tuple[str, ...] = ()
-    document: Mapping[str, Any] = field(default_factory=dict)
-    exit_code: int = 0
-    # What was shown before, and belongs into a file, too.
-    preface: Report | None = None
-    verdict: Verdict | None = None
+    verdict: Verdict
     facts: tuple[Fact, ...] = ()
+    grids: tuple[Grid, ...] = ()
     points: tuple[Point, ...] = ()
     details: tuple[Grid, ...] = ()
     # Seconds by what took them; they add up to the whole.
     timings: Mapping[str, float] = field(default_factory=dict)
-    # Commands to call next, or other sentences that say what to do.
+    # What to do next: commands, or sentences.
     next: tuple[str, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+    # What was shown before, and belongs into a file, too.
+    preface: Report | None = None
 
 
 def record(item: object, *names: str) -> dict[str, Any]:
     """Return attributes of an object by their names, for a document."""
     return {name: getattr(item, name) for name in names}
+
+
+def without_column(grid: Grid, header: str) -> Grid:
+    """Return a grid without one of its columns."""
+    position = grid.headers.index(header)
+
+    def cut(row: tuple[Any, ...]) -> tuple[Any, ...]:
+        return row[:position] + row[position + 1 :]
+
+    return Grid(grid.title, cut(grid.headers), tuple(map(cut, grid.rows)), cut(grid.footer) if grid.footer else None)
 
 
 def totals(rows: Sequence[Sequence[Cell]]) -> list[Cell]:

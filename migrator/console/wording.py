@@ -20,6 +20,20 @@ def byte_text(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def seconds_text(seconds: float) -> str:
+    """Format a measured duration: ``3.2 s``, ``12 min 5 s``, ``2 h 30 min``."""
+    return f"{seconds:.1f} s" if seconds < 120 else duration_text(seconds)
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration in its two largest units: ``9 s``, ``4 min 10 s``, ``3 h 20 min``, ``2 d 5 h``."""
+    whole = max(round(seconds), 0)
+    for large, small, names in ((86400, 3600, ("d", "h")), (3600, 60, ("h", "min")), (60, 1, ("min", "s"))):
+        if whole >= large:
+            return f"{whole // large} {names[0]} {whole % large // small} {names[1]}"
+    return f"{whole} s"
+
+
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     """Format a count with its noun: ``1 row``, ``2,000 rows``."""
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"

@@ -9,13 +9,17 @@ from .engines.base.catalogue import kinds_text
 from .journal.records import Run
 from .planning.plan import Plan
 
+SHOWN = 10  # tables that a message names
 UPDATED = "The update is complete. Call again with --update to have it verified."
 
 
 def loss(plan: Plan) -> str:
-    """Name the tables whose rows a run would delete first, with their row counts."""
-    tables = ", ".join(f"{table.table.label} ({table.dest_rows:,})" for table in plan.destroyed)
-    return f"{plan.dest} holds rows that will be LOST: {tables}."
+    """Name the tables whose rows a run would delete first, with their row counts, the largest first."""
+    rows = sorted(((table.dest_rows or 0, table.table.label) for table in plan.destroyed), reverse=True)
+    text = f"{plan.dest} holds rows that will be LOST: {shortened([f'{label} ({n:,})' for n, label in rows], SHOWN)}."
+    if len(rows) > SHOWN:
+        text += f" That is {plural(sum(n for n, _ in rows), 'row')} of {len(rows)} tables; -v 2 lists them all."
+    return text
 
 
 def refusal_to_destroy(plan: Plan) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TextIO, cast
 
 import django
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+from django.core.management.color import no_style
 
 from .. import __version__
 from ..console.command_line import with_default
@@ -19,7 +20,7 @@ from ..console.progress import Progress, progress_for
 from ..console.prompts import Prompter, prompter_for
 from ..console.report_files import check_form, write_report
 from ..console.report_text import to_text
-from ..console.reports import Report, to_json, to_json_lines
+from ..console.reports import Mood, Report, Verdict, to_json, to_json_lines
 from ..console.robust_streams import robust
 from ..console.safe_text import visible, visible_lines
 from ..console.wrapping import width_of, wrapped
@@ -28,6 +29,16 @@ from ..errors import ERROR_SCHEMA, MigratorError, UsageError
 from .command_help import HelpFormatter, arrange, examples_text
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
+
+
+def _refusal(error: MigratorError) -> Report:
+    """Return the report of a command that an error ended, for programs."""
+    return Report(
+        title="Error",
+        verdict=Verdict(Mood.BAD, "ERROR", str(error)),
+        document={"schema": ERROR_SCHEMA, "error": str(error)},
+        exit_code=error.exit_code,
+    )
 
 
 def _check_files(options: Mapping[str, Any]) -> None:
@@ -44,6 +55,8 @@ class MigratorCommand(BaseCommand):
     """A subclass defines its options and, in :meth:`perform`, makes one call that returns a report."""
 
     requires_migrations_checks = False
+    # Whether a report, such as the plan, is above the next one.
+    _has_shown = False
     # What each does, and the words behind the command.
     examples: ClassVar[Sequence[tuple[str, str]]] = ()
 
@@ -52,6 +65,13 @@ class MigratorCommand(BaseCommand):
         parser = super().create_parser(prog_name, subcommand, formatter_class=HelpFormatter, epilog=epilog, **kwargs)
         arrange(parser)
         return parser
+
+    def __init__(
+        self, stdout: Any = None, stderr: Any = None, no_color: bool = False, force_color: bool = False
+    ) -> None:
+        # https://no-color.org; Django itself only knows DJANGO_COLORS. --force-color goes before it.
+        unwanted = bool(os.environ.get("NO_COLOR")) and not force_color
+        super().__init__(stdout, stderr, no_color or unwanted, force_color)
 
     def get_version(self) -> str:
         return f"migrator {__version__}, Django {django.get_version()}"
@@ -101,7 +121,8 @@ class MigratorCommand(BaseCommand):
             Interrupts.ends_process = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stderr.style_func = None  # text for people is not an error; Django itself colours CommandError
+        if options["force_color"]:
+            self.stderr.style_func = self.style.ERROR
         for wrapper in (self.stdout, self.stderr):
             cast(Any, wrapper)._out = robust(self._file(wrapper))
         progress = progress_for(
@@ -111,19 +132,15 @@ class MigratorCommand(BaseCommand):
             _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
-            self._print_document(
-                Report("", (), (), {"schema": ERROR_SCHEMA, "error": str(error)}, error.exit_code), options
-            )
+            self._print_document(_refusal(error), options)
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
             raise self._error(shown(str(error)), error.exit_code) from error
         failure = self._write_report(report, options["report"])
         self._print_document(report, options)
-        if report.exit_code:
-            *lines, verdict = report.lines
-            self.show(replace(report, lines=tuple(lines)), options)
-            raise self._error(visible(f"{verdict} {failure}".rstrip()), report.exit_code)
         self.show(report, options)
+        if report.exit_code:
+            raise self._error(visible(f"{report.verdict.sentence} {failure}".rstrip()), report.exit_code)
         if not failure and options["format"] in PROGRAM_FORMS:
             failure = self._output_failure()
         if failure:
@@ -156,14 +173,18 @@ class MigratorCommand(BaseCommand):
         """Show a report to people: on standard error if standard output is for a program."""
         if options["verbosity"] > 0:
             stream = self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
-            self._write(stream, to_text(report, width_of(self._file(stream))) + "\n")
+            file = self._file(stream)
+            style = self.style if options["force_color"] or file.isatty() else no_style()
+            text = to_text(report, width_of(file), style, is_full=options["verbosity"] > 1)
+            self._write(stream, f"\n{text}\n" if self._has_shown else f"{text}\n")
+            self._has_shown = True
 
     def _print_document(self, report: Report, options: dict[str, Any]) -> None:
         if form := PROGRAM_FORMS.get(options["format"]):
             self._write(self.stdout, form(report))
 
     def _write(self, stream: OutputWrapper, text: str) -> None:
-        stream.write(text)
+        stream.write(text, style_func=str)  # what is written to standard error is not an error
         stream.flush()
 
     def _file(self, wrapper: Any) -> TextIO:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandParser
 
-from ..console.command_line import add_options, typed_options
+from ..console.command_line import add_options, command_in_earnest, typed_command, typed_options
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
@@ -77,8 +75,8 @@ class RunCommand(MigratorCommand):
         add_options(parser, RunOptions, RunKeywords.__optional_keys__)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        words = [word for word in _command_line() if word not in ("--resume", "--cleanup")]
-        abandoning = [word for word in words if word != "--trust-done"]
+        words = typed_command("--resume", "--cleanup")
+        abandoning = typed_command("--resume", "--cleanup", "--trust-done")
         hint = f"Resume:\n    {shlex.join(words)} --resume\nAbandon:\n    {shlex.join(abandoning)} --cleanup"
         result = type(self).function(
             **{name: options[name] for name in ("source", "dest", "exclude", *self.chosen)},
@@ -86,13 +84,4 @@ class RunCommand(MigratorCommand):
             resume_hint=hint,
             console=Console(lambda plan: self.show(plan_report(plan), options), progress, prompter),
         )
-        return result_report(result)
-
-
-def _command_line() -> list[str]:
-    """Return the words that this process was started with, as they are typed."""
-    program, *words = sys.argv
-    python = Path(sys.executable).name
-    if Path(program).name == "__main__.py":
-        return [python, "-m", "django", *words]
-    return [python, program, *words] if program.endswith(".py") else [program, *words]
+        return result_report(result, again=command_in_earnest())

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ..console.command_line import add_options, typed_options
+from ..console.command_line import add_options, command_in_earnest, typed_options
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
@@ -73,4 +73,4 @@ class SessionsCommand(MigratorCommand):
             prompter=prompter,
             show=lambda plan: self.show(plan_report(plan), options),
         )
-        return copy_report(result)
+        return copy_report(result, again=command_in_earnest())

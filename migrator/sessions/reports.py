@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from ..console.reports import Cell, Grid, Report
-from ..console.wording import listed, plural
+from ..console.reports import Cell, Fact, Grid, Mood, Point, Report, Verdict
+from ..console.wording import listed, plural, seconds_text
 from ..stores.copying import reports
 from ..stores.copying.records import MAX_PROBLEMS_LISTED, CopyCounts, CopyResult
 from .comparison import VerifyResult, counts
@@ -35,78 +35,101 @@ WORDS = {
 
 def plan_report(plan: SessionPlan) -> Report:
     """Return the report of what a copy would do, before it does anything."""
-    lines = [f"Sessions without time to live: {plan.options.no_ttl}."]
+    facts = [Fact("no expiry", f"sessions without time to live: {plan.options.no_ttl}")]
     in_dest = "given keys" if plan.in_dest is None else plan.in_dest
-    return reports.plan_report("Copy sessions", "session", plan, in_dest=in_dest, lines=lines)
+    return reports.plan_report("Copy sessions", "session", plan, in_dest=in_dest, facts=facts)
 
 
-def copy_report(result: CopyResult[SessionPlan]) -> Report:
-    """Return the report of what a copy did or would do. Exit code 4 if not every session was copied that should be."""
+def copy_report(result: CopyResult[SessionPlan], again: str = "the same command without --dry-run") -> Report:
+    """Return the report of what a copy did or would do; ``again`` repeats a dry run in earnest.
+
+    Exit code 4 if not every session was copied that should be.
+    """
     plan, total = result.plan, result.total
     if result.is_dry_run:
-        return _dry_run_report(result)
+        return _dry_run_report(result, again)
     is_short = total.failures or total.missed or result.evicted or plan.hidden
     code = 4 if is_short else 3 if not (total.read or total.removed) else 0
-    grids = [*reports.count_grids("session", total, WORDS, also=["unreadable"]), *_hidden_grids(plan.hidden)]
-    heading = reports.heading("session", result)
-    return Report(heading, tuple(grids), tuple(_lines(result, code)), _document(result), code)
+    grid, shown = reports.count_grid("session", total, WORDS, also=["unreadable"]), reports.SHOWN_DIGESTS
+    return Report(
+        title="Copy of sessions",
+        verdict=_copy_verdict(result, code),
+        facts=(*reports.ends_facts(plan), *_pass_facts(result)),
+        grids=(grid, *reports.problem_grids(total, shown), *_hidden_grids(plan.hidden, shown)),
+        points=tuple(_points(result)),
+        details=(grid, *reports.problem_grids(total), *_hidden_grids(plan.hidden)),
+        document=_document(result),
+        exit_code=code,
+    )
 
 
-def _dry_run_report(result: CopyResult[SessionPlan]) -> Report:
-    plan, done, document = result.plan, "Dry run: nothing was written.", _document(result)
-    if plan.hidden:
-        count = sum(found.count for found in plan.hidden)
-        lines = (done, *_hidden_lines(plan.hidden), f"{plural(count, 'session')} would be left out.")
-        return Report("", tuple(_hidden_grids(plan.hidden)), lines, document, 4)
-    if plan.in_source == 0:
-        return Report("", (), (done, plan.nothing_found), document, 3)
-    return Report(done, (), (), document)
+def _dry_run_report(result: CopyResult[SessionPlan], again: str) -> Report:
+    plan, report = result.plan, reports.dry_run_report("session", result, _document(result), again)
+    if not plan.hidden:
+        return report
+    count = plural(sum(found.count for found in plan.hidden), "session")
+    return replace(
+        report,
+        verdict=Verdict(Mood.WARNING, "DRY RUN", f"Nothing was written. {count} would be left out."),
+        grids=tuple(_hidden_grids(plan.hidden, reports.SHOWN_DIGESTS)),
+        points=tuple(_hidden_points(plan.hidden)),
+        details=tuple(_hidden_grids(plan.hidden)),
+        exit_code=4,
+    )
 
 
-def _hidden_lines(hidden: Sequence[Hidden]) -> list[str]:
-    return [f"{found.reason}." for found in hidden]
+def _hidden_points(hidden: Sequence[Hidden]) -> Iterator[Point]:
+    yield from (Point(Mood.WARNING, f"{found.reason}.", stays=True) for found in hidden)
 
 
-def _hidden_grids(hidden: Sequence[Hidden]) -> list[Grid]:
-    rows = tuple((key, "left out") for found in hidden for key in found.digests)[:MAX_PROBLEMS_LISTED]
-    return [Grid("Left out, by the digest of the key", ("digest", "what"), rows)] if rows else []
+def _hidden_grids(hidden: Sequence[Hidden], shown: int | None = None) -> list[Grid]:
+    rows = [(key, "left out") for found in hidden for key in found.digests][:MAX_PROBLEMS_LISTED]
+    return reports.digest_grids("Left out, by the digest of the key", ("digest", "what"), rows, shown)
 
 
-def _lines(result: CopyResult[SessionPlan], code: int) -> list[str]:
-    lines = []
+def _pass_facts(result: CopyResult[SessionPlan]) -> Iterator[Fact]:
     if len(result.passes) > 1:
         changes = ", ".join(f"{counts.changes:,}" for counts in result.passes)
-        lines.append(f"Changes made by each pass: {changes}.")
-    lines += [*reports.limit_lines("session", result), *_unfinished_lines(result), *reports.eviction_lines(result)]
-    lines += _hidden_lines(result.plan.hidden)
+        yield Fact("passes", f"changes made by each: {changes}")
+
+
+def _points(result: CopyResult[SessionPlan]) -> Iterator[Point]:
+    yield from reports.limit_points("session", result)
+    yield from _unfinished_points(result)
+    yield from reports.eviction_points(result)
+    yield from _hidden_points(result.plan.hidden)
+
+
+def _copy_verdict(result: CopyResult[SessionPlan], code: int) -> Verdict:
     if code == 3:
         limits = " Their keys would have to begin with the --match prefix." if result.plan.options.match else ""
-        lines.append(result.plan.nothing_found or f"No session was read.{limits}")
-    elif code == 0:
-        lines.append(f"Every session that {_conditions(result.total)} is in the destination.")
-    elif failed := result.total.failures + sum(found.count for found in result.plan.hidden):
-        others = (
-            ""
-            if result.evicted or not result.total.read
-            else f"; every other session that {_conditions(result.total)} is in the destination"
-        )
-        lines.append(f"{plural(failed, 'session')} could not be copied{others}.")
+        return Verdict(Mood.WARNING, "NOTHING", result.plan.nothing_found or f"No session was read.{limits}")
+    done = reports.copied_sentence("session", result)
+    copied = f"session that {_conditions(result.total)} is in the destination"
+    if code == 0:
+        return Verdict(Mood.GOOD, "DONE", f"{done}. Every {copied}.")
+    sentences = []
+    if failed := result.total.failures + sum(found.count for found in result.plan.hidden):
+        others = "" if result.evicted or not result.total.read else f"; every other {copied}"
+        sentences.append(f"{plural(failed, 'session')} could not be copied{others}.")
     if count := result.total.missed:
-        lines.append(
+        sentences.append(
             f"{plural(count, 'session')} ended in the source and changed here since: anyone with the cookie is still "
             "logged in. Run the same command with --end-missed to end them, or leave them."
         )
-    return lines
+    if not sentences:
+        sentences.append(f"{done}, but the destination evicted some keys.")
+    return Verdict(Mood.BAD, "INCOMPLETE", " ".join(sentences))
 
 
-def _unfinished_lines(result: CopyResult[SessionPlan]) -> list[str]:
-    if not (result.plan.options.catch_up and result.passes and result.passes[-1].changes):
-        return []
-    changes = plural(result.passes[-1].changes, "change")
-    return [
-        f"The last pass still made {changes}, so more may have changed since. Run the command again, or raise "
-        "--catch-up."
-    ]
+def _unfinished_points(result: CopyResult[SessionPlan]) -> Iterator[Point]:
+    if result.plan.options.catch_up and result.passes and result.passes[-1].changes:
+        changes = plural(result.passes[-1].changes, "change")
+        yield Point(
+            Mood.WARNING,
+            f"The last pass still made {changes}, so more may have changed since. Run the command again, or raise "
+            "--catch-up.",
+        )
 
 
 def _conditions(total: CopyCounts) -> str:
@@ -135,10 +158,27 @@ def _hidden_document(hidden: Sequence[Hidden]) -> list[dict[str, Any]]:
 
 def comparison_report(result: VerifyResult) -> Report:
     """Return the report of a comparison: exit code 3 for differences, 4 if something could not be compared."""
-    found, options = result.comparison, result.options
+    found = result.comparison
     unread = found.unreadable + found.unreadable_alike
     nothing = not (found.compared or found.found or unread or result.hidden)
     code = 3 if found.found or nothing or result.stale else 4 if unread or result.hidden else 0
+    title, shown = "Keys by digest (SHA-256, 16 digits)", reports.SHOWN_DIGESTS
+    grid, headers = _comparison_grid(result), ("digest", "what")
+    short, full = (reports.digest_grids(title, headers, found.differences, most) for most in (shown, None))
+    return Report(
+        title=f"Comparison of {plural(found.compared, 'session')} in {found.seconds:.1f} s",
+        verdict=_verdict(result, code),
+        facts=(Fact("from", result.source), Fact("to", result.dest)),
+        grids=(grid, *short, *_hidden_grids(result.hidden, shown)),
+        points=tuple(_comparison_points(result)),
+        details=(grid, *full, *_hidden_grids(result.hidden)),
+        document=_comparison_document(result),
+        exit_code=code,
+    )
+
+
+def _comparison_grid(result: VerifyResult) -> Grid:
+    found = result.comparison
     rows: list[tuple[Cell, ...]] = [
         ("in the source", found.in_source),
         ("in the destination", found.in_dest),
@@ -146,57 +186,61 @@ def comparison_report(result: VerifyResult) -> Report:
         ("equal", found.equal),
         ("missing in the destination", found.missing),
         ("only in the destination", found.extra),
-        ("different data", found.data_differs if options.mode == "full" else None),
+        ("different data", found.data_differs if result.options.mode == "full" else None),
         ("different expiry", found.expiry_differs),
     ]
     rows += [("without time to live in the source", found.without_ttl)] if found.without_ttl else []
     rows += [("unreadable in the source", found.unreadable)] if found.unreadable else []
     rows += [("equal, but unreadable with these settings", found.unreadable_alike)] if found.unreadable_alike else []
     rows += [("different in the cache in front of the table", result.stale)] if result.stale else []
-    grids = [Grid("", ("sessions", "count"), tuple(rows))]
-    if found.differences:
-        title = "Keys by digest (SHA-256, 16 digits)"
-        grids.append(Grid(title, ("digest", "what"), tuple(found.differences)))
-    grids += _hidden_grids(result.hidden)
-    heading = f"Compared {plural(found.compared, 'session')} in {found.seconds:.1f} s\n{result.source}\n{result.dest}"
-    return Report(heading, tuple(grids), tuple(_verdict(result, code)), _comparison_document(result), code)
+    return Grid("", ("sessions", "count"), tuple(rows))
 
 
-def _verdict(result: VerifyResult, code: int) -> list[str]:
+def _comparison_points(result: VerifyResult) -> Iterator[Point]:
     found, options = result.comparison, result.options
-    lines = []
     if options.sample is not None:
-        lines.append("Only a sample was compared: a difference in the other sessions is not found.")
+        sampled = "Only a sample was compared: a difference in the other sessions is not found."
+        yield Point(Mood.NOTE, sampled)
     if options.mode == "quick":
-        lines.append("Existence and expiry were compared, but not the data. --mode full compares the data, too.")
-    lines += _hidden_lines(result.hidden)
+        quick = "Existence and expiry were compared, but not the data. --mode full compares the data, too."
+        yield Point(Mood.NOTE, quick)
+    yield from _hidden_points(result.hidden)
     if result.has_given_keys:
-        lines.append("Sessions with keys that were not given were not compared.")
+        yield Point(Mood.NOTE, "Sessions with keys that were not given were not compared.")
     if result.is_one_sided:
-        lines.append("Sessions that only the destination has were not found: its keys cannot be listed.")
+        one_sided = "Sessions that only the destination has were not found: its keys cannot be listed."
+        yield Point(Mood.NOTE, one_sided)
     if result.stale:
-        lines.append(
+        yield Point(
+            Mood.BAD,
             f"The cache in front of the destination's table differs from its rows in "
             f"{plural(result.stale, 'session')}, and the engine reads the cache first. Copy once more, or delete the "
-            "sessions from that cache."
+            "sessions from that cache.",
+            stays=True,
         )
-    if code == 3 and not found.found and result.stale:
-        lines.append("The rows are equal, but what the site reads is not.")
-    elif code == 3 and not found.found:
-        lines.append(f"Nothing was compared. {result.nothing_found}")
-    elif code == 3:
-        lines.append(f"{plural(found.found, 'session')} differ." if found.found > 1 else "1 session differs.")
-    elif code == 4:
-        if found.unreadable_alike:
-            lines.append(
-                f"{plural(found.unreadable_alike, 'session')} cannot be read with the keys and the serializer of these "
-                "settings (SECRET_KEY, SECRET_KEY_FALLBACKS, SESSION_SERIALIZER): they log no one in."
-            )
+    if found.unreadable_alike:
+        yield Point(
+            Mood.WARNING,
+            f"{plural(found.unreadable_alike, 'session')} cannot be read with the keys and the serializer of these "
+            "settings (SECRET_KEY, SECRET_KEY_FALLBACKS, SESSION_SERIALIZER): they log no one in.",
+        )
+
+
+def _verdict(result: VerifyResult, code: int) -> Verdict:
+    found = result.comparison
+    if code == 3 and found.found:
+        differ = f"{plural(found.found, 'session')} differ{'s' if found.found == 1 else ''}"
+        return Verdict(Mood.BAD, "DIFFERENT", f"{differ}.")
+    if code == 3 and result.stale:
+        return Verdict(Mood.BAD, "DIFFERENT", "The rows are equal, but what the site reads is not.")
+    if code == 3:
+        return Verdict(Mood.WARNING, "NOTHING", f"Nothing was compared. {result.nothing_found}")
+    if code == 4:
         count = found.unreadable + found.unreadable_alike + sum(part.count for part in result.hidden)
-        lines.append(f"{plural(count, 'session')} could not be compared; nothing else differs.")
-    else:
-        lines.append("No difference was found.")
-    return lines
+        sentence = f"{plural(count, 'session')} could not be compared; nothing else differs."
+        return Verdict(Mood.WARNING, "NOT COMPARED", sentence)
+    compared = f"{plural(found.compared, 'session')} in {seconds_text(found.seconds)}"
+    return Verdict(Mood.GOOD, "EQUAL", f"No difference was found; compared {compared}.")
 
 
 def _comparison_document(result: VerifyResult) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from migrator.console import private_files
 from migrator.console.private_files import append_private, check_apart, check_target, given_lines, replace_private
 from migrator.console.report_files import write_report
-from migrator.console.reports import Report
+from migrator.console.reports import Mood, Report, Verdict
 from migrator.errors import MigratorError, UsageError
 
 
@@ -107,10 +107,10 @@ def test_takes_the_longest_name_and_refuses_a_longer_one(tmp_path: Path, write: 
 
 def test_leaves_what_is_not_text_as_it_is(tmp_path: Path) -> None:
     """A report would take the place of a database, an archive or a picture."""
-    path = tmp_path / "shop.data"
+    path = tmp_path / "shop.txt"
     path.write_bytes(b"some format\0and data")
-    with pytest.raises(UsageError, match=r"shop\.data' holds data that is not text, such as a database"):
-        write_report(Report("heading", (), ()), path)
+    with pytest.raises(UsageError, match=r"shop\.txt' holds data that is not text, such as a database"):
+        write_report(Report("title", Verdict(Mood.GOOD, "DONE", "All is copied.")), path)
     assert path.read_bytes() == b"some format\0and data"
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
+import shlex
 
 import pytest
 
 from migrator.console.prompts import TerminalPrompter
-from migrator.console.report_text import to_text
-from migrator.console.reports import Report
-from migrator.console.wrapping import width_of, wrapped
+from migrator.console.wrapping import hanging, instruction, width_of, wrapped
 
 
 class Terminal(io.StringIO):
@@ -18,21 +17,27 @@ class Terminal(io.StringIO):
 
 
 PATH = f"/srv/{'directory/' * 8}shop.sqlite3"
-HEADING = f"Plan\n  from 'default': SQLite, database '{PATH}' on this host\n  to   'new': PostgreSQL, database 'shop'"
+DATABASE = f"'default': SQLite, database '{PATH}' on this host"
 COMMAND = "manage.py migrate --database another_alias_of_the_project --fake"
 MESSAGE = f"Tables exist already. Record these migrations with {COMMAND}; otherwise choose an empty database."
 HINT = f"Resume:\n    python manage.py batch_migrate --source default --dest new --jobs 4 --rejects {PATH} --resume"
 
 
-def test_breaks_a_heading_but_no_path() -> None:
-    assert to_text(Report(HEADING, (), ()), 80) == (
-        "Plan\n"
-        "  from 'default': SQLite, database\n"
-        f"    '{PATH}'\n"
-        "    on this host\n"
-        "  to   'new': PostgreSQL, database 'shop'"
+def test_breaks_a_fact_below_its_value_but_no_path() -> None:
+    assert hanging("  from  ", DATABASE, 80) == (
+        f"  from  'default': SQLite, database\n        '{PATH}'\n        on this host"
     )
-    assert to_text(Report(HEADING, (), ())) == HEADING
+    assert hanging("  from  ", DATABASE, None) == f"  from  {DATABASE}"
+
+
+def test_continues_a_long_command_as_a_shell_does() -> None:
+    command = "manage.py verify_counts --source sqlite_a --dest sqlite_b --mode full --rejects FILE"
+    text = instruction("Next: ", command, 80)
+    assert text == f"Next: {command.removesuffix(' --rejects FILE')} \\\n        --rejects FILE"
+    assert shlex.split(text.replace("\\\n", "")) == ["Next:", *command.split()]
+    assert instruction("Next: ", command, 90) == instruction("Next: ", command, None) == f"Next: {command}"
+    quoted = f"manage.py batch_migrate --source a --dest b --rejects '{PATH} -- copy'"
+    assert instruction("Next: ", quoted, 80) == f"Next: {quoted}"
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])

@@ -14,7 +14,7 @@ from migrator.databases.api import batch_migrate_models
 from migrator.databases.result import RunResult
 from migrator.errors import DataRejected, Refused, UsageError
 from tests.databases.snapshots import insert_rows, snapshot, unchecked
-from tests.management.running import execute, run
+from tests.management.running import execute, facts, run
 from tests.servers.databases import Pair
 from tests.testapp.models import (
     Article,
@@ -243,7 +243,8 @@ def test_leaves_out_what_would_come_along(databases: FreshDatabases) -> None:
     words += ["-e", "testapp.Article_tags", "--filter", "id=1"]
     finished = run(*words)
     assert finished.code == 0, finished.err
-    assert "Left out: testapp.Article_tags (excluded).\n" in finished.out
+    plan, _, _ = finished.out.partition("DONE  ")
+    assert facts(plan)["left out"] == "testapp.Article_tags (excluded)"
     assert [QuerySet(model, using="sqlite_b").count() for model in (Article, Article.tags.through)] == [1, 0]
     with pytest.raises(UsageError, match="no table belongs to"):
         batch_migrate_models(models=["testapp.Tag"], exclude=["testapp.Tag"], source="sqlite_a", dest="sqlite_b")
@@ -256,8 +257,9 @@ def test_the_command_says_what_it_adds(databases: FreshDatabases) -> None:
     words = ["batch_migrate_models", "testapp.Tag", "--source", "sqlite_a", "--dest", "sqlite_b"]
     finished = run(*words, "--filter", "id__lte=4", "--no-input")
     assert finished.code == 0
-    assert "Rows that the destination already has stay unchanged." in finished.out
-    assert "Wrote 4 rows to 1 table" in finished.out
+    assert finished.out.startswith("PLAN  Add 4 rows of 1 table from 'sqlite_a' to 'sqlite_b'.\n")
+    assert facts(finished.out)["keep"] == "rows that the destination already has stay unchanged"
+    assert "DONE  4 rows of 1 table copied" in finished.out
     assert keys(Tag, "sqlite_b") == [1, 2, 3, 4, HERE]
     again = run(*words, "--filter", "id__lte=4", "--no-input")
     assert again.code == 1

@@ -25,7 +25,7 @@ from settings.base import ROOT
 from tests.databases.edge_values import EDGES
 from tests.databases.planning.test_transports import check_no_values
 from tests.databases.snapshots import differences, insert_rows, snapshot
-from tests.management.running import as_another_role, contents, execute, run
+from tests.management.running import as_another_role, contents, execute, facts, run
 from tests.scenarios.test_structures import LABELS, assert_equal_apps
 from tests.scenarios.test_values import held_exactly, labelled
 from tests.servers.databases import PAIRS, Pair
@@ -77,8 +77,7 @@ def test_says_that_nothing_changed(databases: FreshDatabases) -> None:
     assert run(*words).code == 0
     finished = run(*words, "--update")
     assert finished.code == 0, finished
-    lines = finished.out.splitlines()
-    assert "The destination was already equal to the source: no row was written." in lines
+    assert "\nEQUAL  The destination was already equal to the source: no row was written.\n" in finished.out
     document = json.loads(run(*words, "--update", "--format", "json").out)
     assert [{name: row[name] for name in row if name != "seconds"} for row in document["updates"]] == [
         {
@@ -294,7 +293,7 @@ def test_a_trial_shows_what_would_change_and_writes_nothing(databases: FreshData
     assert [line.split()[:5] for line in finished.out.splitlines() if line.startswith("  testapp.Tag")] == [
         ["testapp.Tag", "5", "2", "2", "2"]
     ]
-    assert "5 rows compared.\n" in finished.out
+    assert facts(finished.out)["compared"] == "5 rows of 1 table"
     assert finished.err.endswith("Nothing was written. 6 rows would change: 2 inserted, 2 rewritten, 2 deleted.\n")
     assert contents("sqlite_b") == before
 

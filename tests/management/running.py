@@ -165,6 +165,16 @@ def error_in(finished: Finished) -> str:
     return "".join(lines)
 
 
+def facts(text: str) -> dict[str, str]:
+    """Read the labelled values below the verdicts of reports; a later report goes before an earlier one."""
+    found, is_below = {}, False
+    for line in text.splitlines():
+        is_below = bool(re.match(r"[A-Z][A-Z ]+  \S", line)) or (is_below and line.startswith("  "))
+        if is_below and (fact := re.match(r"  (\w+(?: \w+)*)  +(\S.*)$", line)):
+            found[fact[1]] = fact[2]
+    return found
+
+
 def execute(alias: str, *statements: str) -> None:
     """Execute statements as somebody else would."""
     with connections[alias].cursor() as cursor:

@@ -37,6 +37,7 @@ from tests.management.running import (
     entry_of,
     error_in,
     execute,
+    facts,
     forbid_twins_unasked,
     nothing_changes,
     run,
@@ -113,18 +114,17 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(pair: Pair) -> None:
     insert_rows(MoneyValue, pair.source, [{"label": "n", "value": None}])
     insert_rows(Chapter, pair.source, [{"title": "t", "tag_id": 2, "_order": 0}])
     insert_rows(Empty, pair.dest, [{"name": "mine"}, {"name": "mine too"}])
+    chosen = ("testapp.Tag", "testapp.Chapter", "testapp.MoneyValue", "testapp.Empty", "-v", "2")
     with nothing_changes(*pair):
-        finished = run(
-            *words(pair, "testapp.Tag", "testapp.Chapter", "testapp.MoneyValue", "testapp.Empty", "--dry-run")
-        )
+        finished = run(*words(pair, *chosen, "--dry-run"))
     assert (finished.code, error_in(finished)) == (0, "")
     lines = finished.out.splitlines()
-    assert lines[0] == "Plan"
+    assert lines[0] == f"PLAN  Copy 5 rows of 4 tables from '{pair.source}' to '{pair.dest}'."
     for line, word, alias in ((lines[1], "from", pair.source), (lines[2], "to  ", pair.dest)):
         entry = connections[alias].settings_dict
         server = f"{entry['HOST']}:{entry['PORT']}" if entry["HOST"] else "this machine"
         kind = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "(MySQL|MariaDB)"}[connections[alias].vendor]
-        expected = rf"  {word} '{alias}': {kind} \d+(\.\d+)*, database '{re.escape(entry['NAME'])}' on {server}"
+        expected = rf"  {word} +'{alias}': {kind} \d+(\.\d+)*, database '{re.escape(entry['NAME'])}' on {server}"
         assert re.fullmatch(expected, line), line
     head, *tables = grid(finished.out, "Tables, in the order in which they are copied")
     assert head == ["#", "model", "table", "source rows", "dest rows", "columns", "method"]
@@ -137,8 +137,11 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(pair: Pair) -> None:
     assert order.index("testapp.Tag") < order.index("testapp.Chapter")
     assert [row[0] for row in tables[:-1]] == ["1", "2", "3", "4"]
     assert tables[-1][1:4] == ["4 tables", "5", "2"]
-    assert "Rows that will be deleted first: testapp.Empty (2 rows)." in lines
-    assert lines[-1] == "Nothing was written."
+    loss = f"2 rows: testapp.Empty 2. Requires --replace {pair.dest} (or type the alias when asked)."
+    assert facts(finished.out)["delete first"] == loss
+    assert "DRY RUN  Nothing was written." in lines
+    assert lines[-1].startswith("Next: ")
+    assert lines[-1].endswith(f"manage.py {' '.join(map(str, words(pair, *chosen)))}")
 
 
 def test_the_plan_shows_the_tables_in_the_order_in_which_they_are_copied(sqlite: Pair) -> None:
@@ -174,9 +177,10 @@ def test_a_dry_run_takes_no_lock_and_leaves_no_file(sqlite: Pair) -> None:
 @pytest.mark.usefixtures("few_rows_are_many")
 def test_says_what_is_taken_off(pair_to_postgresql: Pair) -> None:
     off = move(pair_to_postgresql, "testapp.Constrained", "testapp.Chapter", "testapp.Tag", "--dry-run")
-    assert re.search(r"^Dropped during the load and recreated afterwards: 5 indexes, 1 foreign key\.$", off.out, re.M)
+    rebuilt = "5 indexes, 1 foreign key: dropped during the load and recreated afterwards"
+    assert facts(off.out)["rebuild"] == rebuilt
     kept = move(pair_to_postgresql, "testapp.Constrained", "--keep-indexes", "--dry-run")
-    assert "index" not in kept.out
+    assert "rebuild" not in facts(kept.out)
 
 
 @pytest.fixture
@@ -193,9 +197,9 @@ def pair_to_postgresql(databases: FreshDatabases) -> Pair:
 def test_tells_what_was_copied_and_that_nothing_went_wrong(pair: Pair) -> None:
     tags(pair.source)
     insert_rows(Place, pair.source, [{"name": "place"}])
-    finished = move(pair, "testapp.Tag", "testapp.Place")
+    finished = move(pair, "testapp.Tag", "testapp.Place", "-v", "2")
     assert finished.code == 0, finished.err
-    _, _, outcome = finished.out.partition(f"Move from '{pair.source}' to '{pair.dest}'\n")
+    outcome = finished.out[finished.out.index("DONE  ") :]
     head, *copied = grid(outcome, "Copied")
     assert head == ["model", "read", "written", "rejected", "size", "seconds", "rows/s"]
     assert [row[:4] for row in copied] == [
@@ -208,15 +212,18 @@ def test_tells_what_was_copied_and_that_nothing_went_wrong(pair: Pair) -> None:
         ["testapp.Tag", "3", "3", "0", "equal"],
         ["total", "4", "4", "0"],
     ]
-    first, second, *rest = outcome.strip().splitlines()[-6:]
-    assert re.fullmatch(r"Wrote 4 rows to 2 tables in \d+\.\d s\.", first)
-    assert re.fullmatch(r"Of that, indexes, foreign keys and sequences took \d+\.\d s\.", second)
-    assert rest == [
-        "Row counts match in 2 tables.",
-        "Sequences are ahead of the largest keys; every foreign key has a matching row.",
-        "Row values were not compared (--verify full compares them).",
-        "0 errors, 0 rows rejected.",
-    ]
+    first, *_, last = outcome.strip().splitlines()
+    assert re.fullmatch(rf"DONE  4 rows of 2 tables copied to '{pair.dest}' in \d+\.\d s\.", first)
+    assert last == f"Next: manage.py verify_counts --source {pair.source} --dest {pair.dest} --mode full"
+    found = facts(outcome)
+    assert re.match(r"4 rows, \d+ B", found["copied"])
+    assert re.match(r"\d+\.\d s", found["time"])
+    assert (found["row counts"], found["values"], found["keys"], found["rejected"]) == (
+        "match in 2 tables",
+        "not compared (--verify full compares them)",
+        "sequences are ahead of the largest keys; every foreign key has a matching row",
+        "0 rows",
+    )
     assert journal(pair.dest) == set()
 
 
@@ -225,11 +232,12 @@ def test_says_at_the_end_what_was_compared_and_what_was_left_out(sqlite: Pair) -
     execute(sqlite.source, "CREATE TABLE nobodys (id integer)")
     finished = run(*words(sqlite, "--verify", "full", "-e", "testapp", "--no-input"))
     assert finished.code == 0, finished.err
-    *_, compared, left_out, verdict = finished.out.strip().splitlines()
-    assert compared.startswith("Compared: the values of all ")
-    assert re.fullmatch(r"\d+ tables were left out; the plan lists them\.", left_out)
-    assert verdict == "0 errors, 0 rows rejected."
+    found = facts(finished.out[finished.out.index("DONE  ") :])
+    assert found["values"].startswith("equal: compared all ")
+    assert re.fullmatch(r"\d+ tables; the plan lists them", found["left out"])
+    assert found["rejected"] == "0 rows"
     assert "not compared" not in finished.out
+    assert "Next: " not in finished.out
 
 
 def test_gives_up_by_the_words_that_it_names(sqlite: Pair) -> None:
@@ -251,9 +259,8 @@ def test_says_that_nothing_was_verified(sqlite: Pair) -> None:
     tags(sqlite.source)
     finished = move(sqlite, "testapp.Tag", "--verify", "none")
     assert finished.code == 0
-    assert "Row counts were not compared (--verify none)." in finished.out.splitlines()
-    assert "Rows on both sides" not in finished.out
-    assert "Row counts match" not in finished.out
+    assert facts(finished.out)["row counts"] == "not compared (--verify none)"
+    assert "match in" not in finished.out
 
 
 def test_leaves_the_journal_when_told_to(sqlite: Pair) -> None:
@@ -285,7 +292,7 @@ def test_writes_a_line_for_each_table_where_there_is_no_terminal(sqlite: Pair, v
     assert "testapp.Empty" not in finished.err, "there is nothing to copy"
     assert [phase for line in lines if (phase := re.fullmatch(rf"{MOMENT}(copying: 3 rows|verification)", line))]
     assert "\r" not in finished.err
-    assert finished.out.startswith("Plan\n")
+    assert finished.out.startswith("PLAN  ")
 
 
 def test_draws_bars_on_a_terminal(sqlite: Pair) -> None:
@@ -339,10 +346,9 @@ def test_json_leaves_what_people_read_to_standard_error(sqlite: Pair) -> None:
     tags(sqlite.source)
     finished = move(sqlite, "testapp.Tag", "--format", "json")
     for part in (
-        "Plan\n  from 'sqlite_a': ",
+        "PLAN  Copy 3 rows of 1 table from 'sqlite_a' to 'sqlite_b'.\n  from  ",
         "  testapp.Tag: 3 of 3 rows",
-        "Move from 'sqlite_a' to 'sqlite_b'",
-        "0 errors, 0 rows rejected.",
+        "DONE  3 rows of 1 table copied to 'sqlite_b'",
     ):
         assert part in finished.err
     assert "\x1b[" not in finished.err
@@ -385,13 +391,12 @@ def test_reports_in_each_form(sqlite: Pair, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["tables"][0]["rows_written"] == 3
     page = (tmp_path / "report.html").read_text()
     assert page.startswith("<!doctype html>")
-    assert "0 errors, 0 rows rejected." in page
     text = (tmp_path / "report.txt").read_text()
-    assert text.endswith(f"\n0 errors, 0 rows rejected.\n\n{WRITTEN_BY}\n")
-    for part in text.split("\n\n")[:-1]:  # the plan is in it, too
-        assert part in finished.out
-    assert text.startswith("Plan\n")
-    assert page.index("<h1>Plan</h1>") < page.index("<h1>Move from")
+    assert text.endswith(f"\n\n{WRITTEN_BY}\n")
+    for report in (text, page):  # the plan is in it, too, below what came out
+        done, plan = (report.index(word) for word in ("DONE", "PLAN"))
+        assert done < plan
+        assert report.count("testapp.Tag") >= 3
     assert PASSWORD not in page + text + (tmp_path / "report.json").read_text()
 
 
@@ -541,7 +546,7 @@ def test_says_that_there_is_nothing_to_go_on_with(sqlite: Pair, option: str, rem
         finished = move(sqlite, "testapp.Tag", option)
     said = f"No unfinished run in 'sqlite_b': {remark}"
     assert (finished.code, error_in(finished)) == (code, f"CommandError: {said}\n" if code else "")
-    assert finished.out == "Move from 'sqlite_a' to 'sqlite_b'\n" + ("" if code else f"\n{said}\n")
+    assert finished.out.startswith(f"{'NOT A COPY' if code else 'NOTHING TO DO'}  {said}\n")
 
 
 @pytest.mark.parametrize("option", ["--resume", "--cleanup"])
@@ -596,11 +601,11 @@ def test_skips_rows_with_their_children_and_keeps_them_in_a_file(
     """Both rows that are found before the first write and rows that the destination alone refuses."""
     twins(pair, forbid)
     file = tmp_path / "rejects.jsonl"
-    finished = move(pair, *MODELS, "--on-error", "skip", "--rejects", file)
+    finished = move(pair, *MODELS, "--on-error", "skip", "--rejects", file, "-v", "2")
     assert finished.code == 4, finished.err
     verdict = "6 rows rejected; the reject file holds their values, personal data included."
     assert finished.err.endswith(f"CommandError: {verdict}\n")
-    assert verdict not in finished.out
+    assert f"INCOMPLETE  {verdict}\n" in finished.out
     kept: dict[type[Model], Iterable[int]] = {
         Tag: (1, 2, 4), Chapter: (1, 2, 4), Rating: (4,), Place: (1,), Restaurant: (1,), Pizzeria: (1,), Article: (1,)
     }  # fmt: skip
@@ -836,13 +841,14 @@ def test_the_report_of_a_dry_run_holds_the_plan(sqlite: Pair, tmp_path: Path) ->
         assert finished.code == 0, finished.err
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     text = (tmp_path / "plan.txt").read_text(encoding="utf-8")
-    assert text.startswith("Plan\n")
-    assert text.endswith(f"\nNothing was written.\n\n{WRITTEN_BY}\n")
+    assert text.startswith("DRY RUN  Nothing was written.\n")
+    assert "\nPLAN  Copy " in text
+    assert text.endswith(f"\n\n{WRITTEN_BY}\n")
     page = (tmp_path / "plan.html").read_text(encoding="utf-8")
-    for part in ("testapp_tag", "Rows that will be deleted first: testapp.Tag (1 row).", "Nothing was written."):
+    for part in ("testapp_tag", "1 row: testapp.Tag 1. Requires --replace sqlite_b (or ", "Nothing was written."):
         assert part in text
         assert part in page
-    assert page.index("<h1>Plan</h1>") < page.index("Nothing was written.")
+    assert page.index("Nothing was written.") < page.index("PLAN")
     document = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
     (table,) = document["plan"]["tables"]
     assert (table["label"], table["source_rows"], table["dest_rows"], table["emptied"]) == ("testapp.Tag", 3, 1, True)
@@ -868,14 +874,14 @@ def test_a_resumed_run_speaks_of_no_emptying(pair: Pair) -> None:
     models = [*MODELS, "testapp.Empty", "sites"]
     first = move(pair, *models, "--chunk-size", "2", "--replace", pair.dest)
     assert first.code == 1
-    assert "Rows that will be deleted first: testapp.Empty (1 row)." in first.out
-    assert "Rows created by Django's migrate that will be replaced: sites.Site (1 row)." in first.out
+    assert facts(first.out)["delete first"].startswith("1 row: testapp.Empty 1. ")
+    assert facts(first.out)["replace"] == "1 row created by Django's migrate: sites.Site 1"
     assert rows_of(Tag, pair.dest).exists()
     rows_of(Place, pair.source).filter(pk=2).update(name="other place")
     rows_of(Tag, pair.source).filter(pk=3).update(name="no twin")
     finished = move(pair, *models, "--chunk-size", "2", "--resume", "--format", "json")
     assert finished.code == 0, finished.err
-    for words_of_emptying in ("will be deleted", "will be replaced", "--replace"):
+    for words_of_emptying in ("delete first", "created by", "--replace"):
         assert words_of_emptying not in finished.err
     assert not [table for table in json.loads(finished.out)["plan"]["tables"] if table["emptied"]]
 
@@ -1045,7 +1051,7 @@ def test_comments_of_indexes_and_foreign_keys_come_back(pair_to_postgresql: Pair
     assert len(before) == 2
     finished = move(pair, "testapp.Tag", "testapp.Chapter")
     assert finished.code == 0, finished.err
-    assert "Dropped during the load and recreated afterwards: " in finished.out
+    assert "dropped during the load and recreated afterwards" in facts(finished.out)["rebuild"]
     assert asked(pair.dest, COMMENTS) == before
 
 

@@ -22,7 +22,7 @@ from migrator.databases.journal.status import Activity, RunStatus, StatusReader,
 from migrator.databases.reports.status import status_report
 from migrator.databases.run_lock import locked
 from tests.databases.snapshots import insert_rows
-from tests.management.running import contents, run
+from tests.management.running import contents, facts, run
 from tests.servers.databases import ENGINES, Pair
 from tests.testapp.models import Rating, Tag
 
@@ -96,7 +96,8 @@ def test_shows_a_run_that_works(pair: Pair) -> None:
     assert copying[-1].seconds_left == 0
     ended = run("migrator_status", "--dest", pair.dest)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.endswith(f"\n\nThere is no run: none is working in {pair.dest!r}, and none is unfinished there.\n")
+    nothing = f"There is no run: none is working in {pair.dest!r}, and none is unfinished there."
+    assert ended.out.startswith(f"NO RUN  {nothing}\n")
 
 
 @pytest.mark.usefixtures("few_rows_are_many")
@@ -115,8 +116,8 @@ def test_shows_an_interrupted_run_and_how_to_continue_it(pair: Pair) -> None:
         "with --cleanup to abandon it: that recreates what it dropped, and keeps the copied rows.\n"
     )
     assert len((shown.out + shown.err).splitlines()) <= 20
-    assert re.search(r"^Rows: [1-8] of 9 \(\d\d? %\)\.$", shown.out, re.MULTILINE), shown.out
-    assert "Tables: " in shown.out
+    assert re.fullmatch(r"[1-8] of 9 \(\d\d? %\)", facts(shown.out)["rows"]), shown.out
+    assert "tables" in facts(shown.out)
     document = json.loads(run("migrator_status", "--dest", pair.dest, "--format", "json").out)
     assert (document["schema"], document["status"]) == ("migrator/status@1", "interrupted")
     assert document["phase"] == "copying"
@@ -124,7 +125,7 @@ def test_shows_an_interrupted_run_and_how_to_continue_it(pair: Pair) -> None:
     assert 0 < document["rows_read"] < ROWS
     if pair.engines[1] != "sqlite":
         assert {item["table"] for item in document["dropped"]} == {Rating._meta.db_table}
-        assert "Dropped until the end of the run, then recreated: " in shown.out
+        assert "dropped until the end of the run, then recreated" in facts(shown.out)["rebuild"]
     assert contents(pair.dest) == before, "it only reads"
     assert run("batch_migrate", "--source", pair.source, "--dest", pair.dest, "--cleanup", "--no-input").code == 0
 
@@ -132,8 +133,11 @@ def test_shows_an_interrupted_run_and_how_to_continue_it(pair: Pair) -> None:
 def test_a_run_that_has_recorded_nothing_yet(pair: Pair) -> None:
     with StatusReader(pair.dest) as reader, locked(reader.engine, Journal(pair.dest)):
         status = elsewhere(lambda: migrator_status(dest=pair.dest))
-    (line,) = status_report(status).lines
-    assert line.startswith(f"A run is working in {pair.dest!r}, and has not recorded anything there: it checks, ")
+    report = status_report(status)
+    assert len(report.facts) == 1
+    assert report.verdict.sentence.startswith(
+        f"A run is working in {pair.dest!r}, and has not recorded anything there: it checks, "
+    )
     assert elsewhere(lambda: migrator_status(dest=pair.dest)).activity is Activity.NONE
 
 
@@ -144,8 +148,8 @@ def test_a_finished_run_that_kept_its_journal(databases: FreshDatabases) -> None
     assert run("batch_migrate", *words).code == 0
     shown = run("migrator_status", "--dest", "sqlite_b", "--watch")
     assert (shown.code, shown.err) == (0, "")
-    assert "Copied: 1 of 1 (100 %)." in shown.out
-    assert "Finished." in shown.out
+    assert facts(shown.out)["rows"] == "1 of 1 (100 %)"
+    assert shown.out.startswith("FINISHED  ")
 
 
 @pytest.fixture

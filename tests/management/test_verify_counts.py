@@ -23,6 +23,7 @@ from tests.management.running import (
     entry_of,
     error_in,
     execute,
+    facts,
     nothing_changes,
     run,
 )
@@ -46,7 +47,7 @@ def sqlite(databases: FreshDatabases) -> Pair:
 
 
 def words(pair: Pair, *more: str | Path) -> list[str | Path]:
-    return ["verify_counts", "--source", pair.source, "--dest", pair.dest, *more]
+    return ["verify_counts", "--source", pair.source, "--dest", pair.dest, "-v", "2", *more]
 
 
 def compare(pair: Pair, *more: str | Path) -> Finished:
@@ -78,12 +79,12 @@ def test_equal_databases_are_equal(pair: Pair) -> None:
         reset_counters(pair.dest, Tag, Article, Article.tags.through)
     finished = compare(pair, "testapp.Article", "testapp.Tag")
     assert (finished.code, error_in(finished)) == (0, ""), finished
+    found = facts(finished.out)
+    assert found["from"].startswith(f"{pair.source!r}: ")
+    assert found["to"].startswith(f"{pair.dest!r}: ")
     lines = finished.out.splitlines()
-    assert lines[0] == "Comparison"
-    assert lines[1].startswith(f"  source      {pair.source!r}: ")
-    assert lines[2].startswith(f"  destination {pair.dest!r}: ")
-    assert lines[4] == "Rows on both sides"
-    assert lines[5].split() == ["model", "source", "destination", "difference", "status"]
+    head = lines.index("Rows on both sides") + 1
+    assert lines[head].split() == ["model", "source", "destination", "difference", "status"]
     assert lines_of(finished, "testapp.Tag", "testapp.Article", "testapp.Article_tags", "total") == [
         ["testapp.Article", "1", "1", "0", "equal"],
         ["testapp.Article_tags", "1", "1", "0", "equal"],
@@ -91,12 +92,13 @@ def test_equal_databases_are_equal(pair: Pair) -> None:
         ["total", "5", "5", "0"],
     ]
     count = len([line for line in lines if line.startswith("  testapp.")])
-    assert lines[-4:] == [
-        f"Row counts match in {count} tables.",
-        "Sequences are ahead of the largest keys; every foreign key has a matching row.",
-        f"Compared: exact row counts of {count} tables, {count} of them equal.",
-        "Row values were not compared (--mode full compares them).",
-    ]
+    assert lines[0] == f"EQUAL  No difference in the row counts of {count} tables."
+    assert lines[-1] == f"Next: manage.py verify_counts --source {pair.source} --dest {pair.dest} --mode full"
+    assert (found["row counts"], found["keys"], found["values"]) == (
+        f"match in {count} tables",
+        "sequences are ahead of the largest keys; every foreign key has a matching row",
+        "not compared (--mode full compares them)",
+    )
 
 
 def reset_counters(alias: str, *models: type[Model]) -> None:
@@ -124,13 +126,12 @@ def test_a_row_too_few_or_too_many_is_a_difference(pair: Pair, there: int, diffe
     if connections[pair.dest].vendor == "postgresql":
         reset_counters(pair.dest, Tag)
     finished = compare(pair, "testapp.Tag", "testapp.Empty")
-    assert (finished.code, error_in(finished)) == (3, "CommandError: Differences were found.\n")
+    assert (finished.code, error_in(finished)) == (3, "CommandError: Differences were found in 1 of 2 tables.\n")
     assert lines_of(finished, "testapp.Tag", "testapp.Empty") == [
         ["testapp.Empty", "0", "0", "0", "equal"],
         ["testapp.Tag", "3", str(there), difference, "different"],
     ]
-    assert "Row counts differ in 1 of 2 tables." in finished.out.splitlines()
-    assert "Row counts match" not in finished.out
+    assert facts(finished.out)["row counts"] == "differ in 1 of 2 tables"
 
 
 def test_counts_that_cancel_each_other_out_are_differences(sqlite: Pair) -> None:
@@ -138,7 +139,7 @@ def test_counts_that_cancel_each_other_out_are_differences(sqlite: Pair) -> None
     insert_rows(Empty, sqlite.dest, [{"name": "x"}] * 3)
     finished = compare(sqlite, "testapp.Tag", "testapp.Empty")
     assert finished.code == 3
-    assert "Row counts differ in 2 of 2 tables." in finished.out.splitlines()
+    assert facts(finished.out)["row counts"] == "differ in 2 of 2 tables"
     assert lines_of(finished, "total") == [["total", "3", "3", "0"]]
 
 
@@ -190,7 +191,7 @@ def test_a_counter_behind_its_table_is_a_difference(databases: FreshDatabases) -
     assert lines_of(finished, "testapp.Tag") == [["testapp.Tag", "3", "3", "0", "equal"]]
     expected = "Sequence out of sync: testapp_tag.id: the next key would be 1, and 3 is taken."
     assert expected in finished.out.splitlines()
-    assert "Sequences are ahead" not in finished.out
+    assert facts(finished.out)["sequences"] == "1 out of sync"
     reset_counters(pair.dest, Tag)
     assert compare(pair, "testapp.Tag").code == 0
 
@@ -209,7 +210,8 @@ def test_an_orphan_is_a_difference(pair: Pair) -> None:
     (line,) = (line for line in finished.out.splitlines() if line.startswith("Orphans: "))
     for part in ("testapp.Chapter", "tag_id", "primary key 2"):
         assert part in line
-    assert "Row counts match in 2 tables." in finished.out.splitlines()
+    assert facts(finished.out)["row counts"] == "match in 2 tables"
+    assert facts(finished.out)["foreign keys"] == "1 row without a matching row"
 
 
 def point_at_nothing(alias: str) -> None:
@@ -239,8 +241,8 @@ def test_json_is_one_document_on_standard_output(sqlite: Pair) -> None:
     ]
     assert (document["source"]["alias"], document["dest"]["alias"]) == sqlite
     assert document["late_counters"] == document["dangling"] == []
-    assert "Row counts differ in 1 of 2 tables.\n" in finished.err
-    assert finished.err.endswith("CommandError: Differences were found.\n")
+    assert facts(finished.err)["row counts"] == "differ in 1 of 2 tables"
+    assert finished.err.endswith("CommandError: Differences were found in 1 of 2 tables.\n")
 
 
 def test_json_lines_are_one_a_table_and_a_summary(sqlite: Pair, tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_json_lines_are_one_a_table_and_a_summary(sqlite: Pair, tmp_path: Path) 
     assert (tag["label"], tag["source_rows"], tag["dest_rows"]) == ("testapp.Tag", 2, 0)
     assert (summary["part"], summary["exit_code"], summary["dangling"]) == ("summary", 3, [])
     assert (tmp_path / "report.jsonl").read_text() == finished.out
-    assert "Row counts differ in 1 of 2 tables.\n" in finished.err
+    assert facts(finished.err)["row counts"] == "differ in 1 of 2 tables"
 
 
 def test_a_refusal_is_a_json_line_too(sqlite: Pair) -> None:
@@ -274,7 +276,11 @@ def test_json_of_a_real_process_is_alone_on_standard_output(sqlite: Pair) -> Non
 def test_says_nothing_at_verbosity_0_but_that_it_differs(sqlite: Pair) -> None:
     assert compare(sqlite, "testapp.Tag", "-v", "0") == (0, "", "")
     tags(sqlite.source, 2)
-    assert compare(sqlite, "testapp.Tag", "-v", "0") == (3, "", "CommandError: Differences were found.\n")
+    assert compare(sqlite, "testapp.Tag", "-v", "0") == (
+        3,
+        "",
+        "CommandError: Differences were found in 1 of 1 table.\n",
+    )
 
 
 def test_reports_to_a_file_even_where_it_differs(sqlite: Pair, tmp_path: Path) -> None:
@@ -285,8 +291,11 @@ def test_reports_to_a_file_even_where_it_differs(sqlite: Pair, tmp_path: Path) -
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert PASSWORD not in file.read_text()
     assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 3
-    assert "Differences were found." in (tmp_path / "report.html").read_text()
-    assert (tmp_path / "report.txt").read_text().endswith(f"Differences were found.\n\n{WRITTEN_BY}\n")
+    assert "Differences were found in 1 of 1 table." in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.txt").read_text()
+    assert text.startswith("DIFFERENT  Differences were found in 1 of 1 table.\n")
+    assert "  testapp.Tag       2            0          -2  different\n" in text
+    assert text.endswith(f"\n\n{WRITTEN_BY}\n")
 
 
 def test_refuses_a_report_through_a_link(sqlite: Pair, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...console.reports import Grid, Report, record
+from ...console.reports import Fact, Grid, Mood, Point, Report, Verdict, record
 from ...console.wording import plural
 from ..doctor import Diagnosis, Side
 from ..planning.checks import CheckResult, Outcome
@@ -35,15 +35,39 @@ def checks_document(checks: Sequence[CheckResult]) -> list[dict[str, Any]]:
 
 def doctor_report(found: Diagnosis) -> Report:
     """Describe what the checks found, and what to do."""
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions)
     grids = [_settings_grid(found.source, found.dest)] if found.source and found.dest else []
     return Report(
-        f"Checkup\n  {versions}",
-        (*grids, checks_grid(found.checks)),
-        tuple(_lines(found)),
-        _document(found),
-        found.exit_code,
+        title="Checkup",
+        verdict=_verdict(found),
+        facts=tuple(_facts(found)),
+        points=tuple(_points(found)),
+        details=(*grids, checks_grid(found.checks)),
+        document=_document(found),
+        exit_code=found.exit_code,
     )
+
+
+def _verdict(found: Diagnosis) -> Verdict:
+    counts = [_counted(outcome, count) for outcome in Outcome if (count := found.count(outcome))]
+    ready = "Nothing was written." if found.exit_code else "A run can start. Nothing was written."
+    sentence = f"{plural(len(found.checks), 'check')}: {', '.join(counts)}. {ready}"
+    if found.exit_code:
+        return Verdict(Mood.BAD, "NOT READY", sentence)
+    return Verdict(Mood.WARNING if found.count(Outcome.WARNING) else Mood.GOOD, "READY", sentence)
+
+
+def _facts(found: Diagnosis) -> Iterator[Fact]:
+    for label, side in (("from", found.source), ("to", found.dest)):
+        if side:
+            yield Fact(label, str(side.database))
+    yield Fact("versions", ", ".join(f"{name} {version}" for name, version in found.versions))
+    if found.plan and found.plan.awaited:
+        tables = plural(len(found.plan.awaited), "table")
+        yield Fact(
+            "not checked",
+            f"{tables} that migrations will create or change. The run checks them after migrating and before it copies "
+            "a row.",
+        )
 
 
 def _settings_grid(source: Side, dest: Side) -> Grid:
@@ -53,22 +77,14 @@ def _settings_grid(source: Side, dest: Side) -> Grid:
     return Grid("Databases", ("", "source", "destination"), rows)
 
 
-def _lines(found: Diagnosis) -> Iterator[str]:
-    for outcome, word in ((Outcome.WARNING, "Warning"), (Outcome.FAILED, "Failed")):
+def _points(found: Diagnosis) -> Iterator[Point]:
+    for outcome, mood, word in ((Outcome.FAILED, Mood.BAD, "Failed"), (Outcome.WARNING, Mood.WARNING, "Warning")):
         for one in found.checks:
             if one.outcome is outcome:
-                yield from (f"{word} ({one.check.id}): {finding}" for finding in one.findings[:SHOWN_FINDINGS])
+                start = f"{word} ({one.check.id}):"
+                yield from (Point(mood, f"{start} {finding}") for finding in one.findings[:SHOWN_FINDINGS])
                 if rest := len(one.findings[SHOWN_FINDINGS:]):
-                    yield f"{word} ({one.check.id}): {plural(rest, 'more finding')}; --format json lists them all."
-    if found.plan and found.plan.awaited:
-        tables = plural(len(found.plan.awaited), "table")
-        yield (
-            f"Not made yet: checks of {tables} that migrations will create or change. "
-            "The run makes them after migrating and before it copies a row."
-        )
-    counts = [_counted(outcome, count) for outcome in Outcome if (count := found.count(outcome))]
-    ready = "Nothing was written." if found.exit_code else "A run can start. Nothing was written."
-    yield f"{plural(len(found.checks), 'check')}: {', '.join(counts)}. {ready}"
+                    yield Point(mood, f"{start} {plural(rest, 'more finding')}; --format json lists them all.")
 
 
 def _counted(outcome: Outcome, count: int) -> str:

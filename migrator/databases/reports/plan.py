@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...console.reports import Cell, Grid, Report, record
-from ...console.wording import plural, shortened
+from ...console.reports import Cell, Fact, Grid, Mood, Point, Report, Verdict, record
+from ...console.wording import byte_text, duration_text, listed, plural, shortened
 from ..engines.base.catalogue import kinds_text
 from ..engines.base.session_lifecycle import DatabaseInfo
-from ..planning.plan import AwaitedTable, Plan, TablePlan, largest_first
+from ..planning.plan import AwaitedTable, Estimate, Plan, TablePlan, largest_first
 from ..tables import Table, shown_name
 from .checks import checks_document, checks_grid
 
-SHOWN_FINDINGS = 20
-SHOWN_REJECTED = 5
+SHOWN_TABLES = 3
+SHOWN_LOSSES = 5
 
 
 def plan_report(plan: Plan) -> Report:
     """Describe what a run will do."""
-    heading = f"Plan\n  from {plan.source}\n  to   {plan.dest}"
+    return Report(
+        title=f"Plan: {plan.source.alias!r} to {plan.dest.alias!r}",
+        verdict=Verdict(Mood.NEUTRAL, "PLAN", _sentence(plan)),
+        facts=(Fact("from", str(plan.source)), Fact("to", str(plan.dest)), *_facts(plan)),
+        points=tuple(_points(plan)),
+        details=(_grid(plan), checks_grid(plan.checks)),
+        document=plan_document(plan),
+    )
+
+
+def _sentence(plan: Plan) -> str:
+    every = _every(plan)
+    count = plural(len(every), "table")
+    between = f"from {plan.source.alias!r} to {plan.dest.alias!r}"
+    if plan.updates:
+        return f"Compare {count} {between}, and write only what differs."
+    verb = "Resume copying" if plan.is_resumed else "Add" if plan.adds_rows else "Copy"
+    return f"{verb} {plural(sum(t.source_rows for t in every), 'row')} of {count} {between}."
+
+
+def _every(plan: Plan) -> list[TablePlan | AwaitedTable]:
+    return [*plan.tables, *plan.awaited]
+
+
+def _grid(plan: Plan) -> Grid:
     rows: list[tuple[Cell, ...]] = [
         (number, t.table.label, _store_name(plan, t), t.source_rows, t.dest_rows, len(t.table.columns), t.route.method)
         for number, t in enumerate(_in_order(plan), 1)
@@ -29,14 +53,12 @@ def plan_report(plan: Plan) -> Report:
         (None, t.table.label, t.table.name, t.source_rows, t.dest_rows, len(t.table.columns), _awaits(t))
         for t in plan.awaited
     ]
-    every: list[TablePlan | AwaitedTable] = [*plan.tables, *plan.awaited]
+    every = _every(plan)
     totals = (sum(t.source_rows for t in every), sum(t.dest_rows or 0 for t in every))
     footer = (None, plural(len(rows), "table"), "", *totals, None, "")
     headers = ("#", "model", "table", "source rows", "dest rows", "columns", "method")
     title = "Tables, in the order in which they are copied" if _keeps_an_order(plan) else "Tables"
-    grid = Grid(title, headers, tuple(rows), footer)
-    checks = checks_grid(plan.checks)
-    return Report(heading, (grid,), tuple(_plan_lines(plan)), plan_document(plan), details=(checks,))
+    return Grid(title, headers, tuple(rows), footer)
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -105,80 +127,109 @@ def _awaits(waiting: AwaitedTable) -> str:
     return "created first" if waiting.dest_rows is None else "changed first"
 
 
-def _plan_lines(plan: Plan) -> Iterator[str]:
-    yield from _schema_lines(plan)
-    yield from _loss_lines(plan)
+def _facts(plan: Plan) -> Iterator[Fact]:
+    if largest := _largest(plan):
+        yield Fact("largest", largest)
+    if plan.estimate:
+        yield Fact("estimate", _estimate_text(plan.estimate, plan.dest.alias))
+    yield from _schema_facts(plan)
+    yield from _loss_facts(plan)
     if plan.updates:
-        yield (
-            "Only differences are written: changed rows are updated, new rows inserted, and rows missing from the "
-            "source deleted."
+        yield Fact(
+            "write", "changed rows are updated, new rows inserted, and rows missing from the source deleted in one step"
         )
     if plan.adds_rows:
-        yield "Rows that the destination already has stay unchanged."
+        yield Fact("keep", "rows that the destination already has stay unchanged")
     if plan.deferred:
-        yield f"Dropped during the load and recreated afterwards: {kinds_text(plan.deferred)}."
+        yield Fact("rebuild", f"{kinds_text(plan.deferred)}: dropped during the load and recreated afterwards")
     if plan.jobs > 1:
-        yield f"{plan.jobs} processes copy in parallel, all from one snapshot of the source."
-    yield from (f"Left out: {left_out.label} ({left_out.reason})." for left_out in plan.left_out)
-    if plan.unknown_tables:
-        yield f"Left out: tables without a model: {shortened(plan.unknown_tables)}."
-    yield from _awaiting_lines(plan)
-    yield from (f"To be rejected: {finding}" for finding in plan.rejecting)
-    yield from _rejection_lines(plan)
-    yield from _note_lines(plan)
+        yield Fact("processes", f"{plan.jobs} copy in parallel, all from one snapshot of the source")
+    yield from _rejection_facts(plan)
+    yield from _left_out_facts(plan)
+    if plan.awaited:
+        tables = plural(len(plan.awaited), "table")
+        yield Fact(
+            "not checked",
+            f"values, columns and foreign keys of {tables} that migrations will create or change. The run checks them "
+            "after migrating and before it copies a row. A dry run can once the tables exist.",
+        )
 
 
-def _schema_lines(plan: Plan) -> Iterator[str]:
+def _estimate_text(estimate: Estimate, alias: str) -> str:
+    low, high = duration_text(estimate.seconds_low), duration_text(max(estimate.seconds_high, 1))
+    text = f"up to {high}" if estimate.seconds_low < 1 else f"{low} to {high}"
+    if estimate.bytes_at_least:
+        text += f", at least {byte_text(estimate.bytes_at_least)} in {alias!r} plus indexes and logs"
+    return text
+
+
+def _largest(plan: Plan) -> str:
+    """Name the tables with the most rows, and count the others."""
+    every = sorted(_every(plan), key=lambda t: -t.source_rows)
+    named = [f"{t.table.label} {t.source_rows:,}" for t in every[:SHOWN_TABLES] if t.source_rows]
+    others = [f"{len(every) - len(named)} more"] if named and len(named) < len(every) else []
+    empty = sum(not t.source_rows for t in every)
+    return listed([*named, *others]) + (f" ({empty} of them empty)" if others and empty else "")
+
+
+def _schema_facts(plan: Plan) -> Iterator[Fact]:
     endpoints = ((plan.source, plan.source_schemas), (plan.dest, plan.dest_schemas))
     found = [f"{one.alias!r}: {', '.join(sorted(set(schemas.values())))}" for one, schemas in endpoints if schemas]
     if found:
-        yield f"Schemas of these tables: {'; '.join(found)}."
+        yield Fact("schemas", "; ".join(found))
 
 
-def _loss_lines(plan: Plan) -> Iterator[str]:
+def _loss_facts(plan: Plan) -> Iterator[Fact]:
     """Name the tables whose rows are deleted first, by who put the rows there."""
     if plan.destroyed:
-        yield f"Rows that will be deleted first: {_with_rows(plan.destroyed)}."
-        yield f"That requires --replace {plan.dest.alias} (or type the alias when asked)."
+        way = f". Requires --replace {plan.dest.alias} (or type the alias when asked)."
+        yield _loss_fact("delete first", plan.destroyed, "", way, Mood.WARNING)
     of_django = [table for table in plan.emptied if table.is_made_by_migrate]
     of_project = [table for table in plan.emptied if table.is_made_by_migrations and table not in of_django]
     if of_django:
-        yield f"Rows created by Django's migrate that will be replaced: {_with_rows(of_django)}."
+        yield _loss_fact("replace", of_django, " created by Django's migrate")
     if of_project:
-        yield f"Rows created by your migrations that will be replaced: {_with_rows(of_project)}."
+        yield _loss_fact("replace", of_project, " created by your migrations")
 
 
-def _with_rows(tables: Sequence[TablePlan | AwaitedTable]) -> str:
-    return ", ".join(f"{table.table.label} ({plural(table.dest_rows or 0, 'row')})" for table in tables)
+def _loss_fact(
+    label: str, tables: Sequence[TablePlan | AwaitedTable], whose: str, way: str = "", mood: Mood = Mood.NEUTRAL
+) -> Fact:
+    rows = {table.table.label: table.dest_rows or 0 for table in tables}
+    return Fact(label, _rows_text(rows, SHOWN_LOSSES, whose) + way, _rows_text(rows, len(rows), whose) + way, mood)
 
 
-def _awaiting_lines(plan: Plan) -> Iterator[str]:
-    """Say what a plan cannot know before migrations are applied, and when it is checked."""
-    if plan.awaited:
-        tables = plural(len(plan.awaited), "table")
-        yield (
-            f"Not checked yet: values, columns and foreign keys of {tables} that migrations will create or change. "
-            "The run checks them after migrating and before it copies a row. A dry run can once the tables exist."
-        )
+def _rows_text(rows: Mapping[str, int], shown: int, whose: str = "") -> str:
+    """Add up the rows of tables, given by label, and name the largest."""
+    largest = sorted(rows.items(), key=lambda item: -item[1])
+    names = shortened([f"{label} {count:,}" for label, count in largest], shown)
+    return f"{plural(sum(rows.values()), 'row')}{whose}: {names}"
 
 
-def _rejection_lines(plan: Plan) -> Iterator[str]:
+def _rejection_facts(plan: Plan) -> Iterator[Fact]:
     """Add up the rows that will be rejected, each once, including those that refer to one of them."""
-    if not plan.rejected:
-        return
-    of_tables = [(t.table.label, plan.rejected[t.table.name]) for t in plan.tables if t.table.name in plan.rejected]
-    of_tables.sort(key=lambda one: -one[1])
-    total = plural(sum(count for _, count in of_tables), "row")
-    listed = shortened([f"{label} {count:,}" for label, count in of_tables], SHOWN_REJECTED)
-    at_least = "" if plan.knows_rejected else "at least "
-    yield f"To be rejected in total: {at_least}{total}, including rows that refer to rejected ones: {listed}."
+    rows = {t.table.label: plan.rejected[t.table.name] for t in plan.tables if t.table.name in plan.rejected}
+    if rows:
+        at_least = "" if plan.knows_rejected else "at least "
+        whose = ", including rows that refer to rejected ones"
+        short, full = (at_least + _rows_text(rows, shown, whose) for shown in (SHOWN_LOSSES, len(rows)))
+        yield Fact("reject", short, full, Mood.WARNING)
 
 
-def _note_lines(plan: Plan) -> Iterator[str]:
-    """List the findings that stop nothing: first those about a whole database, because a long list is cut."""
+def _left_out_facts(plan: Plan) -> Iterator[Fact]:
+    models = [f"{left_out.label} ({left_out.reason})" for left_out in plan.left_out]
+    if models:
+        yield Fact("left out", shortened(models, SHOWN_TABLES), full=", ".join(models))
+    if plan.unknown_tables:
+        names = plan.unknown_tables
+        short, full = (f"these tables are left out: {shortened(names, shown)}" for shown in (SHOWN_TABLES, len(names)))
+        yield Fact("no model", short, full)
+
+
+def _points(plan: Plan) -> Iterator[Point]:
+    """Yield the findings that stop nothing: first those about a whole database, because a long list is cut."""
+    yield from (Point(Mood.WARNING, f"To be rejected: {finding}") for finding in plan.rejecting)
     endpoints = (plan.source.alias, plan.dest.alias)
     notes = [finding for finding in plan.findings if not finding.stops]
     notes.sort(key=lambda finding: finding.subject not in endpoints)
-    yield from (f"Note: {finding}" for finding in notes[:SHOWN_FINDINGS])
-    if rest := len(notes[SHOWN_FINDINGS:]):
-        yield f"Note: {plural(rest, 'more note')}; --format json lists them all."
+    yield from (Point(Mood.NOTE, str(finding)) for finding in notes)

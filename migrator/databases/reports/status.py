@@ -8,8 +8,8 @@ from typing import Any
 
 from django.apps import apps
 
-from ...console.reports import Report, record
-from ...console.wording import plural, shortened
+from ...console.reports import Fact, Mood, Report, Verdict, record
+from ...console.wording import duration_text, plural, shortened
 from ..engines.base.catalogue import kinds_text
 from ..journal.records import RunState
 from ..journal.status import Activity, RunStatus, TableStatus
@@ -28,8 +28,14 @@ EXIT_CODES = {Activity.NONE: 0, Activity.WORKING: 0, Activity.FINISHED: 0, Activ
 
 def status_report(status: RunStatus) -> Report:
     """Describe how far a run is, and how to continue one that was interrupted."""
-    lines = tuple(_lines(status))
-    return Report(f"Run into {status.dest}", (), lines, status_document(status), EXIT_CODES[status.activity])
+    is_recorded = status.activity is not Activity.NONE and status.phase is not None
+    return Report(
+        title=f"Run into {status.dest}",
+        verdict=_verdict(status),
+        facts=(Fact("to", str(status.dest)), *(_facts(status) if is_recorded else ())),
+        document=status_document(status),
+        exit_code=EXIT_CODES[status.activity],
+    )
 
 
 def status_line(status: RunStatus) -> str:
@@ -63,33 +69,37 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _lines(status: RunStatus) -> Iterator[str]:
+def _verdict(status: RunStatus) -> Verdict:
     alias = status.dest.alias
     if status.activity is Activity.NONE:
-        yield f"There is no run: none is working in {alias!r}, and none is unfinished there."
-        return
+        nothing = f"There is no run: none is working in {alias!r}, and none is unfinished there."
+        return Verdict(Mood.NEUTRAL, "NO RUN", nothing)
     if status.phase is None:
-        yield _nothing_recorded(status)
-        return
-    yield f"Source: {status.source}"
-    yield f"Made by process {status.pid} on {status.host}, started {_clock(status.started)}."
+        return Verdict(Mood.NEUTRAL, "WORKING", _nothing_recorded(status))
     if status.activity is Activity.FINISHED:
-        yield f"Copied: {_rows_text(status)}."
-        yield "Finished. The run has kept its journal (--keep-journal); the next one replaces it."
-        return
-    yield f"Phase: {PHASES[RunState(status.phase)]}."
-    yield f"Rows: {_rows_text(status)}."
-    yield f"Tables: {_tables_text(status)}."
-    if status.dropped:
-        yield f"Dropped until the end of the run, then recreated: {kinds_text(status.dropped)}."
+        finished = "Finished. The run has kept its journal (--keep-journal); the next one replaces it."
+        return Verdict(Mood.GOOD, "FINISHED", finished)
     if status.activity is Activity.WORKING:
-        yield f"The run is working; it was last seen {_ago(status)} ago."
-    else:
-        yield f"Last seen {_clock(status.last_seen)}, {_ago(status)} ago."
-        yield (
-            f"The run in {alias!r} was interrupted. Repeat its command with --resume to complete it, or with --cleanup "
-            "to abandon it: that recreates what it dropped, and keeps the copied rows."
-        )
+        return Verdict(Mood.GOOD, "WORKING", f"The run is working; it was last seen {_ago(status)} ago.")
+    return Verdict(
+        Mood.BAD,
+        "INTERRUPTED",
+        f"The run in {alias!r} was interrupted. Repeat its command with --resume to complete it, or with "
+        "--cleanup to abandon it: that recreates what it dropped, and keeps the copied rows.",
+    )
+
+
+def _facts(status: RunStatus) -> Iterator[Fact]:
+    yield Fact("from", str(status.source))
+    yield Fact("process", f"{status.pid} on {status.host}, started {_clock(status.started)}")
+    if status.activity is Activity.INTERRUPTED:
+        yield Fact("last seen", f"{_clock(status.last_seen)}, {_ago(status)} ago")
+    if status.activity is not Activity.FINISHED:
+        yield Fact("phase", PHASES[RunState(status.phase or "")])
+        yield Fact("tables", _tables_text(status))
+    yield Fact("rows", _rows_text(status))
+    if status.dropped and status.activity is not Activity.FINISHED:
+        yield Fact("rebuild", f"{kinds_text(status.dropped)}: dropped until the end of the run, then recreated")
 
 
 def _nothing_recorded(status: RunStatus) -> str:
@@ -108,7 +118,7 @@ def _rows_text(status: RunStatus) -> str:
     if status.rate:
         parts.append(f"{status.rate:,.0f} rows/s")
     if status.seconds_left is not None:
-        parts.append(f"about {_duration(status.seconds_left)} left until the last row")
+        parts.append(f"about {duration_text(status.seconds_left)} left until the last row")
     return ", ".join(parts)
 
 
@@ -136,13 +146,4 @@ def _clock(moment: datetime | None) -> str:
 
 
 def _ago(status: RunStatus) -> str:
-    return _duration((status.asked - (status.last_seen or status.asked)).total_seconds())
-
-
-def _duration(seconds: float) -> str:
-    """Format a duration in its two largest units: ``9 s``, ``4 min 10 s``, ``3 h 20 min``, ``2 d 5 h``."""
-    whole = max(round(seconds), 0)
-    for large, small, names in ((86400, 3600, ("d", "h")), (3600, 60, ("h", "min")), (60, 1, ("min", "s"))):
-        if whole >= large:
-            return f"{whole // large} {names[0]} {whole % large // small} {names[1]}"
-    return f"{whole} s"
+    return duration_text((status.asked - (status.last_seen or status.asked)).total_seconds())

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...console.reports import Grid, Report, totals
-from ...console.wording import plural
+from ...console.reports import Cell, Fact, Grid, Mood, Report, Verdict, totals
+from ...console.wording import plural, seconds_text
 from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..update import Update
+from .outcome import ends_facts, next_steps, not_a_copy, unchecked
 from .plan import named, plan_document, plan_report
 from .times import times_document
-from .verification import result_lines, verification_document, verification_grids
+from .verification import (
+    differing_grids,
+    shortened_grid,
+    verification_document,
+    verification_facts,
+    verification_grids,
+    verification_points,
+)
 
 KINDS = ("inserted", "rewritten", "deleted")
 
 
-def update_report(result: RunResult, updates: Mapping[str, Update]) -> Report:
-    """Describe what an update did or would do; ``updates`` are by table name."""
+def update_report(result: RunResult, updates: Mapping[str, Update], again: str) -> Report:
+    """Describe what an update did or would do; ``updates`` are by table name, ``again`` repeats a dry run."""
     plan, is_dry = result.plan, result.verification is None
-    heading = f"Update of {plan.dest.alias!r} from {plan.source.alias!r}{', dry run' if is_dry else ''}"
     document = {
         "schema": "migrator/batch-migrate-update@1",
         "plan": plan_document(plan),
@@ -31,39 +38,77 @@ def update_report(result: RunResult, updates: Mapping[str, Update]) -> Report:
         "seconds_comparing": round(result.seconds_comparing, 3),
         "verification": verification_document(result.verification) if result.verification else None,
     }
-    grids = (_grid(result, updates, is_dry=is_dry), *verification_grids(result.verification))
-    lines = tuple(_lines(result, updates, is_dry=is_dry))
-    return Report(heading, grids, lines, document, result.exit_code, plan_report(plan))
+    return Report(
+        title=f"Update of {plan.dest.alias!r} from {plan.source.alias!r}{', dry run' if is_dry else ''}",
+        verdict=_forecast(updates) if is_dry else _verdict(result, updates),
+        facts=(*ends_facts(plan), *_facts(result, updates)),
+        grids=(*_short_grids(result, updates, is_dry=is_dry), *differing_grids(result.verification)),
+        points=tuple(verification_points(result.verification)) if result.verification else (),
+        details=(_grid(plan.tables, updates, is_dry=is_dry), *verification_grids(result.verification)),
+        timings=dict(result.timings),
+        next=tuple(_next_steps(result, again)),
+        document=document,
+        exit_code=result.exit_code,
+        preface=plan_report(plan),
+    )
 
 
-def _grid(result: RunResult, updates: Mapping[str, Update], *, is_dry: bool) -> Grid:
-    rows = [(t.table.label, *vars(updates[t.table.name]).values()) for t in result.plan.tables]
+def _next_steps(result: RunResult, again: str) -> Iterator[str]:
+    if result.verification is not None:
+        yield from next_steps(result)
+    elif result.changes:
+        yield again
+
+
+def _short_grids(result: RunResult, updates: Mapping[str, Update], *, is_dry: bool) -> Iterator[Grid]:
+    """Yield the tables with the most changes, if there are any."""
+    changed = sorted(result.plan.tables, key=lambda t: -updates[t.table.name].changes)
+    grid = _grid([t for t in changed if updates[t.table.name].changes], updates, is_dry=is_dry)
+    if grid.rows:
+        yield shortened_grid(grid, grid.title)
+
+
+def _row(planned: TablePlan, updates: Mapping[str, Update]) -> tuple[Cell, ...]:
+    return (planned.table.label, *vars(updates[planned.table.name]).values())
+
+
+def _grid(tables: Sequence[TablePlan], updates: Mapping[str, Update], *, is_dry: bool) -> Grid:
+    rows = [_row(t, updates) for t in tables]
     kinds = ("to insert", "to rewrite", "to delete") if is_dry else KINDS
     title = "What an update would write" if is_dry else "Updated"
     return Grid(title, ("model", "compared", *kinds, "seconds"), tuple(rows), ("total", *totals(rows)))
 
 
-def _lines(result: RunResult, updates: Mapping[str, Update], *, is_dry: bool) -> Iterator[str]:
-    rows = plural(sum(update.compared for update in updates.values()), "row")
-    if is_dry:
-        yield f"{rows} compared."
-        yield _forecast(updates)
-    else:
-        yield f"{rows} compared, {plural(result.changes, 'row')} changed in {result.seconds:.1f} s."
-        if not result.changes:
-            yield "The destination was already equal to the source: no row was written."
-        yield from result_lines(result)
-    if result.exit_code == 3:
-        yield "The destination is NOT a copy of the source: see above."
+def _facts(result: RunResult, updates: Mapping[str, Update]) -> Iterator[Fact]:
+    compared = plural(sum(update.compared for update in updates.values()), "row")
+    yield Fact("compared", f"{compared} of {plural(len(result.plan.tables), 'table')}")
+    if result.verification:
+        yield from verification_facts(result.verification, None, option="--verify full")
 
 
-def _forecast(updates: Mapping[str, Update]) -> str:
+def _verdict(result: RunResult, updates: Mapping[str, Update]) -> Verdict:
+    if result.verification and not result.verification.is_clean:
+        return not_a_copy(result.verification)
+    if result.verification and result.verification.unchecked:
+        return unchecked(result.verification)
+    if not result.changes:
+        return Verdict(Mood.GOOD, "EQUAL", "The destination was already equal to the source: no row was written.")
+    done = f"{plural(result.changes, 'row')} of {result.plan.dest.alias!r} changed in {seconds_text(result.seconds)}"
+    return Verdict(Mood.GOOD, "UPDATED", f"{done}: {_kinds_text(updates)}.")
+
+
+def _forecast(updates: Mapping[str, Update]) -> Verdict:
     """Say what an update would write."""
-    counts = {kind: sum(getattr(update, kind) for update in updates.values()) for kind in KINDS}
-    if not any(counts.values()):
-        return "Nothing was written, and nothing would be: the destination equals the source."
-    would = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-    return f"Nothing was written. {plural(sum(counts.values()), 'row')} would change: {would}."
+    count = sum(update.changes for update in updates.values())
+    if not count:
+        sentence = "Nothing was written, and nothing would be: the destination equals the source."
+        return Verdict(Mood.GOOD, "DRY RUN", sentence)
+    would = f"{plural(count, 'row')} would change: {_kinds_text(updates)}"
+    return Verdict(Mood.WARNING, "DRY RUN", f"Nothing was written. {would}.")
+
+
+def _kinds_text(updates: Mapping[str, Update]) -> str:
+    return ", ".join(f"{sum(getattr(update, kind) for update in updates.values()):,} {kind}" for kind in KINDS)
 
 
 def _update_document(planned: TablePlan, update: Update, *, is_dry: bool) -> dict[str, Any]:

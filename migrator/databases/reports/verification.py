@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...console.reports import Cell, Grid, record, totals
-from ...console.wording import plural
+from ...console.reports import Cell, Fact, Grid, Mood, Point, record, totals, without_column
+from ...console.wording import listed, plural, shortened
 from ..primary_keys import key_text
-from ..result import RunResult
+from ..verification.contents import EQUAL as CONTENTS_EQUAL
 from ..verification.contents import NOT_COMPARED, SAMPLED, UNCHECKED, Contents, Sample
-from ..verification.counts import REJECTED, TableCount, Verification
+from ..verification.counts import EQUAL, REJECTED, TableCount, Verification
 from ..verification.rows import CHANGED, RowDifference
 
 SHOWN_ROWS = 20
+SHOWN_TABLES = 4
 LONGEST_VALUE = 200
 
 
@@ -26,6 +27,35 @@ def verification_grids(verification: Verification | None) -> Iterator[Grid]:
         yield _count_grid(verification.counts)
     if verification and verification.contents:
         yield _contents_grid(verification.contents)
+
+
+def differing_grids(verification: Verification | None) -> Iterator[Grid]:
+    """Yield the same for a few of the tables that differ, each in one grid."""
+    if not verification:
+        return
+    contents = sorted((c for c in verification.contents if c.status != CONTENTS_EQUAL), key=_contents_order)
+    named = {found.table.name for found in contents}
+    counts = [count for count in verification.counts if count.status != EQUAL and count.table not in named]
+    if counts:
+        yield shortened_grid(_count_grid(sorted(counts, key=_count_order)), "Row counts that differ")
+    if contents:
+        yield shortened_grid(without_column(_contents_grid(contents), "compared by"), "Values that differ")
+
+
+def _count_order(count: TableCount) -> tuple[bool, int]:
+    """Sort tables by what readers need most: rejected rows explain a difference."""
+    return count.status == REJECTED, -abs(count.difference or 0)
+
+
+def _contents_order(found: Contents) -> tuple[bool, int]:
+    return found.status == UNCHECKED, -found.differing
+
+
+def shortened_grid(grid: Grid, title: str) -> Grid:
+    """Return the first rows of a grid; the title counts the others."""
+    rest = len(grid.rows) - SHOWN_TABLES
+    more = f" (and {plural(rest, 'more table')}; -v 2 lists them all)" if rest > 0 else ""
+    return Grid(f"{title}{more}", grid.headers, grid.rows[:SHOWN_TABLES])
 
 
 def _count_grid(counts: Sequence[TableCount]) -> Grid:
@@ -44,60 +74,99 @@ def _contents_grid(contents: Sequence[Contents]) -> Grid:
     return Grid("Values on both sides", headers, tuple(rows), ("total", *totals(rows)))
 
 
-# -- lines ------------------------------------------------------------------------------------------------------------
+# -- facts ------------------------------------------------------------------------------------------------------------
 
 
-def result_lines(result: RunResult) -> Iterator[str]:
-    """Say what the verification of a run has compared, what it found, and what it did not compare."""
-    if not result.verification:
-        return
-    contents = result.verification.contents
-    yield from verification_lines(result.verification)
-    yield from proof_lines(contents, None)
-    if not contents:
-        yield "Row values were not compared (--verify full compares them)."
-    elif others := len(result.plan.tables) - len(contents):
-        yield f"Row values of {plural(others, 'other table')} were not compared (--verify full compares them)."
+def verification_facts(verification: Verification, sample: Sample | None, *, option: str) -> Iterator[Fact]:
+    """Say what was compared, and what that proves; ``option`` is the one that compares all values."""
+    yield _count_fact(verification)
+    yield from _contents_facts(verification, sample, option)
+    late, orphans = verification.late_sequences, sum(orphans.rows for orphans in verification.orphans)
+    if not (late or orphans):
+        full = "sequences are ahead of the largest keys; every foreign key has a matching row"
+        yield Fact("keys", "sequences and foreign keys are correct", full, Mood.GOOD)
+    if late:
+        yield Fact("sequences", f"{len(late)} out of sync", mood=Mood.BAD)
+    if orphans:
+        yield Fact("foreign keys", f"{plural(orphans, 'row')} without a matching row", mood=Mood.BAD)
 
 
-def verification_lines(verification: Verification, *, with_values: bool = False) -> Iterator[str]:
-    """Say what was checked and what was found; values are only shown ``with_values``."""
-    yield from (f"Sequence out of sync: {sequence}." for sequence in verification.late_sequences)
-    yield from (f"Orphans: {orphans.table.label}: {orphans}." for orphans in verification.orphans)
-    for found in verification.contents:
-        yield from _contents_lines(found, with_values)
-    yield _count_line(verification)
-    if not (verification.late_sequences or verification.orphans):
-        yield "Sequences are ahead of the largest keys; every foreign key has a matching row."
-
-
-def _count_line(verification: Verification) -> str:
+def _count_fact(verification: Verification) -> Fact:
+    label, of_all = "row counts", plural(len(verification.counts), "table")
     if not verification.counts:
-        return "Row counts were not compared (--verify none)."
-    differing, of_all = len(verification.differing), plural(len(verification.counts), "table")
-    if differing:
-        return f"Row counts differ in {differing} of {of_all}."
+        return Fact(label, "not compared (--verify none)", mood=Mood.WARNING)
+    if differing := len(verification.differing):
+        return Fact(label, f"differ in {differing} of {of_all}", mood=Mood.BAD)
     short = sum(count.status == REJECTED for count in verification.counts)
     if not short:
-        return f"Row counts match in {of_all}."
+        return Fact(label, f"match in {of_all}", mood=Mood.GOOD)
     of_them = "1 is short by exactly its" if short == 1 else f"{short} are short by exactly their"
-    return f"Row counts match in {len(verification.counts) - short} of {of_all}; {of_them} rejected rows."
+    matching = len(verification.counts) - short
+    return Fact(label, f"match in {matching} of {of_all}; {of_them} rejected rows", mood=Mood.WARNING)
 
 
-def _contents_lines(found: Contents, with_values: bool) -> Iterator[str]:
+def _contents_facts(verification: Verification, sample: Sample | None, option: str) -> Iterator[Fact]:
+    contents = verification.contents
+    if not contents:
+        yield Fact("values", f"not compared ({option} compares them)")
+        return
+    differing = len(verification.differing_contents)
+    result = f"differ in {plural(differing, 'table')}" if differing else "equal"
+    whole = [c for c in contents if c.method not in (NOT_COMPARED, SAMPLED)]
+    sampled = [c for c in contents if c.method == SAMPLED]
+    compared = [f"all {_rows_of(whole)}"] if whole else []
+    if sample and sampled:
+        compared.append(f"a sample of {_rows_of(sampled)} (--seed {sample.seed})")
+    if compared:
+        yield Fact("values", f"{result}: compared {listed(compared)}", mood=Mood.BAD if differing else Mood.GOOD)
+    if sample and sampled:
+        yield Fact(
+            "sample",
+            f"finds damage to {300 / sample.rows:.2g} % of a table's rows 19 times in 20, but hardly ever a single bad "
+            f"row (--sample {sample.rows}); --mode full finds every one",
+        )
+    if verification.unchecked:
+        labels = [found.label for found in verification.unchecked]
+        yield Fact("not compared", shortened(labels, SHOWN_TABLES), full=", ".join(labels), mood=Mood.WARNING)
+    if others := len(verification.counts) - len(contents):
+        yield Fact("not compared", f"values of {plural(others, 'other table')} ({option} compares them)")
+
+
+def _rows_of(contents: Sequence[Contents]) -> str:
+    return f"{plural(sum(found.checked for found in contents), 'row')} of {plural(len(contents), 'table')}"
+
+
+# -- points -----------------------------------------------------------------------------------------------------------
+
+
+def verification_points(verification: Verification, *, with_values: bool = False) -> Iterator[Point]:
+    """Name what is wrong, and what could not be compared; values are only shown ``with_values``."""
+    for sequence in verification.late_sequences:
+        yield Point(Mood.BAD, f"Sequence out of sync: {sequence}.")
+    for orphans in verification.orphans:
+        yield Point(Mood.BAD, f"Orphans: {orphans.table.label}: {orphans}.")
+    for found in verification.contents:
+        yield from _contents_points(found, with_values)
+
+
+def _contents_points(found: Contents, with_values: bool) -> Iterator[Point]:
     """Name rows that differ, and say what could not be compared."""
     shown = found.differences[:SHOWN_ROWS]
-    yield from (f"{found.label} {_difference_text(found, each, with_values)}" for each in shown)
+    yield from (Point(Mood.BAD, f"{found.label} {_difference_text(found, each, with_values)}") for each in shown)
     if unnamed := found.differing - len(shown):
-        yield f"{found.label}: {plural(unnamed, 'more row')} differ{'s' if unnamed == 1 else ''}."
+        more = f"{found.label}: {plural(unnamed, 'more row')} differ{'s' if unnamed == 1 else ''}."
+        yield Point(Mood.BAD, more)
     for name, (one, other) in found.nulls.items():
-        yield f"{found.label}.{name}: NULL in {plural(one, 'row')} of the source and in {other:,} of the destination."
+        rows = f"NULL in {plural(one, 'row')} of the source and in {other:,} of the destination"
+        yield Point(Mood.BAD, f"{found.label}.{name}: {rows}.")
     for name in _drifting(found):
-        yield f"{found.label}.{name} is a generated column: its expression has another result in the destination."
+        text = f"{found.label}.{name} is a generated column: its expression has another result in the destination."
+        yield Point(Mood.BAD, text)
     if found.reason:
-        yield f"{found.label}: {found.reason}."
+        yield Point(Mood.WARNING, f"{found.label}: {found.reason}.")
     if count := found.equivalent:
-        yield f"{found.label}: {plural(count, 'row has', 'rows have')} equal values in a different text form."
+        rows = plural(count, "row has", "rows have")
+        yield Point(Mood.NOTE, f"{found.label}: {rows} equal values in a different text form.")
 
 
 def _drifting(found: Contents) -> list[str]:
@@ -120,24 +189,6 @@ def _difference_text(found: Contents, difference: RowDifference, with_values: bo
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text):,} characters)"
-
-
-def proof_lines(contents: Sequence[Contents], sample: Sample | None) -> Iterator[str]:
-    """Say which values were compared, what that proves, and which were not compared."""
-    whole = [c for c in contents if c.method not in (NOT_COMPARED, SAMPLED)]
-    if whole:
-        rows = sum(c.checked for c in whole)
-        yield f"Compared: the values of all {plural(rows, 'row')} of {plural(len(whole), 'table')}."
-    sampled = [c for c in contents if c.method == SAMPLED]
-    if sample and sampled:
-        rows = sum(c.checked for c in sampled)
-        yield (
-            f"Compared: {plural(rows, 'row')} of {plural(len(sampled), 'table')}, chosen by --seed {sample.seed} "
-            f"--sample {sample.rows}. Such a sample shows damage to {300 / sample.rows:.2g} % of a table's rows 19 "
-            "times in 20, but hardly ever a single bad row. --mode full shows every one."
-        )
-    if unchecked := [c.label for c in contents if c.status == UNCHECKED]:
-        yield f"Not compared: {', '.join(unchecked)}; see above."
 
 
 # -- documents --------------------------------------------------------------------------------------------------------

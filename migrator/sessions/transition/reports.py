@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 
 from ...clock import to_datetime
-from ...console.reports import Cell, Grid, Report
-from ...console.wording import plural
+from ...console.reports import Cell, Fact, Grid, Mood, Point, Report, Verdict
+from ...console.wording import plural, seconds_text
+from ...stores.copying.reports import SHOWN_DIGESTS, digest_grids
 from ...transitions.metrics_storage import EVENTS
 from ...transitions.phases import Phase
 from ..comparison import counts
@@ -38,27 +40,49 @@ EVENT_LABELS = {
 
 def readiness_report(found: Readiness) -> Report:
     """Return the report on a transition. Its exit code is 3 if the step that was judged is not safe."""
-    rollout = f" ({found.rollout:g} % of the keys are in dual_new already)" if found.rollout else ""
-    heading = f"Phase {found.phase}{rollout}: {MEANING[found.phase]}"
+    code = 0 if found.is_safe else 3
     conditions: tuple[tuple[Cell, ...], ...] = tuple(
         ("yes" if item.is_met else "NO", item.text, item.figure) for item in found.conditions
     )
-    grids = (
-        Grid("Stores", ("side", "store", "live sessions"), tuple(_sides(found))),
-        Grid(
-            f"Counted by all workers, stored in {found.metrics_location}",
-            ("phase", "event", "count", "last"),
-            tuple(_counted(found)),
+    conditions_grid = Grid(f"{_which(found)}, {_step(found)}", ("", "condition", "found"), conditions)
+    return Report(
+        title=f"Transition of sessions in phase {found.phase}",
+        verdict=_readiness_verdict(found),
+        facts=tuple(_facts(found)),
+        grids=(conditions_grid,),
+        points=tuple(_points(found)),
+        details=(
+            conditions_grid,
+            Grid(
+                f"Counted by all workers, stored in {found.metrics_location}",
+                ("phase", "event", "count", "last"),
+                tuple(_counted(found)),
+            ),
+            Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
         ),
-        Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
-        Grid(f"{_which(found)}, {_step(found)}", ("", "condition", "found"), conditions),
+        next=_next_steps(found),
+        document=_document(found, code),
+        exit_code=code,
     )
-    code = 0 if found.is_safe else 3
-    return Report(heading, grids, tuple(_lines(found)), _document(found, code), code)
 
 
-def _sides(found: Readiness) -> list[tuple[Cell, ...]]:
-    return [(side.name, side.error or side.label, side.sessions) for side in found.sides]
+def _readiness_verdict(found: Readiness) -> Verdict:
+    if found.is_safe:
+        return Verdict(Mood.GOOD, "SAFE", f"{_which(found)} is safe: {_step(found)}.")
+    unmet = plural(sum(not item.is_met for item in found.conditions), "condition")
+    sentence = f"{_which(found)}, {_step(found)}, is not safe: {unmet} not met."
+    return Verdict(Mood.WARNING, "NOT SAFE", sentence)
+
+
+def _facts(found: Readiness) -> Iterator[Fact]:
+    rollout = f" ({found.rollout:g} % of the keys are in dual_new already)" if found.rollout else ""
+    yield Fact("phase", f"{found.phase}{rollout}: {MEANING[found.phase]}")
+    for side in found.sides:
+        live = "sessions not counted" if side.sessions is None else f"{side.sessions:,} live sessions"
+        yield Fact(side.name, side.error or f"{side.label}: {live}", mood=Mood.BAD if side.error else Mood.NEUTRAL)
+    if previous := found.phase.previous:
+        check = "" if found.is_back else " (session_transition --back checks whether it is safe)"
+        yield Fact("way back", f"{_setting(found, previous)}{check}")
 
 
 def _counted(found: Readiness) -> list[tuple[Cell, ...]]:
@@ -91,31 +115,29 @@ def _step(found: Readiness) -> str:
     return "clear_old_sessions" if following is None else f"to {following}"
 
 
-def _lines(found: Readiness) -> list[str]:
-    lines = [f"Note: {note}" for note in found.notes]
+def _points(found: Readiness) -> Iterator[Point]:
     if found.metrics_error:
-        lines.append(
+        yield Point(
+            Mood.BAD,
             f"The workers' counts could not be read from {found.metrics_location}: {found.metrics_error}. Without them "
-            "no step is safe. TALLY in MIGRATOR['SESSIONS'] can name another store, where the counts start at 0."
+            "no step is safe. TALLY in MIGRATOR['SESSIONS'] can name another store, where the counts start at 0.",
+            stays=True,
         )
     if found.was_reset:
-        lines.append("The counts were deleted; they start again at 0.")
-    following, previous = found.phase.following, found.phase.previous
+        yield Point(Mood.WARNING, "The counts were deleted; they start again at 0.", stays=True)
+    for item in found.conditions:
+        if item.advice and not item.is_met:
+            yield Point(Mood.WARNING, item.advice)
+    yield from (Point(Mood.NOTE, note) for note in found.notes)
+
+
+def _next_steps(found: Readiness) -> tuple[str, ...]:
+    following, steps = found.phase.following, []
     if found.phase is Phase.NEW:
-        lines.append(f"Next:     manage.py clear_old_sessions, then {_final(found)}")
+        steps += ["manage.py clear_old_sessions", f"then {_final(found)}"]
     elif following:
-        lines.append(f"Next:     {_setting(found, following)}")
-    if previous:
-        lines.append(f"Way back: {_setting(found, previous)}")
-    if previous and not found.is_back:
-        lines.append("          session_transition --back checks whether it is safe.")
-    lines += [item.advice for item in found.conditions if item.advice and not item.is_met]
-    if found.is_safe:
-        lines.append(f"{_which(found)} is safe: {_step(found)}.")
-    else:
-        unmet = sum(not item.is_met for item in found.conditions)
-        lines.append(f"{_which(found)}, {_step(found)}, is not safe: {plural(unmet, 'condition')} not met.")
-    return lines
+        steps.append(_setting(found, following))
+    return tuple(steps)
 
 
 def _setting(found: Readiness, phase: Phase) -> str:
@@ -182,35 +204,41 @@ def clear_plan_report(plan: ClearPlan) -> Report:
         ("of these nowhere else", found.lost),
         (f"live in {stays}, which stays", plan.in_new),
     )
-    grids = [Grid("", ("sessions", "count"), rows)]
-    if found.listed:
-        title = "Sessions by the digest of their key (SHA-256, 16 digits)"
-        grids.append(Grid(title, ("digest", "why"), tuple(found.listed)))
-    grids += _skipped(plan)
-    lines = (f"Note: {text}" for text in (*plan.notes, *plan.reasons))
-    return Report(f"Empty {plan.label}\n{stays} is {plan.label_of_stays}", tuple(grids), tuple(lines))
+    grid, title = Grid("", ("sessions", "count"), rows), "Sessions by the digest of their key (SHA-256, 16 digits)"
+    short, full = (digest_grids(title, ("digest", "why"), found.listed, shown) for shown in (SHOWN_DIGESTS, None))
+    return Report(
+        title=f"Empty {emptied}",
+        verdict=Verdict(Mood.NEUTRAL, "PLAN", f"Empty {plan.label}."),
+        facts=(Fact("stays", f"{stays} is {plan.label_of_stays}"),),
+        grids=(grid, *short, *_skipped(plan, SHOWN_DIGESTS)),
+        points=tuple(Point(Mood.NOTE, text) for text in (*plan.notes, *plan.reasons)),
+        details=(grid, *full, *_skipped(plan)),
+    )
 
 
-def _skipped(plan: ClearPlan) -> list[Grid]:
-    rows = tuple((key, "skipped") for found in plan.hidden for key in found.digests)
-    return [Grid("Skipped, by the digest of the key", ("digest", "what"), rows)] if rows else []
+def _skipped(plan: ClearPlan, shown: int | None = None) -> list[Grid]:
+    rows = [(key, "skipped") for found in plan.hidden for key in found.digests]
+    return digest_grids("Skipped, by the digest of the key", ("digest", "what"), rows, shown)
 
 
-def cleared_report(result: Cleared) -> Report:
-    """Return the report on what was deleted.
+def cleared_report(result: Cleared, again: str = "the same command without --dry-run") -> Report:
+    """Return the report on what was deleted; ``again`` repeats a dry run in earnest.
 
     Its exit code is 4 if sessions remain, live ones or some that do not match the key pattern, and 3 if a dry run found
     reasons not to delete.
     """
     plan = result.plan
-    skipped = [f"{found.reason}." for found in plan.hidden]
+    skipped = tuple(Point(Mood.WARNING, f"{found.reason}.", stays=True) for found in plan.hidden)
     if result.is_dry_run:
         code = 3 if plan.reasons else 4 if skipped else 0
-        verdict = "Nothing may be deleted yet." if plan.reasons else "Everything there may be deleted."
-        if code == 4:
-            verdict = "Everything else there may be deleted."
-        lines = (*skipped, verdict)
-        return Report("Dry run: nothing was deleted.", (), lines, _clear_document(result, code), code)
+        return Report(
+            title=f"Dry run of emptying {plan.emptied}",
+            verdict=_dry_verdict(code),
+            points=skipped,
+            next=() if code == 3 else (again,),
+            document=_clear_document(result, code),
+            exit_code=code,
+        )
     emptied, stays = plan.emptied, plan.stays
     rows: tuple[tuple[Cell, ...], ...] = (
         (f"live in {emptied} before", plan.leftovers.live),
@@ -220,11 +248,28 @@ def cleared_report(result: Cleared) -> Report:
         (f"live in {stays} before", plan.in_new),
         (f"live in {stays} now", result.in_new),
     )
-    heading = f"Deleted {plural(result.removed + result.expired, 'session')} in {result.seconds:.1f} s"
     remaining = 0 if plan.is_followed else result.remaining or 0
     code = 4 if remaining or skipped else 0
-    lines = (*skipped, _verdict(result, remaining))
-    return Report(heading, (Grid("", ("sessions", "count"), rows),), lines, _clear_document(result, code), code)
+    word = "NOT EMPTY" if code else "DONE"
+    deleted = f"{plural(result.removed + result.expired, 'session')} in {seconds_text(result.seconds)}"
+    grids = (Grid("", ("sessions", "count"), rows),)
+    return Report(
+        title=f"Emptying of {emptied}",
+        verdict=Verdict(Mood.WARNING if code else Mood.GOOD, word, _verdict(result, remaining)),
+        facts=(Fact("deleted", deleted),),
+        grids=grids,
+        points=skipped,
+        details=grids,
+        document=_clear_document(result, code),
+        exit_code=code,
+    )
+
+
+def _dry_verdict(code: int) -> Verdict:
+    if code == 3:
+        return Verdict(Mood.WARNING, "DRY RUN", "Nothing was deleted. Nothing may be deleted yet.")
+    what = "Everything else there may be deleted." if code == 4 else "Everything there may be deleted."
+    return Verdict(Mood.WARNING if code else Mood.NEUTRAL, "DRY RUN", f"Nothing was deleted. {what}")
 
 
 def _verdict(result: Cleared, remaining: int) -> str:

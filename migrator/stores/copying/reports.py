@@ -2,67 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...console.reports import Cell, Grid, Report
-from ...console.wording import plural
+from ...console.reports import Fact, Grid, Mood, Point, Report, Verdict
+from ...console.wording import plural, seconds_text
 from .records import MAX_PROBLEMS_LISTED, CopyCounts, CopyPlan, CopyResult
 
 # Counts that are shown even if they are zero.
 ALWAYS = ("read", "written", "present", "expired")
+# Digests that are listed on a terminal.
+SHOWN_DIGESTS = 5
 
 
-def plan_report(title: str, noun: str, plan: CopyPlan[Any], *, in_dest: Cell, lines: Sequence[str]) -> Report:
+def plan_report(
+    title: str, noun: str, plan: CopyPlan[Any], *, in_dest: int | str | None, facts: Sequence[Fact]
+) -> Report:
     """Return the report of what a copy would do, before it does anything."""
-    in_source = "given keys" if plan.in_source is None else plan.in_source
-    rows: tuple[tuple[Cell, ...], ...] = (("from", plan.source, in_source), ("to", plan.dest, in_dest))
-    notes = [f"Note: {note}." for note in plan.notes]
-    return Report(title, (Grid("", ("", "store", f"{noun}s"), rows),), (*lines, *notes))
+    count = "given keys" if plan.in_source is None else plural(plan.in_source, noun)
+    there = plural(in_dest, noun) if isinstance(in_dest, int) else in_dest
+    return Report(
+        title=title,
+        verdict=Verdict(Mood.NEUTRAL, "PLAN", f"Copy {count}."),
+        facts=(
+            Fact("from", f"{plan.source}: {count}"),
+            Fact("to", f"{plan.dest}: {there}" if there else plan.dest),
+            *facts,
+        ),
+        points=tuple(Point(Mood.NOTE, f"{note}.") for note in plan.notes),
+    )
 
 
-def heading(noun: str, result: CopyResult[Any]) -> str:
+def dry_run_report(noun: str, result: CopyResult[Any], document: Mapping[str, Any], again: str) -> Report:
+    """Return the report of a copy that only was planned; exit code 3 if there is nothing to copy."""
+    plan = result.plan
+    is_empty = plan.in_source == 0
+    sentence = f"Nothing was written. {plan.nothing_found if is_empty else ''}".rstrip()
+    return Report(
+        title=f"Dry run of a copy of {noun}s",
+        verdict=Verdict(Mood.WARNING if is_empty else Mood.NEUTRAL, "DRY RUN", sentence),
+        next=() if is_empty else (again,),
+        document=document,
+        exit_code=3 if is_empty else 0,
+    )
+
+
+def copied_sentence(noun: str, result: CopyResult[Any]) -> str:
     """Return how much was copied, and how fast."""
     rate = sum(counts.read for counts in result.passes) / result.seconds if result.seconds else 0.0
     count = plural(result.total.written, noun)
-    return f"Copied {count} in {result.seconds:.1f} s ({rate:,.0f} read per second)"
+    return f"{count} copied in {seconds_text(result.seconds)} ({rate:,.0f} read per second)"
 
 
-def count_grids(noun: str, counts: CopyCounts, words: Mapping[str, str], also: Sequence[str] = ()) -> list[Grid]:
-    """Return the table of the counts that ``words`` describes, and that of the records with a problem.
+def ends_facts(plan: CopyPlan[Any]) -> tuple[Fact, ...]:
+    """Return both stores, for files: on a terminal, the plan has shown them."""
+    return Fact("from", "", full=plan.source), Fact("to", "", full=plan.dest)
 
-    A zero is shown only if the count is in ``ALWAYS`` or in ``also``.
-    """
+
+def count_grid(noun: str, counts: CopyCounts, words: Mapping[str, str], also: Sequence[str] = ()) -> Grid:
+    """Return the table of the counts that ``words`` describes; a zero only if it is in ``ALWAYS`` or in ``also``."""
     shown = [(words[name], count) for name, count in counts.by_name(words).items() if count or name in (*ALWAYS, *also)]
-    grids = [Grid("", (f"{noun}s", "count"), (*shown, *sorted(counts.losses.items())))]
-    if counts.problems:
-        title = "Keys by digest (SHA-256, 16 digits)"
-        if len(counts.problems) == MAX_PROBLEMS_LISTED:
-            title += f"; the first {MAX_PROBLEMS_LISTED:,}"
-        grids.append(Grid(title, ("digest", "what"), tuple(counts.problems)))
-    return grids
+    return Grid("", (f"{noun}s", "count"), (*shown, *sorted(counts.losses.items())))
 
 
-def limit_lines(noun: str, result: CopyResult[Any]) -> list[str]:
-    """Return which records the options kept this copy from seeing."""
-    options, lines = result.plan.options, []
+def digest_grids(
+    title: str, headers: tuple[str, str], rows: Sequence[tuple[str, str]], shown: int | None = None
+) -> list[Grid]:
+    """Return the table of keys by their digests, if there are any; ``shown`` of them, or all that are listed."""
+    if not rows:
+        return []
+    more = f"; the first {MAX_PROBLEMS_LISTED:,}" if len(rows) == MAX_PROBLEMS_LISTED else ""
+    if shown is not None and len(rows) > shown:
+        more = f"; {shown} of {len(rows):,}, -v 2 lists them all"
+    return [Grid(f"{title}{more}", headers, tuple(rows[:shown]))]
+
+
+def problem_grids(counts: CopyCounts, shown: int | None = None) -> list[Grid]:
+    """Return the table of the records with a problem, if there are any."""
+    return digest_grids("Keys by digest (SHA-256, 16 digits)", ("digest", "what"), counts.problems, shown)
+
+
+def limit_points(noun: str, result: CopyResult[Any]) -> Iterator[Point]:
+    """Yield which records the options kept this copy from seeing."""
+    options = result.plan.options
     keys = "Keys" if noun == "key" else "Sessions with keys"
     if result.plan.has_given_keys:
-        lines.append(f"{keys} that were not given were not copied.")
+        yield Point(Mood.NOTE, f"{keys} that were not given were not copied.")
     if options.match:
-        lines.append(f"{keys} that do not begin with the --match prefix were not copied.")
+        yield Point(Mood.NOTE, f"{keys} that do not begin with the --match prefix were not copied.")
     if options.limit is not None and any(counts.read >= options.limit for counts in result.passes):
-        lines.append(f"--limit stopped the copy after {plural(options.limit, noun)}.")
-    return lines
+        yield Point(Mood.NOTE, f"--limit stopped the copy after {plural(options.limit, noun)}.")
 
 
-def eviction_lines(result: CopyResult[Any]) -> list[str]:
-    """Return how many keys the destination has evicted."""
-    if not result.evicted:
-        return []
-    evicted = f"The destination evicted {plural(result.evicted, 'key')} during the copy because its memory was full."
-    return [f"{evicted} Give it more memory, and copy again."]
+def eviction_points(result: CopyResult[Any]) -> Iterator[Point]:
+    """Yield how many keys the destination has evicted."""
+    if result.evicted:
+        evicted = f"The destination evicted {plural(result.evicted, 'key')} during the copy"
+        yield Point(
+            Mood.BAD, f"{evicted} because its memory was full. Give it more memory, and copy again.", stays=True
+        )
 
 
 def document(schema: str, result: CopyResult[Any]) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def test_what_a_migration_writes_to_default_goes_to_the_destination(
         finished = project.migrate_and_move(pair.dest)
     assert finished.code == 0, finished.err
     assert "Applying 3 migrations to " in finished.err
-    assert "Rows created by your migrations that will be replaced: shelf.Book (1 row)." in finished.out
+    assert "1 row created by your migrations: shelf.Book 1\n" in finished.out
     assert books(pair.dest) == ["first"]
 
 

@@ -298,7 +298,7 @@ def test_says_that_sqlite_is_for_one_process(filled: Pair) -> None:
 def test_a_dry_run_locks_nothing_and_says_how_many_processes(databases: FreshDatabases) -> None:
     databases.fresh(*BETWEEN_POSTGRESQL, *BETWEEN_MYSQL)
     outcome = move(BETWEEN_POSTGRESQL, dry_run=True)
-    assert "3 processes copy in parallel, all from one snapshot of the source." in to_text(plan_report(outcome.plan))
+    assert "3 copy in parallel, all from one snapshot of the source" in to_text(plan_report(outcome.plan))
     with another_session("mysql_a") as other:
         other.set_autocommit(False)
         with other.cursor() as cursor:

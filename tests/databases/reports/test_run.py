@@ -13,10 +13,11 @@ from migrator.console.report_text import to_text
 from migrator.console.reports import to_json
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.findings import Finding
-from migrator.databases.reports.plan import SHOWN_FINDINGS, plan_report
+from migrator.databases.reports.plan import plan_report
 from migrator.databases.reports.run import SHOWN_TABLES, result_report
 from migrator.databases.row_counts import RowCounts
 from tests.databases.snapshots import insert_rows
+from tests.management.running import facts
 from tests.testapp.models import Chapter, Tag, TreeNode
 
 if TYPE_CHECKING:
@@ -61,13 +62,16 @@ def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabase
 
 
 def test_shows_the_slowest_tables_first(outcome: RunResult) -> None:
-    text = to_text(result_report(replace(outcome, row_counts=TIMES)))
-    assert GRID in text + "\n"
+    report = result_report(replace(outcome, row_counts=TIMES))
+    assert GRID in to_text(report, is_full=True) + "\n"
+    text = to_text(report)
+    assert "Where the time went" not in text
+    assert facts(text)["slowest"] == "testapp.Chapter 5.0 s, testapp.Tag 4.0 s"
 
 
 def test_shows_no_more_tables_than_can_be_read(outcome: RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("migrator.databases.reports.run.SHOWN_TABLES", 1)
-    text = to_text(result_report(replace(outcome, row_counts=TIMES)))
+    text = to_text(result_report(replace(outcome, row_counts=TIMES)), is_full=True)
     _, _, grid = text.partition("Where the time went, in seconds\n")
     assert [line.split()[0] for line in grid.splitlines()[2:4]] == ["testapp.Chapter", "2"]
     assert SHOWN_TABLES == 10
@@ -75,7 +79,9 @@ def test_shows_no_more_tables_than_can_be_read(outcome: RunResult, monkeypatch: 
 
 def test_says_nothing_of_a_run_that_was_quick(outcome: RunResult) -> None:
     quick = {name: RowCounts(1, 1, writing=0.01) for name in TIMES}
-    assert "Where the time went" not in to_text(result_report(replace(outcome, row_counts=quick)))
+    text = to_text(result_report(replace(outcome, row_counts=quick)), is_full=True)
+    assert "Where the time went" not in text
+    assert "slowest" not in facts(text)
 
 
 def test_programs_get_the_times_of_every_table(outcome: RunResult) -> None:
@@ -106,13 +112,26 @@ def test_the_page_has_the_same_times(outcome: RunResult) -> None:
 
 
 def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: RunResult) -> None:
-    notes = [Finding("testapp.Tag", f"note {number}", "", stops=False) for number in range(SHOWN_FINDINGS + 5)]
+    notes = [Finding("testapp.Tag", f"note {number}", "", stops=False) for number in range(25)]
     notes.append(Finding(outcome.plan.dest.alias, "triggers fire", "", stops=False))
-    listed = [
-        line for line in plan_report(replace(outcome.plan, findings=tuple(notes))).lines if line.startswith("Note")
-    ]
-    assert listed == [
-        f"Note: {outcome.plan.dest.alias}: triggers fire.",
-        *(f"Note: testapp.Tag: note {number}." for number in range(SHOWN_FINDINGS - 1)),
-        "Note: 6 more notes; --format json lists them all.",
-    ]
+    report = plan_report(replace(outcome.plan, findings=tuple(notes)))
+    every = [f"Note: {outcome.plan.dest.alias}: triggers fire.", *(f"Note: testapp.Tag: note {n}." for n in range(25))]
+    *_, last = lines = to_text(report).splitlines()
+    shown = [line for line in lines if line.startswith("Note: ")]
+    assert shown == every[: len(shown)]
+    assert 3 <= len(shown) < 26
+    assert last == f"{26 - len(shown)} more notes; -v 2 lists everything."
+    full = to_text(report, is_full=True).splitlines()
+    assert [line for line in full if line.startswith("Note: ")] == every
+
+
+def test_a_resumed_run_tells_its_own_rows_from_those_that_were_there(outcome: RunResult) -> None:
+    counts = {name: replace(one, rows_before=3) for name, one in TIMES.items()}
+    text = to_text(result_report(replace(outcome, row_counts=counts)), is_full=True)
+    done, *_ = text.splitlines()
+    assert done.startswith("DONE  3,010 rows of 3 tables copied to 'sqlite_b' in ")
+    assert done.endswith("; 9 rows were there already from the interrupted run.")
+    assert facts(text)["before"] == "9 rows, copied by the interrupted run"
+    (head,) = (line for line in text.splitlines() if "written  rejected" in line)
+    assert head.split()[:4] == ["model", "before", "read", "written"]
+    assert "before" not in to_text(result_report(replace(outcome, row_counts=TIMES)), is_full=True)

@@ -33,7 +33,7 @@ from migrator.databases.verification.rows import RowDifference, digests
 from migrator.errors import Refused, UsageError
 from tests.databases.edge_values import EDGES
 from tests.databases.snapshots import insert_rows, snapshot
-from tests.management.running import execute, run
+from tests.management.running import execute, facts, run
 from tests.scenarios.test_structures import shift_content_types
 from tests.scenarios.test_values import held_exactly, labelled
 from tests.servers.databases import PAIRS, Pair
@@ -640,7 +640,7 @@ def test_names_rows_and_fields_and_shows_values_only_when_asked(sqlite: Pair) ->
     assert quiet.code == 3
     assert "testapp.CharValue 2: changed: label, value\n" in quiet.out
     assert "testapp.CharValue 4: missing\n" in quiet.out
-    assert "Compared: the values of all 4 rows of 1 table.\n" in quiet.out
+    assert facts(quiet.out)["values"] == "differ in 1 table: compared all 4 rows of 1 table"
     assert "secret" not in quiet.out + quiet.err
     shown = run(*words(sqlite, "testapp.CharValue", "--mode", "full", "--show-values"))
     line = "testapp.CharValue 2: changed: label 'l2' became 'new'; value 'secret one' became 'secret two'\n"
@@ -699,10 +699,11 @@ def test_says_what_a_sample_proves(sqlite: Pair) -> None:
     many(sqlite)
     finished = run(*words(sqlite, "testapp.IntegerValue", "--mode", "sample", "--sample", "300", "--seed", "7"))
     assert finished.code == 0
-    assert re.search(
-        r"Compared: \d{3} rows of 1 table, chosen by --seed 7 --sample 300\. Such a sample shows damage to "
-        r"1 % of a table's rows 19 times in 20, but hardly ever a single bad row\. --mode full shows every one\.",
-        finished.out,
+    found = facts(finished.out)
+    assert re.fullmatch(r"equal: compared a sample of \d{3} rows of 1 table \(--seed 7\)", found["values"])
+    assert found["sample"] == (
+        "finds damage to 1 % of a table's rows 19 times in 20, but hardly ever a single bad row (--sample 300); "
+        "--mode full finds every one"
     )
 
 
@@ -711,7 +712,8 @@ def test_tells_tables_that_cannot_be_compared_apart_from_equal_ones(sqlite: Pair
     finished = run(*words(sqlite, "testapp.CharValue", "--mode", "full"))
     assert finished.code == 4
     assert "testapp.CharValue: 'sqlite_b' lacks 'value'.\n" in finished.out
-    assert "Not compared: testapp.CharValue; see above.\n" in finished.err
+    assert facts(finished.out)["not compared"] == "testapp.CharValue"
+    assert finished.err.endswith("CommandError: The values of 1 table could not be compared.\n")
 
 
 def test_refuses_an_unknown_mode(sqlite: Pair) -> None:

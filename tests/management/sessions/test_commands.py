@@ -45,8 +45,8 @@ def test_shows_the_plan_and_writes_nothing(ready: Callable[..., None]) -> None:
     done = run_manage(*TO_ROWS, "--dry-run", env=ENVIRONMENT)
 
     assert (done.code, held(ROWS)) == (0, {})
-    assert "Copy sessions\n" in done.out
-    assert "Dry run: nothing was written." in done.out
+    assert done.out.startswith("PLAN  Copy 1 session.\n")
+    assert "DRY RUN  Nothing was written.\n" in done.out
     assert not any(secret in done.out + done.err for secret in (key, "canary", PASSWORD))
 
 

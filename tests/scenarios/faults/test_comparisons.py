@@ -84,7 +84,7 @@ def test_an_id_that_means_another_row_is_a_difference(pair: Pair) -> None:
         of(Permission, pair.dest).filter(pk=lost.pk).delete()
         of(ContentType, pair.dest).filter(model="fragile").update(model="mended")
     finished = compare(pair, "testapp.Comment", "auth.Permission", "contenttypes", "--mode", "full")
-    assert_ended(finished, 3, "Differences were found.")
+    assert_ended(finished, 3, "Differences were found in ")
     lines = finished.out.splitlines()
     assert {line for line in lines if line.startswith("testapp.Comment ")} == {
         "testapp.Comment 3: changed: content_type_id",

@@ -98,10 +98,7 @@ def test_all_rows_that_point_at_a_bad_one_are_counted(pair: Pair, tmp_path: Path
     assert expected == found
     assert found["testapp_treenode"] == 10 + MANY + 3
     assert (found["testapp_pizzeria"], found["testapp_team"], found["testapp_player"]) == (1, 8, 8)
-    assert (
-        f"To be rejected in total: {sum(found.values()):,} rows, including rows that refer to rejected ones: testapp."
-        in said
-    )
+    assert f"  {sum(found.values()):,} rows, including rows that refer to rejected ones: testapp." in said
 
 
 @pytest.mark.parametrize("pair", [*FROM_SQLITE, Pair("postgresql_a", "mysql_b")], ids=str, indirect=True)

@@ -17,7 +17,7 @@ from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.journal import Journal
 from migrator.databases.journal.records import RunState
 from tests.databases.snapshots import insert_rows
-from tests.management.running import another_alias, entry_of, execute, nothing_changes, run
+from tests.management.running import another_alias, entry_of, execute, facts, nothing_changes, run
 from tests.scenarios.faults.oracle import assert_ended, try_lock
 from tests.servers.databases import FreshDatabases
 from tests.testapp.models import Tag
@@ -64,7 +64,7 @@ def test_two_schemas_of_one_database_are_two_places(databases: FreshDatabases) -
         for more in (["--verify", "full"], ["--replace", TWO, "--jobs", "2"], ["--update"]):
             finished = move(ONE, TWO, *more)
             assert_ended(finished, 0)
-            assert "Schemas of these tables: 'one': one; 'two': two." in finished.out
+            assert facts(finished.out)["schemas"] == "'one': one; 'two': two"
             assert names(TWO) == ["of one"] * 3
         assert_ended(run("verify_counts", "--source", ONE, "--dest", TWO, "testapp.Tag", "--mode", "full"), 0)
         # What is in one of them stands in nobody's way in the other.

@@ -36,7 +36,8 @@ def compare(rebuilt: Collection[str] = ()) -> dict[str, Any]:
 def verify() -> list[str]:
     """Compare all values of `default` with those of `old` by the command, and return the lines that it prints."""
     said = io.StringIO()
-    call_command("verify_counts", source="old", dest=connection.alias, mode="full", no_progress=True, stdout=said)
+    options = {"mode": "full", "no_progress": True, "verbosity": 2}
+    call_command("verify_counts", source="old", dest=connection.alias, **options, stdout=said, stderr=io.StringIO())
     return said.getvalue().splitlines()
 
 

@@ -69,7 +69,8 @@ class Project:
 
     def _move(self, source: str, dest: str) -> Hop:
         """Move the project, and look at the destination, whose tables the first run into it creates."""
-        command = ["batch_migrate --source=old --dest=default --no-input --replace=default --migrate", *self._options]
+        command = ["batch_migrate --source=old --dest=default --no-input --replace=default --migrate --verbosity=2"]
+        command += self._options
         return self._call(" ".join(command), "visit", self._visits, source=source, dest=dest)
 
     def _call(

@@ -375,7 +375,7 @@ def test_a_dry_run_deletes_nothing(rows: Site) -> None:
     put(rows.change.old, saved_ago=20 * DAY)
     code, out, verdict = run("--dry-run")
 
-    assert (code, verdict) == (3, "Nothing may be deleted yet.")
+    assert (code, verdict) == (3, "Nothing was deleted. Nothing may be deleted yet.")
     assert "Note: 1 live session of OLD is not in NEW" in out
     assert key in live(rows.change.old)
     assert key not in out

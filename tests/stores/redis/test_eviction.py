@@ -37,7 +37,7 @@ def test_tells_how_many_sessions_the_destination_dropped(small: Place) -> None:
 
     assert result.evicted > 0
     assert any("evicts keys when 3,145,728 bytes are full" in note for note in result.plan.notes)
-    assert any(f"evicted {result.evicted:,} keys" in line for line in sessions_report(result).lines)
+    assert any(f"evicted {result.evicted:,} keys" in point.sentence for point in sessions_report(result).points)
     compared = verify_sessions(source=CACHE.end, dest=small.end).comparison
     assert compared.missing > 0
     assert compared.missing + compared.equal == 40
@@ -50,4 +50,4 @@ def test_tells_how_many_keys_of_a_cache_it_dropped(small: Place) -> None:
     result = copy_cache(source="redis", dest="small")
 
     assert result.evicted > 0
-    assert any(f"evicted {result.evicted:,} keys" in line for line in copy_report(result).lines)
+    assert any(f"evicted {result.evicted:,} keys" in point.sentence for point in copy_report(result).points)

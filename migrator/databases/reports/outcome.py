@@ -1,0 +1,53 @@
+"""What the reports of all runs say alike: both databases, a failed verification, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...console.reports import Fact, Mood, Verdict
+from ...console.wording import listed, plural
+from ..planning.plan import Plan
+from ..result import RunResult
+from ..verification.counts import Verification
+
+
+def is_dry(result: RunResult) -> bool:
+    """Whether nothing was written because that was asked for."""
+    return result.remark is not None and result.remark.startswith("Nothing was written.")
+
+
+def ends_facts(plan: Plan) -> tuple[Fact, ...]:
+    """Return both databases, for files: on a terminal, the plan has shown them."""
+    return Fact("from", "", full=str(plan.source)), Fact("to", "", full=str(plan.dest))
+
+
+def not_a_copy(found: Verification) -> Verdict:
+    """Return the verdict of a run whose verification found differences."""
+    wrong = []
+    if found.differing:
+        wrong.append(f"row counts differ in {plural(len(found.differing), 'table')}")
+    if found.differing_contents:
+        wrong.append(f"values differ in {plural(len(found.differing_contents), 'table')}")
+    if found.late_sequences:
+        wrong.append(f"{plural(len(found.late_sequences), 'sequence is', 'sequences are')} out of sync")
+    if rows := sum(orphans.rows for orphans in found.orphans):
+        wrong.append(f"{plural(rows, 'row has', 'rows have')} no matching row for a foreign key")
+    return Verdict(Mood.BAD, "NOT A COPY", f"The destination is NOT a copy of the source: {listed(wrong)}.")
+
+
+def unchecked(found: Verification) -> Verdict:
+    """Return the verdict of a run whose verification could not compare everything."""
+    tables = plural(len(found.unchecked), "table")
+    return Verdict(Mood.WARNING, "NOT VERIFIED", f"The values of {tables} could not be compared.")
+
+
+def next_steps(result: RunResult) -> Iterator[str]:
+    """Yield the command that shows more of what a run has left open."""
+    ends = f"--source {result.plan.source.alias} --dest {result.plan.dest.alias}"
+    compare = f"manage.py verify_counts {ends} --mode full"
+    if result.rows_rejected:
+        yield f"{compare} --rejects FILE"
+    elif not (result.verification and len(result.verification.contents) == len(result.plan.tables)):
+        yield compare
+    elif result.exit_code == 3 and result.updates is None:
+        yield f"manage.py batch_migrate {ends} --update --dry-run"
