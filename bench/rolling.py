@@ -24,6 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.figures import save
+from bench.machine import facts
+
 ENGINES = "django.contrib.sessions.backends"
 WORKERS = 2
 OLD = {"ENGINE": f"{ENGINES}.cache", "CACHE": "redis_a"}
@@ -31,6 +34,14 @@ NEW = {"ENGINE": f"{ENGINES}.db", "DATABASE": "postgresql_a"}
 PLAIN_OLD: dict[str, Any] = {"SESSION_ENGINE": OLD["ENGINE"], "SESSION_CACHE_ALIAS": OLD["CACHE"], "MIGRATOR": {}}
 PLAIN_NEW: dict[str, Any] = {"SESSION_ENGINE": NEW["ENGINE"], "MIGRATOR": {"SESSION_DATABASE": NEW["DATABASE"]}}
 ROUTERS = ["migrator.sessions.router.SessionRouter"]
+# What is counted, and how tables call it.
+COLUMNS = {
+    "requests": "requests",
+    "lost": "logins lost",
+    "logouts": "logouts",
+    "undone": "undone for a time",
+    "still_undone": "undone at the end",
+}
 # What a visitor does next, and how often.
 ACTS = {"visit": 90, "log out": 10}
 
@@ -228,26 +239,30 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500, help="requests after each restart of a worker")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument("--figures", action="store_true", help="write them where the documentation reads them")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve()
         return
-    found = {}
+    found, machine = {}, {}
     for name, way in WAYS.items():
         with _databases(), tempfile.TemporaryDirectory() as directory:
             site = Site(options.visitors, options.requests, options.seed)
             way(site, Path(directory))
             found[name] = site.close()
+            machine = facts([NEW["DATABASE"]], ())
     print(json.dumps(found, indent=2) if options.json else table(found))
+    if options.figures:
+        rows = [[name, *(counts[column] for column in COLUMNS)] for name, counts in found.items()]
+        save("rolling", ["way", *COLUMNS.values()], rows, machine)
 
 
 def table(found: dict[str, Counter[str]]) -> str:
     """Format the counts for people."""
-    columns = ("requests", "lost", "logouts", "undone", "still_undone")
-    lines = ["".join([f"{'':<16}", *(f"{column.replace('_', ' '):>14}" for column in columns)])]
+    lines = ["".join([f"{'':<16}", *(f"{title:>19}" for title in COLUMNS.values())])]
     for name, counts in found.items():
-        lines.append("".join([f"{name:<16}", *(f"{counts[column]:>14,}" for column in columns)]))
+        lines.append("".join([f"{name:<16}", *(f"{counts[column]:>19,}" for column in COLUMNS)]))
     return "\n".join(lines)
 
 
