@@ -118,6 +118,7 @@ def test_shows_an_interrupted_run_and_how_to_continue_it(pair: Pair) -> None:
     assert len((shown.out + shown.err).splitlines()) <= 20
     assert re.fullmatch(r"[1-8] of 9 \(\d\d? %\)", facts(shown.out)["rows"]), shown.out
     assert "tables" in facts(shown.out)
+    assert "(0 %)" not in shown.out, "only tables of which rows are copied"
     document = json.loads(run("migrator_status", "--dest", pair.dest, "--format", "json").out)
     assert (document["schema"], document["status"]) == ("migrator/status@1", "interrupted")
     assert document["phase"] == "copying"
@@ -179,6 +180,15 @@ def test_ctrl_c_ends_the_watch_and_not_the_run(held: IO[bytes], monkeypatch: pyt
     shown = run("migrator_status", "--dest", "sqlite_b", "--watch")
     assert shown.code == 130
     assert shown.err.endswith("CommandError: Stopped watching. The run in 'sqlite_b' goes on.\n")
+
+
+def test_a_watched_run_that_is_gone_has_ended(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_b")
+    report = status_report(migrator_status(dest="sqlite_b"), was_working=True)
+    assert report.verdict
+    assert report.verdict.sentence == (
+        "The run in 'sqlite_b' has ended, and its record is gone: it finished, or was abandoned."
+    )
 
 
 def test_an_unknown_database_is_refused() -> None:

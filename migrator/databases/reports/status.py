@@ -26,12 +26,16 @@ PHASES = {
 EXIT_CODES = {Activity.NONE: 0, Activity.WORKING: 0, Activity.FINISHED: 0, Activity.INTERRUPTED: 3}
 
 
-def status_report(status: RunStatus) -> Report:
-    """Describe how far a run is, and how to continue one that was interrupted."""
+def status_report(status: RunStatus, *, was_working: bool = False) -> Report:
+    """Describe how far a run is, and how to continue one that was interrupted.
+
+    ``was_working``: a run was seen before, so that none now means that it has ended.
+    """
     is_recorded = status.activity is not Activity.NONE and status.phase is not None
+    has_ended = was_working and status.activity is Activity.NONE
     return Report(
         title=f"Run into {status.dest}",
-        verdict=_verdict(status),
+        verdict=_ended(status) if has_ended else _verdict(status),
         facts=(Fact("to", str(status.dest)), *(_facts(status) if is_recorded else ())),
         document=status_document(status),
         exit_code=EXIT_CODES[status.activity],
@@ -67,6 +71,11 @@ def status_document(status: RunStatus) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _ended(status: RunStatus) -> Verdict:
+    ended = f"The run in {status.dest.alias!r} has ended, and its record is gone: it finished, or was abandoned."
+    return Verdict(Mood.NEUTRAL, "ENDED", ended)
 
 
 def _verdict(status: RunStatus) -> Verdict:
@@ -123,7 +132,7 @@ def _rows_text(status: RunStatus) -> str:
 
 
 def _tables_text(status: RunStatus) -> str:
-    begun = [_share(one) for one in status.tables if not one.is_done]
+    begun = [_share(one) for one in status.tables if one.rows_read and not one.is_done]
     copying = f", copying {shortened(begun, SHOWN_TABLES)}" if begun and status.phase == RunState.COPYING else ""
     return f"{status.tables_done:,} of {status.tables_total:,} complete{copying}"
 

@@ -43,24 +43,25 @@ class Command(MigratorCommand):
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
         with StatusReader(options["dest"]) as reader:
-            status = reader.read()
+            status, was_working = reader.read(), False
             if options["watch"]:
                 try:
-                    status = self._watch(reader, status, options)
+                    status, was_working = self._watch(reader, status, options)
                 except KeyboardInterrupt:
                     text = f"Stopped watching. The run in {options['dest']!r} goes on."
                     raise Interrupted(text, signal.SIGINT) from None
-        return status_report(status)
+        return status_report(status, was_working=was_working)
 
-    def _watch(self, reader: StatusReader, status: RunStatus, options: dict[str, Any]) -> RunStatus:
-        """Show the status until no run works any more, and return the last one."""
-        drawing = _Drawing(self, options)
+    def _watch(self, reader: StatusReader, status: RunStatus, options: dict[str, Any]) -> tuple[RunStatus, bool]:
+        """Show the status until no run works any more; return the last one, and whether a recorded run worked."""
+        drawing, was_working = _Drawing(self, options), False
         while status.activity is Activity.WORKING:
             drawing.draw(status)
+            was_working = was_working or status.phase is not None
             time.sleep(REDRAW_SECONDS)
             status = reader.read_patiently(status)
         drawing.erase()
-        return status
+        return status, was_working
 
     def is_drawn(self, options: dict[str, Any]) -> bool:
         """Whether people see a terminal that can be redrawn."""
