@@ -152,11 +152,18 @@ class Template:
         streams = [os.dup(terminal), their_out, os.dup(terminal)]
         return self._start(args, streams, (None, open(our_out), None), at_terminal=True)
 
-    def start_in(self, directory: Path, terminal: int, *args: str, environment: Mapping[str, str]) -> Command:
-        """Start the `manage.py ARGS` of a project in this directory, with a terminal for all of its streams."""
+    def start_in(
+        self, directory: Path, terminal: int, script: str, *args: str, environment: Mapping[str, str]
+    ) -> Command:
+        """Start `SCRIPT ARGS` in a project's directory, with a terminal for all of its streams."""
         streams = [os.dup(terminal) for _ in range(3)]
         return self._start(
-            args, streams, (None,) * 3, at_terminal=True, environment=environment, directory=os.fspath(directory)
+            [script, *args],
+            streams,
+            (None,) * 3,
+            at_terminal=True,
+            environment=environment,
+            directory=os.fspath(directory),
         )
 
     def _start(
@@ -274,7 +281,7 @@ def prepare_bare() -> None:
 
 
 def wait_for_order(orders: socket.socket) -> list[str] | None:
-    """Fork for each command; return its arguments in the fork, and ``None`` in the template at its end."""
+    """Fork for each command; return the words of its call in the fork, and ``None`` in the template at its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers leave no zombies
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, LONGEST_MESSAGE, 4)
@@ -289,7 +296,7 @@ def wait_for_order(orders: socket.socket) -> list[str] | None:
 
 
 def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
-    """Fork the command and report how it ends; return its arguments in the fork alone."""
+    """Fork the command and report how it ends; return the words of its call in the fork alone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *streams, status = descriptors
     command = os.fork()
@@ -317,7 +324,7 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
         os.chdir(order["directory"])
         sys.path[0] = order["directory"]  # as for a script there
     args: list[str] = order["args"]
-    return args
+    return args if order["directory"] is not None else ["manage.py", *args]
 
 
 def _enter(environment: Mapping[str, str]) -> None:
@@ -338,8 +345,8 @@ def main() -> None:
         gc.freeze()
         args = wait_for_order(orders)
     if args is not None:
-        sys.argv = ["manage.py", *args]
-        runpy.run_path("manage.py", run_name="__main__")  # as it is named on the command line
+        sys.argv = args
+        runpy.run_path(args[0], run_name="__main__")  # as it is named on the command line
 
 
 if __name__ == "__main__":

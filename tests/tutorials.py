@@ -7,6 +7,7 @@ and uses the test servers in place of those that a tutorial names.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import pty
 import re
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ SKIPPED = re.compile(r"python3? -m venv|(?:source|\.) \S*activate$|(?:python3? -
 # Only a shell can run lines with these.
 FOR_SHELL = re.compile(r"[|<>&;$`*]")
 NOT_RUN = "<!-- not run -->"
+VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 EXIT_CODE = re.compile(r"\s+# exit code (\d+)$")
 QUESTION = re.compile(r"\[y/N\]\s+$|Type '([^']+)' to\s+continue, anything else to\s+stop:\s+$")
 BAR = re.compile(r"^.*\d+%\|.*$", re.MULTILINE)
@@ -136,16 +138,20 @@ class Reader:
         if SKIPPED.match(command):
             return
         words = [] if FOR_SHELL.search(command) else shlex.split(command)
-        if words[:2] == ["python", "manage.py"]:
-            found, self.said = self._manage(*words[2:])
+        variables = dict(word.split("=", 1) for word in itertools.takewhile(VARIABLE.match, words))
+        python, *call = words[len(variables) :] or [""]
+        if python == "python" and call and call[0].endswith(".py"):
+            found, self.said = self._in_fork(call, variables)
         else:
             found, self.said = self._in_shell(command)
         assert found == code, f"line {line}: {command} ended with {found}, not {code}:\n{self.said}"
 
-    def _manage(self, *words: str) -> tuple[int, str]:
+    def _in_fork(self, call: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        """Run a script of Python in a process that need not import Django first."""
         ours, terminal = _terminal()
-        template = bare_template(self.environment)
-        with template.start_in(self.directory, terminal, *words, environment=self.environment) as process:
+        environment = self.environment | variables
+        template = bare_template(environment)
+        with template.start_in(self.directory, terminal, *call, environment=environment) as process:
             os.close(terminal)
             said = _converse(ours)
             return process.wait(LONGEST), said
