@@ -149,12 +149,11 @@ class LineProgress(_StagedProgress):
         if total:
             self.message(f"  {label}: {total:,} {_unit(total, unit)}")
 
-    def advance(self, count: int, unit: str) -> str | None:
-        """Count for the whole run, and return how far that is; ``None`` if there is none."""
-        if self._overall is None:
-            return None
-        self._overall.advance(count, unit)
-        return overall_text(self._overall)
+    def advance(self, count: int, unit: str) -> Overall | None:
+        """Count for the whole run, and return it; ``None`` if there is none."""
+        if self._overall is not None:
+            self._overall.advance(count, unit)
+        return self._overall
 
     def _show_stage(self, overall: Overall) -> None:
         counted = f": {overall.total:,} {_unit(overall.total, overall.unit)}" if overall.total else ""
@@ -173,7 +172,7 @@ class _LineTask:
         last = self._shown if whole is None else self._progress.shown
         if now - last >= self._progress.every and (count or self._progress.every):
             self._shown = self._progress.shown = now
-            rest = self._remaining(now) if whole is None else f"; {whole}"
+            rest = self._remaining(now) if whole is None else f"; {overall_text(whole)}"
             self._progress.message(f"  {self._label}: {self._state(now)}{rest}")
 
     def close(self) -> None:
