@@ -48,6 +48,7 @@ def copy_report(result: CopyResult[CachePlan], again: str = "the same command wi
         grids=(grid, *reports.problem_grids(counts, reports.SHOWN_DIGESTS)),
         points=tuple(_points(result)),
         details=(grid, *reports.problem_grids(counts)),
+        figures=reports.figures("key", result),
         document=document,
         exit_code=code,
     )

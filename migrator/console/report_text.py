@@ -107,7 +107,8 @@ def _time_text(report: Report) -> str:
     return f"{total}: {', '.join(parts)}" if len(parts) > 1 else total
 
 
-def _is_numeric(grid: Grid, column: int) -> bool:
+def is_numeric(grid: Grid, column: int) -> bool:
+    """Whether a column holds numbers, and nothing else except gaps."""
     values = [row[column] for row in grid.rows if row[column] is not None]
     return bool(values) and all(isinstance(value, int | float) for value in values)
 
@@ -116,7 +117,7 @@ def grid_text(grid: Grid, width: int | None = None) -> str:
     """Format a grid in aligned columns, within ``width`` characters if possible."""
     body: list[Sequence[Cell]] = [*grid.rows, *([grid.footer] if grid.footer else [])]
     texts = [[cell_text(value) for value in row] for row in body]
-    right = [_is_numeric(grid, i) for i in range(len(grid.headers))]
+    right = [is_numeric(grid, i) for i in range(len(grid.headers))]
     headers = [visible(header) for header in grid.headers]
     widths = _widths(headers, texts, right, width)
 

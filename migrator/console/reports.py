@@ -50,12 +50,47 @@ class Point:
     """A sentence that the reader should know: a note, a warning, or a problem (``Mood.BAD``).
 
     ``stays``: it is shown even if there is hardly any room. ``statements`` are lines below it, to be copied.
+    ``is_row``: a table of the report's ``row_grids`` has the same.
     """
 
     mood: Mood
     sentence: str
     stays: bool = False
     statements: tuple[str, ...] = ()
+    is_row: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the few numbers that readers look for first, such as the rows that were copied."""
+
+    label: str
+    value: str
+    remark: str = ""
+    mood: Mood = Mood.NEUTRAL
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check before the first write: its result, what is right if it passes, and what it found, with what to do."""
+
+    mood: Mood
+    result: str
+    name: str
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is to be decided upon before a run: whether it can start, its checks, its worst tables, and the way back."""
+
+    title: str
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    # The same checks as a table of ``details``, which pages leave out.
+    grid: Grid
+    worst: Grid | None = None
+    way_back: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,14 +118,22 @@ class Report:
     grids: tuple[Grid, ...] = ()
     points: tuple[Point, ...] = ()
     details: tuple[Grid, ...] = ()
-    # Seconds by what took them; they add up to the whole.
+    # Only for pages: numbers to begin with, and tables too wide for text, whose rows are points as well.
+    figures: tuple[Figure, ...] = ()
+    row_grids: tuple[Grid, ...] = ()
+    # Seconds by what took them; they add up to the whole. And seconds by table, the slowest first.
     timings: Mapping[str, float] = field(default_factory=dict)
+    slowest: Mapping[str, float] = field(default_factory=dict)
     # What to do next: commands, or sentences.
     next: tuple[str, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
     exit_code: int = 0
     # What was shown before, and belongs into a file, too.
     preface: Report | None = None
+    # Of a plan.
+    assessment: Assessment | None = None
+    # Nothing was written because that was asked for.
+    is_dry_run: bool = False
 
 
 def record(item: object, *names: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TextIO, cast
@@ -13,32 +15,25 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import no_style
 
 from .. import __version__
-from ..console.command_line import with_default
+from ..console.command_line import typed_command, with_default
 from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
 from ..console.prompts import Prompter, prompter_for
+from ..console.provenance import provenance
+from ..console.refusal import refusal_report
 from ..console.report_files import check_form, write_report
 from ..console.report_text import to_text
-from ..console.reports import Mood, Report, Verdict, to_json, to_json_lines
+from ..console.reports import Report, to_json, to_json_lines
 from ..console.robust_streams import robust
 from ..console.safe_text import visible, visible_lines
 from ..console.wrapping import width_of, wrapped
 from ..databases.database_files import check_no_database
-from ..errors import ERROR_SCHEMA, MigratorError, UsageError
+from ..errors import MigratorError, UsageError
 from .command_help import HelpFormatter, arrange, examples_text
+from .drivers import driver_versions
 
 PROGRAM_FORMS = {"json": to_json, "jsonl": to_json_lines}
-
-
-def _refusal(error: MigratorError) -> Report:
-    """Return the report of a command that an error ended, for programs."""
-    return Report(
-        title="Error",
-        verdict=Verdict(Mood.BAD, "ERROR", str(error)),
-        document={"schema": ERROR_SCHEMA, "error": str(error)},
-        exit_code=error.exit_code,
-    )
 
 
 def _check_files(options: Mapping[str, Any]) -> None:
@@ -55,8 +50,8 @@ class MigratorCommand(BaseCommand):
     """A subclass defines its options and, in :meth:`perform`, makes one call that returns a report."""
 
     requires_migrations_checks = False
-    # Whether a report, such as the plan, is above the next one.
-    _has_shown = False
+    # The last report that was shown, such as the plan.
+    _shown: Report | None = None
     # What each does, and the words behind the command.
     examples: ClassVar[Sequence[tuple[str, str]]] = ()
 
@@ -125,6 +120,7 @@ class MigratorCommand(BaseCommand):
             self.stderr.style_func = self.style.ERROR
         for wrapper in (self.stdout, self.stderr):
             cast(Any, wrapper)._out = robust(self._file(wrapper))
+        self._shown, self._started = None, dt.datetime.now(dt.UTC)
         progress = progress_for(
             verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
@@ -132,7 +128,10 @@ class MigratorCommand(BaseCommand):
             _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
-            self._print_document(_refusal(error), options)
+            refusal = refusal_report(error, self._shown, is_dry_run=bool(options.get("dry_run")))
+            if not isinstance(error, UsageError):  # then nothing began, and the file may be of an earlier run
+                self._write_report(refusal, options["report"])
+            self._print_document(refusal, options)
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
             raise self._error(shown(str(error)), error.exit_code) from error
@@ -157,10 +156,16 @@ class MigratorCommand(BaseCommand):
         """Write the report to its file; return why that failed, because the work itself is done and is shown."""
         try:
             if path:
-                write_report(report, path)
+                write_report(report, path, provenance(self._command(), self._started, driver_versions()))
         except MigratorError as error:
             return f"The work is done, but its report is missing: {error}"
         return ""
+
+    def _command(self) -> str:
+        """Return the command line, or the command's name if there was none: it was called from Python."""
+        if Interrupts.ends_process:
+            return shlex.join(typed_command())
+        return f"{type(self).__module__.rpartition('.')[2]}, called from Python"
 
     def _output_failure(self) -> str:
         """Return why the document could not be written; that its reader went away is not a failure."""
@@ -171,13 +176,13 @@ class MigratorCommand(BaseCommand):
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
         """Show a report to people: on standard error if standard output is for a program."""
+        is_first, self._shown = self._shown is None, report
         if options["verbosity"] > 0:
             stream = self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
             file = self._file(stream)
             style = self.style if options["force_color"] or file.isatty() else no_style()
             text = to_text(report, width_of(file), style, is_full=options["verbosity"] > 1)
-            self._write(stream, f"\n{text}\n" if self._has_shown else f"{text}\n")
-            self._has_shown = True
+            self._write(stream, f"{text}\n" if is_first else f"\n{text}\n")
 
     def _print_document(self, report: Report, options: dict[str, Any]) -> None:
         if form := PROGRAM_FORMS.get(options["format"]):

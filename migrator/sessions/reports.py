@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from ..console.reports import Cell, Fact, Grid, Mood, Point, Report, Verdict
+from ..console.reports import Cell, Fact, Figure, Grid, Mood, Point, Report, Verdict
 from ..console.wording import listed, plural, seconds_text
 from ..stores.copying import reports
 from ..stores.copying.records import MAX_PROBLEMS_LISTED, CopyCounts, CopyResult
-from .comparison import VerifyResult, counts
+from .comparison import SessionComparison, VerifyResult, counts
 from .records import Hidden, SessionPlan
 
 WORDS = {
@@ -58,6 +58,7 @@ def copy_report(result: CopyResult[SessionPlan], again: str = "the same command 
         grids=(grid, *reports.problem_grids(total, shown), *_hidden_grids(plan.hidden, shown)),
         points=tuple(_points(result)),
         details=(grid, *reports.problem_grids(total), *_hidden_grids(plan.hidden)),
+        figures=reports.figures("session", result, sum(found.count for found in plan.hidden)),
         document=_document(result),
         exit_code=code,
     )
@@ -172,8 +173,17 @@ def comparison_report(result: VerifyResult) -> Report:
         grids=(grid, *short, *_hidden_grids(result.hidden, shown)),
         points=tuple(_comparison_points(result)),
         details=(grid, *full, *_hidden_grids(result.hidden)),
+        figures=_comparison_figures(found),
         document=_comparison_document(result),
         exit_code=code,
+    )
+
+
+def _comparison_figures(found: SessionComparison) -> tuple[Figure, ...]:
+    return (
+        Figure("sessions compared", f"{found.compared:,}"),
+        Figure("sessions equal", f"{found.equal:,}"),
+        Figure("sessions differing", f"{found.found:,}", mood=Mood.BAD if found.found else Mood.GOOD),
     )
 
 

@@ -1,18 +1,16 @@
-"""One report, three forms: aligned text for people, JSON for programs, and an HTML page that stands alone."""
+"""Reports as data: their cells, their JSON, and the files that they are written to."""
 
 from __future__ import annotations
 
 import json
 import re
 import stat
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from migrator import __version__
 from migrator.console.report_files import write_report
-from migrator.console.report_html import to_html
 from migrator.console.report_text import grid_text, to_full_text
 from migrator.console.reports import Fact, Grid, Mood, Point, Report, Verdict, cell_text, to_json, to_json_lines
 from migrator.console.wording import byte_text, listed, plural
@@ -106,70 +104,6 @@ def test_parts_are_listed_as_people_do() -> None:
 def test_json_is_the_document_the_release_and_the_exit_code() -> None:
     found = json.loads(to_json(REPORT))
     assert found == {"remark": "ä", "n": 3, "migrator_version": __version__, "exit_code": 4}
-
-
-class Page(HTMLParser):
-    """Collect texts by element, and check that every element ends."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.texts: list[tuple[str, str]] = []
-        self.seen: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        assert not {"src", "href", "onload"} & {name for name, _ in attrs}
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self.open[-1], data))
-
-
-def test_html_shows_everything_and_loads_nothing() -> None:
-    page = Page(to_html(REPORT))
-    assert not {"script", "link", "img", "iframe"} & set(page.seen)
-    texts = [(tag, text) for tag, text in page.texts if tag != "style"]
-    assert texts == [
-        ("title", "Move"),
-        ("h1", "Move"),
-        ("strong", "DONE"),
-        ("p", " 2 rows are copied."),
-        *[("dt", "from"), ("dd", "'a'"), ("dt", "to"), ("dd", "'b <new>'")],
-        *[("dt", "checks"), ("dd", "0.5 s"), ("dt", "copying"), ("dd", "11.5 s")],
-        *[("p", "1 < 2."), ("p", "0 errors."), ("p", "DROP TABLE a")],
-        ("h2", "Copied"),
-        *[("th", head) for head in GRID.headers],
-        *[("td", text) for text in ("shop.Order", "1,234,567", "0.0", "-")],
-        *[("td", text) for text in ("shop.<b>Item</b>", "5", "12.0", "piped & quick")],
-        *[("td", text) for text in ("total", "1,234,572", "12.0")],
-        ("p", "Next: manage.py verify_counts"),
-        *[("h1", "Plan"), ("strong", "PLAN"), ("p", " Copy it.")],
-        ("footer", f"Written by migrator {__version__}."),
-    ]
-
-
-def test_html_lets_no_text_become_markup() -> None:
-    evil = "<script>alert(1)</script>"
-    report = Report(
-        evil,
-        Verdict(Mood.BAD, evil, evil),
-        facts=(Fact(evil, evil),),
-        points=(Point(Mood.NOTE, evil, statements=(evil,)),),
-        details=(Grid(evil, (evil,), ((evil,),), (evil,)),),
-        timings={evil: 1.0},
-        next=(evil,),
-    )
-    assert "<script" not in to_html(report)
-    assert to_html(report).count("&lt;script&gt;") == 14
 
 
 @pytest.mark.parametrize(

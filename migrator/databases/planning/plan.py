@@ -128,6 +128,11 @@ class Plan:
         return tuple(table for group in self.groups for table in group)
 
     @property
+    def every(self) -> tuple[TablePlan | AwaitedTable, ...]:
+        """All tables, those that have to be created or changed first at the end."""
+        return (*self.tables, *self.awaited)
+
+    @property
     def emptied(self) -> tuple[TablePlan | AwaitedTable, ...]:
         """The tables of the destination that are emptied first, children before parents."""
         if self.adds_rows or self.is_resumed or self.updates:

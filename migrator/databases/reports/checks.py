@@ -5,19 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...console.reports import Fact, Grid, Mood, Point, Report, Verdict, record
+from ...console.reports import Assessment, Check, Fact, Grid, Mood, Point, Report, Verdict, record
 from ...console.wording import plural
 from ..doctor import Diagnosis, Side
 from ..planning.checks import CheckResult, Outcome
+from ..planning.plan import Plan
 
 SCHEMA = "migrator/doctor@1"
 SHOWN_FINDINGS = 5  # of each check
+MOODS = {
+    Outcome.PASSED: Mood.GOOD,
+    Outcome.WARNING: Mood.WARNING,
+    Outcome.FAILED: Mood.BAD,
+    Outcome.NOT_MADE: Mood.NEUTRAL,
+}
 
 
 def checks_grid(checks: Sequence[CheckResult]) -> Grid:
     """Return a table of all checks: also of those that passed."""
     rows = tuple((str(one.outcome), one.check.title, len(one.findings) or None) for one in checks)
     return Grid("Checks", ("result", "what is right if it passes", "findings"), rows)
+
+
+def described(results: Sequence[CheckResult], plan: Plan | None) -> tuple[Check, ...]:
+    """Describe checks for pages; rows that a run of the plan rejects do not stop it."""
+    return tuple(
+        Check(MOODS[outcome], str(outcome), result.check.title, tuple(map(str, result.findings)))
+        for result in results
+        for outcome in [_outcome(result, plan)]
+    )
+
+
+def _outcome(result: CheckResult, plan: Plan | None) -> Outcome:
+    stopping = [finding for finding in result.findings if finding.stops and not (plan and finding in plan.rejecting)]
+    return Outcome.WARNING if result.outcome is Outcome.FAILED and not stopping else result.outcome
 
 
 def checks_document(checks: Sequence[CheckResult]) -> list[dict[str, Any]]:
@@ -36,12 +57,14 @@ def checks_document(checks: Sequence[CheckResult]) -> list[dict[str, Any]]:
 def doctor_report(found: Diagnosis) -> Report:
     """Describe what the checks found, and what to do."""
     grids = [_settings_grid(found.source, found.dest)] if found.source and found.dest else []
+    verdict, grid = _verdict(found), checks_grid(found.checks)
     return Report(
         title="Checkup",
-        verdict=_verdict(found),
+        verdict=verdict,
         facts=tuple(_facts(found)),
         points=tuple(_points(found)),
-        details=(*grids, checks_grid(found.checks)),
+        details=(*grids, grid),
+        assessment=Assessment("Checkup", verdict, described(found.checks, found.plan), grid),
         document=_document(found),
         exit_code=found.exit_code,
     )

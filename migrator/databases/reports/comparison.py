@@ -9,7 +9,9 @@ from ...console.wording import plural
 from ..verification.compare import Comparison
 from ..verification.contents import no_table
 from ..verification.rejected_rows import RejectedRows
+from .figures import comparison_figures
 from .plan import endpoint
+from .row_grids import row_grids
 from .verification import (
     differing_grids,
     verification_document,
@@ -44,6 +46,8 @@ def comparison_report(comparison: Comparison) -> Report:
         grids=tuple(differing_grids(verification)),
         points=tuple(_points(comparison)),
         details=tuple(verification_grids(verification)),
+        figures=comparison_figures(comparison),
+        row_grids=row_grids(verification, with_values=comparison.options.show_values),
         next=tuple(_next_steps(comparison)),
         document=document,
         exit_code=comparison.exit_code,

@@ -12,7 +12,8 @@ from ..engines.base.catalogue import kinds_text
 from ..engines.base.session_lifecycle import DatabaseInfo
 from ..planning.plan import AwaitedTable, Estimate, Plan, TablePlan, largest_first
 from ..tables import Table, shown_name
-from .checks import checks_document, checks_grid
+from .assessment import assess
+from .checks import checks_document
 
 SHOWN_TABLES = 3
 SHOWN_LOSSES = 5
@@ -20,28 +21,26 @@ SHOWN_LOSSES = 5
 
 def plan_report(plan: Plan) -> Report:
     """Describe what a run will do."""
+    assessment = assess(plan)
     return Report(
         title=f"Plan: {plan.source.alias!r} to {plan.dest.alias!r}",
         verdict=Verdict(Mood.NEUTRAL, "PLAN", _sentence(plan)),
         facts=(Fact("from", str(plan.source)), Fact("to", str(plan.dest)), *_facts(plan)),
         points=tuple(_points(plan)),
-        details=(_grid(plan), checks_grid(plan.checks)),
+        details=(_grid(plan), assessment.grid),
+        assessment=assessment,
         document=plan_document(plan),
     )
 
 
 def _sentence(plan: Plan) -> str:
-    every = _every(plan)
+    every = plan.every
     count = plural(len(every), "table")
     between = f"from {plan.source.alias!r} to {plan.dest.alias!r}"
     if plan.updates:
         return f"Compare {count} {between}, and write only what differs."
     verb = "Resume copying" if plan.is_resumed else "Add" if plan.adds_rows else "Copy"
     return f"{verb} {plural(sum(t.source_rows for t in every), 'row')} of {count} {between}."
-
-
-def _every(plan: Plan) -> list[TablePlan | AwaitedTable]:
-    return [*plan.tables, *plan.awaited]
 
 
 def _grid(plan: Plan) -> Grid:
@@ -53,7 +52,7 @@ def _grid(plan: Plan) -> Grid:
         (None, t.table.label, t.table.name, t.source_rows, t.dest_rows, len(t.table.columns), _awaits(t))
         for t in plan.awaited
     ]
-    every = _every(plan)
+    every = plan.every
     totals = (sum(t.source_rows for t in every), sum(t.dest_rows or 0 for t in every))
     footer = (None, plural(len(rows), "table"), "", *totals, None, "")
     headers = ("#", "model", "table", "source rows", "dest rows", "columns", "method")
@@ -165,7 +164,7 @@ def _estimate_text(estimate: Estimate, alias: str) -> str:
 
 def _largest(plan: Plan) -> str:
     """Name the tables with the most rows, and count the others."""
-    every = sorted(_every(plan), key=lambda t: -t.source_rows)
+    every = sorted(plan.every, key=lambda t: -t.source_rows)
     named = [f"{t.table.label} {t.source_rows:,}" for t in every[:SHOWN_TABLES] if t.source_rows]
     others = [f"{len(every) - len(named)} more"] if named and len(named) < len(every) else []
     empty = sum(not t.source_rows for t in every)

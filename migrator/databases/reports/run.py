@@ -11,8 +11,10 @@ from ..phases import Phase
 from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..row_counts import RowCounts
+from .figures import plan_figures, run_figures, seconds_by_table, spent
 from .outcome import ends_facts, is_dry, next_steps, not_a_copy, unchecked
 from .plan import named, plan_document, plan_report
+from .row_grids import row_grids
 from .times import times_document
 from .update import update_report
 from .verification import (
@@ -53,7 +55,10 @@ def result_report(result: RunResult, again: str = "the same command without --dr
         grids=tuple(differing_grids(result.verification)),
         points=tuple(verification_points(result.verification)) if result.verification else (),
         details=(_copied_grid(result), *_time_grids(result), *verification_grids(result.verification)),
+        figures=run_figures(result),
+        row_grids=row_grids(result.verification),
         timings=dict(result.timings),
+        slowest=seconds_by_table(result),
         next=tuple(next_steps(result)),
         document=document,
         exit_code=result.exit_code,
@@ -88,11 +93,13 @@ def _remark_report(result: RunResult, remark: str, again: str) -> Report:
         title=f"Move from {result.plan.source.alias!r} to {result.plan.dest.alias!r}",
         verdict=verdict,
         points=tuple(points),
+        figures=plan_figures(result.plan) if is_dry(result) else (),
         timings=dict(result.timings),
         next=(again,) if is_dry(result) else (),
         document=document,
         exit_code=result.exit_code,
         preface=plan_report(result.plan) if result.plan.tables else None,
+        is_dry_run=is_dry(result),
     )
 
 
@@ -116,7 +123,8 @@ def _facts(result: RunResult) -> Iterator[Fact]:
     yield Fact("copied", _copied_text(result))
     if before := result.rows_before:
         yield Fact("before", f"{plural(before, 'row')}, copied by the interrupted run")
-    if slowest := ", ".join(f"{label} {seconds_text(spent)}" for label, spent in _slowest(result)):
+    seconds = [(label, spent) for label, spent in seconds_by_table(result).items() if spent >= SHOWN_SECONDS]
+    if slowest := ", ".join(f"{label} {seconds_text(spent)}" for label, spent in seconds[:SHOWN_SLOWEST]):
         yield Fact("slowest", slowest if result.exit_code == 0 else "", slowest)
     if result.verification:
         yield from verification_facts(result.verification, None, option="--verify full")
@@ -139,16 +147,6 @@ def _copied_text(result: RunResult) -> str:
     if seconds >= SHOWN_SECONDS:
         text += f", {total.rows_read / seconds:,.0f} rows/s"
     return f"{text} with {result.plan.jobs} processes" if result.plan.jobs > 1 else text
-
-
-def _slowest(result: RunResult) -> list[tuple[str, float]]:
-    seconds = {t.table.label: _spent(result.row_counts[t.table.name]) for t in result.plan.tables}
-    slow = sorted(((label, spent) for label, spent in seconds.items() if spent >= SHOWN_SECONDS), key=lambda t: -t[1])
-    return slow[:SHOWN_SLOWEST]
-
-
-def _spent(counts: RowCounts) -> float:
-    return counts.seconds + counts.indexing
 
 
 def _rejected(result: RunResult) -> list[str]:
@@ -178,8 +176,8 @@ def _copied_row(name: str, counts: RowCounts) -> tuple[Cell, ...]:
 def _time_grids(result: RunResult) -> list[Grid]:
     """Return a grid of where the time went, for the tables that took most of it; none if all were quick."""
     by_label = {t.table.label: result.row_counts[t.table.name] for t in result.plan.tables}
-    shown = {label: counts for label, counts in by_label.items() if _spent(counts) >= SHOWN_SECONDS}
-    slowest = sorted(shown.items(), key=lambda item: -_spent(item[1]))[:SHOWN_TABLES]
+    shown = {label: counts for label, counts in by_label.items() if spent(counts) >= SHOWN_SECONDS}
+    slowest = sorted(shown.items(), key=lambda item: -spent(item[1]))[:SHOWN_TABLES]
     if not slowest:
         return []
     others, total = RowCounts(), RowCounts()
@@ -195,7 +193,7 @@ def _time_grids(result: RunResult) -> list[Grid]:
 
 
 def _time_row(name: str, counts: RowCounts) -> tuple[Cell, ...]:
-    seconds = (counts.reading, counts.converting, counts.writing, counts.indexing, _spent(counts))
+    seconds = (counts.reading, counts.converting, counts.writing, counts.indexing, spent(counts))
     return (name, *(round(one, 1) for one in seconds))
 
 

@@ -10,8 +10,10 @@ from ...console.wording import plural, seconds_text
 from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..update import Update
+from .figures import update_figures
 from .outcome import ends_facts, next_steps, not_a_copy, unchecked
 from .plan import named, plan_document, plan_report
+from .row_grids import row_grids
 from .times import times_document
 from .verification import (
     differing_grids,
@@ -45,11 +47,14 @@ def update_report(result: RunResult, updates: Mapping[str, Update], again: str) 
         grids=(*_short_grids(result, updates, is_dry=is_dry), *differing_grids(result.verification)),
         points=tuple(verification_points(result.verification)) if result.verification else (),
         details=(_grid(plan.tables, updates, is_dry=is_dry), *verification_grids(result.verification)),
+        figures=update_figures(result, updates),
+        row_grids=row_grids(result.verification),
         timings=dict(result.timings),
         next=tuple(_next_steps(result, again)),
         document=document,
         exit_code=result.exit_code,
         preface=plan_report(plan),
+        is_dry_run=is_dry,
     )
 
 

@@ -152,10 +152,11 @@ def verification_points(verification: Verification, *, with_values: bool = False
 def _contents_points(found: Contents, with_values: bool) -> Iterator[Point]:
     """Name rows that differ, and say what could not be compared."""
     shown = found.differences[:SHOWN_ROWS]
-    yield from (Point(Mood.BAD, f"{found.label} {_difference_text(found, each, with_values)}") for each in shown)
+    for each in shown:
+        yield Point(Mood.BAD, f"{found.label} {_difference_text(found, each, with_values)}", is_row=True)
     if unnamed := found.differing - len(shown):
         more = f"{found.label}: {plural(unnamed, 'more row')} differ{'s' if unnamed == 1 else ''}."
-        yield Point(Mood.BAD, more)
+        yield Point(Mood.BAD, more, is_row=True)
     for name, (one, other) in found.nulls.items():
         rows = f"NULL in {plural(one, 'row')} of the source and in {other:,} of the destination"
         yield Point(Mood.BAD, f"{found.label}.{name}: {rows}.")
@@ -182,11 +183,13 @@ def _difference_text(found: Contents, difference: RowDifference, with_values: bo
         return text
     if not with_values:
         return f"{text}: {', '.join(difference.fields)}"
-    values = (f"{name} {_shown(one)} became {_shown(other)}" for name, (one, other) in difference.values.items())
-    return f"{text}: {'; '.join(values)}"
+    values = difference.values.items()
+    changes = (f"{name} {shown_value(one)} became {shown_value(other)}" for name, (one, other) in values)
+    return f"{text}: {'; '.join(changes)}"
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Format a value of a row; a long one is cut."""
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text):,} characters)"
 
@@ -232,4 +235,4 @@ def _contents_document(found: Contents, with_values: bool) -> dict[str, Any]:
 
 
 def _values(values: Mapping[str, tuple[Any, Any]]) -> dict[str, list[str]]:
-    return {name: [_shown(one), _shown(other)] for name, (one, other) in values.items()}
+    return {name: [shown_value(one), shown_value(other)] for name, (one, other) in values.items()}

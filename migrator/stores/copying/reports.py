@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...console.reports import Fact, Grid, Mood, Point, Report, Verdict
+from ...console.reports import Fact, Figure, Grid, Mood, Point, Report, Verdict
 from ...console.wording import plural, seconds_text
 from .records import MAX_PROBLEMS_LISTED, CopyCounts, CopyPlan, CopyResult
 
@@ -45,6 +45,7 @@ def dry_run_report(noun: str, result: CopyResult[Any], document: Mapping[str, An
         next=() if is_empty else (again,),
         document=document,
         exit_code=3 if is_empty else 0,
+        is_dry_run=True,
     )
 
 
@@ -58,6 +59,16 @@ def copied_sentence(noun: str, result: CopyResult[Any]) -> str:
 def ends_facts(plan: CopyPlan[Any]) -> tuple[Fact, ...]:
     """Return both stores, for files: on a terminal, the plan has shown them."""
     return Fact("from", "", full=plan.source), Fact("to", "", full=plan.dest)
+
+
+def figures(noun: str, result: CopyResult[Any], left_out: int = 0) -> tuple[Figure, ...]:
+    """Return how many records were copied, how many should have been and were not, and how many were too old."""
+    failed = result.total.failures + result.total.missed + left_out
+    return (
+        Figure(f"{noun}s copied", f"{result.total.written:,}"),
+        Figure(f"{noun}s not copied", f"{failed:,}", mood=Mood.BAD if failed else Mood.NEUTRAL),
+        Figure(f"{noun}s expired", f"{result.total.expired:,}"),
+    )
 
 
 def count_grid(noun: str, counts: CopyCounts, words: Mapping[str, str], also: Sequence[str] = ()) -> Grid:

@@ -107,8 +107,8 @@ def test_programs_get_the_times_of_every_table(outcome: RunResult) -> None:
 
 def test_the_page_has_the_same_times(outcome: RunResult) -> None:
     page = to_html(result_report(replace(outcome, row_counts=TIMES)))
-    assert "<h2>Where the time went, in seconds</h2>" in page
-    assert '<td>testapp.Chapter</td><td class="number">0.5</td>' in page
+    assert "<caption>Where the time went, in seconds</caption>" in page
+    assert '<th scope="row">testapp.Chapter</th><td class="number">0.5</td>' in page
 
 
 def test_notes_about_a_database_come_before_a_list_that_is_cut(outcome: RunResult) -> None:
