@@ -22,6 +22,7 @@ NAMES = (
     "session-transition",
     "clear-old-sessions",
     "copy-cache",
+    "cache-transition",
     "error",
 )
 # Parts that are described in one document, and where.

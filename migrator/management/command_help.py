@@ -12,6 +12,7 @@ WIDTH = 72
 # The options of all commands, by the title of their group, in the order in which groups are shown.
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "selection": (
+        "cache",
         "move",
         "source",
         "dest",

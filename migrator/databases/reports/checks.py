@@ -63,6 +63,7 @@ def doctor_report(found: Diagnosis) -> Report:
         verdict=verdict,
         facts=tuple(_facts(found)),
         points=tuple(_points(found)),
+        grids=(grid,),
         details=(*grids, grid),
         assessment=Assessment("Checkup", verdict, described(found.checks, found.plan), grid),
         document=_document(found),
