@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -73,4 +74,12 @@ class SessionsCommand(MigratorCommand):
             prompter=prompter,
             show=lambda plan: self.show(plan_report(plan), options),
         )
-        return copy_report(result, again=command_in_earnest())
+        return copy_report(result, again=command_in_earnest(), compare=_comparison(source, dest))
+
+
+def _comparison(source: End, dest: End) -> str | None:
+    """Return the command that compares the stores of a copy, if both were named, with all of their sessions."""
+    if not (source.alias and dest.alias) or source.keys_from or any(end.engine or end.model for end in (source, dest)):
+        return None
+    one, other = (shlex.quote(f"{end.kind}:{end.alias}") for end in (source, dest))
+    return f"manage.py verify_sessions --source {one} --dest {other} --mode full"

@@ -40,8 +40,12 @@ def plan_report(plan: SessionPlan) -> Report:
     return reports.plan_report("Copy sessions", "session", plan, in_dest=in_dest, facts=facts)
 
 
-def copy_report(result: CopyResult[SessionPlan], again: str = "the same command without --dry-run") -> Report:
-    """Return the report of what a copy did or would do; ``again`` repeats a dry run in earnest.
+def copy_report(
+    result: CopyResult[SessionPlan], again: str = "the same command without --dry-run", compare: str | None = None
+) -> Report:
+    """Return the report of what a copy did or would do.
+
+    ``again`` repeats a dry run in earnest, and ``compare`` is the command that compares both stores.
 
     Exit code 4 if not every session was copied that should be.
     """
@@ -59,6 +63,7 @@ def copy_report(result: CopyResult[SessionPlan], again: str = "the same command 
         points=tuple(_points(result)),
         details=(grid, *reports.problem_grids(total), *_hidden_grids(plan.hidden)),
         figures=reports.figures("session", result, sum(found.count for found in plan.hidden)),
+        next=(compare,) if compare else (),
         document=_document(result),
         exit_code=code,
     )

@@ -66,6 +66,7 @@ def doctor_report(found: Diagnosis) -> Report:
         grids=(grid,),
         details=(*grids, grid),
         assessment=Assessment("Checkup", verdict, described(found.checks, found.plan), grid),
+        next=tuple(_next_steps(found)),
         document=_document(found),
         exit_code=found.exit_code,
     )
@@ -92,6 +93,12 @@ def _facts(found: Diagnosis) -> Iterator[Fact]:
             f"{tables} that migrations will create or change. The run checks them after migrating and before it copies "
             "a row.",
         )
+
+
+def _next_steps(found: Diagnosis) -> Iterator[str]:
+    if found.source and found.dest and not found.exit_code:
+        ends = f"--source {found.source.database.alias} --dest {found.dest.database.alias}"
+        yield f"manage.py batch_migrate {ends} --dry-run"
 
 
 def _settings_grid(source: Side, dest: Side) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...transitions.phases import Phase
 from ..comparison import counts
 from .clear_store import Cleared, ClearPlan
 from .readiness import Readiness
-from .step_conditions import UNKNOWN, moment_text
+from .step_conditions import UNKNOWN, Condition, moment_text
 
 MEANING = {
     Phase.OLD: "only OLD is used; logouts are mirrored to NEW.",
@@ -41,29 +41,39 @@ EVENT_LABELS = {
 def readiness_report(found: Readiness) -> Report:
     """Return the report on a transition. Its exit code is 3 if the step that was judged is not safe."""
     code = 0 if found.is_safe else 3
-    conditions: tuple[tuple[Cell, ...], ...] = tuple(
-        ("yes" if item.is_met else "NO", item.text, item.figure) for item in found.conditions
-    )
-    conditions_grid = Grid(f"{_which(found)}, {_step(found)}", ("", "condition", "found"), conditions)
+    step = f"{_which(found)}, {_step(found)}"
     return Report(
         title=f"Transition of sessions in phase {found.phase}",
         verdict=_readiness_verdict(found),
         facts=tuple(_facts(found)),
-        grids=(conditions_grid,),
+        # Counts that are deleted now are shown for the last time.
+        grids=(*_short_grids(found, step), *([_counted_grid(found)] if found.was_reset else [])),
         points=tuple(_points(found)),
         details=(
-            conditions_grid,
-            Grid(
-                f"Counted by all workers, stored in {found.metrics_location}",
-                ("phase", "event", "count", "last"),
-                tuple(_counted(found)),
-            ),
+            _conditions_grid(step, found.conditions),
+            _counted_grid(found),
             Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
         ),
         next=_next_steps(found),
         document=_document(found, code),
         exit_code=code,
     )
+
+
+def _conditions_grid(title: str, conditions: Sequence[Condition]) -> Grid:
+    rows = tuple(("yes" if item.is_met else "NO", item.text, item.figure) for item in conditions)
+    return Grid(title, ("", "condition", "found"), rows)
+
+
+def _short_grids(found: Readiness, step: str) -> tuple[Grid, ...]:
+    """Return the conditions that are not met; if all are, those whose figure is not among the facts."""
+    if found.is_safe:
+        labels = {side.label for side in found.sides}
+        return (_conditions_grid(step, [item for item in found.conditions if item.figure not in labels]),)
+    unmet = [item for item in found.conditions if not item.is_met]
+    of_all = plural(len(found.conditions), "condition")
+    title = f"{step}: {len(unmet)} of {of_all} not met (-v 2 lists all)"
+    return (_conditions_grid(title, unmet),)
 
 
 def _readiness_verdict(found: Readiness) -> Verdict:
@@ -83,6 +93,11 @@ def _facts(found: Readiness) -> Iterator[Fact]:
     if previous := found.phase.previous:
         check = "" if found.is_back else " (session_transition --back checks whether it is safe)"
         yield Fact("way back", f"{_setting(found, previous)}{check}")
+
+
+def _counted_grid(found: Readiness) -> Grid:
+    title = f"Counted by all workers, stored in {found.metrics_location}"
+    return Grid(title, ("phase", "event", "count", "last"), tuple(_counted(found)))
 
 
 def _counted(found: Readiness) -> list[tuple[Cell, ...]]:
@@ -137,6 +152,8 @@ def _next_steps(found: Readiness) -> tuple[str, ...]:
         steps += ["manage.py clear_old_sessions", f"then {_final(found)}"]
     elif following:
         steps.append(_setting(found, following))
+    if steps and not (found.is_safe or found.is_back):
+        steps[0] = f"when every condition is met: {steps[0]}"
     return tuple(steps)
 
 
