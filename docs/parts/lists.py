@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
+import re
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ from .markdown import code, table
 
 # The functions and classes that projects may import, and the module of each.
 MODULES = ("migrator.databases", "migrator.sessions", "migrator.caches")
+_ROLE = re.compile(r":\w+:(?=`)")
 # What a check is about, by the first two digits of its number.
 _TOPICS = {
     "00": "The `MIGRATOR` setting",
@@ -83,4 +85,5 @@ def public_names() -> str:
 
 def _summary(found: Any) -> str:
     documented = getattr(found, "func", found)  # a partial has the docstring of its class
-    return (inspect.getdoc(documented) or "").split("\n")[0].replace("``", "`")
+    first = (inspect.getdoc(documented) or "").split("\n")[0].replace("``", "`")
+    return _ROLE.sub("", first)
