@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from ..sessions.copying.run import copy_sessions
 from ..sessions.records import CopyOptions, End
 from ..sessions.reports import copy_report, plan_report
 from .base import MigratorCommand
+
+
+def store_name(text: str) -> tuple[str, str | None]:
+    """Return the kind and the alias of ``cache:ALIAS``, ``db:ALIAS`` or ``file``."""
+    kind, _, alias = text.partition(":")
+    if kind not in ("cache", "db", "file") or (kind == "file") == bool(alias):
+        raise ArgumentTypeError(f"{text!r} is not cache:ALIAS, db:ALIAS or file")
+    return kind, alias or None
+
 
 STORES = {"cache": ("CACHE", "CACHES", "cache"), "db": ("DB", "DATABASES", "database")}
 
@@ -60,12 +70,16 @@ class SessionsCommand(MigratorCommand):
             help="Copy the session keys in FILE, one per line, instead of listing the keys.",
         )
 
-    def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+    def ends(self, options: dict[str, Any]) -> tuple[End, End]:
+        """Return the source and the destination that the options name."""
         keys_from = options["keys_from"]
         source = End(
             self.source_kind, options["source"], options["source_engine"], options.get("source_model"), keys_from
         )
-        dest = End(self.dest_kind, options["dest"], options["dest_engine"], options.get("dest_model"))
+        return source, End(self.dest_kind, options["dest"], options["dest_engine"], options.get("dest_model"))
+
+    def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        source, dest = self.ends(options)
         result = copy_sessions(
             source=source,
             dest=dest,

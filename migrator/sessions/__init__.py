@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .api import copy_sessions_db_to_cache as copy_sessions_db_to_cache
     from .api import copy_sessions_db_to_db as copy_sessions_db_to_db
     from .comparison import VerifyOptions as VerifyOptions
+    from .copying.run import copy_sessions as copy_sessions
     from .records import CopyOptions as CopyOptions
     from .records import End as End
     from .transition.clear_store import clear_old_sessions as clear_old_sessions
@@ -25,6 +26,7 @@ else:
             "End": ".records",
             "VerifyOptions": ".comparison",
             "clear_old_sessions": ".transition.clear_store",
+            "copy_sessions": ".copying.run",
             "copy_sessions_cache_to_cache": ".api",
             "copy_sessions_cache_to_db": ".api",
             "copy_sessions_db_to_cache": ".api",
@@ -39,6 +41,7 @@ __all__ = [
     "End",
     "VerifyOptions",
     "clear_old_sessions",
+    "copy_sessions",
     "copy_sessions_cache_to_cache",
     "copy_sessions_cache_to_db",
     "copy_sessions_db_to_cache",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,7 @@ from ...sessions.records import End
 from ...sessions.reports import comparison_report
 from ...sessions.verification import verify_sessions
 from ..base import MigratorCommand
-
-
-def store_name(text: str) -> tuple[str, str | None]:
-    """Return the kind and the alias of ``cache:ALIAS``, ``db:ALIAS`` or ``file``."""
-    kind, _, alias = text.partition(":")
-    if kind not in ("cache", "db", "file") or (kind == "file") == bool(alias):
-        raise ArgumentTypeError(f"{text!r} is not cache:ALIAS, db:ALIAS or file")
-    return kind, alias or None
+from ..session_command import store_name
 
 
 class Command(MigratorCommand):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from migrator.stores.base import digest
 from tests.manage import run_manage, start_manage
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.redis
 ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "tests.sessions.settings"}
 TO_ROWS = ("copy_sessions_cache_to_db", "--source", "redis", "--dest", "sqlite_a")
 COMMANDS = [
+    "copy_sessions",
     "copy_sessions_cache_to_db",
     "copy_sessions_db_to_cache",
     "copy_sessions_db_to_db",
@@ -161,3 +163,37 @@ def _wait_until(happened: Callable[[], Any]) -> None:
             return
         time.sleep(0.05)
     pytest.fail("it did not happen")
+
+
+# -- any two stores ---------------------------------------------------------------------------------------------------
+
+OLD_AND_NEW = {
+    "OLD": {"ENGINE": "django.contrib.sessions.backends.cache", "CACHE": "redis"},
+    "NEW": {"ENGINE": "django.contrib.sessions.backends.db", "DATABASE": "sqlite_a"},
+    "PHASE": "dual_old",
+}
+
+
+@pytest.mark.parametrize("words", [[], ["--source", "cache:redis", "--dest", "db:sqlite_a"]], ids=["settings", "named"])
+def test_copies_between_any_two_stores(words: list[str], ready: Callable[..., None]) -> None:
+    ready(CACHE, ROWS)
+    key = put(CACHE, {"canary": "canary"})
+    with override_settings(MIGRATOR={"SESSIONS": OLD_AND_NEW}):
+        call_command("copy_sessions", *words, "--no-input", verbosity=0)
+    assert set(held(ROWS)) == {key}
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "message"),
+    [
+        (["--source", "cache:redis"], {}, "Name both stores, --source and --dest, or neither for those of MIGRATOR"),
+        ([], {}, "Name both stores with --source and --dest, or set MIGRATOR['SESSIONS']."),
+        (["--dest-engine", "db"], {"SESSIONS": OLD_AND_NEW}, "--dest-engine requires --source and --dest: MIGRATOR"),
+        ([], {"SESSIONS": {"OLD": {}}}, "MIGRATOR['SESSIONS'] lacks 'NEW'."),
+    ],
+)
+def test_refuses_half_of_a_copy(words: list[str], settings: Any, message: str) -> None:
+    with override_settings(MIGRATOR=settings), pytest.raises(CommandError) as refused:
+        call_command("copy_sessions", *words, "--no-input")
+    assert refused.value.returncode == 2
+    assert str(refused.value).startswith(message)
