@@ -10,7 +10,9 @@ FIX = "Fix what is listed above, and run the command again."
 _PROBLEM = "  - "
 
 
-def refusal_report(error: MigratorError, preface: Report | None = None, *, is_dry_run: bool = False) -> Report:
+def refusal_report(
+    command: str, error: MigratorError, preface: Report | None = None, *, is_dry_run: bool = False
+) -> Report:
     """Return the report of an error: its problems as points, and the rest of its lines as what to do next.
 
     ``preface`` is what the command had shown before.
@@ -22,7 +24,7 @@ def refusal_report(error: MigratorError, preface: Report | None = None, *, is_dr
     steps = [FIX] if points else []
     steps += [line.strip() for line in lines if not line.startswith(_PROBLEM)]
     return Report(
-        title=preface.title if preface else "Nothing to report",
+        title=preface.title if preface else command,
         verdict=Verdict(Mood.BAD, word, f"{first.removesuffix(':')}." if first.endswith(":") else first),
         points=points,
         next=tuple(steps),

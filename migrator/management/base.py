@@ -128,7 +128,7 @@ class MigratorCommand(BaseCommand):
             _check_files(options)
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
-            refusal = refusal_report(error, self._shown, is_dry_run=bool(options.get("dry_run")))
+            refusal = refusal_report(self._name, error, self._shown, is_dry_run=bool(options.get("dry_run")))
             if not isinstance(error, UsageError):  # then nothing began, and the file may be of an earlier run
                 self._write_report(refusal, options["report"])
             self._print_document(refusal, options)
@@ -161,11 +161,15 @@ class MigratorCommand(BaseCommand):
             return f"The work is done, but its report is missing: {error}"
         return ""
 
+    @property
+    def _name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
+
     def _command(self) -> str:
         """Return the command line, or the command's name if there was none: it was called from Python."""
         if Interrupts.ends_process:
             return shlex.join(typed_command())
-        return f"{type(self).__module__.rpartition('.')[2]}, called from Python"
+        return f"{self._name}, called from Python"
 
     def _output_failure(self) -> str:
         """Return why the document could not be written; that its reader went away is not a failure."""

@@ -15,7 +15,7 @@ from django.db import connections
 
 from migrator.management.drivers import driver_versions
 from tests.databases.snapshots import insert_rows
-from tests.management.running import nothing_changes, run
+from tests.management.running import another_alias, entry_of, nothing_changes, run
 from tests.servers.databases import FreshDatabases, Pair
 from tests.testapp.models import Chapter, Tag
 
@@ -97,6 +97,15 @@ def test_differing_rows_are_a_table_with_their_values(sqlite: Pair, tmp_path: Pa
     assert f"{row}<td>&#x27;&lt;b&gt;also&lt;/b&gt;&#x27;</td><td>&#x27;other&#x27;</td>" in page.replace("\n", "")
     assert "<b>1</b> rows differing" in page
     assert "testapp.Tag 2: changed" not in page
+
+
+def test_a_command_that_reaches_no_database_leaves_a_page_too(sqlite: Pair, tmp_path: Path) -> None:
+    with another_alias("gone", **entry_of(sqlite.source, NAME=str(tmp_path / "gone.sqlite3"))):
+        code, page = move(Pair("gone", sqlite.dest), tmp_path / "move.html")
+    assert code == 1
+    assert "<h1>batch_migrate</h1>" in page
+    assert "<strong>REFUSED</strong>" in page
+    assert "gone.sqlite3" in page
 
 
 def test_a_mistyped_command_leaves_the_report_of_an_earlier_run(sqlite: Pair, tmp_path: Path) -> None:
