@@ -197,7 +197,7 @@ def test_tour_finds_everything_arrived(moved: Path) -> None:
 
     assert output.count("\n  yes  ") == 10
     assert "\n  NO " not in output
-    assert output.count("\nNo difference was found.\n") == 2
+    assert output.count("\nEQUAL  No difference was found; compared ") == 2
     assert re.search(r"^Everything arrived\. \([\d.]+ s\)$", output, re.MULTILINE)
 
 

@@ -83,7 +83,7 @@ def test_an_id_that_means_another_row_is_a_difference(pair: Pair) -> None:
         lost = of(Permission, pair.dest).get(codename="add_chapter", content_type__app_label="testapp")
         of(Permission, pair.dest).filter(pk=lost.pk).delete()
         of(ContentType, pair.dest).filter(model="fragile").update(model="mended")
-    finished = compare(pair, "testapp.Comment", "auth.Permission", "contenttypes", "--mode", "full")
+    finished = compare(pair, "testapp.Comment", "auth.Permission", "contenttypes", "--mode", "full", "-v", "2")
     assert_ended(finished, 3, "Differences were found in ")
     lines = finished.out.splitlines()
     assert {line for line in lines if line.startswith("testapp.Comment ")} == {

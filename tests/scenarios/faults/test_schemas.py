@@ -110,7 +110,7 @@ def test_the_plan_says_which_tables_are_in_which_schema(databases: FreshDatabase
     databases.fresh("postgresql_a", "sqlite_a")
     tags("sqlite_a", "new")
     with two_schemas(), another_alias("mixed", **schema_of("postgresql_a", TWO, "public")):
-        ends = ("--source", "sqlite_a", "--dest", "mixed", "--no-input", "--dry-run")
+        ends = ("--source", "sqlite_a", "--dest", "mixed", "--no-input", "--dry-run", "-v", "2")
         finished = run("batch_migrate", *ends, "testapp.Tag", "testapp.Empty", "--report", tmp_path / "plan.json")
         assert_ended(finished, 0)
         assert "two.testapp_tag" in finished.out
@@ -161,7 +161,7 @@ def test_a_model_that_names_its_schema_is_moved_as_any_other(databases: FreshDat
         assert_ended(finished, 1, "Copy the rows of testapp.Shelf too.")
         labels = ("testapp.Thing", "testapp.Shelf", "testapp.Box")
         for more in ([], ["--replace", "postgresql_b", "--jobs", "2"], ["--update"]):
-            finished = run("batch_migrate", *ends, "--no-input", *labels, "--verify", "full", *more)
+            finished = run("batch_migrate", *ends, "--no-input", *labels, "--verify", "full", "-v", "2", *more)
             assert_ended(finished, 0)
         assert "other.shelf_things" in finished.out
         assert_ended(run("verify_counts", *ends, *labels, "--mode", "full"), 0)

@@ -129,7 +129,7 @@ def test_what_engines_understand_otherwise_is_as_the_destination_says(pair: Pair
     with nothing_changes(*pair):
         assert_ended(move(pair, word, "--dry-run"), 1, "Nothing was written.")
         planned = move(pair, word, "--dry-run", "--on-error", "skip", "--rejects", str(rejects))
-    assert f", including rows that refer to rejected ones: testapp.Word {len(wrong)}." in planned.out
+    assert f", including rows that refer to rejected ones: testapp.Word {len(wrong)}\n" in planned.out
     assert "can't be asked" not in planned.out
     assert_ended(move(pair, word, "--on-error", "skip", "--rejects", str(rejects)), 4)
     assert [json.loads(line)["pk"] for line in rejects.read_text().splitlines()] == list(map(str, wrong))
@@ -345,6 +345,6 @@ def test_unique_values_that_the_destinations_own_rows_have_are_found_before_rows
     rejects = tmp_path / "rejects"
     skipping = ("--on-error", "skip", "--rejects", str(rejects))
     planned = run("batch_migrate_models", *ends, plain._meta.label, "--dry-run", *skipping)
-    assert f"rejected ones: testapp.Plain {len(wrong)}." in planned.out
+    assert f"rejected ones: testapp.Plain {len(wrong)}\n" in planned.out
     assert_ended(run("batch_migrate_models", *ends, plain._meta.label, *skipping), 4)
     assert [json.loads(line)["pk"] for line in rejects.read_text().splitlines()] == wrong
