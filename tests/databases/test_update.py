@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -294,6 +295,7 @@ def test_a_trial_shows_what_would_change_and_writes_nothing(databases: FreshData
         ["testapp.Tag", "5", "2", "2", "2"]
     ]
     assert facts(finished.out)["compared"] == "5 rows of 1 table"
+    assert re.fullmatch(r"about \S+ s to compare, as now, plus what it writes", facts(finished.out)["next pass"])
     assert finished.err.endswith("Nothing was written. 6 rows would change: 2 inserted, 2 rewritten, 2 deleted.\n")
     assert contents("sqlite_b") == before
 

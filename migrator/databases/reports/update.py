@@ -87,6 +87,8 @@ def _grid(tables: Sequence[TablePlan], updates: Mapping[str, Update], *, is_dry:
 def _facts(result: RunResult, updates: Mapping[str, Update]) -> Iterator[Fact]:
     compared = plural(sum(update.compared for update in updates.values()), "row")
     yield Fact("compared", f"{compared} of {plural(len(result.plan.tables), 'table')}")
+    # What people ask before the last pass: for how long the site has to stop.
+    yield Fact("next pass", f"about {seconds_text(result.seconds_comparing)} to compare, as now, plus what it writes")
     if result.verification:
         yield from verification_facts(result.verification, None, option="--verify full")
 

@@ -209,7 +209,7 @@ def test_a_chunk_that_a_lingering_session_still_commits_is_not_copied_again(
         outcome = move(filled, jobs=jobs, resume=True, trust_done=True)
         commit.join()
     assert outcome.exit_code == 0, outcome.verification
-    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == 4 * ROWS
+    assert sum(counts.rows_committed for counts in outcome.row_counts.values()) == 4 * ROWS
     assert_equal(filled)
 
 
