@@ -14,7 +14,8 @@ EXIT_CODES: Mapping[int, str] = {
     2: "The command line was wrong: an unknown alias, label or option, options that exclude each other, or a file that "
     "cannot be used. Nothing was written.",
     3: "The command finished and found differences: row counts, values, sequences, foreign keys, keys or sessions. Or "
-    "the source of a copy of sessions or keys is empty. Or it checked whether a step is safe, and it is not.",
+    "the source of a copy of sessions or keys is empty. Or it checked whether a step is safe, and it is not. "
+    "Or `migrator_status` found an interrupted run.",
     4: "The command finished, but rows were rejected, and are in the reject file; or rows, sessions or keys could not "
     "be moved, compared or deleted, and are listed or counted; or `--cleanup` could not recreate everything, and "
     "listed the rest.",
