@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...console.reports import Cell, Fact, Grid, Mood, Point, Report, Verdict, record
-from ...console.wording import byte_text, duration_text, listed, plural, shortened
+from ...console.wording import byte_text, duration_range, listed, plural, shortened
 from ..engines.base.catalogue import kinds_text
 from ..engines.base.session_lifecycle import DatabaseInfo
 from ..planning.plan import AwaitedTable, Estimate, Plan, TablePlan, largest_first
@@ -155,8 +155,7 @@ def _facts(plan: Plan) -> Iterator[Fact]:
 
 
 def _estimate_text(estimate: Estimate, alias: str) -> str:
-    low, high = duration_text(estimate.seconds_low), duration_text(max(estimate.seconds_high, 1))
-    text = f"up to {high}" if estimate.seconds_low < 1 else f"{low} to {high}"
+    text = duration_range(estimate.seconds_low, estimate.seconds_high)
     if estimate.bytes_at_least:
         text += f", at least {byte_text(estimate.bytes_at_least)} in {alias!r} plus indexes and logs"
     return text
