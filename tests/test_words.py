@@ -50,8 +50,9 @@ PROSE = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", 
 
 
 def documents() -> list[str]:
-    """Return the documents that people wrote, as paths within the project."""
-    paths = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]]
+    """Return the documents and templates that people wrote, as paths within the project."""
+    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("migrator/**/*.html")]
+    paths = [str(path.relative_to(ROOT)) for path in found]
     return sorted(path for path in paths if not path.startswith(GENERATED))
 
 

@@ -55,7 +55,9 @@ class Project:
 
     def move(self) -> None:
         """Move the rows, and compare both databases without migrator and with it."""
-        self.manage("batch_migrate", *ENDS, "--migrate", "--no-input")
+        self.manage("batch_migrate", *ENDS, "--migrate", "--no-input", "--report", "move.html")
+        page = (self.directory / "move.html").read_text(encoding="utf-8")
+        expect("<strong>DONE</strong>" in page, "the report's page has no verdict")
         moved, filled = self._rows("new.sqlite3"), self._rows("db.sqlite3")
         expect(moved["auth_user"] == moved["auth_user_groups"] == USERS, f"not all users were moved: {moved}")
         expect(moved == filled, f"the destination has {moved}, and the source {filled}")
