@@ -14,8 +14,15 @@ CACHE_CLIENTS = ("django_redis", "redis", "django_valkey", "valkey", "pymemcache
 
 def driver_versions() -> dict[str, str]:
     """Return the versions of what this process has loaded to reach databases and caches, by name."""
-    versions = ((module.__name__, str(getattr(module, "__version__", "")).split()) for module in _modules())
-    return {name: version[0] for name, version in versions if version}
+    versions = {module.__name__: _version(module) for module in _modules()}
+    return {name: version for name, version in versions.items() if version}
+
+
+def _version(module: ModuleType) -> str:
+    """Return a module's version as it gives it: as a text, perhaps with remarks, or as a tuple."""
+    if hasattr(module, "__version__"):
+        return str(module.__version__).partition(" ")[0]
+    return ".".join(map(str, getattr(module, "version_info", ())[:3]))
 
 
 def _modules() -> Iterator[ModuleType]:

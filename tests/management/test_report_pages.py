@@ -129,9 +129,13 @@ def test_a_call_from_python_is_not_taken_for_a_command_line(
 
 
 def test_drivers_have_versions_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    used = [SimpleNamespace(Database=SimpleNamespace(__name__=name)) for name in ("fancydb.compat", "sqlite3.dbapi2")]
+    names = ("fancydb.compat", "tupledb", "sqlite3.dbapi2")
+    used = [SimpleNamespace(Database=SimpleNamespace(__name__=name)) for name in names]
     monkeypatch.setattr(type(connections), "all", lambda self, initialized_only: used)
     fancy = SimpleNamespace(__name__="fancydb", __version__="2.9.9 (dt dec)")
     monkeypatch.setitem(sys.modules, "fancydb", fancy)
-    assert driver_versions().pop("fancydb") == "2.9.9"
-    assert "sqlite3" not in driver_versions()
+    tupled = SimpleNamespace(__name__="tupledb", version_info=(2, 2, 7, "final", 0))
+    monkeypatch.setitem(sys.modules, "tupledb", tupled)
+    found = driver_versions()
+    assert (found["fancydb"], found["tupledb"]) == ("2.9.9", "2.2.7")
+    assert "sqlite3" not in found
