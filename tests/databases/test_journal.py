@@ -183,6 +183,8 @@ def test_reads_the_record_that_a_release_without_formats_wrote() -> None:
     assert run.is_signed
     assert run.dropped_objects() == [DeferredObject("t", "index", "i", "DROP INDEX i", "CREATE INDEX i ON t (a)")]
     assert run.recorded_identity()["tables"] == {"t": {"key": ["id"]}}
+    assert run.written_in.is_ours
+    assert run.planned_rows() == {}
     run.empties = False
     assert not run.is_signed
 

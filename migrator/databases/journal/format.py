@@ -14,6 +14,8 @@ FORMAT = 1
 # The key of an identity under which a run has the format and the release that wrote it.
 KEY = "journal"
 DISTRIBUTION = "django-bulk-migrator"  # on a package index; the name of pyproject.toml
+# Checkouts from before the first release wrote no stamp; what they wrote is format 1.
+_UNSTAMPED: Mapping[str, Any] = {"format": 1, "release": "0.1.0"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def stamped(identity: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, A
 
 def planned_rows(recorded: Mapping[str, Any]) -> dict[str, int]:
     """Return how many rows were to be copied, by table, as the stamp of a recorded identity has it."""
-    rows: dict[str, int] = recorded[KEY].get("rows", {})
+    rows: dict[str, int] = recorded.get(KEY, _UNSTAMPED).get("rows", {})
     return rows
 
 
@@ -52,5 +54,5 @@ def unstamped(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 def written_in(recorded: Mapping[str, Any]) -> WrittenIn:
     """Return what the stamp of a recorded identity says."""
-    stamp = recorded[KEY]
+    stamp = recorded.get(KEY, _UNSTAMPED)
     return WrittenIn(stamp["format"], str(stamp["release"]))
