@@ -403,8 +403,8 @@ def test_the_command_warns_of_nothing(filled: Pair, run_manage: Callable[..., Fi
     words = ["batch_migrate", "--source", filled.source, "--dest", filled.dest, "testapp", "--no-input", "--jobs", "2"]
     finished = run_manage(*words, "--chunk-size", "7")
     assert finished.code == 0, finished.err
-    assert "2 processes copy in parallel" in finished.out
-    assert " with 2 processes in " in finished.out
+    assert "  processes  2 copy in parallel, " in finished.out
+    assert " with 2 processes\n" in finished.out
     assert "Warning" not in finished.err
     assert_equal(filled)
 
