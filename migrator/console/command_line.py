@@ -6,13 +6,14 @@ Options are described where they are kept: at the fields of the frozen dataclass
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, TypeVar
+
+from django.core.management.base import DjangoHelpFormatter
 
 T = TypeVar("T")
 _ARGUMENTS = "add_argument"  # the key of a field's metadata
@@ -46,19 +47,33 @@ def typed_options(options: type[Any], parsed: Mapping[str, Any]) -> dict[str, An
     return {each.name: parsed[each.name] for each in fields(options) if each.name in parsed}
 
 
-def typed_command(*without: str) -> list[str]:
-    """Return the words that this process was started with, as they are typed, without some of them."""
+def typed_command() -> list[str]:
+    """Return the words that this process was started with, as they are typed."""
     program, *words = sys.argv
-    words = [word for word in words if word not in without]
     python = Path(sys.executable).name
     if Path(program).name == "__main__.py":
         return [python, "-m", "django", *words]
     return [python, program, *words] if program.endswith(".py") else [program, *words]
 
 
-def command_in_earnest() -> str:
-    """Return the command line that carries out what this process was asked to try with ``--dry-run``."""
-    return shlex.join(typed_command("--dry-run"))
+def called_command(name: str, parser: ArgumentParser, options: Mapping[str, Any]) -> list[str]:
+    """Return the words to type for a command that was called from Python with these options.
+
+    Options that every command of Django has are left out: they are about the call.
+    """
+    values: list[str] = []
+    words: list[str] = []
+    for action in parser._actions:  # Django reads them too, in `call_command`
+        given = options.get(action.dest, action.default)
+        if given == action.default or DjangoHelpFormatter.show_last.intersection(action.option_strings):
+            continue
+        each = map(str, given if isinstance(given, list | tuple) else [given])
+        if not action.option_strings:
+            values += each
+            continue
+        flag = next(text for text in action.option_strings if text.startswith("--"))
+        words += [flag] if action.nargs == 0 else [word for value in each for word in (flag, value)]
+    return ["python", "manage.py", name, *values, *words]
 
 
 def positive_integer(text: str) -> int:

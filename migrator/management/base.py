@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import no_style
 
 from .. import __version__
-from ..console.command_line import typed_command, with_default
+from ..console.command_line import called_command, typed_command, with_default
 from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
@@ -52,6 +52,8 @@ class MigratorCommand(BaseCommand):
     requires_migrations_checks = False
     # The last report that was shown, such as the plan.
     _shown: Report | None = None
+    # What :meth:`handle` was called with.
+    _given: Mapping[str, Any] = {}
     # What each does, and the words behind the command.
     examples: ClassVar[Sequence[tuple[str, str]]] = ()
 
@@ -120,7 +122,7 @@ class MigratorCommand(BaseCommand):
             self.stderr.style_func = self.style.ERROR
         for wrapper in (self.stdout, self.stderr):
             cast(Any, wrapper)._out = robust(self._file(wrapper))
-        self._shown, self._started = None, dt.datetime.now(dt.UTC)
+        self._given, self._shown, self._started = options, None, dt.datetime.now(dt.UTC)
         progress = progress_for(
             verbosity=options["verbosity"], shown=not options["no_progress"], stream=self._file(self.stderr)
         )
@@ -170,6 +172,18 @@ class MigratorCommand(BaseCommand):
         if Interrupts.ends_process:
             return shlex.join(typed_command())
         return f"{self._name}, called from Python"
+
+    def command_line(self, *without: str) -> str:
+        """Return what to type to repeat this command, without some of its words; also if Python called it."""
+        if Interrupts.ends_process:
+            words = typed_command()
+        else:  # then sys.argv is of another program
+            words = called_command(self._name, self.create_parser("manage.py", self._name), self._given)
+        return shlex.join(word for word in words if word not in without)
+
+    def in_earnest(self) -> str:
+        """Return the command line that carries out what this one was asked to try with ``--dry-run``."""
+        return self.command_line("--dry-run")
 
     def _output_failure(self) -> str:
         """Return why the document could not be written; that its reader went away is not a failure."""

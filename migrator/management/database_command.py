@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandParser
 
-from ..console.command_line import add_options, command_in_earnest, typed_command, typed_options
+from ..console.command_line import add_options, typed_options
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
@@ -75,13 +74,13 @@ class RunCommand(MigratorCommand):
         add_options(parser, RunOptions, RunKeywords.__optional_keys__)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
-        words = typed_command("--resume", "--cleanup")
-        abandoning = typed_command("--resume", "--cleanup", "--trust-done")
-        hint = f"Resume:\n    {shlex.join(words)} --resume\nAbandon:\n    {shlex.join(abandoning)} --cleanup"
+        resuming = self.command_line("--resume", "--cleanup")
+        abandoning = self.command_line("--resume", "--cleanup", "--trust-done")
+        hint = f"Resume:\n    {resuming} --resume\nAbandon:\n    {abandoning} --cleanup"
         result = type(self).function(
             **{name: options[name] for name in ("source", "dest", "exclude", *self.chosen)},
             **typed_options(RunOptions, options),
             resume_hint=hint,
             console=Console(lambda plan: self.show(plan_report(plan), options), progress, prompter),
         )
-        return result_report(result, again=command_in_earnest())
+        return result_report(result, again=self.in_earnest())

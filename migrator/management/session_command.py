@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ..console.command_line import add_options, command_in_earnest, typed_options
+from ..console.command_line import add_options, typed_options
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..console.reports import Report
@@ -88,7 +88,7 @@ class SessionsCommand(MigratorCommand):
             prompter=prompter,
             show=lambda plan: self.show(plan_report(plan), options),
         )
-        return copy_report(result, again=command_in_earnest(), compare=_comparison(source, dest))
+        return copy_report(result, again=self.in_earnest(), compare=_comparison(source, dest))
 
 
 def _comparison(source: End, dest: End) -> str | None:
@@ -96,4 +96,4 @@ def _comparison(source: End, dest: End) -> str | None:
     if not (source.alias and dest.alias) or source.keys_from or any(end.engine or end.model for end in (source, dest)):
         return None
     one, other = (shlex.quote(f"{end.kind}:{end.alias}") for end in (source, dest))
-    return f"manage.py verify_sessions --source {one} --dest {other} --mode full"
+    return f"python manage.py verify_sessions --source {one} --dest {other} --mode full"

@@ -36,7 +36,7 @@ def test_a_success_is_green_a_plan_cyan_and_a_difference_red() -> None:
     assert f"\n{STYLE.SUCCESS('DONE')}  1 row of 1 table" in moved.out
     assert STYLE.SUCCESS("match in 1 table") in moved.out
     assert moved.out.endswith(
-        f"Next: {STYLE.MIGRATE_LABEL('manage.py verify_counts --source sqlite_a --dest sqlite_b --mode full')}\n"
+        f"Next: {STYLE.MIGRATE_LABEL('python manage.py verify_counts --source sqlite_a --dest sqlite_b --mode full')}\n"
     )
     refused = run("batch_migrate", *WORDS, "--dry-run", "--force-color")
     assert (

@@ -61,5 +61,5 @@ def _way_back(plan: Plan) -> Iterator[str]:
     if plan.adds_rows:
         yield f"Rows of {dest!r} stay unchanged. To go back, delete the added ones, or restore a backup."
     else:
-        command = f"manage.py batch_migrate --source {dest} --dest {source} --update"
+        command = f"python manage.py batch_migrate --source {dest} --dest {source} --update"
         yield f"When the site has written to {dest!r}, copy the difference back: {command}"

@@ -98,7 +98,7 @@ def _facts(found: Diagnosis) -> Iterator[Fact]:
 def _next_steps(found: Diagnosis) -> Iterator[str]:
     if found.source and found.dest and not found.exit_code:
         ends = f"--source {found.source.database.alias} --dest {found.dest.database.alias}"
-        yield f"manage.py batch_migrate {ends} --dry-run"
+        yield f"python manage.py batch_migrate {ends} --dry-run"
 
 
 def _settings_grid(source: Side, dest: Side) -> Grid:

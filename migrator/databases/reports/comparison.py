@@ -80,9 +80,9 @@ def _points(comparison: Comparison) -> Iterator[Point]:
 def _next_steps(comparison: Comparison) -> Iterator[str]:
     ends = f"--source {comparison.source.alias} --dest {comparison.dest.alias}"
     if comparison.options.mode != "full":
-        yield f"manage.py verify_counts {ends} --mode full"
+        yield f"python manage.py verify_counts {ends} --mode full"
     elif comparison.exit_code == 3:
-        yield f"manage.py batch_migrate {ends} --update --dry-run"
+        yield f"python manage.py batch_migrate {ends} --update --dry-run"
 
 
 def _missing_tables(comparison: Comparison) -> Iterator[str]:

@@ -44,10 +44,10 @@ def unchecked(found: Verification) -> Verdict:
 def next_steps(result: RunResult) -> Iterator[str]:
     """Yield the command that shows more of what a run has left open."""
     ends = f"--source {result.plan.source.alias} --dest {result.plan.dest.alias}"
-    compare = f"manage.py verify_counts {ends} --mode full"
+    compare = f"python manage.py verify_counts {ends} --mode full"
     if result.rows_rejected:
         yield f"{compare} --rejects FILE"
     elif not (result.verification and len(result.verification.contents) == len(result.plan.tables)):
         yield compare
     elif result.exit_code == 3 and result.updates is None:
-        yield f"manage.py batch_migrate {ends} --update --dry-run"
+        yield f"python manage.py batch_migrate {ends} --update --dry-run"

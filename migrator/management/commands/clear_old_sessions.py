@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...console.command_line import add_options, command_in_earnest, typed_options
+from ...console.command_line import add_options, typed_options
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
@@ -45,4 +45,4 @@ class Command(MigratorCommand):
             prompter=prompter,
             show=lambda plan: self.show(clear_plan_report(plan), options),
         )
-        return cleared_report(result, again=command_in_earnest())
+        return cleared_report(result, again=self.in_earnest())

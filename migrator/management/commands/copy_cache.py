@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from ...caches.copying import copy_cache
 from ...caches.records import CacheOptions
 from ...caches.reports import copy_report, plan_report
-from ...console.command_line import add_options, command_in_earnest, typed_options
+from ...console.command_line import add_options, typed_options
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
@@ -47,4 +47,4 @@ class Command(MigratorCommand):
             prompter=prompter,
             show=lambda plan: self.show(plan_report(plan), options),
         )
-        return copy_report(result, again=command_in_earnest())
+        return copy_report(result, again=self.in_earnest())

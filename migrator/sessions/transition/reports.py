@@ -149,7 +149,7 @@ def _points(found: Readiness) -> Iterator[Point]:
 def _next_steps(found: Readiness) -> tuple[str, ...]:
     following, steps = found.phase.following, []
     if found.phase is Phase.NEW:
-        steps += ["manage.py clear_old_sessions", f"then {_final(found)}"]
+        steps += ["python manage.py clear_old_sessions", f"then {_final(found)}"]
     elif following:
         steps.append(_setting(found, following))
     if steps and not (found.is_safe or found.is_back):

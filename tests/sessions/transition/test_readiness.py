@@ -336,7 +336,7 @@ def test_tells_what_is_left_to_do_in_the_last_phase(site_of_rows: Site) -> None:
     site_of_rows.phase = NEW
 
     assert (
-        'manage.py clear_old_sessions\n      then SESSION_ENGINE = "django.contrib.sessions.backends.db", '
+        'python manage.py clear_old_sessions\n      then SESSION_ENGINE = "django.contrib.sessions.backends.db", '
         'MIGRATOR["SESSION_DATABASE"] = "sqlite_a" for the router'
     ) in run()[1]
 
