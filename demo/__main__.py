@@ -69,7 +69,6 @@ def run_tour(options: argparse.Namespace) -> bool:
         tour = Tour(
             orders=options.orders or DEFAULT_ORDERS,
             sessions=options.sessions or DEFAULT_SESSIONS,
-            has_own_directory=options.directory is not None,
             redis=redis,
             why_no_redis=why_no_redis,
         )

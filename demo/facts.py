@@ -81,7 +81,7 @@ def same_rows(old: dict[str, Content], new: dict[str, Content]) -> Fact:
     rows = sum(content.rows for content in new.values())
     if differing:
         return Fact(f"These tables differ: {', '.join(differing)}.", holds=False)
-    return Fact(f"All {rows:,} rows of {len(new)} tables are equal, value by value: {fingerprint(new)}.", holds=True)
+    return Fact(f"{rows:,} rows of {len(new)} tables are equal, value by value: {fingerprint(new)}.", holds=True)
 
 
 def hidden_rows(old: str, new: str) -> Fact:
@@ -98,7 +98,7 @@ def old_stamps(old: str, new: str) -> Fact:
     there, here = (every_row(Order, alias).aggregate(last=Max("changed"))["last"] for alias in (old, new))
     if here is None or here != there or here > timezone.now():
         return Fact(f"The latest change of an order is of {here}, and was of {there}.", holds=False)
-    return Fact(f"The latest change of an order is still of {here:%d %B %Y}, not of today (auto_now).", holds=True)
+    return Fact(f"The latest change is still of {here:%d %B %Y}, not of today (auto_now).", holds=True)
 
 
 def same_targets(old: str, new: str) -> Fact:
@@ -106,7 +106,7 @@ def same_targets(old: str, new: str) -> Fact:
     there = every_row(Note, old).count() + every_row(LogEntry, old).count()
     here = sum(_found_targets(new, model) for model in (Order, Customer, Product))
     return Fact(
-        f"{here:,} of {there:,} notes and log entries still lead to their objects by content type.",
+        f"{here:,} of {there:,} notes and log entries still lead to their objects.",
         holds=here == there,
     )
 
@@ -133,7 +133,7 @@ def same_schema(old: str, new: str) -> Fact:
     if differing:
         return Fact(f"Tables or indexes are defined differently: {', '.join(differing)}.", holds=False)
     indexes = len(here) - len(tables())
-    return Fact(f"All {indexes} indexes have their old definitions, and every foreign key has its row.", holds=True)
+    return Fact(f"All {indexes} indexes are defined as before; every foreign key has its row.", holds=True)
 
 
 def _definitions(alias: str) -> dict[str, str | None]:
@@ -153,6 +153,6 @@ def next_number(old: str, new: str) -> Fact:
         order.save(using=new)
         transaction.set_rollback(True, using=new)
     return Fact(
-        f"A new order can be saved, and its number is {order.pk:,} after {last:,} (rolled back again).",
+        f"A new order can be saved: its number is {order.pk:,} after {last:,} (undone).",
         holds=order.pk == last + 1,
     )

@@ -9,6 +9,10 @@ from django.conf import settings
 
 OLD, NEW, LOGINS = "default", "new", "sessions"
 MARKER = ".made_by_the_demo"
+LOGS = (
+    "plan", "move", "compare",
+    "copy_sessions_cache_to_db", "verify_sessions_db", "copy_sessions_db_to_cache", "verify_sessions_cache",
+)  # fmt: skip
 SUFFIXES = ("", "-journal", "-wal", "-shm")
 
 
@@ -29,7 +33,8 @@ def use_directory(directory: Path | None) -> None:
     for database in map(file_of, (OLD, NEW, LOGINS)):
         for suffix in SUFFIXES:
             Path(f"{database}{suffix}").unlink(missing_ok=True)
-    report_file().unlink(missing_ok=True)
+    for name in LOGS:
+        log_file(name).unlink(missing_ok=True)
 
 
 def file_of(alias: str) -> Path:
@@ -37,9 +42,9 @@ def file_of(alias: str) -> Path:
     return Path(_entry(alias)["NAME"])
 
 
-def report_file() -> Path:
-    """Return the path of the report on the move, next to the new database."""
-    return file_of(NEW).with_name("move.txt")
+def log_file(name: str) -> Path:
+    """Return the path of the file, next to the new database, that has everything that a command printed."""
+    return file_of(NEW).with_name(f"{name}.txt")
 
 
 def shown(path: Path) -> str:

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
 from django.core.management import call_command
 
-from .data import fill, planned_rows
+from .data import fill
 from .facts import contents, facts, fingerprint
-from .files import LOGINS, NEW, OLD, file_of, report_file, shown
-from .guide import Guide, typed
+from .files import LOGINS, NEW, OLD, file_of, shown
+from .guide import Guide
 
 if TYPE_CHECKING:
     from .server import PrivateRedis
 
+WIDTH = 80
 BETWEEN = ("--source", OLD, "--dest", NEW)
-SHOP_STEPS, SESSION_STEPS = 5, 4
-NEXT = (
-    ("the move again: see how existing rows are protected", ("batch_migrate", *BETWEEN)),
-    ("the same, with permission to replace them", ("batch_migrate", *BETWEEN, "--replace", NEW)),
-    ("the row counts again, for a program", ("verify_counts", *BETWEEN, "--format", "json")),
-)
+NEXT = """In your own project, here to PostgreSQL:
+  pip install "django-bulk-migrator[postgresql,redis]"
+  settings.py: INSTALLED_APPS += ["migrator"]; DATABASES["new"] = {...}
+  python manage.py migrator_doctor --source default --dest new
+  python manage.py batch_migrate --source default --dest new --migrate
+  python manage.py verify_counts --source default --dest new --mode full
+  python manage.py batch_migrate --source default --dest new --update
+Ten minutes with a new project: docs/tutorial/sqlite-to-postgresql.md"""
 
 
 class Tour:
     """Runs both parts: the shop from one database to another, and its sessions if a Redis is available."""
 
-    def __init__(
-        self, *, orders: int, sessions: int, has_own_directory: bool, redis: PrivateRedis | None, why_no_redis: str
-    ) -> None:
+    def __init__(self, *, orders: int, sessions: int, redis: PrivateRedis | None, why_no_redis: str) -> None:
         self._orders = orders
         self._sessions = sessions
-        self._has_own_directory = has_own_directory
         self._redis = redis
         self._why_no_redis = why_no_redis
-        self._guide = Guide(SHOP_STEPS + (SESSION_STEPS if redis else 0))
+        self._guide = Guide()
         self._style = self._guide.style
         self._started = time.monotonic()
 
@@ -49,48 +50,35 @@ class Tour:
         return all_hold
 
     def _introduce(self) -> None:
-        rows = sum(planned_rows(self._orders).values())
-        files = [(OLD, file_of(OLD)), (NEW, file_of(NEW)), ("report", report_file())]
-        print(self._style.MIGRATE_HEADING("A shop moves to a new database"))
-        print(f"A small web shop of about {rows:,} rows is created in one SQLite file and moved to another by")
-        print("the real commands; then the demo compares the two itself.")
+        self._head("A shop moves from one SQLite file to another, and its sessions to other stores")
+        print(f"The demo writes only to {shown(file_of(NEW).parent)}, where *.txt have the commands' full output.")
         if self._redis:
-            files.append((LOGINS, file_of(LOGINS)))
-            print(f"Then {self._sessions:,} sessions move from a Redis to a database and on to a second cache. That")
-            name = f"{self._redis.name} {self._redis.version}"
-            print(f"{name} is the demo's own: no other server is touched, and it stops at the end.")
-        print("The demo writes only these files:")
-        for name, file in files:
-            print(f"  {name:<8} {shown(file)}")
+            print(f"{self._redis.name} {self._redis.version} is the demo's own; no other server is used.")
         if self._why_no_redis:
-            print(f"The part about sessions is skipped: {self._why_no_redis}.")
+            reason = f"The part about sessions is skipped: {self._why_no_redis.rstrip('.')}."
+            print(textwrap.fill(reason, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+    def _head(self, title: str) -> None:
+        print(self._style.MIGRATE_HEADING(title), flush=True)
 
     def _move_the_shop(self) -> bool:
         guide = self._guide
-        guide.announce("Create the old database")
         self._make_the_old_database()
-        guide.announce("Plan the move: nothing is written yet")
-        guide.command("batch_migrate", *BETWEEN, "--migrate", "--dry-run")
-        guide.announce("Move everything")
-        report = shown(report_file())
-        guide.command_with_summary("batch_migrate", *BETWEEN, "--migrate", "--no-input", "--report", report)
-        print(f"The tables of this run are in {report}.")
-        guide.announce("Compare the row counts")
-        guide.command("verify_counts", *BETWEEN)
-        guide.announce("Check what arrived, without those commands")
+        move = ("batch_migrate", *BETWEEN, "--migrate")
+        guide.command("plan", *move, "--dry-run", named=("PLAN", "largest", "estimate", "not checked"))
+        guide.command("move", *move, "--noinput", named=("copied", "row counts", "keys", "rejected"))
+        guide.command("compare", "verify_counts", *BETWEEN, "--mode", "full", named=("row counts", "values", "keys"))
+        self._head("The demo compares both files itself, without those commands")
         return guide.report(facts(OLD, NEW))
 
     def _make_the_old_database(self) -> None:
-        self._guide.show("migrate", "--database", OLD)
         started = time.monotonic()
         call_command("migrate", "--database", OLD, verbosity=0)
         fill(OLD, orders=self._orders)
         seconds = time.monotonic() - started
         found = contents(OLD)
         rows = sum(content.rows for content in found.values())
-        print("Filled with customers, goods, orders, invoices, staff, notes and the admin's log:")
-        print(f"{rows:,} rows in {len(found)} tables ({seconds:.1f} s).")
-        print(f"The same each time; the fingerprint is {fingerprint(found)}.")
+        print(f"Made a shop of {rows:,} rows in {len(found)} tables: {fingerprint(found)} ({seconds:.1f} s).\n")
 
     def _move_the_sessions(self, redis: PrivateRedis) -> bool:
         from redis import Redis
@@ -99,35 +87,30 @@ class Tour:
         from .sessions import REDIS, REDIS_2, end_some, fill_redis, use_redis
 
         guide = self._guide
-        full = (
-            ["--mode", "full"]
-            if redis.knows_expiry
-            else ["--mode", "full", "--ttl-tolerance", f"{TOLERANCE / 1_000:g}"]
-        )
+        full: tuple[str, ...] = ("--mode", "full")
+        if not redis.knows_expiry:
+            full = (*full, "--ttl-tolerance", f"{TOLERANCE / 1_000:g}")
         use_redis(redis)
         with Redis.from_url(redis.url(0)) as client, Redis.from_url(redis.url(1)) as client_2:
-            guide.announce("Fill a Redis with sessions, and log two users in")
-            guide.show("migrate", "sessions", "--database", LOGINS)
             call_command("migrate", "sessions", "--database", LOGINS, verbosity=0)
-            started = time.monotonic()
             keys = fill_redis(client, self._sessions)
             staying, leaving = visitors()
-            print(f"{client.dbsize():,} sessions by Django's own cache backend ({time.monotonic() - started:.1f} s):")
-            print("most are logged in, and each has its own expiry within two weeks.")
-
-            guide.announce("Move the sessions to a database, and compare")
-            guide.command("copy_sessions_cache_to_db", "--source", REDIS, "--dest", LOGINS, "--no-input")
             print()
-            guide.command("verify_sessions", "--source", f"cache:{REDIS}", "--dest", f"db:{LOGINS}", *full)
+            self._head(f"{client.dbsize():,} sessions move from a Redis to a database and on to a second cache")
 
-            guide.announce("Move them on to a second cache, and compare")
+            def copied(command: str, source: str, dest: str) -> None:
+                guide.verdict(command, command, "--source", source, "--dest", dest, "--no-input", label=command)
+
+            def compared(log: str, source: str, dest: str) -> None:
+                words = ("verify_sessions", "--source", source, "--dest", dest, *full)
+                guide.verdict(log, *words, label="verify_sessions --mode full")
+
+            copied("copy_sessions_cache_to_db", REDIS, LOGINS)
+            compared("verify_sessions_db", f"cache:{REDIS}", f"db:{LOGINS}")
             ended = end_some(keys, leaving.cookie)
-            print(f"Meanwhile {len(ended):,} of them end: their rows stay until clearsessions removes them.")
-            guide.command("copy_sessions_db_to_cache", "--source", LOGINS, "--dest", REDIS_2, "--no-input")
-            print()
-            guide.command("verify_sessions", "--source", f"db:{LOGINS}", "--dest", f"cache:{REDIS_2}", *full)
-
-            guide.announce("Check the sessions, without those commands")
+            print(f"  ({len(ended):,} of them expire; clearsessions has not removed them yet)")
+            copied("copy_sessions_db_to_cache", LOGINS, REDIS_2)
+            compared("verify_sessions_cache", f"db:{LOGINS}", f"cache:{REDIS_2}")
             return guide.report(
                 SessionCheck(client, client_2, exact=redis.knows_expiry).facts(keys, ended, staying, leaving)
             )
@@ -137,9 +120,4 @@ class Tour:
         if not all_hold:
             print("\n" + self._style.ERROR("Something did not arrive unchanged.") + f" ({seconds:.1f} s)")
             return
-        print("\n" + self._style.SUCCESS("Everything arrived.") + f" ({seconds:.1f} s)")
-        if self._has_own_directory:
-            return  # manage.py uses the default directory, not that of this run
-        print("\nTry next:")
-        for purpose, words in NEXT:
-            print(f"  {self._style.MIGRATE_LABEL(typed(words))}\n      {purpose}")
+        print("\n" + self._style.SUCCESS("Everything arrived.") + f" ({seconds:.1f} s)\n\n{NEXT}")

@@ -63,7 +63,8 @@ def called_command(name: str, parser: ArgumentParser, options: Mapping[str, Any]
     """
     values: list[str] = []
     words: list[str] = []
-    for action in parser._actions:  # Django reads them too, in `call_command`
+    # Django reads the actions too, in `call_command`. What a command cannot do without comes first.
+    for action in sorted(parser._actions, key=lambda action: not action.required):
         given = options.get(action.dest, action.default)
         if given == action.default or DjangoHelpFormatter.show_last.intersection(action.option_strings):
             continue

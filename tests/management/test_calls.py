@@ -28,7 +28,7 @@ def test_a_dry_run_shows_how_to_make_the_move_that_was_called() -> None:
     chosen = {"exclude": ["testapp.Article", "sites"], "no_input": True, "chunk_size": 7, **ENDS}
     call_command("batch_migrate", "testapp.Tag", dry_run=True, stdout=out, stderr=io.StringIO(), **chosen)
     line = out.getvalue().splitlines()[-1]
-    assert line.startswith("Next: python manage.py batch_migrate testapp.Tag ")
+    assert line.startswith("Next: python manage.py batch_migrate testapp.Tag --source sqlite_a --dest sqlite_b ")
     assert line.count(" --exclude ") == 2
     assert "celery" not in line
     # It does the same if it is typed.
