@@ -44,7 +44,7 @@ def add_move(parser: CommandParser) -> None:
         "--move",
         action=_MoveAction,
         metavar="NAME",
-        help="Take the source, the destination and the tables from MIGRATOR['MOVES'].",
+        help="Take the source, the destination and the tables from MIGRATOR['MOVES'], in place of --source and --dest.",
     )
 
 
