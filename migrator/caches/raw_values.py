@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -97,9 +97,7 @@ class RawValues:
         """Return what to write. Raises :exc:`RecordProblem` or :exc:`Expired` if nothing is to be written."""
         if reason := reason_against(record.raw):
             raise RecordProblem("unfit", reason)
-        if record.expires is None:
-            counts.no_ttl += 1
-        elif (self._dest.rounded(record.expires) or 0) <= moment:
+        if record.expires is not None and (self._dest.rounded(record.expires) or 0) <= moment:
             raise Expired
         try:
             raw = record.raw if self._verbatim else self._dest.wrap(self._source.unwrap(record.raw))
@@ -116,6 +114,9 @@ class OverwriteRules(CopyRules):
 
     def __init__(self, dest: KeyStore, *, overwrites: bool) -> None:
         self._dest, self._overwrites = dest, overwrites
+
+    def count_written(self, records: Iterable[Record], counts: CopyCounts) -> None:
+        counts.no_ttl += sum(record.expires is None for record in records)
 
     def handle_present(self, pairs: Pairs, counts: CopyCounts) -> Pairs:
         there = self._dest.fetch(list(pairs))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,6 +75,18 @@ def called_command(name: str, parser: ArgumentParser, options: Mapping[str, Any]
         flag = next(text for text in action.option_strings if text.startswith("--"))
         words += [flag] if action.nargs == 0 else [word for value in each for word in (flag, value)]
     return ["python", "manage.py", name, *values, *words]
+
+
+def without_option(words: Iterable[str], flag: str) -> list[str]:
+    """Return the words of a command line without an option and its value, in either way of writing it."""
+    kept: list[str] = []
+    each = iter(words)
+    for word in each:
+        if word == flag:
+            next(each, None)
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return kept
 
 
 def positive_integer(text: str) -> int:

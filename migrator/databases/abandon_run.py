@@ -77,6 +77,8 @@ def abandon_run(
 def _forecast(alias: str, run: Run | None) -> str:
     if run is None:
         return f"No unfinished run in {alias!r}: nothing to clean up."
+    if not run.dropped_objects():
+        return f"Nothing was written. --cleanup would end the run in {alias!r}."
     objects = kinds_text(run.dropped_objects())
     if not run.is_signed:
         return f"Nothing was written. --cleanup would end the run in {alias!r}, and list the SQL for {objects}."
@@ -88,7 +90,9 @@ def _confirm(dest: Engine, run: Run, console: Console) -> None:
         raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Run --cleanup again when it can be written.")
     objects = kinds_text(run.dropped_objects())
     question = f"Recreate {objects} in {dest.alias!r} and abandon the run?"
-    if not run.is_signed:
+    if not run.dropped_objects():
+        question = f"Abandon the run in {dest.alias!r}?"
+    elif not run.is_signed:
         question = f"Abandon the run in {dest.alias!r} without recreating {objects}, and list their SQL?"
     if not console.prompter.proceed(question):
         raise Declined("Nothing was written.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import WORK_TO_DO
 from .copying.recreation_failures import NotRecreated
@@ -30,6 +31,8 @@ class RunResult:
     updates: Mapping[str, Update] | None = None
     # Rows that a run rejected which had finished before.
     rejected_before: int = 0
+    # The file that holds the rejected rows, if it was given.
+    rejects: Path | None = None
     # What an abandoned run had dropped and could not recreate as it was.
     not_recreated: tuple[NotRecreated, ...] = ()
 

@@ -118,7 +118,15 @@ class RunExecutor:
 
     def _result(self, plan: Plan, verification: Verification | None = None, **more: Any) -> RunResult:
         times = self._monitor.stopwatch
-        return RunResult(plan, self._row_counts, verification, times.timings(), times.seconds(Phase.WAITING), **more)
+        return RunResult(
+            plan,
+            self._row_counts,
+            verification,
+            times.timings(),
+            times.seconds(Phase.WAITING),
+            rejects=self._options.rejects,
+            **more,
+        )
 
     # -- before the first write -------------------------------------------------------------------------------
 
@@ -140,6 +148,7 @@ class RunExecutor:
                 checks_contents=checks_contents,
                 restrictions=self._restrictions,
                 will_migrate=will_migrate,
+                is_confirmed=self._options.replace is not None,
                 will_run_handlers=will_migrate and self._journal.lacks_handlers(),
                 migrated=self._migrated,
                 made=Made(self._journal.made_by_migrations()),

@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import no_style
 
 from .. import __version__
-from ..console.command_line import called_command, typed_command, with_default
+from ..console.command_line import called_command, typed_command, with_default, without_option
 from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
 from ..console.progress import Progress, progress_for
@@ -173,17 +173,22 @@ class MigratorCommand(BaseCommand):
             return shlex.join(typed_command())
         return f"{self._name}, called from Python"
 
-    def command_line(self, *without: str) -> str:
-        """Return what to type to repeat this command, without some of its words; also if Python called it."""
+    def _words(self) -> list[str]:
+        """Return what to type to repeat this command, also if Python called it: then sys.argv is of another program."""
         if Interrupts.ends_process:
-            words = typed_command()
-        else:  # then sys.argv is of another program
-            words = called_command(self._name, self.create_parser("manage.py", self._name), self._given)
-        return shlex.join(word for word in words if word not in without)
+            return typed_command()
+        return called_command(self._name, self.create_parser("manage.py", self._name), self._given)
+
+    def command_line(self, *without: str) -> str:
+        """Return what to type to repeat this command, without some of its words."""
+        return shlex.join(word for word in self._words() if word not in without)
 
     def in_earnest(self) -> str:
-        """Return the command line that carries out what this one was asked to try with ``--dry-run``."""
-        return self.command_line("--dry-run")
+        """Return the command line that carries out what this one was asked to try with ``--dry-run``.
+
+        Without its report: that file now holds what is to be decided about.
+        """
+        return shlex.join(word for word in without_option(self._words(), "--report") if word != "--dry-run")
 
     def _output_failure(self) -> str:
         """Return why the document could not be written; that its reader went away is not a failure."""

@@ -61,7 +61,10 @@ def test_copies_raw_values_and_milliseconds_unread() -> None:
     assert 0 <= expires - expiry_of(other, ":1:bomb") <= open_store(alias="redis").expiry_slack // 1000
     assert expiry_of(other, ":1:endless") == -1
     assert (result.total.written, result.total.no_ttl, result.plan.encoding) == (4, 1, "as they are")
-    assert copy_cache(source="redis", dest="redis_other").total.written == 0
+    again = copy_cache(source="redis", dest="redis_other").total
+    assert (again.written, again.present, again.no_ttl) == (0, 4, 0)
+    redis("redis").set(":1:endless", b"2")
+    assert copy_cache(source="redis", dest="redis_other", options=CacheOptions(overwrite=True)).total.no_ttl == 1
 
 
 @pytest.mark.memcached

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -35,6 +36,14 @@ def test_a_dry_run_shows_how_to_make_the_move_that_was_called() -> None:
     finished = run(*line.removeprefix("Next: python manage.py ").split(), "-v", "0")
     assert finished.code == 0, finished.err
     assert Tag.objects.using(SQLITE.dest).count() == 2
+
+
+def test_a_move_leaves_the_report_of_its_dry_run_alone(tmp_path: Path) -> None:
+    for words in (["--report", tmp_path / "plan.html"], [f"--report={tmp_path / 'plan.html'}"]):
+        ends = ("--source", SQLITE.source, "--dest", SQLITE.dest)
+        finished = run("batch_migrate", "testapp.Tag", *ends, *words, "--dry-run")
+        *_, line = finished.out.splitlines()
+        assert line.endswith(f"manage.py batch_migrate testapp.Tag {' '.join(ends)}"), line
 
 
 def test_a_run_that_stops_shows_how_to_resume_the_call() -> None:

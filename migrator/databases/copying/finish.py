@@ -153,7 +153,8 @@ class RunFinisher:
             left = list(list_unsigned(dest, items))
         with suppress(Error):  # verify_counts finds a sequence that is behind
             dest.catalogue.reset_sequences(tables, {}, may_lower=False)
-        remark = f"The run is abandoned. {_count_recreated(items, left)} in {dest.alias!r}. The copied rows stay."
+        recreated = f" {_count_recreated(items, left)} in {dest.alias!r}." if items else ""
+        remark = f"The run is abandoned.{recreated} The copied rows stay."
         if not self.journal.abandon(run):
             remark += f" Its journal could not be dropped. Drop {' and '.join(TABLES)} there."
         return remark, tuple(left)
@@ -161,7 +162,7 @@ class RunFinisher:
 
 def _count_recreated(items: Collection[DeferredObject], left: Collection[NotRecreated]) -> str:
     if not left:
-        return f"{kinds_text(list(items))} were recreated"
+        return f"{kinds_text(list(items))} {'was' if len(items) == 1 else 'were'} recreated"
     missing = sum(not one.is_unchecked for one in left)
     return f"{len(items) - missing:,} of {len(items):,} objects were recreated"
 

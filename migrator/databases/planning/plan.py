@@ -118,6 +118,11 @@ class Plan:
         return self.request.skips_rows
 
     @property
+    def is_confirmed(self) -> bool:
+        """Whether rows of the destination are deleted without asking."""
+        return self.request.is_confirmed
+
+    @property
     def migrated(self) -> str:
         """What this very command has migrated in the destination before, in words."""
         return self.request.migrated.what

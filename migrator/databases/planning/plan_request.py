@@ -44,6 +44,8 @@ class PlanRequest:
     will_run_handlers: bool = False
     # What this very command has migrated in the destination already.
     migrated: Migrated = NOT_MIGRATED
+    # The command itself names the destination whose rows it replaces, so there is no prompt.
+    is_confirmed: bool = False
     # The rows in the destination that migrations are known to have made.
     made: Made = NOTHING_MADE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from ...console.reports import Fact, Mood, Verdict
@@ -46,7 +47,7 @@ def next_steps(result: RunResult) -> Iterator[str]:
     ends = f"--source {result.plan.source.alias} --dest {result.plan.dest.alias}"
     compare = f"python manage.py verify_counts {ends} --mode full"
     if result.rows_rejected:
-        yield f"{compare} --rejects FILE"
+        yield f"{compare} --rejects {shlex.quote(str(result.rejects)) if result.rejects else 'FILE'}"
     elif not (result.verification and len(result.verification.contents) == len(result.plan.tables)):
         yield compare
     elif result.exit_code == 3 and result.updates is None:

@@ -37,8 +37,10 @@ def _sentence(plan: Plan) -> str:
     every = plan.every
     count = plural(len(every), "table")
     between = f"from {plan.source.alias!r} to {plan.dest.alias!r}"
+    if not every:
+        return f"No table can be copied {between} yet."
     if plan.updates:
-        return f"Compare {count} {between}, and write only what differs."
+        return f"Compare {count} of {plan.source.alias!r} with {plan.dest.alias!r}, and write only what differs."
     verb = "Resume copying" if plan.is_resumed else "Add" if plan.adds_rows else "Copy"
     return f"{verb} {plural(sum(t.source_rows for t in every), 'row')} of {count} {between}."
 
@@ -180,7 +182,8 @@ def _schema_facts(plan: Plan) -> Iterator[Fact]:
 def _loss_facts(plan: Plan) -> Iterator[Fact]:
     """Name the tables whose rows are deleted first, by who put the rows there."""
     if plan.destroyed:
-        way = f". Requires --replace {plan.dest.alias} (or type the alias when asked)."
+        name = f"--replace {plan.dest.alias}"
+        way = f". Confirmed by {name}." if plan.is_confirmed else f". Requires {name} (or type the alias when asked)."
         yield _loss_fact("delete first", plan.destroyed, "", way, Mood.WARNING)
     of_django = [table for table in plan.emptied if table.is_made_by_migrate]
     of_project = [table for table in plan.emptied if table.is_made_by_migrations and table not in of_django]

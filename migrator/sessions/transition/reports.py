@@ -50,7 +50,7 @@ def readiness_report(found: Readiness) -> Report:
         grids=(*_short_grids(found, step), *([_counted_grid(found)] if found.was_reset else [])),
         points=tuple(_points(found)),
         details=(
-            _conditions_grid(step, found.conditions),
+            _conditions_grid(found, step, found.conditions),
             _counted_grid(found),
             Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
         ),
@@ -60,8 +60,13 @@ def readiness_report(found: Readiness) -> Report:
     )
 
 
-def _conditions_grid(title: str, conditions: Sequence[Condition]) -> Grid:
-    rows = tuple(("yes" if item.is_met else "NO", item.text, item.figure) for item in conditions)
+def _conditions_grid(found: Readiness, title: str, conditions: Sequence[Condition]) -> Grid:
+    """Return the conditions with what was found; the errors of stores are among the facts already, and long."""
+    errors = {side.error for side in found.sides}
+    figures = ("the error above" if item.figure in errors else item.figure for item in conditions)
+    rows = tuple(
+        ("yes" if item.is_met else "NO", item.text, figure) for item, figure in zip(conditions, figures, strict=True)
+    )
     return Grid(title, ("", "condition", "found"), rows)
 
 
@@ -69,11 +74,11 @@ def _short_grids(found: Readiness, step: str) -> tuple[Grid, ...]:
     """Return the conditions that are not met; if all are, those whose figure is not among the facts."""
     if found.is_safe:
         labels = {side.label for side in found.sides}
-        return (_conditions_grid(step, [item for item in found.conditions if item.figure not in labels]),)
+        return (_conditions_grid(found, step, [item for item in found.conditions if item.figure not in labels]),)
     unmet = [item for item in found.conditions if not item.is_met]
     of_all = plural(len(found.conditions), "condition")
     title = f"{step}: {len(unmet)} of {of_all} not met (-v 2 lists all)"
-    return (_conditions_grid(title, unmet),)
+    return (_conditions_grid(found, title, unmet),)
 
 
 def _readiness_verdict(found: Readiness) -> Verdict:

@@ -60,6 +60,9 @@ class CopyRules:
         """Handle the records that were not added, by key; return those that were written after all."""
         raise NotImplementedError
 
+    def count_written(self, records: Iterable[Record], counts: CopyCounts) -> None:
+        """Count what is notable of the records that a page has written."""
+
     def noting(self, pairs: Iterable[tuple[Record, Record]]) -> AbstractContextManager[object]:
         """Note for later passes what is written within the context."""
         return nullcontext()
@@ -97,6 +100,7 @@ class PageCopier:
         with self._rules.noting([*page.new.values(), *page.changed.values()]):
             wrote = self._add(page.new)
             wrote |= self._replace(page.seen, page.changed)
+            self._rules.count_written((new for _, new in wrote.values()), self._counts)
             self.compare_again(wrote)
 
     def _converted(self, records: Sequence[Record]) -> Pairs:

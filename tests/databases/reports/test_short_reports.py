@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from migrator.console.report_text import to_text
 from migrator.console.reports import Report
 from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.engines.base.catalogue import INDEX, TRIGGER, DeferredObject
 from migrator.databases.findings import Finding
 from migrator.databases.planning.plan import Plan, TablePlan
+from migrator.databases.planning.plan_request import Mode, PlanRequest
 from migrator.databases.planning.selection import LeftOut
 from migrator.databases.reports.comparison import comparison_report
 from migrator.databases.reports.plan import plan_report
@@ -95,6 +98,8 @@ def test_a_plan_is_short_and_hides_no_loss(outcome: RunResult) -> None:
         "warehouse.LongModelName3 20, warehouse.LongModelName4 20 and 160 more. Requires --replace sqlite_b (or type "
         "the alias when asked)."
     )
+    named = facts(to_text(plan_report(replace(plan, request=replace(plan.request, is_confirmed=True)))))
+    assert named["delete first"].endswith(" and 160 more. Confirmed by --replace sqlite_b.")
     assert found["largest"].endswith(" and 162 more (149 of them empty)")
     assert found["left out"].startswith("shop.Left0 (excluded), ")
     assert found["left out"].endswith(" and 37 more")
@@ -103,6 +108,27 @@ def test_a_plan_is_short_and_hides_no_loss(outcome: RunResult) -> None:
     full = facts(to_text(report, is_full=True))
     assert full["delete first"].count("warehouse.") == TABLES
     assert full["left out"].count("shop.") == 40
+
+
+def test_a_plan_says_what_it_compares_and_when_there_is_nothing_to_copy(outcome: RunResult) -> None:
+    plan = replace(outcome.plan, request=PlanRequest(mode=Mode.UPDATE))
+    sentence = "Compare 165 tables of 'sqlite_a' with 'sqlite_b', and write only what differs."
+    assert plan_report(plan).verdict.sentence == sentence
+    for nothing in (plan, outcome.plan):
+        sentence = "No table can be copied from 'sqlite_a' to 'sqlite_b' yet."
+        assert plan_report(replace(nothing, groups=())).verdict.sentence == sentence
+
+
+def test_a_plan_counts_only_kinds_that_it_drops(outcome: RunResult) -> None:
+    dropped = [DeferredObject("shop_order", kind, "x", "", "") for kind in (INDEX, INDEX, TRIGGER)]
+    found = facts(to_text(plan_report(replace(outcome.plan, deferred=tuple(dropped)))))
+    assert found["rebuild"].startswith("2 indexes, 1 trigger: ")
+
+
+def test_the_next_command_has_the_reject_file_of_the_run(outcome: RunResult) -> None:
+    counts = {name: replace(one, rows_rejected=1) for name, one in outcome.row_counts.items()}
+    result = replace(outcome, row_counts=counts, rejects=Path("bad rows.jsonl"))
+    assert result_report(result).next[0].endswith(" --mode full --rejects 'bad rows.jsonl'")
 
 
 def _filled(plan: Plan) -> Plan:

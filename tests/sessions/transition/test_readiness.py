@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -287,11 +288,13 @@ def test_a_store_that_does_not_answer_is_told(site_of_rows: Site, monkeypatch: p
 
     monkeypatch.setattr("migrator.sessions.stores.cache.CacheStore.count", fail)
 
-    code, out, _ = run("--verify", "quick")
+    for more in ([], ["-v", "2"]):
+        code, out, _ = run("--verify", "quick", *more)
 
-    assert code == 3
-    assert "it does not answer (ConnectionError)" in out
-    assert PASSWORD not in out
+        assert code == 3
+        assert out.count("it does not answer (ConnectionError)") == 1
+        assert ["NO", "OLD answers", "the error above"] in [re.split(" {2,}", row.strip()) for row in out.splitlines()]
+        assert PASSWORD not in out
 
 
 def test_refuses_settings_without_a_transition() -> None:

@@ -13,6 +13,12 @@ from ...tables import Reference, StoredColumn, Table
 from .session import DatabaseSession, Row
 
 INDEX, FOREIGN_KEY, UNIQUE_KEY, TRIGGER = "index", "foreign key", "unique key", "trigger"
+_COUNTED = {
+    INDEX: ("index", "indexes"),
+    FOREIGN_KEY: ("foreign key",),
+    UNIQUE_KEY: ("primary or unique key", "primary and unique keys"),
+    TRIGGER: ("trigger",),
+}
 
 
 @dataclass(frozen=True)
@@ -72,14 +78,10 @@ class EntryLimit:
 
 
 def kinds_text(items: Sequence[DeferredObject]) -> str:
-    """Count deferred objects by kind, as a text for people."""
+    """Count deferred objects by kind, as a text for people, without the kinds of which there are none."""
     kinds = [item.kind for item in items]
-    objects = [plural(kinds.count(INDEX), "index", "indexes"), plural(kinds.count(FOREIGN_KEY), "foreign key")]
-    if keys := kinds.count(UNIQUE_KEY):
-        objects.append(plural(keys, "primary or unique key", "primary and unique keys"))
-    if triggers := kinds.count(TRIGGER):
-        objects.append(plural(triggers, "trigger"))
-    return ", ".join(objects)
+    found = (plural(kinds.count(kind), *nouns) for kind, nouns in _COUNTED.items() if kind in kinds)
+    return ", ".join(found)
 
 
 @dataclass(frozen=True)
