@@ -54,7 +54,7 @@ class Killer:
     def _comes_to_its_end(self, *words: str) -> bool:
         with start_manage(*words) as process:
             assert process.stderr
-            while not (line := process.stderr.readline()).startswith(BEGUN):
+            while BEGUN not in (line := process.stderr.readline()):
                 assert line, "the command ended before it began"
             began, moment = time.monotonic(), self._chosen.uniform(0, self._takes)
             while self.kills < KILLS and process.poll() is None and time.monotonic() - began < moment:
