@@ -15,7 +15,7 @@ from migrator.checks.messages import PROBLEMS
 from .markdown import code, table
 
 # The functions and classes that projects may import, and the module of each.
-MODULES = ("migrator.databases", "migrator.sessions", "migrator.caches")
+MODULES = ("migrator.databases", "migrator.sessions", "migrator.caches", "migrator.prometheus")
 _ROLE = re.compile(r":\w+:(?=`)")
 # What a check is about, by the first two digits of its number.
 _TOPICS = {

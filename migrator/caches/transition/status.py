@@ -52,21 +52,21 @@ def _opened(alias: str) -> TransitionCache:
     except InvalidCacheBackendError as error:
         if alias in caches.settings:
             raise UsageError(f"The cache {alias!r} cannot be opened: {error}.") from None
-        known = list(_transitions())
+        known = list(transitions())
         raise UsageError(f"CACHES has no alias {alias!r}.{did_you_mean(alias, known)} {_listed(known)}") from None
     if not isinstance(found, TransitionCache):
-        raise UsageError(f"The cache {alias!r} is not a TransitionCache. {_listed(list(_transitions()))}")
+        raise UsageError(f"The cache {alias!r} is not a TransitionCache. {_listed(list(transitions()))}")
     return found
 
 
 def _only_one() -> str:
-    known = list(_transitions())
+    known = list(transitions())
     if len(known) != 1:
         raise UsageError(f"Name the cache with --cache. {_listed(known)}")
     return known[0]
 
 
-def _transitions() -> Iterator[str]:
+def transitions() -> Iterator[str]:
     """Yield the aliases of all caches that are transitions; a cache that cannot be opened is not one."""
     for alias in sorted(caches.settings):
         try:
