@@ -30,8 +30,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment test test-slow test-driver matrix faults coverage lint format types docs package demo servers bench \
-    clean python debian-venv debian-build debian-servers
+.PHONY: help environment test test-slow test-driver test-browser matrix faults coverage lint format types docs package demo servers bench \
+    clean python debian-venv debian-build debian-servers debian-browser
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-slow: $(VENV)/ready debian-servers ## Run the slow tests: kills, lost conne
 
 test-driver: $(VENV)/ready debian-servers ## Run what depends on the driver of PostgreSQL, with psycopg2
 	MIGRATOR_TEST_PSYCOPG=2 $(RUN_TESTS) -m "driver and postgresql" $(T)
+
+test-browser: $(VENV)/ready debian-servers debian-browser ## Watch a run in Chromium, which is installed for it (400 MB)
+	MIGRATOR_TEST_BROWSER=chromium $(RUN_TESTS) tests/watch/test_browser.py $(T)
 
 matrix: python ## List the versions that the tests run on; test one of them: make matrix CELL=mysql
 	@python3 -m tests.matrix $(CELL)
@@ -128,5 +131,5 @@ python:
 	         "Choose another: make PYTHON=python3.13 ..." >&2; exit 1; }
 
 # Each installs missing packages if it may, and otherwise prints how to install them, and stops.
-debian-venv debian-build debian-servers: debian-%: | python
+debian-venv debian-build debian-servers debian-browser: debian-%: | python
 	@$(PYTHON) -m tests.servers.debian $*

@@ -35,7 +35,7 @@ ROOMS = [
     "sessions.expiry", "sessions.router", "sessions.stores", "sessions.endpoints", "sessions.hidden_sessions",
     "sessions.convert", "sessions.cached_entries", "sessions.copying", "sessions.verification", "sessions.api",
     "sessions.reports", "sessions.transition", "sessions",
-    "prometheus", "checks", "apps", "management",
+    "prometheus", "watch", "urls", "checks", "apps", "management",
 ]  # fmt: skip
 
 

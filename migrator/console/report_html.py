@@ -26,33 +26,34 @@ WORDS = {Mood.BAD: "Problem", Mood.WARNING: "Warning", Mood.NOTE: "Note", Mood.N
 # Tables that are open from the beginning have so few rows, and in a report so few tables.
 SHORT, FEW = 20, 2
 _SERIOUS = tuple(WORDS)  # the most serious first
-_TEMPLATES = Path(__file__).with_name("report_page")
+TEMPLATES = Path(__file__).with_name("report_page")
 _COMMAND = re.compile(r"(\S*python\S* |\S*manage\.py |\S*django-admin )")
 
 
 def to_html(report: Report, provenance: Provenance | None = None) -> str:
     """Format the report, with its preface, as one HTML page that needs no other file."""
     # Only texts reach the templates: Django would format numbers for a locale, in which SVG cannot read them.
-    context = Context(_shown(_page(report, provenance)), autoescape=True, use_l10n=False)
+    context = Context(shown(page_data(report, provenance)), autoescape=True, use_l10n=False)
     return _engine().get_template("page.html").render(context)
 
 
 @cache
 def _engine() -> Engine:
     """Return an engine of our own: projects may have no TEMPLATES, and other rules for escaping."""
-    return Engine(dirs=[str(_TEMPLATES)], autoescape=True)
+    return Engine(dirs=[str(TEMPLATES)], autoescape=True)
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
     """Return the page's data with every text made visible: nothing out of a row can forge or hide a line."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):
-        return {name: _shown(item) for name, item in value.items()}
-    return [_shown(item) for item in value] if isinstance(value, list) else value
+        return {name: shown(item) for name, item in value.items()}
+    return [shown(item) for item in value] if isinstance(value, list) else value
 
 
-def _page(report: Report, provenance: Provenance | None) -> dict[str, Any]:
+def page_data(report: Report, provenance: Provenance | None = None) -> dict[str, Any]:
+    """Return what the templates of a page show of a report, before :func:`shown` makes it safe."""
     preface, is_dry_run = report.preface, report.is_dry_run
     facts = [*report.facts, *(preface.facts if preface and is_dry_run else ())]
     assessment = report.assessment or (preface.assessment if preface and is_dry_run else None)

@@ -1,9 +1,9 @@
-"""Where the time of a run went, as the bars of a chart."""
+"""Figures as the bars of a chart, such as where the time of a run went."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from .reports import Report
 from .wording import seconds_text
@@ -33,7 +33,8 @@ class Chart:
     bars: tuple[Bar, ...]
     height: str
     description: str
-    has_tables: bool
+    title: str
+    has_tables: bool = False
 
 
 def time_chart(report: Report, seconds: float | None) -> Chart | None:
@@ -45,25 +46,35 @@ def time_chart(report: Report, seconds: float | None) -> Chart | None:
     slow = [(label, spent) for label, spent in report.slowest.items() if spent >= _SHOWN_SECONDS]
     tables = dict(slow[:_SHOWN_TABLES])
     groups = {"Phases": phases, "Slowest tables": tables}
-    longest = max([*phases.values(), *tables.values()], default=0.0)
-    if len(phases) + len(tables) < 2 or not longest:
+    if len(phases) + len(tables) < 2:
+        return None
+    totals = {"Phases": f"{seconds_text(sum(phases.values()))} in all"}
+    chart = bar_chart("Where the time went", groups, seconds_text, totals)
+    return chart and replace(chart, has_tables=bool(tables))
+
+
+def bar_chart(
+    title: str, groups: Mapping[str, Mapping[str, float]], text: Callable[[float], str], totals: Mapping[str, str]
+) -> Chart | None:
+    """Return figures by group and label as bars of one scale, None if all are 0; ``totals`` are for some groups."""
+    longest = max((figure for shown in groups.values() for figure in shown.values()), default=0.0)
+    if not longest:
         return None
     bars: list[Bar] = []
     y = 0
     for head, shown in groups.items():
         if shown:
             y += _NEXT_GROUP if bars else _FIRST
-            bars.append(Bar(head, _total(head, shown), str(y)))
-        for label, spent in shown.items():
+            bars.append(Bar(head, totals.get(head, ""), str(y)))
+        for label, figure in shown.items():
             y += _ROW if bars[-1].width else _BELOW_HEAD
-            width = f"{100 * spent / longest:.2f}%"
-            bars.append(Bar(_fitting(label), seconds_text(spent), str(y), str(y + 7), width))
+            bars.append(Bar(_fitting(label), text(figure), str(y), str(y + 7), f"{100 * figure / longest:.2f}%"))
     sentences = (
-        f"{head}: {', '.join(f'{label} {seconds_text(spent)}' for label, spent in shown.items())}."
+        f"{head}: {', '.join(f'{label} {text(figure)}' for label, figure in shown.items())}."
         for head, shown in groups.items()
         if shown
     )
-    return Chart(tuple(bars), str(y + 20), " ".join(sentences), bool(tables))
+    return Chart(tuple(bars), str(y + 20), " ".join(sentences), title)
 
 
 def phase_seconds(report: Report, seconds: float | None) -> Mapping[str, float]:
@@ -74,10 +85,6 @@ def phase_seconds(report: Report, seconds: float | None) -> Mapping[str, float]:
     whole = sum(report.timings.values())
     rest = max(whole, seconds or 0.0) - sum(shown.values())
     return {**shown, **({OTHER: rest} if rest >= _SHOWN_SECONDS else {})}
-
-
-def _total(head: str, shown: Mapping[str, float]) -> str:
-    return f"{seconds_text(sum(shown.values()))} in all" if head == "Phases" else ""
 
 
 def _fitting(label: str) -> str:

@@ -1,6 +1,6 @@
-"""Install the Debian packages that a virtual environment or a server needs.
+"""Install the Debian packages that a virtual environment, a server or a test in a browser needs.
 
-Usage: python -m tests.servers.debian [venv] [build] [servers]
+Usage: python -m tests.servers.debian [venv] [build] [servers] [browser]
 
 Missing packages are installed if this is root, or if sudo needs no password; otherwise they are listed, with the
 command that installs them. Programs that were installed by other means are not installed again.
@@ -50,10 +50,15 @@ def _missing_for_servers() -> list[str]:
     return [server.package for server in SERVERS if not server.is_named() and server.find() is None]
 
 
+def _missing_for_browser() -> list[str]:
+    return [] if shutil.which("chromium") else ["chromium"]
+
+
 _NEEDS: dict[str, Callable[[], list[str]]] = {
     "venv": _missing_for_venv,
     "build": _missing_for_build,
     "servers": _missing_for_servers,
+    "browser": _missing_for_browser,
 }
 
 

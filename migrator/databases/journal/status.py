@@ -97,7 +97,6 @@ class StatusReader:
 
     def __enter__(self) -> StatusReader:
         self._engine = open_engine(self.alias)
-        self._engine.forbid_writes()
         return self
 
     def __exit__(
@@ -116,7 +115,8 @@ class StatusReader:
     def read(self) -> RunStatus:
         """Read the status. Raises :exc:`MigratorError` if the journal cannot be read."""
         try:
-            return self._with_rate(self._status())
+            with self.engine.without_writes():
+                return self._with_rate(self._status())
         except Error as error:
             if not self._has_journal():  # the run has ended while its journal was read
                 return self._nothing()

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.apps import apps
 
-from ...console.reports import Fact, Mood, Report, Verdict, record
+from ...console.reports import Fact, Figure, Grid, Mood, Report, Verdict, record
 from ...console.wording import duration_text, plural, shortened
 from ..engines.base.catalogue import kinds_text
 from ..journal.records import RunState
@@ -36,7 +36,9 @@ def status_report(status: RunStatus, *, was_working: bool = False) -> Report:
     return Report(
         title=f"Run into {status.dest}",
         verdict=_ended(status) if has_ended else _verdict(status),
-        facts=(Fact("to", str(status.dest)), *(_facts(status) if is_recorded else ())),
+        facts=tuple(_facts(status)) if is_recorded else (Fact("to", str(status.dest)),),
+        figures=tuple(_figures(status)) if is_recorded else (),
+        details=tuple(_grids(status)) if is_recorded else (),
         document=status_document(status),
         exit_code=EXIT_CODES[status.activity],
     )
@@ -100,6 +102,7 @@ def _verdict(status: RunStatus) -> Verdict:
 
 def _facts(status: RunStatus) -> Iterator[Fact]:
     yield Fact("from", str(status.source))
+    yield Fact("to", str(status.dest))
     yield Fact("process", f"{status.pid} on {status.host}, started {_clock(status.started)}")
     if status.activity is Activity.INTERRUPTED:
         yield Fact("last seen", f"{_clock(status.last_seen)}, {_ago(status)} ago")
@@ -109,6 +112,33 @@ def _facts(status: RunStatus) -> Iterator[Fact]:
     yield Fact("rows", _rows_text(status))
     if status.dropped and status.activity is not Activity.FINISHED:
         yield Fact("rebuild", f"{kinds_text(status.dropped)}: dropped until the end of the run, then recreated")
+
+
+def _figures(status: RunStatus) -> Iterator[Figure]:
+    """Yield what readers of a page look for first."""
+    if status.rows_total:
+        share = f"{status.rows_read * 100 // status.rows_total} %"
+        yield Figure("of the rows copied", share, f"{status.rows_read:,} of {status.rows_total:,}")
+    if status.activity is not Activity.FINISHED:
+        yield Figure("tables complete", f"{status.tables_done:,} of {status.tables_total:,}")
+    if status.rate:
+        yield Figure("rows per second", f"{status.rate:,.0f}")
+    if status.seconds_left is not None:
+        yield Figure("until the last row", duration_text(status.seconds_left), "at this rate")
+    if status.rows_rejected:
+        yield Figure("rows rejected", f"{status.rows_rejected:,}", mood=Mood.WARNING)
+
+
+def _grids(status: RunStatus) -> Iterator[Grid]:
+    if status.tables:
+        rows = tuple(
+            (_label(one.table), one.rows_read, one.rows_total, "complete" if one.is_done else "begun")
+            for one in status.tables
+        )
+        yield Grid("Tables", ("table", "rows copied", "of", "copy"), rows)
+    if status.dropped:
+        dropped = tuple((_label(item.table), item.kind, item.name) for item in status.dropped)
+        yield Grid("Dropped until the end of the run, then recreated", ("table", "kind", "name"), dropped)
 
 
 def _nothing_recorded(status: RunStatus) -> str:

@@ -78,7 +78,8 @@ class Readiness:
     phase: Phase
     rollout: float
     setting: conf.Sessions
-    sides: tuple[SideFound, SideFound]
+    # Both, or none if they were not opened.
+    sides: tuple[SideFound, ...]
     record: Record
     # Where the metrics are stored, and why they could not be read, None if they could.
     metrics_location: str
@@ -174,6 +175,40 @@ def _compared(
     return found, stale_before_rows(next_authority.end, trust_pickle=options.trust_pickle)
 
 
+def session_standing() -> Readiness:
+    """Return how far the transition is, and the conditions of its next step, as far as the workers' counts show that.
+
+    No store of sessions is opened, so :attr:`Readiness.conditions` are not all conditions. Writes nothing.
+
+    Raises :exc:`UsageError` if the settings do not describe a transition.
+    """
+    change, setting = configured()
+    try:
+        phase, share = change.phase(), percentage_reader(setting.ROLLOUT, name="MIGRATOR['SESSIONS']['ROLLOUT']")()
+        location = metrics_location()
+    except ImproperlyConfigured as error:
+        raise UsageError(str(error)) from error
+    record, metrics_error = read_record(adds_own=False)
+    quiet, _ = quiet_enough(QUIET_SECONDS)
+    rollout = share if phase is Phase.DUAL_OLD else 0.0
+    state = TransitionState(
+        phase, record, (), None, None, None, quiet, rollout=rollout, is_record_known=metrics_error is None
+    )
+    return Readiness(
+        phase=phase,
+        rollout=rollout,
+        setting=setting,
+        sides=(),
+        record=record,
+        metrics_location=location,
+        metrics_error=metrics_error,
+        comparison=None,
+        mode=None,
+        conditions=tuple(state.conditions()),
+        notes=tuple(_notes(record)),
+    )
+
+
 def quiet_enough(quiet_for: int) -> tuple[int, list[str]]:
     """Return ``quiet_for``, in seconds, raised to what the metrics can show, and a note if it was raised."""
     interval = session_metrics().storage.interval
@@ -197,11 +232,15 @@ def configured() -> tuple[Transition, conf.Sessions]:
     return change, setting
 
 
-def read_record() -> tuple[Record, str | None]:
-    """Return what the workers counted, and the type of the error if that cannot be read."""
+def read_record(*, adds_own: bool = True) -> tuple[Record, str | None]:
+    """Return what the workers counted, and the type of the error if that cannot be read.
+
+    ``adds_own``: the counts of this process are added first.
+    """
     try:
         metrics = session_metrics()
-        metrics.flush()
+        if adds_own:
+            metrics.flush()
         return metrics.read(), None
     except Exception as error:
         # A driver's message may contain credentials.

@@ -25,6 +25,10 @@ MEANING = {
     Phase.DUAL_NEW: "NEW is authoritative; sessions only in OLD are moved when read; writes and logouts are mirrored.",
     Phase.NEW: "only NEW is used; logouts are mirrored to OLD.",
 }
+NOT_OPENED = (
+    "OLD and NEW are not opened for this page. session_transition counts and compares their sessions, and reports "
+    "whether a step is safe."
+)
 EVENT_LABELS = {
     "hit_old": "found in OLD",
     "hit_new": "found in NEW",
@@ -57,6 +61,27 @@ def readiness_report(found: Readiness) -> Report:
         next=_next_steps(found),
         document=_document(found, code),
         exit_code=code,
+    )
+
+
+def standing_report(found: Readiness) -> Report:
+    """Return the report on a transition whose stores were not opened: no step is judged."""
+    return Report(
+        title="Transition of sessions",
+        verdict=Verdict(Mood.NEUTRAL, str(found.phase).upper(), f"Phase {found.phase}: {MEANING[found.phase]}"),
+        facts=(
+            Fact("OLD", found.setting.OLD.ENGINE),
+            Fact("NEW", found.setting.NEW.ENGINE),
+            *(fact for fact in _facts(found) if fact.label == "phase" and found.rollout),
+        ),
+        points=(*_points(found), Point(Mood.NOTE, NOT_OPENED)),
+        details=(
+            _conditions_grid(
+                found, f"Conditions of the next step, {_step(found)}, that the counts show", found.conditions
+            ),
+            _counted_grid(found),
+            Grid("Workers seen", ("phase", "first", "last"), tuple(_seen(found))),
+        ),
     )
 
 

@@ -61,7 +61,8 @@ class TransitionState:
 
     phase: Phase
     record: Record
-    sides: tuple[SideFound, SideFound]
+    # Both, or none if they were not opened.
+    sides: tuple[SideFound, ...]
     # Whether OLD and NEW are different stores; None if a side does not answer.
     stores_differ: Condition | None
     comparison: SessionComparison | None
@@ -147,7 +148,7 @@ class TransitionState:
     @property
     def _is_old_listed(self) -> bool:
         """Whether OLD's sessions can be compared with NEW's; if not, each session of NEW is looked up in OLD."""
-        return self.sides[0].is_listed or self.sides[0].error is not None
+        return not self.sides or self.sides[0].is_listed or self.sides[0].error is not None
 
     def _no_phase_was_skipped(self) -> Condition:
         """Require that workers came here from an adjacent phase; otherwise sessions were left behind."""

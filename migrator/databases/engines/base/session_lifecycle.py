@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....conf import DEFAULT_LINK_TIMEOUT
@@ -119,6 +120,19 @@ class Lifecycle(DatabaseSession, ABC):
     def forbid_writes(self) -> None:
         """Make the server refuse whatever this session would write from now on, if it can."""
         return
+
+    @contextmanager
+    def without_writes(self) -> Iterator[None]:
+        """Have the server refuse whatever is written in this context.
+
+        The session keeps no setting of it: a pool may give the session to another client afterwards.
+        """
+        self.execute("START TRANSACTION READ ONLY")
+        try:
+            yield
+        finally:
+            with suppress(Error):
+                self.execute("ROLLBACK")
 
     def why_read_only(self) -> str | None:
         """Return why nothing can be written here, as far as that shows without a write."""

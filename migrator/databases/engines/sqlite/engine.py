@@ -185,6 +185,14 @@ class SQLite(SQLiteErrors, Engine):
     def forbid_writes(self) -> None:
         self.execute("PRAGMA query_only = ON")
 
+    @contextlib.contextmanager
+    def without_writes(self) -> Iterator[None]:
+        self.forbid_writes()
+        try:
+            yield
+        finally:
+            self.execute("PRAGMA query_only = OFF")
+
     def why_read_only(self) -> str | None:
         name, path = str(self.connection.settings_dict["NAME"]), _path(self)
         if name.startswith("file:") and READ_ONLY_URI.search(name):
