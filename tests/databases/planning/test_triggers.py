@@ -155,7 +155,7 @@ def test_the_plan_names_them() -> None:
         finished = run(*WORDS, "--dry-run", "testapp.Tag")
         assert set(states().values()) == {"O"}
     assert finished.code == 0, finished.err
-    assert ", 2 triggers: dropped " in finished.out
+    assert "  rebuild   2 triggers: dropped " in finished.out
     assert (
         "Note: postgresql_b: triggers there are disabled while rows are loaded, so what they write to other tables is "
         "not written: testapp_tag.100% odd, testapp_tag.writing. Pass --keep-triggers if tables that are not copied "
