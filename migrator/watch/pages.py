@@ -19,7 +19,7 @@ from ..databases.journal.status import Activity, RunStatus
 from ..transitions.metrics_storage import EVENTS, Record
 from ..transitions.phases import Phase
 
-WORKING_SECONDS, IDLE_SECONDS = 2, 10  # between two reads
+WORKING_SECONDS, IDLE_SECONDS = 2, 5  # between two reads
 _PAGES = Path(__file__).with_name("page")
 # Nothing is loaded, and only the page's own script and style count.
 _POLICY = (
@@ -87,4 +87,4 @@ def counts_data(record: Record, labels: Mapping[str, str]) -> dict[str, Any]:
         for phase in Phase
     }
     chart = bar_chart("Counted by all workers", groups, "{:,.0f}".format, {})
-    return {"counts": chart and {**vars(chart), "bars": [vars(bar) for bar in chart.bars]}, "seconds": "5"}
+    return {"counts": chart and {**vars(chart), "bars": [vars(bar) for bar in chart.bars]}}
