@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import sys
 import threading
 import time
@@ -355,6 +356,14 @@ def progress_for(*, verbosity: int, shown: bool = True, stream: TextIO | None = 
         return Progress()
     if verbosity > 1:
         return LineProgress(stream, every=0.0)
-    if shown and stream.isatty():
+    if shown and stream.isatty() and _has_rows(stream):
         return BarProgress(stream)
     return LineProgress(stream)
+
+
+def _has_rows(stream: TextIO) -> bool:
+    """Whether a terminal has a size; tqdm writes empty lines to one without, such as a container's, instead of bars."""
+    try:
+        return os.get_terminal_size(stream.fileno()).lines > 0
+    except (AttributeError, OSError, ValueError):  # an object that only acts as a terminal
+        return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 from typing import Any, TextIO, cast
 
 
@@ -48,6 +49,20 @@ class NullStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         return len(text)
+
+
+def has_reader(stream: TextIO) -> bool:
+    """Whether someone sees what is written: at a terminal, or as another program's input or the caller's object.
+
+    What is written to a file or to the null device is seen later, or never.
+    """
+    if getattr(stream, "failure", None) is not None:
+        return False
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return not isinstance(stream, NullStream)
+    return stream.isatty() or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def robust(stream: TextIO | None) -> TextIO:

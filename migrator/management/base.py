@@ -25,7 +25,7 @@ from ..console.refusal import refusal_report
 from ..console.report_files import check_form, write_report
 from ..console.report_text import to_text
 from ..console.reports import Report, to_json, to_json_lines
-from ..console.robust_streams import robust
+from ..console.robust_streams import has_reader, robust
 from ..console.safe_text import visible, visible_lines
 from ..console.wrapping import width_of, wrapped
 from ..databases.database_files import check_no_database
@@ -140,12 +140,26 @@ class MigratorCommand(BaseCommand):
         failure = self._write_report(report, options["report"])
         self._print_document(report, options)
         self.show(report, options)
+        self._finish(report, failure, options)
+
+    def _finish(self, report: Report, failure: str, options: Mapping[str, Any]) -> None:
+        """End with the report's exit code, or for ``failure``; the verdict is the error unless it was just read."""
         if report.exit_code:
-            raise self._error(visible(f"{report.verdict.sentence} {failure}".rstrip()), report.exit_code)
+            sentences = [failure] if self._is_read(options) else [report.verdict.sentence, failure]
+            text = " ".join(filter(None, sentences))
+            raise self._error(visible(text), report.exit_code) if text else SystemExit(report.exit_code)
         if not failure and options["format"] in PROGRAM_FORMS:
             failure = self._output_failure()
         if failure:
             raise self._error(failure, 1)
+
+    def _is_read(self, options: Mapping[str, Any]) -> bool:
+        """Whether people who typed the command see its report."""
+        return Interrupts.ends_process and options["verbosity"] > 0 and has_reader(self._file(self._shown_on(options)))
+
+    def _shown_on(self, options: Mapping[str, Any]) -> OutputWrapper:
+        """Return where reports are shown: on standard error if standard output is for a program."""
+        return self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
 
     def _error(self, text: str, exit_code: int) -> CommandError:
         """Return the error that ends the command; Django prints it after the name of its class."""
@@ -198,10 +212,10 @@ class MigratorCommand(BaseCommand):
         return f"The work is done, but standard output cannot be written: {failure.strerror}."
 
     def show(self, report: Report, options: dict[str, Any]) -> None:
-        """Show a report to people: on standard error if standard output is for a program."""
+        """Show a report to people."""
         is_first, self._shown = self._shown is None, report
         if options["verbosity"] > 0:
-            stream = self.stderr if options["format"] in PROGRAM_FORMS else self.stdout
+            stream = self._shown_on(options)
             file = self._file(stream)
             style = self.style if options["force_color"] or file.isatty() else no_style()
             text = to_text(report, width_of(file), style, is_full=options["verbosity"] > 1)

@@ -33,6 +33,13 @@ def test_draws_bars_on_a_terminal_only() -> None:
     assert type(progress_for(verbosity=0, stream=Terminal())) is Progress
 
 
+def test_draws_no_bars_on_a_terminal_without_a_size(narrow: Narrow) -> None:
+    """tqdm would write empty lines in their place."""
+    assert type(progress_for(verbosity=1, stream=narrow)) is BarProgress
+    fcntl.ioctl(narrow.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 0, 80, 0, 0))
+    assert type(progress_for(verbosity=1, stream=narrow)) is LineProgress
+
+
 def test_silence_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
     progress.message("not heard")

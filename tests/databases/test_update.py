@@ -296,7 +296,8 @@ def test_a_trial_shows_what_would_change_and_writes_nothing(databases: FreshData
     ]
     assert facts(finished.out)["compared"] == "5 rows of 1 table"
     assert re.fullmatch(r"about \S+ s to compare, as now, plus what it writes", facts(finished.out)["next pass"])
-    assert finished.err.endswith("Nothing was written. 6 rows would change: 2 inserted, 2 rewritten, 2 deleted.\n")
+    verdict = "Nothing was written. 6 rows would change: 2 inserted, 2 rewritten, 2 deleted."
+    assert f"\nDRY RUN  {verdict}\n" in finished.out
     assert contents("sqlite_b") == before
 
 

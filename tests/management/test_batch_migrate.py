@@ -544,7 +544,7 @@ def test_says_that_there_is_nothing_to_go_on_with(sqlite: Pair, option: str, rem
     with nothing_changes(*sqlite):
         finished = move(sqlite, "testapp.Tag", option)
     said = f"No unfinished run in 'sqlite_b': {remark}"
-    assert (finished.code, error_in(finished)) == (code, f"CommandError: {said}\n" if code else "")
+    assert (finished.code, error_in(finished)) == (code, "")
     assert finished.out.startswith(f"{'NOT A COPY' if code else 'NOTHING TO DO'}  {said}\n")
 
 
@@ -603,7 +603,7 @@ def test_skips_rows_with_their_children_and_keeps_them_in_a_file(
     finished = move(pair, *MODELS, "--on-error", "skip", "--rejects", file, "-v", "2")
     assert finished.code == 4, finished.err
     verdict = "6 rows rejected; the reject file holds their values, personal data included."
-    assert finished.err.endswith(f"CommandError: {verdict}\n")
+    assert error_in(finished) == ""
     assert f"INCOMPLETE  {verdict}\n" in finished.out
     kept: dict[type[Model], Iterable[int]] = {
         Tag: (1, 2, 4), Chapter: (1, 2, 4), Rating: (4,), Place: (1,), Restaurant: (1,), Pizzeria: (1,), Article: (1,)

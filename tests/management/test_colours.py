@@ -63,7 +63,8 @@ def test_no_color_of_the_environment_yields_to_force_color(monkeypatch: pytest.M
 def test_a_command_error_is_bold_red_and_nothing_else_of_standard_error_is(sqlite: Pair) -> None:
     shown = at_terminal("verify_counts", *WORDS, "--format", "json", "--force-color")
     assert shown.code == 3
-    assert "\n\x1b[31;1mCommandError: Differences were found in 1 of 1 table.\n" in shown.err
     assert "\x1b[31;1mDIFFERENT\x1b[0m  Differences were found" in shown.err
     assert "\n  row counts  \x1b[31;1mdiffer in 1 of 1 table\x1b[0m\n" in shown.err
     assert "\x1b" not in shown.out
+    refused = at_terminal("verify_counts", *WORDS, "--exclude", "testapp.Tag", "--force-color")
+    assert "\x1b[31;1mCommandError: " in refused.err
