@@ -55,11 +55,9 @@ def _several(engine: Engine, tables: Sequence[Table], count: int, way: str) -> F
 
 
 def _none_to_fill(dest: Engine, count: int, creatable: Pending | None) -> Finding:
-    run = f"Run manage.py migrate --database {dest.alias}"
-    if creatable is None:
-        ways = f"{run}, or {grant_advice(dest)}".rstrip(" ,").removesuffix(", or")
-    else:
-        ways = f"{run}{' --run-syncdb' * bool(creatable.tables)}, {grant_advice(dest)}or pass --migrate"
+    # Not `migrate --database`, where --migrate is possible: a data migration without `using` would write to `default`.
+    way = f"Run manage.py migrate --database {dest.alias}" if creatable is None else "Pass --migrate to create them"
+    ways = f"{way}, or {grant_advice(dest)}".rstrip(" ,").removesuffix(", or")
     return Finding(dest.alias, f"it lacks all {plural(count, 'table')} of this run", f"{ways}.")
 
 
