@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Not an error: a dry run of an update found rows that the update would write.
 WORK_TO_DO = 5
@@ -43,7 +44,14 @@ class UsageError(MigratorError):
 
 
 class Refused(MigratorError):
-    """A check before the first write found a reason not to start."""
+    """A check before the first write found a reason not to start.
+
+    ``findings``: what it found, as records for documents, if they are of a plan.
+    """
+
+    def __init__(self, message: str, findings: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
 
 
 class Declined(MigratorError):

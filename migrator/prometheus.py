@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from django.core.cache import caches
-from django.db import connections
 
 from . import conf
 from .caches.transition.cache import TransitionCache
 from .caches.transition.status import transitions
 from .clock import MICROSECONDS_PER_SECOND
+from .processes.shared_reads import begin_read
 from .sessions.transition.session_metrics import session_metrics
 from .transitions.metrics import Metrics
 
@@ -46,7 +45,6 @@ class TransitionCollector:
 
     def __init__(self, *, timeout: float = 5.0) -> None:
         self._timeout = timeout
-        self._readings: dict[str, _Reading] = {}
         self._failing: set[str] = set()
 
     def describe(self) -> tuple[CounterMetricFamily, GaugeMetricFamily]:
@@ -75,12 +73,20 @@ class TransitionCollector:
 
     def _samples(self) -> Iterator[_Sample]:
         deadline = time.monotonic() + self._timeout
-        # All are read at the same time.
-        for name, reading in [(name, self._begun(name, metrics)) for name, metrics in self._transitions()]:
-            reading.wait(deadline - time.monotonic())
-            self._log(name, reading.problem)
-            if reading.problem is None:
-                yield from reading.samples
+        begun = [  # all are read at the same time
+            (name, begin_read("counts", name, partial(_samples_of, name, metrics)))
+            for name, metrics in self._transitions()
+        ]
+        for name, reading in begun:
+            try:
+                samples = reading.result(deadline - time.monotonic())
+            except TimeoutError:
+                self._log(name, "no answer yet")
+            except Exception as error:
+                self._log(name, _named(error))
+            else:
+                self._failing.discard(name)
+                yield from samples
 
     def _transitions(self) -> Iterator[tuple[str, Callable[[], Metrics | None]]]:
         """Yield the name of each transition, and how to open its metrics."""
@@ -92,60 +98,24 @@ class TransitionCollector:
             return
         yield from ((f"cache:{alias}", partial(_metrics_of_cache, alias)) for alias in aliases)
 
-    def _begun(self, name: str, metrics: Callable[[], Metrics | None]) -> _Reading:
-        """Return a reading that has begun: that of an earlier scrape if its store has still not answered."""
-        reading = self._readings.get(name)
-        if reading is None or reading.is_over:
-            reading = self._readings[name] = _Reading(name, metrics)
-        return reading
-
-    def _log(self, name: str, problem: str | None) -> None:
+    def _log(self, name: str, problem: str) -> None:
         """Log a problem once, until the counts can be read again."""
-        if problem is None:
-            self._failing.discard(name)
-        elif name not in self._failing:
+        if name not in self._failing:
             self._failing.add(name)
             logger.warning("Prometheus gets no counts of %s: they could not be read (%s).", name, problem)
 
 
-class _Reading:
-    """Counts that are being read in a separate thread, so that a store that hangs does not delay the scrape."""
-
-    def __init__(self, name: str, metrics: Callable[[], Metrics | None]) -> None:
-        self._name, self._metrics = name, metrics
-        self.samples: list[_Sample] = []
-        self.problem: str | None = "no answer yet"
-        self._thread = threading.Thread(target=self._run, name=f"metrics of {name}, to be scraped", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:  # no more threads, or the process is about to exit
-            self.problem = _named(error)
-
-    @property
-    def is_over(self) -> bool:
-        return not self._thread.is_alive()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until the counts are there, and not longer."""
-        if self._thread.is_alive():
-            self._thread.join(max(seconds, 0.0))
-
-    def _run(self) -> None:
-        try:
-            metrics = self._metrics()
-            if metrics is not None:
-                self.samples = list(_samples(self._name, metrics))
-            self.problem = None
-        except Exception as error:
-            self.problem = _named(error)
-        finally:
-            connections.close_all()
-
-
-def _samples(name: str, metrics: Metrics) -> Iterator[_Sample]:
-    for (phase, event), count in metrics.read().counts.items():
-        last = None if count.last is None else count.last / MICROSECONDS_PER_SECOND
-        yield _Sample((name, phase.value, event), float(count.number), last)
+def _samples_of(name: str, metrics_of: Callable[[], Metrics | None]) -> list[_Sample]:
+    metrics = metrics_of()
+    counts = {} if metrics is None else metrics.read().counts
+    return [
+        _Sample(
+            (name, phase.value, event),
+            float(count.number),
+            None if count.last is None else count.last / MICROSECONDS_PER_SECOND,
+        )
+        for (phase, event), count in counts.items()
+    ]
 
 
 def _metrics_of_sessions() -> Metrics | None:

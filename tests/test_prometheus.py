@@ -130,7 +130,7 @@ def test_a_store_that_hangs_delays_no_scrape_and_takes_one_thread(
     for _ in range(3):
         assert 'transition="sessions"' not in generate_latest(registry).decode()
     assert time.monotonic() - started < 3
-    reading = [thread for thread in threading.enumerate() if thread.name.startswith("metrics of sessions, to be ")]
+    reading = [thread for thread in threading.enumerate() if thread.name == "read counts of sessions"]
     assert len(reading) == 1
     assert [record.getMessage().endswith("(no answer yet).") for record in caplog.records] == [True]
     answer.set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ERROR_SCHEMA, DataRejected, Declined, Interrupted, MigratorError, Refused
 from .reports import Mood, Point, Report, Verdict
 
@@ -23,12 +25,15 @@ def refusal_report(
     points = tuple(Point(Mood.BAD, line.removeprefix(_PROBLEM)) for line in lines if line.startswith(_PROBLEM))
     steps = [FIX] if points else []
     steps += [line.strip() for line in lines if not line.startswith(_PROBLEM)]
+    document: dict[str, Any] = {"schema": ERROR_SCHEMA, "error": str(error)}
+    if isinstance(error, Refused) and error.findings:
+        document["findings"] = list(error.findings)
     return Report(
         title=preface.title if preface else command,
         verdict=Verdict(Mood.BAD, word, f"{first.removesuffix(':')}." if first.endswith(":") else first),
         points=points,
         next=tuple(steps),
-        document={"schema": ERROR_SCHEMA, "error": str(error)},
+        document=document,
         exit_code=error.exit_code,
         preface=preface,
         is_dry_run=is_dry_run,

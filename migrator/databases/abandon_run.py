@@ -52,7 +52,8 @@ def abandon_run(
         journal = Journal(dest)
         plan = unread_plan(source, engine.describe())
         if options.dry_run:
-            return RunResult(plan, {}, None, remark=_forecast(dest, journal.current()))
+            run = journal.current()
+            return RunResult(plan, {}, None, remark=_forecast(dest, run), is_dry_run=run is not None)
         stack.enter_context(locked(engine, journal))
         journal.clear_away()
         run = journal.current()

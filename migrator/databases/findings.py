@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..console.reports import record
 from ..console.safe_text import visible
 
 
@@ -49,3 +50,7 @@ class Finding:
 
     def __str__(self) -> str:
         return visible(f"{self.subject}: {self.text.rstrip('.')}. {self.advice}".strip())
+
+    def document(self) -> dict[str, Any]:
+        """Describe the finding for programs."""
+        return record(self, "subject", "text", "advice", "stops")

@@ -26,7 +26,10 @@ class RunResult:
     timings: tuple[tuple[str, float], ...] = ()
     # How long the run waited for the user's answer.
     seconds_waiting: float = 0.0
+    # Why no row was copied.
     remark: str | None = None
+    # Whether nothing was written because that was asked for.
+    is_dry_run: bool = False
     # By table name, what an update changed; None if this run was not an update.
     updates: Mapping[str, Update] | None = None
     # Rows that a run rejected which had finished before.
@@ -77,7 +80,7 @@ class RunResult:
     @property
     def would_change(self) -> bool:
         """Whether this was the dry run of an update that would write something."""
-        return self.verification is None and self.changes > 0
+        return self.is_dry_run and self.changes > 0
 
     @property
     def exit_code(self) -> int:

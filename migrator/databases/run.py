@@ -44,6 +44,8 @@ from .update import Difference, apply_updates, find_updates
 from .verification.counts import Verification
 from .verification.run import compared_tables, count_tables, verify_run
 
+NOTHING_WRITTEN = "Nothing was written."
+
 
 class RunExecutor:
     """One run between two open databases: :meth:`run` makes it in its order."""
@@ -112,7 +114,7 @@ class RunExecutor:
             if options.update:
                 return self._update(plan)
             if options.dry_run:
-                return self._result(plan, remark="Nothing was written.")
+                return self._result(plan, remark=NOTHING_WRITTEN, is_dry_run=True)
             run = self._resume(unfinished, plan) if unfinished else self._begin(plan)
             return self._carry_out(run, plan)
 
@@ -179,7 +181,7 @@ class RunExecutor:
         refuse_unresumable(run, plan)
         with self._monitor.waiting():
             if not self._console.prompter.proceed(f"Resume the run of {run.holder()}?"):
-                raise Declined("Nothing was written.")
+                raise Declined(NOTHING_WRITTEN)
         self._journal.take_over(run)
         return run
 
@@ -332,7 +334,7 @@ class RunExecutor:
                 stack.callback(difference.close)
             updates = {difference.planned.table.name: difference.update for difference in found}
             if self._options.dry_run:
-                return self._result(plan, updates=updates, remark="Nothing was written.")
+                return self._result(plan, updates=updates, remark=NOTHING_WRITTEN, is_dry_run=True)
             self._monitor.enter(Phase.WRITING, sum(update.changes for update in updates.values()))
             self._apply(found)
             self._monitor.enter(Phase.SEQUENCES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentTypeError
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,12 @@ class SessionsCommand(MigratorCommand):
             parser.add_argument(
                 f"--{end}", required=both_needed, metavar=metavar, help=f"An alias in {setting}{default}."
             )
-        self._add_engines(parser)
+        kinds = {"source": self.source_kind, "dest": self.dest_kind}
+        self.add_store_options(parser, [end for end, kind in kinds.items() if kind == "db"])
         add_options(parser, CopyOptions)
 
-    def _add_engines(self, parser: CommandParser) -> None:
+    def add_store_options(self, parser: CommandParser, tables: Collection[str]) -> None:
+        """Add the options for both stores; those of ``tables``, ``source`` or ``dest``, may have a model."""
         for end in ("source", "dest"):
             parser.add_argument(
                 f"--{end}-engine",
@@ -55,14 +58,13 @@ class SessionsCommand(MigratorCommand):
                 help="The session engine of that store: cache, cached_db, db, file or a dotted path (default: "
                 "SESSION_ENGINE if it uses such a store, otherwise Django's own).",
             )
-        for end, kind in (("source", self.source_kind), ("dest", self.dest_kind)):
-            if kind == "db":
-                parser.add_argument(
-                    f"--{end}-model",
-                    metavar="app_label.Model",
-                    help="The model of the table, such as user_sessions.Session or qsessions.Session; its app "
-                    "need not be installed (default: the engine's model).",
-                )
+        for end in tables:
+            parser.add_argument(
+                f"--{end}-model",
+                metavar="app_label.Model",
+                help="The model of the table, such as user_sessions.Session or qsessions.Session; its app need not be "
+                "installed (default: the engine's model).",
+            )
         parser.add_argument(
             "--keys-from",
             type=Path,

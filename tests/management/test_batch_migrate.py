@@ -797,6 +797,14 @@ def test_help_tells_every_option_and_names_no_engine() -> None:
 # -- refused, for programs and in files -----------------------------------------------------------------------------
 
 
+def test_json_of_a_refused_run_lists_what_stops_it(sqlite: Pair) -> None:
+    execute(sqlite.dest, "DROP TABLE testapp_tag")
+    document = json.loads(run(*words(sqlite, "testapp.Tag", "--no-input"), "--format", "json").out)
+    (finding,) = document["findings"]
+    assert (finding["subject"], finding["stops"]) == ("testapp.Tag", True)
+    assert f"{finding['text']}. {finding['advice']}" in document["error"]
+
+
 def test_json_of_a_refused_run_is_one_document_too(sqlite: Pair) -> None:
     tags(sqlite.source)
     tags(sqlite.dest, "mine")

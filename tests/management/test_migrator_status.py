@@ -34,7 +34,7 @@ COMMAND = "migrator.management.commands.migrator_status"
 
 
 class Stop(Exception):
-    """Ends a run as a crash would: nothing of it is told to the journal."""
+    """Ends a run as a crash would: the journal learns nothing of it."""
 
 
 class Watched(Progress):

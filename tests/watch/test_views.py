@@ -17,6 +17,7 @@ from django.test import Client, override_settings
 
 from migrator.databases.journal.status import StatusReader
 from migrator.errors import MigratorError, Refused
+from migrator.processes import shared_reads
 from migrator.sessions.transition.readiness import session_standing
 from migrator.sessions.transition.session_metrics import session_metrics
 from migrator.transitions.phases import Phase
@@ -185,9 +186,9 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     yield answer
     answer.set()
     deadline = time.monotonic() + 10
-    while reading._under_way and time.monotonic() < deadline:
+    while shared_reads._under_way and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not reading._under_way
+    assert not shared_reads._under_way
 
 
 def _fail(dest: str) -> None:
@@ -201,11 +202,11 @@ def test_a_database_that_does_not_answer_costs_one_thread_and_a_moment(staff: Cl
         assert "'sqlite_b' does not answer: nothing was received for" in text(shown)
     assert staff.get(f"{SITE}status/sqlite_b.json").status_code == 503
     assert staff.get(f"{SITE}status/sqlite_b.json").json()["exit_code"] == 1
-    assert [thread.name for thread in threading.enumerate()].count("read status") == 1
+    assert [thread.name for thread in threading.enumerate()].count("read status of sqlite_b") == 1
     assert staff.get(SITE).status_code == 200
     silent.set()
     deadline = time.monotonic() + 10
-    while reading._under_way and time.monotonic() < deadline:
+    while shared_reads._under_way and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "Cannot connect to 'sqlite_b'." in text(staff.get(f"{SITE}status/sqlite_b/"))
 

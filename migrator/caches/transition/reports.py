@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...clock import to_datetime
+from ...clock import MICROSECONDS_PER_SECOND, to_datetime
 from ...console.reports import Fact, Grid, Mood, Report, Verdict
 from ...console.wording import duration_text
 from ...transitions.metrics_storage import EVENTS, Record
@@ -19,7 +19,6 @@ MEANINGS = {
     Phase.DUAL_NEW: "NEW answers, and takes over values of OLD that it lacks; writes go to both",
     Phase.NEW: "only NEW is used",
 }
-MICROSECONDS = 1_000_000
 
 
 def transition_report(found: CacheTransition) -> Report:
@@ -42,7 +41,7 @@ def transition_report(found: CacheTransition) -> Report:
 def _seen(record: Record) -> str:
     """Return when a worker last counted in each phase: a worker that only reads in ``old`` or ``new`` does not."""
     seen = [
-        f"{phase} {duration_text((record.read_at - moment) / MICROSECONDS)} ago"
+        f"{phase} {duration_text((record.read_at - moment) / MICROSECONDS_PER_SECOND)} ago"
         for phase, moment in record.seen().items()
     ]
     return f"last counted in {', '.join(seen)}" if seen else "nothing is counted yet"

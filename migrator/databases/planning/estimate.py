@@ -24,8 +24,8 @@ class Rate:
 
 
 # Measured with bench/rows.py, on one machine with two cores whose servers did not wait for the disk: 1,000,000 narrow
-# rows by the slowest route of each transport, and 1,000 texts of 12 to 115 KB. MySQL without LOAD DATA gave the rates
-# of converted rows, whose wide rows were not measured.
+# rows by the slowest route of each transport, and 1,000 texts of 12 to 115 KB. The rates of converted rows are those of
+# INSERT in place of a bulk load; their wide rows were not measured.
 RATES: Mapping[type[Transport], Rate] = {
     ServerSideCopy: Rate(600_000, 370e6),
     BinaryStream: Rate(297_000, 45e6),

@@ -216,4 +216,5 @@ def refuse(plan: Plan) -> None:
     if plan.is_resumed:
         hint += "\nThe run stays unfinished: correct this and pass --resume, or abandon it with --cleanup."
     count = "1 problem stops" if len(stopping) == 1 else f"{len(stopping)} problems stop"
-    raise Refused(f"{plan.untouched} {count} this run:\n{lines}{hint}")
+    text = f"{plan.untouched} {count} this run:\n{lines}{hint}"
+    raise Refused(text, [finding.document() for finding in stopping])

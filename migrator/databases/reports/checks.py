@@ -48,7 +48,7 @@ def checks_document(checks: Sequence[CheckResult]) -> list[dict[str, Any]]:
             "id": one.check.id,
             "title": one.check.title,
             "result": str(one.outcome),
-            "findings": [record(finding, "subject", "text", "advice", "stops") for finding in one.findings],
+            "findings": [finding.document() for finding in one.findings],
         }
         for one in checks
     ]

@@ -37,12 +37,12 @@ def run_figures(result: RunResult) -> tuple[Figure, ...]:
 
 def update_figures(result: RunResult, updates: Mapping[str, Update]) -> tuple[Figure, ...]:
     """Return the rows that an update compared and changed, and those that differ afterwards."""
-    would = "rows to change" if result.verification is None else "rows changed"
+    would = "rows to change" if result.is_dry_run else "rows changed"
     figures = (
         _figure("rows compared", sum(update.compared for update in updates.values())),
         _figure(would, result.changes),
     )
-    return figures if result.verification is None else (*figures, _differing(result.verification))
+    return figures if result.is_dry_run else (*figures, _differing(result.verification))
 
 
 def comparison_figures(comparison: Comparison) -> tuple[Figure, ...]:

@@ -12,11 +12,6 @@ from ..result import RunResult
 from ..verification.counts import Verification
 
 
-def is_dry(result: RunResult) -> bool:
-    """Whether nothing was written because that was asked for."""
-    return result.remark is not None and result.remark.startswith("Nothing was written.")
-
-
 def ends_facts(plan: Plan) -> tuple[Fact, ...]:
     """Return both databases, for files: on a terminal, the plan has shown them."""
     return Fact("from", "", full=str(plan.source)), Fact("to", "", full=str(plan.dest))

@@ -89,7 +89,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "left_out": [record(item, "label", "reason") for item in plan.left_out],
         "unknown_tables": list(plan.unknown_tables),
         "checks": checks_document(plan.checks),
-        "findings": [record(finding, "subject", "text", "advice", "stops") for finding in plan.findings],
+        "findings": [finding.document() for finding in plan.findings],
     }
 
 

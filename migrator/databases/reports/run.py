@@ -12,7 +12,7 @@ from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..row_counts import RowCounts
 from .figures import plan_figures, run_figures, seconds_by_table, spent
-from .outcome import ends_facts, is_dry, next_steps, not_a_copy, unchecked
+from .outcome import ends_facts, next_steps, not_a_copy, unchecked
 from .plan import named, plan_document, plan_report
 from .row_grids import row_grids
 from .times import times_document
@@ -75,7 +75,7 @@ def _remark_report(result: RunResult, remark: str, again: str) -> Report:
         **times_document(result),
         "not_recreated": [item.as_json() for item in result.not_recreated],
     }
-    verdict = Verdict(Mood.NEUTRAL, "DRY RUN" if is_dry(result) else "NOTHING TO DO", remark)
+    verdict = Verdict(Mood.NEUTRAL, "DRY RUN" if result.is_dry_run else "NOTHING TO DO", remark)
     if result.exit_code == 3:
         verdict = Verdict(Mood.BAD, "NOT A COPY", remark)
     elif result.rows_rejected:
@@ -93,13 +93,13 @@ def _remark_report(result: RunResult, remark: str, again: str) -> Report:
         title=f"Move from {result.plan.source.alias!r} to {result.plan.dest.alias!r}",
         verdict=verdict,
         points=tuple(points),
-        figures=plan_figures(result.plan) if is_dry(result) else (),
+        figures=plan_figures(result.plan) if result.is_dry_run else (),
         timings=dict(result.timings),
-        next=(again,) if is_dry(result) else (),
+        next=(again,) if result.is_dry_run else (),
         document=document,
         exit_code=result.exit_code,
         preface=plan_report(result.plan) if result.plan.tables else None,
-        is_dry_run=is_dry(result),
+        is_dry_run=result.is_dry_run,
     )
 
 

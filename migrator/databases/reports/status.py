@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -174,10 +175,14 @@ def _share(table: TableStatus) -> str:
 
 def _label(table: str) -> str:
     """Return the label of the model that has a table; the table's name if none has."""
-    labels = (
-        model._meta.label for model in apps.get_models(include_auto_created=True) if model._meta.db_table == table
-    )
-    return next(labels, table)
+    return _labels().get(table, table)
+
+
+@cache
+def _labels() -> dict[str, str]:
+    """Return the label of the first model of each table: a run may have thousands, and is redrawn every second."""
+    models = apps.get_models(include_auto_created=True)
+    return {model._meta.db_table: model._meta.label for model in reversed(list(models))}
 
 
 def _clock(moment: datetime | None) -> str:

@@ -29,7 +29,7 @@ KINDS = ("inserted", "rewritten", "deleted")
 
 def update_report(result: RunResult, updates: Mapping[str, Update], again: str) -> Report:
     """Describe what an update did or would do; ``updates`` are by table name, ``again`` repeats a dry run."""
-    plan, is_dry = result.plan, result.verification is None
+    plan, is_dry = result.plan, result.is_dry_run
     document = {
         "schema": "migrator/batch-migrate-update@1",
         "plan": plan_document(plan),

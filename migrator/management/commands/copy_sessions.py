@@ -28,9 +28,6 @@ class Command(SessionsCommand):
         ("Copy the sessions of a cache to the table of a database:", "--source cache:default --dest db:new"),
         ("Copy all sessions in four processes:", "--source cache:old --dest cache:new --jobs 4"),
     )
-    # Both have the option for a model, which stores without a table do not take.
-    source_kind = "db"
-    dest_kind = "db"
 
     def add_options(self, parser: CommandParser) -> None:
         for end, side in (("source", "OLD"), ("dest", "NEW")):
@@ -40,7 +37,7 @@ class Command(SessionsCommand):
                 metavar="STORE",
                 help=f"A store, as cache:ALIAS, db:ALIAS or file (default: {side} of MIGRATOR['SESSIONS']).",
             )
-        self._add_engines(parser)
+        self.add_store_options(parser, ("source", "dest"))
         add_options(parser, CopyOptions)
 
     def ends(self, options: dict[str, Any]) -> tuple[End, End]:

@@ -199,7 +199,8 @@ def test_equal_databases_need_a_few_lines(outcome: RunResult) -> None:
 @pytest.mark.parametrize("is_dry", [False, True])
 def test_an_update_lists_a_few_of_the_tables_that_change(outcome: RunResult, is_dry: bool) -> None:
     changed = {t.table.name: Update(compared=10, inserted=n, deleted=1) for n, t in enumerate(outcome.plan.tables)}
-    result = replace(outcome, row_counts={}, updates=changed, verification=None if is_dry else outcome.verification)
+    verification = None if is_dry else outcome.verification
+    result = replace(outcome, row_counts={}, updates=changed, verification=verification, is_dry_run=is_dry)
     report = result_report(result, "python manage.py batch_migrate --update")
     lines = shown(report)
     first = "DRY RUN  Nothing was written. 13,695 rows would change: 13,530 inserted, 0"
