@@ -16,6 +16,9 @@ T ?=
 N ?= $(shell nproc 2>/dev/null | awk '{ print ($$1 > 4 ? 8 : 2 * $$1) }')
 # Without T, the slow tests are left to `make test-slow`
 TESTS = $(if $(T),$(T),-m "not slow")
+# The modules with tests that depend on the driver of PostgreSQL: to collect all others takes seconds
+DRIVER_TESTS = $(shell grep --recursive --files-with-matches --fixed-strings --include='test_*.py' \
+    pytest.mark.driver tests)
 # The number of kills per pair of engines in `make faults`
 KILLS ?= 50
 # If one process crashes, all end: pytest would wait for its remaining tests forever
@@ -30,7 +33,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help environment test test-slow test-driver test-browser matrix faults coverage lint format types docs package demo servers bench \
+.PHONY: help environment test test-slow test-driver test-browser matrix faults coverage lint format types docs package demo demo-cluster servers bench \
     clean python debian-venv debian-build debian-servers debian-browser
 
 help: ## List the targets
@@ -46,8 +49,11 @@ test: $(VENV)/ready debian-servers ## Run all tests but the slow ones on all ser
 test-slow: $(VENV)/ready debian-servers ## Run the slow tests: kills, lost connections, whole projects
 	$(RUN_TESTS) -m slow $(T)
 
+# The other engine makes little difference to the driver. MySQL is that engine in the tests of transports, and in the
+# cell mysql, which has psycopg2 too; the cell psycopg2 runs everything.
 test-driver: $(VENV)/ready debian-servers ## Run what depends on the driver of PostgreSQL, with psycopg2
-	MIGRATOR_TEST_PSYCOPG=2 $(RUN_TESTS) -m "driver and postgresql" $(T)
+	MIGRATOR_TEST_PSYCOPG=2 $(RUN_TESTS) -m "driver and postgresql" -k "not mysql or test_transports" \
+	    $(or $(T),$(DRIVER_TESTS))
 
 test-browser: $(VENV)/ready debian-servers debian-browser ## Watch a run in Chromium, which is installed for it (400 MB)
 	MIGRATOR_TEST_BROWSER=chromium $(RUN_TESTS) tests/watch/test_browser.py $(T)
@@ -56,8 +62,9 @@ matrix: python ## List the versions that the tests run on; test one of them: mak
 	@python3 -m tests.matrix $(CELL)
 
 faults: $(VENV)/ready debian-servers ## Try every fault with all random kills, and print the rows and sessions lost
-	MIGRATOR_TEST_KILLS=$(KILLS) $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \
-	    tests/scenarios/faults tests/scenarios/sessions/test_chaos.py tests/scenarios/caches/test_chaos.py $(T)
+	MIGRATOR_TEST_KILLS=$(KILLS) MIGRATOR_TEST_PAIRS=all $(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest \
+	    tests/scenarios/faults tests/scenarios/following/test_hot_writers.py tests/scenarios/sessions/test_chaos.py \
+	    tests/scenarios/caches/test_chaos.py $(T)
 
 coverage: $(VENV)/ready debian-servers ## Run the tests and report the lines and branches they miss
 	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m pytest --cov --cov-report=term-missing $(T)
@@ -81,6 +88,9 @@ package: $(PACKAGE_VENV)/ready ## Build the wheel and the source distribution in
 
 demo: $(DEMO_VENV)/ready ## Move a small shop between SQLite files, and its sessions from a Redis to a database and back
 	$(DEMO_VENV)/bin/python -m demo
+
+demo-cluster: $(VENV)/ready debian-servers ## Move the shop between two PostgreSQL databases with three Celery workers, and kill one
+	$(PYTHON_IN_VENV) -m tests.servers -- $(PYTHON_IN_VENV) -m demo.cluster
 
 servers: $(VENV)/ready debian-servers ## Open a shell with the test servers running, and their addresses in its environment
 	$(PYTHON_IN_VENV) -m tests.servers

@@ -153,6 +153,37 @@ def sessions(medians: Mapping[str, Line]) -> tuple[list[str], list[list[Cell]]]:
     return columns, rows
 
 
+def follow(found: Sequence[Line]) -> tuple[list[str], list[list[Cell]]]:
+    """Return the table of stops: how long a site waits for the last pass, by the rows of its tables."""
+    rows: list[list[Cell]] = [
+        [
+            f"{one['rows']:,}",
+            f"{one['stop']:.2f} s, {_rows_text(one['stop_rows'])}",
+            f"{one['update']:.1f} s, {_rows_text(one['update_rows'])}",
+        ]
+        for one in found
+    ]
+    return ["rows", "the last pass of `--follow`", "`--update`"], rows
+
+
+def _rows_text(rows: int) -> str:
+    return f"{rows:,} row" if rows == 1 else f"{rows:,} rows"
+
+
+def round_trips(lines: Sequence[Any]) -> tuple[list[str], list[list[Cell]]]:
+    """Return the table of round trips of one call: a row for each operation, a column for each phase.
+
+    ``lines`` have an ``operation``, a ``phase`` and its ``trips``; the first phase is the plain store.
+    """
+    phases = list(dict.fromkeys(line.phase for line in lines))
+    trips = {(line.operation, line.phase): f"{line.trips:.2g}" for line in lines}
+    rows = [
+        [operation, *(trips[operation, phase] for phase in phases)]
+        for operation in dict.fromkeys(line.operation for line in lines)
+    ]
+    return ["round trips of a call", "plain cache", *(f"`{phase}`" for phase in phases[1:])], rows
+
+
 def by_name(lines: Sequence[Line], names: Mapping[str, str]) -> tuple[list[str], list[list[Cell]]]:
     """Return a table with a row for each route, and a column for each size or shape."""
     columns = list(dict.fromkeys(line["name"] for line in lines))

@@ -98,8 +98,7 @@ def _timed_load(alias: str) -> Iterator[tuple[Any, list[float]]]:
     started = time.perf_counter()
     tables = [table_of(model) for model in shop_models()]
     items = engine.catalogue.deferrable(_tables(), _tables())
-    for item in items:
-        engine.catalogue.drop(item)
+    engine.catalogue.drop(items)
     yield engine.connection, seconds
     for is_key in (False, True):  # a foreign key may need an index of another table
         engine.catalogue.recreate([item for item in items if (item.kind != "index") is is_key])

@@ -16,6 +16,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
+from bench.figures import round_trips, save
+from bench.machine import facts
+
 PARTS = [part for part in ("caches", "sessions") if find_spec(f"bench.transition_{part}")]
 
 
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=40, help="calls of each operation per round")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
+    parser.add_argument("--figures", action="store_true", help="save the round trips of caches in bench/figures.json")
     options = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
     import django
@@ -51,6 +55,9 @@ def main() -> None:
     for name in options.part or PARTS:
         part: Part = import_module(f"bench.transition_{name}")  # type: ignore[assignment]
         lines += part.measure(options.calls, options.rounds)
+    if options.figures:
+        columns, rows = round_trips([line for line in lines if line.group.startswith("caches")])
+        save("round_trips", columns, rows, facts((), ()))
     print(json.dumps([line._asdict() for line in lines], indent=2) if options.json else table(lines))
 
 

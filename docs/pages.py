@@ -17,9 +17,11 @@ DOCS = Path(__file__).resolve().parent
 GENERATED = DOCS / "reference" / "generated"
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    **{command: partial(commands.options, command) for command in commands.COMMANDS},
+    **{name: partial(commands.options, name) for name in commands.COMMANDS if name not in commands.SHORT_FORMS},
+    "copy-sessions-short-forms": commands.short_forms,
     "settings": partial(lists.settings, conf.Settings),
     "settings-move": partial(lists.settings, conf.Move),
+    "settings-executor": partial(lists.settings, conf.WorkerExecutor),
     "settings-sessions": partial(lists.settings, conf.Sessions),
     "settings-side": partial(lists.settings, conf.SessionSide),
     "checks": lists.checks,

@@ -74,6 +74,17 @@ class Move:
 
 
 @dataclass(frozen=True)
+class WorkerExecutor:
+    """One executor of ``MIGRATOR["EXECUTORS"]``: ``APP``, or ``EXECUTOR``."""
+
+    APP: str | None = setting("The dotted path of a Celery app, such as `shop.celery.app`.", None, "none")
+    QUEUE: str = setting("The queue that workers of this app read for migrator.", "migrator")
+    EXECUTOR: str | None = setting(
+        "The dotted path of a callable that returns a `concurrent.futures.Executor`.", None, "none"
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a project may set in ``MIGRATOR``."""
 
@@ -103,6 +114,9 @@ class Settings:
         None,
         "none",
     )
+    EXECUTORS: Mapping[str, Any] | None = setting(
+        "Workers on other hosts by name, each a dictionary, for `--executor NAME`.", None, "none"
+    )
     SESSIONS: Sessions | None = setting("The two stores of a transition of sessions, and its phase.", None, "none")
     SESSION_DATABASE: str | None = setting(
         "The database to which `SessionRouter` sends sessions outside of a transition.", None, "none"
@@ -124,9 +138,10 @@ def load() -> Settings:
     if not isinstance(given, Mapping):
         raise UsageError(f"MIGRATOR is {type(given).__name__}, not a dictionary.")
     known = {name: value for name, value in given.items() if name not in unknown_names(given)}
-    if isinstance(known.get("PROTECTED"), str):
-        raise UsageError("MIGRATOR['PROTECTED'] is a string; write a list of database aliases.")
     if "PROTECTED" in known:
+        if not isinstance(known["PROTECTED"], list | tuple | set | frozenset):
+            kind = type(known["PROTECTED"]).__name__
+            raise UsageError(f"MIGRATOR['PROTECTED'] is {kind}; write a list of database aliases.")
         known["PROTECTED"] = tuple(known["PROTECTED"])
     if known.get("SESSIONS") is not None:
         known["SESSIONS"] = sessions_from(known["SESSIONS"])
@@ -152,6 +167,15 @@ def move_from(name: str, given: object) -> Move:
             raise ImproperlyConfigured(f"{where}[{key!r}] is not a list of apps and models.")
         known[key] = tuple(value)
     return Move(**known)
+
+
+def executor_from(name: str, given: object) -> WorkerExecutor:
+    """Return an executor of ``MIGRATOR["EXECUTORS"]`` as an object; raise :exc:`ImproperlyConfigured` for a mistake."""
+    where = f"MIGRATOR['EXECUTORS'][{name!r}]"
+    executor = WorkerExecutor(**_checked(given, WorkerExecutor, where))
+    if bool(executor.APP) == bool(executor.EXECUTOR):
+        raise ImproperlyConfigured(f"{where} has to have one of 'APP' and 'EXECUTOR'.")
+    return executor
 
 
 def _checked(given: object, kind: Any, where: str) -> dict[str, Any]:

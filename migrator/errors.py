@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 # Not an error: a dry run of an update found rows that the update would write.
 WORK_TO_DO = 5
@@ -16,7 +16,7 @@ EXIT_CODES: Mapping[int, str] = {
     "cannot be used. Nothing was written.",
     3: "The command finished and found differences: row counts, values, sequences, foreign keys, keys or sessions. Or "
     "the source of a copy of sessions or keys is empty. Or it checked whether a step is safe, and it is not. "
-    "Or `migrator_status` found an interrupted run.",
+    "Or `migrator_status` found a run that was interrupted, or has finished with differences.",
     4: "The command finished, but rows were rejected, and are in the reject file; or rows, sessions or keys could not "
     "be moved, compared or deleted, and are listed or counted; or `--cleanup` could not recreate everything, and "
     "listed the rest.",
@@ -31,10 +31,29 @@ EXIT_CODES: Mapping[int, str] = {
 ERROR_SCHEMA = "migrator/error@1"
 
 
+class Reason(NamedTuple):
+    """One of the reasons that an error lists, with lines about it."""
+
+    sentence: str
+    details: tuple[str, ...] = ()
+
+
 class MigratorError(Exception):
-    """Something stopped the command; the message says what was found, why it stops, and what to do next."""
+    """Something stopped the command; the message says what was found, why it stops, and what to do next.
+
+    ``reasons`` are listed below the message, which ends with a colon then, and ``steps`` below these: lines that say
+    what to do next.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, reasons: Iterable[Reason] = (), steps: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message, self.reasons, self.steps = message, tuple(reasons), tuple(steps)
+
+    def __str__(self) -> str:
+        reasons = ("\n".join([f"  - {one.sentence}", *(f"    {line}" for line in one.details)]) for one in self.reasons)
+        return "\n".join([self.message, *reasons, *self.steps])
 
 
 class UsageError(MigratorError):
@@ -49,8 +68,8 @@ class Refused(MigratorError):
     ``findings``: what it found, as records for documents, if they are of a plan.
     """
 
-    def __init__(self, message: str, findings: Sequence[Mapping[str, Any]] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, findings: Sequence[Mapping[str, Any]] = (), **parts: Any) -> None:
+        super().__init__(message, **parts)
         self.findings = tuple(findings)
 
 
@@ -65,6 +84,6 @@ class DataRejected(MigratorError):
 class Interrupted(MigratorError):
     """A signal stopped the command between two chunks; what was committed stays."""
 
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, signal_number: int, *, steps: Iterable[str] = ()) -> None:
+        super().__init__(message, steps=steps)
         self.exit_code = 128 + signal_number

@@ -7,7 +7,7 @@ from settings.base import INSTALLED_APPS as BASE_APPS
 from settings.test import *  # noqa: F403
 from settings.test import DATABASES, RUN
 
-INSTALLED_APPS = [*BASE_APPS, "bench.shop"]
+INSTALLED_APPS = [*BASE_APPS, "bench.shop", "bench.many"]
 
 for _engine in ("sqlite", "postgresql", "mysql"):
     if _given := DATABASES.get(f"{_engine}_a"):
@@ -17,3 +17,11 @@ for _engine in ("sqlite", "postgresql", "mysql"):
 if _given := DATABASES.get("mysql_b"):
     DATABASES["mysql_inserts"] = _given
     DATABASES["mysql_b"] = _given | {"OPTIONS": _given["OPTIONS"] | {"local_infile": True}}
+# Of `bench.forecast`, in everything but their names like the destinations.
+for _engine in ("sqlite", "postgresql", "mysql"):
+    if _given := DATABASES.get(f"{_engine}_b"):
+        _name = str(_given["NAME"])
+        _scratch = (
+            _name.replace("sqlite_b", "sqlite_scratch") if _engine == "sqlite" else f"migrator_test_{RUN}_scratch"
+        )
+        DATABASES[f"{_engine}_scratch"] = _given | {"NAME": _scratch}

@@ -7,6 +7,7 @@ files. Its name is part of every database's name: that keeps parallel sessions a
 processes find the same databases.
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -62,3 +63,5 @@ INSTALLED_APPS = [*BASE_APPS, *TEST_APPS]
 SECRET_KEY = "only for tests"  # noqa: S105
 # The default hasher takes a tenth of a second for each user.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if executors := os.environ.get("MIGRATOR_TEST_EXECUTOR"):
+    MIGRATOR = {"EXECUTORS": json.loads(executors)}

@@ -18,6 +18,7 @@ from django.db import connections
 
 from tests.forking import close_templates
 from tests.manage import Finished, run_manage, start_manage
+from tests.pairs import beyond_a_third, runs_on_all_pairs
 from tests.servers.catalogue import SERVERS, has_to_be_alone, servers_of_this_process
 from tests.servers.databases import ENGINES, PAIRS, FreshDatabases, Pair, engine_of
 from tests.servers.process import PrivateDirectory
@@ -59,10 +60,11 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark each test with the engines in its parameters, before -m selects; keep some in one process.
 
-    Slow tests come first, so that no process is left with one at the end.
+    Slow tests come first, so that no process is left with one at the end. A test runs on a third of its pairs, unless
+    the command line names tests.
     """
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
@@ -71,6 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         if any(has_to_be_alone(marker.name) for marker in item.iter_markers()):
             item.add_marker(pytest.mark.xdist_group("alone"))
     yield
+    if not runs_on_all_pairs() and not any("::" in argument for argument in config.args):
+        left = set(beyond_a_third(items))
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

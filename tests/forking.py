@@ -49,7 +49,7 @@ class Command:
 
     def __init__(self, status: socket.socket, args: Sequence[str], pipes: Sequence[IO[str] | None]) -> None:
         self._status = status
-        self.args = ["manage.py", *args]
+        self.args = list(args)
         self.stdin, self.stdout, self.stderr = pipes
         self.returncode: int | None = None
         self.pid = int(status.recv(LONGEST_MESSAGE) or 0)
@@ -139,18 +139,18 @@ class Template:
                 start_new_session=True,
             )
 
-    def start(self, *args: str, environment: Mapping[str, str] | None = None) -> Command:
-        """Start `manage.py ARGS` with pipes to it, under an environment of its own if one is given."""
+    def start(self, *args: str, script: str = "manage.py", environment: Mapping[str, str] | None = None) -> Command:
+        """Start `SCRIPT ARGS` with pipes to it, under an environment of its own if one is given."""
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = os.pipe(), os.pipe(), os.pipe()
         pipes = (open(our_in, "w"), open(our_out), open(our_err))  # noqa: SIM115  (the command closes them)
-        return self._start(args, [their_in, their_out, their_err], pipes, environment=environment)
+        return self._start([script, *args], [their_in, their_out, their_err], pipes, environment=environment)
 
     def start_at_terminal(self, terminal: int, *args: str) -> Command:
         """Start `manage.py ARGS` with a terminal for its input and standard error; standard output is a pipe."""
         our_out, their_out = os.pipe()
         # One descriptor each, because all are closed here once the command has them.
         streams = [os.dup(terminal), their_out, os.dup(terminal)]
-        return self._start(args, streams, (None, open(our_out), None), at_terminal=True)
+        return self._start(["manage.py", *args], streams, (None, open(our_out), None), at_terminal=True)
 
     def start_in(
         self, directory: Path, terminal: int, script: str, *args: str, environment: Mapping[str, str]
@@ -203,12 +203,12 @@ _bare: dict[frozenset[tuple[str, str]], Template] = {}
 _asked: Counter[frozenset[tuple[str, str]]] = Counter()
 
 
-def start_command(environment: Mapping[str, str], *args: str) -> Command:
-    """Start `manage.py ARGS` with pipes to it, in a fork of the template that fits the environment."""
+def start_command(environment: Mapping[str, str], *args: str, script: str = "manage.py") -> Command:
+    """Start `SCRIPT ARGS` with pipes to it, in a fork of the template that fits the environment."""
     # A test's own project may change between two commands.
     if "PYTHONPATH" not in environment and (template := template_for(environment)):
-        return template.start(*args)
-    return bare_template(environment).start(*args, environment=environment)
+        return template.start(*args, script=script)
+    return bare_template(environment).start(*args, script=script, environment=environment)
 
 
 def bare_template(environment: Mapping[str, str]) -> Template:
@@ -324,7 +324,7 @@ def _keep(order: dict[str, Any], descriptors: Sequence[int]) -> list[str]:
         os.chdir(order["directory"])
         sys.path[0] = order["directory"]  # as for a script there
     args: list[str] = order["args"]
-    return args if order["directory"] is not None else ["manage.py", *args]
+    return args
 
 
 def _enter(environment: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import termios
+from pathlib import Path
 from typing import NamedTuple
 
 from settings.base import ROOT
@@ -39,6 +40,13 @@ def start_manage(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_code(code: str, *args: str, directory: Path) -> Command:
+    """Start Python code like a script, with pipes to it; it is written to a file in ``directory``."""
+    script = directory / "code.py"
+    script.write_text(code)
+    return start_command(dict(os.environ), *args, script=str(script))
 
 
 def start_at_terminal(terminal: int, *args: str) -> subprocess.Popen[bytes] | Command:

@@ -23,7 +23,7 @@ from django.test import override_settings
 import migrator
 from docs import pages
 from docs.parts import documents, figures, lists
-from docs.parts.commands import COMMANDS, own_actions, parser_of
+from docs.parts.commands import COMMANDS, SHORT_FORMS, own_actions, parser_of
 from migrator import conf, errors
 from migrator.checks.messages import PROBLEMS
 from migrator.console import interrupts
@@ -47,8 +47,9 @@ BORROWED = {
     *("dbshell", "inspectdb"),
 }
 # Options of other programs.
-FOREIGN = {"--all", "--cov-report", "--figures", "--help", "--group"}
+FOREIGN = {"--all", "--cov-report", "--figures", "--help", "--group", "--prefetch-multiplier"}
 
+TESTED = re.compile(r"^- `([\w/]+\.py)::(test_\w+)`$", re.MULTILINE)
 INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
 TOCTREE = re.compile(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) (.*)$")
@@ -120,7 +121,7 @@ def every_option(command: str) -> set[str]:
     return {option for action in parser_of(command)._actions for option in action.option_strings}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - set(SHORT_FORMS)))
 def test_each_option_is_once_in_the_part_of_its_command(command: str) -> None:
     rows = [line.split(" | ")[0] for line in pages.PARTS[command]().splitlines()]
     shown = Counter(option for row in rows for option in OPTION.findall(row))
@@ -130,7 +131,17 @@ def test_each_option_is_once_in_the_part_of_its_command(command: str) -> None:
     assert all(any(row.startswith(f"| `{name}") for row in rows) for name in positional)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(SHORT_FORMS))
+def test_each_short_form_has_a_section_and_an_example_and_no_option_of_its_own(command: str) -> None:
+    page = DOCUMENTS[f"docs/reference/commands/{SHORT_FORMS[command]}.md"]
+    assert f"\n### `{command}`\n" in page
+    assert any(words[0] == command for words in examples(page))
+    assert f"[`{command}`](#{command})" in pages.PARTS["copy-sessions-short-forms"]()
+    assert f"[`{command}`]({SHORT_FORMS[command]}.md#{command})" in DOCUMENTS["docs/reference/commands/index.md"]
+    assert every_option(command) <= every_option(SHORT_FORMS[command])
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - set(SHORT_FORMS)))
 def test_each_command_has_a_page_with_its_options_and_an_example_of_its_function(command: str) -> None:
     page = DOCUMENTS[f"docs/reference/commands/{command}.md"]
     assert page.startswith(f"# `{command}`\n")
@@ -260,7 +271,8 @@ def test_settings_pass_djangos_check_command(block: Block, monkeypatch: pytest.M
         if packages:
             given["INSTALLED_APPS"] = [*django_settings.INSTALLED_APPS, *packages]
         stack.enter_context(override_settings(**given))
-        found = run_checks()
+        # Without their databases, which need not exist: Django 6.1 would connect to all of them.
+        found = run_checks(databases=())
     assert [str(problem) for problem in found if problem.level >= ERROR] == []
 
 
@@ -286,7 +298,7 @@ def test_named_checks_exist() -> None:
 
 
 def test_every_setting_has_a_meaning() -> None:
-    for kind in (conf.Settings, conf.Move, conf.Sessions, conf.SessionSide):
+    for kind in (conf.Settings, conf.Move, conf.WorkerExecutor, conf.Sessions, conf.SessionSide):
         assert all(each.metadata["meaning"].endswith(".") for each in conf.fields(kind))
 
 
@@ -309,6 +321,14 @@ def test_every_page_is_in_the_table_of_contents() -> None:
         for tree in TOCTREE.findall(path.read_text(encoding="utf-8")):
             listed |= {path.parent / f"{name}.md" for name in tree.split()}
     assert listed == set(PAGES)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "howto").glob("*.md")), ids=lambda path: path.stem)
+def test_every_how_to_names_tests_that_exist(path: Path) -> None:
+    named = TESTED.findall(path.read_text(encoding="utf-8").rpartition("\nTested by:\n")[2])
+    assert named
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"
 
 
 def test_every_schema_is_on_the_page_of_documents() -> None:

@@ -42,7 +42,7 @@ def test_the_oldest_cell_has_the_lowest_versions_that_the_project_accepts() -> N
     cell = read_cells()["oldest"]
     installed = {f"Django{cell.django}", *cell.install.split()}
     for requirement in accepted:
-        lowest = re.escape(requirement.replace(">=", "=="))
+        lowest = re.escape(re.sub("[>~]=", "==", requirement))
         assert any(re.fullmatch(rf"{lowest}(\.0)*", found) for found in installed), requirement
 
 

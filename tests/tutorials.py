@@ -42,6 +42,7 @@ DATABASE = re.compile(r'"ENGINE": "django\.db\.backends\.(postgresql|mysql)",\n(
 ENTRY = re.compile(r'^ *"(?:NAME|USER|PASSWORD|HOST|PORT)": .*\n', re.MULTILINE)
 REDIS = re.compile(r"redis://127\.0\.0\.1:6379/(\d)")
 MEMCACHED = "127.0.0.1:11211"
+SECOND = "_new"  # how the name of a tutorial's second database ends
 FIRST_REDIS = 10  # lower numbers are those of other tests
 
 # What differs from run to run, and what stands for it in a comparison.
@@ -112,7 +113,7 @@ class Reader:
             "COLUMNS": "80",
             "LINES": "24",
         }
-        self._names: dict[str, str] = {str(home): HOME}
+        self.names: dict[str, str] = {str(home): HOME}
 
     def follow(self, document: str) -> None:
         """Do what the document says, and compare what it shows."""
@@ -121,9 +122,9 @@ class Reader:
                 continue
             if block.language == "console":
                 for command, code in commands(block):
-                    self._type(block.line, command, code)
+                    self.type_in(block.line, command, code)
             elif block.language == "text":
-                assert_shown(block.text, self._as_shown(self.said), block.line)
+                assert_shown(block.text, self.as_shown(self.said), block.line)
             elif file := FILE.match(block.text):
                 self._write(file[1], self._adapted(block.text))
 
@@ -134,7 +135,8 @@ class Reader:
         with path.open("a", encoding="utf-8") as file:
             file.write(f"\n{text}")
 
-    def _type(self, line: int, command: str, code: int) -> None:
+    def type_in(self, line: int, command: str, code: int) -> None:
+        """Run a command that stands on a line of the document, and keep what it shows; it has to end with ``code``."""
         if SKIPPED.match(command):
             return
         words = [] if FOR_SHELL.search(command) else shlex.split(command)
@@ -183,24 +185,25 @@ class Reader:
         text = DATABASE.sub(self._with_server, text)
         if address := os.environ.get("MIGRATOR_TEST_REDIS"):
             server = address.rstrip("/")
-            self._names[urlsplit(server).netloc.rpartition("@")[2]] = "127.0.0.1:6379"
+            self.names[urlsplit(server).netloc.rpartition("@")[2]] = "127.0.0.1:6379"
             text = REDIS.sub(lambda found: f"{server}/{FIRST_REDIS + int(found[1])}", text)
         if address := os.environ.get("MIGRATOR_TEST_MEMCACHED"):
             server = address.removeprefix("memcached://")
-            self._names[server] = MEMCACHED
+            self.names[server] = MEMCACHED
             text = text.replace(MEMCACHED, server)
         return text
 
     def _with_server(self, found: re.Match[str]) -> str:
         said = dict(re.findall(r'"(NAME|USER|HOST|PORT)": "(.*)"', found[0]))
-        real = server_of(found[1]) | {"NAME": self.database}
-        self._names |= {self.database: said.get("NAME", ""), f"{real['HOST']}:{real['PORT']}": _address(said)}
+        name = said.get("NAME", "")
+        real = server_of(found[1]) | {"NAME": self.database + (SECOND if name.endswith(SECOND) else "")}
+        self.names |= {real["NAME"]: name, f"{real['HOST']}:{real['PORT']}": _address(said)}
         lines = "".join(f"{found[2]}    {name!r}: {value!r},\n" for name, value in real.items())
         return ENTRY.sub("", found[0]).removesuffix(f"{found[2]}}}") + lines + f"{found[2]}}}"
 
-    def _as_shown(self, said: str) -> str:
+    def as_shown(self, said: str) -> str:
         """Return output with the names that the tutorial uses."""
-        for real, name in sorted(self._names.items(), key=lambda item: -len(item[0])):
+        for real, name in sorted(self.names.items(), key=lambda item: -len(item[0])):
             said = said.replace(real, name)
         return re.sub(rf"(?<=:6379/){FIRST_REDIS // 10}(?=\d)", "", said)
 

@@ -11,12 +11,20 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandParser
 
 import migrator.management.commands
+from migrator.management.session_command import SessionsCommand
 
 from .markdown import code, marked, table
 
 COMMANDS = sorted(
     path.stem for path in Path(*migrator.management.commands.__path__).glob("*.py") if not path.stem.startswith("_")
 )
+_COPIES: dict[str, type[SessionsCommand]] = {
+    name: found
+    for name in COMMANDS
+    if issubclass(found := type(load_command_class("migrator", name)), SessionsCommand) and name != "copy_sessions"
+}
+# Each does what another command does for one pair of kinds of stores, and has a section of that command's page.
+SHORT_FORMS = dict.fromkeys(_COPIES, "copy_sessions")
 _DEFAULT = re.compile(r" \(default: ((?:[^()]|\([^()]*\))*)\)")
 _UNTITLED = ("options", "positional arguments")
 
@@ -50,6 +58,17 @@ def options(command: str) -> str:
     if rows:
         parts.insert(0, _table(rows))
     return "\n".join(parts)
+
+
+def short_forms() -> str:
+    """Return a table of the short forms of ``copy_sessions``, and which of their two stores have to be named."""
+    rows = []
+    for name, found in _COPIES.items():
+        long = f"copy_sessions --source {found.source_kind}:ALIAS --dest {found.dest_kind}:ALIAS"
+        is_needed = any(action.required for action in own_actions(name) if action.dest in ("source", "dest"))
+        left_out = "must be named" if is_needed else "those that the project's sessions use"
+        rows.append((f"[`{name}`](#{name})", code(long), left_out))
+    return table(("command", "short for", "stores that are left out"), rows)
 
 
 def _table(rows: list[tuple[str, str, str]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from .markdown import table
 
 FILE = Path(__file__).resolve().parent.parent.parent / "bench" / "figures.json"
-NAMES = ("moves", "growth", "shapes", "verification", "sessions", "rolling")
+NAMES = ("moves", "growth", "shapes", "verification", "follow", "sessions", "rolling", "round_trips")
 # The facts about a machine that are versions of packages, and of servers, which have their name with them.
 _PACKAGES = {"python": "Python", "django": "Django", "psycopg": "psycopg"}
 _SERVERS = ("postgresql", "mysql", "sqlite")

@@ -41,7 +41,7 @@ def copy_cache(
         plan = _planned(opened, target, options)
 
         def copy(check: Check) -> list[CopyCounts]:
-            with progress.task("keys", plan.in_source, unit="keys") as task:
+            with progress.task("keys", plan.expected, unit="keys") as task:
                 return [copy_once(context, opened, target, task.advance, check)]
 
         question = f"Copy the cache {source!r} to {dest!r}?"

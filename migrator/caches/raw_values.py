@@ -67,7 +67,7 @@ class CacheCopy(CopyContext[KeyStore]):
 def keys_of(store: KeyStore, options: CacheOptions, share: Share = WHOLE) -> Iterator[list[str]]:
     """Yield the keys of a share in pages, as far as the options want them; migrator's own keys are left out."""
     left = options.limit
-    pages = _given(options, share) if options.keys_from else store.keys(options.chunk_size, share)
+    pages = _given(options, share) if options.keys_from else store.keys(options.page_size, share)
     for page in pages:
         page = [key for key in page if not is_bookkeeping(options.match + key)]
         if left is not None:
@@ -83,7 +83,7 @@ def _given(options: CacheOptions, share: Share) -> Iterator[list[str]]:
     assert options.keys_from is not None  # noqa: S101  (checked by the caller)
     lines = given_lines(options.keys_from)
     wanted = (key for key in lines if key and key.startswith(options.match) and share.holds(key))
-    return batches((key.removeprefix(options.match) for key in wanted), options.chunk_size)
+    return batches((key.removeprefix(options.match) for key in wanted), options.page_size)
 
 
 class RawValues:

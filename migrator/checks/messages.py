@@ -19,6 +19,7 @@ PROBLEMS: Mapping[str, str] = {
     "migrator.E008": "`MOVES`, or a move in it, is not a dictionary, lacks a key or has an unknown or invalid one.",
     "migrator.E009": "A move names an alias that is not in `DATABASES`, one alias twice, or a protected destination.",
     "migrator.E010": "A move names an app or model that is not installed.",
+    "migrator.E011": "`EXECUTORS`, or an executor in it, is not a dictionary, lacks a key or has an unknown one.",
     "migrator.W001": "Django is newer than any that migrator was tested on.",
     "migrator.E020": "A `TransitionCache` without `OLD` or `NEW`.",
     "migrator.E021": "A `TransitionCache` with a `LOCATION`, which only its sides have.",

@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from ..conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, Move, move_from, unknown_names
+from ..conf import DEFAULT_LINK_TIMEOUT, DEFAULT_RETRY_FOR, Move, executor_from, move_from, unknown_names
 from ..databases.planning.selection import models_of
 from ..errors import UsageError
 from .messages import error
@@ -24,7 +24,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     if not isinstance(given, dict):
         found = f"MIGRATOR is {type(given).__name__}, not a dictionary."
         return [error("migrator.E001", found, "Write MIGRATOR = {...}, or remove it.")]
-    checks = (_check_names, _check_protected, _check_chunk_size, _check_seconds, _check_moves)
+    checks = (_check_names, _check_protected, _check_chunk_size, _check_seconds, _check_moves, _check_executors)
     return [message for check in checks for message in check(given)]
 
 
@@ -74,6 +74,19 @@ def _check_moves(given: dict[str, Any]) -> Iterator[CheckMessage]:
                 models_of(label)
             except UsageError as mistake:
                 yield error("migrator.E010", f"MIGRATOR['MOVES'][{name!r}]: {mistake}")
+
+
+def _check_executors(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    executors = given.get("EXECUTORS") or {}
+    hint = "Write MIGRATOR = {'EXECUTORS': {'celery': {'APP': 'shop.celery.app'}}}."
+    if not isinstance(executors, dict):
+        yield error("migrator.E011", f"MIGRATOR['EXECUTORS'] is {type(executors).__name__}, not a dictionary.", hint)
+        return
+    for name, entry in executors.items():
+        try:
+            executor_from(name, entry)
+        except ImproperlyConfigured as mistake:
+            yield error("migrator.E011", str(mistake), hint)
 
 
 def _check_aliases(where: str, move: Move, protected: Collection[str]) -> Iterator[CheckMessage]:

@@ -109,12 +109,21 @@ def natural_number(text: str) -> int:
 
 def days(text: str) -> float:
     """Parse an option's number of days, which may be 0."""
+    return _number_of("days", text, 10_000)
+
+
+def seconds(text: str) -> float:
+    """Parse an option's number of seconds, which may be 0."""
+    return _number_of("seconds", text, 1e9)
+
+
+def _number_of(unit: str, text: str, below: float) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < 10_000:
-        raise ArgumentTypeError(f"{text!r} is not a number of days")
+    if not 0 <= value < below:  # as neither inf nor nan is
+        raise ArgumentTypeError(f"{text!r} is not a number of {unit}")
     return value
 
 

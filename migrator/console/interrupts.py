@@ -45,7 +45,7 @@ def _interruption(error: BaseException | None, advice: str = "") -> Interrupted 
     """Return the interruption that an error is, or that caused it; or ``None``."""
     while error is not None and not isinstance(error, Interrupted):
         if isinstance(error, AtOnce):
-            return Interrupted(f"{error}\n{advice}".rstrip(), error.number)
+            return Interrupted(str(error), error.number, steps=advice.splitlines())
         error = error.__context__
     return error
 
@@ -64,6 +64,9 @@ class Interrupts:
         self.received: int | None = None
         self.advice = ""
         self._defers = False
+        # Called by each check, in the process that made this object.
+        self.beat: Callable[[], None] = lambda: None
+        self._process = os.getpid()
         self._is_over = False
         self._late: int | None = None
         self._previous: dict[int, Any] = {}
@@ -140,6 +143,8 @@ class Interrupts:
         """Raise :exc:`Interrupted` if a signal was received."""
         if self.received is not None:
             raise Interrupted("Stopped after the chunk that was being copied.", self.received)
+        if os.getpid() == self._process:
+            self.beat()
 
 
 @contextlib.contextmanager

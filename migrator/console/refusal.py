@@ -9,29 +9,22 @@ from .reports import Mood, Point, Report, Verdict
 
 WORDS = {Refused: "REFUSED", Declined: "NOT STARTED", Interrupted: "INTERRUPTED", DataRejected: "STOPPED"}
 FIX = "Fix what is listed above, and run the command again."
-_PROBLEM = "  - "
 
 
 def refusal_report(
     command: str, error: MigratorError, preface: Report | None = None, *, is_dry_run: bool = False
 ) -> Report:
-    """Return the report of an error: its problems as points, and the rest of its lines as what to do next.
-
-    ``preface`` is what the command had shown before.
-    """
-    first, *others = str(error).split("\n")
+    """Return the report of an error; ``preface`` is what the command had shown before."""
     word = WORDS.get(type(error), "FAILED")
-    lines = [line for line in others if line.strip()]
-    points = tuple(Point(Mood.BAD, line.removeprefix(_PROBLEM)) for line in lines if line.startswith(_PROBLEM))
-    steps = [FIX] if points else []
-    steps += [line.strip() for line in lines if not line.startswith(_PROBLEM)]
+    sentence = f"{error.message.removesuffix(':')}." if error.message.endswith(":") else error.message
+    steps = [*([FIX] if error.reasons else []), *(line.strip() for line in error.steps)]
     document: dict[str, Any] = {"schema": ERROR_SCHEMA, "error": str(error)}
     if isinstance(error, Refused) and error.findings:
         document["findings"] = list(error.findings)
     return Report(
         title=preface.title if preface else command,
-        verdict=Verdict(Mood.BAD, word, f"{first.removesuffix(':')}." if first.endswith(":") else first),
-        points=points,
+        verdict=Verdict(Mood.BAD, word, sentence),
+        points=tuple(Point(Mood.BAD, one.sentence, statements=one.details) for one in error.reasons),
         next=tuple(steps),
         document=document,
         exit_code=error.exit_code,

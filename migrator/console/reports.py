@@ -172,7 +172,12 @@ def cell_text(value: Cell) -> str:
 
 def to_json(report: Report) -> str:
     """Format the report as one JSON document; times in it are ISO 8601 in UTC."""
-    return _json(_closed(report.document, report), indent=2)
+    return _json(whole_document(report), indent=2)
+
+
+def whole_document(report: Report) -> dict[str, Any]:
+    """Return what programs read of a report."""
+    return _closed(report.document, report)
 
 
 def _closed(document: Mapping[str, Any], report: Report) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 from typing import TextIO
 
 # What a line is never broken in: commands, quoted values, and several spaces.
@@ -14,7 +14,9 @@ _WORDS = re.compile(
         |(?<!\w)'(?:[^'\\]|\\.)*'|(?<!\w)"(?:[^"\\]|\\.)*"|\s{2,}|\S)+""",
     re.VERBOSE,
 )
+USUAL = (80, 24)  # columns and lines of a terminal
 _INDENT = "  "
+_ITEM = "  - "
 _COMMAND = re.compile(r"\S*(?:manage\.py|python[\d.]*|django-admin) ")
 _OPTIONS = re.compile(r" (?=-)")
 _CONTINUED = " \\"  # how a shell's line ends that goes on
@@ -22,18 +24,33 @@ _CONTINUED = " \\"  # how a shell's line ends that goes on
 
 def width_of(stream: TextIO) -> int | None:
     """Return the columns of the terminal that a stream writes to, None if it is not a terminal."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    return size_of(stream).columns if stream.isatty() else None
+
+
+def size_of(stream: TextIO) -> os.terminal_size:
+    """Return the size of the terminal that a stream writes to; COLUMNS and LINES of the environment go before it.
+
+    One without a size, such as a container's, counts as one of 80 columns and 24 lines.
+    """
+    try:
+        found = os.get_terminal_size(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # an object that only acts as a terminal
+        found = os.terminal_size(USUAL)
+    if not (found.columns and found.lines):
+        found = os.terminal_size(USUAL)
+    given = (os.environ.get(name, "") for name in ("COLUMNS", "LINES"))
+    return os.terminal_size(
+        int(text) if text.isdecimal() and int(text) else size for text, size in zip(given, found, strict=True)
+    )
 
 
 def wrapped(text: str, width: int | None) -> str:
     """Break the lines of a text at single spaces so that they fit into ``width``, and indent what continues them.
 
-    Commands and quoted values stay whole, and so do indented lines, which hold statements to be copied. None breaks
-    nothing.
+    Commands and quoted values stay whole, and so do indented lines, which hold statements to be copied, but not the
+    items of a list. None breaks nothing.
     """
-    return "\n".join(
-        line if width is None or line.startswith(" ") else _broken(line, width) for line in text.split("\n")
-    )
+    return text if width is None else "\n".join(_broken(line, width) for line in text.split("\n"))
 
 
 def hanging(start: str, text: str, width: int | None, *, indent: int | None = None) -> str:
@@ -61,6 +78,10 @@ def instruction(start: str, text: str, width: int | None) -> str:
 
 
 def _broken(line: str, width: int) -> str:
+    if line.startswith(_ITEM):
+        return hanging(_ITEM, line.removeprefix(_ITEM), width)
+    if line.startswith(" "):
+        return line
     body = line.rstrip(" ")
     return _filled("", body, _INDENT, width) + line[len(body) :]
 

@@ -53,7 +53,7 @@ def abandon_run(
         plan = unread_plan(source, engine.describe())
         if options.dry_run:
             run = journal.current()
-            return RunResult(plan, {}, None, remark=_forecast(dest, run), is_dry_run=run is not None)
+            return RunResult(plan, {}, None, remark=_what_cleanup_would_do(dest, run), is_dry_run=run is not None)
         stack.enter_context(locked(engine, journal))
         journal.clear_away()
         run = journal.current()
@@ -72,12 +72,16 @@ def abandon_run(
         finisher = RunFinisher(engine, journal, options, console, interrupts, retries)
         remark, left = _abandon(finisher, run, retries.run(lambda: _complete(engine, selection.tables)))
         waiting = stopwatch.seconds(Phase.WAITING)
-        return RunResult(plan, {}, None, stopwatch.timings(), waiting, remark=remark, not_recreated=left)
+        return RunResult(
+            plan, {}, None, stopwatch.timings(), waiting, remark=remark, is_abandoned=True, not_recreated=left
+        )
 
 
-def _forecast(alias: str, run: Run | None) -> str:
+def _what_cleanup_would_do(alias: str, run: Run | None) -> str:
     if run is None:
         return f"No unfinished run in {alias!r}: nothing to clean up."
+    if run.is_forecast and run.is_signed:
+        return f"Nothing was written. --cleanup would delete the sample of a forecast from {alias!r}."
     if not run.dropped_objects():
         return f"Nothing was written. --cleanup would end the run in {alias!r}."
     objects = kinds_text(run.dropped_objects())
@@ -91,7 +95,9 @@ def _confirm(dest: Engine, run: Run, console: Console) -> None:
         raise Refused(f"{dest.alias!r}: {reason}. Nothing was written. Run --cleanup again when it can be written.")
     objects = kinds_text(run.dropped_objects())
     question = f"Recreate {objects} in {dest.alias!r} and abandon the run?"
-    if not run.dropped_objects():
+    if run.is_forecast and run.is_signed:
+        question = f"Delete the sample of a forecast from {dest.alias!r}, and recreate what was dropped there?"
+    elif not run.dropped_objects():
         question = f"Abandon the run in {dest.alias!r}?"
     elif not run.is_signed:
         question = f"Abandon the run in {dest.alias!r} without recreating {objects}, and list their SQL?"

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+from ..console.refusal import refusal_report
+from ..console.reports import whole_document
 from ..console.safe_text import visible
 from ..console.wording import plural
-from ..errors import ERROR_SCHEMA, Declined, MigratorError
+from ..errors import Declined, MigratorError
 from .reports.run import result_report
 from .result import RunResult
 from .run_monitor import logger
@@ -22,7 +24,8 @@ def announced(function: Callable[P, RunResult]) -> Callable[P, RunResult]:
 
     @wraps(function)
     def announcing(*args: P.args, **keywords: P.kwargs) -> RunResult:
-        source, dest, is_dry = keywords.get("source"), keywords.get("dest"), keywords.get("dry_run", False)
+        source, dest = keywords.get("source"), keywords.get("dest")
+        is_dry = bool(keywords.get("dry_run") or keywords.get("forecast"))
         about: dict[str, Any] = {"sender": announcing, "source": source, "dest": dest}
         logger.info("%s from %r to %r begins%s", function.__name__, source, dest, " (dry run)" if is_dry else "")
         try:
@@ -31,15 +34,14 @@ def announced(function: Callable[P, RunResult]) -> Callable[P, RunResult]:
             logger.info("Declined: %s", visible(str(error)))
             raise
         except Exception as error:
-            document = _error_document(error)
-            logger.error("%s: %s", type(error).__name__, visible(document["error"]))
+            known = _quotable(error)
+            logger.error("%s: %s", type(error).__name__, visible(str(known)))
             if not is_dry and run_failed.has_listeners(announcing):
-                run_failed.send_robust(**about, document=document)
+                run_failed.send_robust(**about, document=whole_document(refusal_report(function.__name__, known)))
             raise
         _log_result(result)
         if not is_dry and run_finished.has_listeners(announcing):
-            document = {**result_report(result).document, "exit_code": result.exit_code}
-            run_finished.send_robust(**about, document=document)
+            run_finished.send_robust(**about, document=whole_document(result_report(result)))
         return result
 
     return announcing
@@ -55,8 +57,6 @@ def _log_result(result: RunResult) -> None:
     )
 
 
-def _error_document(error: Exception) -> dict[str, Any]:
-    """Describe an error as commands do; one that is not ours may quote values, so only its name is given."""
-    if isinstance(error, MigratorError):
-        return {"schema": ERROR_SCHEMA, "error": str(error), "exit_code": error.exit_code}
-    return {"schema": ERROR_SCHEMA, "error": f"unexpected {type(error).__name__}", "exit_code": 1}
+def _quotable(error: Exception) -> MigratorError:
+    """Return an error of ours unchanged; another one may quote values, so only its name is given."""
+    return error if isinstance(error, MigratorError) else MigratorError(f"unexpected {type(error).__name__}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
+from functools import partial
 from typing import Unpack
 
 from ..conf import load
@@ -12,6 +13,8 @@ from ..errors import UsageError
 from .abandon_run import abandon_run
 from .announcements import announced
 from .endpoints import open_endpoints
+from .executors.brokers import open_broker
+from .forecasting.forecast import forecast_move
 from .migrations.migrate import migrate_destination
 from .phases import Phase
 from .planning.brought_parents import bring_parents
@@ -22,7 +25,7 @@ from .planning.table_names import named_for
 from .result import RunResult
 from .run import RunExecutor
 from .run_monitor import RunMonitor
-from .run_options import Console, RunKeywords, WholeRunKeywords, options_of
+from .run_options import Console, RunKeywords, RunOptions, WholeRunKeywords, options_of
 
 
 @announced
@@ -46,29 +49,48 @@ def batch_migrate(
     what a check found before the first write, :exc:`~migrator.errors.DataRejected` for a row that the destination
     cannot hold, and :exc:`~migrator.errors.Interrupted` after a signal.
     """
-    settings, console = load(), console or Console()
-    options = options_of(keywords, WholeRunKeywords.__optional_keys__, dest, settings.CHUNK_SIZE)
-    if options.cleanup:
-        return abandon_run(source=source, dest=dest, labels=labels, exclude=exclude, options=options, console=console)
-    migrated, monitor = NOT_MIGRATED, RunMonitor(console.progress)
-    with named_for(source, dest), Interrupts() as interrupts:
+    console = console or Console()
+    options = options_of(keywords, WholeRunKeywords.__optional_keys__, dest, load().CHUNK_SIZE)
+    make = abandon_run if options.cleanup else forecast_move if options.forecast else _move
+    return make(source=source, dest=dest, labels=labels, exclude=exclude, options=options, console=console)
+
+
+def _move(
+    *, source: str, dest: str, labels: Sequence[str], exclude: Sequence[str], options: RunOptions, console: Console
+) -> RunResult:
+    """Make a run over whole tables, after the migrations if they are wanted."""
+    settings, monitor = load(), RunMonitor(console.progress)
+    broker = open_broker(options.executor, settings) if options.executor else None
+    with named_for(source, dest), Interrupts() as interrupts, closing(broker) if broker else nullcontext():
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
+        followed, is_whole = selection.tables if options.follow else (), not labels
+        opened = partial(open_endpoints, source, dest, settings, selection.names, followed=followed)
+        migrated = NOT_MIGRATED
         if options.migrate and not options.dry_run:
-            with open_endpoints(source, dest, settings, selection.names) as endpoints:
-                is_needed = RunExecutor(endpoints, selection, options, console, interrupts).needs_migrations(
-                    is_whole=not labels
-                )
+            with opened(is_dry=True) as endpoints:
+                executor = RunExecutor(endpoints, selection, options, console, interrupts, broker=broker)
+                is_needed = executor.needs_migrations(is_whole=is_whole)
             if is_needed:
                 monitor.enter(Phase.MIGRATIONS)
                 migrated = migrate_destination(dest, console)
                 monitor.enter(Phase.CHECKS)
-        with open_endpoints(
-            source, dest, settings, selection.names, jobs=options.jobs, is_dry=options.dry_run
+        with opened(
+            jobs=options.jobs,
+            is_dry=options.dry_run,
+            is_shared=broker is not None,
+            rechecks=options.rechecks,
+            check=interrupts.check,
         ) as endpoints:
-            executor = RunExecutor(
-                endpoints, selection, options, console, interrupts, migrated=migrated, monitor=monitor
-            )
-            return executor.run(is_whole=not labels)
+            return RunExecutor(
+                endpoints,
+                selection,
+                options,
+                console,
+                interrupts,
+                migrated=migrated,
+                monitor=monitor,
+                broker=broker,
+            ).run(is_whole=is_whole)
 
 
 @announced
@@ -108,7 +130,15 @@ def batch_migrate_models(
         check_filters(parsed, selection.named)
         interrupts = stack.enter_context(Interrupts())
         endpoints = stack.enter_context(
-            open_endpoints(source, dest, settings, selection.names, jobs=options.jobs, is_dry=options.dry_run)
+            open_endpoints(
+                source,
+                dest,
+                settings,
+                selection.names,
+                jobs=options.jobs,
+                is_dry=options.dry_run,
+                rechecks=options.rechecks,
+            )
         )
         restrictions = restrictions_for(
             endpoints.source, [table.model for table in selection.tables], selection.named, parsed

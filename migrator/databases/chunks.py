@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from django.db import DatabaseError
@@ -15,6 +16,7 @@ from .primary_keys import Key, decode_text
 
 # At this share of the integers between the least and the largest key, ranges of integers are as good as counted ones.
 MIN_DENSITY = 0.8
+WHERE = " WHERE "
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ def equality(engine: Engine, key: Sequence[str], values: Key) -> tuple[str, list
     return test, [param for _, param in bound]
 
 
+def any_of(engine: Engine, key: Sequence[str], keys: Sequence[Key]) -> tuple[str, list[Any]]:
+    """Return the SQL, with parameters, that finds the rows with any of these keys.
+
+    The optimizers plan a chain of OR term by term, which takes several times as long as IN.
+    """
+    if len(key) > 1:
+        tests, params = [], []
+        for values in keys:
+            test, bound = equality(engine, key, values)
+            tests.append(f"({test})")
+            params += bound
+        return " OR ".join(tests), params
+    bound_keys = [engine.key_parameter(value) for (value,) in keys]
+    marks = ", ".join(mark for mark, _ in bound_keys)
+    return f"{engine.quote(key[0])} IN ({marks})", [param for _, param in bound_keys]
+
+
 def where_clause(
     engine: Engine, key: Sequence[str], bounds: Bounds, restriction: Restriction | None
 ) -> tuple[str, list[Any]]:
@@ -83,7 +102,16 @@ def where_clause(
     if restriction:
         parts.append(restriction.sql)
         params += restriction.params
-    return (f" WHERE {' AND '.join(f'({part})' for part in parts)}" if parts else ""), params
+    return (f"{WHERE}{' AND '.join(f'({part})' for part in parts)}" if parts else ""), params
+
+
+def where_in_any(engine: Engine, key: Sequence[str], ranges: Sequence[Bounds]) -> tuple[str, list[Any]]:
+    """Build the WHERE clause for the rows of any of these ranges, keyword included; it is empty for a whole table."""
+    clauses = [where_clause(engine, key, bounds, None) for bounds in ranges]
+    if len(clauses) == 1 or not all(sql for sql, _ in clauses):
+        return clauses[0] if len(clauses) == 1 else ("", [])
+    tests = " OR ".join(f"({sql.removeprefix(WHERE)})" for sql, _ in clauses)
+    return f"{WHERE}{tests}", [value for _, params in clauses for value in params]
 
 
 def order_by(engine: Engine, key: Sequence[str], direction: str = "", *, table: str | None = None) -> str:
@@ -104,10 +132,11 @@ def find_bounds(
     """Yield ranges of at most ``size`` rows, which together hold a table of ``rows`` rows.
 
     The first has no lower bound and the last no upper bound, so that every key is in one. A table without a key is one
-    range.
+    range, and so is one whose key has no index: each range would be searched for in all rows.
     """
     lower: Key | None = None
-    for upper in _upper_bounds(engine, table, key, rows, size, restriction) if key and rows > size else ():
+    is_cut = bool(key) and rows > size and engine.catalogue.is_indexed(table, key[0])
+    for upper in _upper_bounds(engine, table, key, rows, size, restriction) if is_cut else ():
         yield Bounds(lower, upper)
         lower = upper
     yield Bounds(lower, None)
@@ -124,31 +153,32 @@ def _upper_bounds(
             return
         bound: Key | None = None
         while rows > size:
-            bound = _upper_bound(engine, table, key, Bounds(bound), size, restriction)
+            bound = upper_bound(engine, table, key, Bounds(bound), size, restriction)
             if bound is None:
                 return
             yield bound
             rows -= size
 
 
-def halves(engine: Engine, table: str, key: Sequence[str]) -> tuple[Bounds, ...]:
-    """Return two ranges that meet in the middle of a table's keys if they are integers, otherwise one for all rows."""
-    limits = _integer_limits(engine, table, key)
+def parts_of(engine: Engine, table: str, key: Sequence[str], count: int) -> tuple[Bounds, ...]:
+    """Return so many ranges with equal shares of a table's keys if they are integers, otherwise one for all rows."""
+    limits = integer_limits(engine, table, key) if count > 1 else None
     if limits is None:
         return (Bounds(),)
-    middle = (sum(limits) // 2,)
-    return Bounds(None, middle), Bounds(middle, None)
+    least, largest = limits
+    inner = [((least * (count - number) + largest * number) // count,) for number in range(1, count)]
+    return tuple(Bounds(lower, upper) for lower, upper in pairwise([None, *inner, None]))
 
 
 def _dense_keys(engine: Engine, table: str, key: Sequence[str], rows: int) -> range:
     """Return the integers from the least key to the largest; an empty range if too few of them are keys."""
-    limits = _integer_limits(engine, table, key)
+    limits = integer_limits(engine, table, key)
     if limits is not None and limits[1] - limits[0] < rows / MIN_DENSITY:
         return range(limits[0], limits[1] + 1)
     return range(0)
 
 
-def _integer_limits(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, int] | None:
+def integer_limits(engine: Engine, table: str, key: Sequence[str]) -> tuple[int, int] | None:
     """Return the least and the largest key if both are integers, otherwise ``None``."""
     if len(key) != 1:
         return None
@@ -163,9 +193,15 @@ def _integer_limits(engine: Engine, table: str, key: Sequence[str]) -> tuple[int
     return (least, largest) if type(least) is int and type(largest) is int else None
 
 
-def _upper_bound(
-    engine: Engine, table: str, key: Sequence[str], bounds: Bounds, size: int, restriction: Restriction | None
+def upper_bound(
+    engine: Engine,
+    table: str,
+    key: Sequence[str],
+    bounds: Bounds,
+    size: int,
+    restriction: Restriction | None = None,
 ) -> Key | None:
+    """Return the key of the last of the first ``size`` rows in a range, or ``None`` if it has no row."""
     names = ", ".join(engine.quote(name) for name in key)
     where, params = where_clause(engine, key, bounds, restriction)
     page = f"SELECT {names} FROM {engine.quote(table)}{where}{order_by(engine, key)} LIMIT {size}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,11 +17,12 @@ from ..console.suggestions import did_you_mean
 from ..console.wording import plural, shortened
 from ..errors import MigratorError, Refused, UsageError
 from ..processes.workers import can_fork
+from .engines.base.change_feed import ChangeFeed
 from .engines.base.engine import Engine
 from .engines.base.errors import Severity
 from .engines.registry import engine_for
 from .findings import Finding
-from .tables import shown_name
+from .tables import Table, shown_name
 
 SHOWN_TABLES = 5
 
@@ -41,6 +42,9 @@ class Endpoints:
     jobs: int = 1
     fewer_jobs: Finding | None = None
     is_one_database: bool = False
+    # Of a run that follows its source: its changes from before its snapshot on, or why they cannot be followed.
+    feed: ChangeFeed | None = None
+    feed_obstacles: tuple[Finding, ...] = ()
 
     @property
     def has_source(self) -> bool:
@@ -91,34 +95,69 @@ def without_secrets(text: str, alias: str) -> str:
 
 @contextlib.contextmanager
 def open_endpoints(
-    source: str, dest: str, settings: Settings, tables: Sequence[str] = (), *, jobs: int = 1, is_dry: bool = False
+    source: str,
+    dest: str,
+    settings: Settings,
+    tables: Sequence[str] = (),
+    *,
+    jobs: int = 1,
+    is_dry: bool = False,
+    is_shared: bool = False,
+    followed: Sequence[Table] = (),
+    rechecks: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Endpoints]:
     """Open both databases, the source read-only and with one snapshot of ``tables``; close them in any case.
 
-    Up to ``jobs`` processes can then read the snapshot. A run that ``is_dry`` never blocks other sessions for that.
+    Up to ``jobs`` processes can then read the snapshot, and with ``is_shared`` also workers on other hosts, if it has a
+    name; of a run that ``rechecks`` what it has committed, as many processes more before. A run that ``is_dry`` never
+    blocks other sessions for that. The changes of the ``followed`` tables are kept from before the snapshot on;
+    ``check`` is called while that waits.
     Raises :exc:`UsageError` or :exc:`Refused` if the two cannot be the source and the destination of a run.
     """
     if source == dest:
         raise UsageError(f"--source and --dest are both {source!r}.")
     _refuse_protected(dest, settings)
     endpoints = Endpoints(open_engine(source), open_engine(dest, must_exist=False), settings.RETRY_FOR)
+    feed: ChangeFeed | None = None
     try:
         _begin_session(endpoints.dest, tables)
         is_one_database = _check_distinct(endpoints, tables)
+        has_readers = jobs > 1 or (is_shared and endpoints.source.features.has_named_snapshots)
         fewer = _why_one_process(endpoints, is_dry=is_dry) if jobs > 1 else None
-        endpoints.source.open_source(tables, readers=jobs if jobs > 1 and fewer is None else 0)
+        obstacles = tuple(endpoints.source.feed_obstacles()) if followed else ()
+        if followed and not obstacles and not is_dry:
+            feed = _open_feed(endpoints.source, followed, check)
+        readers = jobs * (2 if rechecks else 1) if has_readers and fewer is None else 0
+        endpoints.source.open_source(tables, readers=readers)
         endpoints.dest.attach_source(endpoints.source)
         endpoints.source.remember_session()
-        possible = max(endpoints.source.readers, 1)
+        possible = max(min(endpoints.source.readers, jobs), 1)
         if possible < jobs and fewer is None:
             fewer = _fewer(endpoints.source, possible, str(endpoints.source.readers_note))
-        yield dataclasses.replace(endpoints, jobs=possible, fewer_jobs=fewer, is_one_database=is_one_database)
+        yield dataclasses.replace(
+            endpoints,
+            jobs=possible,
+            fewer_jobs=fewer,
+            is_one_database=is_one_database,
+            feed=feed,
+            feed_obstacles=obstacles,
+        )
     except Error as error:
         raise _error_before_first_row(endpoints, error) from error
     finally:
+        if feed is not None:
+            feed.close()
         for engine in (endpoints.source, endpoints.dest):
             with contextlib.suppress(Error):
                 engine.close()
+
+
+def _open_feed(source: Engine, followed: Sequence[Table], check: Callable[[], None]) -> ChangeFeed:
+    try:
+        return source.open_change_feed(followed, check)
+    except Refused as error:
+        raise Refused(f"{error} Nothing was written.") from error
 
 
 @contextlib.contextmanager
@@ -159,7 +198,7 @@ def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[
     engines = [open_engine(alias) for alias in (source, dest)]
     engines[1].role = "destination"
     try:
-        _refuse_common_tables(engines[0], engines[1], tables, ", so a comparison would prove nothing.")
+        refuse_common_tables(engines[0], engines[1], tables, ", so a comparison would prove nothing.")
         for engine in engines:
             engine.open_source(tables)
         yield engines
@@ -186,7 +225,7 @@ def _fewer(engine: Engine, jobs: int, reason: str) -> Finding:
     return Finding(engine.alias, f"only {plural(jobs, 'process', 'processes')} will copy: {reason}", "", stops=False)
 
 
-def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], consequence: str) -> bool:
+def refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], consequence: str) -> bool:
     """Whether both engines are connected to one database, in which they see different tables.
 
     Two schemas of one database may be source and destination: the identity of each table decides, and the schema in
@@ -212,7 +251,7 @@ def _refuse_common_tables(one: Engine, other: Engine, tables: Sequence[str], con
 def _check_distinct(endpoints: Endpoints, tables: Sequence[str]) -> bool:
     """Whether both are schemas of one database; raise :exc:`Refused` if what a run writes would get into the source."""
     source, dest = endpoints.source, endpoints.dest
-    is_one_database = _refuse_common_tables(source, dest, tables, ". Nothing was written.")
+    is_one_database = refuse_common_tables(source, dest, tables, ". Nothing was written.")
     if source.vendor == dest.vendor and source.follows(dest):
         raise Refused(
             f"{source.alias!r} is a replica of {dest.alias!r}: it also gets what a run writes there, so the run "

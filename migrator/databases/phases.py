@@ -20,6 +20,8 @@ class Phase(StrEnum):
     VERIFICATION = "verification"
     COMPARING = "comparing"
     WRITING = "writing"
+    FOLLOWING = "following"
+    SAMPLE = "sample"  # of a forecast
     CLEANUP = "cleanup"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..errors import WORK_TO_DO
 from .copying.recreation_failures import NotRecreated
+from .following.record import Followed
+from .forecasting.model import Forecast
 from .phases import Phase
 from .planning.plan import Plan
 from .row_counts import RowCounts
@@ -30,14 +32,20 @@ class RunResult:
     remark: str | None = None
     # Whether nothing was written because that was asked for.
     is_dry_run: bool = False
+    # Whether an unfinished run was ended without completing it.
+    is_abandoned: bool = False
     # By table name, what an update changed; None if this run was not an update.
     updates: Mapping[str, Update] | None = None
     # Rows that a run rejected which had finished before.
     rejected_before: int = 0
+    # How the source was followed after the copy, if it was.
+    followed: Followed | None = None
     # The file that holds the rejected rows, if it was given.
     rejects: Path | None = None
     # What an abandoned run had dropped and could not recreate as it was.
     not_recreated: tuple[NotRecreated, ...] = ()
+    # How long the move is likely to take, if only that was asked for.
+    forecast: Forecast | None = None
 
     @property
     def seconds(self) -> float:
@@ -88,6 +96,8 @@ class RunResult:
         if self.would_change:
             return WORK_TO_DO
         if self.verification and not self.verification.is_clean:
+            return 3
+        if self.followed and self.followed.late:
             return 3
         unchecked = self.verification and self.verification.unchecked
         return 4 if self.rows_rejected or unchecked or self.not_recreated else 0

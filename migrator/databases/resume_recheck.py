@@ -6,157 +6,197 @@ whole destination equals the source at one moment.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from django.db import Error, transaction
 
-from ..console.progress import Progress
+from ..console.progress import Progress, Task
 from ..console.wording import plural
 from ..errors import MigratorError
+from .chunks import where_clause
+from .copying.drops import drop_objects
 from .copying.retry import Retries
-from .engines.base.catalogue import UNIQUE_KEY
+from .engines.base.catalogue import UNIQUE_KEY, DeferredObject
 from .journal.journal import Journal
-from .journal.records import AFTERWARDS, Chunk, ChunkState, Run, RunState
+from .journal.records import Chunk, ChunkState, Run, RunState
+from .parallel.rechecking import compared
 from .planning.columns import TableEnds
 from .planning.draft_plan import stored_tables
-from .planning.plan import Plan, TablePlan
-from .planning.schema import StoredTables
-from .verification.compared_side import ComparedSide, sides
-from .verification.contents import Pairing
-from .verification.rows import Found, by_key, differing_rows, pages
-from .verification.table_comparison import range_prover
+from .planning.plan import Plan
+from .row_counts import RowCounts
+from .verification.committed_rows import CommittedRows, Span, adjoined
+from .verification.rows import by_key, pages
 
 
 @dataclass(frozen=True)
 class Change:
-    """What has to be copied again of a table: these chunks, or the whole table if there are none."""
+    """What has to be copied again of a table: the chunks with these numbers, or the whole table without any."""
 
-    table: TablePlan
-    chunks: tuple[Chunk, ...]
-    source: ComparedSide
-    dest: ComparedSide
+    rows: CommittedRows
+    chunks: tuple[int, ...] = ()
 
     def undo(self, journal: Journal, progress: Progress) -> None:
         """Delete the rows in question from the destination, and mark their chunks as not copied."""
-        label, dest = self.table.table.label, self.table.route.dest
+        planned = self.rows.planned
+        label, name, dest = planned.table.label, planned.table.name, planned.route.dest
         if self.chunks:
             count = plural(len(self.chunks), "chunk")
             progress.message(f"  {label}: {count} changed since the interruption and will be copied again.")
-            for chunk in self.chunks:
-                self._undo_chunk(journal, chunk)
+            for number in self.chunks:
+                self._undo_chunk(journal, journal.chunk(name, number))
             return
         progress.message(f"  {label} changed since the interruption and will be copied again.")
         with transaction.atomic(using=dest.alias):
-            dest.delete_rows(self.table.table.name)
-            journal.forget(self.table.table.name)
+            dest.delete_rows(name)
+            journal.forget(name)
 
     def _undo_chunk(self, journal: Journal, chunk: Chunk) -> None:
-        route, dest = self.table.route, self.dest
+        planned, (source, dest) = self.rows.planned, self.rows.sides
+        route, table = planned.route, planned.route.dest.quote(planned.table.name)
         with route.source.reading_everything(), transaction.atomic(using=route.dest.alias):
-            for page in pages(self.source, chunk.bounds(), route.restriction):
-                where, params = dest.key_test(list(by_key(self.source, page)))
-                route.dest.execute(f"DELETE FROM {route.dest.quote(self.table.table.name)}{where}", params)
+            if self.rows.owns_ranges:
+                where, params = where_clause(route.dest, planned.table.key, chunk.bounds(), None)
+                route.dest.execute(f"DELETE FROM {table}{where}", params)
+            else:
+                for page in pages(source, chunk.bounds(), route.restriction):
+                    where, params = dest.key_test(list(by_key(source, page)))
+                    route.dest.execute(f"DELETE FROM {table}{where}", params)
             chunk.state = ChunkState.PENDING
             journal.save(chunk)
 
 
 def recheck(run: Run, plan: Plan, journal: Journal, retries: Retries) -> None:
-    """Compare what a run has committed with the source as it is now, and mark what differs as not copied.
-
-    Rows are found by their keys, so the keys of tables with rows are recreated first, and stay: otherwise each chunk
-    would be searched for in the whole table.
-    """
+    """Compare what a run has committed with the source as it is now, and mark what differs as not copied."""
     dest = retries.endpoints.dest
-    source_has, dest_has = stored_tables(retries.endpoints, [table.table for table in plan.tables])
-    _recreate_keys(run, journal, retries)
-    changes = []
-    for table in plan.tables:
-        retries.check()
-        change = find_change(table, journal, source_has, dest_has, retries.progress, adds_rows=plan.adds_rows)
-        if change:
-            changes.append(change)
+    found = _Recheck(run, plan, journal, retries)
+    changes = found.changes()
     if changes:
-        for item in run.dropped_objects():  # some may have been recreated already
-            if item.kind != UNIQUE_KEY:
-                dest.catalogue.drop(item)
+        # Some may have been recreated already.
+        drop_objects(dest, [item for item in run.dropped_objects() if item.kind != UNIQUE_KEY], retries)
         journal.set_state(run, RunState.COPYING)
         for change in reversed(changes):
             change.undo(journal, retries.progress)
 
 
-def _recreate_keys(run: Run, journal: Journal, retries: Retries) -> None:
-    dest = retries.endpoints.dest
-    keys = [
-        item
-        for item in run.dropped_objects()
-        if item.kind == UNIQUE_KEY and any(chunk.is_done for chunk in journal.chunks(item.table))
-    ]
-    progress = retries.progress if keys else Progress()
-    with progress.task("keys (re-check)", len(keys), unit="objects") as task:
-        for item in keys:
-            retries.check()
+class _Recheck:
+    """The comparison of all tables: which spans of committed rows there are, and what was found in them."""
+
+    def __init__(self, run: Run, plan: Plan, journal: Journal, retries: Retries) -> None:
+        self._plan, self._journal, self._retries = plan, journal, retries
+        self._planned = {planned.table.name: planned for planned in plan.tables}
+        self._has = stored_tables(retries.endpoints, [planned.table for planned in plan.tables])
+        self._counts = journal.counts_done()
+        self._dropped = defaultdict[str, list[DeferredObject]](list)
+        for item in run.dropped_objects():
+            if item.kind == UNIQUE_KEY:
+                self._dropped[item.table].append(item)
+        # By table name: the numbers of chunks that changed; none if the whole table has to be copied again.
+        self._changed: dict[str, set[int] | None] = {}
+        self._shown: Task
+
+    def changes(self) -> list[Change]:
+        """Compare all tables, and return what changed, in the order of the plan."""
+        rows = sum(self._written(table) for table in self._planned)
+        retries, progress = self._retries, self._retries.progress if rows else Progress()
+        with (
+            progress.task("committed rows (re-check)", rows) as self._shown,
+            closing(compared(self._spans(), self.committed, retries, self._journal, rows)) as spans,
+        ):
+            for span, changes in spans:
+                if changes.are_gone or (changes.chunks and self._has_rejected_afterwards(span.table)):
+                    self._copy_all_again(span.table)
+                elif changes.chunks and (numbers := self._changed.setdefault(span.table, set())) is not None:
+                    numbers.update(changes.chunks)
+                self._shown.advance(span.rows)
+        return [
+            Change(self.committed(table), tuple(sorted(self._changed[table] or ())))
+            for table in self._planned
+            if table in self._changed
+        ]
+
+    def committed(self, table: str) -> CommittedRows:
+        """Prepare the comparison of a table."""
+        endpoints, (source_has, dest_has) = self._retries.endpoints, self._has
+        ends = TableEnds(endpoints.source, endpoints.dest, source_has[table], dest_has[table])
+        return CommittedRows(self._planned[table], ends, self._journal, adds_rows=self._plan.adds_rows)
+
+    def _has_rejected_afterwards(self, table: str) -> bool:
+        """Whether rows were rejected after the last chunk, so that chunks copied again would have them twice."""
+        return not self._plan.adds_rows and self._retries.run(partial(self._journal.is_done, table, None))
+
+    def _written(self, table: str) -> int:
+        """Return how many rows the chunks of a table have, less those that were rejected afterwards."""
+        return self._counts.get(table, RowCounts()).rows_written
+
+    def _spans(self) -> Iterator[Span]:
+        """Yield the committed rows of all tables that have to be compared."""
+        for table in self._planned:
+            self._retries.check()
+            yield from self._spans_of(table)
+
+    def _spans_of(self, table: str) -> Iterator[Span]:
+        written, key = self._written(table), self._planned[table].table.key
+        if not self._plan.adds_rows and self._retries.endpoints.dest.count(table) != written:
+            self._copy_all_again(table)
+            return
+        done = chain.from_iterable(self._journal.chunks(table, ChunkState.DONE))
+        if (first := next(done, None)) is None:
+            return
+        if not key:
+            self._copy_all_again(table)
+            return
+        chunks, committed = chain([first], done), self.committed(table)
+        if committed.proves_all:
+            every = list(adjoined(chunks, written))
+            if committed.are_all_equal(every, written):
+                self._shown.advance(written)
+                return
+            chunks = chain.from_iterable(self._journal.chunks(table, ChunkState.DONE))
+        if committed.is_looked_up:
+            label, rows = committed.planned.table.label, plural(written, "committed row")
+            self._retries.progress.message(
+                f"  {label}: {rows} compared row by row, which may take longer than copying them."
+            )
+        yield from self._findable(table, adjoined(chunks, committed.span_rows))
+
+    def _findable(self, table: str, spans: Iterator[Span]) -> Iterator[Span]:
+        """Recreate the key of a table that has several spans: otherwise each would be searched for in all rows.
+
+        It stays. Other keys are recreated after the last row, as in a run that was not interrupted.
+        """
+        first, second = next(spans, None), next(spans, None)
+        if second is not None or (first is not None and self.committed(table).is_looked_up):
+            self._recreate_key(table)
+        for span in chain((first, second), spans):
+            if span is None or self._changed.get(table, ()) is None:
+                return
+            yield span
+
+    def _recreate_key(self, table: str) -> None:
+        dest, key = self._retries.endpoints.dest, self._planned[table].table.key
+        for item in self._dropped[table]:
+            if dest.catalogue.key_columns(item) != tuple(key):
+                continue
             try:
-                retries.run(partial(dest.catalogue.recreate, [item]))
+                self._retries.run(partial(dest.catalogue.recreate, [item]))
             except Error as error:
                 if not dest.is_about_rows(error):  # the re-check is about to find such rows
                     raise
-            task.advance(1)
 
+    def _copy_all_again(self, table: str) -> None:
+        """Note that a whole table has to be copied again.
 
-def find_change(
-    table: TablePlan,
-    journal: Journal,
-    source_has: StoredTables,
-    dest_has: StoredTables,
-    progress: Progress,
-    *,
-    adds_rows: bool,
-) -> Change | None:
-    """Compare the committed chunks of a table with the source, and return what changed; ``None`` if nothing did.
-
-    Raises :exc:`MigratorError` if copied rows are gone from the source, and cannot be distinguished from the
-    destination's own rows.
-    """
-    route = table.route
-    ends = TableEnds(route.source, route.dest, source_has[table.table.name], dest_has[table.table.name])
-    chunks = journal.chunks(table.table.name)
-    done = [chunk for chunk in chunks if chunk.is_done and chunk.number != AFTERWARDS]
-    written = sum(chunk.rows_written for chunk in chunks if chunk.is_done)
-    source, dest = sides(table.table, ends, route.mappings)
-    whole_table = Change(table, (), source, dest)
-    if not adds_rows and route.dest.count(table.table.name) != written:
-        return whole_table
-    if not done:
-        return None
-    if not table.table.key:
-        return _unless_rows_are_mixed(whole_table, adds_rows=adds_rows)
-    pairing = Pairing(
-        table.table, route.source, route.dest, written, route.restriction, route.mappings, allows_extra=adds_rows
-    )
-    rows_proven = range_prover(pairing)
-    changed = []
-    with progress.task(f"{table.table.label} (re-check)", written) as task:
-        for chunk in done:
-            found = Found()
-            with route.source.reading_everything(), route.dest.reading_everything():
-                if rows_proven and rows_proven(chunk.bounds()) == chunk.rows_written:
-                    task.advance(chunk.rows_written)
-                    continue
-                differing = list(differing_rows(source, dest, chunk.bounds(), route.restriction, found))
-            if found.there != chunk.rows_written:  # some are gone from the source, so their keys are unknown
-                return _unless_rows_are_mixed(whole_table, adds_rows=adds_rows)
-            if differing:
-                changed.append(chunk)
-            task.advance(chunk.rows_written)
-    return Change(table, tuple(changed), source, dest) if changed else None
-
-
-def _unless_rows_are_mixed(change: Change, *, adds_rows: bool) -> Change:
-    if not adds_rows:
-        return change
-    raise MigratorError(
-        f"{change.table.table.label}: rows that were copied before the interruption are gone from the source. The "
-        "destination had rows of its own, so the copied ones cannot be identified. Delete them there by hand, run "
-        "again with --cleanup, and start over."
-    )
+        Raises :exc:`MigratorError` if the copied rows cannot be distinguished from the destination's own.
+        """
+        if self._plan.adds_rows:
+            raise MigratorError(
+                f"{self._planned[table].table.label}: rows that were copied before the interruption are gone from the "
+                "source. The destination had rows of its own, so the copied ones cannot be identified. Delete them "
+                "there by hand, run again with --cleanup, and start over."
+            )
+        self._changed[table] = None

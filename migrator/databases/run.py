@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from django.db import Error
 
+from ..console.finish_request import not_yet
 from ..console.interrupts import Interrupts, raising_interrupted
 from ..console.wording import plural
 from ..errors import Declined, Interrupted, MigratorError, Refused
 from . import run_messages
 from .chunks import Restriction
+from .copying.drops import drop_objects
 from .copying.finish import RunFinisher, rows_of
 from .copying.load import Load
 from .copying.orphans import reject_orphans
 from .copying.recreation import Recreator
-from .copying.rejects import Rejects, keep_lines, rejects_for
+from .copying.rejects import Rejects
 from .copying.retry import Retries
 from .copying.sequences import reset_sequences
 from .endpoints import Endpoints, to_migrator_error
+from .executors.brokers import Broker
+from .executors.dispatcher import EXPECTED_WORKERS, Dispatcher
+from .executors.obstacles import described, worker_findings
+from .executors.reject_file import open_rejects
+from .following.follow import follow_source
+from .following.tracker import ChangeTracker
 from .journal.journal import Journal
-from .journal.records import AFTERWARDS, Run, RunState
+from .journal.records import Outcome, Run, RunState
 from .parallel.coordinator import Coordinator
 from .phases import Phase
 from .planning.natural_keys import clear_caches
@@ -62,8 +70,9 @@ class RunExecutor:
         adds_rows: bool = False,
         migrated: Migrated = NOT_MIGRATED,
         monitor: RunMonitor | None = None,
+        broker: Broker | None = None,
     ) -> None:
-        self._migrated = migrated
+        self._migrated, self._broker = migrated, broker
         self._endpoints, self._selection, self._options = endpoints, selection, options
         self._source, self._dest = endpoints.source, endpoints.dest
         self._console, self._interrupts = console, interrupts
@@ -74,6 +83,7 @@ class RunExecutor:
         self._row_counts: dict[str, RowCounts] = {}
         self._counts_before: Mapping[str, RowCounts] = {}
         self._monitor = monitor or RunMonitor(console.progress)
+        self._tracker = ChangeTracker(endpoints.feed) if endpoints.feed else None
 
     def needs_migrations(self, *, is_whole: bool) -> bool:
         """Whether migrations have to be applied to the destination; refuse before that what can be refused.
@@ -95,6 +105,9 @@ class RunExecutor:
         """Make the run in its order: lock, plan, confirm, record, prepare, copy, finish, verify."""
         options = self._options
         with ExitStack() as stack:
+            if self._tracker is not None:
+                stack.enter_context(not_yet())
+                stack.callback(self._tracker.close)
             finished = None
             if not options.dry_run:
                 stack.enter_context(locked(self._dest, self._journal))
@@ -111,12 +124,14 @@ class RunExecutor:
             )
             self._console.show(plan)
             refuse(plan)
+            if self._tracker is not None:
+                self._interrupts.beat = self._tracker.keep_up
             if options.update:
-                return self._update(plan)
+                return self._follow(self._update(plan))
             if options.dry_run:
                 return self._result(plan, remark=NOTHING_WRITTEN, is_dry_run=True)
             run = self._resume(unfinished, plan) if unfinished else self._begin(plan)
-            return self._carry_out(run, plan)
+            return self._follow(self._carry_out(run, plan))
 
     def _result(self, plan: Plan, verification: Verification | None = None, **more: Any) -> RunResult:
         times = self._monitor.stopwatch
@@ -151,6 +166,9 @@ class RunExecutor:
                 restrictions=self._restrictions,
                 will_migrate=will_migrate,
                 is_confirmed=self._options.replace is not None,
+                follows=self._options.follow,
+                worker_findings=tuple(worker_findings(self._endpoints, self._broker) if self._broker else ()),
+                workers=described(str(self._options.executor), self._broker) if self._broker else "",
                 will_run_handlers=will_migrate and self._journal.lacks_handlers(),
                 migrated=self._migrated,
                 made=Made(self._journal.made_by_migrations()),
@@ -165,12 +183,14 @@ class RunExecutor:
             confirm(plan, self._options, self._console.prompter)
         refuse_changed(plan, self._options, self._journal, self._dest)
         rows = {planned.table.name: planned.source_rows for planned in plan.tables}
-        return self._journal.begin(plan.identity(), plan.deferred, empties=bool(plan.emptied), rows=rows)
+        return self._journal.begin(
+            plan.identity(), plan.deferred, empties=bool(plan.emptied), rows=rows, hint=self._options.resume_hint
+        )
 
     # -- resuming -----------------------------------------------------------------------------------------------
 
     def _check_resumable(self, unfinished: Run) -> None:
-        if not self._options.resume:
+        if not self._options.resume or unfinished.is_forecast:
             raise Refused(
                 run_messages.refusal_of_unfinished(self._dest.alias, unfinished, updates=self._options.update)
             )
@@ -210,14 +230,19 @@ class RunExecutor:
             if run.state == RunState.PREPARING:
                 self._prepare(run, plan)
             elif not self._options.trust_done:
-                self._monitor.enter(Phase.RECHECK, sum(counts.rows_written for counts in self._counts_before.values()))
+                rows = sum(counts.rows_written for counts in self._counts_before.values())
+                self._monitor.enter(Phase.RECHECK, rows)
+                if rows:
+                    self._console.progress.message(run_messages.announcement_of_recheck(rows))
                 recheck(run, plan, self._journal, self._retries)
-            rejects = self._open_rejects()
+            options = self._options
+            rejects = open_rejects(options.on_error, options.rejects, self._journal, is_resumed=options.resume)
             stack.callback(rejects.close)
             self._load(run, plan, rejects)
             verification = self._retries.run(lambda: self._verify(plan))
         rows_rejected = sum(counts.rows_rejected for counts in self._row_counts.values())
-        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._options.keep_journal)
+        outcome = Outcome(self._result(plan, verification).exit_code, self._options.verify)
+        self._journal.end(run, rows_rejected=rows_rejected, is_kept=self._options.keep_journal, outcome=outcome)
         clear_caches()
         return self._result(plan, verification)
 
@@ -231,22 +256,26 @@ class RunExecutor:
             with raising_interrupted():
                 yield
         except Interrupted as error:
-            raise Interrupted(f"{error} {self._state_text(run)}", error.exit_code - 128) from None
+            state, *steps = self._state(run)
+            raise Interrupted(f"{error} {state}", error.exit_code - 128, steps=steps) from None
         except (MigratorError, Error) as error:
             known = error if isinstance(error, MigratorError) else to_migrator_error(error, (self._dest, self._source))
-            raise type(known)(f"{known}\n{self._state_text(run)}") from error
+            known.steps += tuple(self._state(run))
+            if known is error:
+                raise
+            raise known from error
 
-    def _state_text(self, run: Run) -> str:
+    def _state(self, run: Run) -> list[str]:
+        """Say in lines what the run leaves in the destination, and how to continue it."""
         committed = {table: counts.rows_written for table, counts in self._counts_before.items()}
         committed |= {table: counts.rows_committed for table, counts in self._row_counts.items()}
         rows = sum(committed.values())
-        return f"{run_messages.state_of(self._dest.alias, run, rows)}\n{self._options.resume_hint}"
+        return [run_messages.state_of(self._dest.alias, run, rows), *self._options.resume_hint.split("\n")]
 
     def _prepare(self, run: Run, plan: Plan) -> None:
         """Drop what the plan says, and empty the tables."""
         self._monitor.enter(Phase.PREPARATION)
-        for item in run.dropped_objects():
-            self._retries.run(partial(self._dest.catalogue.drop, item))
+        drop_objects(self._dest, run.dropped_objects(), self._retries)
         filled = [table.table.name for table in reversed(plan.tables) if table.dest_rows]
         if run.empties and filled:
             self._retries.run(lambda: self._dest.empty(filled))
@@ -260,32 +289,21 @@ class RunExecutor:
     def _set_state(self, run: Run, state: RunState) -> None:
         self._retries.run(lambda: self._journal.set_state(run, state))
 
-    def _open_rejects(self) -> Rejects:
-        """Open the reject file; of a resumed run it keeps only rows of chunks that are done."""
-        path = self._options.rejects
-        if self._options.on_error == "skip" and path is not None and self._options.resume:
-            done = {
-                (chunk.table, None if chunk.number == AFTERWARDS else chunk.number)
-                for table in self._selection.tables
-                for chunk in self._journal.chunks(table.name)
-                if chunk.is_done
-            }
-            keep_lines(path, lambda table, number: (table, number) in done)
-        return rejects_for(self._options.on_error, path)
-
     def _load(self, run: Run, plan: Plan, rejects: Rejects) -> None:
         """Copy the rows, recreate what was dropped, and set the sequences."""
         self._find_counts_before(plan)
         rows = sum(planned.source_rows for planned in plan.tables)
         self._monitor.enter(Phase.COPYING, rows, done=sum(counts.rows_read for counts in self._counts_before.values()))
-        load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries, self._counts_before)
+        workers = EXPECTED_WORKERS if self._broker else 0
+        load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries, self._counts_before, workers)
         self._dest.expect_recreation(run.dropped_objects())
         finisher = RunFinisher(self._dest, self._journal, self._options, self._console, self._interrupts, self._retries)
         schedule = finisher.schedule(run.dropped_objects(), rows_of(plan))
         objects = schedule.objects()
         recorded = self._retries.run(load.record_small_tables)
         with (
-            Coordinator(load) if plan.jobs > 1 else nullcontext() as coordinator,
+            Dispatcher(load, self._broker) if self._broker else nullcontext() as remote,
+            Coordinator(load, remote) if plan.jobs > 1 or remote else nullcontext() as coordinator,
             Recreator(self._dest, schedule) as recreator,
         ):
             if coordinator:
@@ -317,6 +335,26 @@ class RunExecutor:
         self._monitor.enter(Phase.VERIFICATION, rows, ticks=True)
         rejected = {name: counts.rows_rejected for name, counts in self._row_counts.items()}
         return verify_run(self._endpoints, plan, self._options, rejected, self._console.progress)
+
+    # -- following ----------------------------------------------------------------------------------------------
+
+    def _follow(self, result: RunResult) -> RunResult:
+        """Follow the source of a copy that is complete, if that is wanted."""
+        if self._tracker is None or self._options.dry_run:
+            return result
+        if result.exit_code:
+            self._console.progress.message("The source is not followed, because the copy is not complete.")
+            return result
+        self._monitor.enter(Phase.FOLLOWING)
+        followed = follow_source(
+            self._endpoints, self._tracker, result.plan, self._options, self._console, self._interrupts
+        )
+        return replace(
+            result,
+            followed=followed,
+            verification=followed.verification or result.verification,
+            timings=self._monitor.stopwatch.timings(),
+        )
 
     # -- updating -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from ..console.wording import plural, shortened
@@ -10,6 +11,7 @@ from .journal.records import Run
 from .planning.plan import Plan
 
 SHOWN = 10  # tables that a message names
+FOLLOWED = "The destination has the state of the last round. Go on with --update --follow."
 UPDATED = "The update is complete. Call again with --update to have it verified."
 
 
@@ -30,6 +32,11 @@ def refusal_to_destroy(plan: Plan) -> str:
 
 def refusal_of_unfinished(alias: str, run: Run, *, updates: bool) -> str:
     """Return why a new run does not begin in a destination that holds an unfinished one."""
+    if run.is_forecast:
+        return (
+            f"{alias!r} holds the sample of a forecast that has not ended ({run.holder()}). Nothing was written. Pass "
+            "--cleanup to delete the sample and to recreate what was dropped."
+        )
     holds = f"{alias!r} holds an unfinished run ({run.holder()})."
     if updates:
         return (
@@ -79,7 +86,7 @@ def question_to_update(plan: Plan) -> str:
 def nothing_to_resume(alias: str, finished: Run | None, differing: Sequence[str]) -> str:
     """Return the remark of a run that found nothing to resume; ``differing`` are labels whose row counts differ."""
     if finished:
-        rejected = f"{finished.rows_rejected:,} rows rejected"
+        rejected = f"{plural(finished.rows_rejected, 'row')} rejected"
         return f"The run in {alias!r} has already finished, with {rejected}. Nothing is left to do."
     remark = f"No unfinished run in {alias!r}: nothing to resume."
     if differing:
@@ -89,9 +96,25 @@ def nothing_to_resume(alias: str, finished: Run | None, differing: Sequence[str]
     return remark
 
 
+def followed_until(alias: str, moment: dt.datetime | None) -> str:
+    """Return which moment of its source a destination has that was followed, and how to go on."""
+    state = (
+        "all rows of the copy" if moment is None else f"the state of its source as of {moment:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    return f"{alias!r} has {state}. Go on with --update --follow."
+
+
+def announcement_of_recheck(rows: int) -> str:
+    """Return what a resumed run does first, and when that can be left out."""
+    return (
+        f"Comparing {plural(rows, 'committed row')} with the source first. --trust-done leaves that out: the copy is "
+        "then only right if nothing has written to the source since the run began."
+    )
+
+
 def state_of(alias: str, run: Run, rows_written: int) -> str:
     """Return what an interrupted or failed run leaves in the destination."""
-    text = f"{rows_written:,} rows are committed in {alias!r}."
+    text = f"{plural(rows_written, 'row is', 'rows are')} committed in {alias!r}."
     if items := run.dropped_objects():
         text += f" Until the run is completed or abandoned, it lacks what was dropped: {kinds_text(items)}."
     return text

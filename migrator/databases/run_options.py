@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,7 +14,7 @@ from ..console.private_files import check_target
 from ..console.progress import Progress
 from ..console.prompts import Prompter
 from ..errors import UsageError
-from .engines.base.run_locks import MOST_WORKERS
+from .engines.base.run_locks import MOST_PROCESSES
 from .planning.plan import Plan
 
 VERIFY = ("none", "count", "full")
@@ -72,8 +73,40 @@ class RunOptions:
         type=positive_integer,
         metavar="N",
     )
+    executor: str | None = option(
+        None,
+        "Also have chunks copied by workers on other hosts: an executor of MIGRATOR['EXECUTORS'].",
+        metavar="NAME",
+    )
     keep_journal: bool = option(False, "Keep the run's journal tables in the destination.")
+    follow: bool = option(
+        False,
+        "After the copy, follow the source: copy again what changes there, until you ask for the last pass. All values "
+        "are compared first; --verify none leaves that out.",
+    )
+    until_quiet: int | None = option(
+        None,
+        "With --follow: make the last pass when nothing has changed for so long, instead of being asked.",
+        type=positive_integer,
+        metavar="SECONDS",
+    )
+    forecast: bool = option(
+        False,
+        "Show how long the move is likely to take: copy a sample of each table into the database --scratch, whose "
+        "tables are emptied again. Nothing is written to --dest.",
+    )
+    scratch: str | None = option(
+        None,
+        "With --forecast: a database of DATABASES on the destination's server, with the project's tables and without "
+        "rows of yours; --migrate creates its tables.",
+        metavar="ALIAS",
+    )
     resume_hint: str = RESUME_HINT
+
+    @property
+    def rechecks(self) -> bool:
+        """Whether what an interrupted run has committed is compared with the source again."""
+        return self.resume and not self.trust_done
 
     @property
     def rows_compared_at_once(self) -> int:
@@ -105,6 +138,11 @@ class WholeRunKeywords(RunKeywords, total=False):
     update: bool
     migrate: bool
     keep_indexes: bool
+    executor: str | None
+    follow: bool
+    until_quiet: int | None
+    forecast: bool
+    scratch: str | None
 
 
 def options_of(keywords: Mapping[str, Any], taken: Collection[str], dest: str, chunk_size: int | None) -> RunOptions:
@@ -118,7 +156,7 @@ def options_of(keywords: Mapping[str, Any], taken: Collection[str], dest: str, c
     if keywords.get("chunk_size") is None:
         keywords = {**keywords, "chunk_size": chunk_size}
     options = RunOptions(**keywords)
-    for is_wrong, message in _mistakes(options, dest):
+    for is_wrong, message in chain(_mistakes(options, dest), _mistakes_of_forecast(options)):
         if is_wrong:
             raise UsageError(message)
     _check_rejects(options)
@@ -150,6 +188,7 @@ def _mistakes(options: RunOptions, dest: str) -> Iterator[tuple[bool, str]]:
         "--on-error skip": is_skipping,
         "--keep-indexes": options.keep_indexes,
         "--jobs": options.jobs > 1,
+        "--executor": options.executor is not None,
     }.items():
         yield (
             options.update and is_given,
@@ -170,10 +209,44 @@ def _mistakes(options: RunOptions, dest: str) -> Iterator[tuple[bool, str]]:
         f"chunk_size is {options.chunk_size}; it has to be a number of rows above zero.",
     )
     yield (
-        not 1 <= options.jobs <= MOST_WORKERS,
-        f"jobs is {options.jobs}; it has to be a number of processes from 1 to {MOST_WORKERS}.",
+        not 1 <= options.jobs <= MOST_PROCESSES,
+        f"jobs is {options.jobs}; it has to be a number of processes from 1 to {MOST_PROCESSES}.",
     )
+    for name, is_given in {"--on-error skip": is_skipping, "--resume": options.resume}.items():
+        yield (
+            options.follow and is_given,
+            f"--follow and {name} exclude each other"
+            + (
+                ": complete the run with --resume first, then call with --update --follow."
+                if options.resume
+                else ": a row that was left out would look like one that was deleted."
+            ),
+        )
+    yield options.until_quiet is not None and not options.follow, "--until-quiet requires --follow."
     yield options.on_error not in ON_ERROR, f"on_error is {options.on_error!r}; it has to be 'stop' or 'skip'."
+
+
+def _mistakes_of_forecast(options: RunOptions) -> Iterator[tuple[bool, str]]:
+    """Yield what may be wrong with the options of a forecast, each with its message."""
+    for name, is_given in {
+        "--dry-run": options.dry_run,
+        "--update": options.update,
+        "--follow": options.follow,
+        "--executor": options.executor is not None,
+        "--resume": options.resume,
+        "--cleanup": options.cleanup,
+        "--on-error skip": options.on_error == "skip",
+    }.items():
+        yield (
+            options.forecast and is_given,
+            f"--forecast and {name} exclude each other: a forecast is of a copy of all rows, and writes only to the "
+            "database --scratch.",
+        )
+    yield (
+        options.forecast and options.scratch is None,
+        "--forecast needs --scratch ALIAS: a second database on the destination's server, for a sample of the rows.",
+    )
+    yield options.scratch is not None and not options.forecast, "--scratch requires --forecast."
 
 
 def _check_rejects(options: RunOptions) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, cast
 
 from django.db.models import Field, ForeignKey, GeneratedField, Model
@@ -174,11 +175,19 @@ def converting_field(field: Field[Any, Any]) -> Field[Any, Any]:
 
 def kind_of(field: Field[Any, Any]) -> Kind:
     """Return the kind of a field's values: ``OTHER`` unless all its conversions are Django's own."""
-    for method in CONVERTING_METHODS:
-        owner = next((cls for cls in type(field).__mro__ if method in vars(cls)), None)
-        if owner is not None and not owner.__module__.startswith("django."):
-            return Kind.OTHER
+    of: Any = type(field)  # mypy takes the __hash__ of its instances for its own
+    if _has_own_conversions(of):
+        return Kind.OTHER
     return KINDS.get(field.get_internal_type(), Kind.OTHER)
+
+
+@cache
+def _has_own_conversions(of: type[Field[Any, Any]]) -> bool:
+    for method in CONVERTING_METHODS:
+        owner = next((cls for cls in of.__mro__ if method in vars(cls)), None)
+        if owner is not None and not owner.__module__.startswith("django."):
+            return True
+    return False
 
 
 def _columns(model: type[Model], *, generated: bool) -> tuple[Column, ...]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, count, islice
 from typing import IO
 
 from django.db import transaction
@@ -49,6 +49,11 @@ class Update:
     @property
     def changes(self) -> int:
         return self.inserted + self.rewritten + self.deleted
+
+    def add(self, other: Update) -> None:
+        """Add what was done to the table at another time."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 class Difference:
@@ -105,16 +110,22 @@ def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Call
     with ExitStack() as on_error:
         for planned in plan.tables:
             check()
-            difference, route = Difference(planned), planned.route
+            difference = Difference(planned)
             on_error.callback(difference.close)
-            started = time.perf_counter()
-            pairing = Pairing(planned.table, route.source, route.dest, planned.source_rows, mappings=route.mappings)
-            contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
-            difference.update.compared = contents.checked
-            difference.update.seconds = time.perf_counter() - started
+            compare_table(difference, chunk_size=chunk_size, progress=progress)
             differences.append(difference)
         on_error.pop_all()
     return differences
+
+
+def compare_table(difference: Difference, *, chunk_size: int, progress: Progress) -> None:
+    """Compare all rows of a table, and add those that differ."""
+    planned, route = difference.planned, difference.planned.route
+    started = time.perf_counter()
+    pairing = Pairing(planned.table, route.source, route.dest, planned.source_rows, mappings=route.mappings)
+    contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
+    difference.update.compared += contents.checked
+    difference.update.seconds += time.perf_counter() - started
 
 
 def apply_updates(
@@ -141,18 +152,20 @@ def apply_updates(
         return
     changing = [difference.planned.table.name for difference in differences if difference.update.changes]
     losing = [d.planned.table.name for d in differences if d.update.rewritten or d.update.deleted]
+    attempts = count(1)
 
     def attempt() -> None:
+        # The connection may have been lost with the answer to a commit: the rows are there then.
+        is_again = next(attempts) > 1
         with (
             progress.task("writing", total) as task,
             transaction.atomic(using=dest.alias),
             without_triggers(dest, [] if keeps_triggers else changing),
         ):
-            cascading = [key for key in dest.catalogue.cascading(losing).values() if key]
-            for key in cascading:
-                dest.catalogue.drop(key)
+            cascading = [key for key in dest.catalogue.cascading(changing if is_again else losing).values() if key]
+            dest.catalogue.drop(cascading)
             for difference in reversed(differences):
-                _delete(endpoints, difference, check)
+                _delete(endpoints, difference, check, is_again=is_again)
             for difference in differences:
                 _insert(endpoints, difference, check)
                 task.advance(difference.update.changes)
@@ -164,17 +177,18 @@ def apply_updates(
     Retries(endpoints, progress, check).run(attempt)
 
 
-def _delete(endpoints: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
+def _delete(endpoints: Endpoints, difference: Difference, check: Callable[[], None], *, is_again: bool) -> None:
+    """Delete rows; those to insert as well if an attempt before may have inserted them."""
     started = time.perf_counter()
-    for page in difference.keys_to_delete():
+    for page in chain(difference.keys_to_delete(), difference.keys_to_insert() if is_again else ()):
         check()
-        delete_rows(endpoints.dest, difference.planned.table, _sides(difference.planned)[1], page)
+        delete_rows(endpoints.dest, difference.planned.table, sides_of(difference.planned)[1], page)
     difference.update.seconds += time.perf_counter() - started
 
 
 def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], None]) -> None:
     started = time.perf_counter()
-    source, _ = _sides(difference.planned)
+    source, _ = sides_of(difference.planned)
     # Foreign keys are checked when all rows are inserted.
     route = dataclasses.replace(difference.planned.route, binds_late=True)
     for page in difference.keys_to_insert():
@@ -186,7 +200,8 @@ def _insert(endpoints: Endpoints, difference: Difference, check: Callable[[], No
     difference.update.seconds += time.perf_counter() - started
 
 
-def _sides(planned: TablePlan) -> tuple[ComparedSide, ComparedSide]:
+def sides_of(planned: TablePlan) -> tuple[ComparedSide, ComparedSide]:
+    """Prepare both sides of a planned table for comparison."""
     route = planned.route
     both = route.source, route.dest
     stored = (engine.catalogue.stored_columns(planned.table.name) for engine in both)

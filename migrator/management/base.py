@@ -18,7 +18,8 @@ from .. import __version__
 from ..console.command_line import called_command, typed_command, with_default, without_option
 from ..console.interrupts import Interrupts
 from ..console.private_files import check_apart, check_report
-from ..console.progress import Progress, progress_for
+from ..console.progress import Progress
+from ..console.progress_choice import progress_for
 from ..console.prompts import Prompter, prompter_for
 from ..console.provenance import provenance
 from ..console.refusal import refusal_report
@@ -131,13 +132,16 @@ class MigratorCommand(BaseCommand):
             report = self.perform(options, progress, prompter_for(no_input=options["no_input"]))
         except MigratorError as error:
             refusal = refusal_report(self._name, error, self._shown, is_dry_run=bool(options.get("dry_run")))
-            if not isinstance(error, UsageError):  # then nothing began, and the file may be of an earlier run
-                self._write_report(refusal, options["report"])
+            # After a usage error nothing began, and the file may be of an earlier run.
+            path = None if isinstance(error, UsageError) else options["report"]
+            if missing := self._write_report(refusal, path):
+                error.steps += (f"The report is missing: {missing}",)
             self._print_document(refusal, options)
             # Usage errors quote what was typed, and have one line.
             shown = visible if isinstance(error, UsageError) else visible_lines
             raise self._error(shown(str(error)), error.exit_code) from error
-        failure = self._write_report(report, options["report"])
+        missing = self._write_report(report, options["report"])
+        failure = f"The work is done, but its report is missing: {missing}" if missing else ""
         self._print_document(report, options)
         self.show(report, options)
         self._finish(report, failure, options)
@@ -169,12 +173,12 @@ class MigratorCommand(BaseCommand):
         return CommandError(text, returncode=exit_code)
 
     def _write_report(self, report: Report, path: Path | None) -> str:
-        """Write the report to its file; return why that failed, because the work itself is done and is shown."""
+        """Write the report to its file; return why that failed, because it is shown in any case."""
         try:
             if path:
                 write_report(report, path, provenance(self._command(), self._started, driver_versions()))
         except MigratorError as error:
-            return f"The work is done, but its report is missing: {error}"
+            return str(error)
         return ""
 
     @property
@@ -198,11 +202,12 @@ class MigratorCommand(BaseCommand):
         return shlex.join(word for word in self._words() if word not in without)
 
     def in_earnest(self) -> str:
-        """Return the command line that carries out what this one was asked to try with ``--dry-run``.
+        """Return the command line that carries out what this one was asked to try, or to forecast.
 
         Without its report: that file now holds what is to be decided about.
         """
-        return shlex.join(word for word in without_option(self._words(), "--report") if word != "--dry-run")
+        words = without_option(without_option(self._words(), "--report"), "--scratch")
+        return shlex.join(word for word in words if word not in ("--dry-run", "--forecast"))
 
     def _output_failure(self) -> str:
         """Return why the document could not be written; that its reader went away is not a failure."""

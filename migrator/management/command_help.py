@@ -32,6 +32,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "safety": (
         "dry_run",
+        "forecast",
+        "scratch",
         "replace",
         "update",
         "migrate",
@@ -52,9 +54,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "no_input",
     ),
     "interrupted runs": ("resume", "trust_done", "cleanup", "keep_journal"),
-    "passes": ("catch_up", "manifest", "after_switch", "end_missed"),
+    "passes": ("follow", "until_quiet", "follow_up", "catch_up", "manifest", "after_switch", "end_missed"),
     "verification": ("verify", "mode", "sample", "seed", "max_diffs", "show_values", "ttl_tolerance"),
-    "speed": ("jobs", "chunk_size", "rate", "keep_indexes"),
+    "speed": ("jobs", "executor", "chunk_size", "rate", "keep_indexes"),
     "output": ("watch", "format", "report", "no_progress"),
 }
 OF_DJANGO = "options of every Django command"

@@ -60,9 +60,10 @@ class Prefetch(Generic[Range, Item]):
 
         After any other range than the next one, reading restarts at that range.
         """
-        number = self._ranges.index(wanted)
-        if number != self._next:
+        number = self._next
+        if number is None or self._ranges[number] != wanted:
             self.stop()
+            number = self._ranges.index(wanted)
             self._start(number)
         with self.stopped_on_error():
             while (item := self._take()) is not _Marker.END:

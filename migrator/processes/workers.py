@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TypeVar
 
 from django.core.cache import caches
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..console.interrupts import SIGNALS
 from ..errors import MigratorError
@@ -47,6 +48,9 @@ class WorkerEvent(StrEnum):
     FAILED = "failed"  # a task, or the start of the worker, with the error
     GONE = "gone"  # it cannot continue, and says why
     DIED = "died"  # it ended without saying so
+    # Of workers on other hosts: a task came to nothing, and anyone may carry it out; READY follows when they can have
+    # another. The value is whether it was lost with a worker that had begun it.
+    LOST = "lost"
 
 
 class CannotWork(MigratorError):
@@ -223,9 +227,14 @@ def abandon_sessions() -> None:
     for wrapper in connections.all(initialized_only=True):
         _inherited.append(wrapper.connection)
         wrapper.connection = None
-        options = dict(wrapper.settings_dict.get("OPTIONS") or {})
-        if options.pop("pool", None):  # its threads are the parent's, and so are its sessions
-            wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
+        leave_pool(wrapper)  # its threads are the parent's, and so are its sessions
+
+
+def leave_pool(wrapper: BaseDatabaseWrapper) -> None:
+    """Have a connection open sessions of its own from now on, and not take them from a pool of its process."""
+    options = dict(wrapper.settings_dict.get("OPTIONS") or {})
+    if options.pop("pool", None):
+        wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
 
 
 # -- one piece of work for each -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..console.command_line import option, positive_integer
+from ..console.command_line import option, positive_integer, seconds
 from ..stores.base import digest
 from ..stores.copying.records import MAX_PROBLEMS_LISTED
 from .records import Hidden, chunk_size_option, key_regex_option, trust_pickle_option
@@ -21,7 +21,7 @@ class VerifyOptions:
     ttl_tolerance: float | None = option(
         None,
         "How far two expiries may differ (default: the precision of the two stores).",
-        type=float,
+        type=seconds,
         metavar="SECONDS",
     )
     sample: int | None = option(None, "Compare about N sessions (default: all).", type=positive_integer, metavar="N")

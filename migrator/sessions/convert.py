@@ -80,7 +80,8 @@ class Converter:
         if policy == "error":
             raise DataRejected(
                 f"The session {digest(session.key)} has no time to live. Choose what becomes of such sessions with "
-                "--no-ttl expiry-from-data, --no-ttl skip, or --no-ttl keep if the destination is a cache."
+                "--no-ttl expiry-from-data, --no-ttl skip, or --no-ttl keep if the destination is a cache. "
+                "The sessions that were already copied stay in the destination."
             )
         raise RecordProblem("skipped", "it has no time to live")
 

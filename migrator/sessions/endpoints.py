@@ -162,6 +162,8 @@ def _model_name(engine_name: str | None) -> str:
 def _open_files(endpoint: SessionEndpoint) -> BaseSessionStore:
     end = endpoint.end
     engine = engine_class(end.engine or "file")
+    if not keeps_files(engine):
+        raise UsageError(f"The engine {end.engine!r} does not keep sessions in files.")
     check_text(engine)
     key_regex = endpoint.key_regex or key_shape(engine)
     return SessionFileStore(engine=instance(engine), keys_from=end.keys_from, key_regex=key_regex)

@@ -82,6 +82,13 @@ class CopyOptions(PassOptions):
     allow_unreadable: bool = option(False, "Start even if none of the first sessions can be read.")
     trust_pickle: bool = trust_pickle_option()
     key_regex: str | None = key_regex_option()
+    follow_up: Path | None = option(
+        None,
+        "Follow the source from run to run, with what was written recorded in FILE as digests: until the switch, "
+        "repeat passes until one changes nothing; after it, make the last pass. The site's settings show which is due.",
+        type=Path,
+        metavar="FILE",
+    )
     catch_up: int = option(
         0,
         "Repeat the pass over the source, up to N times, until one finds nothing to do.",
@@ -90,7 +97,8 @@ class CopyOptions(PassOptions):
     )
     manifest: Path | None = option(
         None,
-        "Record in FILE, as digests, what was written, so that later passes follow changes and logouts.",
+        "Record in FILE, as digests, what was written, so that later passes follow changes and logouts. --follow-up "
+        "does so, and chooses the passes.",
         type=Path,
         metavar="FILE",
     )
@@ -101,7 +109,7 @@ class CopyOptions(PassOptions):
     )
     end_missed: bool = option(
         False,
-        "With --after-switch: also delete sessions that were deleted in the source and changed in the destination "
+        "After the switch: also delete sessions that were deleted in the source and changed in the destination "
         "since, by workers that used both at the switch (default: count and list them).",
     )
 
@@ -111,3 +119,9 @@ class SessionPlan(CopyPlan[CopyOptions]):
     """What a copy would do, and which sessions of the source it would not see."""
 
     hidden: tuple[Hidden, ...] = ()
+    # Whether the source may hold sessions without expiry.
+    may_lack_expiry: bool = True
+
+    @property
+    def expected(self) -> int | None:
+        return None if self.options.match else super().expected

@@ -11,7 +11,7 @@ from ..console.wording import listed, plural, seconds_text
 from ..stores.copying import reports
 from ..stores.copying.records import MAX_PROBLEMS_LISTED, CopyCounts, CopyResult
 from .comparison import SessionComparison, VerifyResult, counts
-from .records import Hidden, SessionPlan
+from .records import CopyOptions, Hidden, SessionPlan
 
 WORDS = {
     "read": "read from the source",
@@ -32,10 +32,20 @@ WORDS = {
     "unfit": "rejected by the destination",
 }
 
+# What becomes of sessions without expiry, by the value of --no-ttl.
+_WITHOUT_EXPIRY = {
+    "expiry-from-data": "sessions without one get it from set_expiry() or the cookie age",
+    "skip": "sessions without one are not copied",
+    "keep": "sessions without one are copied without one",
+    "error": "a session without one stops the copy",
+}
+
 
 def plan_report(plan: SessionPlan) -> Report:
     """Return the report of what a copy would do, before it does anything."""
-    facts = [Fact("no expiry", f"sessions without time to live: {plan.options.no_ttl}")]
+    facts = [Fact("no expiry", f"{_WITHOUT_EXPIRY[plan.options.no_ttl]} (--no-ttl)")] if plan.may_lack_expiry else []
+    if plan.options.follow_up:
+        facts.append(Fact("pass", _due_pass(plan.options)))
     in_dest = "given keys" if plan.in_dest is None else plan.in_dest
     return reports.plan_report("Copy sessions", "session", plan, in_dest=in_dest, facts=facts)
 
@@ -63,9 +73,26 @@ def copy_report(
         points=tuple(_points(result)),
         details=(grid, *reports.problem_grids(total), *_hidden_grids(plan.hidden)),
         figures=reports.figures("session", result, sum(found.count for found in plan.hidden)),
-        next=(compare,) if compare else (),
+        next=tuple(_next_steps(plan.options, compare)),
         document=_document(result),
         exit_code=code,
+    )
+
+
+def _next_steps(options: CopyOptions, compare: str | None) -> Iterator[str]:
+    if compare:
+        yield compare
+    if options.follow_up and not options.after_switch:
+        yield "the same command again at any time, and once more after the switch"
+
+
+def _due_pass(options: CopyOptions) -> str:
+    """Return which pass is due, and what shows it."""
+    if options.after_switch:
+        return "the last, after the switch: the settings keep the site's sessions in the destination"
+    return (
+        f"before the switch: the settings keep the site's sessions in the source; repeated up to {options.catch_up} "
+        "times, until one changes nothing"
     )
 
 
@@ -133,8 +160,8 @@ def _unfinished_points(result: CopyResult[SessionPlan]) -> Iterator[Point]:
         changes = plural(result.passes[-1].changes, "change")
         yield Point(
             Mood.WARNING,
-            f"The last pass still made {changes}, so more may have changed since. Run the command again, or raise "
-            "--catch-up.",
+            f"The last pass still made {changes}, so more may have changed since. Run the command again"
+            f"{'' if result.plan.options.follow_up else ', or raise --catch-up'}.",
         )
 
 
@@ -168,9 +195,9 @@ def comparison_report(result: VerifyResult) -> Report:
     unread = found.unreadable + found.unreadable_alike
     nothing = not (found.compared or found.found or unread or result.hidden)
     code = 3 if found.found or nothing or result.stale else 4 if unread or result.hidden else 0
-    title, shown = "Keys by digest (SHA-256, 16 digits)", reports.SHOWN_DIGESTS
+    shown = reports.SHOWN_DIGESTS
     grid, headers = _comparison_grid(result), ("digest", "what")
-    short, full = (reports.digest_grids(title, headers, found.differences, most) for most in (shown, None))
+    short, full = (reports.digest_grids(reports.BY_DIGEST, headers, found.differences, most) for most in (shown, None))
     return Report(
         title=f"Comparison of {plural(found.compared, 'session')} in {found.seconds:.1f} s",
         verdict=_verdict(result, code),

@@ -142,7 +142,8 @@ def session_layout(name: str) -> SessionLayout:
             return SessionLayout(name, _layout(name, table, columns), columns, None)
         known = ", ".join(UNINSTALLED)
         raise UsageError(
-            f"The session model {name!r} does not exist: {error}. Models that are known without their app: {known}."
+            f"The session model {name!r} does not exist: {str(error).removesuffix('.')}. Models that are known without "
+            f"their app: {known}."
         ) from None
 
 

@@ -66,5 +66,6 @@ class Value(NamedTuple):
             "bytes": lambda: self.data,
         }
         if self.kind not in plain:
-            raise RejectedValue(f"a value of the kind {self.kind!r} cannot be pickled")
+            known = "in no known format" if self.kind == "unknown" else f"of the kind {self.kind!r}"
+            raise RejectedValue(f"its bytes are {known}, which the destination cannot pickle")
         return pickle.dumps(plain[self.kind](), pickle.HIGHEST_PROTOCOL)

@@ -17,7 +17,7 @@ from ..console.refusal import refusal_report
 from ..console.reports import Report, to_json
 from ..databases.journal.status import RunStatus, migrator_status
 from ..databases.reports.status import status_report
-from ..errors import MigratorError
+from ..errors import MigratorError, UsageError
 from ..sessions.transition.readiness import session_standing
 from ..sessions.transition.reports import EVENT_LABELS, standing_report
 from .access import staff_only
@@ -96,15 +96,18 @@ def _failed(title: str, error: MigratorError) -> HttpResponse:
 
 
 def _destinations() -> list[str]:
-    """Return the databases that can be the destination of a run."""
-    protected = conf.load().PROTECTED
+    """Return the databases that can be the destination of a run; all if the settings have a mistake."""
+    try:
+        protected = conf.load().PROTECTED
+    except (ImproperlyConfigured, UsageError):  # which system checks report
+        protected = ()
     return [alias for alias in connections if alias not in protected]
 
 
 def _session_links() -> list[dict[str, str]]:
     try:
         is_configured = conf.load().SESSIONS is not None
-    except ImproperlyConfigured:
+    except (ImproperlyConfigured, UsageError):
         is_configured = True  # its page says what is wrong
     return [{"name": "Sessions", "address": reverse("migrator:sessions")}] if is_configured else []
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench import figures
+from bench.transition import Line
 from docs.parts import figures as tables
 
 NAMES = {"pg": "PostgreSQL", "sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -43,6 +44,15 @@ def test_sizes_of_a_route_are_columns() -> None:
     assert figures.by_name(lines, NAMES) == (
         ["route", "1 rows", "2 rows"],
         [["SQLite → PostgreSQL", "50,000 rows/s, 62 MiB", "50,000 rows/s, 62 MiB"]],
+    )
+
+
+def test_an_operation_is_a_row_and_a_phase_a_column_of_the_round_trips() -> None:
+    trips = {("get", "plain"): 1.0, ("get", "new"): 1.0, ("set", "plain"): 1.0, ("set", "new"): 2.5}
+    lines = [Line("caches", operation, phase, 9.9, 1.0, number) for (operation, phase), number in trips.items()]
+    assert figures.round_trips(lines) == (
+        ["round trips of a call", "plain cache", "`new`"],
+        [["get", "1", "1"], ["set", "1", "2.5"]],
     )
 
 

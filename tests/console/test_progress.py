@@ -16,9 +16,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from migrator.console import overall
-from migrator.console import progress as module
-from migrator.console.progress import BarProgress, LineProgress, Progress, progress_for
+from migrator.console import overall, progress_bars
+from migrator.console import progress as counters
+from migrator.console.progress import Progress
+from migrator.console.progress_bars import BarProgress
+from migrator.console.progress_choice import progress_for
+from migrator.console.progress_lines import LineProgress
 
 
 class Terminal(io.StringIO):
@@ -52,7 +55,7 @@ def test_silence_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Give the time: each look at it finds what the test has put there."""
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(overall.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -159,7 +162,7 @@ def test_lines_of_a_run_say_how_far_the_whole_is(clock: list[float]) -> None:
 
 def test_a_long_wait_is_shown_too(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as that for an index, which counts nothing until it is complete."""
-    monkeypatch.setattr(module, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(counters, "TICK_SECONDS", 0.001)
     stream = io.StringIO()
     progress = LineProgress(stream)
     with progress.run({"copying": 1.0, "indexes": 1.0}):
@@ -246,7 +249,7 @@ def test_a_run_leaves_one_bar_whatever_the_number_of_its_tables(narrow: Narrow) 
 
 def test_a_run_shows_its_phase_its_rate_and_the_time_left(narrow: Narrow, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHOWN_AFTER_SECONDS", "DRAWN_EVERY_SECONDS"):
-        monkeypatch.setattr(module, name, 0.0)
+        monkeypatch.setattr(progress_bars, name, 0.0)
     now = [0.0]
     monkeypatch.setattr(overall.time, "monotonic", lambda: now[0])
     progress = BarProgress(narrow)

@@ -53,6 +53,14 @@ def test_breaks_no_command(width: int) -> None:
     assert wrapped(HINT, width) == HINT
 
 
+def test_breaks_the_items_of_a_list_below_their_text() -> None:
+    problem = "shop.Order.total: 1 value: longer than the 12 digits of numeric(12,2) (primary key 9)."
+    assert wrapped(f"2 problems:\n  - {problem}\n    SELECT 1 FROM shop_order WHERE total > 99999999", 50) == (
+        "2 problems:\n  - shop.Order.total: 1 value: longer than the 12\n    digits of numeric(12,2) (primary key 9).\n"
+        "    SELECT 1 FROM shop_order WHERE total > 99999999"
+    )
+
+
 def test_keeps_the_space_behind_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     said = Terminal()

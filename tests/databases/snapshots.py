@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connections, models, transaction
-from django.db.models import BooleanField, ExpressionWrapper, JSONField, Q, Value
+from django.db.models import BooleanField, ExpressionWrapper, JSONField, Q, QuerySet, Value
+
+from migrator.databases.journal.records import Chunk
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -164,3 +166,8 @@ def shortened(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{text[:LONGEST_TEXT_SHOWN]}… ({len(text)} characters, sha256 {digest})"
+
+
+def recorded_chunks(alias: str, table: str) -> list[Chunk]:
+    """Return the chunks of a table that a run's journal has, in their order, with what was rejected afterwards."""
+    return list(QuerySet(Chunk, using=alias).filter(table=table).order_by("number"))

@@ -16,8 +16,9 @@ from migrator.databases import api, batch_migrate, batch_migrate_models, run_fai
 from migrator.databases.run_options import Console
 from migrator.errors import DataRejected, Declined, Refused, UsageError
 from tests.databases.snapshots import insert_rows
+from tests.documents import check_document
 from tests.servers.databases import Pair
-from tests.testapp.models import Tag
+from tests.testapp.models import Chapter, Tag
 
 if TYPE_CHECKING:
     from tests.servers.databases import FreshDatabases
@@ -90,7 +91,7 @@ def test_a_finished_run_sends_the_document_of_the_command(filled: Pair, received
     assert what["document"]["exit_code"] == 0
     assert what["document"]["schema"] == "migrator/batch-migrate@1"
     assert what["document"]["tables"][0]["rows_written"] == 3
-    json.dumps(what["document"])
+    check_document(json.dumps(what["document"]))
 
 
 def test_a_refused_run_is_logged_as_an_error_and_sends_it(
@@ -101,9 +102,17 @@ def test_a_refused_run_is_logged_as_an_error_and_sends_it(
         move(filled)
     assert logged(caplog)[-1] == ("ERROR", f"Refused: {caught.value}")
     ((name, what),) = received
-    assert (name, what["document"]) == (
-        "failed", {"schema": "migrator/error@1", "error": str(caught.value), "exit_code": 1}
-    )  # fmt: skip
+    assert (name, what["document"]["error"], what["document"]["exit_code"]) == ("failed", str(caught.value), 1)
+    check_document(json.dumps(what["document"]))
+
+
+def test_a_run_that_a_check_stops_sends_what_it_found(filled: Pair, received: Received) -> None:
+    insert_rows(Chapter, filled.source, [{"id": 5, "tag_id": 99, "title": SECRET, "_order": 0}])
+    with pytest.raises(Refused):
+        batch_migrate(source=filled.source, dest=filled.dest)
+    ((_, what),) = received
+    assert [finding["subject"] for finding in what["document"]["findings"]] == ["testapp.Chapter"]
+    check_document(json.dumps(what["document"]))
 
 
 def test_a_run_that_fails_at_a_row_names_no_value_but_its_key(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import secrets
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,11 +16,13 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from migrator.databases.api import batch_migrate
-from migrator.databases.chunks import Bounds, find_bounds, halves, order_by, where_clause
+from migrator.databases.chunks import Bounds, find_bounds, order_by, parts_of, where_clause
 from migrator.databases.copying import load
+from migrator.databases.engines.base.catalogue import TableSize
 from migrator.databases.engines.base.engine import Engine
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.records import Chunk
+from migrator.databases.planning import content_checks
 from migrator.databases.primary_keys import decode_key, encode_key
 from migrator.databases.tables import table_of
 from tests.databases.snapshots import Row, differences, insert_rows, snapshot
@@ -29,7 +30,6 @@ from tests.servers.databases import PAIRS, Pair, engine_of
 from tests.testapp.models import (
     AutoKey,
     BigAutoKey,
-    BinaryValue,
     CompositeKey,
     DateTimeKey,
     DecimalKey,
@@ -117,22 +117,23 @@ def test_every_row_is_in_exactly_one_chunk(alias: str, shape: str, size: int) ->
     assert all(before.upper == after.lower for before, after in pairwise(bounds))
 
 
+@pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_row_is_in_exactly_one_half(alias: str, shape: str) -> None:
+def test_every_row_is_in_exactly_one_part(alias: str, shape: str, count: int) -> None:
     model, rows = SHAPES[shape]
     insert_accepted(model, alias, rows, by=(engine_of(alias),))
     table = table_of(model)
     with reading(alias) as engine:
         found = []
-        for part in (parts := halves(engine, table.name, table.key)):
+        for part in (parts := parts_of(engine, table.name, table.key, count)):
             where, params = where_clause(engine, table.key, part, None)
             keys = engine.fetch_all(
                 f"SELECT {', '.join(map(engine.quote, table.key))} FROM {table.name}{where}", params
             )
             found.append(set(keys))
     assert sum(map(len, found)) == len(set().union(*found)) == QuerySet(model, using=alias).count()
-    assert len(parts) == (2 if model in (AutoKey, BigAutoKey) else 1)
-    assert shape != "dense" or [len(keys) for keys in found] == [20, 20]
+    assert len(parts) == (count if model in (AutoKey, BigAutoKey) else 1)
+    assert shape != "dense" or [len(keys) for keys in found] == [40 // count] * count
 
 
 @pytest.mark.parametrize("keys", [[], [("one",)], [(1,), ("two",)], [(None,), (2,)]], ids=str)
@@ -142,7 +143,7 @@ def test_what_has_no_middle_is_left_whole(databases: FreshDatabases, keys: list[
         cursor.execute("CREATE TABLE own (k bigint PRIMARY KEY)")
         cursor.executemany("INSERT INTO own VALUES (%s)", keys)
     with reading("sqlite_a") as engine:
-        assert halves(engine, "own", ("k",)) == (Bounds(),)
+        assert parts_of(engine, "own", ("k",), 2) == (Bounds(),)
 
 
 HOLES = {"few": [*range(1, 21), *range(27, 47)], "many": [*range(1, 21), *range(47, 67)]}
@@ -188,6 +189,32 @@ def test_a_table_without_a_key_is_one_chunk(alias: str) -> None:
     insert_rows(AutoKey, alias, labelled("id", range(30)))
     with reading(alias) as engine:
         assert list(find_bounds(engine, "testapp_autokey", (), 30, 10, None)) == [Bounds(None, None)]
+
+
+def test_a_table_whose_key_has_no_index_is_one_chunk(alias: str) -> None:
+    engine = engine_for(connections[alias])
+    engine.execute("CREATE TABLE loose (id integer, other integer)")
+    engine.execute(f"INSERT INTO loose (id) VALUES {', '.join(f'({n})' for n in range(1, 11))}")
+    for column, chunks in (("other, id", 1), ("id, other", 4)):
+        engine.execute(f"CREATE INDEX loose_{chunks} ON loose ({column})")
+        with reading(alias) as source:
+            assert len(list(find_bounds(source, "loose", ("id",), 10, 3, None))) == chunks
+    engine.execute("DROP TABLE loose")
+
+
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_a_plan_names_large_tables_whose_keys_have_no_index(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content_checks, "DEFAULT_CHUNK_SIZE", 4)
+    insert_rows(AutoKey, pair.source, labelled("id", range(1, 10)))
+    with connections[pair.source].cursor() as cursor:
+        cursor.execute("DROP TABLE legacy_stock")
+        cursor.execute("CREATE TABLE legacy_stock (code varchar(20) NOT NULL, amount integer)")
+        cursor.execute("INSERT INTO legacy_stock VALUES ('a', 1), ('b', 1), ('c', 1), ('d', 1), ('e', 1)")
+    labels = ["testapp.AutoKey", "testapp.Legacy"]
+    plan = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, dry_run=True).plan
+    found = [str(finding) for finding in plan.findings if "no index" in str(finding)]
+    assert len(found) == 1
+    assert f"testapp.Legacy: code has no index in '{pair.source}'" in found[0]
 
 
 @pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
@@ -267,7 +294,7 @@ def test_a_key_is_followed_in_a_table_that_nobody_analyzed(databases: FreshDatab
 
 # -- how many rows, where nobody has chosen -------------------------------------------------------------------------
 
-ROWS, CHUNK_ROWS, CHUNK_BYTES = 200, (10, 50), 3_000
+ROWS, CHUNK_ROWS, CHUNK_BYTES, LARGEST_CHUNK_BYTES = 200, (10, 50), 3_000, 20_000
 
 
 @pytest.mark.parametrize(
@@ -275,20 +302,24 @@ ROWS, CHUNK_ROWS, CHUNK_BYTES = 200, (10, 50), 3_000
     [
         (ROWS * 10, 1, 4),  # narrow rows: as many as there may be
         (ROWS * 100, 1, 7),  # as many as fit
-        (ROWS * 5_000, 1, 20),  # wide rows: as few as there may be
-        (0, 1, 20),  # unknown
+        (ROWS * 2_000, 1, 20),  # wide rows: as many as cost little
+        (ROWS * 5_000, 1, 50),  # still wider ones: as few as hold no more than the largest chunk
+        (ROWS * 50_000, 1, 200),
+        (None, 1, 20),
         (ROWS * 10, 2, 8),  # four for each process
     ],
 )
 @pytest.mark.parametrize("pair", [PAIRS[4]], ids=str, indirect=True)
-def test_chunks_of_narrow_rows_are_large(
-    pair: Pair, room: int, jobs: int, chunks: int, monkeypatch: pytest.MonkeyPatch
+def test_a_chunk_has_as_many_rows_as_their_width_allows(
+    pair: Pair, room: int | None, jobs: int, chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, size in zip(("DEFAULT_CHUNK_SIZE", "LARGEST_CHUNK_SIZE"), CHUNK_ROWS, strict=True):
         monkeypatch.setattr(load, name, size)
     monkeypatch.setattr(load, "CHUNK_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr(load, "LARGEST_CHUNK_BYTES", LARGEST_CHUNK_BYTES)
+    sizes = {} if room is None else {"testapp_autokey": TableSize(room)}
     monkeypatch.setattr(
-        type(engine_for(connections[pair.source]).catalogue), "table_bytes", lambda catalogue, table: room
+        type(engine_for(connections[pair.source]).catalogue), "table_sizes", lambda catalogue, tables: sizes
     )
     insert_rows(AutoKey, pair.source, labelled("id", range(1, ROWS + 1)))
     outcome = batch_migrate(
@@ -296,40 +327,6 @@ def test_chunks_of_narrow_rows_are_large(
     )
     assert outcome.exit_code == 0
     assert QuerySet(Chunk, using=pair.dest).filter(table="testapp_autokey").count() == chunks
-
-
-@pytest.mark.parametrize(
-    "alias",
-    [
-        "sqlite_a",
-        pytest.param("postgresql_a", marks=pytest.mark.postgresql),
-        pytest.param("mysql_a", marks=pytest.mark.mysql),
-    ],
-)
-def test_knows_about_how_much_room_a_table_takes(alias: str, databases: FreshDatabases) -> None:
-    databases.fresh(alias)
-    size = 500 * 10_000
-    values = [secrets.token_bytes(10_000) for _ in range(500)]
-    insert_rows(BinaryValue, alias, [{"id": n, "label": str(n), "value": value} for n, value in enumerate(values)])
-    if engine_of(alias) == "mysql":
-        with connections[alias].cursor() as cursor:
-            cursor.execute("ANALYZE TABLE testapp_binaryvalue")
-    room = engine_for(connections[alias]).catalogue.table_bytes("testapp_binaryvalue")
-    assert size < room < 3 * size
-
-
-@pytest.mark.postgresql
-def test_a_partitioned_table_takes_the_room_of_its_partitions(databases: FreshDatabases) -> None:
-    databases.fresh("postgresql_a")
-    with connections["postgresql_a"].cursor() as cursor:
-        cursor.execute("CREATE TABLE parted (id int, x text) PARTITION BY RANGE (id)")
-        cursor.execute("CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100000)")
-        cursor.execute("INSERT INTO parted SELECT n, repeat('x', 100) FROM generate_series(1, 10000) n")
-        try:
-            assert engine_for(connections["postgresql_a"]).catalogue.table_bytes("parted") > 1_000_000
-            assert engine_for(connections["postgresql_a"]).catalogue.table_bytes("not there") == 0
-        finally:
-            cursor.execute("DROP TABLE parted")
 
 
 KEYS = [

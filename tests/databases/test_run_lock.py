@@ -6,8 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +16,9 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from settings.base import ROOT
 from tests.databases.snapshots import insert_rows
-from tests.manage import Finished
+from tests.forking import Command
+from tests.manage import Finished, start_code
 from tests.management.running import error_in, run
 from tests.servers.databases import Pair
 from tests.testapp.models import Tag
@@ -57,14 +55,11 @@ sys.exit(outcome.exit_code)
 
 
 @contextmanager
-def paused_run(pair: Pair) -> Iterator[subprocess.Popen[str]]:
+def paused_run(pair: Pair, directory: Path) -> Iterator[Command]:
     """Run a move in a process of its own that waits after its first chunk."""
     insert_rows(Tag, pair.source, [{"id": number, "name": f"tag {number}"} for number in range(1, ROWS + 1)])
     connections.close_all()
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PAUSING, *pair],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    with start_code(PAUSING, *pair, directory=directory) as process:
         try:
             assert process.stdout
             assert process.stdout.readline() == "paused\n"
@@ -82,8 +77,8 @@ def keys(alias: str) -> list[Any]:
 
 
 @to_each_engine
-def test_sends_a_second_run_away_and_names_the_first(pair: Pair) -> None:
-    with paused_run(pair) as first:
+def test_sends_a_second_run_away_and_names_the_first(pair: Pair, tmp_path: Path) -> None:
+    with paused_run(pair, tmp_path) as first:
         for words in ([], ["--replace", pair.dest], ["--resume"], ["--cleanup"]):
             started = time.monotonic()
             finished = second(pair, *words)
@@ -105,8 +100,8 @@ def test_sends_a_second_run_away_and_names_the_first(pair: Pair) -> None:
 
 
 @to_each_engine
-def test_the_lock_is_free_after_the_first_was_killed(pair: Pair) -> None:
-    with paused_run(pair) as first:
+def test_the_lock_is_free_after_the_first_was_killed(pair: Pair, tmp_path: Path) -> None:
+    with paused_run(pair, tmp_path) as first:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     deadline = time.monotonic() + 10

@@ -6,10 +6,9 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,11 +21,12 @@ from migrator.databases.chunks import Bounds
 from migrator.databases.copying.chunk import ChunkCopier
 from migrator.databases.update import Update
 from migrator.errors import DataRejected, Interrupted, Refused, UsageError
-from settings.base import ROOT
 from tests.databases.edge_values import EDGES
 from tests.databases.planning.test_transports import check_no_values
 from tests.databases.snapshots import differences, insert_rows, snapshot
+from tests.manage import start_code
 from tests.management.running import as_another_role, contents, execute, facts, run
+from tests.pairs import in_turn
 from tests.scenarios.test_structures import LABELS, assert_equal_apps
 from tests.scenarios.test_values import held_exactly, labelled
 from tests.servers.databases import PAIRS, Pair
@@ -63,6 +63,7 @@ def of(model: type[Model], alias: str) -> QuerySet[Any, Any]:
     return QuerySet(model, using=alias)
 
 
+@in_turn
 def test_writes_nothing_where_nothing_changed(pair: Pair) -> None:
     rows.fill(pair.source)
     copy(pair, *LABELS)
@@ -79,6 +80,8 @@ def test_says_that_nothing_changed(databases: FreshDatabases) -> None:
     finished = run(*words, "--update")
     assert finished.code == 0, finished
     assert "\nEQUAL  The destination was already equal to the source: no row was written.\n" in finished.out
+    assert "not compared" not in finished.out
+    assert "Next: " not in finished.out
     document = json.loads(run(*words, "--update", "--format", "json").out)
     assert [{name: row[name] for name in row if name != "seconds"} for row in document["updates"]] == [
         {
@@ -88,6 +91,7 @@ def test_says_that_nothing_changed(databases: FreshDatabases) -> None:
     ]  # fmt: skip
 
 
+@in_turn
 def test_follows_the_source_in_every_structure(pair: Pair) -> None:
     """Between two passes all rows of the source become others: deleted, changed and new, with all their relations."""
     rows.fill(pair.dest)
@@ -109,6 +113,7 @@ def test_follows_the_source_in_every_structure(pair: Pair) -> None:
     assert follow(pair, *LABELS) == {}
 
 
+@in_turn
 def test_follows_values_of_every_type(pair: Pair) -> None:
     labels = [model._meta.label for model in EDGES]
     for model, edges in EDGES.items():
@@ -127,6 +132,7 @@ def test_follows_values_of_every_type(pair: Pair) -> None:
     assert differences(snapshot(pair.source, EDGES), snapshot(pair.dest, EDGES)) == []
 
 
+@in_turn
 def test_exchanges_unique_values(pair: Pair) -> None:
     """Each new value is the old one of another row, so no row could be rewritten by itself."""
     count = 600
@@ -244,15 +250,15 @@ batch_migrate(source=sys.argv[1], dest=sys.argv[2], labels=["testapp.Tag", "test
 
 
 @three_pairs
-def test_a_killed_update_is_simply_run_again(pair: Pair) -> None:
+def test_a_killed_update_is_simply_run_again(pair: Pair, tmp_path: Path) -> None:
     insert_rows(Tag, pair.source, [{"id": n, "name": f"tag {n}"} for n in range(1, 2001)])
     insert_rows(Article, pair.source, [{"id": n, "name": f"article {n}"} for n in range(1, 11)])
     insert_rows(Tag, pair.dest, [{"id": n, "name": f"old {n}"} for n in range(500, 2501)])
     before = contents(pair.dest)
     connections.close_all()
     for steps in (0, 3, 8):
-        killed = subprocess.run([sys.executable, "-c", KILLED, *pair, str(steps)], cwd=ROOT, timeout=120)
-        assert killed.returncode == -9
+        with start_code(KILLED, *pair, str(steps), directory=tmp_path) as killed:
+            assert killed.wait(120) == -9
         assert settled(lambda: contents(pair.dest) == before)
     assert follow(pair, "testapp.Tag", "testapp.Article")["testapp_tag"] == (499, 1501, 500)
 
@@ -294,7 +300,7 @@ def test_a_trial_shows_what_would_change_and_writes_nothing(databases: FreshData
     assert [line.split()[:5] for line in finished.out.splitlines() if line.startswith("  testapp.Tag")] == [
         ["testapp.Tag", "5", "2", "2", "2"]
     ]
-    assert facts(finished.out)["compared"] == "5 rows of 1 table"
+    assert facts(finished.out)["compared"] == "5 rows of 1 table, by all their values"
     assert re.fullmatch(r"about \S+ s to compare, as now, plus what it writes", facts(finished.out)["next pass"])
     verdict = "Nothing was written. 6 rows would change: 2 inserted, 2 rewritten, 2 deleted."
     assert f"\nDRY RUN  {verdict}\n" in finished.out

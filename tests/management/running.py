@@ -102,6 +102,7 @@ def _converse(process: Any, keyboard: int, answers: list[tuple[str, str]], deadl
 @contextmanager
 def another_alias(name: str, **entry: Any) -> Iterator[str]:
     """Give `DATABASES` one entry more, as settings would have it."""
+    assert not hasattr(connections._connections, name), f"a test has left a connection {name!r}"
     connections.settings[name] = connections.configure_settings({"default": {}, name: entry})[name]
     try:
         yield name
@@ -117,12 +118,12 @@ def another_alias(name: str, **entry: Any) -> Iterator[str]:
 def collecting_unopened_connections() -> Iterator[None]:
     """Collect the connections to SQLite that Django leaves unclosed if their first statement fails.
 
-    Otherwise Python 3.13 and later would warn of them during some other test (django/db/backends/sqlite3/base.py,
-    `get_new_connection`).
+    Otherwise Python 3.13 and later would warn of them, in this test or in another one, when the garbage collector
+    comes by (django/db/backends/sqlite3/base.py, `get_new_connection`).
     """
-    yield
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.filterwarnings("ignore", "unclosed database", ResourceWarning)
+        yield
         gc.collect()
 
 

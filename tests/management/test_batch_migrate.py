@@ -214,7 +214,8 @@ def test_tells_what_was_copied_and_that_nothing_went_wrong(pair: Pair) -> None:
     ]
     first, *_, last = outcome.strip().splitlines()
     assert re.fullmatch(rf"DONE  4 rows of 2 tables copied to '{pair.dest}' in \d+\.\d s\.", first)
-    assert last == f"Next: python manage.py verify_counts --source {pair.source} --dest {pair.dest} --mode full"
+    labels, ends = "testapp.Tag testapp.Place", f"--source {pair.source} --dest {pair.dest}"
+    assert last == f"Next: python manage.py verify_counts {labels} {ends} --mode full"
     found = facts(outcome)
     assert re.match(r"4 rows, \d+ B", found["copied"])
     assert re.match(r"\d+\.\d s", found["time"])

@@ -44,6 +44,28 @@ def test_shows_the_phase_and_the_counts(moving: Any) -> None:
     assert (numbers["fallback"], numbers["hit_new"], numbers["miss"]) == (1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("phase", "step"),
+    [
+        ("old", "when every worker has old: PHASE 'dual_old' in CACHES['default']"),
+        (
+            "dual_old",
+            "when every worker has dual_old, NEW is filled, and shadow_error does not grow: PHASE 'dual_new' in "
+            "CACHES['default']",
+        ),
+        (
+            "dual_new",
+            "when every worker has dual_new, and neither fallback nor shadow_error grows: PHASE 'new' in "
+            "CACHES['default']",
+        ),
+        ("new", "when every worker has new: the setting of NEW as CACHES['default']"),
+    ],
+)
+def test_names_the_next_step_and_what_to_wait_for(phase: str, step: str) -> None:
+    with override_settings(CACHES={"default": transition(phase)}):
+        assert run("cache_transition", "--skip-checks").out.splitlines()[-1] == f"Next: {step}"
+
+
 def test_nothing_is_counted_yet(moving: Any) -> None:
     shown = run("cache_transition", "--skip-checks")
     assert "nothing is counted yet" in shown.out
@@ -65,10 +87,14 @@ def test_refuses_what_is_not_a_transition(moving: Any, words: list[str], message
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"default": {"BACKEND": LOCMEM}}, "Name the cache with --cache. CACHES has no transition."),
+        (
+            {"default": {"BACKEND": LOCMEM}},
+            "CACHES has no transition. To begin one, give an entry of CACHES the BACKEND "
+            "'migrator.caches.TransitionCache', with OLD, NEW and PHASE.",
+        ),
         (
             {"default": transition("old"), "b": transition("new", "b")},
-            "Name the cache with --cache. Transitions are: b, default.",
+            "Transitions are: b, default. Name the cache with --cache.",
         ),
     ],
 )

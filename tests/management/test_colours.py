@@ -35,9 +35,8 @@ def test_a_success_is_green_a_plan_cyan_and_a_difference_red() -> None:
     assert moved.out.startswith(STYLE.MIGRATE_HEADING("PLAN"))
     assert f"\n{STYLE.SUCCESS('DONE')}  1 row of 1 table" in moved.out
     assert STYLE.SUCCESS("match in 1 table") in moved.out
-    assert moved.out.endswith(
-        f"Next: {STYLE.MIGRATE_LABEL('python manage.py verify_counts --source sqlite_a --dest sqlite_b --mode full')}\n"
-    )
+    step = "python manage.py verify_counts testapp.Tag --source sqlite_a --dest sqlite_b --mode full"
+    assert moved.out.endswith(f"Next: {STYLE.MIGRATE_LABEL(step)}\n")
     refused = run("batch_migrate", *WORDS, "--dry-run", "--force-color")
     assert (
         STYLE.WARNING("1 row: testapp.Tag 1. Requires --replace sqlite_b (or type the alias when asked).")

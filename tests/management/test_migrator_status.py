@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
+import os
 import re
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +16,20 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from django.db import connections
+from django.db.models.query import QuerySet
 
 from migrator.console.progress import Progress, Task
+from migrator.console.reports import Fact, Mood, Report, Verdict
 from migrator.databases.api import Console, batch_migrate
 from migrator.databases.engines.sqlite.engine import LOCK_ENDING
+from migrator.databases.journal.format import stamped
 from migrator.databases.journal.journal import Journal
+from migrator.databases.journal.records import Run
 from migrator.databases.journal.status import Activity, RunStatus, StatusReader, migrator_status
-from migrator.databases.reports.status import status_report
+from migrator.databases.reports.status import ENDED, status_report
 from migrator.databases.run_lock import locked
+from migrator.databases.verification.counts import TableCount, Verification
+from migrator.management.commands.migrator_status import Command
 from tests.databases.snapshots import insert_rows
 from tests.management.running import contents, facts, run
 from tests.servers.databases import ENGINES, Pair
@@ -31,6 +40,26 @@ if TYPE_CHECKING:
 
 ROWS = 9
 COMMAND = "migrator.management.commands.migrator_status"
+
+
+class Terminal(io.StringIO):
+    """A terminal of this size."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        super().__init__()
+        self._descriptor, self._other = os.openpty()
+        termios.tcsetwinsize(self._descriptor, (lines, columns))
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        super().close()
+        os.close(self._descriptor)
+        os.close(self._other)
 
 
 class Stop(Exception):
@@ -124,6 +153,7 @@ def test_shows_an_interrupted_run_and_how_to_continue_it(pair: Pair) -> None:
     assert (document["schema"], document["status"]) == ("migrator/status@1", "interrupted")
     assert document["phase"] == "copying"
     assert (document["rows_total"], document["tables_total"], document["exit_code"]) == (ROWS, 2, 3)
+    assert document["outcome"] is None
     assert 0 < document["rows_read"] < ROWS
     if pair.engines[1] != "sqlite":
         assert {item["table"] for item in document["dropped"]} == {Rating._meta.db_table}
@@ -136,7 +166,7 @@ def test_a_run_that_has_recorded_nothing_yet(pair: Pair) -> None:
     with StatusReader(pair.dest) as reader, locked(reader.engine, Journal(pair.dest)):
         status = elsewhere(lambda: migrator_status(dest=pair.dest))
     report = status_report(status)
-    assert len(report.facts) == 1
+    assert [fact.label for fact in report.facts] == ["to", "switch"]
     assert report.verdict.sentence.startswith(
         f"A run is working in {pair.dest!r}, and has not recorded anything there: it checks, "
     )
@@ -151,7 +181,63 @@ def test_a_finished_run_that_kept_its_journal(databases: FreshDatabases) -> None
     shown = run("migrator_status", "--dest", "sqlite_b", "--watch")
     assert (shown.code, shown.err) == (0, "")
     assert facts(shown.out)["rows"] == "1 of 1 (100 %)"
-    assert shown.out.startswith("FINISHED  ")
+    right = "all rows are copied, and row counts, sequences and foreign keys are right"
+    assert shown.out.startswith(f"FINISHED  The run has finished: {right}.\n")
+    assert facts(shown.out)["switch"].startswith("yes, unless rows of the source were written since the run began")
+
+
+def test_a_finished_run_that_is_not_a_copy_says_so(databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch) -> None:
+    databases.fresh("sqlite_a", "sqlite_b")
+    insert_rows(Tag, "sqlite_a", [{"id": 1, "name": "one"}])
+    lost = TableCount(Tag._meta.label, Tag._meta.db_table, 1, 0)
+    monkeypatch.setattr("migrator.databases.run.verify_run", lambda *args: Verification((lost,), (), ()))
+    words = ["testapp.Tag", "--source", "sqlite_a", "--dest", "sqlite_b", "--no-input", "--keep-journal"]
+    assert run("batch_migrate", *words).code == 3
+    shown = run("migrator_status", "--dest", "sqlite_b")
+    assert shown.code == 3
+    assert shown.out.startswith("NOT A COPY  The run has finished, and its verification found differences.\n")
+    assert facts(shown.out)["switch"] == "no: it is not a copy of the source"
+    document = json.loads(run("migrator_status", "--dest", "sqlite_b", "--format", "json").out)
+    assert document["outcome"] == {"exit_code": 3, "verify": "count"}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("kept", "The record of the finished run in 'sqlite_b' cannot be read. Nothing depends on it"),
+        (
+            "copying",
+            "The journal of the unfinished run in 'sqlite_b' is damaged: the record of the run cannot be read.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("identity", ["x", "{}", "[]", '{"source": "a", "tables": 3}'])
+def test_a_record_that_cannot_be_read_is_an_error_with_a_way_on(
+    databases: FreshDatabases, state: str, message: str, identity: str
+) -> None:
+    databases.fresh("sqlite_b")
+    journal = Journal("sqlite_b")
+    journal.begin({"source": "a", "tables": {}}, (), empties=False)
+    QuerySet(Run, using="sqlite_b").update(state=state, identity=identity)
+    shown = run("migrator_status", "--dest", "sqlite_b")
+    assert shown.code == 1
+    assert shown.err.startswith(f"CommandError: {message}")
+    assert "migrator_run and migrator_chunk" in shown.err
+
+
+def test_an_interrupted_run_shows_the_command_that_continues_it(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_b")
+    journal = Journal("sqlite_b")
+    hint = "Resume:\n    python manage.py batch_migrate \x1b[2J --resume"
+    identity = {"source": "a", "tables": {}}
+    journal.begin(identity, (), empties=False, hint=hint)
+    shown = run("migrator_status", "--dest", "sqlite_b")
+    assert shown.out.endswith(
+        "Next: Resume:\n      python manage.py batch_migrate \\x1b[2J --resume\n",
+    )
+    assert facts(shown.out)["switch"].startswith("no: ")
+    QuerySet(Run, using="sqlite_b").update(identity=json.dumps(stamped(identity, {}, "Run another program.")))
+    assert "Next: " not in run("migrator_status", "--dest", "sqlite_b").out, "another project has written it"
 
 
 @pytest.fixture
@@ -169,8 +255,28 @@ def test_watching_ends_with_the_run(held: IO[bytes], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(f"{COMMAND}.time.sleep", lambda seconds: held.close())
     shown = run("migrator_status", "--dest", "sqlite_b", "--watch")
     assert shown.code == 0
-    assert shown.err.startswith("A run is working in 'sqlite_b', ")
-    assert "There is no run: " in shown.out
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:+]+ A run is working in 'sqlite_b', ", shown.err)
+    assert shown.out.startswith("ENDED  The run in 'sqlite_b' has ended and left no record: ")
+    assert facts(shown.out)["switch"] == ENDED
+
+
+def test_a_watch_without_output_writes_nothing(held: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{COMMAND}.time.sleep", lambda seconds: held.close())
+    shown = run("migrator_status", "--dest", "sqlite_b", "--watch", "-v", "0")
+    assert (shown.code, shown.out, shown.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("lines", [5, 24])
+def test_what_is_drawn_fits_into_the_terminal(monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
+    terminal = Terminal(40, lines)
+    command = Command(stdout=terminal, no_color=True)
+    report = Report("A run", Verdict(Mood.GOOD, "WORKING", "word " * 60), tuple(Fact("a", "word " * 40) for _ in "abc"))
+    drawn = command.fitting(report)
+    assert drawn.startswith("WORKING  ")
+    assert drawn.count("\n") == lines - 1, "the line of the cursor is left"
+    assert max(map(len, drawn.split("\n"))) <= 40
 
 
 def test_ctrl_c_ends_the_watch_and_not_the_run(held: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,9 +292,8 @@ def test_ctrl_c_ends_the_watch_and_not_the_run(held: IO[bytes], monkeypatch: pyt
 def test_a_watched_run_that_is_gone_has_ended(databases: FreshDatabases) -> None:
     databases.fresh("sqlite_b")
     report = status_report(migrator_status(dest="sqlite_b"), was_working=True)
-    assert report.verdict
     assert report.verdict.sentence == (
-        "The run in 'sqlite_b' has ended, and its record is gone: it finished, or was abandoned."
+        "The run in 'sqlite_b' has ended and left no record: it finished, was refused or was abandoned."
     )
 
 

@@ -28,6 +28,9 @@ def _different(databases: FreshDatabases) -> None:
     insert_rows(Tag, "sqlite_a", [{"id": 1, "name": "one"}])
 
 
+STATUS = "migrator.management.commands.migrator_status"
+
+
 @pytest.mark.parametrize("more", [(), ("--format", "json")])
 def test_a_report_that_is_read_has_the_only_verdict(more: tuple[str, ...]) -> None:
     for finished in (run(*WORDS, *more), at_terminal(*WORDS, *more)):
@@ -51,6 +54,17 @@ def test_what_is_not_in_the_report_is_still_said() -> None:
         finished = run(*WORDS, "--report", "report.txt")
     assert finished.code == 3
     assert finished.err.endswith("CommandError: The work is done, but its report is missing: disk full\n")
+
+
+def test_a_refusal_says_that_its_report_is_missing() -> None:
+    refused = ("migrator_status", "--dest", "sqlite_a", "--report", "report.txt")
+    with (
+        mock.patch("migrator.console.report_files.replace_private", side_effect=MigratorError("disk full")),
+        mock.patch(f"{STATUS}.StatusReader.read", side_effect=MigratorError("It does not answer.")),
+    ):
+        finished = run(*refused)
+    assert (finished.code, finished.out) == (1, "")
+    assert finished.err == "CommandError: It does not answer.\nThe report is missing: disk full\n"
 
 
 def test_python_gets_the_verdict_as_an_error() -> None:

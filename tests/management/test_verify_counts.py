@@ -93,7 +93,8 @@ def test_equal_databases_are_equal(pair: Pair) -> None:
     ]
     count = len([line for line in lines if line.startswith("  testapp.")])
     assert lines[0] == f"EQUAL  No difference in the row counts of {count} tables."
-    assert lines[-1] == f"Next: python manage.py verify_counts --source {pair.source} --dest {pair.dest} --mode full"
+    labels, ends = "testapp.Article testapp.Tag", f"--source {pair.source} --dest {pair.dest}"
+    assert lines[-1] == f"Next: python manage.py verify_counts {labels} {ends} --mode full"
     assert (found["row counts"], found["keys"], found["values"]) == (
         f"match in {count} tables",
         "sequences are ahead of the largest keys; every foreign key has a matching row",

@@ -58,6 +58,7 @@ def run(cell: Cell) -> tuple[Result | None, int]:
             "PATH": on_path(programs),
             "MIGRATOR_TEST_PSYCOPG": cell.driver,
             "PYTEST_ADDOPTS": f"--junit-xml={counted}",
+            **({} if cell.in_ci else {"MIGRATOR_TEST_PAIRS": "all"}),
         }
         command = [*_make(cell), "test", f"T={cell.tests}"]
         print(shlex.join(command), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,19 +12,21 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.api import batch_migrate
+from migrator.databases.api import batch_migrate, batch_migrate_models
+from migrator.databases.chunks import Bounds
 from migrator.databases.engines.base import reading, session
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.journal import Journal
 from migrator.databases.journal.records import ChunkState
 from migrator.databases.tables import table_of
-from tests.databases.snapshots import insert_rows
+from tests.databases.snapshots import insert_rows, recorded_chunks, unchecked
 from tests.scenarios.test_resume import Trap, in_a_process_of_its_own, wait_until_free
-from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import Article, AutoKey, CharValue, Empty, OddNames, SmallAutoKey, Tag, TreeNode
+from tests.servers.databases import ENGINES, PAIRS, Pair
+from tests.testapp.models import Article, AutoKey, Chapter, CharValue, Empty, OddNames, SmallAutoKey, Tag, TreeNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.servers.databases import FreshDatabases
 
@@ -132,7 +135,7 @@ def test_an_empty_table_is_recorded_as_done_with_all_its_keys(pair: Pair) -> Non
     outcome = batch_migrate(source=pair.source, dest=pair.dest, labels=labels, keep_journal=True)
     assert outcome.exit_code == 0
     journal = Journal(pair.dest)
-    (chunk,) = journal.chunks(AutoKey._meta.db_table)
+    (chunk,) = recorded_chunks(pair.dest, AutoKey._meta.db_table)
     assert (chunk.state, chunk.rows_read, chunk.bounds().lower, chunk.bounds().upper) == (
         ChunkState.DONE,
         0,
@@ -154,7 +157,7 @@ def test_rows_that_come_into_an_empty_table_before_the_run_goes_on_are_copied(pa
 
     assert in_a_process_of_its_own(run) == -signal.SIGKILL
     wait_until_free(pair)
-    (chunk,) = Journal(pair.dest).chunks(model._meta.db_table)
+    (chunk,) = recorded_chunks(pair.dest, model._meta.db_table)
     assert chunk.state == ChunkState.DONE
     insert_rows(model, pair.source, [{"id": n, "label": f"x {n}"} for n in range(1, 5)])
     outcome = batch_migrate(source=pair.source, dest=pair.dest, resume=True, **arguments)
@@ -170,10 +173,16 @@ def test_tables_of_one_chunk_are_recorded_once_and_those_that_are_cut_stay_as_th
         "a": ["pending"],
         "b": [ChunkState.DONE],
     }
-    again = journal.add_whole({"a": True, "b": False, "c %s": False})
-    assert list(again) == ["c %s"]
-    assert [chunk.state for chunk in journal.chunks("a") + journal.chunks("b")] == ["pending", ChunkState.DONE]
-    assert [chunk.pk for chunk in journal.chunks("c %s")] == [chunk.pk for chunk in again["c %s"]]
+    journal.add_chunks("d", [Bounds(None, (3,)), Bounds((3,), None)])
+    journal.add_chunks("e", [Bounds(None, None)])
+    journal.record_rejected_afterwards("e", 1)
+    again = journal.add_whole({"a": True, "b": False, "c %s": False, "d": False, "e": False})
+    assert sorted(again) == ["a", "b", "c %s"]
+    assert [chunk.state for chunk in recorded_chunks(alias, "a") + recorded_chunks(alias, "b")] == [
+        "pending",
+        ChunkState.DONE,
+    ]
+    assert [chunk.pk for chunk in recorded_chunks(alias, "c %s")] == [chunk.pk for chunk in again["c %s"]]
     journal.drop()
 
 
@@ -220,3 +229,20 @@ def test_counters_of_many_tables_are_those_of_each(alias: str, monkeypatch: pyte
     assert found[AutoKey._meta.db_table] == (8, 7)
     assert found[SmallAutoKey._meta.db_table] == (6, 5)
     assert QuerySet(AutoKey, using=alias).count() == 1
+
+
+@pytest.mark.parametrize("adds_rows", [False, True])
+@pytest.mark.parametrize("pair", [Pair("sqlite_a", f"{engine}_b") for engine in ENGINES], ids=str, indirect=True)
+def test_rows_without_a_parent_are_rejected_many_at_once(pair: Pair, adds_rows: bool, tmp_path: Path) -> None:
+    with unchecked(connections[pair.source]):
+        insert_rows(Tag, pair.source, [{"id": 1, "name": "a"}])
+        rows = [{"id": n, "title": "t", "tag_id": 1 if n % 11 == 0 else 2, "_order": 0} for n in range(1, 3301)]
+        insert_rows(Chapter, pair.source, rows)
+    rejects, labels = tmp_path / "rejects", ["testapp.Tag", "testapp.Chapter"]
+    call = partial(batch_migrate_models, models=labels) if adds_rows else partial(batch_migrate, labels=labels)
+    with Statements(pair.dest) as statements:
+        outcome = call(source=pair.source, dest=pair.dest, on_error="skip", rejects=rejects)
+    assert outcome.exit_code == 4
+    assert len(rejects.read_text().splitlines()) == outcome.rows_rejected == 3000
+    assert {*QuerySet(Chapter, using=pair.dest).values_list("pk", flat=True)} == {*range(11, 3301, 11)}
+    assert len(statements.texts) < 500

@@ -13,22 +13,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases import resume_recheck
+from migrator.console.progress import Progress
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import signing
 from migrator.databases.journal.records import Chunk, Run
-from migrator.databases.verification import rows
+from migrator.databases.parallel import rechecking
+from migrator.databases.planning import deferred_objects
+from migrator.databases.run_options import Console
+from migrator.databases.verification import committed_rows
 from migrator.errors import MigratorError, Refused
+from migrator.processes.workers import Pool
 from tests.databases.planning.test_deferred_objects import definitions
 from tests.databases.snapshots import Snapshot, differences, insert_rows, snapshot
 from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import Article, Constrained, Pizzeria, Place, Restaurant, Tag, TreeNode
+from tests.testapp.models import Article, Constrained, Pizzeria, Place, Restaurant, Tag, TreeNode, UUIDKey
 
 if TYPE_CHECKING:
     from tests.manage import Finished
@@ -321,22 +326,161 @@ def test_a_row_changed_in_the_destination_is_corrected(filled: Pair) -> None:
     assert_complete(filled, before)
 
 
+class Spoken(Console):
+    """Keeps the messages of a run."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        said = self.said
+
+        class Keeping(Progress):
+            def message(self, text: str) -> None:
+                said.append(text)
+
+        super().__init__(progress=Keeping())
+
+
+def refuse_to_read_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> Iterator[Any]:
+        raise AssertionError("rows were read")
+
+    for name in ("differing_rows", "merged_rows"):
+        monkeypatch.setattr(committed_rows, name, refuse)
+
+
+@pytest.mark.parametrize("change", ["updated", "deleted", "added"])
 @pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
-def test_only_rows_of_chunks_that_differ_are_read(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All others are proven by checksums, which is several times as fast."""
+def test_only_chunks_that_differ_are_copied_again(filled: Pair, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others are proven by checksums, and no value is read."""
     before = definitions(filled.dest)
     cut_off(filled, before=CHUNK_RECORDED, at=25)
-    rows_of(Article, filled.source).filter(id=9).update(name="changed")
-    read = []
-
-    def differing_rows(source: Any, dest: Any, bounds: Any, *rest: Any) -> Any:
-        read.append((source.table.name, bounds.lower, bounds.upper))
-        return rows.differing_rows(source, dest, bounds, *rest)
-
-    monkeypatch.setattr(resume_recheck, "differing_rows", differing_rows)
-    assert move(filled, resume=True).exit_code == 0
-    assert read == [("testapp_article", (6,), (12,))]
+    assert rows_of(Place, filled.dest).count() == ROWS
+    {
+        "updated": lambda: rows_of(Place, filled.source).filter(id=9).update(name="changed"),
+        "deleted": lambda: rows_of(Place, filled.source).filter(id=10)._raw_delete(filled.source),
+        "added": lambda: (
+            rows_of(Place, filled.source).filter(id=20)._raw_delete(filled.source),
+            insert_rows(Place, filled.source, [{"id": 20, "name": "another"}, {"id": 21, "name": "new"}]),
+        ),
+    }[change]()
+    refuse_to_read_rows(monkeypatch)
+    console = Spoken()
+    assert move(filled, resume=True, console=console).exit_code == 0
+    again = [line.strip() for line in console.said if "again." in line]
+    assert again == ["testapp.Place: 1 chunk changed since the interruption and will be copied again."]
     assert_complete(filled, before)
+
+
+@pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
+def test_rows_with_keys_of_any_type_are_proven_by_checksums(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The databases may sort such keys differently, so one checksum of all rows proves that nothing has changed."""
+    insert_rows(UUIDKey, pair.source, [{"id": UUID(int=n**9), "label": f"row {n}"} for n in range(40)])
+    cut_off(pair, before=CHUNK_RECORDED, at=5, labels=["testapp.UUIDKey"])
+    with monkeypatch.context() as context:
+        refuse_to_read_rows(context)
+        cut_off(pair, before=CHUNK_RECORDED, labels=["testapp.UUIDKey"], resume=True)
+    rows_of(UUIDKey, pair.source).filter(label="row 3").update(label="changed")
+    rows_of(UUIDKey, pair.source).filter(label="row 39").update(label="changed")
+    assert move(pair, labels=["testapp.UUIDKey"], resume=True).exit_code == 0
+    assert differences(snapshot(pair.source, [UUIDKey]), snapshot(pair.dest, [UUIDKey])) == []
+
+
+def test_only_the_key_that_finds_rows_is_recreated_before_they_are_compared(
+    databases: FreshDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would slow down the rest of the copy, and are recreated after it."""
+    pair = Pair("postgresql_a", "postgresql_b")
+    databases.fresh(*pair)
+    monkeypatch.setattr(deferred_objects, "FEWEST_ROWS", 5)
+    monkeypatch.setattr(committed_rows, "SPAN_ROWS", 6)
+    fill(pair.source)
+    before = definitions(pair.dest)
+    cut_off(pair, before=CHUNK_RECORDED, at=3, labels=["testapp.Constrained"])
+    said: list[str] = []
+
+    def listen(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        found = re.search(r"ADD CONSTRAINT \S+ (PRIMARY KEY|UNIQUE)|(string_agg|UPDATE .migrator_chunk)", sql)
+        if found and (found[1] or found[2]) not in said:
+            said.append(found[1] or found[2])
+        return execute(sql, params, many, context)
+
+    with connections[pair.dest].execute_wrapper(listen):
+        assert move(pair, labels=["testapp.Constrained"], resume=True).exit_code == 0
+    assert said == ["PRIMARY KEY", "string_agg", 'UPDATE "migrator_chunk', "UNIQUE"]
+    assert definitions(pair.dest) == before
+
+
+# -- compared by several processes ------------------------------------------------------------------------------------
+
+IN_PARALLEL = [pair for pair in PAIRS if "sqlite" not in pair.engines]
+
+
+@pytest.fixture
+def shared_recheck(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let several processes compare few rows, and list those that begin."""
+    started: list[int] = []
+    start = Pool.start
+
+    def noted(pool: Pool, number: int) -> None:
+        started.append(number)
+        start(pool, number)
+
+    monkeypatch.setattr(rechecking, "HELPED_ROWS", 0)
+    monkeypatch.setattr(committed_rows, "SPAN_ROWS", 6)
+    monkeypatch.setattr(Pool, "start", noted)
+    return started
+
+
+@pytest.mark.parametrize("pair", IN_PARALLEL, ids=str, indirect=True)
+def test_several_processes_compare_what_is_committed(filled: Pair, shared_recheck: list[int]) -> None:
+    before = definitions(filled.dest)
+    cut_off(filled, before=CHUNK_RECORDED, at=25)
+    for change in ("a row updated", "a row deleted", "two unique values exchanged"):
+        CHANGES[change](filled.source)
+    assert move(filled, resume=True, jobs=2).exit_code == 0
+    assert shared_recheck == [0, 1, 0, 1]  # to compare, and to copy
+    assert_complete(filled, before)
+
+
+@pytest.mark.parametrize("pair", IN_PARALLEL, ids=str, indirect=True)
+def test_the_others_compare_what_a_killed_process_has_left(
+    filled: Pair, shared_recheck: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = definitions(filled.dest)
+    cut_off(filled, before=CHUNK_RECORDED, at=25)
+    CHANGES["a row updated"](filled.source)
+    compare, parent = committed_rows.CommittedRows.changes, os.getpid()
+
+    def killed_at_first(committed: Any, span: Any) -> Any:
+        if os.getpid() != parent and (span.table, span.first) == ("testapp_article", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return compare(committed, span)
+
+    monkeypatch.setattr(committed_rows.CommittedRows, "changes", killed_at_first)
+    console = Spoken()
+    assert move(filled, resume=True, jobs=2, console=console).exit_code == 0
+    assert [line for line in console.said if "fewer" in line] == ["  One process fewer, which was killed."] * 2
+    assert_complete(filled, before)
+
+
+def test_an_error_in_one_process_ends_the_run(
+    databases: FreshDatabases, shared_recheck: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair("postgresql_a", "postgresql_b")
+    databases.fresh(*pair)
+    fill(pair.source)
+    before = definitions(pair.dest)
+    cut_off(pair, before=CHUNK_RECORDED, at=25)
+
+    def fail(committed: Any, span: Any) -> Any:
+        raise MigratorError("It failed.")
+
+    with monkeypatch.context() as context:
+        context.setattr(committed_rows.CommittedRows, "changes", fail)
+        with pytest.raises(MigratorError, match="It failed"):
+            move(pair, resume=True, jobs=2)
+    assert move(pair, resume=True, jobs=2).exit_code == 0
+    assert_complete(pair, before)
 
 
 def test_trusts_committed_chunks_when_told_to(databases: FreshDatabases) -> None:

@@ -26,6 +26,7 @@ from django.test import override_settings
 from migrator.databases.api import RunResult, batch_migrate
 from migrator.errors import DataRejected, Refused
 from tests.databases.snapshots import differences, insert_rows, snapshot, tables
+from tests.pairs import in_turn
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp import models, rows
 
@@ -72,7 +73,7 @@ def test_keeps_every_structure(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("pair", THREE_PAIRS, ids=str, indirect=True)
-@pytest.mark.parametrize("options", [{"keep_indexes": True}, {"chunk_size": 1}, {"chunk_size": 1_000_000}], ids=str)
+@pytest.mark.parametrize("options", [{"keep_indexes": True}, {"chunk_size": 1}], ids=str)  # large ones: test_values
 def test_keeps_every_structure_with(pair: Pair, options: dict[str, Any]) -> None:
     rows.fill(pair.source)
     move(pair, *LABELS, **options)
@@ -168,6 +169,7 @@ def user(key: int, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@in_turn
 def test_computes_generated_columns_in_the_destination(pair: Pair) -> None:
     insert_rows(models.Counted, pair.source, [{"width": -3, "height": 4}, {"width": 2**31 - 1, "height": 1}])
     move(pair, "testapp.Counted")
@@ -175,6 +177,7 @@ def test_computes_generated_columns_in_the_destination(pair: Pair) -> None:
     assert areas == [[-12, 2**31 - 1]] * 2
 
 
+@in_turn
 def test_key_of_zero_stays_zero(pair: Pair) -> None:
     insert_rows(models.AutoKey, pair.source, [{"id": 0, "label": "zero"}, {"id": 5, "label": "five"}])
     move(pair, "testapp.AutoKey")
@@ -182,6 +185,7 @@ def test_key_of_zero_stays_zero(pair: Pair) -> None:
     assert list(found) == [(0, "zero"), (5, "five")]
 
 
+@in_turn
 def test_restamps_nothing_and_hides_nothing(pair: Pair) -> None:
     insert_rows(models.Stamped, pair.source, rows.BEHAVIOUR[1][1])
     insert_rows(models.Hidden, pair.source, rows.BEHAVIOUR[0][1])
@@ -223,6 +227,7 @@ def test_makes_no_instance_and_sends_no_signal(pair: Pair, signals_of_models: li
     assert list(rows_of(models.Fragile, pair.dest).values_list("name", flat=True)) == ["whole"]
 
 
+@in_turn
 def test_leaves_an_unmanaged_table_alone_unless_named(pair: Pair) -> None:
     insert_rows(models.Legacy, pair.source, [{"code": "new", "amount": 1}])
     insert_rows(models.Legacy, pair.dest, [{"code": "old", "amount": 2}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.db import connections
 
 from settings.base import ROOT
-from tests.tutorials import FIRST_REDIS, Block, Reader, assert_shown, blocks, masked
+from tests.tutorials import FIRST_REDIS, SECOND, Block, Reader, assert_shown, blocks, masked
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 SERVERS = {"postgresql": "postgresql", "mysql": "mysql", "redis://": "redis", "PyMemcacheCache": "memcached"}
@@ -30,13 +31,13 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     needed: list[str] = request.getfixturevalue("needed")
     name = f"migrator_test_{settings.RUN}_tutorial"
     aliases = [f"{engine}_a" for engine in ("postgresql", "mysql") if engine in needed]
-    for alias in aliases:
+    for alias, database in product(aliases, (name, name + SECOND)):
         with connections[alias]._nodb_cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
+            cursor.execute(f"CREATE DATABASE {database}")
     yield Reader(tmp_path, name)
-    for alias in aliases:
+    for alias, database in product(aliases, (name, name + SECOND)):
         with connections[alias]._nodb_cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name}")
+            cursor.execute(f"DROP DATABASE {database}")
     if "redis" in needed:
         from redis import Redis
 
@@ -124,7 +125,7 @@ def test_settings_get_the_test_servers_and_output_the_names_of_the_tutorial(tmp_
     assert [found[key] for key in ("USER", "PASSWORD", "HOST", "PORT")] == [
         ours[key] for key in ("USER", "PASSWORD", "HOST", "PORT")
     ]
-    assert reader._as_shown(f"{found['HOST']}:{found['PORT']}/its_database in {tmp_path}/x") == (
+    assert reader.as_shown(f"{found['HOST']}:{found['PORT']}/its_database in {tmp_path}/x") == (
         "127.0.0.1:5432/shop in /home/you/x"
     )
 

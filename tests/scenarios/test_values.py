@@ -148,6 +148,7 @@ def test_understands_keys_that_are_read_by_their_column_alone(alias: str) -> Non
         assert alone == as_copied, table.label
 
 
+@pytest.mark.every_pair
 @pytest.mark.driver
 def test_keeps_values(pair: Pair) -> None:
     for model, edges in EDGES.items():
@@ -251,7 +252,13 @@ def test_keeps_the_sign_of_a_postgresql_zero(databases: FreshDatabases, dest: st
 
 
 @pytest.mark.driver
-@pytest.mark.parametrize("chunk_size", [2, 10_000])
+@pytest.mark.parametrize(
+    ("pair", "chunk_size"),
+    # Every pair with few rows in a chunk is in test_structures.
+    [*((pair, 10_000) for pair in EVERY_PAIR), *((pair, 2) for pair in FILE_PAIRS)],
+    ids=str,
+    indirect=["pair"],
+)
 def test_keeps_rows_of_every_structure(pair: Pair, chunk_size: int) -> None:
     rows.fill(pair.source)
     before = snapshot(pair.source, tables("testapp"))
@@ -402,6 +409,7 @@ def seen_cases() -> Iterator[Any]:
                 yield pytest.param(pair, dirt, id=f"{pair}-{dirt.name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pair", "dirt"), [*seen_cases()], indirect=["pair"])
 def test_sees_dirt_behind_the_first_rows_before_the_first_write(
     pair: Pair, dirt: Dirt, monkeypatch: pytest.MonkeyPatch
@@ -544,6 +552,7 @@ def moment(model: type[Model], microsecond: int) -> Any:
     return found.time() if model is models.TimeValue else found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", FINE)
 @pytest.mark.parametrize("model", [models.DateTimeValue, models.TimeValue], ids=name_of)
 @pytest.mark.parametrize("pair", [pair for pair in EVERY_PAIR if pair.engines[1] != "sqlite"], ids=str, indirect=True)

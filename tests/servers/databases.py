@@ -9,8 +9,8 @@ import re
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,6 +86,18 @@ class FreshDatabases:
             self._kinds[engine_of(alias)].fresh(alias)
         ContentType.objects.clear_cache()
         Site.objects.clear_cache()
+
+    @contextmanager
+    def another(self, alias: str) -> Iterator[None]:
+        """Create one more database, of an engine that has one, as right after `migrate`; drop it at the end."""
+        kind = self._kinds[engine_of(alias)]
+        kind.drop(alias)
+        kind.copy(alias)
+        try:
+            yield
+        finally:
+            connections[alias].close()
+            kind.drop(alias)
 
     def drop(self) -> None:
         """Drop all databases that were created."""

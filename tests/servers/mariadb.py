@@ -12,7 +12,8 @@ class MariaDB(MySQL):
 
     name = "mariadb"
     programs: ClassVar[Sequence[str]] = ["mariadbd"]
-    own_options: ClassVar[Mapping[str, str]] = {"innodb-log-file-size": "32M"}
+    unlogged: ClassVar[str] = "BINLOG ADMIN"
+    own_options: ClassVar[Mapping[str, str]] = {"innodb-log-file-size": "32M", "binlog-format": "ROW"}
 
     def installer(self) -> list[str | Path]:
         return [

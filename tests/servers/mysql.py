@@ -8,7 +8,8 @@ from typing import ClassVar
 from tests.servers.base import DATABASE_PREFIX, PASSWORD, USER, Server
 from tests.servers.process import ask, run
 
-# It may also lock the whole server against writers, which no privilege on databases allows.
+# It may also lock the whole server against writers, and keep its changes out of the server's log, which no privilege on
+# databases allows.
 LOCKING_USER = f"{USER}_locks"
 
 
@@ -30,19 +31,24 @@ class MySQL(Server):
         "innodb-flush-log-at-trx-commit": "0",
         "innodb-flush-method": "nosync",
         "innodb-fast-shutdown": "2",
+        # Changes are followed by the binary log.
+        "log-bin": "binlog",
+        "server-id": "1",
+        "sync-binlog": "0",
+        # The tests' user creates triggers.
+        "log-bin-trust-function-creators": "ON",
     }
+    # The privilege to set sql_log_bin.
+    unlogged: ClassVar[str] = "SESSION_VARIABLES_ADMIN"
     own_options: ClassVar[Mapping[str, str]] = {
         "innodb-redo-log-capacity": "64M",
         "innodb-doublewrite": "OFF",
         "mysqlx": "OFF",
         # The directory that it would be is not there if only the program was unpacked.
         "secure-file-priv": "NULL",
-        # Most servers have a binary log with GTIDs, which show whether a transaction has committed.
+        # Most servers have GTIDs, which show whether a transaction has committed.
         "gtid-mode": "ON",
         "enforce-gtid-consistency": "ON",
-        # The tests' user creates triggers.
-        "log-bin-trust-function-creators": "ON",
-        "sync-binlog": "0",
     }
 
     @property
@@ -74,7 +80,10 @@ class MySQL(Server):
                 f"GRANT ALL ON `{names}%`.* TO '{user}'@'127.0.0.1'",
             )
         ]
-        statements.append(f"GRANT RELOAD ON *.* TO '{LOCKING_USER}'@'127.0.0.1';\n")
+        statements += [
+            f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '{USER}'@'127.0.0.1';\n",
+            f"GRANT RELOAD, {self.unlogged} ON *.* TO '{LOCKING_USER}'@'127.0.0.1';\n",
+        ]
         (self.directory / "start.sql").write_text("".join(statements))
 
     def installer(self) -> list[str | Path]:

@@ -56,7 +56,7 @@ class PostgreSQL(Server):
             # Text sorts by the rules of a language, as in most databases, not by its bytes.
             initdb += ["--locale-provider=icu", "--icu-locale=en-US"]
         run(initdb, self.directory, self.user)
-        make_role = f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{_stored_password()}'"
+        make_role = f"CREATE ROLE {USER} LOGIN CREATEDB REPLICATION PASSWORD '{_stored_password()}'"
         single_user: list[str | Path] = [
             self.program,
             "--single",
@@ -78,6 +78,8 @@ class PostgreSQL(Server):
             "full_page_writes": "off",
             "shared_buffers": "64MB",
             "max_connections": "60",
+            "wal_level": "logical",
+            "max_replication_slots": "20",
         }
         return [
             self.program,

@@ -275,3 +275,8 @@ def test_expiries_are_never_later_with_a_server_that_returns_only_the_time_left(
     assert store.discard([found._replace(raw=b"w")]) == set()
     assert store.discard([Record("k", b"w", None)]) == {"k"}
     assert store.notes() == ["'redis' is older than Redis 7: expiries are exact to some milliseconds, and never later"]
+
+
+def test_bytes_in_no_known_format_are_rejected_as_such() -> None:
+    with pytest.raises(RejectedValue, match="its bytes are in no known format, which the destination cannot pickle"):
+        Value("unknown", b"?").as_pickle()

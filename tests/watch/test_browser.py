@@ -87,7 +87,12 @@ def test_a_run_is_watched_from_its_start_to_its_end(
         if least == 100:
             return  # what is verified afterwards
         seen.append([page.wait_for(f"{SHARE} > {least} && {SHARE}") for page in pages])
+        if len(seen) == 1:
+            for page in pages:
+                page.value("window.first = document.querySelector('#facts dd')")
         if len(seen) == 4:
+            for page in pages[:-1]:
+                assert page.value("first.isConnected"), "what has not changed stays, such as what is selected there"
             pictures(pages, "working")
 
     move(pair, look)

@@ -66,7 +66,8 @@ def test_only_staff_see_a_page(address: str, visitor: Callable[..., Client], dat
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_only_get_and_head_are_answered(address: str, staff: Client) -> None:
+def test_only_get_and_head_are_answered(address: str, staff: Client, databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_b")
     codes = {method: getattr(staff, method)(address).status_code for method in ("post", "put", "patch", "delete")}
     assert set(codes.values()) == {405}
     assert staff.head(address).status_code == 200
@@ -106,7 +107,10 @@ def test_shows_a_run_that_works(pair: Pair, staff: Client) -> None:
     percents = [int(re.findall(r'aria-valuenow="(\d+)"', one.content.decode())[0]) for one in pages]
     assert percents == sorted(percents)
     assert len(set(percents)) > 1
-    assert "ENDED" in text(staff.get(f"{SITE}status/{pair.dest}/?seen"))
+    assert "Switch not yet: the run has not finished" in shown
+    ended = text(staff.get(f"{SITE}status/{pair.dest}/?seen"))
+    assert "ENDED" in ended
+    assert "Switch only if the run ended with exit code 0, or verify_counts finds no difference" in ended
     assert "NO RUN" in text(staff.get(f"{SITE}status/{pair.dest}/"))
 
 
@@ -129,6 +133,8 @@ def test_shows_how_to_continue_an_interrupted_run_and_what_it_dropped(
     assert contents(pair.dest) == before
     assert "INTERRUPTED" in shown
     assert "Repeat its command with --resume" in shown
+    assert "Switch no: rows, indexes and keys may be missing" in shown
+    assert "What to do next Call again with resume=True to complete the run" in shown
     assert "Dropped until the end of the run, then recreated" in shown
     assert Rating._meta.label in shown
     printed = json.loads(run("migrator_status", "--dest", pair.dest, "--format", "json").out)
@@ -228,7 +234,7 @@ def test_shows_the_transition_of_sessions_without_opening_a_store(
     assert "Conditions of the next step, to dual_new, that the counts show" in shown
     assert "SAFE" not in shown
     assert "yes workers were seen in dual_old" in shown
-    assert "NO no worker was in old or new for 0:05:00" in shown
+    assert "NO no worker was in old or new for 5 minutes" in shown
     assert "not compared: run with --verify full" in shown
     assert "OLD and NEW are not opened for this page." in shown
     assert "found in OLD 12" in shown, "what this process has not added yet is not written for a page"
@@ -241,6 +247,13 @@ def test_the_index_lists_what_can_be_watched(staff: Client) -> None:
     assert f'href="{SITE}status/sqlite_b/">sqlite_b<' in page
     assert "sqlite_a" not in page, "no run can have a protected database as its destination"
     assert f'href="{SITE}sessions/"' in page
+
+
+@pytest.mark.parametrize("mistake", [{"PROTECTD": []}, {"PROTECTED": 5}, "default"])
+def test_a_mistake_in_the_settings_is_shown_on_the_pages(mistake: Any, staff: Client) -> None:
+    with override_settings(MIGRATOR=mistake):
+        assert f'href="{SITE}status/sqlite_b/">sqlite_b<' in staff.get(SITE).content.decode()
+        assert "MIGRATOR" in text(staff.get(f"{SITE}sessions/"))
 
 
 @pytest.mark.usefixtures("counted")

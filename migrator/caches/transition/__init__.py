@@ -23,6 +23,10 @@ Why this is safe, in short:
 - A write that did not reach OLD in ``dual_new`` leaves a marker in NEW, and the first write in ``new`` sets a fence
   there: values of OLD that these bar are never believed. They are read before a promotion, when OLD is asked anyway.
   A worker that sets the fence waits until the promotions that began earlier are over.
+- On the way back OLD is emptied behind the fence, and filled by a copy from NEW that overwrites nothing. A write that
+  has reached OLD is not copied over. A change that finds no value in OLD first puts NEW's there, and a write that OLD
+  does not hold afterwards is repeated. So OLD lacks nothing when the first worker writes in ``dual_old``, which lifts
+  the fence: what is written there is believed in ``dual_new``.
 - A value that is promoted while it is being deleted is removed again by the check that follows; until then it can be
   read. Two stores without a common lock cannot close this gap.
 - A deletion that did not reach NEW in ``dual_old`` is remembered by the worker and repeated.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...transitions.phases import Phase
+from .dual_new import DualNew
+from .follower import Follower
 from .sides import Sides
 
 # Methods that return the time to live, list keys, and change an expiry.
@@ -38,6 +40,8 @@ def extra(sides: Sides, phase: Phase, name: str) -> Any:
     def called(*args: Any, version: int | None = None, **kwargs: Any) -> Any:
         sides.check_stores_differ()
         sides.check_version(version)
+        if phase is Phase.DUAL_OLD:
+            sides.lift_fence()
         return do(*args, **kwargs) if version is None else do(*args, version=version, **kwargs)
 
     return called
@@ -78,7 +82,11 @@ def _expiry(sides: Sides, phase: Phase, name: str) -> Callable[..., Any]:
         if phase is Phase.DUAL_OLD:
             sides.new.delete(key, version=version)
             return bool(older)
+        if not older and Follower(sides).give_back(key, version):
+            older = getattr(sides.old, name)(key, *args, version=version, **kwargs)
         newer = getattr(sides.new, name)(key, *args, version=version, **kwargs)
+        if newer and not sides.new.has_key(key, version=version):
+            DualNew(sides).delete(key, version)  # it ended at once, and OLD is checked
         return bool(newer) or (bool(older) and not sides.marks.barred([key], version))
 
     return change

@@ -105,12 +105,16 @@ class TransitionCache(BaseCache):
         self._sides.check_version(version)
         if phase is Phase.DUAL_OLD:
             self._sides.clean_old()
+        else:
+            self._sides.worker.lifting_due = 0.0
         return self._duals[phase]
 
     def _writes(self, version: Version = None) -> Any:
         there = self._reads(version)
         if there is self.NEW:
             self._sides.fence.renew()
+        elif there is self._duals[Phase.DUAL_OLD]:
+            self._sides.lift_fence()
         return there
 
     def make_key(self, key: str, version: Version = None) -> str:
@@ -169,6 +173,19 @@ class TransitionCache(BaseCache):
         if there is self.NEW:
             self._sides.marks.set_fence()  # it was cleared as well
         return answer
+
+    def empty_old(self) -> None:
+        """Empty OLD in ``dual_new``, before a copy from NEW fills it for the way back to ``dual_old``.
+
+        Raises :exc:`ImproperlyConfigured` in any other phase, in which a value of OLD can be the only one.
+        """
+        there = self._reads()
+        if there is not self._duals[Phase.DUAL_NEW]:
+            raise ImproperlyConfigured(
+                f"OLD of the cache {self._name!r} is not emptied in phase {self._phase()}. Deploy dual_new first, in "
+                "which NEW has every value and writes reach both caches."
+            )
+        there.empty_old()
 
     def close(self, **kwargs: Any) -> None:
         if "OLD" not in self.__dict__:

@@ -69,10 +69,9 @@ def _option_faults(where: str, options: object) -> Iterator[SettingFault]:
         return
     for key, value in (options or {}).items():
         if key not in OPTIONS:
-            known = ", ".join(OPTIONS)
-            yield SettingFault(
-                "migrator.E025", f"{where}['OPTIONS'] has the unknown key {key!r}.", f"The options are {known}."
-            )
+            is_misplaced = key in ("OLD", "NEW", "PHASE")
+            hint = "Write it next to BACKEND." if is_misplaced else f"The options are {', '.join(OPTIONS)}."
+            yield SettingFault("migrator.E025", f"{where}['OPTIONS'] has the unknown key {key!r}.", hint)
         elif value not in OPTIONS[key]:
             allowed = " or ".join(map(repr, OPTIONS[key]))
             yield SettingFault("migrator.E025", f"{where}['OPTIONS'][{key!r}] is {value!r}.", f"Write {allowed}.")

@@ -77,56 +77,100 @@ class DualNew:
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> None:
         timeout = self._timeout(timeout)
-        kept = self._on_old("set", [key], version, lambda: self.old.set(key, value, timeout, version=version))
+
+        def write_old() -> Any:
+            return self._on_old("set", [key], version, lambda: self.old.set(key, value, timeout, version=version))
+
+        def write_both(_: list[str]) -> bool:
+            kept = write_old()
+            self.new.set(key, value, timeout, version=version)
+            return kept is not _FAILED
+
         if timeout is not None and timeout <= 0:
-            self._delete_last([key], version, kept)
-            return
-        self.new.set(key, value, timeout, version=version)
-        if kept is not _FAILED:
-            self._follower.settle({key: value}, version)
+            self._delete_last([key], version, write_old())
+        elif write_both([key]):
+            self._follower.settle({key: value}, version, write_both)
 
     def set_many(self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> list[str]:
         data, timeout = dict(data), self._timeout(timeout)
-        failed = self._on_old("set", data, version, lambda: self.old.set_many(data, timeout, version=version))
+
+        def write_old(some: Mapping[str, Any]) -> Any:
+            return self._on_old("set", some, version, lambda: self.old.set_many(some, timeout, version=version))
+
+        def write_both(keys: list[str]) -> bool:
+            some = {key: data[key] for key in keys}
+            kept = write_old(some)
+            self.new.set_many(some, timeout, version=version)
+            return kept is not _FAILED
+
+        failed = write_old(data)
         if timeout is not None and timeout <= 0:
             self._delete_last(list(data), version, failed)
             return []
         failed_too = self.new.set_many(data, timeout, version=version) or []
         if failed is _FAILED:
             return list(failed_too)
-        self._follower.settle({key: value for key, value in data.items() if key not in failed_too}, version)
+        wrote = {key: value for key, value in data.items() if key not in failed_too}
+        self._follower.settle(wrote, version, write_both)
         return list(dict.fromkeys([*(failed or []), *failed_too]))
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> bool:
         timeout = self._timeout(timeout)
-        is_first = self._on_old("add", [key], version, lambda: self.old.add(key, value, timeout, version=version))
+
+        def add_to_old() -> Any:
+            return self._on_old("add", [key], version, lambda: self.old.add(key, value, timeout, version=version))
+
+        is_first = add_to_old()
         if is_first is _FAILED:
             return bool(self.new.add(key, value, timeout, version=version))
         if is_first:
-            return self._add_second(key, value, timeout, version)
+            return self._add_second(key, value, timeout, version, lambda _: add_to_old() not in (False, _FAILED))
         if self.new.has_key(key, version=version):
             return False
         checked_at = time.monotonic()
         if self._barred([key], version):
-            return bool(self.new.add(key, value, timeout, version=version))
+            return self._add_over(key, value, timeout, version)
         self._follower.promote([key], version, checked_at)
         return False
 
-    def _add_second(self, key: str, value: Any, timeout: float | None, version: Version) -> bool:
+    def _add_over(self, key: str, value: Any, timeout: float | None, version: Version) -> bool:
+        """Add to NEW, and then write over what OLD holds, which is barred."""
+
+        def write_old(_: list[str]) -> bool:
+            kept = self._on_old("add", [key], version, lambda: self.old.set(key, value, timeout, version=version))
+            return kept is not _FAILED
+
+        is_added = bool(self.new.add(key, value, timeout, version=version))
+        if is_added and (timeout is None or timeout > 0):
+            self._follower.settle({key: value}, version, write_old)
+        return is_added
+
+    def _add_second(
+        self, key: str, value: Any, timeout: float | None, version: Version, add_to_old: Callable[[list[str]], bool]
+    ) -> bool:
         """Add to NEW what OLD has accepted; the add succeeds if both accept it."""
         if self.new.add(key, value, timeout, version=version):
             if timeout is None or timeout > 0:
-                self._follower.settle({key: value}, version)
+                self._follower.settle({key: value}, version, add_to_old)
             return True
         if is_same(self.new.get(key, MISSING, version=version), value) and not self._barred([key], version):
             return True  # a reader has promoted it between the two steps, which no reader does with a barred key
         if is_same(self._ask_old(lambda: self.old.get(key, MISSING, version=version), MISSING), value):
             self._on_old("delete", [key], version, lambda: self.old.delete(key, version=version))
+            self._follower.give_back(key, version)
         return False
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: Version = None) -> bool:
         timeout = self._timeout(timeout)
-        older = self._on_old("touch", [key], version, lambda: self.old.touch(key, timeout, version=version))
+        if timeout is not None and timeout <= 0:
+            return self.delete(key, version)
+
+        def touch_old() -> Any:
+            return self._on_old("touch", [key], version, lambda: self.old.touch(key, timeout, version=version))
+
+        older = touch_old()
+        if not older and self._follower.give_back(key, version):
+            older = touch_old()
         if self.new.touch(key, timeout, version=version):
             return True
         checked_at = time.monotonic()
@@ -142,9 +186,14 @@ class DualNew:
         return self._calculate("decr", key, delta, version)
 
     def _calculate(self, name: str, key: str, delta: int, version: Version) -> Any:
-        older = self._on_old(
-            "count", [key], version, lambda: _number(lambda: getattr(self.old, name)(key, delta, version=version))
-        )
+        def count_in_old() -> Any:
+            return self._on_old(
+                "count", [key], version, lambda: _number(lambda: getattr(self.old, name)(key, delta, version=version))
+            )
+
+        older = count_in_old()
+        if older is None and self._follower.give_back(key, version):
+            older = count_in_old()
         if self._has_own_incr or older in (None, _FAILED):
             newer = _number(lambda: getattr(self.new, name)(key, delta, version=version))
             if older in (None, _FAILED) or older == newer:
@@ -211,10 +260,17 @@ class DualNew:
                 return self.new.clear()
             except Exception as error:
                 self.sides.forgive(error, "clear", phase=self.phase)
-        self.sides.fence.set()
+        self.sides.fence.set(old_lacks_writes=False)
+        old_lacks_writes = not self.sides.marks.is_old_complete()
         answer = self.new.clear()
-        self.sides.marks.set_fence()
+        self.sides.marks.set_fence(old_lacks_writes=old_lacks_writes)
         return answer
+
+    def empty_old(self) -> None:
+        """Clear OLD behind the fence, so that NEW does not follow it, and nothing that a copy restores is promoted."""
+        self.sides.fence.set()
+        self.old.clear()
+        self.sides.marks.note_old_is_emptied()
 
     # OLD
 

@@ -1,10 +1,15 @@
-"""NEW brought to what OLD holds, in the phase ``dual_new``: by promotion, and by a check after each write."""
+"""Each of two caches brought to what the other holds, in the phase ``dual_new``.
+
+NEW follows OLD, by promotion and by a check after each write. Behind the fence, where no value of OLD is believed, OLD
+follows NEW instead: on the way back it is emptied, and filled by a copy that adds what OLD lacks.
+"""
 
 from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ...stores.value_reader import SeenValue
@@ -16,6 +21,8 @@ MISSING = object()
 _NOTHING = SeenValue(MISSING, None)
 # How often a value that other workers keep changing is copied before NEW drops it.
 _ROUNDS = 10
+# How often a write is repeated behind the fence; a value that OLD's serializer changes never is what was written.
+_REPETITIONS = 3
 # Only for values of these types does equality mean that they are stored alike.
 _PLAIN = (str, int, bytes, float, bool, type(None))
 Version = int | None
@@ -30,19 +37,28 @@ class Follower:
         self.sides = sides
         self.old, self.new = sides.old, sides.new
 
-    def settle(self, wrote: Mapping[str, Any], version: Version) -> None:
-        """Check OLD after NEW was written: if OLD holds another value by now, or no value, NEW takes that over."""
-        try:
-            with self.sides.savepoint(self.old):
-                current = self.sides.reader.read(wrote, version)
-        except Exception as error:
-            self.sides.forgive(error, "read", phase=self.phase)
-            return
-        others = [key for key, value in wrote.items() if not is_same(current.get(key, MISSING), value)]
-        if others:
+    def settle(self, wrote: Mapping[str, Any], version: Version, repeat: Callable[[list[str]], bool]) -> None:
+        """Check OLD after NEW was written: if OLD holds another value by now, or no value, NEW takes that over.
+
+        Values of barred keys are written once more instead: OLD may have been emptied after the write, or filled by a
+        copy with what NEW held before it. ``repeat`` writes those keys, and returns whether to check again.
+        """
+        for _ in range(_REPETITIONS):
+            try:
+                with self.sides.savepoint(self.old):
+                    current = self.sides.reader.read(wrote, version)
+            except Exception as error:
+                self.sides.forgive(error, "read", phase=self.phase)
+                return
+            others = [key for key, value in wrote.items() if not is_same(current.get(key, MISSING), value)]
+            if not others:
+                return
             barred = self.sides.marks.barred(others, version)
             if unbarred := [key for key in others if key not in barred]:
                 self.renew(unbarred, version)
+            wrote = {key: wrote[key] for key in others if key in barred}
+            if not wrote or not repeat(list(wrote)):
+                return
 
     def renew(self, keys: Collection[str], version: Version) -> None:
         """Write what OLD holds to NEW until OLD still holds it afterwards.
@@ -113,6 +129,47 @@ class Follower:
         if wrong:
             self._delete_ours({key: values[key] for key in wrong}, version)
         self.sides.count("promoted", len(added) - len(wrong), phase=self.phase)
+
+    def give_back(self, key: str, version: Version) -> bool:
+        """Add to OLD what only NEW has, behind the fence; return whether OLD should be asked again.
+
+        So a change that needs a value is made to both. Otherwise a copy could add the value as it was before the change
+        after OLD was asked. Without the fence nothing is added: a worker in ``dual_old`` that deletes the key checks
+        nothing afterwards.
+        """
+        reader, marks = self.sides.new_reader, self.sides.marks
+        asked = time.monotonic()
+        if not reader.can_tell or not marks.is_fenced():
+            return False
+        for _ in range(_ROUNDS):
+            seen = reader.look([key], version)
+            if key not in seen or not _lasts(seen[key]):
+                return False
+            value, left, looked = reader.load(seen, version)[key], seen[key].left, time.monotonic()
+            is_added = self._change_old(partial(self.old.add, key, value, left, version=version))
+            if not is_added:
+                return is_added is not None
+            again = reader.look([key], version).get(key)
+            is_in_time = time.monotonic() - asked < GRACE_SECONDS or marks.is_fenced()
+            if is_in_time and reader.is_still(seen[key], again, time.monotonic() - looked):
+                return True
+            self._change_old(partial(self._delete_from_old, key, value, version))
+            if not is_in_time:
+                return False
+        return False
+
+    def _change_old(self, change: Callable[[], Any]) -> Any:
+        """Change OLD; return None if it is down."""
+        try:
+            with self.sides.savepoint(self.old):
+                return change()
+        except Exception as error:
+            self.sides.forgive(error, "add", phase=self.phase)
+            return None
+
+    def _delete_from_old(self, key: str, value: Any, version: Version) -> None:
+        if is_same(self.old.get(key, MISSING, version=version), value):
+            self.old.delete(key, version=version)
 
     def _delete_ours(self, promoted: Mapping[str, Any], version: Version) -> None:
         """Delete from NEW what this worker put there, but not what others have written over it."""

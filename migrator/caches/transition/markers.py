@@ -2,6 +2,9 @@
 
 A marker for a key says that a write of it did not reach OLD. The fence says that NEW was changed alone, so that no
 value of OLD is believed any more. Both are read only when a value would be taken from OLD.
+
+The fence holds the moment at which it was set. A negative one says that no write is missing in OLD: it was emptied, or
+NEW was cleared without it. Such a fence is removed by the first worker that writes in ``dual_old``.
 """
 
 from __future__ import annotations
@@ -37,12 +40,28 @@ class Marks:
         """Mark keys whose value in OLD may be an earlier one."""
         self._new.set_many({self._mark(key, version): 1 for key in keys}, MARK_SECONDS)
 
-    def set_fence(self) -> bool:
-        """Bar all values of OLD until NEW is cleared; return whether some workers may not have seen the fence yet."""
+    def set_fence(self, *, old_lacks_writes: bool = True) -> bool:
+        """Bar all values of OLD; return whether some workers may not have seen the fence yet."""
         set_at = self._new.get(FENCE)
-        if set_at is None:
-            self._new.set(FENCE, time.time(), None)
-        return set_at is None or abs(time.time() - set_at) < _KNOWN_TO_ALL_SECONDS
+        if set_at is None or (set_at < 0 and old_lacks_writes):
+            self._new.set(FENCE, time.time() if old_lacks_writes else -time.time(), None)
+        return set_at is None or abs(time.time() - abs(set_at)) < _KNOWN_TO_ALL_SECONDS
+
+    def is_fenced(self) -> bool:
+        """Whether all values of OLD are barred."""
+        return self._new.get(FENCE) is not None
+
+    def is_old_complete(self) -> bool:
+        """Whether there is a fence that says that no write is missing in OLD."""
+        return (self._new.get(FENCE) or 0) < 0
+
+    def note_old_is_emptied(self) -> None:
+        """Change the fence to one that says that no write is missing in OLD."""
+        self._new.set(FENCE, -time.time(), None)
+
+    def remove_fence(self) -> None:
+        """Bar no value of OLD any more, except those that were marked one by one."""
+        self._new.delete(FENCE)
 
     def remove_fence_from_old(self) -> bool:
         """Remove a fence from OLD, where it does not belong; return whether there was one."""
@@ -66,9 +85,18 @@ class Fence:
     def __init__(self, marks: Marks, worker: Worker) -> None:
         self._marks, self._worker = marks, worker
 
-    def set(self) -> None:
+    def set(self, *, old_lacks_writes: bool = True) -> None:
         """Set the fence, and let other workers finish what they began before."""
-        if self._marks.set_fence():
+        if self._marks.set_fence(old_lacks_writes=old_lacks_writes):
+            time.sleep(GRACE_SECONDS)
+
+    def lift(self) -> None:
+        """Remove the fence before this worker writes to OLD alone, unless OLD lacks writes.
+
+        Workers in ``dual_new`` must believe what is written then. What they began behind the fence is finished first.
+        """
+        if self._marks.is_old_complete():
+            self._marks.remove_fence()
             time.sleep(GRACE_SECONDS)
 
     def renew(self) -> None:

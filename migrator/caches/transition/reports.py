@@ -19,6 +19,13 @@ MEANINGS = {
     Phase.DUAL_NEW: "NEW answers, and takes over values of OLD that it lacks; writes go to both",
     Phase.NEW: "only NEW is used",
 }
+# What to see before the next deploy, in addition to every worker having the phase.
+READY = {
+    Phase.OLD: "",
+    Phase.DUAL_OLD: ", NEW is filled, and shadow_error does not grow",
+    Phase.DUAL_NEW: ", and neither fallback nor shadow_error grows",
+    Phase.NEW: "",
+}
 
 
 def transition_report(found: CacheTransition) -> Report:
@@ -34,8 +41,15 @@ def transition_report(found: CacheTransition) -> Report:
         ),
         grids=(grid,) if grid.rows else (),
         details=(grid,) if grid.rows else (),
+        next=(_next_step(found),),
         document=_document(found),
     )
+
+
+def _next_step(found: CacheTransition) -> str:
+    following, entry = found.phase.following, f"CACHES[{found.alias!r}]"
+    step = f"PHASE {str(following)!r} in {entry}" if following else f"the setting of NEW as {entry}"
+    return f"when every worker has {found.phase}{READY[found.phase]}: {step}"
 
 
 def _seen(record: Record) -> str:

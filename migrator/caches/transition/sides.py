@@ -17,6 +17,7 @@ from ...stores.value_reader import ValueReader
 from ...transitions.metrics import Metrics
 from ...transitions.phases import Phase
 from .markers import Fence, Marks
+from .owed_deletions import RETRY_SECONDS
 from .process_state import Worker
 from .same_store import same_by_server, shares_given_versions
 
@@ -74,6 +75,18 @@ class Sides:
         with suppress(Exception), self.savepoint(self.old):  # if it is down, the call that follows raises
             if self.marks.remove_fence_from_old():
                 logger.warning("A fence that was copied into OLD of the cache %r was removed.", self.name)
+
+    def lift_fence(self) -> None:
+        """Lift the fence before the first write in ``dual_old``; while NEW is down, try again once a second."""
+        if self.worker.lifting_due > time.monotonic():
+            return
+        try:
+            with self.savepoint(self.new):
+                self.fence.lift()
+        except Exception:  # the deletion in NEW that follows is counted
+            self.worker.lifting_due = time.monotonic() + RETRY_SECONDS
+        else:
+            self.worker.lifting_due = float("inf")
 
     def check_stores_differ(self) -> None:
         """Raise :exc:`ImproperlyConfigured` if what is written to NEW is found in OLD; asked once in a process."""

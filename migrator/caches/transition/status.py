@@ -15,6 +15,8 @@ from ...transitions.metrics_storage import Record
 from ...transitions.phases import Phase
 from .cache import TransitionCache
 
+_BEGIN = "To begin one, give an entry of CACHES the BACKEND 'migrator.caches.TransitionCache', with OLD, NEW and PHASE."
+
 
 @dataclass(frozen=True)
 class CacheTransition:
@@ -62,7 +64,8 @@ def _opened(alias: str) -> TransitionCache:
 def _only_one() -> str:
     known = list(transitions())
     if len(known) != 1:
-        raise UsageError(f"Name the cache with --cache. {_listed(known)}")
+        advice = "Name the cache with --cache." if known else _BEGIN
+        raise UsageError(f"{_listed(known)} {advice}")
     return known[0]
 
 

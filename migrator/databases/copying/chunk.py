@@ -77,7 +77,7 @@ class ChunkCopier:
         route, prefetch = self.route, self.prefetch
         try:
             with prefetch.stopped_on_error() if prefetch else nullcontext():
-                return self._in_transaction(chunk, partial(_copy_by_transport, route, bounds, prefetch))
+                return self._in_transaction(chunk, partial(copy_by_transport, route, bounds, prefetch))
         except MigratorError:
             raise
         except Exception as error:
@@ -128,7 +128,8 @@ def _triggers_disabled(route: Route) -> AbstractContextManager[None]:
 # -- by the route's transport ------------------------------------------------------------------------------------
 
 
-def _copy_by_transport(route: Route, bounds: Bounds, prefetch: LinePrefetch | None) -> RowCounts:
+def copy_by_transport(route: Route, bounds: Bounds, prefetch: LinePrefetch | None = None) -> RowCounts:
+    """Copy a range in the current transaction, as fast as the route allows; no row may need to be rejected."""
     match route.transport:
         case ServerSideCopy(fallback):
             copied = _copy_within(route, bounds)

@@ -18,6 +18,7 @@ from ..journal.records import TABLES, Run
 from ..planning.plan import Plan
 from ..run_options import Console, RunOptions
 from ..tables import Table
+from .drops import drop_objects
 from .orphans import reject_orphans
 from .recreation import WAIT_SECONDS, Failed, RecreationFailed, Recreator
 from .recreation_failures import (
@@ -38,6 +39,8 @@ TO_RESUME_WITH_ROWS = (
     "skip --rejects FILE to reject these rows."
 )
 TO_RESUME_WITH_OBJECTS = "In the destination, correct the objects that are missing or in the way, and pass --resume."
+
+FEW_ROWS = 10_000  # of a table whose statistics and foreign keys take less time than their round trips
 
 # How long to wait for other transactions that may still see deleted rows. Most are the server's own, and short.
 DELETED_ROWS_SECONDS = 20.0
@@ -63,6 +66,7 @@ class RunFinisher:
             by_table=self.dest.features.recreates_indexes_together,
             locked_tables=catalogue.locked_tables,
             keys_wait=self.options.on_error == "skip",
+            few_rows=FEW_ROWS,
         )
 
     def finish(self, run: Run, plan: Plan, recreator: Recreator, rejects: Rejects) -> dict[str, int]:
@@ -71,6 +75,8 @@ class RunFinisher:
         Raises :exc:`~migrator.errors.DataRejected`, which names the rows in the way, unless they are skipped.
         """
         dest, tables, skips_rows = self.dest, _by_name(plan), self.options.on_error == "skip"
+        # A run that is resumed deletes those of chunks that have changed since.
+        deletes_rows = skips_rows or plan.is_resumed
         rejected: dict[str, int] = {}
         failed = self._recreate(recreator, tables, dest.is_about_rows)
         deadline = time.monotonic() + DELETED_ROWS_SECONDS
@@ -80,13 +86,10 @@ class RunFinisher:
             if skips_rows:
                 dropped = self._drop_keys_again(run)
                 removed = reject_obstacles(dest, tables, failed, rejects, self.journal)
-            # Without --on-error skip, the run has deleted no rows to wait for.
-            if not (removed or (skips_rows and self._wait_for_deleted_rows(failed, tables, deadline))):
+            if not (removed or (deletes_rows and self._wait_for_deleted_rows(failed, tables, deadline))):
                 raise self._error(tables, failed)
-            for table, rows in (
-                *removed.items(),
-                *reject_orphans(plan.tables, rejects, self.journal, adds_rows=plan.adds_rows).items(),
-            ):
+            orphans = reject_orphans(plan.tables, rejects, self.journal, adds_rows=plan.adds_rows) if removed else {}
+            for table, rows in (*removed.items(), *orphans.items()):
                 rejected[table] = rejected.get(table, 0) + rows
             again = [one.item for one in failed if one.item is not None and one.item not in dropped]
             recreator = Recreator(dest, self.schedule([*again, *dropped], rows_of(plan)))
@@ -118,8 +121,7 @@ class RunFinisher:
         if dest.features.can_switch_off_foreign_keys:
             return []
         items = [item for item in run.dropped_objects() if item.kind in (FOREIGN_KEY, TRIGGER)]
-        for item in items:
-            dest.catalogue.drop(item)
+        drop_objects(dest, items, self.retries)
         return items
 
     def _recreate(
@@ -145,8 +147,12 @@ class RunFinisher:
         """
         dest, by_name = self.dest, {table.name: table for table in tables}
         items = run.dropped_objects()
+        deletes_sample = run.is_forecast and run.is_signed
+        if deletes_sample:
+            self.retries.run(lambda: self._delete_sample(run))
         if run.is_signed:
-            recreator = Recreator(dest, self.schedule(items, [(table, 1) for table in tables]))
+            # How many rows they have is unknown, so none counts as small.
+            recreator = Recreator(dest, self.schedule(items, [(table, FEW_ROWS + 1) for table in tables]))
             left = list(list_failures(dest, by_name, self._recreate(recreator, by_name, lambda error: True)))
             left += list_keys_with_orphans(dest, by_name, items)
         else:
@@ -155,9 +161,16 @@ class RunFinisher:
             dest.catalogue.reset_sequences(tables, {}, may_lower=False)
         recreated = f" {_count_recreated(items, left)} in {dest.alias!r}." if items else ""
         remark = f"The run is abandoned.{recreated} The copied rows stay."
+        if deletes_sample:
+            remark = f"The sample of the forecast is deleted.{recreated}"
         if not self.journal.abandon(run):
             remark += f" Its journal could not be dropped. Drop {' and '.join(TABLES)} there."
         return remark, tuple(left)
+
+    def _delete_sample(self, run: Run) -> None:
+        """Empty the tables of a forecast, as far as they exist."""
+        stored = self.dest.catalogue.stored_tables(list(run.recorded_identity()["tables"]))
+        self.dest.empty([name for name, columns in stored.items() if columns])
 
 
 def _count_recreated(items: Collection[DeferredObject], left: Collection[NotRecreated]) -> str:

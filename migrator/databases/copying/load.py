@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,16 +17,17 @@ from ...console.progress import Progress
 from ..chunks import find_bounds
 from ..endpoints import Endpoints
 from ..journal.journal import Journal
-from ..journal.records import Chunk
+from ..journal.records import Chunk, ChunkState
 from ..planning.plan import Plan, TablePlan, is_bound_late, largest_first
 from ..planning.triggers import without_triggers
 from ..row_counts import RowCounts
 from .chunk import ChunkCopier, prefetch_lines
 from .orphans import reject_orphans
 from .rejects import Rejects
-from .retry import Retries
+from .retry import Retries, once
+from .small_tables import SharedTransactions, copy_together
 
-CHUNK_BYTES = 32 * 1024 * 1024
+CHUNK_BYTES, LARGEST_CHUNK_BYTES = 32 * 1024 * 1024, 128 * 1024 * 1024
 CHUNKS_PER_PROCESS = 4  # of one table, so that no process waits long for the last chunk
 
 Result = TypeVar("Result")
@@ -46,6 +47,8 @@ class Load:
     chunk_size: int | None
     retries: Retries
     before: Mapping[str, RowCounts] = field(default_factory=dict)
+    # How many workers on other hosts are expected to copy chunks.
+    workers: int = 0
 
     @property
     def endpoints(self) -> Endpoints:
@@ -59,16 +62,29 @@ class Load:
         """Return how many rows of a table are copied in one transaction, unless the user chose that.
 
         Each chunk costs a few round trips to the destination, so small ones are slow. Wide rows fill a transaction
-        sooner: by default a chunk has about :data:`CHUNK_BYTES`.
+        sooner, which an interrupted run has to repeat: by default a chunk has about :data:`CHUNK_BYTES`, or as many
+        rows as cost little, and at most about :data:`LARGEST_CHUNK_BYTES` if the destination does not want more.
         """
         if self.chunk_size is not None:
             return self.chunk_size
-        rows, route = planned.source_rows, planned.route
-        if rows <= DEFAULT_CHUNK_SIZE:
-            return DEFAULT_CHUNK_SIZE
-        fitting = rows * CHUNK_BYTES // (route.source.catalogue.table_bytes(route.table.name) or sys.maxsize)
-        most = LARGEST_CHUNK_SIZE if self.endpoints.jobs == 1 else rows // (self.endpoints.jobs * CHUNKS_PER_PROCESS)
-        return max(DEFAULT_CHUNK_SIZE, min(fitting, most, LARGEST_CHUNK_SIZE), route.rows_in_chunk(rows))
+        rows, route, width = planned.source_rows, planned.route, self.plan.row_bytes(planned)
+        fitting, most_fitting = (
+            (int(CHUNK_BYTES / width), int(LARGEST_CHUNK_BYTES / width)) if width else (0, sys.maxsize)
+        )
+        processes = self.endpoints.jobs + self.workers
+        share = LARGEST_CHUNK_SIZE if processes == 1 else rows // (processes * CHUNKS_PER_PROCESS)
+        worth_it = max(DEFAULT_CHUNK_SIZE, route.dest.features.rows_worth_a_commit)
+        wanted = max(worth_it, min(fitting, share, LARGEST_CHUNK_SIZE))
+        return max(1, min(wanted, most_fitting), route.rows_within(rows))
+
+    @property
+    def shared(self) -> SharedTransactions:
+        """Which small tables share a transaction."""
+        return SharedTransactions(self.plan, min(self.chunk_size or DEFAULT_CHUNK_SIZE, DEFAULT_CHUNK_SIZE))
+
+    def is_one_chunk(self, planned: TablePlan) -> bool:
+        """Whether a table is copied in one transaction."""
+        return not planned.table.key or planned.source_rows <= self.rows_in_chunk(planned)
 
     def check(self) -> None:
         """Raise if the run has to stop between two chunks."""
@@ -80,12 +96,12 @@ class Load:
 
     def record_small_tables(self) -> dict[str, list[Chunk]]:
         """Record the tables of one chunk in one statement, and return their chunks by table; empty tables are done."""
-        most, changing = self.chunk_size or DEFAULT_CHUNK_SIZE, self.endpoints.source.outside_snapshot
+        changing = self.endpoints.source.outside_snapshot
         return self.journal.add_whole(
             {
                 planned.table.name: planned.source_rows == 0 and planned.table.name not in changing
                 for planned in self.plan.tables
-                if planned.source_rows <= most
+                if self.is_one_chunk(planned)
             }
         )
 
@@ -102,18 +118,18 @@ class Load:
         ``on_complete`` is called with the names and rows of tables that became complete. ``recorded`` has the chunks
         of tables that :meth:`record_small_tables` recorded.
         """
-        for group in largest_first(self.plan.groups):
-            if all(planned.table.name in complete for planned in group):
+        done = {*complete, *(name for name, chunks in recorded.items() if all(chunk.is_done for chunk in chunks))}
+        for batch in self.shared.batches(largest_first(self.plan.groups), recorded, done):
+            if all(planned.table.name in complete for planned in batch):
                 continue
-            if is_bound_late(group):
-                self.with_retries(partial(self.copy_group, group, counts))
+            if is_bound_late(batch):
+                self.with_retries(partial(self.copy_group, batch, counts))
                 self.rejects.settle()
-                on_complete({planned.table.name: planned.source_rows for planned in group})
+            elif len(batch) == 1:
+                self.copy_table(batch[0], counts, recorded.get(batch[0].table.name))
             else:
-                for planned in group:
-                    if planned.table.name not in complete:
-                        self.copy_table(planned, counts, recorded.get(planned.table.name))
-                        on_complete({planned.table.name: planned.source_rows})
+                self.copy_small_tables(batch, counts, recorded)
+            on_complete({planned.table.name: planned.source_rows for planned in batch})
         names = [planned.table.name for planned in self.plan.tables]
         if not self.with_retries(lambda: self.journal.is_complete(names)):
             self.copy_all(counts, on_complete)  # a server that crashed may have lost its last commits
@@ -129,22 +145,49 @@ class Load:
                 for table, rows in removed.items():
                     counts[table].reject_committed(rows)
 
+    def copy_small_tables(
+        self, tables: Sequence[TablePlan], counts: dict[str, RowCounts], recorded: Mapping[str, Sequence[Chunk]]
+    ) -> None:
+        """Copy tables of one chunk each in one transaction, or one by one if that fails, and set their ``counts``."""
+        if not tables:
+            return
+        self.check()
+        chunks = [(planned.route, recorded[planned.table.name][0]) for planned in tables]
+        copied = self.with_retries(once(partial(copy_together, chunks, self.journal)))
+        if copied is None:
+            for planned in tables:
+                self.copy_table(planned, counts, recorded[planned.table.name])
+            return
+        for planned in tables:
+            counts[planned.table.name] = self.since_before(planned.table.name, RowCounts())
+            counts[planned.table.name].add(copied[planned.table.name])
+        for planned in tables:
+            with self.progress.task(planned.table.label, planned.source_rows) as task:
+                task.advance(copied[planned.table.name].rows_read)
+        self.with_retries(self.journal.heartbeat)
+
     def copy_table(
         self, planned: TablePlan, counts: dict[str, RowCounts], chunks: Sequence[Chunk] | None = None
     ) -> None:
         """Copy the rest of a table, by its ``chunks`` if they are known, and set its ``counts``."""
+        name = planned.table.name
         if chunks is None:
-            chunks = self.with_retries(lambda: self.chunks_of(planned))
-        of_table = counts[planned.table.name] = self.counts_of(chunks)
-        rows_done = sum(chunk.rows_read for chunk in chunks if chunk.is_done)
-        pending = [chunk for chunk in chunks if not chunk.is_done]
-        with (
-            self.progress.task(planned.table.label, planned.source_rows, done=rows_done) as task,
-            closing(self.copy_chunks(planned, pending)) as copies,
-        ):
-            for copied in copies:
-                of_table.add(copied)
-                task.advance(copied.rows_read)
+            self.with_retries(lambda: self.split(planned))
+            done = self.with_retries(lambda: self.journal.counts_of(name))
+            pages: Iterator[Sequence[Chunk]] = self.journal.chunks(name, ChunkState.PENDING, self.with_retries)
+        else:
+            done = RowCounts()
+            for chunk in chunks:
+                if chunk.is_done:
+                    done.add(chunk.counts())
+            pages = iter([[chunk for chunk in chunks if not chunk.is_done]])
+        of_table = counts[name] = self.since_before(name, done)
+        with self.progress.task(planned.table.label, planned.source_rows, done=done.rows_read) as task:
+            for page in pages:
+                with closing(self.copy_chunks(planned, page)) as copies:
+                    for copied in copies:
+                        of_table.add(copied)
+                        task.advance(copied.rows_read)
 
     def copy_chunks(self, planned: TablePlan, chunks: Sequence[Chunk]) -> Generator[RowCounts]:
         """Copy chunks of a table, each again after a transient error, and yield their counts."""
@@ -161,8 +204,9 @@ class Load:
 
         def attempt() -> RowCounts:
             nonlocal attempts
-            if attempts and self.journal.is_done(chunk):  # the connection was lost between the commit and its answer
-                return self.journal.chunk(chunk.pk).counts()
+            # The connection may have been lost between the commit and its answer.
+            if attempts and self.journal.is_done(chunk.table, chunk.number):
+                return self.journal.chunk(chunk.table, chunk.number).counts()
             attempts += 1
             return copier.copy(chunk)
 
@@ -171,21 +215,17 @@ class Load:
             self.rejects.settle()
         return counts
 
-    def chunks_of(self, planned: TablePlan) -> list[Chunk]:
-        """Return a table's chunks, and split it into chunks first if it was not."""
+    def split(self, planned: TablePlan) -> None:
+        """Split a table into chunks, unless it was."""
         table, route = planned.table, planned.route
-        if chunks := self.journal.chunks(table.name):
-            return chunks
+        if self.journal.is_split(table.name):
+            return
         bounds = find_bounds(
             route.source, table.name, table.key, planned.source_rows, self.rows_in_chunk(planned), route.restriction
         )
-        return self.journal.add_chunks(table.name, bounds)
+        self.journal.add_chunks(table.name, bounds)
 
-    def counts_of(self, chunks: Sequence[Chunk]) -> RowCounts:
-        """Return what this process has copied of a table, and what was there before; ``chunks`` are all of them."""
-        counts = RowCounts()
-        for chunk in chunks:
-            if chunk.is_done:
-                counts.add(chunk.counts())
-        before = self.before.get(chunks[0].table) if chunks else None
-        return counts.since(before) if before else counts
+    def since_before(self, table: str, done: RowCounts) -> RowCounts:
+        """Return how much of what is ``done`` of a table this run has copied since it was resumed, if it was."""
+        before = self.before.get(table)
+        return done.since(before) if before else done

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from typing import Any
 
 from django.db import transaction
 
+from ..chunks import Bounds, any_of, order_by, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..journal.journal import Journal
 from ..planning.foreign_keys import constrained
-from ..planning.key_lookup import chosen_among
+from ..planning.key_lookup import LOOKUP, chosen_among, pages
 from ..planning.plan import TablePlan
 from ..planning.triggers import without_triggers
-from ..primary_keys import key_text
+from ..primary_keys import Key, key_text
 from ..tables import Reference, Table
-from .rejects import Problem, RejectedRow, Rejects, row_of
+from .rejects import NO_KEY, Problem, RejectedRow, Rejects, row_of
 
-BATCH = 500
+BATCH = 2000  # rows in one transaction
 ORPHAN_ADVICE = "Copy or correct the row that it references, then this one."
+
+# SQL with its parameters, after WHERE.
+Condition = tuple[str, Sequence[Any]]
 
 
 def reject_orphans(
@@ -36,66 +40,92 @@ def reject_orphans(
         has_removed = False
         for planned in tables:
             for reference in constrained(planned.table):
-                while count := _reject_batch(planned, reference, rejects, journal, adds_rows=adds_rows):
+                if count := _OrphansOf(planned, reference, rejects, adds_rows=adds_rows).reject(journal):
                     removed[planned.table.name] = removed.get(planned.table.name, 0) + count
                     has_removed = True
     return removed
 
 
-def _reject_batch(
-    planned: TablePlan, reference: Reference, rejects: Rejects, journal: Journal, *, adds_rows: bool
-) -> int:
-    table, dest = planned.table, planned.route.dest
-    names = [column.name for column in table.columns]
-    select = ", ".join(f"child.{dest.quote(name)}" for name in names)
-    query = dest.orphan_query(table.name, reference, select)
-    rows = dest.fetch_all(query if adds_rows else f"{query} LIMIT {BATCH}")
-    if adds_rows and rows:
-        rows = list(islice(_copied(planned, names, rows, rejects), BATCH))
-    if not rows:
-        return 0
-    key = table.key or (reference.column,)
-    test = " AND ".join(f"{dest.quote(name)} = %s" for name in key)
-    attname = table.column(reference.column).attname
-    reason = f"the row of {reference.target_table} that it references is missing"
-    found = []
-    for row in rows:
-        values = row_of(names, row)
-        key_values = [values[name] for name in key]
+class _OrphansOf:
+    """The orphans of one reference in the destination, found by their primary keys.
+
+    Those of a table without one are found by the values of the foreign key.
+    """
+
+    def __init__(self, planned: TablePlan, reference: Reference, rejects: Rejects, *, adds_rows: bool) -> None:
+        self._planned, self._reference, self._rejects = planned, reference, rejects
+        self._table, self._dest = planned.table, planned.route.dest
+        self._adds_rows = adds_rows
+        self._key = planned.table.key or (reference.column,)
+
+    def reject(self, journal: Journal) -> int:
+        """Move them to the reject file, and return how many there were."""
+        silenced = [self._table.name] if self._planned.route.disables_triggers else []
+        count = 0
+        for keys in pages(self._copied_keys() if self._adds_rows else self._keys(), BATCH):
+            conditions = [any_of(self._dest, self._key, page) for page in pages(keys, LOOKUP // len(self._key))]
+            rows = [self._rejected(row) for condition in conditions for row in self._rows(condition)]
+            reject_rows(self._dest, self._table, rows, conditions, self._rejects, journal, silenced)
+            count += len(rows)
+        return count
+
+    def _keys(self) -> Iterator[Key]:
+        """Yield the keys page by page, each page with a query of its own, as the rows before it are deleted by then."""
+        dest, names = self._dest, ", ".join(f"child.{self._dest.quote(name)}" for name in self._key)
+        select = names if self._table.key else f"DISTINCT {names}"
+        orphans = dest.orphan_query(self._table.name, self._reference, select)
+        page: Sequence[Row] | None = None
+        while page is None or len(page) == BATCH:
+            bounds = Bounds(tuple(page[-1]) if page else None)
+            where, params = where_clause(dest, self._key, bounds, None)
+            query = f"SELECT * FROM ({orphans}) orphans{where}{order_by(dest, self._key)} LIMIT {BATCH}"
+            page = dest.fetch_all(query, params)
+            yield from map(tuple, page)
+
+    def _copied_keys(self) -> list[Key]:
+        """Return the keys of those rows that the run has copied: it selected them, and has not rejected them."""
+        table, route = self._table, self._planned.route
+        keys = list(self._keys()) if table.key else []
+        rejected = self._rejects.keys_of(table.name) if keys else set()
+        chosen = chosen_among(route.source, route.dest, table, route.restriction, keys)
+        return [key for own, key in chosen if key_text(table, own) not in rejected]
+
+    def _rows(self, condition: Condition) -> list[dict[str, Any]]:
+        dest, names = self._dest, [column.name for column in self._table.columns]
+        columns, (test, params) = ", ".join(dest.quote(name) for name in names), condition
+        query = f"SELECT {columns} FROM {dest.quote(self._table.name)} WHERE {test}"
+        return [row_of(names, row) for row in dest.fetch_all(query, params)]
+
+    def _rejected(self, values: dict[str, Any]) -> RejectedRow:
+        table = self._table
+        key = key_text(table, [values[name] for name in table.key]) if table.key else NO_KEY
+        attname = table.column(self._reference.column).attname
+        reason = f"the row of {self._reference.target_table} that it references is missing"
         problem = Problem(
-            table.label, table.name, key_text(table, key_values), attname,
-            "reference", reason, "reference", ORPHAN_ADVICE,
+            table.label, table.name, key, attname, "reference", reason, "reference", ORPHAN_ADVICE,
         )  # fmt: skip
-        found.append(RejectedRow(problem, values, test, key_values))
-    silenced = [table.name] if planned.route.disables_triggers else []
-    reject_rows(dest, table, found, rejects, journal, silenced)
-    return len(rows)
-
-
-def _copied(planned: TablePlan, names: Sequence[str], rows: Sequence[Row], rejects: Rejects) -> Iterator[Row]:
-    """Yield those rows of the destination that the run has copied: it selected them, and has not rejected them."""
-    table = planned.table
-    by_key = {tuple(row[names.index(name)] for name in table.key): row for row in rows if table.key}
-    rejected = rejects.keys_of(table.name)
-    for own, key in chosen_among(planned.route.source, planned.route.dest, table, planned.route.restriction, by_key):
-        if key_text(table, own) not in rejected:
-            yield by_key[key]
+        return RejectedRow(problem, values)
 
 
 def reject_rows(
     dest: Engine,
     table: Table,
     rows: Sequence[RejectedRow],
+    conditions: Sequence[Condition],
     rejects: Rejects,
     journal: Journal,
     silenced: Sequence[str] = (),
 ) -> None:
-    """Move rows of the destination to the reject file, in one transaction that disables triggers of ``silenced``."""
+    """Move rows of the destination to the reject file, in one transaction that disables triggers of ``silenced``.
+
+    ``conditions`` find these rows.
+    """
     with transaction.atomic(using=dest.alias), without_triggers(dest, silenced):
         rejects.begin()
         for row in rows:
             rejects.add(row.problem, row.values, None)
-            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {row.test}", row.params)
+        for test, params in conditions:
+            dest.execute(f"DELETE FROM {dest.quote(table.name)} WHERE {test}", params)
         journal.record_rejected_afterwards(table.name, len(rows))
         rejects.commit()
     if not dest.connection.in_atomic_block:  # otherwise all of it may be retried

@@ -131,14 +131,13 @@ class Recreator:
         return failed
 
     def _failures(self, task: FinishTask, with_retries: Callable[[Action], None]) -> list[Failed]:
-        """Carry out a task, and return what failed; if several objects fail together, each is tried by itself."""
+        """Carry out a task, and return what failed; if its parts fail together, each is tried by itself."""
         try:
             with_retries(partial(task.carry_out, self._dest.catalogue))
         except Error as error:
-            items = task.items if isinstance(task, Recreate) else ()
-            if len(items) < 2:
-                return [Failed(task.table, items[0] if items else None, error)]
-            return [one for item in items for one in self._failures(Recreate((item,)), with_retries)]
+            if len(parts := task.parts()) > 1:
+                return [one for part in parts for one in self._failures(part, with_retries)]
+            return [Failed(task.table, task.items[0] if isinstance(task, Recreate) else None, error)]
         return []
 
     def _take(self) -> FinishTask | None:
@@ -166,7 +165,8 @@ class Recreator:
                 if not is_done and gives_back:
                     self._schedule.give_back(task)
                 elif is_done and isinstance(task, Recreate):
-                    self._seconds[task.table] += time.perf_counter() - started
+                    for table, seconds in task.shares(time.perf_counter() - started):
+                        self._seconds[table] += seconds
                     self._objects_done += len(task.items)
                 self._changed.notify_all()
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import Error
 
 from ...console.wording import plural
-from ...errors import DataRejected, MigratorError
+from ...errors import DataRejected, MigratorError, Reason
 from ..chunks import Bounds, equality, find_bounds, order_by, where_clause
 from ..engines.base.catalogue import FOREIGN_KEY, INDEX, DeferredObject, Obstacle
 from ..engines.base.engine import Engine
@@ -123,19 +123,16 @@ def _columns(table: Table, item: DeferredObject) -> list[str]:
 
 def explain(dest: Engine, tables: Tables, failed: Sequence[Failed], hint: str) -> MigratorError:
     """Build the error for objects that could not be recreated, which names the rows in the way."""
-    lines = []
+    reasons = []
     for one in failed:
         fault = dest.fault(one.error, one.table)
-        rows = _rows(dest, tables, one)
-        lines.append(f"  - {_name(one, tables)}: {fault.message} [{fault.code}].")
-        lines += [f"    {row}." for row in rows]
-        if not rows and (triggers := dest.catalogue.event_triggers()):
-            lines.append(
-                f"    Event triggers are enabled there, which may prevent it: {', '.join(triggers[:SHOWN_ROWS])}."
-            )
+        details = [f"{row}." for row in _rows(dest, tables, one)]
+        if not details and (triggers := dest.catalogue.event_triggers()):
+            details = [f"Event triggers are enabled there, which may prevent it: {', '.join(triggers[:SHOWN_ROWS])}."]
+        reasons.append(Reason(f"{_name(one, tables)}: {fault.message} [{fault.code}].", tuple(details)))
     count = plural(len(failed), "object")
-    text = f"{dest.alias!r}: all rows are copied, but {count} could not be recreated:\n" + "\n".join(lines)
-    return DataRejected(f"{text}\n{hint}")
+    text = f"{dest.alias!r}: all rows are copied, but {count} could not be recreated:"
+    return DataRejected(text, reasons=reasons, steps=[hint])
 
 
 def _name(failed: Failed, tables: Tables) -> str:
@@ -167,7 +164,8 @@ def reject_obstacles(
         fault = dest.fault(one.error, one.table)
         while found := find_obstacles(dest, table, one.item, BATCH):
             rows = [_rejected(dest, table, one.item, obstacle, fault) for obstacle in found]
-            reject_rows(dest, table, rows, rejects, journal)
+            conditions = [(obstacle.test, obstacle.params) for obstacle in found]
+            reject_rows(dest, table, rows, conditions, rejects, journal)
             removed[table.name] = removed.get(table.name, 0) + len(rows)
     return removed
 
@@ -181,7 +179,7 @@ def _rejected(dest: Engine, table: Table, item: DeferredObject, obstacle: Obstac
     fields = ", ".join(_fields(table, item)) or None
     reason = f"{item.name}: {fault.message}"
     problem = Problem(table.label, table.name, key, fields, item.kind, reason, fault.code, ADVICE)
-    return RejectedRow(problem, values, obstacle.test, obstacle.params)
+    return RejectedRow(problem, values)
 
 
 def list_failures(dest: Engine, tables: Tables, failed: Sequence[Failed]) -> Iterator[NotRecreated]:

@@ -40,12 +40,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row of the destination to reject: its values by column, and the condition with parameters that finds it."""
+    """A row of the destination to reject, with its values by column."""
 
     problem: Problem
     values: Mapping[str, Any]
-    test: str
-    params: Sequence[Any]
 
 
 def json_value(value: Any) -> Any:
@@ -79,6 +77,9 @@ class Rejects:
     def settle(self) -> None:
         """Note that the transaction of the added rows is committed, so that it will not be retried."""
 
+    def keep(self, line: str) -> None:
+        """Write the line of a row that a worker on another host has rejected."""
+
     @property
     def skips_rows(self) -> bool:
         """Whether the run copies the other rows after one that cannot be stored."""
@@ -96,7 +97,55 @@ class Rejects:
         """Release the file, if there is one."""
 
 
-class RejectFile(Rejects):
+class SkippingRejects(Rejects):
+    """Lets a run copy the other rows after one that cannot be stored."""
+
+    @property
+    def skips_rows(self) -> bool:
+        return True
+
+    @staticmethod
+    def line_of(problem: Problem, row: Mapping[str, Any], chunk: int | None) -> str:
+        """Return the line of a row, without its end."""
+        line = {
+            "model": problem.label,
+            "table": problem.table,
+            "pk": problem.key,
+            "field": problem.field,
+            "kind": problem.kind,
+            "reason": problem.reason,
+            "code": problem.code,
+            "advice": problem.advice,
+            "chunk": chunk,
+            "row": {name: json_value(value) for name, value in row.items()},
+        }
+        return json.dumps(line, ensure_ascii=True)
+
+
+class RejectedLines(SkippingRejects):
+    """Hands the rows that cannot be stored to ``commit``, which keeps them in the transaction of their chunk.
+
+    It is called with the chunk of each, by table and number, and its line.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[tuple[tuple[str, int], str]]], None]) -> None:
+        super().__init__()
+        self._commit = commit
+        self._lines: list[tuple[tuple[str, int], str]] = []
+
+    def begin(self) -> None:
+        self._lines.clear()
+
+    def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
+        self._lines.append(((problem.table, chunk or 0), self.line_of(problem, row, chunk)))
+
+    def commit(self) -> None:
+        if self._lines:
+            self._commit(self._lines)
+        self._lines.clear()
+
+
+class RejectFile(SkippingRejects):
     """Writes the rows that cannot be stored to a file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
@@ -110,37 +159,27 @@ class RejectFile(Rejects):
         self._lines.clear()
 
     def add(self, problem: Problem, row: Mapping[str, Any], chunk: int | None) -> None:
-        line = {
-            "model": problem.label,
-            "table": problem.table,
-            "pk": problem.key,
-            "field": problem.field,
-            "kind": problem.kind,
-            "reason": problem.reason,
-            "code": problem.code,
-            "advice": problem.advice,
-            "chunk": chunk,
-            "row": {name: json_value(value) for name, value in row.items()},
-        }
-        data = json.dumps(line, ensure_ascii=True).encode() + b"\n"
+        data = self.line_of(problem, row, chunk).encode() + b"\n"
         self._lines.append(((problem.table, problem.key), data))
 
     def commit(self) -> None:
         # Rows that are in the file already belong to a transaction that is retried.
         lines = [line for row, line in self._lines if row not in self._written]
-        if lines:
-            with naming(self._path):
-                append_whole(self._file.fileno(), b"".join(lines))
-                os.fsync(self._file.fileno())
+        self._append(lines)
         self._written.update(row for row, _ in self._lines if row[1] != NO_KEY)
         self._lines.clear()
 
     def settle(self) -> None:
         self._written.clear()
 
-    @property
-    def skips_rows(self) -> bool:
-        return True
+    def keep(self, line: str) -> None:
+        self._append([line.encode() + b"\n"])
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        if lines:
+            with naming(self._path):
+                append_whole(self._file.fileno(), b"".join(lines))
+                os.fsync(self._file.fileno())
 
     def keys_of(self, table: str) -> set[str]:
         with naming(self._path), self._path.open(encoding="utf-8") as lines:

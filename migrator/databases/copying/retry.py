@@ -23,6 +23,12 @@ CHECK_SECONDS = 0.2  # between two checks for a signal
 Result = TypeVar("Result")
 
 
+def once(action: Callable[[], Result]) -> Callable[[], Result | None]:
+    """Return an action for :meth:`Retries.run` that is tried only once: called again, it returns ``None``."""
+    attempts = count(1)
+    return lambda: action() if next(attempts) == 1 else None
+
+
 @dataclass(frozen=True)
 class Retries:
     """How one run retries after transient errors, which ``progress`` reports.

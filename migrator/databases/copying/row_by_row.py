@@ -6,17 +6,22 @@ import time
 import traceback
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from typing import Any
 
 from django.db import Error, transaction
 
 from ..chunks import Bounds
+from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity
 from ..engines.base.session import Row
 from ..engines.base.values import Unreadable, Unstorable
+from ..planning.foreign_keys import constrained
+from ..planning.key_lookup import LOOKUP
 from ..planning.table_route import ReadFailed, Route, severity_of
 from ..primary_keys import key_text
 from ..row_counts import RowCounts
 from ..row_reader import RowReader
+from ..tables import Reference
 from .read_back import NotReadBack, read_back
 from .refusal_reasons import reason_for
 from .rejects import NO_KEY, Problem, Rejects, row_of
@@ -110,12 +115,16 @@ class _RowByRowCopy:
     def _write(self, pairs: Sequence[tuple[Row, Row]]) -> None:
         if (error := self._refusal(pairs)) is None:
             return
-        if len(pairs) > 1:
+        if len(pairs) == 1:
+            self._reject_written(pairs[0], error)
+        elif orphans := self._orphans(pairs, error):
+            self._reject_all([pairs[number] for number in sorted(orphans)], error)
+            if others := [pair for number, pair in enumerate(pairs) if number not in orphans]:
+                self._write(others)
+        else:
             half = len(pairs) // 2
             self._write(pairs[:half])
             self._write(pairs[half:])
-        else:
-            self._reject_written(pairs[0], error)
 
     def _refusal(self, pairs: Sequence[tuple[Row, Row]]) -> Exception | None:
         """Write rows; return the error if the destination refuses some of them."""
@@ -156,11 +165,37 @@ class _RowByRowCopy:
             kind = type(raw[position]).__name__
             self._reject(raw, conversion.column.attname, kind, reason, "value", ADVICE)
             return
+        self._reject_all([pair], error)
+
+    def _orphans(self, pairs: Sequence[tuple[Row, Row]], error: Exception) -> set[int]:
+        """Return which rows have no parent, as numbers, if a foreign key refused one of them.
+
+        The parents may be among the rows if it refers to the same table: such rows are found one by one.
+        """
+        dest, table = self._route.dest, self._route.table
+        if not dest.is_missing_parent(error):
+            return set()
+        column = dest.fault(error, table.name).column
+        reference = next((one for one in constrained(table) if one.column == column), None)
+        if reference is None or reference.target_table == table.name:
+            return set()
+        position = self._names.index(reference.column)
+        values = [converted[position] for _, converted in pairs]
+        found: set[int] = set()
+        for start in range(0, len(values), LOOKUP):
+            page = values[start : start + LOOKUP]
+            found.update(start + number for number in _without_parent(dest, table.name, reference, page))
+        return found
+
+    def _reject_all(self, pairs: Sequence[tuple[Row, Row]], error: Exception) -> None:
+        """Reject rows that the destination refuses for the same reason."""
+        raw, converted = pairs[0]
         fault = self._route.dest.fault(error, self._route.table.name)
         found = reason_for(self._route, row_of(self._names, converted), fault)
         kinds = row_of(self._names, raw)
         kind = type(kinds[fault.column]).__name__ if fault.column in kinds else "row"
-        self._reject(raw, found.fields, kind, found.reason, fault.code, ADVICE)
+        for raw, _ in pairs:
+            self._reject(raw, found.fields, kind, found.reason, fault.code, ADVICE)
 
     def _refused_column(self, converted: Row, error: Exception) -> int | None:
         """Return the position of the value that the driver could not encode; ``None`` after any other error."""
@@ -180,3 +215,16 @@ class _RowByRowCopy:
         key = key_text(table, [row[name] for name in table.key]) if table.key else NO_KEY
         self._counts.rows_rejected += 1
         self._rejects.add(Problem(table.label, table.name, key, field, kind, reason, code, advice), row, self._number)
+
+
+def _without_parent(dest: Engine, table: str, reference: Reference, values: Sequence[Any]) -> list[int]:
+    """Return the positions of the foreign key's ``values`` that no row of the parent table has.
+
+    The server compares them as its constraint does.
+    """
+    typed = dest.typed_parameter(dest.catalogue.stored_columns(table)[reference.column])
+    asked = " UNION ALL ".join(f"SELECT {number} AS number_, {typed} AS value_" for number in range(len(values)))
+    parent = f"SELECT 1 FROM {dest.quote(reference.target_table)} parent"
+    equal = f"parent.{dest.quote(reference.target_column)} = asked.value_"
+    sql = f"SELECT number_ FROM ({asked}) asked WHERE value_ IS NOT NULL AND NOT EXISTS ({parent} WHERE {equal})"
+    return [number for (number,) in dest.fetch_all(sql, values)]

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from ... import __version__
 from ...errors import MigratorError, Refused
 from ..engines.base.engine import Engine
+from ..primary_keys import decode_key
 from .format import FORMAT
-from .records import AFTERWARDS, NOT_UNFINISHED, TABLES, UNFINISHED, Chunk, Run
+from .records import AFTERWARDS, NOT_UNFINISHED, TABLES, UNFINISHED, Run
 
 OTHER_COLUMNS = "its tables have other columns than this version of migrator uses"
+UNREADABLE = "the record of the run cannot be read"
 
 
 class DamagedJournal(MigratorError):
@@ -49,7 +51,7 @@ def check_run(alias: str, run: Run) -> None:
         written_in = run.written_in
         run.recorded_identity()
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise damaged(alias, "the record of the run cannot be read") from error
+        raise damaged(alias, UNREADABLE) from error
     try:
         run.dropped_objects()
     except (ValueError, TypeError, LookupError) as error:
@@ -58,27 +60,32 @@ def check_run(alias: str, run: Run) -> None:
                 f"{_other_format(alias, run)} Nothing was written. Complete or abandon the run with "
                 f"{written_in.way_to_it}."
             ) from error
-        raise damaged(alias, "the record of the run cannot be read") from error
+        raise damaged(alias, UNREADABLE) from error
     if written_in.is_ours and run.state not in UNFINISHED:
         raise damaged(alias, f"the run's state is {run.state!r}")
 
 
-def check_chunks(alias: str, table: str, chunks: Iterable[Chunk]) -> None:
-    """Raise :exc:`DamagedJournal` unless a table's chunks, in their order, cover all keys without a gap."""
-    last: Chunk | None = None
-    for chunk in chunks:
-        if chunk.number == AFTERWARDS:
+def check_chunks(alias: str, ranges: Iterable[tuple[str, int, str | None, str | None]]) -> None:
+    """Raise :exc:`DamagedJournal` unless the chunks of each table cover all keys without a gap.
+
+    ``ranges``: the table, the number and the bounds of each chunk, those of one table in their order.
+    """
+    expected: dict[str, tuple[int, str | None]] = {}
+    for table, number, lower, upper in ranges:
+        if number == AFTERWARDS:
             continue
+        at = expected.get(table, (0, None))
         try:
-            chunk.bounds()
+            for bound in (upper,) if lower == at[1] else (lower, upper):
+                decode_key(bound)
         except (ValueError, TypeError, LookupError) as error:
             raise damaged(alias, f"a bound of table {table!r} cannot be read") from error
-        expected = (0, None) if last is None else (last.number + 1, last.upper)
-        if (chunk.number, chunk.lower) != expected:
+        if (number, lower) != at:
             raise damaged(alias, f"the chunks of table {table!r} have a gap")
-        last = chunk
-    if last is not None and last.upper is not None:
-        raise damaged(alias, f"the chunks of table {table!r} have no end")
+        expected[table] = number + 1, upper
+    for table, (_, upper) in expected.items():
+        if upper is not None:
+            raise damaged(alias, f"the chunks of table {table!r} have no end")
 
 
 def refuse_other_format(alias: str, run: Run) -> None:

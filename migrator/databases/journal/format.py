@@ -36,15 +36,22 @@ class WrittenIn:
         return f"migrator {self.release} (pip install {DISTRIBUTION}=={self.release})"
 
 
-def stamped(identity: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, Any]:
-    """Return an identity with this release and its format, and how many rows are to be copied, by table."""
-    return {**identity, KEY: {"format": FORMAT, "release": __version__, "rows": dict(rows)}}
+def stamped(identity: Mapping[str, Any], rows: Mapping[str, int], hint: str = "") -> dict[str, Any]:
+    """Return an identity with this release and its format, and with what those read who ask how far the run is.
+
+    ``rows``: how many are to be copied, by table. ``hint``: how to continue the run.
+    """
+    return {**identity, KEY: {"format": FORMAT, "release": __version__, "rows": dict(rows), "hint": hint}}
 
 
-def planned_rows(recorded: Mapping[str, Any]) -> dict[str, int]:
-    """Return how many rows were to be copied, by table, as the stamp of a recorded identity has it."""
-    rows: dict[str, int] = recorded.get(KEY, _UNSTAMPED).get("rows", {})
-    return rows
+def with_outcome(recorded: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded identity with how its run has ended, for a journal that is kept."""
+    return {**recorded, KEY: {**recorded.get(KEY, _UNSTAMPED), "outcome": dict(outcome)}}
+
+
+def noted(recorded: Mapping[str, Any], name: str) -> Any:
+    """Return what the stamp of a recorded identity has under a name, None if it has nothing."""
+    return recorded.get(KEY, _UNSTAMPED).get(name)
 
 
 def unstamped(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""The records of the journal: one run, and its chunks. Their columns and values are stored, and keep their names."""
+"""The records of the journal: one run, its chunks, and what its command and workers on other hosts exchange.
+
+Their columns and values are stored, and keep their names.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -16,8 +20,10 @@ from ..engines.registry import engine_for
 from ..primary_keys import decode_key
 from ..row_counts import RowCounts
 from . import signing
-from .format import WrittenIn, planned_rows, unstamped, written_in
+from .format import WrittenIn, noted, unstamped, with_outcome, written_in
 
+COUNTS = ("rows_read", "rows_written", "rows_rejected", "bytes_written")
+COPIED = ("state", *COUNTS)  # the columns that change when a chunk is copied
 AFTERWARDS = -1  # the number of a record that is not a chunk: rows that were rejected after a table's last chunk
 
 
@@ -27,6 +33,8 @@ class RunState(StrEnum):
     PREPARING = "preparing"
     COPYING = "copying"
     FINISHING = "finishing"
+    # Not a copy: the database is the scratch of a forecast, and holds some of a sample.
+    FORECASTING = "forecasting"
     # Only the journal is left: to be dropped, or to be kept as the user asked.
     FINISHED = "finished"
     KEPT = "kept"
@@ -35,7 +43,7 @@ class RunState(StrEnum):
     HANDLERS = "handlers"
 
 
-UNFINISHED = (RunState.PREPARING, RunState.COPYING, RunState.FINISHING)
+UNFINISHED = (RunState.PREPARING, RunState.COPYING, RunState.FINISHING, RunState.FORECASTING)
 NOT_UNFINISHED = tuple(state for state in RunState if state not in UNFINISHED)
 
 
@@ -44,6 +52,14 @@ class ChunkState(StrEnum):
 
     PENDING = "pending"
     DONE = "done"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run has ended that keeps its journal: its exit code, and what was compared, as ``--verify`` names it."""
+
+    exit_code: int
+    verify: str
 
 
 class _Name(models.CharField):  # type: ignore[type-arg]
@@ -105,15 +121,35 @@ class Run(Record):
 
     def sign(self) -> None:
         """Sign what the run was planned to do."""
-        self.taken_off = signing.with_signature(self.taken_off, self.identity, self.empties)
+        self.taken_off = signing.with_signature(signing.text_of(self.taken_off), self.identity, self.empties)
 
     def recorded_identity(self) -> dict[str, Any]:
         """Return what has to be the same for the run to be resumed. Raises :exc:`ValueError` if it cannot be read."""
         return unstamped(json.loads(self.identity))
 
+    @property
+    def is_forecast(self) -> bool:
+        """Whether this is not a copy, but the sample of a forecast, of which nothing is to stay."""
+        return bool(self.state == RunState.FORECASTING)
+
     def planned_rows(self) -> dict[str, int]:
         """Return how many rows were to be copied, by table; none if that was not recorded."""
-        return planned_rows(json.loads(self.identity))
+        return noted(json.loads(self.identity), "rows") or {}
+
+    def hint(self) -> str:
+        """Return how to continue the run, in lines for people; empty unless this project has recorded that."""
+        return (noted(json.loads(self.identity), "hint") or "") if self.is_signed else ""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run has ended, if it has and that was recorded."""
+        found = noted(json.loads(self.identity), "outcome")
+        return Outcome(**found) if found else None
+
+    @outcome.setter
+    def outcome(self, outcome: Outcome) -> None:
+        self.identity = json.dumps(with_outcome(json.loads(self.identity), asdict(outcome)), sort_keys=True)
+        self.sign()
 
     @property
     def written_in(self) -> WrittenIn:
@@ -157,7 +193,57 @@ class Chunk(Record):
 
     def counts(self) -> RowCounts:
         """Return what was copied, once it is done."""
-        return RowCounts(self.rows_read, self.rows_written, self.rows_rejected, self.bytes_written)
+        return RowCounts(*(getattr(self, name) for name in COUNTS))
+
+    def done(self, copied: RowCounts) -> Chunk:
+        """Return the record of this chunk once so much is copied."""
+        counts = {name: getattr(copied, name) for name in COUNTS}
+        same = {name: getattr(self, name) for name in ("id", "table", "number", "lower", "upper")}
+        return Chunk(**same, state=ChunkState.DONE, **counts)
+
+
+class Briefing(Record):
+    """What workers on other hosts have to know of a run, for as long as its command wants them."""
+
+    id = models.BigAutoField(primary_key=True)
+    token = models.CharField(max_length=32)
+    body = models.TextField()
+
+    class Meta:
+        apps = Run._meta.apps
+        app_label = "migrator"
+        db_table = "migrator_briefing"
+
+
+class ReportKind(StrEnum):
+    """What a worker on another host reports."""
+
+    JOINED = "joined"  # it has its sessions; the body has their identities
+    TAKEN = "taken"  # it begins a chunk
+    ALIVE = "alive"  # it still copies that chunk
+    REJECTED = "rejected"  # a row of a chunk, which is committed with it
+    MESSAGE = "message"  # for people
+    FAILED = "failed"  # a chunk, with the error
+    CANNOT = "cannot"  # it cannot take part, and says why
+
+
+class WorkerReport(Record):
+    """One line from a worker on another host. What it has copied is not here, but in the chunk's own record."""
+
+    id = models.BigAutoField(primary_key=True)
+    token = models.CharField(max_length=32)
+    worker = models.CharField(max_length=64)
+    kind = models.CharField(max_length=20)
+    table = _Name(max_length=191, null=True)
+    number = models.IntegerField(null=True)
+    body = models.TextField(default="")
+
+    class Meta:
+        apps = Run._meta.apps
+        app_label = "migrator"
+        db_table = "migrator_report"
 
 
 TABLES = (Run._meta.db_table, Chunk._meta.db_table)
+# With those that only a run with workers on other hosts has.
+ALL_TABLES = (*TABLES, Briefing._meta.db_table, WorkerReport._meta.db_table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,8 +22,8 @@ from ..engines.base.catalogue import DeferredObject
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity
 from ..engines.base.session_lifecycle import DatabaseInfo
-from .checks import OTHER_COLUMNS, check_run, damaged
-from .records import TABLES, Chunk, ChunkState, Run, RunState
+from .checks import OTHER_COLUMNS, UNREADABLE, check_run, damaged
+from .records import TABLES, Chunk, ChunkState, Outcome, Run, RunState
 
 RATE_SECONDS = 30.0  # over which a rate is measured while a run is watched
 
@@ -70,6 +70,10 @@ class RunStatus:
     rows_written: int = 0
     rows_rejected: int = 0
     dropped: tuple[DeferredObject, ...] = ()
+    # How to continue the run, in lines for people.
+    hint: str = ""
+    # How the run has ended, if its journal was kept.
+    outcome: Outcome | None = None
     # Rows per second: lately if the run is watched, otherwise since it started.
     rate: float | None = None
 
@@ -150,41 +154,49 @@ class StatusReader:
         run = QuerySet(Run, using=self.alias).order_by("-id").first() if TABLES[0] in present else None
         if run is None or run.state in (RunState.MIGRATED, RunState.HANDLERS):
             return self._nothing()
-        if run.state in (RunState.FINISHED, RunState.KEPT):
-            activity = Activity.FINISHED
-            if self.engine.is_locked():
-                return self._nothing()  # another run has begun
-        else:
+        is_over = run.state in (RunState.FINISHED, RunState.KEPT)
+        if not is_over:
             check_run(self.alias, run)
-            self.engine.claim(list(run.recorded_identity()["tables"]))
+        try:
+            planned = _planned(run)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise (_unreadable(self.alias) if is_over else damaged(self.alias, UNREADABLE)) from error
+        if not is_over:
+            self.engine.claim(planned.tables)
             activity = Activity.WORKING if self.engine.is_locked() else Activity.INTERRUPTED
-        return self._of_run(run, activity, self._tables(run) if TABLES[1] in present else [])
+        elif self.engine.is_locked():
+            return self._nothing()  # another run has begun
+        else:
+            activity = Activity.FINISHED
+        return self._of_run(run, planned, activity, self._tables(planned.rows) if TABLES[1] in present else [])
 
-    def _of_run(self, run: Run, activity: Activity, chunks: Sequence[tuple[TableStatus, int, int]]) -> RunStatus:
-        identity = run.recorded_identity()
-        total = run.planned_rows()
+    def _of_run(
+        self, run: Run, planned: _Planned, activity: Activity, chunks: Sequence[tuple[TableStatus, int, int]]
+    ) -> RunStatus:
+        is_over = activity is Activity.FINISHED
         return RunStatus(
             self.engine.describe(),
             activity,
             timezone.now(),
             str(run.state),
-            str(identity["source"]),
+            planned.source,
             run.host,
             run.pid,
             _aware(run.started),
             _aware(run.heartbeat),
-            len(identity["tables"]),
+            len(planned.tables),
             tuple(table for table, _, _ in chunks),
-            sum(total.values()) if total else None,
+            sum(planned.rows.values()) if planned.rows else None,
             sum(table.rows_read for table, _, _ in chunks),
             sum(written for _, written, _ in chunks),
             sum(rejected for _, _, rejected in chunks),
-            tuple(run.dropped_objects()) if activity is not Activity.FINISHED else (),
+            () if is_over else tuple(run.dropped_objects()),
+            "" if is_over else run.hint(),
+            planned.outcome if is_over else None,
         )
 
-    def _tables(self, run: Run) -> list[tuple[TableStatus, int, int]]:
+    def _tables(self, total: Mapping[str, int]) -> list[tuple[TableStatus, int, int]]:
         """Return the tables whose chunks are recorded, each with its written and rejected rows."""
-        total = run.planned_rows()
         found = (
             QuerySet(Chunk, using=self.alias)
             .values("table")
@@ -219,6 +231,30 @@ class StatusReader:
             return replace(status, rate=(status.rows_read - rows) / (now - since))
         seconds = (status.asked - status.started).total_seconds()
         return replace(status, rate=status.rows_read / seconds if seconds > 0 and status.rows_read else None)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """What the record of a run has about its plan and its end."""
+
+    source: str
+    tables: tuple[str, ...]
+    rows: Mapping[str, int]
+    outcome: Outcome | None
+
+
+def _planned(run: Run) -> _Planned:
+    """Read a run's record. Raises :exc:`ValueError` and others if that is not possible."""
+    identity = run.recorded_identity()
+    rows = {str(table): int(count) for table, count in run.planned_rows().items()}
+    return _Planned(str(identity["source"]), tuple(identity["tables"]), rows, run.outcome)
+
+
+def _unreadable(alias: str) -> MigratorError:
+    return MigratorError(
+        f"The record of the finished run in {alias!r} cannot be read. Nothing depends on it: the next run replaces it, "
+        f"and you can drop the tables {' and '.join(TABLES)} there."
+    )
 
 
 def _aware(moment: datetime) -> datetime:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.models.query import QuerySet
 
 from ..engines.registry import engine_for
-from .checks import damaged
-from .records import TABLES, Chunk, Record, Run
+from .checks import DamagedJournal, damaged
+from .records import ALL_TABLES, Briefing, Chunk, Record, Run, WorkerReport
 
 
 class JournalTables:
-    """The two tables of one destination. Every write belongs to the caller's transaction."""
+    """The tables of one destination. Every write belongs to the caller's transaction."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -22,30 +22,35 @@ class JournalTables:
 
     def _present(self) -> set[str]:
         """Return which of the tables exist."""
-        return engine_for(self._connection).visibility.created_here(TABLES)
+        return engine_for(self._connection).visibility.created_here(ALL_TABLES)
 
     def create(self) -> None:
-        """Create the tables: both or none, if the engine can roll that back.
+        """Create the tables of runs and chunks: both or none, if the engine can roll that back.
 
-        The statements are Django's own, but run without its schema editor, which on SQLite checks every foreign key
-        of the database and changes the session. A table of chunks that an older version left is created again.
+        A table of chunks that an older version left is created again.
         """
         present = self._present()
-        editor = self._connection.schema_editor()
         with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
             if Chunk._meta.db_table in present and not self._numbers_chunks_once(cursor):
                 cursor.execute(f"DROP TABLE {self._quoted(Chunk)}")
                 present.remove(Chunk._meta.db_table)
-            for model in (Chunk, Run):
-                if model._meta.db_table not in present:
-                    sql, params = editor.table_sql(model)
-                    cursor.execute(sql, params)
+            self._create(cursor, [model for model in (Chunk, Run) if model._meta.db_table not in present])
+
+    def _create(self, cursor: Any, models: Iterable[type[Record]]) -> None:
+        """Create tables.
+
+        The statements are Django's own, but run without its schema editor, which on SQLite checks every foreign key
+        of the database and changes the session.
+        """
+        editor = self._connection.schema_editor()
+        for model in models:
+            cursor.execute(*editor.table_sql(model))
 
     def drop(self) -> None:
         """Drop the tables; the run's own comes last, so that a crash in between is understood."""
         present = self._present()
         with transaction.atomic(using=self.alias), self._connection.cursor() as cursor:
-            for model in (Chunk, Run):
+            for model in (WorkerReport, Briefing, Chunk, Run):
                 if model._meta.db_table in present:
                     cursor.execute(f"DROP TABLE {self._quoted(model)}")
 
@@ -64,4 +69,7 @@ class JournalTables:
     def _update(self, record: Run | Chunk, *names: str) -> None:
         values = {name: getattr(record, name) for name in names}
         if not QuerySet(type(record), using=self.alias).filter(pk=record.pk).update(**values):
-            raise damaged(self.alias, f"a record in {record._meta.db_table} is gone")
+            raise self._gone(type(record))
+
+    def _gone(self, model: type[Record]) -> DamagedJournal:
+        return damaged(self.alias, f"a record in {model._meta.db_table} is gone")

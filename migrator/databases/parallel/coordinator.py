@@ -6,14 +6,13 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import Error
 
-from ...conf import DEFAULT_CHUNK_SIZE
 from ...console.progress import Progress, Task
 from ...console.safe_text import visible
-from ...console.wording import plural
+from ...console.wording import plural, shortened
 from ...errors import Interrupted, MigratorError
 from ...processes.workers import Event, Pool, WorkerEvent
 from ..copying.load import Load
@@ -23,20 +22,45 @@ from ..planning.plan import TablePlan
 from ..primary_keys import key_text
 from ..row_counts import RowCounts
 from .scheduler import LoadSchedule, Schedule
-from .worker_tasks import CopyChunk, CopyGroup, CopyTable, SplitTable, WorkerTask, open_worker
+from .worker_tasks import CopyChunk, CopyGroup, CopyTable, CopyTables, SplitTable, WorkerTask, open_worker
 
 MOST_DEATHS = 3  # during one task
+SHOWN_TABLES = 5
 EVENT_SECONDS = 0.2
+REMOTE_SECONDS = 0.05  # with workers on other hosts, whose events cannot be waited for
 END_SECONDS, END_SECONDS_AFTER_ERROR = 5.0, 1.0
 
 OnDone = Callable[[WorkerTask, Any], None]
 
 
-class Coordinator:
-    """Some workers, each with at most one task. Leaving the context ends them, and waits until the server knows it."""
+class RemoteWorkers(Protocol):
+    """Workers on other hosts that copy chunks: the coordinator has a number for each chunk that they can be given."""
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
+    @property
+    def numbers(self) -> set[int]:
+        """These numbers, none of which is that of a process."""
+
+    def assign(self, number: int, task: CopyChunk) -> None:
+        """Give them a chunk."""
+
+    def events(self) -> list[Event]:
+        """Return what has happened since the last call."""
+
+    def recall(self) -> list[Event]:
+        """Do the same, after taking back the chunks that they have not begun."""
+
+    def close(self) -> None:
+        """End their part in the run."""
+
+
+class Coordinator:
+    """Some workers, each with at most one task. Leaving the context ends them, and waits until the server knows it.
+
+    ``remote`` are workers on other hosts, in addition to the processes of this one.
+    """
+
+    def __init__(self, load: Load, remote: RemoteWorkers | None = None) -> None:
+        self._load, self._remote = load, remote
         self._pool = Pool(lambda number, report: open_worker(load, number, report))
         self._idle: set[int] = set()
         self._running: dict[int, WorkerTask] = {}
@@ -66,12 +90,17 @@ class Coordinator:
         """Copy the plan's tables, and return the names of those that are complete: all, unless no worker is left."""
         load, plan = self._load, self._load.plan
         keeps_order = plan.adds_rows and not load.endpoints.dest.features.can_switch_off_foreign_keys
-        schedule = LoadSchedule(plan, load.chunk_size or DEFAULT_CHUNK_SIZE, keeps_order=keeps_order)
+        schedule = LoadSchedule(plan, load.is_one_chunk, keeps_order=keeps_order, can_share=load.shared.can_hold)
         total = sum(planned.source_rows for planned in plan.tables)
-        label = f"{plural(len(plan.tables), 'table')}, {plural(load.endpoints.jobs, 'process', 'processes')}"
+        processes = plural(load.endpoints.jobs, "process", "processes") + (" and workers" if self._remote else "")
+        label = f"{plural(len(plan.tables), 'table')}, {processes}"
         done = sum(counts.rows_read for counts in load.before.values())
         with load.progress.task(label, total, done=done) as shown:
             self._run_all(schedule, _CopyResults(load, schedule, counts, shown).add)
+        if self._remote:
+            self._remote.close()
+            self._remote = None
+            self._idle &= self._pool.numbers
         return schedule.complete
 
     def finish(self, schedule: RecreationSchedule, counts: Mapping[str, RowCounts]) -> None:
@@ -82,7 +111,8 @@ class Coordinator:
             if seconds is None:
                 failed.append(task)
             elif isinstance(task, Recreate):
-                counts[task.table].indexing += seconds
+                for table, share in task.shares(seconds):
+                    counts[table].indexing += share
                 shown.advance(len(task.items))
 
         objects = schedule.objects()
@@ -109,9 +139,16 @@ class Coordinator:
                 if self._is_finished(schedule):
                     return
             self._load.progress.tick()
-            for event in self._pool.events(EVENT_SECONDS):
-                reason = self._handle(event, on_done)
+            for event in self._events(is_stopping=stop is not None):
+                reason = self._handle(event, schedule, on_done)
                 stop = stop or reason
+
+    def _events(self, *, is_stopping: bool) -> list[Event]:
+        """Wait for events of all workers."""
+        if self._remote is None:
+            return self._pool.events(EVENT_SECONDS)
+        remote = self._remote.recall if is_stopping else self._remote.events
+        return self._pool.events(REMOTE_SECONDS) + remote()
 
     def _assign_tasks(self, schedule: Schedule) -> Exception | None:
         """Give every idle worker a task; return the error that has to end the work."""
@@ -126,18 +163,24 @@ class Coordinator:
             raise
         except (MigratorError, Error) as error:
             return error
-        while self._idle and (task := schedule.next(self._running.values())):
-            number = self._idle.pop()
-            self._running[number] = task
-            self._pool.assign(number, task)
+        for number in self._idle & self._pool.numbers:
+            if task := schedule.next(self._running.values()):
+                self._running[number] = task
+                self._pool.assign(number, task)
+        if self._remote:  # last: a chunk that none of them can copy comes back, and has to reach a process
+            for number in self._idle & self._remote.numbers:
+                if chunk := schedule.next_chunk():
+                    self._running[number] = chunk
+                    self._remote.assign(number, chunk)
+        self._idle -= self._running.keys()
         return None
 
     def _is_finished(self, schedule: Schedule) -> bool:
         if any(task is not None for task in self._dead.values()):
             return False
-        return schedule.is_empty() or self._idle == self._pool.numbers
+        return schedule.is_empty() or not self._pool.numbers - self._idle
 
-    def _handle(self, event: Event, on_done: OnDone) -> MigratorError | None:
+    def _handle(self, event: Event, schedule: Schedule, on_done: OnDone) -> MigratorError | None:
         """Act on the event of a worker; return the error that has to end the work."""
         match event.kind:
             case WorkerEvent.MESSAGE:
@@ -153,7 +196,18 @@ class Coordinator:
                 return error
             case WorkerEvent.GONE | WorkerEvent.DIED:
                 return self._lose_worker(event)
+            case WorkerEvent.LOST:
+                return self._lose_task(event, schedule)
         return None
+
+    def _lose_task(self, event: Event, schedule: Schedule) -> MigratorError | None:
+        """Give a task of a worker on another host to anyone; return an error if too many were lost with it."""
+        task = self._running.pop(event.worker)
+        schedule.give_back(task)
+        if not event.value:
+            return None
+        self._load.progress.message(f"  A worker on another host was lost {self._activity(task)}.")
+        return self._count_death(task, "workers were lost")
 
     def _lose_worker(self, event: Event) -> MigratorError | None:
         """Keep the task of a worker that ended for another one; return an error if too many died with it."""
@@ -164,15 +218,21 @@ class Coordinator:
             self._not_replaced.add(event.worker)
             self._load.progress.message(f"  One process fewer: {event.value}")
         else:
-            self._deaths[task] = self._deaths.get(task, 0) + 1
             self._load.progress.message(f"  A process was killed {self._activity(task)}.")
-            if task is not None and self._deaths[task] >= MOST_DEATHS:
-                return MigratorError(
-                    f"{MOST_DEATHS} processes were killed {self._activity(task)}, one after the other. If the system "
-                    "kills them because they take too much memory, a smaller --chunk-size helps."
-                )
+            if error := self._count_death(task, "processes were killed"):
+                return error
         self._dead[event.worker] = task
         return None
+
+    def _count_death(self, task: WorkerTask | None, what: str) -> MigratorError | None:
+        """Count a worker that ended with a task; return an error if that was the last one that may."""
+        self._deaths[task] = self._deaths.get(task, 0) + 1
+        if task is None or self._deaths[task] < MOST_DEATHS:
+            return None
+        return MigratorError(
+            f"{MOST_DEATHS} {what} {self._activity(task)}, one after the other. If the system kills them because they "
+            "take too much memory, a smaller --chunk-size helps."
+        )
 
     def _replace_dead_workers(self, schedule: Schedule) -> None:
         """Put the tasks of dead workers back once their sessions have ended, and start other workers instead."""
@@ -217,15 +277,16 @@ class Coordinator:
                 return f"while it copied {labels[table]}"
             case CopyChunk(table, number):
                 return f"while it copied {labels[table]}, {self._range(table, number)}"
-            case CopyGroup(tables):
-                return f"while it copied {', '.join(labels[table] for table in tables)}"
+            case CopyGroup(tables) | CopyTables(tables):
+                return f"while it copied {shortened([labels[table] for table in tables], SHOWN_TABLES)}"
             case Recreate(items):
-                return f"while it recreated {items[0].kind} {items[0].name!r} of {labels.get(task.table)}"
-            case RefreshStatistics(table):
-                return f"while it refreshed the statistics of {labels[table]}"
+                objects = [f"{item.kind} {item.name!r} of {labels.get(item.table)}" for item in items]
+                return f"while it recreated {shortened(objects, 1)}"
+            case RefreshStatistics(tables):
+                return f"while it refreshed the statistics of {shortened([labels[t] for t in tables], SHOWN_TABLES)}"
 
     def _range(self, table: str, number: int) -> str:
-        bounds = self._load.with_retries(lambda: self._load.journal.chunk(number)).bounds()
+        bounds = self._load.with_retries(lambda: self._load.journal.chunk(table, number)).bounds()
         planned = next(planned for planned in self._load.plan.tables if planned.table.name == table)
         lower, upper = (key and visible(key_text(planned.table, key)) for key in (bounds.lower, bounds.upper))
         return f"primary keys {f'above {lower}' if lower else 'from the first'} {f'up to {upper}' if upper else 'on'}"
@@ -246,7 +307,7 @@ class _CopyResults:
                 done_before, chunks = result
                 self._schedule.add_chunks(table, chunks)
                 self._add(table, done_before)
-            case CopyGroup():
+            case CopyGroup() | CopyTables():
                 for table, copied in result.items():
                     self._add(table, copied)
             case CopyTable(table) | CopyChunk(table, _):

@@ -15,7 +15,8 @@ from ...console.progress import Progress
 from ...processes.workers import CannotWork, Report
 from ..copying.load import Load
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
-from ..endpoints import to_migrator_error, without_secrets
+from ..copying.retry import Retries
+from ..endpoints import Endpoints, to_migrator_error, without_secrets
 from ..engines.base.engine import Engine
 from ..engines.base.errors import Severity, SnapshotLost
 from ..planning.plan import TablePlan
@@ -24,14 +25,14 @@ from ..row_counts import RowCounts
 
 @dataclass(frozen=True)
 class SplitTable:
-    """Split a large table into chunks. The result: the counts of those done before, and the keys of the others."""
+    """Split a large table into chunks. The result: the counts of those done before, and the numbers of the others."""
 
     table: str
 
 
 @dataclass(frozen=True)
 class CopyChunk:
-    """Copy one chunk of a table, by its key in the journal. The result: its counts."""
+    """Copy one chunk of a table, by its number. The result: its counts."""
 
     table: str
     chunk: int
@@ -45,14 +46,21 @@ class CopyTable:
 
 
 @dataclass(frozen=True)
+class CopyTables:
+    """Copy small tables in one transaction, or one by one if that fails. The result: their counts by table."""
+
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CopyGroup:
     """Copy tables that reference each other in one transaction. The result: their counts by table."""
 
     tables: tuple[str, ...]
 
 
-WorkerTask = SplitTable | CopyChunk | CopyTable | CopyGroup | FinishTask
-Split = tuple[RowCounts, list[int]]
+WorkerTask = SplitTable | CopyChunk | CopyTable | CopyTables | CopyGroup | FinishTask
+Split = tuple[RowCounts, list[range]]
 
 
 class WorkerProgress(Progress):
@@ -73,22 +81,33 @@ def open_worker(load: Load, number: int, report: Report) -> Iterator[Callable[[W
     """
     retries = dataclasses.replace(load.retries, progress=WorkerProgress(report))
     load = dataclasses.replace(load, retries=retries, rejects=load.rejects.for_worker())
-    source, dest = load.endpoints.source, load.endpoints.dest
-    dest.worker = number
-    dest.forget_session()
-    with _errors_explained(load):
-        with _unless_full(source):
-            source.join_snapshot(number)
-            source.remember_session()
-        with _unless_full(dest):
-            load.retries.reconnect()
     worker = _Worker(load)
 
     def carry_out(task: WorkerTask) -> Any:
-        with _errors_explained(load):
+        with errors_explained(load.endpoints):
             return worker.carry_out(task)
 
-    yield carry_out
+    with own_sessions(retries, number, number):
+        yield carry_out
+
+
+@contextlib.contextmanager
+def own_sessions(retries: Retries, number: int, reader: int) -> Iterator[None]:
+    """Open a worker's own sessions to both databases, in its process; it is this ``reader`` of the snapshot.
+
+    Raises :exc:`~migrator.processes.workers.CannotWork` if a server accepts no more sessions.
+    """
+    source, dest = retries.endpoints.source, retries.endpoints.dest
+    dest.worker = number
+    dest.forget_session()
+    with errors_explained(retries.endpoints):
+        with _unless_full(source):
+            source.join_snapshot(reader)
+            source.remember_session()
+        with _unless_full(dest):
+            retries.reconnect()
+    yield
+    source.release_snapshot()
     for engine in (source, dest):
         with contextlib.suppress(Error):
             engine.connection.close()
@@ -107,14 +126,14 @@ def _unless_full(engine: Engine) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_explained(load: Load) -> Iterator[None]:
+def errors_explained(endpoints: Endpoints) -> Iterator[None]:
     """Turn the error of a database into one that can be sent to the parent."""
     try:
         yield
     except SnapshotLost as error:
         raise CannotWork(str(error)) from error
     except Error as error:
-        raise to_migrator_error(error, (load.endpoints.dest, load.endpoints.source)) from error
+        raise to_migrator_error(error, (endpoints.dest, endpoints.source)) from error
 
 
 class _Worker:
@@ -133,17 +152,21 @@ class _Worker:
                 return self._copy_chunk(self._planned[table], number)
             case CopyTable(table):
                 return self._copy_table(self._planned[table])
+            case CopyTables(tables):
+                return self._copy_tables([self._planned[table] for table in tables])
             case CopyGroup(tables):
                 return self._copy_group([self._planned[table] for table in tables])
             case Recreate() | RefreshStatistics():
                 return self._finish(task)
 
     def _split(self, planned: TablePlan) -> Split:
-        chunks = self._load.with_retries(lambda: self._load.chunks_of(planned))
-        return self._load.counts_of(chunks), [chunk.pk for chunk in chunks if not chunk.is_done]
+        load, name = self._load, planned.table.name
+        load.with_retries(lambda: load.split(planned))
+        done = load.with_retries(lambda: load.journal.counts_of(name))
+        return load.since_before(name, done), load.with_retries(lambda: load.journal.pending_numbers(name))
 
     def _copy_chunk(self, planned: TablePlan, number: int) -> RowCounts:
-        chunk = self._load.with_retries(lambda: self._load.journal.chunk(number))
+        chunk = self._load.with_retries(lambda: self._load.journal.chunk(planned.table.name, number))
         (counts,) = self._load.copy_chunks(planned, [chunk])
         return counts
 
@@ -151,6 +174,15 @@ class _Worker:
         counts: dict[str, RowCounts] = {}
         self._load.copy_table(planned, counts)
         return counts[planned.table.name]
+
+    def _copy_tables(self, tables: list[TablePlan]) -> dict[str, RowCounts]:
+        load, counts = self._load, dict[str, RowCounts]()
+        recorded = load.with_retries(lambda: load.journal.whole([planned.table.name for planned in tables]))
+        load.copy_small_tables([planned for planned in tables if planned.table.name in recorded], counts, recorded)
+        for planned in tables:
+            if planned.table.name not in recorded:
+                load.copy_table(planned, counts)
+        return counts
 
     def _copy_group(self, group: list[TablePlan]) -> dict[str, RowCounts]:
         counts: dict[str, RowCounts] = {}

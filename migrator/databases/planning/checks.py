@@ -22,12 +22,14 @@ class Check(enum.Enum):
     MIGRATIONS = "migrations", "Both databases have the project's migrations, and no newer ones"
     TABLES = "tables", "Both databases have the tables and columns of the models"
     TYPES = "column-types", "The types of columns can hold what their fields can"
+    FEED = "changes", "The source reports which rows change, so that it can be followed", frozenset[Mode]()
     PROCESSES = "processes", "As many processes can copy as were asked for"
     UNFINISHED = "unfinished-run", "The source is not the destination of an unfinished run"
     VISIBILITY = "rights", "This user sees all rows, and may read and insert them"
     LOADING = "loading", "The destination's tables can be loaded and emptied"
     SNAPSHOT = "snapshot", "The source can be read in one snapshot while others write to it"
     BULK_LOADING = "bulk-loading", "The destination's fastest way of loading is available"
+    KEYS = "primary-keys", "Rows of large tables are found by an index of their primary key"
     COLLATIONS = "collations", "Texts that are equal in the source are equal in the destination"
     VALUES = "values", "Every value of the source fits its column in the destination"
     CONSTRAINTS = "constraints", "Every row meets the destination's unique and check constraints"
@@ -53,6 +55,7 @@ class Check(enum.Enum):
 OF_TABLES = frozenset({
     Check.TYPES,
     Check.LOADING,
+    Check.KEYS,
     Check.COLLATIONS,
     Check.VALUES,
     Check.CONSTRAINTS,

@@ -2,7 +2,7 @@
 
 The first rows of a table are all checked. If the table has more, a query asks whether any value is beyond a limit or
 suspicious, and stops at the first; only if there is one do further queries count them all and name examples. A large
-table is queried in two halves, for two sessions.
+table is queried in parts, one for each session.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ...console.wording import plural
-from ..chunks import Bounds, Restriction, halves, where_clause
+from ..chunks import Bounds, Restriction, parts_of, where_clause
 from ..engines.base.engine import Engine
 from ..engines.base.server_lines import LineField
 from ..engines.base.session import Row
@@ -226,8 +226,8 @@ def _count_first(route: Route, unsafe: Sequence[str]) -> tuple[_Counts, bool]:
 def _ask_whether_any(
     sessions: ParallelQueries, route: Route, unseen: Sequence[str], rows: int
 ) -> list[Future[bool | DatabaseError]]:
-    """Queue the query whether any row meets a condition, for each half of a large table."""
-    parts = halves(route.source, route.table.name, route.table.key) if sessions.should_halve(rows) else (Bounds(),)
+    """Queue the query whether any row meets a condition, for each part of a large table."""
+    parts = parts_of(route.source, route.table.name, route.table.key, sessions.parts(rows))
     return [sessions.ask(partial(_is_any, route, unseen, part), rows // len(parts)) for part in parts]
 
 

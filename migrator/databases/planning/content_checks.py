@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...conf import DEFAULT_CHUNK_SIZE
 from ...console.wording import plural, shortened
 from ..findings import Finding
 from ..tables import Table
@@ -58,7 +59,23 @@ def _check_surroundings(draft: Draft, found: Findings) -> None:
         (Check.BULK_LOADING, dest, dest.loading_note),
     ):
         found.add(check, [Finding(engine.alias, note, "", stops=False)] if note else [])
+    found.add(Check.KEYS, _check_keys(draft))
     found.add(Check.COLLATIONS, _check_collations(draft))
+
+
+def _check_keys(draft: Draft) -> Iterator[Finding]:
+    """Find large tables that are read as a whole, because their rows cannot be found by their keys."""
+    source, updates = draft.endpoints.source, draft.request.updates
+    large = [] if updates else [one.table for one in draft.tables if one.source_rows > DEFAULT_CHUNK_SIZE]
+    for table in large:
+        key = table.key
+        if key and not source.catalogue.is_indexed(table.name, key[0]):
+            yield Finding(
+                table.label,
+                f"{key[0]} has no index in {source.alias!r}, so all rows are copied in one transaction",
+                f"An interrupted run copies them again. To avoid that, create a unique index on {', '.join(key)}.",
+                stops=False,
+            )
 
 
 def _check_collations(draft: Draft) -> Iterator[Finding]:
@@ -81,10 +98,11 @@ def _check_collations(draft: Draft) -> Iterator[Finding]:
 
 
 def _query_contents(draft: Draft) -> _Contents:
-    """Query the source's rows, in two sessions if possible."""
+    """Query the source's rows, in two sessions if possible, or in as many as processes will copy."""
     endpoints, request, tables = draft.endpoints, draft.request, draft.tables
     rows = {planned.table.name: planned.source_rows for planned in tables}
-    with ParallelQueries(endpoints.source, max(rows.values(), default=0)) as source:
+    sessions = max(2, endpoints.jobs)
+    with ParallelQueries(endpoints.source, max(rows.values(), default=0), sessions) as source:
         values = {t.table.name: check_values(source, t.route, t.route.stored, t.source_rows) for t in tables}
         adds_rows = request.adds_rows and not request.is_resumed
         constraints = ask_about_constraints(source, endpoints, tables, adds_rows=adds_rows)

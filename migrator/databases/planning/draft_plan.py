@@ -19,6 +19,9 @@ from .schema import StoredTables
 from .table_route import Route
 from .transports import choose_transport
 
+# How many rows of a table are selected in the source, and how many the destination has.
+Rows = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Schemas:
@@ -73,18 +76,33 @@ def make_draft(
     awaited = awaited_tables(endpoints, tables, schemas.source, schemas.dest, schemas.awaited, request.made)
     names = {table.name for table in tables}
     mappings = id_mappings(endpoints.source, endpoints.dest, names) if maps_ids else {}
+    present = [table for table in tables if table.name not in schemas.awaited and _is_complete(table, schemas)]
+    rows = _count(endpoints, present, request.restrictions)
     groups = mark_made_by_migrations(
-        _groups(endpoints, tables, request, schemas, mappings), request.made, endpoints.dest
+        _groups(endpoints, present, request, schemas, mappings, rows), request.made, endpoints.dest
     )
     return Draft(endpoints, request, schemas, awaited, mappings, groups)
 
 
-def _groups(
-    endpoints: Endpoints, tables: Sequence[Table], request: PlanRequest, schemas: Schemas, mappings: Mappings
+def draft_groups(
+    endpoints: Endpoints, tables: Sequence[Table], request: PlanRequest, rows: Mapping[str, Rows]
 ) -> tuple[tuple[TablePlan, ...], ...]:
-    """Plan every table that both databases have, except awaited ones, in groups and load order."""
-    present = [table for table in tables if table.name not in schemas.awaited and _is_complete(table, schemas)]
-    rows = _count(endpoints, present, request.restrictions)
+    """Plan tables whose ``rows`` have been counted, in groups and load order; without those that a database lacks."""
+    schemas = read_schemas(endpoints, tables, request)
+    present = [table for table in tables if _is_complete(table, schemas)]
+    mappings = id_mappings(endpoints.source, endpoints.dest, {table.name for table in tables})
+    return _groups(endpoints, present, request, schemas, mappings, rows)
+
+
+def _groups(
+    endpoints: Endpoints,
+    tables: Sequence[Table],
+    request: PlanRequest,
+    schemas: Schemas,
+    mappings: Mappings,
+    rows: Mapping[str, Rows],
+) -> tuple[tuple[TablePlan, ...], ...]:
+    """Plan tables that both databases have, in groups and load order."""
     can_break_keys = not request.adds_rows or endpoints.dest.features.can_switch_off_foreign_keys
     return tuple(
         tuple(
@@ -94,7 +112,7 @@ def _groups(
             )
             for table in group
         )
-        for group in load_order(present)
+        for group in load_order(tables)
     )
 
 
@@ -105,7 +123,7 @@ def _is_complete(table: Table, schemas: Schemas) -> bool:
 
 def _count(
     endpoints: Endpoints, tables: Sequence[Table], restrictions: Mapping[str, Restriction | None]
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, Rows]:
     """Return the row counts of tables, by name: of the selected rows in the source, of all rows in the destination."""
     names = [table.name for table in tables]
     chosen = {name: restriction for name in names if (restriction := restrictions.get(name)) is not None}

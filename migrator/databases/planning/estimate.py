@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import Error
@@ -46,43 +46,32 @@ LEAST_SPACE = 0.75
 
 def estimate_run(
     tables: Iterable[TablePlan | AwaitedTable],
-    sizes: Mapping[str, TableSize],
+    row_bytes: Callable[[TablePlan | AwaitedTable], float | None],
     *,
     updates: bool,
     compares_values: bool,
     jobs: int = 1,
 ) -> Estimate:
-    """Estimate a run over tables, whose sizes in the source are given by name if they are known.
+    """Estimate a run over tables. ``row_bytes`` returns about how many bytes a row of one takes, or ``None``.
 
     Of an update, only the comparison: what it will write is not known.
     """
     seconds, space, is_sized = 0.0, 0.0, True
     for table in tables:
-        rows, size, transport = table.source_rows, sizes.get(table.table.name), AWAITED
-        if isinstance(table, TablePlan):
-            transport = type(table.route.transport)
-            if table.route.restriction is not None and size is not None and size.rows is None:
-                size = None  # it is that of rows that are not chosen, too
-        width = _width(size, rows)
+        rows, known = table.source_rows, row_bytes(table)
+        transport, width = type(table.route.transport) if isinstance(table, TablePlan) else AWAITED, known or 0.0
         if not updates:
             seconds += _seconds(RATES[transport], rows, width)
         if updates or compares_values:
             seconds += _seconds(COMPARED, rows, width)
         space += rows * width
-        is_sized = is_sized and (size is not None or not rows)
+        is_sized = is_sized and (known is not None or not rows)
     low, high = FIXED_SECONDS
     return Estimate(
         low + seconds / FASTER / jobs,
         high + seconds * SLOWER,
         None if updates or not is_sized else math.floor(space * LEAST_SPACE),
     )
-
-
-def _width(size: TableSize | None, rows: int) -> float:
-    """Return about how many bytes a row takes in a table with so many rows."""
-    if size is None:
-        return 0.0
-    return size.bytes / max(size.rows or rows, 1)
 
 
 def _seconds(rate: Rate, rows: int, width: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -9,16 +10,20 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.db.models import ForeignKey, Model
 
 from ...console.wording import plural
 from ..engines.base.engine import Engine
-from ..engines.base.session import Row
+from ..engines.base.session import Query, Row
 from ..findings import Cause, FoundRows
 from ..primary_keys import key_text
 from ..tables import Reference, Table, table_of
 from .parallel_queries import ParallelQueries, deferred
 
 EXAMPLES = 3
+
+# A reference with its table, and whether its texts must match their parents' exactly.
+_LookedUp = tuple[Table, Reference, bool]
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,39 @@ def find_orphans(
     if trusts_constraints:
         enforced = sessions.engine.catalogue.enforced([(table.name, reference) for table, reference in references])
         references = [asked for asked, is_enforced in zip(references, enforced, strict=True) if not is_enforced]
+    looked_up = [(table, reference, (table.name, reference.column) in exactly) for table, reference in references]
+    small: list[_LookedUp] = []
+    large: list[_LookedUp] = []
+    for one in looked_up:
+        (small if sessions.should_join(rows.get(one[0].name, sys.maxsize)) else large).append(one)
     asked = [
         sessions.ask(
-            partial(_find_orphans, table, reference, (table.name, reference.column) in exactly),
-            rows.get(table.name, 0),
-            may_be_later=lambda orphans: orphans is None,
+            partial(_find_orphans, of),
+            sum(rows.get(table.name, 0) for table, _, _ in of),
+            may_be_later=lambda orphans: not orphans,
         )
-        for table, reference in references
+        for of in (small, *([one] for one in large))
+        if of
     ]
-    return deferred(lambda: [orphans for future in asked if (orphans := future.result()) is not None])
+
+    def in_order() -> list[Orphans]:
+        found = {(one.table.name, one.reference): one for future in asked for one in future.result()}
+        return [found[key] for table, reference in references if (key := (table.name, reference)) in found]
+
+    return deferred(in_order)
 
 
-def _find_orphans(table: Table, reference: Reference, exactly: bool, engine: Engine) -> Orphans | None:
-    rows = int(engine.fetch_value(engine.orphan_query(table.name, reference, "COUNT(*)", exactly=exactly)))
-    if not rows:
-        return None
-    return Orphans(table, reference, rows, _examples(engine, table, reference, exactly), exactly)
+def _find_orphans(looked_up: Sequence[_LookedUp], engine: Engine) -> list[Orphans]:
+    """Count the orphans of each reference, of several in one statement."""
+    queries: list[Query] = [
+        (engine.orphan_query(table.name, reference, "COUNT(*)", exactly=exactly), ())
+        for table, reference, exactly in looked_up
+    ]
+    return [
+        Orphans(table, reference, int(count), _examples(engine, table, reference, exactly), exactly)
+        for (table, reference, exactly), (count,) in zip(looked_up, engine.fetch_each(queries), strict=True)
+        if count
+    ]
 
 
 def _examples(engine: Engine, table: Table, reference: Reference, exactly: bool) -> tuple[str, ...]:
@@ -120,28 +142,38 @@ def orphan_rows(orphans: Orphans) -> FoundRows:
     return FoundRows(orphans.table.name, Cause.ORPHAN, keys)
 
 
+def _refers_to(model: type[Model], tables: Collection[str]) -> bool:
+    fields = model._meta.local_concrete_fields
+    return any(isinstance(field, ForeignKey) and field.target_field.model._meta.db_table in tables for field in fields)
+
+
 def outside_references(dest: Engine, tables: Sequence[Table]) -> list[str]:
     """Describe the tables outside the run whose rows reference tables in it, including tables without a model."""
     selected = {table.name for table in tables}
-    described: set[str] = set()
-    found = []
-    for model in apps.get_models(include_auto_created=True):
-        table = table_of(model)
-        described.add(table.name)
-        if table.name in selected or model._meta.proxy or model._meta.swapped:
-            continue
-        leading = [ref for ref in constrained(table) if ref.target_table in selected]
-        stored = dest.catalogue.stored_columns(table.name) if leading else {}
-        leading = [ref for ref in leading if ref.column in stored]
-        targets = sorted({ref.target_table for ref in leading})
-        if not leading:
-            continue
-        where = " OR ".join(f"{dest.quote(ref.column)} IS NOT NULL" for ref in leading)
-        rows = dest.count(table.name, where)
-        if rows:
-            found.append(f"{table.label} ({plural(rows, 'row')} referencing {', '.join(targets)})")
+    models = apps.get_models(include_auto_created=True)
+    outside = [
+        table_of(model)
+        for model in models
+        if not (model._meta.proxy or model._meta.swapped or model._meta.db_table in selected)
+        and _refers_to(model, selected)
+    ]
+    leading = [(table, [ref for ref in constrained(table) if ref.target_table in selected]) for table in outside]
+    stored = dest.catalogue.stored_tables([table.name for table, references in leading if references])
+    # What is to be counted, with its name and what it references.
+    asked: list[tuple[str, str, str]] = []
+    for table, references in leading:
+        there = [reference for reference in references if reference.column in stored[table.name]]
+        if there:
+            where = " OR ".join(f"{dest.quote(reference.column)} IS NOT NULL" for reference in there)
+            targets = ", ".join(sorted({reference.target_table for reference in there}))
+            asked.append((f"SELECT COUNT(*) FROM {dest.quote(table.name)} WHERE {where}", table.label, targets))
+    described = {model._meta.db_table for model in models}
     for owner, column, target in dest.catalogue.foreign_keys_into(selected, but=described):
-        rows = dest.fetch_value(f"SELECT COUNT(*) FROM {owner} WHERE {column} IS NOT NULL")
-        if rows:
-            found.append(f"the table {owner} ({plural(rows, 'row')} referencing {target})")
-    return found
+        query = f"SELECT COUNT(*) FROM {owner} WHERE {column} IS NOT NULL"
+        asked.append((query, f"the table {owner}", target))
+    counts = dest.fetch_each([(query, ()) for query, _, _ in asked])
+    return [
+        f"{name} ({plural(rows, 'row')} referencing {targets})"
+        for (_, name, targets), (rows,) in zip(asked, counts, strict=True)
+        if rows
+    ]

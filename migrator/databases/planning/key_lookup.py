@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from ..chunks import Restriction
+from ..chunks import Restriction, any_of
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import Convert
@@ -139,9 +139,7 @@ def _looked_up(
     if not table.key or dest.is_empty(table.name):
         return
     there, here = KeyConverter.of_primary_key(dest, table), KeyConverter.of_primary_key(source, table)
-    test = " AND ".join(f"{dest.quote(name)} = %s" for name in table.key)
     names = ", ".join(dest.quote(name) for name in table.key)
     for page in pages(_chosen_keys(source, table, restriction), LOOKUP // len(table.key)):
-        wanted = [param for row in page for param in there.params(here.neutral(row))]
-        sql = " OR ".join([f"({test})"] * len(page))
-        yield page, dest.fetch_all(f"SELECT {names} FROM {dest.quote(table.name)} WHERE {sql}", wanted)
+        test, params = any_of(dest, table.key, [there.params(here.neutral(row)) for row in page])
+        yield page, dest.fetch_all(f"SELECT {names} FROM {dest.quote(table.name)} WHERE {test}", params)

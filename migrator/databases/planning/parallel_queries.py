@@ -1,17 +1,18 @@
-"""Queries of one database, divided between two sessions: while one scans a table, so does the other.
+"""Queries of one database, divided among sessions: while one scans a table, so do the others.
 
 Answers are :class:`~concurrent.futures.Future` objects. All queries are queued before the first answer is needed, so
-that both sessions always have the longest of them to choose from.
+that all sessions always have the longest of them to choose from.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, zip_longest
 from queue import Empty, PriorityQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from ...errors import MigratorError
 from ..engines.base.engine import Engine
 
 HELPED_ROWS = 10_000  # a second session isn't worth opening for tables with fewer rows
-END_SECONDS = 2.0  # how long to wait for a query of the second session whose answer is no longer needed
+END_SECONDS = 2.0  # how long to wait for a query of another session whose answer is no longer needed
 
 Answer = TypeVar("Answer")
 
@@ -71,19 +72,20 @@ class _Query(Generic[Answer]):
 
 
 class ParallelQueries:
-    """Runs queries in a session and, if the largest table has more than ``HELPED_ROWS`` ``rows``, in a second one.
+    """Runs queries in a session and, if the largest table has more than ``HELPED_ROWS`` ``rows``, in others.
 
-    The second session only helps. A query that fails there is run again in the first one, whose error is raised. If
-    the second session reads a later snapshot than the first, it runs only queries that accept that.
+    There are up to ``sessions`` together. The others only help. A query that fails there is run again in the first one,
+    whose error is raised. If the others read a later snapshot than the first, they run only queries that accept that.
     """
 
-    def __init__(self, engine: Engine, rows: int = 0) -> None:
-        self.engine, self._is_worth_it = engine, rows > HELPED_ROWS
-        self._second: Engine | None = None
+    def __init__(self, engine: Engine, rows: int = 0, sessions: int = 2) -> None:
+        self.engine, self._is_worth_it, self._sessions = engine, rows > HELPED_ROWS, sessions
+        self._others: list[Engine] = []
         self._own: PriorityQueue[_Query[Any]] = PriorityQueue()
         self._shared: PriorityQueue[_Query[Any]] = PriorityQueue()
         self._numbers = count()
-        self._thread: threading.Thread | None = None
+        # Of the other sessions, in the same order.
+        self._threads: list[threading.Thread] = []
         self._is_over = False
 
     def __enter__(self) -> ParallelQueries:
@@ -94,23 +96,32 @@ class ParallelQueries:
     ) -> None:
         self._own, self._shared = PriorityQueue(), PriorityQueue()
         self._is_over = True
-        if self._thread is not None:
-            self._thread.join(END_SECONDS)
-        if self._thread is None or not self._thread.is_alive():
-            self._close()
+        deadline = time.monotonic() + END_SECONDS
+        for thread in self._threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        for other, thread in zip_longest(self._others, self._threads):
+            if thread is None or not thread.is_alive():
+                self._close(other)
 
-    def should_halve(self, rows: int) -> bool:
-        """Whether a query over so many rows is better split into one for each half of them."""
-        return rows > HELPED_ROWS and not self.engine.parallel_session_may_be_later
+    def parts(self, rows: int) -> int:
+        """Return into how many a query over so many rows is better split."""
+        return self._sessions if rows > HELPED_ROWS and not self.engine.parallel_session_may_be_later else 1
+
+    def should_join(self, rows: int) -> bool:
+        """Whether queries over so few rows are better joined to one statement, for the sake of their round trips."""
+        return rows <= HELPED_ROWS
 
     def begin(self) -> None:
-        """Start the second session on the queries so far, while the first is busy with something else."""
-        if self._thread is None and self._is_worth_it and not self._shared.empty():
-            self._is_worth_it = (second := self._second or self._open()) is not None
-            if second is not None:
-                second.connection.inc_thread_sharing()
-                self._thread = threading.Thread(target=self._help, args=(second,), name="second session", daemon=True)
-                self._thread.start()
+        """Start the other sessions on the queries so far, while the first is busy with something else."""
+        if self._threads or not self._is_worth_it or self._shared.empty():
+            return
+        self._open(min(self._sessions - 1, self._shared.qsize()))
+        self._is_worth_it = bool(self._others)
+        for other in self._others:
+            other.connection.inc_thread_sharing()
+            self._threads.append(threading.Thread(target=self._help, args=(other,), name="second session", daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def ask(
         self, run: Callable[[Engine], Answer], rows: int = 0, may_be_later: Callable[[Answer], bool] | None = None
@@ -130,21 +141,22 @@ class ParallelQueries:
         if self._own.qsize() + self._shared.qsize() > 1:
             self.begin()
         self._run_queued(self.engine)
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._threads:
+            for thread in self._threads:
+                thread.join()
+            self._threads.clear()
             self._run_queued(self.engine)
 
-    def _open(self) -> Engine | None:
+    def _open(self, count: int) -> None:
+        """Open other sessions, until there are so many, or until one cannot be opened."""
         with contextlib.suppress(Error, MigratorError):
-            self._second = self.engine.open_parallel_session()
-        return self._second
+            while len(self._others) < count and (other := self.engine.open_parallel_session()) is not None:
+                self._others.append(other)
 
-    def _close(self) -> None:
-        second, self._second = self._second, None
-        if second is not None:
-            with contextlib.suppress(Error):
-                second.close()
+    @staticmethod
+    def _close(other: Engine) -> None:
+        with contextlib.suppress(Error):
+            other.close()
 
     def _run_queued(self, engine: Engine) -> None:
         while (query := self._next(engine)) is not None:
@@ -164,11 +176,11 @@ class ParallelQueries:
                 return queue.get_nowait()
         return None
 
-    # -- in the thread of the second session ----------------------------------------------------------------------
+    # -- in the thread of another session -------------------------------------------------------------------------
 
-    def _help(self, second: Engine) -> None:
+    def _help(self, other: Engine) -> None:
         with contextlib.suppress(Exception):
-            self._run_queued(second)
+            self._run_queued(other)
         if self._is_over:  # __exit__ has not waited for this thread
-            self._close()
-        second.connection.dec_thread_sharing()
+            self._close(other)
+        other.connection.dec_thread_sharing()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ...console.wording import plural
 from ..chunks import Restriction, order_by
 from ..endpoints import Endpoints
 from ..engines.base.engine import Engine
@@ -71,7 +72,7 @@ def check_added(endpoints: Endpoints, tables: Sequence[TablePlan], mappings: Map
         if count:
             yield Finding(
                 table.table.label,
-                f"{count:,} of the chosen rows have a primary key that the destination already has "
+                f"{plural(count, 'chosen row has', 'chosen rows have')} a primary key that the destination already has "
                 f"(for example {', '.join(examples)})",
                 "Choose rows that are not there yet, or delete them there.",
                 is_about_rows=True,

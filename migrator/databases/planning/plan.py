@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..chunks import Restriction
-from ..engines.base.catalogue import DeferredObject
+from ..engines.base.catalogue import DeferredObject, TableSize
 from ..engines.base.session_lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..tables import Table
 from .checks import CheckResult
 from .plan_request import PlanRequest
-from .selection import LeftOut
+from .selection import EVERYTHING, Choice, LeftOut
 from .table_route import Route
 from .transports import Transport
 
@@ -87,10 +89,16 @@ class Plan:
     # know it of all.
     rejected: Mapping[str, int] = field(default_factory=dict)
     knows_rejected: bool = True
+    # Of tables in the source, by name, as far as the engine knows.
+    sizes: Mapping[str, TableSize] = field(default_factory=dict)
     # None if the run cannot start, or was interrupted: what is left of it is not known.
     estimate: Estimate | None = None
     # All checks of the plan, also those that found nothing.
     checks: tuple[CheckResult, ...] = ()
+    # Which tables were asked for.
+    choice: Choice = EVERYTHING
+    # Migrations will be applied to the destination first.
+    migrates: bool = False
 
     @property
     def adds_rows(self) -> bool:
@@ -149,6 +157,14 @@ class Plan:
     def destroyed(self) -> tuple[TablePlan | AwaitedTable, ...]:
         """The emptied tables that hold rows which no migration made."""
         return tuple(t for t in self.emptied if not (t.is_made_by_migrate or t.is_made_by_migrations))
+
+    def row_bytes(self, table: TablePlan | AwaitedTable) -> float | None:
+        """Return about how many bytes a row takes in the source; ``None`` if that is unknown."""
+        size = self.sizes.get(table.table.name)
+        is_part = isinstance(table, TablePlan) and table.route.restriction is not None
+        if size is None or (is_part and size.rows is None):  # then it is that of rows that are not chosen, too
+            return None
+        return size.width(table.source_rows)
 
     @property
     def untouched(self) -> str:
@@ -209,13 +225,24 @@ def largest_first(groups: Sequence[Sequence[TablePlan]]) -> Generator[Sequence[T
 
     A large table's indexes are then recreated while most of the rest is still to be copied.
     """
-    left = list(groups)
-    while left:
-        waiting = {planned.table.name for group in left for planned in group}
-        ready = [group for group in left if not parents_of([one.table for one in group]) & waiting]
-        chosen = max(ready, key=lambda group: sum(planned.source_rows for planned in group))
-        left.remove(chosen)
-        yield chosen
+    group_of = {planned.table.name: number for number, group in enumerate(groups) for planned in group}
+    children = defaultdict[int, list[int]](list)
+    waits_for = []
+    for number, group in enumerate(groups):
+        parents = {group_of[name] for name in parents_of([one.table for one in group]) if name in group_of}
+        waits_for.append(len(parents))
+        for parent in parents:
+            children[parent].append(number)
+    rows = [sum(planned.source_rows for planned in group) for group in groups]
+    ready = [(-rows[number], number) for number, count in enumerate(waits_for) if not count]
+    heapq.heapify(ready)
+    while ready:
+        _, number = heapq.heappop(ready)
+        yield groups[number]
+        for child in children[number]:
+            waits_for[child] -= 1
+            if not waits_for[child]:
+                heapq.heappush(ready, (-rows[child], child))
 
 
 def parents_of(group: Sequence[Table]) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..chunks import Restriction
+from ..findings import Finding
 from .rows_of_migrations import NOT_MIGRATED, NOTHING_MADE, Made, Migrated
 
 
@@ -46,6 +47,11 @@ class PlanRequest:
     migrated: Migrated = NOT_MIGRATED
     # The command itself names the destination whose rows it replaces, so there is no prompt.
     is_confirmed: bool = False
+    # The source's changes are followed after the copy.
+    follows: bool = False
+    # The workers on other hosts that are to copy chunks, in words, and what was found about them.
+    workers: str = ""
+    worker_findings: tuple[Finding, ...] = ()
     # The rows in the destination that migrations are known to have made.
     made: Made = NOTHING_MADE
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from django.apps import apps
 
 from ...console.wording import byte_text
-from ...errors import Refused
+from ...errors import Reason, Refused
 from ..endpoints import Endpoints
 from ..engines.base.catalogue import DeferredObject
 from ..engines.base.engine import Engine
-from ..findings import Finding
+from ..findings import Cause, Finding
 from ..tables import Table
 from .checks import Check, Findings
 from .column_types import check_types
@@ -70,8 +70,12 @@ def make_plan(endpoints: Endpoints, selection: Selection, request: PlanRequest) 
         dest_schemas,
         rejection.rows,
         rejection.is_complete,
+        choice=selection.choice,
+        migrates=bool(draft.schemas.pending),
     )
-    estimate = _estimate(endpoints, plan)
+    every: list[TablePlan | AwaitedTable] = [] if plan.stopping else [*plan.tables, *plan.awaited]
+    plan = replace(plan, sizes=sizes_of(endpoints.source, [one.table for one in every if one.source_rows]))
+    estimate = _estimate(plan)
     found.add(Check.SPACE, _check_space(endpoints.dest, estimate))
     return replace(
         plan,
@@ -92,13 +96,12 @@ def _check_space(dest: Engine, estimate: Estimate | None) -> Iterator[Finding]:
         )
 
 
-def _estimate(endpoints: Endpoints, plan: Plan) -> Estimate | None:
+def _estimate(plan: Plan) -> Estimate | None:
     if plan.is_resumed or plan.stopping:
         return None
-    every: list[TablePlan | AwaitedTable] = [*plan.tables, *plan.awaited]
     return estimate_run(
-        every,
-        sizes_of(endpoints.source, [planned.table for planned in every if planned.source_rows]),
+        [*plan.tables, *plan.awaited],
+        plan.row_bytes,
         updates=plan.updates,
         compares_values=plan.request.compares_values,
         jobs=plan.jobs,
@@ -123,7 +126,10 @@ def _check_schemas(
     settled = [table for table in tables if table.name not in schemas.awaited]
     found.add(Check.TYPES, check_types(settled, source, dest, schemas.source, schemas.dest))
     found.add(Check.MIGRATIONS, _check_handlers(dest, schemas, request))
+    if request.follows:
+        found.add(Check.FEED, endpoints.feed_obstacles)
     found.add(Check.PROCESSES, [endpoints.fewer_jobs] if endpoints.fewer_jobs else [])
+    found.add(Check.PROCESSES, request.worker_findings)
 
 
 def _check_encryption(engines: Iterable[Engine]) -> Iterator[Finding]:
@@ -207,14 +213,20 @@ def refuse(plan: Plan) -> None:
     stopping = plan.stopping
     if not stopping:
         return
-    lines = "\n".join(f"  - {finding}" for finding in stopping)
-    hint = ""
+    steps = []
     if any(finding.is_about_rows for finding in stopping):
-        hint = "\nOr pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
+        step = "Or pass --on-error skip --rejects FILE to copy everything else and keep these rows in FILE."
+        if any(finding.rows and finding.rows.cause is Cause.TAKEN for finding in stopping):
+            step += " Then rows that refer to a primary key which the destination already has refer to its row."
         if plan.updates:
-            hint = "\n--update writes all changes or none. Fix these rows, or leave their models out with --exclude."
+            step = "--update writes all changes or none. Fix these rows, or leave their models out with --exclude."
+        steps.append(step)
     if plan.is_resumed:
-        hint += "\nThe run stays unfinished: correct this and pass --resume, or abandon it with --cleanup."
+        steps.append("The run stays unfinished: correct this and pass --resume, or abandon it with --cleanup.")
     count = "1 problem stops" if len(stopping) == 1 else f"{len(stopping)} problems stop"
-    text = f"{plan.untouched} {count} this run:\n{lines}{hint}"
-    raise Refused(text, [finding.document() for finding in stopping])
+    raise Refused(
+        f"{plan.untouched} {count} this run:",
+        findings=[finding.document() for finding in stopping],
+        reasons=[Reason(str(finding)) for finding in stopping],
+        steps=steps,
+    )

@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from ..engines.base.engine import Engine
 from ..engines.registry import engine_for
 from ..findings import Finding
-from ..journal.records import TABLES as JOURNAL_TABLES
+from ..journal.records import ALL_TABLES as JOURNAL_TABLES
 from ..tables import table_of
 from .natural_keys import MADE_BY_MIGRATE, made_by_migrate
 

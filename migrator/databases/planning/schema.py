@@ -11,7 +11,7 @@ from django.db.models import Model
 from ...console.wording import shortened
 from ..engines.base.engine import Engine
 from ..findings import Finding
-from ..journal.records import TABLES as JOURNAL_TABLES
+from ..journal.records import ALL_TABLES as JOURNAL_TABLES
 from ..tables import StoredColumn, Table
 from .missing_tables import grant_advice, missing_tables
 from .pending_migrations import Pending, creating_model

@@ -24,6 +24,17 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The labels of apps and models that were asked for, all without any, and those to leave out."""
+
+    labels: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+EVERYTHING = Choice()
+
+
+@dataclass(frozen=True)
 class Selection:
     """The tables of a run, each once, and what is left out."""
 
@@ -33,6 +44,7 @@ class Selection:
     named: frozenset[type[Model]] = frozenset()
     # The names of the tables that are selected only because rows of others refer to theirs.
     brought: frozenset[str] = frozenset()
+    choice: Choice = EVERYTHING
 
     @property
     def names(self) -> list[str]:
@@ -139,6 +151,7 @@ def select(
         tuple(left_out),
         frozenset(by_name | by_app),
         frozenset(chosen.keys() - of_labels),
+        Choice(tuple(labels), tuple(exclude)),
     )
 
 

@@ -49,6 +49,10 @@ class Route:
         transport = self.transport.fallback if isinstance(self.transport, ServerSideCopy) else self.transport
         return replace(self, restriction=restriction, transport=transport)
 
+    def guarded(self) -> Route:
+        """Return the route for rows that were not examined before: each of their values is checked."""
+        return replace(self, transport=ConvertedRows(self.conversions))
+
     def copy_within(self, bounds: Bounds) -> tuple[int, int] | None:
         """Have the destination copy a chunk itself; return the rows and bytes, or ``None`` if it cannot now."""
         where, params = where_clause(self.dest, self.table.key, bounds, None)
@@ -57,9 +61,9 @@ class Route:
         tail = where + order_by(self.dest, self.table.key) if where else ""
         return self.dest.copy_within(self.table.name, names, tail, params)
 
-    def rows_in_chunk(self, rows: int) -> int:
-        """Return the fewest rows that the destination wants in a chunk of a table with this row count."""
-        return self.dest.rows_in_chunk(rows, is_within=isinstance(self.transport, ServerSideCopy))
+    def rows_within(self, rows: int) -> int:
+        """Return how many rows, of so many in the table, the destination itself can copy in one chunk, or 0."""
+        return self.dest.rows_within(rows) if isinstance(self.transport, ServerSideCopy) else 0
 
     @property
     def method(self) -> str:

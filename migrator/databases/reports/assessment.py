@@ -9,6 +9,7 @@ from ...console.reports import Assessment, Check, Grid, Mood, Verdict
 from ...console.wording import plural
 from ..planning.plan import Plan
 from .checks import checks_grid, described
+from .commands import command_line
 
 WORST = 3
 
@@ -61,5 +62,5 @@ def _way_back(plan: Plan) -> Iterator[str]:
     if plan.adds_rows:
         yield f"Rows of {dest!r} stay unchanged. To go back, delete the added ones, or restore a backup."
     else:
-        command = f"python manage.py batch_migrate --source {dest} --dest {source} --update"
+        command = command_line("batch_migrate", dest, source, plan.choice, "--update")
         yield f"When the site has written to {dest!r}, copy the difference back: {command}"

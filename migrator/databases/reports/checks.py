@@ -10,6 +10,7 @@ from ...console.wording import plural
 from ..doctor import Diagnosis, Side
 from ..planning.checks import CheckResult, Outcome
 from ..planning.plan import Plan
+from .commands import command_line
 
 SCHEMA = "migrator/doctor@1"
 SHOWN_FINDINGS = 5  # of each check
@@ -96,9 +97,9 @@ def _facts(found: Diagnosis) -> Iterator[Fact]:
 
 
 def _next_steps(found: Diagnosis) -> Iterator[str]:
-    if found.source and found.dest and not found.exit_code:
-        ends = f"--source {found.source.database.alias} --dest {found.dest.database.alias}"
-        yield f"python manage.py batch_migrate {ends} --dry-run"
+    if found.plan and not found.exit_code:
+        ends = found.plan.source.alias, found.plan.dest.alias, found.plan.choice
+        yield command_line("batch_migrate", *ends, *(["--migrate"] if found.plan.migrates else []), "--dry-run")
 
 
 def _settings_grid(source: Side, dest: Side) -> Grid:

@@ -9,6 +9,7 @@ from ...console.wording import plural
 from ..verification.compare import Comparison
 from ..verification.contents import no_table
 from ..verification.rejected_rows import RejectedRows
+from .commands import command_line
 from .figures import comparison_figures
 from .plan import endpoint
 from .row_grids import row_grids
@@ -78,11 +79,11 @@ def _points(comparison: Comparison) -> Iterator[Point]:
 
 
 def _next_steps(comparison: Comparison) -> Iterator[str]:
-    ends = f"--source {comparison.source.alias} --dest {comparison.dest.alias}"
+    ends = comparison.source.alias, comparison.dest.alias, comparison.choice
     if comparison.options.mode != "full":
-        yield f"python manage.py verify_counts {ends} --mode full"
+        yield command_line("verify_counts", *ends, "--mode", "full")
     elif comparison.exit_code == 3:
-        yield f"python manage.py batch_migrate {ends} --update --dry-run"
+        yield command_line("batch_migrate", *ends, "--update", "--dry-run")
 
 
 def _missing_tables(comparison: Comparison) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from ...console.reports import Fact, Mood, Verdict
@@ -10,6 +9,7 @@ from ...console.wording import listed, plural
 from ..planning.plan import Plan
 from ..result import RunResult
 from ..verification.counts import Verification
+from .commands import command_line
 
 
 def ends_facts(plan: Plan) -> tuple[Fact, ...]:
@@ -38,12 +38,19 @@ def unchecked(found: Verification) -> Verdict:
 
 
 def next_steps(result: RunResult) -> Iterator[str]:
-    """Yield the command that shows more of what a run has left open."""
-    ends = f"--source {result.plan.source.alias} --dest {result.plan.dest.alias}"
-    compare = f"python manage.py verify_counts {ends} --mode full"
-    if result.rows_rejected:
-        yield f"{compare} --rejects {shlex.quote(str(result.rejects)) if result.rejects else 'FILE'}"
-    elif not (result.verification and len(result.verification.contents) == len(result.plan.tables)):
-        yield compare
+    """Yield the command that shows more of what a run has left open.
+
+    There is none for a run that adds rows: whole tables, which commands compare, need not be equal after it.
+    """
+    plan = result.plan
+    ends = plan.source.alias, plan.dest.alias, plan.choice
+    if plan.adds_rows:
+        return
+    if result.followed and result.followed.late:
+        yield command_line("batch_migrate", *ends, "--update", "--follow")
+    elif result.rows_rejected:
+        yield command_line("verify_counts", *ends, "--mode", "full", "--rejects", str(result.rejects or "FILE"))
+    elif not (result.verification and len(result.verification.contents) == len(plan.tables)):
+        yield command_line("verify_counts", *ends, "--mode", "full")
     elif result.exit_code == 3 and result.updates is None:
-        yield f"python manage.py batch_migrate {ends} --update --dry-run"
+        yield command_line("batch_migrate", *ends, "--update", "--dry-run")

@@ -15,6 +15,7 @@ from ..tables import Table, shown_name
 from .assessment import assess
 from .checks import checks_document
 
+SCHEMA = "migrator/batch-migrate@1"
 SHOWN_TABLES = 3
 SHOWN_LOSSES = 5
 
@@ -139,12 +140,20 @@ def _facts(plan: Plan) -> Iterator[Fact]:
         yield Fact(
             "write", "changed rows are updated, new rows inserted, and rows missing from the source deleted in one step"
         )
+    if plan.request.follows:
+        yield Fact(
+            "follow",
+            f"what changes in {plan.source.alias!r} is copied again, until you ask for the last pass. Its server keeps "
+            "its log of changes until this command has read it",
+        )
     if plan.adds_rows:
         yield Fact("keep", "rows that the destination already has stay unchanged")
     if plan.deferred:
         yield Fact("rebuild", f"{kinds_text(plan.deferred)}: dropped during the load and recreated afterwards")
     if plan.jobs > 1:
         yield Fact("processes", f"{plan.jobs} copy in parallel, all from one snapshot of the source")
+    if plan.request.workers:
+        yield Fact("workers", plan.request.workers)
     yield from _rejection_facts(plan)
     yield from _left_out_facts(plan)
     if plan.awaited:

@@ -12,8 +12,10 @@ from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..row_counts import RowCounts
 from .figures import plan_figures, run_figures, seconds_by_table, spent
+from .following import follow_document, follow_facts, follow_verdict
+from .forecast import forecast_report
 from .outcome import ends_facts, next_steps, not_a_copy, unchecked
-from .plan import named, plan_document, plan_report
+from .plan import SCHEMA, named, plan_document, plan_report
 from .row_grids import row_grids
 from .times import times_document
 from .update import update_report
@@ -25,7 +27,6 @@ from .verification import (
     verification_points,
 )
 
-SCHEMA = "migrator/batch-migrate@1"
 MEASURABLE_SECONDS = 0.01  # a rate over less time would mean nothing
 SHOWN_SECONDS = 0.1
 SHOWN_TABLES = 10
@@ -34,6 +35,8 @@ SHOWN_SLOWEST = 3
 
 def result_report(result: RunResult, again: str = "the same command without --dry-run") -> Report:
     """Describe what a run did, the row counts of both sides and the verdict; ``again`` repeats a dry run in earnest."""
+    if result.forecast is not None:
+        return forecast_report(result, result.forecast, again)
     if result.updates is not None:
         return update_report(result, result.updates, again)
     if result.remark:
@@ -46,6 +49,7 @@ def result_report(result: RunResult, again: str = "the same command without --dr
         "tables": [_counts_document(table, result.row_counts[table.table.name]) for table in plan.tables],
         **times_document(result),
         "seconds_finishing": round(result.seconds_finishing, 3),
+        "follow": follow_document(result.followed),
         "verification": verification_document(result.verification) if result.verification else None,
     }
     return Report(
@@ -75,7 +79,8 @@ def _remark_report(result: RunResult, remark: str, again: str) -> Report:
         **times_document(result),
         "not_recreated": [item.as_json() for item in result.not_recreated],
     }
-    verdict = Verdict(Mood.NEUTRAL, "DRY RUN" if result.is_dry_run else "NOTHING TO DO", remark)
+    word = "DRY RUN" if result.is_dry_run else "ABANDONED" if result.is_abandoned else "NOTHING TO DO"
+    verdict = Verdict(Mood.NEUTRAL, word, remark)
     if result.exit_code == 3:
         verdict = Verdict(Mood.BAD, "NOT A COPY", remark)
     elif result.rows_rejected:
@@ -112,6 +117,8 @@ def _verdict(result: RunResult) -> Verdict:
         return Verdict(Mood.WARNING, "INCOMPLETE", sentence)
     if result.verification and result.verification.unchecked:
         return unchecked(result.verification)
+    if result.followed:
+        return follow_verdict(result, result.followed)
     rows, tables = plural(result.rows_written, "row"), plural(len(result.row_counts), "table")
     done = f"{rows} of {tables} copied to {result.plan.dest.alias!r} in {seconds_text(result.seconds)}"
     if before := result.rows_before:
@@ -126,6 +133,8 @@ def _facts(result: RunResult) -> Iterator[Fact]:
     seconds = [(label, spent) for label, spent in seconds_by_table(result).items() if spent >= SHOWN_SECONDS]
     if slowest := ", ".join(f"{label} {seconds_text(spent)}" for label, spent in seconds[:SHOWN_SLOWEST]):
         yield Fact("slowest", slowest if result.exit_code == 0 else "", slowest)
+    if result.followed:
+        yield from follow_facts(result.followed)
     if result.verification:
         yield from verification_facts(result.verification, None, option="--verify full")
     if not result.rows_rejected:

@@ -1,8 +1,9 @@
-"""How far a run is, as a report of at most 20 lines."""
+"""How far a run is, as a report of about 20 lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,7 +13,7 @@ from django.apps import apps
 from ...console.reports import Fact, Figure, Grid, Mood, Report, Verdict, record
 from ...console.wording import duration_text, plural, shortened
 from ..engines.base.catalogue import kinds_text
-from ..journal.records import RunState
+from ..journal.records import Outcome, RunState
 from ..journal.status import Activity, RunStatus, TableStatus
 
 SCHEMA = "migrator/status@1"
@@ -22,9 +23,16 @@ PHASES = {
     RunState.PREPARING: "dropping what is recreated later, and emptying tables",
     RunState.COPYING: "copying",
     RunState.FINISHING: "all rows are copied; recreating what was dropped, and verifying",
+    RunState.FORECASTING: "copying a sample for a forecast, which is deleted afterwards",
 }
-# Not 0 if somebody has to act.
-EXIT_CODES = {Activity.NONE: 0, Activity.WORKING: 0, Activity.FINISHED: 0, Activity.INTERRUPTED: 3}
+UNVERIFIED = "only if verify_counts finds no difference"
+ENDED = "only if the run ended with exit code 0, or verify_counts finds no difference"
+# Whether the site can use the destination, as long as the run has not finished.
+SWITCH = {
+    Activity.NONE: "",
+    Activity.WORKING: "not yet: the run has not finished",
+    Activity.INTERRUPTED: "no: rows, indexes and keys may be missing until the run is completed",
+}
 
 
 def status_report(status: RunStatus, *, was_working: bool = False) -> Report:
@@ -34,15 +42,26 @@ def status_report(status: RunStatus, *, was_working: bool = False) -> Report:
     """
     is_recorded = status.activity is not Activity.NONE and status.phase is not None
     has_ended = was_working and status.activity is Activity.NONE
+    facts = _facts(status) if is_recorded else [Fact("to", str(status.dest))]
     return Report(
         title=f"Run into {status.dest}",
         verdict=_ended(status) if has_ended else _verdict(status),
-        facts=tuple(_facts(status)) if is_recorded else (Fact("to", str(status.dest)),),
+        facts=(*facts, Fact("switch", ENDED if has_ended else _switch_text(status))),
         figures=tuple(_figures(status)) if is_recorded else (),
         details=tuple(_grids(status)) if is_recorded else (),
+        next=tuple(line.strip() for line in status.hint.splitlines()) if _is_interrupted(status) else (),
         document=status_document(status),
-        exit_code=EXIT_CODES[status.activity],
+        exit_code=_exit_code(status),
     )
+
+
+def _is_interrupted(status: RunStatus) -> bool:
+    return status.activity is Activity.INTERRUPTED
+
+
+def _exit_code(status: RunStatus) -> int:
+    """Return 3 for an interrupted run, the exit code of a run that has finished, and otherwise 0."""
+    return 3 if _is_interrupted(status) else status.outcome.exit_code if status.outcome else 0
 
 
 def status_line(status: RunStatus) -> str:
@@ -69,6 +88,7 @@ def status_document(status: RunStatus) -> dict[str, Any]:
             for one in status.tables
         ],
         "dropped": [record(item, "table", "kind", "name") for item in status.dropped],
+        "outcome": status.outcome and asdict(status.outcome),
     }
 
 
@@ -77,7 +97,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _ended(status: RunStatus) -> Verdict:
-    ended = f"The run in {status.dest.alias!r} has ended, and its record is gone: it finished, or was abandoned."
+    ended = f"The run in {status.dest.alias!r} has ended and left no record: it finished, was refused or was abandoned."
     return Verdict(Mood.NEUTRAL, "ENDED", ended)
 
 
@@ -89,8 +109,7 @@ def _verdict(status: RunStatus) -> Verdict:
     if status.phase is None:
         return Verdict(Mood.NEUTRAL, "WORKING", _nothing_recorded(status))
     if status.activity is Activity.FINISHED:
-        finished = "Finished. The run has kept its journal (--keep-journal); the next one replaces it."
-        return Verdict(Mood.GOOD, "FINISHED", finished)
+        return _finished(status.outcome)
     if status.activity is Activity.WORKING:
         return Verdict(Mood.GOOD, "WORKING", f"The run is working; it was last seen {_ago(status)} ago.")
     return Verdict(
@@ -99,6 +118,36 @@ def _verdict(status: RunStatus) -> Verdict:
         f"The run in {alias!r} was interrupted. Repeat its command with --resume to complete it, or with "
         "--cleanup to abandon it: that recreates what it dropped, and keeps the copied rows.",
     )
+
+
+def _finished(outcome: Outcome | None) -> Verdict:
+    """Say how a run has ended whose journal was kept."""
+    if outcome is None:
+        return Verdict(Mood.NEUTRAL, "FINISHED", "The run has finished; how it ended was not recorded.")
+    if outcome.exit_code == 3:
+        return Verdict(Mood.BAD, "NOT A COPY", "The run has finished, and its verification found differences.")
+    if outcome.exit_code:
+        return Verdict(
+            Mood.WARNING, "INCOMPLETE", "The run has finished, but rows were rejected, or could not be compared."
+        )
+    verified = {"count": "row counts, sequences and foreign keys are right", "full": "all values are equal"}
+    found = verified.get(outcome.verify, "nothing was verified (--verify none)")
+    return Verdict(Mood.GOOD, "FINISHED", f"The run has finished: all rows are copied, and {found}.")
+
+
+def _switch_text(status: RunStatus) -> str:
+    """Say whether the site can use the destination now; empty if there is nothing to say that of."""
+    if status.activity is not Activity.FINISHED:
+        return SWITCH[status.activity]
+    if status.outcome is None:
+        return ENDED
+    if status.outcome.exit_code == 3:
+        return "no: it is not a copy of the source"
+    if status.outcome.verify == "none":
+        return UNVERIFIED
+    if status.outcome.exit_code:
+        return "only if the site can do without the rows that are missing"
+    return "yes, unless rows of the source were written since the run began; --update copies those"
 
 
 def _facts(status: RunStatus) -> Iterator[Fact]:
@@ -145,7 +194,7 @@ def _grids(status: RunStatus) -> Iterator[Grid]:
 def _nothing_recorded(status: RunStatus) -> str:
     return (
         f"A run is working in {status.dest.alias!r}, and has not recorded anything there: it checks, waits for an "
-        "answer, applies migrations, or updates (--update)."
+        "answer, applies migrations, updates (--update), or follows its source (--follow)."
     )
 
 

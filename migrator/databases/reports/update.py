@@ -11,11 +11,13 @@ from ..planning.plan import TablePlan
 from ..result import RunResult
 from ..update import Update
 from .figures import update_figures
+from .following import follow_document, follow_facts, follow_verdict
 from .outcome import ends_facts, next_steps, not_a_copy, unchecked
 from .plan import named, plan_document, plan_report
 from .row_grids import row_grids
 from .times import times_document
 from .verification import (
+    VALUES,
     differing_grids,
     shortened_grid,
     verification_document,
@@ -38,6 +40,7 @@ def update_report(result: RunResult, updates: Mapping[str, Update], again: str) 
         "updates": [_update_document(table, updates[table.table.name], is_dry=is_dry) for table in plan.tables],
         **times_document(result),
         "seconds_comparing": round(result.seconds_comparing, 3),
+        "follow": follow_document(result.followed),
         "verification": verification_document(result.verification) if result.verification else None,
     }
     return Report(
@@ -59,10 +62,10 @@ def update_report(result: RunResult, updates: Mapping[str, Update], again: str) 
 
 
 def _next_steps(result: RunResult, again: str) -> Iterator[str]:
-    if result.verification is not None:
+    if result.is_dry_run:
+        yield from [again] if result.changes else []
+    elif result.changes or result.exit_code:
         yield from next_steps(result)
-    elif result.changes:
-        yield again
 
 
 def _short_grids(result: RunResult, updates: Mapping[str, Update], *, is_dry: bool) -> Iterator[Grid]:
@@ -86,11 +89,18 @@ def _grid(tables: Sequence[TablePlan], updates: Mapping[str, Update], *, is_dry:
 
 def _facts(result: RunResult, updates: Mapping[str, Update]) -> Iterator[Fact]:
     compared = plural(sum(update.compared for update in updates.values()), "row")
-    yield Fact("compared", f"{compared} of {plural(len(result.plan.tables), 'table')}")
-    # What people ask before the last pass: for how long the site has to stop.
-    yield Fact("next pass", f"about {seconds_text(result.seconds_comparing)} to compare, as now, plus what it writes")
+    yield Fact("compared", f"{compared} of {plural(len(result.plan.tables), 'table')}, by all their values")
+    if result.followed:
+        yield from follow_facts(result.followed)
+    else:
+        # What people ask before the last pass: for how long the site has to stop.
+        next_pass = f"about {seconds_text(result.seconds_comparing)} to compare, as now, plus what it writes"
+        yield Fact("next pass", next_pass)
     if result.verification:
-        yield from verification_facts(result.verification, None, option="--verify full")
+        for fact in verification_facts(result.verification, None, option="--verify full"):
+            # What it compared before is all that there is to know, unless it wrote.
+            if fact.label != VALUES or result.changes or result.verification.contents:
+                yield fact
 
 
 def _verdict(result: RunResult, updates: Mapping[str, Update]) -> Verdict:
@@ -98,6 +108,8 @@ def _verdict(result: RunResult, updates: Mapping[str, Update]) -> Verdict:
         return not_a_copy(result.verification)
     if result.verification and result.verification.unchecked:
         return unchecked(result.verification)
+    if result.followed:
+        return follow_verdict(result, result.followed)
     if not result.changes:
         return Verdict(Mood.GOOD, "EQUAL", "The destination was already equal to the source: no row was written.")
     done = f"{plural(result.changes, 'row')} of {result.plan.dest.alias!r} changed in {seconds_text(result.seconds)}"

@@ -13,6 +13,7 @@ from ..verification.contents import NOT_COMPARED, SAMPLED, UNCHECKED, Contents, 
 from ..verification.counts import EQUAL, REJECTED, TableCount, Verification
 from ..verification.rows import CHANGED, RowDifference
 
+VALUES = "values"  # the label of what comparing them has found
 SHOWN_ROWS = 20
 SHOWN_TABLES = 4
 LONGEST_VALUE = 200
@@ -108,7 +109,7 @@ def _count_fact(verification: Verification) -> Fact:
 def _contents_facts(verification: Verification, sample: Sample | None, option: str) -> Iterator[Fact]:
     contents = verification.contents
     if not contents:
-        yield Fact("values", f"not compared ({option} compares them)")
+        yield Fact(VALUES, f"not compared ({option} compares them)")
         return
     differing = len(verification.differing_contents)
     result = f"differ in {plural(differing, 'table')}" if differing else "equal"
@@ -118,7 +119,7 @@ def _contents_facts(verification: Verification, sample: Sample | None, option: s
     if sample and sampled:
         compared.append(f"a sample of {_rows_of(sampled)} (--seed {sample.seed})")
     if compared:
-        yield Fact("values", f"{result}: compared {listed(compared)}", mood=Mood.BAD if differing else Mood.GOOD)
+        yield Fact(VALUES, f"{result}: compared {listed(compared)}", mood=Mood.BAD if differing else Mood.GOOD)
     if sample and sampled:
         yield Fact(
             "sample",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import DatabaseError
 
-from ..chunks import Bounds, where_clause
+from ..chunks import Bounds, where_in_any
 from ..engines.base.digests import Checksum, Digests
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
@@ -27,16 +28,19 @@ T = TypeVar("T")
 Query = Callable[[Engine, str], str]
 # Reads the result of that query.
 Read = Callable[[Digests, Sequence[Row]], T]
+# Which rows of the source, and which of the destination.
+Ranges = tuple[Sequence[Bounds], Sequence[Bounds]]
+EVERY_ROW = (Bounds(),)
 
 
 class Checksums:
     """The checksums of a table's rows on both sides: of the rows as they are stored if possible, else of ``texts``.
 
-    The texts may lack documents, which are read in addition.
+    The texts may lack documents, which are read in addition. ``number``: the primary key, if that is one whole number.
     """
 
-    def __init__(self, source: ComparedSide, dest: ComparedSide, texts: RowTexts) -> None:
-        self.texts = texts
+    def __init__(self, source: ComparedSide, dest: ComparedSide, texts: RowTexts, number: str | None = None) -> None:
+        self.texts, self._number = texts, number
         self._source, self._dest, self._table = source, dest, source.table
         readings = (*source.readings, *dest.readings)
         self._is_as_stored = all(reading.way is Way.RAW for reading in readings) and bool(
@@ -58,36 +62,50 @@ class Checksums:
         self._helper = None
 
     def of(self, bounds: Bounds) -> tuple[Checksum, Checksum]:
-        """Add up the digests of a range on both sides."""
-        return self._added(bounds, None, _only_checksum)
+        """Add up the digests of a range on both sides: those of blocks of rows if possible, else those of rows."""
+        ranges = (bounds,), (bounds,)
+        if self._number is not None:
+            here, there = self._added(ranges, self._number, _only_checksum)
+            if not (here.undigested or there.undigested):
+                return here, there
+        return self._added(ranges, None, _only_checksum)
+
+    def of_every_row(self, ranges: Sequence[Bounds]) -> tuple[Checksum, Checksum]:
+        """Add up the digests of the source's rows in these ranges, and of every row of the destination."""
+        return self._added((ranges, EVERY_ROW), None, _only_checksum)
 
     def by_segment(self, bounds: Bounds, segments: Segments) -> dict[Any, tuple[Checksum, Checksum]]:
         """Add up the digests of a range on both sides; return source and destination checksum by segment."""
         empty = Checksum(0, 0)
-        here, there = self._added(bounds, segments, _by_segment)
+        here, there = self._added(((bounds,), (bounds,)), segments, _by_segment)
         return {segment: (here.get(segment, empty), there.get(segment, empty)) for segment in here | there}
 
-    def _added(self, bounds: Bounds, segments: Segments | None, read: Read[T]) -> tuple[T, T]:
+    def _added(self, ranges: Ranges, by: Segments | str | None, read: Read[T]) -> tuple[T, T]:
+        """Add up digests: by segments, or those of blocks by a key, or those of all rows."""
         table, source = self._table, self._source.engine
 
         def segment_of(engine: Engine) -> str | None:
-            return None if segments is None else segments.here if engine is source else segments.there
+            return (by.here if engine is source else by.there) if isinstance(by, Segments) else None
 
         def of_rows(engine: Engine, where: str) -> str:
+            if isinstance(by, str):
+                return engine.digests.checksum_of_stored_blocks_query(table.columns, table.name, where, by) or ""
             return engine.digests.checksum_of_rows_query(table.columns, table.name, where, segment_of(engine)) or ""
 
         def of_texts(engine: Engine, where: str) -> str:
             text = self.texts.here if engine is source else self.texts.there
+            if isinstance(by, str):
+                return engine.digests.checksum_of_blocks_query(text, table.name, where, by)
             return engine.digests.checksum_query(text, table.name, where, segment_of(engine))
 
         if self._is_as_stored:
             try:
-                return self._query_both(of_rows, read, bounds)
+                return self._query_both(of_rows, read, ranges)
             except DatabaseError:  # a row that is too large to be read this way
                 self._is_as_stored = False
                 for side in (self._source, self._dest):
                     side.engine.recover()
-        return self._query_both(of_texts, read, bounds)
+        return self._query_both(of_texts, read, ranges)
 
     def prove(self, bounds: Bounds, here: Checksum, there: Checksum) -> bool:
         """Whether a range with these checksums holds the same values on both sides, documents included."""
@@ -102,26 +120,55 @@ class Checksums:
     def _adds_up_both(self) -> bool:
         return all(side.engine.features.computes_checksums_locally for side in (self._source, self._dest))
 
-    def _query_both(self, query: Query, read: Read[T], bounds: Bounds) -> tuple[T, T]:
+    def _query_both(self, query: Query, read: Read[T], ranges: Ranges) -> tuple[T, T]:
         """Query both databases, at the same time if that saves time."""
         source, dest = self._source.engine, self._dest.engine
         if self._adds_up_both and self._helper is None:
-            return self._query(source, query, read, bounds), self._query(dest, query, read, bounds)
+            return self._query(source, query, read, ranges[0]), self._query(dest, query, read, ranges[1])
         with _lent(dest), ThreadPoolExecutor(1) as pool:
-            there = pool.submit(self._query_dest, query, read, bounds)
-            return self._query(source, query, read, bounds), there.result()
+            there = pool.submit(self._query_dest, query, read, ranges[1])
+            return self._query(source, query, read, ranges[0]), there.result()
 
-    def _query_dest(self, query: Query, read: Read[T], bounds: Bounds) -> T:
+    def _query_dest(self, query: Query, read: Read[T], ranges: Sequence[Bounds]) -> T:
         if self._helper is not None:
             try:
-                return self._query(self._helper, query, read, bounds)
+                return self._query(self._helper, query, read, ranges)
             except (DatabaseError, EOFError, OSError):  # the destination's own session is queried instead
                 self._helper = None
-        return self._query(self._dest.engine, query, read, bounds)
+        return self._query(self._dest.engine, query, read, ranges)
 
-    def _query(self, engine: Engine, query: Query, read: Read[T], bounds: Bounds) -> T:
-        where, params = where_clause(engine, self._table.key, bounds, None)
+    def _query(self, engine: Engine, query: Query, read: Read[T], ranges: Sequence[Bounds]) -> T:
+        where, params = where_in_any(engine, self._table.key, ranges)
         return read(engine.digests, engine.fetch_all(query(engine, where), params))
+
+
+@dataclass(frozen=True)
+class Prover:
+    """Proves by checksums that both sides of a table hold the same rows.
+
+    ``falling_back``: suppresses the error of a database that cannot make a checksum because of what is in a row.
+    ``proves_ranges``: whether a range of keys has the same rows on both sides, because both sort the keys alike.
+    """
+
+    checksums: Checksums
+    falling_back: Callable[[], AbstractContextManager[None]]
+    proves_ranges: bool
+
+    def rows(self, bounds: Bounds) -> int | None:
+        """Return how many rows a range has if they are proven equal, otherwise ``None``."""
+        with self.falling_back():
+            here, there = self.checksums.of(bounds)
+            return here.rows if self.checksums.prove(bounds, here, there) else None
+        return None
+
+    def rows_of_all(self, ranges: Sequence[Bounds]) -> int | None:
+        """Return how many rows the destination has if they are proven to be those of these ranges of the source."""
+        if self.checksums.texts.without:
+            return None
+        with self.falling_back():
+            here, there = self.checksums.of_every_row(ranges)
+            return here.rows if here.proves(there) else None
+        return None
 
 
 def _only_checksum(digests: Digests, rows: Sequence[Row]) -> Checksum:

@@ -19,7 +19,7 @@ from ..engines.base.session_lifecycle import DatabaseInfo
 from ..findings import Finding
 from ..planning.hidden_rows import refuse_hidden
 from ..planning.natural_keys import translations
-from ..planning.selection import select
+from ..planning.selection import EVERYTHING, Choice, select
 from ..planning.table_names import named_for
 from .contents import MOST_DIFFERENCES, Contents, Pairing, Sample
 from .counts import Verification, verify
@@ -88,6 +88,8 @@ class Comparison:
     # What became of the rows that a run has rejected, if its file was given.
     rejected: RejectedRows | None = None
     notes: tuple[Finding, ...] = ()
+    # Which tables were asked for.
+    choice: Choice = EVERYTHING
 
     @property
     def exit_code(self) -> int:
@@ -148,7 +150,8 @@ def verify_counts(
                 for table in selection.tables
             ]
             found = dataclasses.replace(found, contents=_contents(pairings, options, chosen, progress or Progress()))
-        return Comparison(left.describe(), right.describe(), options, found, chosen, rejected, tuple(notes))
+        sides = left.describe(), right.describe()
+        return Comparison(*sides, options, found, chosen, rejected, tuple(notes), selection.choice)
 
 
 def _contents(

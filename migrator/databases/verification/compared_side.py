@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
-from ..chunks import Restriction, equality
+from ..chunks import Restriction, any_of
+from ..engines.base.change_feed import KeyText
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
 from ..engines.base.values import FilledUp, Unreadable, Unstorable
@@ -19,6 +21,9 @@ from ..tables import Table
 from .comparable_values import COMPARABLE, ByMeaning, comparable_of_field
 
 Mapped = Mapping[str, Mapping[Any, Any]]
+
+# No column and no table of a model has such a name.
+NUMBER, KEYS = "migrator_number__", "migrator_keys__"
 
 
 class Untranslated(Unreadable):
@@ -87,15 +92,30 @@ class ComparedSide:
     def key_test(self, keys: Sequence[Row]) -> tuple[str, list[Any]]:
         """Build the WHERE clause, keyword included, for the rows with these neutral keys, and its parameters."""
         dumps = [self._dump(self.readings[position]) for position in self.key_positions]
-        tests, params = [], []
-        for key in chain.from_iterable(map(_stored_forms, self._own(keys))):
-            dumped = tuple(
+        dumped = [
+            tuple(
                 value if isinstance(value, Unreadable) else dump(value) for dump, value in zip(dumps, key, strict=True)
             )
-            test, values = equality(self.engine, self.table.key, dumped)
-            tests.append(f"({test})")
-            params += values
-        return f" WHERE {' OR '.join(tests)}", params
+            for key in chain.from_iterable(map(_stored_forms, self._own(keys)))
+        ]
+        test, params = any_of(self.engine, self.table.key, dumped)
+        return f" WHERE {test}", params
+
+    def neutral_keys(self, texts: Sequence[KeyText]) -> list[Row]:
+        """Convert keys from the texts of a change feed to neutral ones: the database reads them like stored ones.
+
+        A key in another text form would be found in neither database, and look equal.
+        """
+        columns = [
+            f"{self.engine.typed_parameter(self.stored[name])} AS {self.engine.quote(name)}" for name in self.table.key
+        ]
+        readings = [self.readings[position] for position in self.key_positions]
+        rows = " UNION ALL ".join(f"SELECT {number} AS {NUMBER}, {', '.join(columns)}" for number in range(len(texts)))
+        found = self.engine.fetch_all(
+            f"SELECT {', '.join([NUMBER, *(reading.expression for reading in readings)])} FROM ({rows}) AS {KEYS}",
+            [value for text in texts for value in text],
+        )
+        return [self.neutral_key(readings, row[1:]) for row in sorted(found, key=itemgetter(0))]
 
     def _own(self, keys: Sequence[Row]) -> Sequence[Row]:
         """Replace the other side's values in keys by this side's own."""

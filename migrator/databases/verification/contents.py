@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..chunks import Restriction
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
-from ..tables import StoredColumn, Table
+from ..tables import Kind, StoredColumn, Table
 from .compared_side import Mapped
 from .rows import CHANGED, EXTRA, MISSING, RowDifference
 
@@ -50,6 +50,15 @@ class Pairing:
     def has_translated_keys(self) -> bool:
         """Whether the destination has the rows under other keys."""
         return not self.mappings.keys().isdisjoint(self.table.key)
+
+    @property
+    def sorts_keys_alike(self) -> bool:
+        """Whether both sides sort the keys the same way, as they do whole numbers, but not what has a collation."""
+        return bool(self.table.key) and not self.has_translated_keys and self.has_keys_of(Kind.INTEGER)
+
+    def has_keys_of(self, *kinds: Kind) -> bool:
+        """Whether all columns of the key are of these kinds."""
+        return all(self.table.column(name).kind in kinds for name in self.table.key)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
@@ -139,8 +139,16 @@ def compare_rows(source: ComparedSide, dest: ComparedSide, page: Sequence[Row]) 
             yield _changed(source, key, row, match)
 
 
-def compare_keys(source: ComparedSide, dest: ComparedSide, keys: Sequence[Row]) -> Iterator[RowDifference]:
-    """Look up rows in both databases by their neutral keys, and yield those that are not the same."""
+def compare_keys(
+    source: ComparedSide,
+    dest: ComparedSide,
+    keys: Sequence[Row],
+    absent: Callable[[Row], None] = lambda key: None,
+) -> Iterator[RowDifference]:
+    """Look up rows in both databases by their neutral keys, and yield those that are not the same.
+
+    ``absent`` is called with each key that neither database has.
+    """
     for start in range(0, len(keys), LOOKUP):
         page = keys[start : start + LOOKUP]
         here, there = look_up(source, page), look_up(dest, page)
@@ -152,6 +160,8 @@ def compare_keys(source: ComparedSide, dest: ComparedSide, keys: Sequence[Row]) 
                 yield RowDifference(MISSING, key)
             elif row is not None and match is not None and row != match:
                 yield _changed(source, key, row, match)
+            elif row is None and match is None:
+                absent(key)
 
 
 def extra_rows(

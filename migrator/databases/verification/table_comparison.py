@@ -18,7 +18,7 @@ from ..chunks import Bounds, Restriction, find_bounds, outer_bounds, where_claus
 from ..planning.columns import TableEnds, Way
 from ..planning.comparable_columns import RowTexts, row_texts
 from ..tables import Kind
-from .checksums import Checksums
+from .checksums import Checksums, Prover
 from .compared_side import sides
 from .contents import BY_CHECKSUM, BY_ROW, NOT_COMPARED, SAMPLED, Contents, Pairing, Sample, lacking
 from .range_segments import FEWEST_ROWS, MOST_SEGMENTS, Segments, segments_of_numbers, segments_of_texts
@@ -70,13 +70,9 @@ def find_differences(
         return _TableComparison(pairing, 0, progress, each).all_rows(chunk_size)
 
 
-def range_prover(pairing: Pairing) -> Callable[[Bounds], int | None] | None:
-    """Return a function that returns a range's row count if checksums prove both sides equal, else ``None``.
-
-    Return ``None`` for a table whose values have no common text form, or whose keys the two databases may sort
-    differently.
-    """
-    return _TableComparison(pairing, 0, Progress()).range_prover()
+def prover(pairing: Pairing, ends: TableEnds) -> Prover | None:
+    """Return what proves by checksums that rows are equal; ``None`` for a table whose values have no common text."""
+    return _TableComparison(pairing, 0, Progress(), ends=ends).prover()
 
 
 def _ends(pairings: Sequence[Pairing]) -> Iterator[TableEnds]:
@@ -130,19 +126,12 @@ class _TableComparison:
                 self._compare(checksums, bounds, found, task)
         return found
 
-    def range_prover(self) -> Callable[[Bounds], int | None] | None:
-        """Return what :func:`range_prover` returns."""
+    def prover(self) -> Prover | None:
+        """Return what :func:`prover` returns."""
         checksums = None if self._lacking else self._row_checksums()
-        if checksums is None or not self._sorts_keys_alike:
+        if checksums is None:
             return None
-
-        def rows_proven(bounds: Bounds) -> int | None:
-            with self._falling_back_to_rows():
-                here, there = checksums.of(bounds)
-                return here.rows if checksums.prove(bounds, here, there) else None
-            return None
-
-        return rows_proven
+        return Prover(checksums, self._falling_back_to_rows, proves_ranges=self._pairing.sorts_keys_alike)
 
     def sampled(self, sample: Sample) -> Contents:
         """Compare about ``sample.rows`` rows that a seed chooses, the same on both sides, and those at either end."""
@@ -217,29 +206,23 @@ class _TableComparison:
         if texts.without:
             ways = {r.column.name: (r.way, r.column.kind) for side in (self._left, self._right) for r in side.readings}
             are_documents = all(ways[column.name] == (Way.PROVEN, Kind.JSON) for column in texts.without)
-            if not (are_documents and pairing.table.key and self._has_keys_of(Kind.INTEGER, Kind.UUID)):
+            if not (are_documents and pairing.table.key and pairing.has_keys_of(Kind.INTEGER, Kind.UUID)):
                 return None
-        return Checksums(self._left, self._right, texts)
+        joins = all(engine.digests.joins_blocks for engine in (self._ends.source, self._ends.dest))
+        is_number = pairing.sorts_keys_alike and len(pairing.table.key) == 1
+        number = pairing.table.key[0] if joins and is_number else None
+        return Checksums(self._left, self._right, texts, number)
 
     def _texts(self, names: Sequence[str]) -> RowTexts | None:
         """Return the SQL for the text of these columns, on both sides."""
         return row_texts([self._pairing.table.column(name) for name in names], self._ends)
-
-    @property
-    def _sorts_keys_alike(self) -> bool:
-        """Whether both sides sort the keys the same way, as they do whole numbers, but not what has a collation."""
-        has_key = bool(self._pairing.table.key) and not self._pairing.has_translated_keys
-        return has_key and self._has_keys_of(Kind.INTEGER)
-
-    def _has_keys_of(self, *kinds: Kind) -> bool:
-        return all(self._pairing.table.column(name).kind in kinds for name in self._pairing.table.key)
 
     # -- one range ----------------------------------------------------------------------------------------------
 
     def _ranges(self, chunk_size: int) -> Iterator[Bounds]:
         """Yield ranges of ``chunk_size`` rows if both sides sort the keys the same way, otherwise the whole table."""
         pairing, table = self._pairing, self._pairing.table
-        if self._sorts_keys_alike:
+        if self._pairing.sorts_keys_alike:
             yield from find_bounds(pairing.source, table.name, table.key, pairing.rows, chunk_size, pairing.restriction)
         else:
             yield Bounds()
@@ -300,7 +283,7 @@ class _TableComparison:
     def _segments(self, bounds: Bounds, rows: int) -> Segments | None:
         """Divide a range into segments, if its keys allow it."""
         source, dest, key = self._pairing.source, self._pairing.dest, self._pairing.table.key
-        if self._sorts_keys_alike:
+        if self._pairing.sorts_keys_alike:
             return segments_of_numbers(source, dest, key[0], bounds, rows) if len(key) == 1 else None
         texts = self._texts(key)
         return segments_of_texts(source, dest, texts, rows) if texts and not texts.without else None
@@ -323,7 +306,7 @@ class _TableComparison:
     ) -> None:
         """Compare the rows of a range one by one: those that meet ``here`` and, in the destination, ``there``."""
         pairing, count = self._pairing, Found()
-        is_merged = self._sorts_keys_alike and not pairing.allows_extra
+        is_merged = self._pairing.sorts_keys_alike and not pairing.allows_extra
         for difference in (
             merged_rows(self._left, self._right, bounds, here, there, count)
             if is_merged

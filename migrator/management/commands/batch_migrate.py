@@ -28,8 +28,8 @@ class Command(RunCommand):
             "--source default --dest new --migrate --jobs 4 --verify full",
         ),
         (
-            "Bring the destination up to date once the site has stopped writing:",
-            "--source default --dest new --update",
+            "Move a live site: copy, follow what changes, and make the last pass on ENTER:",
+            "--source default --dest new --migrate --follow",
         ),
     )
     function = batch_migrate

@@ -29,7 +29,7 @@ class Command(MigratorCommand):
         ),
         (
             "Copy the keys of one part of the site, and overwrite what is there:",
-            "--source default --dest redis --match :1:catalogue --overwrite",
+            "--source default --dest redis --match catalogue: --overwrite",
         ),
     )
 

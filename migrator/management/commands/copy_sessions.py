@@ -13,7 +13,7 @@ from ...console.command_line import add_options
 from ...errors import UsageError
 from ...sessions.records import CopyOptions, End
 from ...sessions.transition.side_settings import ConfiguredSide
-from ..session_command import SessionsCommand, store_name
+from ..session_command import ENDS, SessionsCommand, add_store_options, named_end, store_name
 
 OF_STORES = ("source_engine", "dest_engine", "source_model", "dest_model")
 
@@ -37,7 +37,7 @@ class Command(SessionsCommand):
                 metavar="STORE",
                 help=f"A store, as cache:ALIAS, db:ALIAS or file (default: {side} of MIGRATOR['SESSIONS']).",
             )
-        self.add_store_options(parser, ("source", "dest"))
+        add_store_options(parser)
         add_options(parser, CopyOptions)
 
     def ends(self, options: dict[str, Any]) -> tuple[End, End]:
@@ -46,8 +46,13 @@ class Command(SessionsCommand):
         elif options["source"] is None or options["dest"] is None:
             raise UsageError("Name both stores, --source and --dest, or neither for those of MIGRATOR['SESSIONS'].")
         else:
-            source, dest = (_end(name, options) for name in ("source", "dest"))
+            source, dest = (named_end(name, options) for name in ENDS)
         return replace(source, keys_from=options["keys_from"]), dest
+
+    def comparison(self, source: End, dest: End, options: dict[str, Any]) -> str | None:
+        if options["source"] is None:
+            return "python manage.py session_transition --verify full"
+        return super().comparison(source, dest, options)
 
     def _configured(self, options: dict[str, Any]) -> tuple[End, End]:
         """Return OLD and NEW of the settings, which name their engines and models themselves."""
@@ -61,8 +66,3 @@ class Command(SessionsCommand):
             return ConfiguredSide("OLD", sessions.OLD).end, ConfiguredSide("NEW", sessions.NEW).end
         except ImproperlyConfigured as error:
             raise UsageError(str(error)) from None
-
-
-def _end(name: str, options: dict[str, Any]) -> End:
-    kind, alias = options[name]
-    return End(kind, alias, options[f"{name}_engine"], options[f"{name}_model"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -12,11 +12,10 @@ from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
 from ...sessions.comparison import VerifyOptions
-from ...sessions.records import End
 from ...sessions.reports import comparison_report
 from ...sessions.verification import verify_sessions
 from ..base import MigratorCommand
-from ..session_command import store_name
+from ..session_command import ENDS, add_store_options, named_end, store_name
 
 
 class Command(MigratorCommand):
@@ -45,26 +44,15 @@ class Command(MigratorCommand):
                 metavar="STORE",
                 help=f"{what}, as cache:ALIAS, db:ALIAS or file.",
             )
-        for end in ("source", "dest"):
-            parser.add_argument(f"--{end}-engine", metavar="ENGINE", help="As for the copy commands.")
-            parser.add_argument(f"--{end}-model", metavar="app_label.Model", help="As for the copy commands.")
-        parser.add_argument(
-            "--keys-from",
-            type=Path,
-            metavar="FILE",
-            help="Compare the session keys in FILE, one per line, instead of listing the keys.",
-        )
+        add_store_options(parser, verb="Compare")
         add_options(parser, VerifyOptions)
 
     def perform(self, options: dict[str, Any], progress: Progress, prompter: Prompter) -> Report:
+        source, dest = (replace(named_end(name, options), keys_from=options["keys_from"]) for name in ENDS)
         result = verify_sessions(
-            source=self._end("source", options),
-            dest=self._end("dest", options),
+            source=source,
+            dest=dest,
             options=VerifyOptions(**typed_options(VerifyOptions, options)),
             progress=progress,
         )
         return comparison_report(result)
-
-    def _end(self, name: str, options: dict[str, Any]) -> End:
-        kind, alias = options[name]
-        return End(kind, alias, options[f"{name}_engine"], options[f"{name}_model"], options["keys_from"])

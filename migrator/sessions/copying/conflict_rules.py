@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...clock import now
-from ...stores.base import Record
+from ...stores.base import Record, RecordProblem
 from ...stores.copying.page_copier import CopyRules, Pairs
 from ...stores.copying.records import CopyCounts
-from ..codec import saved_at
+from ..codec import UnreadableSession, saved_at
 from ..records import CopyOptions
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class SessionRules(CopyRules):
         noted = self._manifest.lookup(keys) if self._manifest else {}
         fresh: list[Record] = []
         stale: list[tuple[Record, Record]] = []
+        equal: list[tuple[Record, Record]] = []
         for session in page:
             entry, held = noted.get(session.key), there.get(session.key)
             if held is None:
@@ -64,7 +65,21 @@ class SessionRules(CopyRules):
                 stale.append((session, held))
             else:
                 counts.present += 1
+                if entry is None and self._manifest and self._is_equal(session, held):
+                    equal.append((session, held))
+        if equal and self._manifest:
+            # An earlier copy without this manifest wrote them: later passes follow them as well.
+            self._manifest.confirm(self._manifest.intend(equal))
         return fresh, stale
+
+    def _is_equal(self, session: Record, held: Record) -> bool:
+        """Whether both sides hold the same session, so that a pass may follow it as if it had written it."""
+        if self._options.after_switch or not self._dest.same_expiry(session.expires, held.expires):
+            return False
+        try:
+            return self._source.load(session) == self._dest.load(held)
+        except (UnreadableSession, RecordProblem):
+            return False
 
     def _is_older(self, held: Record, session: Record) -> bool:
         """Whether the destination's session was saved before the source's, as far as the two show it."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -53,6 +53,52 @@ class Entry(NamedTuple):
         return written == self.before and store.same_expiry(self.before_expires, session.expires)
 
 
+class Noted(NamedTuple):
+    """What a manifest says about earlier passes: whether the last was completed, and whether one was after a switch."""
+
+    is_finished: bool = False
+    has_switched: bool = False
+
+
+def noted_in(path: Path, identity: str) -> Noted:
+    """Return what a file says about earlier passes of this copy; a missing file says nothing, and none is created.
+
+    Raises :exc:`UsageError` for a file that is not a manifest, :exc:`Refused` for the manifest of another copy.
+    """
+    check_target(path)
+    if not path.exists():
+        return Noted()
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
+        try:
+            tables = _tables(database, path)
+            about = dict(database.execute("SELECT name, value FROM about")) if "about" in tables else {}
+        except sqlite3.DatabaseError as error:
+            raise _not_a_manifest(path, error) from error
+    _check_identity(path, about, identity)
+    return Noted(about.get("finished") == "yes", about.get("switched") == "yes")
+
+
+def _tables(database: sqlite3.Connection, path: Path) -> set[str]:
+    """Return the names of its tables; raise :exc:`UsageError` for another application's database."""
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not names <= _TABLES:
+        raise _not_a_manifest(path, "it is a database with other tables")
+    return names
+
+
+def _not_a_manifest(path: Path, why: object) -> UsageError:
+    return UsageError(f"{str(path)!r} is not the manifest of a copy: {why}. Name another file. Nothing was written.")
+
+
+def _check_identity(path: Path, about: Mapping[str, str], identity: str) -> None:
+    if about and about.get("identity") != identity:
+        raise Refused(
+            f"The manifest {str(path)!r} belongs to another copy: from {about.get('identity')}. This one is from "
+            f"{identity}. Name the file of this copy, or a new one. If only the settings have changed since, name both "
+            "engines with --source-engine and --dest-engine, as they were then. Nothing was written."
+        )
+
+
 class Manifest:
     """The file. Several processes may hold it open."""
 
@@ -66,31 +112,15 @@ class Manifest:
             self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
             on_error.callback(self._database.close)
             try:
-                self._check_tables()
+                _tables(self._database, path)  # before anything is added to it
                 self._database.executescript("PRAGMA synchronous = NORMAL;" + _SCHEMA)
             except sqlite3.DatabaseError as error:
-                raise UsageError(f"{str(path)!r} is not the manifest of a copy: {error}. Name another file.") from error
-            self._check(identity)
+                raise _not_a_manifest(path, error) from error
+            about = dict(self._database.execute("SELECT name, value FROM about"))
+            _check_identity(path, about, identity)
+            if not about:
+                self._database.execute("INSERT INTO about VALUES ('identity', ?)", [identity])
             on_error.pop_all()
-
-    def _check_tables(self) -> None:
-        """Raise :exc:`UsageError` for another application's database, before anything is added to it."""
-        names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not names <= _TABLES:
-            raise UsageError(
-                f"{str(self.path)!r} is not the manifest of a copy: it is a database with other tables. "
-                "Name another file."
-            )
-
-    def _check(self, identity: str) -> None:
-        known = dict(self._database.execute("SELECT name, value FROM about"))
-        if not known:
-            self._database.execute("INSERT INTO about VALUES ('identity', ?)", [identity])
-        elif known.get("identity") != identity:
-            raise Refused(
-                f"The manifest {str(self.path)!r} belongs to another copy: from {known.get('identity')}. "
-                "Name the file of this copy, or a new one."
-            )
 
     def __enter__(self) -> Manifest:
         return self
@@ -100,15 +130,16 @@ class Manifest:
     ) -> None:
         self._database.close()
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the last pass was completed."""
-        found = self._database.execute("SELECT value FROM about WHERE name = 'finished'").fetchone()
-        return bool(found and found[0] == "yes")
-
     def set_finished(self, finished: bool) -> None:
         """Note whether the last pass was completed."""
-        self._database.execute("INSERT OR REPLACE INTO about VALUES ('finished', ?)", ["yes" if finished else "no"])
+        self._note("finished", finished)
+
+    def set_switched(self) -> None:
+        """Note that a pass was made after the switch."""
+        self._note("switched", True)
+
+    def _note(self, name: str, value: bool) -> None:
+        self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, "yes" if value else "no"])
 
     def lookup(self, keys: Iterable[str]) -> dict[str, Entry]:
         """Return what is noted about these keys, by key."""

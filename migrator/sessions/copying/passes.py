@@ -17,7 +17,7 @@ from ..records import CopyOptions
 from ..stores.base import BaseSessionStore
 from .conflict_rules import SessionRules
 from .manifest import Entry, Manifest
-from .preflight import check_options, check_stores
+from .preflight import check_stores
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,11 @@ class SessionCopy(CopyContext[BaseSessionStore]):
     dest_is_empty: bool = False
 
     def check(self, source: BaseSessionStore, dest: BaseSessionStore) -> None:
-        check_options(self.options, dest)
         check_stores(source, dest)
 
     def pages(self, source: BaseSessionStore, share: Share) -> Iterator[Page]:
         left, match = self.options.limit, self.options.match
-        for page in source.pages(self.options.chunk_size, share):
+        for page in source.pages(self.options.page_size, share):
             chosen = [session for session in page if session.key.startswith(match)] if match else page
             if left is not None:
                 chosen = chosen[:left]

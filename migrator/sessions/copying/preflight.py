@@ -37,10 +37,12 @@ def check_options(options: CopyOptions, dest: BaseSessionStore) -> None:
     if (options.manifest or options.catch_up) and not dest.can_list_keys:
         raise Refused(
             f"The keys of {dest.label()} cannot be listed, so no pass could end there what the source has ended. "
-            "Copy without --manifest and --catch-up. Nothing was written."
+            "Copy without --follow-up, --manifest and --catch-up. Nothing was written."
         )
     if options.end_missed and not options.after_switch:
-        raise UsageError("--end-missed needs --after-switch: it ends sessions that were used in both stores.")
+        raise UsageError(
+            "--end-missed needs --follow-up or --after-switch: it ends sessions that were used in both stores."
+        )
     if options.after_switch and not options.manifest:
         raise UsageError("--after-switch needs the --manifest FILE of the earlier passes, which shows what they wrote.")
 
@@ -133,7 +135,7 @@ def _refuse_unreadable(source: BaseSessionStore, sample: list[Record], reasons: 
     if source.keeps_text:
         advice = (
             "They were saved with another SESSION_SERIALIZER: with --source-engine, name an engine of your own with "
-            "that serializer (documentation: copy_sessions_db_to_cache)."
+            "that serializer (documentation: Sessions of another serializer)."
         )
     if signatures:
         advice = (

@@ -177,7 +177,8 @@ def clear_old_sessions(
         if options.clear is None and not prompter.type_to_destroy(_warning(plan), store):
             raise Declined(f"Nothing was deleted. To delete without being asked, pass --clear {store}.")
         started = time.monotonic()
-        deletion = _Deletion(left, Pace(options.rate), options.chunk_size, progress, check)
+        size = min(options.chunk_size, options.rate or options.chunk_size)
+        deletion = _Deletion(left, Pace(options.rate), size, progress, check)
         removed, expired = deletion.all(leftovers.live)
         return Cleared(plan, removed, expired, left.count(), live.count(), time.monotonic() - started)
 

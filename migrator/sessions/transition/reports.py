@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS
 from ...clock import to_datetime
 from ...console.reports import Cell, Fact, Grid, Mood, Point, Report, Verdict
 from ...console.wording import plural, seconds_text
-from ...stores.copying.reports import SHOWN_DIGESTS, digest_grids
+from ...stores.copying.reports import BY_DIGEST, SHOWN_DIGESTS, digest_grids
 from ...transitions.metrics_storage import EVENTS
 from ...transitions.phases import Phase
 from ..comparison import counts
@@ -177,12 +177,14 @@ def _points(found: Readiness) -> Iterator[Point]:
 
 
 def _next_steps(found: Readiness) -> tuple[str, ...]:
-    following, steps = found.phase.following, []
-    if found.phase is Phase.NEW:
-        steps += ["python manage.py clear_old_sessions", f"then {_final(found)}"]
+    following, previous = found.phase.following, found.phase.previous
+    if found.is_back:
+        steps = [_setting(found, previous) if previous else f'SESSION_ENGINE = "{found.setting.OLD.ENGINE}"']
     elif following:
-        steps.append(_setting(found, following))
-    if steps and not (found.is_safe or found.is_back):
+        steps = [_setting(found, following)]
+    else:
+        steps = ["python manage.py clear_old_sessions", f"then {_final(found)}"]
+    if not found.is_safe:
         steps[0] = f"when every condition is met: {steps[0]}"
     return tuple(steps)
 
@@ -251,8 +253,8 @@ def clear_plan_report(plan: ClearPlan) -> Report:
         ("of these nowhere else", found.lost),
         (f"live in {stays}, which stays", plan.in_new),
     )
-    grid, title = Grid("", ("sessions", "count"), rows), "Sessions by the digest of their key (SHA-256, 16 digits)"
-    short, full = (digest_grids(title, ("digest", "why"), found.listed, shown) for shown in (SHOWN_DIGESTS, None))
+    grid = Grid("", ("sessions", "count"), rows)
+    short, full = (digest_grids(BY_DIGEST, ("digest", "why"), found.listed, shown) for shown in (SHOWN_DIGESTS, None))
     return Report(
         title=f"Empty {emptied}",
         verdict=Verdict(Mood.NEUTRAL, "PLAN", f"Empty {plan.label}."),

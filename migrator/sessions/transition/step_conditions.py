@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -51,8 +50,12 @@ def moment_text(moment: int | None) -> str:
 
 
 def span_text(microseconds: int) -> str:
-    """Return a time span as text, in whole seconds."""
-    return str(dt.timedelta(seconds=microseconds // MICROSECONDS_PER_SECOND)).removesuffix(", 0:00:00")
+    """Return a time span as text, in its two largest units: ``5 minutes``, ``13 days 4 hours``."""
+    minutes, seconds = divmod(microseconds // MICROSECONDS_PER_SECOND, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = {"day": days, "hour": hours, "minute": minutes, "second": seconds}
+    return " ".join([plural(count, unit) for unit, count in units.items() if count][:2]) or plural(0, "second")
 
 
 @dataclass(frozen=True)
@@ -159,11 +162,17 @@ class TransitionState:
         if before is None:
             return Condition(text, True, "none was seen in another phase")
         figure = f"{before} last {moment_text(self.record.last_seen(before))}"
-        return Condition(text, before.may_become(self.phase), figure)
+        advice = (
+            f"A phase between {before} and {self.phase} was skipped, and sessions were left behind: deploy it first. "
+            "If the counts are those of an earlier transition, delete them with session_transition --reset."
+        )
+        return Condition(text, before.may_become(self.phase), figure, advice)
 
     def _workers_were_seen(self) -> Condition:
         last = self.record.last_seen(self.phase)
-        return Condition(f"workers were seen in {self.phase}", last is not None, f"last {moment_text(last)}")
+        none = "none seen" if self.is_record_known else UNKNOWN
+        figure = none if last is None else f"last {moment_text(last)}"
+        return Condition(f"workers were seen in {self.phase}", last is not None, figure)
 
     def _no_worker_in(self, *phases: Phase) -> Condition:
         found = no_worker_in(self.record, self.quiet_for, *phases)

@@ -24,6 +24,11 @@ class PassOptions:
     jobs: int = option(1, "Number of parallel processes.", type=positive_integer, metavar="N")
     dry_run: bool = option(False, "Show the plan and stop; nothing is written.")
 
+    @property
+    def page_size(self) -> int:
+        """How many records are read at once: with ``rate`` at most a second's, so that none waits longer to stop."""
+        return self.chunk_size if self.rate is None else max(min(self.chunk_size, self.rate // self.jobs), 1)
+
 
 Options = TypeVar("Options", bound=PassOptions)
 
@@ -42,6 +47,12 @@ class CopyPlan(Generic[Options]):
     has_given_keys: bool = False
     # What to report if nothing was read.
     nothing_found: str = ""
+
+    @property
+    def expected(self) -> int | None:
+        """How many records will be read at most, None if that is not known."""
+        limit, found = self.options.limit, self.in_source
+        return found if limit is None or found is None else min(limit, found)
 
 
 @dataclass
@@ -105,9 +116,11 @@ class CopyCounts:
 COUNTS = tuple(one.name for one in fields(CopyCounts) if one.type == "int")
 # What every pass counts of the same records; the rest is what a pass did, and adds up.
 _COUNTED_AGAIN = (
-    *("read", "present", "unchanged", "ended", "missed", "expired"),
+    *("read", "ended", "missed", "expired"),
     *("no_ttl", "skipped", "unreadable", "foreign", "unsafe", "unfit"),
 )
+# What was in the destination before: later passes find there what the first one wrote.
+_COUNTED_FIRST = ("present", "unchanged")
 
 
 def total_of(passes: Sequence[CopyCounts]) -> CopyCounts:
@@ -117,6 +130,8 @@ def total_of(passes: Sequence[CopyCounts]) -> CopyCounts:
         total.add(counts)
     for name in _COUNTED_AGAIN:
         setattr(total, name, max((getattr(counts, name) for counts in passes), default=0))
+    for name in _COUNTED_FIRST:
+        setattr(total, name, next((getattr(counts, name) for counts in passes), 0))
     total.problems = list(dict.fromkeys(total.problems))
     return total
 

@@ -14,6 +14,7 @@ from .records import MAX_PROBLEMS_LISTED, CopyCounts, CopyPlan, CopyResult
 ALWAYS = ("read", "written", "present", "expired")
 # Digests that are listed on a terminal.
 SHOWN_DIGESTS = 5
+BY_DIGEST = "Keys by digest (SHA-256, 16 digits)"
 
 
 def plan_report(
@@ -21,10 +22,15 @@ def plan_report(
 ) -> Report:
     """Return the report of what a copy would do, before it does anything."""
     count = "given keys" if plan.in_source is None else plural(plan.in_source, noun)
+    copied = count
+    if plan.expected is None and plan.in_source:
+        copied = f"those of {count} whose keys begin with the --match prefix"
+    elif plan.expected != plan.in_source:
+        copied = f"{plan.expected:,} of {count}"
     there = plural(in_dest, noun) if isinstance(in_dest, int) else in_dest
     return Report(
         title=title,
-        verdict=Verdict(Mood.NEUTRAL, "PLAN", f"Copy {count}."),
+        verdict=Verdict(Mood.NEUTRAL, "PLAN", f"Copy {copied}."),
         facts=(
             Fact("from", f"{plan.source}: {count}"),
             Fact("to", f"{plan.dest}: {there}" if there else plan.dest),
@@ -83,15 +89,16 @@ def digest_grids(
     """Return the table of keys by their digests, if there are any; ``shown`` of them, or all that are listed."""
     if not rows:
         return []
-    more = f"; the first {MAX_PROBLEMS_LISTED:,}" if len(rows) == MAX_PROBLEMS_LISTED else ""
+    is_cut = len(rows) == MAX_PROBLEMS_LISTED
+    more = f"; the first {MAX_PROBLEMS_LISTED:,}" if is_cut else ""
     if shown is not None and len(rows) > shown:
-        more = f"; {shown} of {len(rows):,}, -v 2 lists them all"
+        more = f"; the first {shown}, -v 2 lists " + (f"{len(rows):,}" if is_cut else f"all {len(rows):,}")
     return [Grid(f"{title}{more}", headers, tuple(rows[:shown]))]
 
 
 def problem_grids(counts: CopyCounts, shown: int | None = None) -> list[Grid]:
     """Return the table of the records with a problem, if there are any."""
-    return digest_grids("Keys by digest (SHA-256, 16 digits)", ("digest", "what"), counts.problems, shown)
+    return digest_grids(BY_DIGEST, ("digest", "what"), counts.problems, shown)
 
 
 def limit_points(noun: str, result: CopyResult[Any]) -> Iterator[Point]:

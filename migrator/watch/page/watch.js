@@ -10,12 +10,25 @@ function parsed(html) {
   const connection = document.getElementById("connection");
   const readings = [];
 
-  // The server writes all texts; whatever changed in a part of the page replaces that part.
-  function update(page) {
-    for (const part of page.querySelectorAll("[data-live]")) {
-      const here = document.getElementById(part.id);
-      if (here.innerHTML !== part.innerHTML) here.replaceChildren(...part.childNodes);
+  // Changes only what differs, so that the focus, selections and scroll positions stay.
+  function patch(here, there) {
+    if (here.isEqualNode(there)) return;
+    if (here.nodeName !== there.nodeName) {
+      here.replaceWith(there);
+    } else if (here.nodeType !== Node.ELEMENT_NODE) {
+      here.nodeValue = there.nodeValue;
+    } else {
+      for (const name of here.getAttributeNames()) if (!there.hasAttribute(name)) here.removeAttribute(name);
+      for (const name of there.getAttributeNames()) here.setAttribute(name, there.getAttribute(name));
+      const old = [...here.childNodes], children = [...there.childNodes];
+      children.forEach((child, index) => index < old.length ? patch(old[index], child) : here.append(child));
+      old.slice(children.length).forEach((child) => child.remove());
     }
+  }
+
+  // The server writes all texts.
+  function update(page) {
+    for (const part of page.querySelectorAll("[data-live]")) patch(document.getElementById(part.id), part);
     Object.assign(main.dataset, page.querySelector("main").dataset);
     document.title = page.title;
   }

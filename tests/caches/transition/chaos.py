@@ -8,6 +8,7 @@ What it found is printed as JSON when the file `stop` appears in the directory.
 from __future__ import annotations
 
 import json
+import logging
 import random
 import sys
 import time
@@ -46,6 +47,7 @@ class Worker:
         self.expected: dict[str, int | None] = {f"{index}:{number}": None for number in range(KEYS)}
         self.last = dict.fromkeys(self.expected, 0)
         self.seen: dict[str, int] = {}
+        self.steady: set[str] = set()
         self.wrong: list[str] = []
         self.actions = self.counted = self.moments = 0
 
@@ -60,6 +62,8 @@ class Worker:
             self.check(key, what)
             self.check(self.random.choice(list(self.expected)), "later")
             self.watch(f"{self.random.randrange(self.workers)}:{self.random.randrange(KEYS)}")
+            self.cache.set(f"steady {self.index}", self.actions, 1000)
+            self.find(f"steady {self.random.randrange(self.workers)}")
         except Exception as error:
             self.wrong.append(f"failed to {what} in {self.cache.phase}: {type(error).__name__}: {error}")
         self.actions += 1
@@ -82,6 +86,13 @@ class Worker:
             if found < last:
                 self.wrong.append(f"stale in {self.cache.phase}: {key} was {self.seen[key]} and is {found}")
             self.seen[key] = max(found, self.seen.get(key, 0))
+
+    def find(self, key: str) -> None:
+        """Look at a key that its worker sets again and again, and never deletes."""
+        if self.cache.get(key) is not None:
+            self.steady.add(key)
+        elif key in self.steady:
+            self.wrong.append(f"lost for others in {self.cache.phase}: {key}")
 
     def look_again(self, key: str, is_right: Callable[[Any], bool]) -> Any:
         """Give others the moment in which they take back what they have just promoted."""
@@ -137,13 +148,25 @@ class Worker:
             self.wrong.append(f"failed to count in {self.cache.phase}: {type(error).__name__}: {error}")
 
 
+class Forgiven(logging.Handler):
+    """Keeps what the cache says of errors that it tolerates: of a server that was too slow, for example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 def main() -> None:
     directory, (old, new, index, workers, seed) = Path(sys.argv[1]), map(int, sys.argv[2:])
     phase = directory / f"phase-{index}"
     configure(old, new, lambda: phase.read_text())
     from django.core.cache import caches
 
-    worker = Worker(caches["default"], index, workers, seed)
+    worker, forgiven = Worker(caches["default"], index, workers, seed), Forgiven()
+    logging.getLogger("migrator.caches.transition").addHandler(forgiven)
     (directory / f"begun-{index}").touch()
     arrived, reached = directory / f"arrived-{index}", ""
     while not (directory / "stop").exists():
@@ -155,7 +178,8 @@ def main() -> None:
             arrived.write_text(current)
             reached = current
     names = ("actions", "wrong", "expected", "counted", "moments")
-    sys.stdout.write(json.dumps({name: getattr(worker, name) for name in names}))
+    found = {name: getattr(worker, name) for name in names}
+    sys.stdout.write(json.dumps({**found, "forgiven": forgiven.messages}))
 
 
 if __name__ == "__main__":

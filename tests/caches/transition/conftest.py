@@ -69,3 +69,49 @@ def make(databases: FreshDatabases, _table_databases: set[str]) -> Iterator[Make
 
         yield pair
         caches.close_all()
+
+
+class Between:
+    """Lets somebody else act right after, or before, a method of one side; once."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, target: Any, name: str, act: Callable[[], Any], when: str
+    ) -> None:
+        plain = getattr(target, name)
+        self.done = False
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.done or when == "after":
+                answer = plain(*args, **kwargs)
+            if not self.done:
+                self.done = True
+                act()
+                if when == "before":
+                    answer = plain(*args, **kwargs)
+            return answer
+
+        monkeypatch.setattr(target, name, call)
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Between]:
+    def hook(alias: str, name: str, act: Callable[[], Any], when: str = "after") -> Between:
+        return Between(monkeypatch, caches[alias], name, act, when)
+
+    return hook
+
+
+Hook = Callable[..., Between]
+
+
+def in_phase(phase: str, act: Callable[[], Any]) -> Callable[[], Any]:
+    """Act as a worker in another phase."""
+
+    def acting() -> Any:
+        mine, Now.phase = Now.phase, phase
+        try:
+            return act()
+        finally:
+            Now.phase = mine
+
+    return acting

@@ -53,6 +53,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "redis": _redis(14),
     "redis_b": _redis(13),
     "client": _redis(15, CLIENT),
+    "client_b": _redis(13, CLIENT),
     "herd": _redis(12, CLIENT, OPTIONS={"CLIENT_CLASS": "django_redis.client.HerdClient"}),
     "memcached": SERVERS.get("memcached", {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache"}),
     "postgresql": _table("postgresql"),
@@ -80,7 +81,7 @@ def settings_of(old: str, new: str, **more: Any) -> dict[str, Any]:
 def markers_of(*names: str) -> Iterator[str]:
     """Name the servers that caches need."""
     for name in names:
-        if name in ("redis", "redis_b", "client", "herd"):
+        if name in ("redis", "redis_b", "client", "client_b", "herd"):
             yield "redis"
         elif name in ("memcached", "postgresql", "mysql", "sqlite"):
             yield name

@@ -274,7 +274,7 @@ def test_asks_each_side_once_for_many(
 @pytest.mark.parametrize("phase", ["dual_old", "dual_new"])
 def test_writes_to_each_side_once_for_many(make: Make, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
     cache = make("redis", "client", phase)
-    cache.get("warm")
+    cache.set("warm", 1)
     asked: dict[str, list[str]] = {}
     _record(monkeypatch, cache, asked)
     cache.set_many({f"key{number}": number for number in range(100)})

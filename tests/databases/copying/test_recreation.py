@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from migrator.databases.copying import recreation
+from migrator.databases.copying import finish, recreation
 from migrator.databases.copying.load import Load
 from migrator.databases.engines.base.catalogue import Catalogue, DeferredObject
 from migrator.databases.engines.registry import engine_for
@@ -35,6 +35,7 @@ def make_helped(pair: Pair, databases: FreshDatabases, monkeypatch: pytest.Monke
     databases.fresh(*pair)
     fill(pair.source)
     monkeypatch.setattr(recreation, "HELPED_ROWS", 1)
+    monkeypatch.setattr(finish, "FEW_ROWS", 0)
     return pair
 
 

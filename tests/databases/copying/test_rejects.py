@@ -288,6 +288,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_no_row_is_listed_twice_after_a_kill(filled: Pair, moment: str, tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"

@@ -14,6 +14,7 @@ from migrator.databases.tables import table_of
 from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import insert_rows
 from tests.management.running import as_another_role
+from tests.pairs import in_turn
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import Article, AutoKey, BigAutoKey, Constrained, Empty, OddNames, SmallAutoKey, Tag
 
@@ -65,7 +66,7 @@ def test_goes_on_above_the_largest_key(pair: Pair, model: Any, keys: tuple[int, 
     assert new_key(model, pair.dest, label="newer") == expected + 1
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str, indirect=True)
+@in_turn
 def test_a_key_at_its_largest_value_is_no_late_counter(pair: Pair) -> None:
     largest = {SmallAutoKey: 2**15 - 1, AutoKey: 2**31 - 1, BigAutoKey: 2**63 - 1}
     for model, key in largest.items():
@@ -113,6 +114,7 @@ def advance(alias: str, table: str, next_key: int) -> None:
     execute(alias, statements[connections[alias].vendor])
 
 
+@in_turn
 @pytest.mark.parametrize("keys", [(), (3,)], ids=["no row", "rows"])
 def test_gives_no_key_anew_that_the_source_has_given(pair: Pair, keys: tuple[int, ...]) -> None:
     """Something may still name a deleted row by its number: a log, a generic relation, another system."""
@@ -122,6 +124,7 @@ def test_gives_no_key_anew_that_the_source_has_given(pair: Pair, keys: tuple[int
     assert new_key(AutoKey, pair.dest, label="new") == 500
 
 
+@in_turn
 def test_takes_no_next_key_that_the_column_cannot_hold(pair: Pair) -> None:
     insert_rows(AutoKey, pair.source, labelled(3))
     if pair.source.startswith("postgresql"):
@@ -155,6 +158,7 @@ def test_moves_from_a_role_that_may_not_read_sequences(databases: FreshDatabases
     assert new_key(AutoKey, "sqlite_b", label="new") == 901
 
 
+@in_turn
 def test_goes_on_in_through_tables_and_odd_names(pair: Pair) -> None:
     insert_rows(Tag, pair.source, [{"id": 40, "name": "a"}])
     insert_rows(Article, pair.source, [{"id": 50, "name": "a"}])

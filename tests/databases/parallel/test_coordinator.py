@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,14 +221,17 @@ def test_readers_begin_again_after_a_commit_between_their_beginnings(
     """Where the user may not lock the server, the executed transactions show it."""
     if not is_mysql(filled.source):
         pytest.skip("only MySQL shows it")
-    monkeypatch.setattr(snapshots, "LOCK_SECONDS", 1)
-    begin, begun = snapshots._begin, []
+    if commits > 2:
+        monkeypatch.setattr(snapshots, "LOCK_SECONDS", 1)
+    begin, begun, executed = snapshots._begin, [], []
 
     def begin_before_a_commit(session: Any) -> None:
-        begin(session)
-        begun.append(session)
-        if len(begun) <= commits:
-            with other.cursor() as cursor:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT @@GLOBAL.gtid_executed")
+            executed.append(cursor.fetchone()[0])
+            begin(session)
+            begun.append(session)
+            if len(begun) <= commits:
                 cursor.execute("UPDATE testapp_tag SET name = %s WHERE id < 50", [f"of commit {len(begun)}"])
 
     monkeypatch.setattr(snapshots, "_begin", begin_before_a_commit)
@@ -235,7 +239,13 @@ def test_readers_begin_again_after_a_commit_between_their_beginnings(
         outcome = move(filled)
     if commits == 2:
         assert outcome.plan.jobs == 3
-        assert len(begun) == 8  # the run's own session and three readers, twice
+        # The run's own session, three readers and the second session of the checks begin at each attempt. Tests in
+        # other processes commit, too: each attempt has a reason, and no commit is between the beginnings of the last.
+        attempts = [(begun[n : n + 5], executed[n : n + 5]) for n in range(0, len(begun), 5)]
+        assert len(attempts) >= 2
+        assert all(len(set(map(id, sessions))) == 5 for sessions, _ in attempts)
+        assert all(seen[0] != later[0] for (_, seen), (_, later) in pairwise(attempts))
+        assert len(set(attempts[-1][1])) == 1
         assert_equal(filled)
     else:
         assert said(outcome) == [MAY_NOT_LOCK.format("FLUSH_TABLES or RELOAD")]
@@ -418,6 +428,8 @@ def test_the_command_warns_of_nothing(filled: Pair, run_manage: Callable[..., Fi
         ({"jobs": 0}, "jobs is 0; it has to be a number of processes from 1 to 64."),
         ({"jobs": 65}, "jobs is 65; it has to be a number of processes from 1 to 64."),
         ({"jobs": 2, "update": True}, "--update and --jobs exclude each other"),
+        ({"executor": "celery", "update": True}, "--update and --executor exclude each other"),
+        ({"executor": "celery", "forecast": True}, "--forecast and --executor exclude each other"),
     ],
 )
 def test_refuses_numbers_that_cannot_be_meant(options: dict[str, Any], text: str) -> None:

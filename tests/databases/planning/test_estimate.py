@@ -19,7 +19,7 @@ from migrator.databases.planning.plan import AwaitedTable, Estimate, Plan
 from migrator.databases.planning.transports import ConvertedRows, ServerSideCopy, TextStream
 from migrator.databases.tables import table_of
 from tests.databases.snapshots import insert_rows
-from tests.servers.databases import Pair
+from tests.servers.databases import FreshDatabases, Pair
 from tests.testapp.models import BinaryValue, Empty, Tag
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def round_rates(monkeypatch: pytest.MonkeyPatch) -> None:
 def estimate(rows: int, size: TableSize | None, **options: Any) -> Estimate:
     """Estimate one table that is loaded as text."""
     options = {"updates": False, "compares_values": False} | options
-    return estimate_run([AwaitedTable(table_of(Tag), rows, None)], {TAG: size} if size else {}, **options)
+    return estimate_run([AwaitedTable(table_of(Tag), rows, None)], lambda one: size and size.width(rows), **options)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,27 @@ def test_sizes_are_about_those_of_the_rows(alias: str) -> None:
     assert size < of_table.bytes / (of_table.rows or rows) < 3 * size
     empty = found.get("testapp_empty")
     assert empty is None or empty.bytes < 50_000
+
+
+@pytest.mark.postgresql
+def test_a_partitioned_table_is_as_large_as_its_partitions(databases: FreshDatabases) -> None:
+    databases.fresh("postgresql_a")
+    engine = engine_for(connections["postgresql_a"])
+    engine.execute("CREATE TABLE parted (id int, x text) PARTITION BY RANGE (id)")
+    engine.execute("CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100000)")
+    engine.execute("INSERT INTO parted SELECT n, repeat('x', 100) FROM generate_series(1, 10000) n")
+    try:
+        assert sizes_of(engine, [replace(table_of(Tag), name="parted")])["parted"].bytes > 1_000_000
+    finally:
+        engine.execute("DROP TABLE parted")
+
+
+def test_the_last_rows_of_a_file_count_as_much_as_the_first(databases: FreshDatabases) -> None:
+    databases.fresh("sqlite_a")
+    rows = ({"id": n, "label": f"{n}", "value": bytes(10 if n < 500 else 10_000)} for n in range(1000))
+    insert_rows(BinaryValue, "sqlite_a", list(rows))
+    size = sizes_of(engine_for(connections["sqlite_a"]), [table_of(BinaryValue)])["testapp_binaryvalue"]
+    assert size.width(1000) == pytest.approx(5000, rel=0.1)
 
 
 def test_a_failed_query_for_sizes_ends_no_transaction(alias: str) -> None:

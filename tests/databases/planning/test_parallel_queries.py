@@ -63,10 +63,10 @@ def parallel_sessions_of_sqlite(monkeypatch: pytest.MonkeyPatch, *, is_elsewhere
 
 
 @contextmanager
-def opened(alias: str) -> Iterator[Engine]:
+def opened(alias: str, readers: int = 0) -> Iterator[Engine]:
     engine = engine_for(connections[alias])
     engine.check_address(must_exist=True)
-    engine.open_source()
+    engine.open_source(readers=readers)
     try:
         yield engine
     finally:
@@ -243,6 +243,38 @@ def test_the_second_session_of_mysql_is_asked_only_what_may_be_later(databases: 
         later = asked.ask(at_any_time, may_be_later=lambda answer: True)
         assert [future.result() for future in exact] == [[], []]
         assert later.result() == "second session: [('later',)]"
+
+
+@pytest.mark.mysql
+def test_the_second_session_of_a_mysql_with_several_readers_sees_the_same_rows(
+    databases: FreshDatabases,
+) -> None:
+    """Their snapshots began together, while no transaction could commit."""
+    databases.fresh("mysql_a")
+    with opened("mysql_a", readers=2) as source, ParallelQueries(source, 10_001) as asked:
+        insert_elsewhere("mysql_a")
+        assert asked.parts(10_001) == 2
+        rows = answers_of_both(asked, lambda engine: engine.fetch_all(NAMES))
+        assert rows == {"MainThread": [], "second session": []}
+        assert source.readers == 2
+
+
+@pytest.mark.postgresql
+def test_as_many_sessions_as_processes_divide_a_table(databases: FreshDatabases) -> None:
+    databases.fresh("postgresql_a")
+    with opened("postgresql_a") as source, ParallelQueries(source, 10_001, sessions=3) as asked:
+        insert_elsewhere("postgresql_a")
+        assert asked.parts(10_001) == 3
+        all_began = threading.Barrier(3)
+
+        def answer(engine: Engine) -> tuple[int, list[Any]]:
+            all_began.wait(20)
+            return id(engine), engine.fetch_all(NAMES)
+
+        found = [asked.ask(answer) for _ in range(3)]
+        sessions = {future.result()[0] for future in found}
+        assert len(sessions) == 3
+        assert [future.result()[1] for future in found] == [[], [], []]
 
 
 @pytest.mark.mysql

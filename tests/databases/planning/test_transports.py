@@ -355,6 +355,7 @@ def looked_at_nothing(pair: Pair, labels: list[str]) -> Iterator[list[Route]]:
 # What only other programs write ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.driver
 @pytest.mark.parametrize("is_looked_at", [True, False], ids=["looked-at", "not-looked-at"])
 def test_rejects_what_the_slow_way_rejects(

@@ -18,6 +18,7 @@ from migrator.databases.reports.run import SHOWN_TABLES, result_report
 from migrator.databases.row_counts import RowCounts
 from tests.databases.snapshots import insert_rows
 from tests.management.running import facts
+from tests.pairs import in_turn
 from tests.testapp.models import Chapter, Tag, TreeNode
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def moved(source: str, dest: str, databases: FreshDatabases) -> RunResult:
     return batch_migrate(source=source, dest=dest, labels=[model._meta.label for model in (Tag, Chapter, TreeNode)])
 
 
+@in_turn
 @pytest.mark.usefixtures("few_rows_are_many")
 def test_measures_the_indexes_of_each_table(pair: Pair, databases: FreshDatabases) -> None:
     tallies = moved(*pair, databases).row_counts

@@ -15,7 +15,7 @@ from migrator.databases.engines.base.catalogue import INDEX, TRIGGER, DeferredOb
 from migrator.databases.findings import Finding
 from migrator.databases.planning.plan import Plan, TablePlan
 from migrator.databases.planning.plan_request import Mode, PlanRequest
-from migrator.databases.planning.selection import LeftOut
+from migrator.databases.planning.selection import EVERYTHING, LeftOut
 from migrator.databases.reports.comparison import comparison_report
 from migrator.databases.reports.plan import plan_report
 from migrator.databases.reports.run import result_report
@@ -48,7 +48,8 @@ def outcome(databases: FreshDatabases) -> RunResult:
         replace(info, engine="PostgreSQL 15.18", database="shop", host="db1:5432")
         for info in (result.plan.source, result.plan.dest)
     )
-    plan = replace(result.plan, source=one, dest=other, groups=tuple((table,) for table in tables))
+    groups = tuple((table,) for table in tables)
+    plan = replace(result.plan, source=one, dest=other, groups=groups, choice=EVERYTHING)
     counts = {
         t.table.name: RowCounts(t.source_rows, t.source_rows, 0, 4096, writing=t.source_rows / 1000) for t in tables
     }

@@ -22,6 +22,7 @@ from django.db.models import Model, QuerySet
 from migrator.databases import run as move
 from migrator.databases.api import batch_migrate, batch_migrate_models
 from migrator.databases.engines.base.values import Unreadable
+from migrator.databases.engines.mysql import engine as engine_of_mysql
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
@@ -34,10 +35,12 @@ from migrator.errors import Refused, UsageError
 from tests.databases.edge_values import EDGES
 from tests.databases.snapshots import insert_rows, snapshot
 from tests.management.running import execute, facts, run
+from tests.pairs import in_turn
 from tests.scenarios.test_structures import shift_content_types
 from tests.scenarios.test_values import held_exactly, labelled
 from tests.servers.databases import PAIRS, Pair
 from tests.testapp.models import (
+    BigAutoKey,
     CharValue,
     Comment,
     CompositeKey,
@@ -147,6 +150,7 @@ def test_finds_every_planted_fault_of_every_type_and_no_other(pair: Pair) -> Non
         assert found[label].changed == len(expected), label
 
 
+@in_turn
 @pytest.mark.parametrize("chunk_size", [1, 7, 1000])
 @pytest.mark.parametrize("model", [IntegerValue, JSONValue])  # compared by checksum, and row by row
 def test_finds_missing_and_extra_rows_at_every_place(pair: Pair, model: type[Model], chunk_size: int) -> None:
@@ -318,6 +322,7 @@ def test_compares_files_with_texts_that_are_none(databases: FreshDatabases) -> N
     assert (found.method, found.checked) == ("checksum", 39)
 
 
+@in_turn
 @pytest.mark.parametrize("mode", ["sample", "full"])
 def test_sees_where_a_generated_column_is_computed_otherwise(pair: Pair, mode: str) -> None:
     fill_both(pair, Counted, [{"id": number, "width": number, "height": 2} for number in (1, 2, 3)])
@@ -341,6 +346,7 @@ def indexed(model: type[Model], count: int) -> list[dict[str, Any]]:
     return [{**key, "label": f"row {n}"} for n, key in enumerate(keys[model])]
 
 
+@pytest.mark.slow
 @three_pairs
 @pytest.mark.parametrize("chunk_size", [1200, 10_000])
 @pytest.mark.parametrize("model", [IntegerValue, UUIDKey, TextKey, CompositeKey])
@@ -370,6 +376,7 @@ def test_looks_only_at_the_parts_of_a_range_that_differ(
     assert sum(read) < len(rows)  # of both sides
 
 
+@in_turn
 def test_goes_on_to_find_all_rows_where_most_parts_differ(pair: Pair) -> None:
     many(pair, 2500)
     sql(pair.dest, "UPDATE {0} SET value = -1 WHERE MOD(id, 10) = 0", IntegerValue)
@@ -377,12 +384,14 @@ def test_goes_on_to_find_all_rows_where_most_parts_differ(pair: Pair) -> None:
     assert (found.changed, found.missing, found.extra, found.checked) == (250, 0, 0, 2500)
 
 
+@in_turn
 def test_compares_two_empty_tables(pair: Pair) -> None:
     result = compare(pair, IntegerValue, FloatValue)
     assert [(found.status, found.checked) for found in result.verification.contents] == [("equal", 0)] * 2
     assert result.exit_code == 0
 
 
+@in_turn
 def test_finds_all_rows_of_an_empty_destination_and_lists_as_many_as_asked_for(pair: Pair) -> None:
     insert_rows(IntegerValue, pair.source, [{"id": n, "label": str(n), "value": n} for n in range(1, 41)])
     found = contents_of(compare(pair, IntegerValue, chunk_size=9, max_diffs=5))["testapp.IntegerValue"]
@@ -464,6 +473,7 @@ def test_calls_an_integer_that_is_no_decimal_of_sqlite_different(databases: Fres
     assert named(found.differences) == {("changed", "1", "value")}
 
 
+@in_turn
 def test_compares_by_value_what_a_database_can_make_no_digest_of(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a function gives NULL for a value that is too large for it, on both sides alike."""
     fill_both(pair, CharValue, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 6)])
@@ -473,6 +483,52 @@ def test_compares_by_value_what_a_database_can_make_no_digest_of(pair: Pair, mon
     found = contents_of(compare(pair, CharValue))["testapp.CharValue"]
     assert named(found.differences) == {("changed", "3", "value")}
     assert (found.checked, found.equivalent) == (5, 4)
+
+
+# -- digests of blocks of rows ------------------------------------------------------------------------------------
+
+KEYS = [-(2**62), -250, *range(-130, 131), 1_000, 2**53 + 1, 2**62]
+
+
+def fill_from_the_end(pair: Pair) -> None:
+    fill_both(pair, BigAutoKey, [{"id": n, "label": f"row {n}"} for n in reversed(KEYS)])
+
+
+@in_turn
+def test_compares_rows_with_neighbouring_keys_by_one_digest(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is several times as fast as a digest of each row."""
+    fill_from_the_end(pair)
+    engines = [engine_for(connections[alias]) for alias in pair]
+    if not all(engine.digests.joins_blocks for engine in engines):
+        pytest.skip("MySQL itself makes a digest of each row")
+    for engine in engines:
+        monkeypatch.setattr(type(engine.digests), "checksum_query", lambda *arguments: "SELECT no_digest_of_each_row")
+    found = contents_of(compare(pair, BigAutoKey))["testapp.BigAutoKey"]
+    assert (found.status, found.method, found.checked) == ("equal", "checksum", len(KEYS))
+
+
+@in_turn
+def test_finds_rows_that_have_exchanged_their_values(pair: Pair) -> None:
+    """Also next to each other, below zero and at the limits of the keys."""
+    fill_from_the_end(pair)
+    for one, other in ((-101, -100), (-1, 0), (-(2**62), 2**62)):
+        for key, label in ((one, f"row {other}"), (other, f"row {one}")):
+            sql(pair.dest, f"UPDATE {{0}} SET label = '{label}' WHERE id = {key}", BigAutoKey)
+    found = contents_of(compare(pair, BigAutoKey))["testapp.BigAutoKey"]
+    assert {int(key) for row in found.differences for key in row.key} == {-101, -100, -1, 0, -(2**62), 2**62}
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("pair", [p for p in PAIRS if set(p.engines) == {"mysql"}], ids=str, indirect=True)
+def test_sees_what_follows_where_a_joined_text_is_cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MySQL cuts the texts of a block off at a limit, and only warns."""
+    monkeypatch.setitem(engine_of_mysql.SESSION_SETTINGS, "group_concat_max_len", 64)  # type: ignore[arg-type]
+    fill_from_the_end(pair)
+    found = contents_of(compare(pair, BigAutoKey))["testapp.BigAutoKey"]
+    assert (found.status, found.method, found.checked) == ("equal", "checksum", len(KEYS))
+    sql(pair.dest, "UPDATE {0} SET label = 'cow 88' WHERE id = 88", BigAutoKey)
+    found = contents_of(compare(pair, BigAutoKey))["testapp.BigAutoKey"]
+    assert named(found.differences) == {("changed", "88", "label")}
 
 
 # -- columns that are filled up with spaces -----------------------------------------------------------------------
@@ -610,6 +666,7 @@ def test_a_sample_counts_the_nulls_of_all_rows(pair: Pair) -> None:
     assert (found.differing, found.nulls, found.status) == (0, {"value": (2, 3)}, "different")
 
 
+@in_turn
 def test_a_sample_of_a_small_table_is_the_whole_table(pair: Pair) -> None:
     many(pair, 150)
     sql(pair.dest, "UPDATE {0} SET value = -1 WHERE id = 77", IntegerValue)
@@ -763,6 +820,7 @@ def test_expects_rejected_rows_to_be_missing(databases: FreshDatabases, tmp_path
     assert outcome.exit_code == 4
 
 
+@in_turn
 def test_compares_chosen_rows_with_a_destination_that_has_others(pair: Pair) -> None:
     insert_rows(CharValue, pair.source, [{"id": n, "label": str(n), "value": f"v{n}"} for n in range(1, 31)])
     insert_rows(CharValue, pair.dest, [{"id": n, "label": str(n), "value": "its own"} for n in (1, 2, 100)])

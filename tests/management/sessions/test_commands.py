@@ -112,12 +112,72 @@ def test_ends_with_a_code_of_its_own_for_each_outcome(ready: Callable[..., None]
     assert code("copy_sessions_cache_to_db", "--source", "dummy", "--dest", "sqlite_a", "--no-input") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--source", "file", "--source-engine", "cache"), "The engine 'cache' does not keep sessions in files."),
+        (
+            ("--source", "cache:redis", "--source-model", "no.Such"),
+            "--source-model is for the table of a database, and --source names another kind of store.",
+        ),
+        (("--source", "db:sqlite_b", "--source-model", "no.Such"), "No installed app with label 'no'. Models that are"),
+    ],
+)
+@pytest.mark.parametrize("command", ["copy_sessions", "verify_sessions"])
+def test_refuses_a_store_that_the_engine_or_the_model_does_not_fit(
+    command: str, words: tuple[str, ...], message: str, ready: Callable[..., None]
+) -> None:
+    ready(ROWS)
+    with pytest.raises(CommandError) as wrong:
+        call_command(command, *words, "--dest", "db:sqlite_a", "--no-input", verbosity=0)
+
+    assert message in str(wrong.value)
+    assert wrong.value.returncode == 2
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
+def test_tolerates_only_a_number_of_seconds(text: str) -> None:
+    words = ("--source", "cache:redis", "--dest", "db:sqlite_a", f"--ttl-tolerance={text}")
+    with pytest.raises(CommandError, match=f"'{text}' is not a number of seconds"):
+        call_command("verify_sessions", *words)
+
+
+def test_finds_no_given_key_without_a_guess_that_the_stores_are_swapped(
+    ready: Callable[..., None], tmp_path: Path
+) -> None:
+    ready(CACHE, ROWS)
+    put(CACHE, {})
+    put(ROWS, {})
+    (tmp_path / "keys").write_text("0" * 32)
+
+    with pytest.raises(CommandError) as nothing:
+        call_command(*TO_ROWS, "--no-input", "--keys-from", str(tmp_path / "keys"))
+
+    assert nothing.value.returncode == 3
+    assert "No session was found among the given keys" in str(nothing.value)
+
+
+def test_names_the_sessions_that_the_options_leave(
+    ready: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready(CACHE, ROWS)
+    for letter in "aab":
+        put(CACHE, {}, key=letter + new_key()[1:])
+
+    call_command(*TO_ROWS, "--dry-run", "--limit", "2")
+    assert capsys.readouterr().out.startswith("PLAN  Copy 2 of 3 sessions.\n")
+    call_command(*TO_ROWS, "--dry-run", "--match", "a")
+    assert capsys.readouterr().out.startswith(
+        "PLAN  Copy those of 3 sessions whose keys begin with the --match prefix.\n"
+    )
+
+
 def test_ends_between_pages_when_told_to_stop(ready: Callable[..., None]) -> None:
     ready(CACHE, ROWS)
     for _ in range(60):
         put(CACHE, {})
 
-    with start_manage(*TO_ROWS, "--no-input", "--chunk-size", "5", "--rate", "30", env=ENVIRONMENT) as process:
+    with start_manage(*TO_ROWS, "--no-input", "--rate", "5", env=ENVIRONMENT) as process:
         _wait_until(lambda: bool(held(ROWS)))
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)

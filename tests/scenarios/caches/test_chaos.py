@@ -19,7 +19,6 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from migrator.caches.copying import copy_cache
-from migrator.caches.records import CacheOptions
 from tests.servers.process import ask, find_program, free_port
 
 SERVER = find_program("redis-server", "valkey-server")
@@ -60,7 +59,8 @@ class Town:
             name: {"BACKEND": backend, "LOCATION": f"redis://127.0.0.1:{port}/0", "TIMEOUT": 1000}
             for name, port in self.ports.items()
         }
-        return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}, **sides}
+        transition = {"BACKEND": "migrator.caches.TransitionCache", "OLD": "old", "NEW": "new", "PHASE": "dual_new"}
+        return {"default": transition, **sides}
 
     def begin(self, phase: str) -> None:
         for index in range(WORKERS):
@@ -145,7 +145,8 @@ def judge(town: Town, decider: str) -> list[dict[str, Any]]:
         if found.get(key) != value
     ]
     actions = sum(report["actions"] for report in reports)
-    assert wrong == [], f"seed {town.seed}, {actions} actions"
+    forgiven = [line for report in reports for line in report["forgiven"]]
+    assert wrong == [], f"seed {town.seed}, {actions} actions, tolerated: {forgiven}"
     assert actions > 100
     # A deleted value may be seen while somebody who was promoting it has not taken it back yet, and hardly ever is.
     assert sum(report["moments"] for report in reports) <= actions / 100
@@ -183,9 +184,9 @@ def test_and_back_again(town: Town) -> None:
     copy_cache(source="old", dest="new")
     town.go_to("new")
     town.go_to("dual_new")
-    caches["old"].clear()
+    caches["default"].empty_old()  # type: ignore[attr-defined]
     for _ in range(2):
-        copy_cache(source="new", dest="old", options=CacheOptions(overwrite=True))
+        copy_cache(source="new", dest="old")
     town.go_to("dual_old")
     town.go_to("old")
     town.go_to("dual_old")

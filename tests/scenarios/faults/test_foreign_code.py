@@ -85,7 +85,7 @@ def test_runs_that_were_interrupted_send_no_signal(pair: Pair, oracle: Oracle, h
 @pytest.mark.redis
 def test_copies_of_sessions_and_caches_send_no_signal(ready: Callable[..., None]) -> None:  # noqa: F811
     other_rows = Place("db", "sqlite_b", "db")
-    ready(CACHE, ROWS, other_rows)
+    ready(CACHE, ROWS, other_rows, Place("cache", "redis_other", "cache"))  # redis_prefixed is in its database
     for number in range(3):
         put(CACHE, {"n": number})
     to_rows = ("--source", CACHE.alias, "--dest", ROWS.alias)

@@ -12,12 +12,13 @@ from django.db.models import QuerySet
 
 from migrator.console.progress import Progress, Task
 from migrator.databases.api import batch_migrate
+from migrator.databases.endpoints import open_engine
 from migrator.databases.engines.base.errors import SnapshotLost
 from migrator.databases.run_options import Console
 from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import insert_rows
 from tests.scenarios.faults.oracle import THREE_PAIRS
-from tests.servers.databases import Pair, engine_of
+from tests.servers.databases import FreshDatabases, Pair, engine_of
 from tests.testapp.models import Tag
 
 pytestmark = pytest.mark.driver
@@ -87,6 +88,23 @@ def test_a_connection_that_other_code_replaces_stops_the_run(pair: Pair, source:
     connections.close_all()
     assert move(pair, lambda connection: None, resume=True).exit_code == 0
     assert names(pair.dest) == {LATER}
+
+
+@pytest.mark.parametrize("alias", ["sqlite_a", "postgresql_a", "mysql_a"])
+def test_a_session_is_closed_when_no_thread_can_be_reading_from_it(alias: str, databases: FreshDatabases) -> None:
+    """SQLite's driver crashes if that happens in the middle of a statement."""
+    databases.fresh(alias)
+    engine, connection = open_engine(alias), connections[alias]
+    engine.open_source(["testapp_tag"])
+    session: Any = connection.connection
+    connection.close()
+    with closing(session.cursor()) as cursor:
+        cursor.execute("SELECT count(*) FROM testapp_tag")
+        assert cursor.fetchone()[0] == 0
+    with pytest.raises(SnapshotLost, match="closed the connection"):
+        engine.count("testapp_tag")
+    engine.close()
+    assert connection.connection is None
 
 
 @to_each_engine

@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,8 +132,8 @@ def test_another_destination_has_nothing_to_go_on_with(unfinished: Pair, oracle:
 
 
 @to_each_engine
-def test_a_second_run_ends_at_once_and_does_not_disturb_the_first(pair: Pair) -> None:
-    with paused_run(pair) as first:
+def test_a_second_run_ends_at_once_and_does_not_disturb_the_first(pair: Pair, tmp_path: Path) -> None:
+    with paused_run(pair, tmp_path) as first:
         for more in ([], ["--resume"], ["--replace", pair.dest]):
             who = f"Another run is writing to '{pair.dest}' (process {first.pid} on "
             assert_ended(second_run(pair, *more), 1, who, ", started ")
@@ -143,8 +144,8 @@ def test_a_second_run_ends_at_once_and_does_not_disturb_the_first(pair: Pair) ->
 
 
 @to_each_engine
-def test_a_killed_run_keeps_nobody_out(pair: Pair) -> None:
-    with paused_run(pair) as first:
+def test_a_killed_run_keeps_nobody_out(pair: Pair, tmp_path: Path) -> None:
+    with paused_run(pair, tmp_path) as first:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     wait_until_unlocked(pair.dest)

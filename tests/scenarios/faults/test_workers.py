@@ -98,6 +98,18 @@ def test_a_worker_that_died_before_its_commit_leaves_nothing(filled: Pair, tmp_p
     assert_equal(filled)
 
 
+@between_servers
+def test_small_tables_with_which_a_worker_died_are_copied_one_by_one(filled: Pair, tmp_path: Path) -> None:
+    heard = Heard()
+    with InWorkers(tmp_path, saying("UPDATE migrator_chunk"), die).on(filled.dest):
+        outcome = move(filled, heard, chunk_size=None, jobs=2)
+    assert outcome.exit_code == 0
+    (death,) = heard.with_words("A process was killed while it copied ")
+    assert all(label in death for label in (*LABELS, "testapp.Article_tags"))
+    assert sum(tally.rows_written for tally in outcome.row_counts.values()) == 4 * ROWS
+    assert_equal(filled)
+
+
 @pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, FROM_MYSQL], ids=str, indirect=True)
 def test_the_run_stops_at_a_chunk_that_kills_whoever_copies_it(filled: Pair, tmp_path: Path) -> None:
     deadly = '[["int", 10]]'

@@ -28,8 +28,8 @@ PROJECTS = {
 }
 
 
-# All are in the dependency group `realapps`, and Wagtail is in `dev` too. Without its application, a test is not
-# collected; if the command line names it, it is collected all the same, and fails.
+# All are in the dependency group `realapps`. Without its application, a test is not collected; if the command line
+# names it, it is collected all the same, and fails.
 MISSING = [name for name in PROJECTS if find_spec(name) is None]
 collect_ignore = [f"test_{name}.py" for name in MISSING]
 

@@ -147,6 +147,38 @@ def test_keeps_manifests_of_two_copies_apart(ready: Callable[..., None], tmp_pat
         copy_sessions(source=CACHE.end, dest=ROWS.end, options=options)
 
 
+def test_follows_what_an_earlier_copy_without_a_manifest_wrote(ready: Callable[..., None], tmp_path: Path) -> None:
+    ready(CACHE, ROWS)
+    ended, saved, other = (put(CACHE, {"n": n}) for n in range(3))
+    copy_sessions(source=CACHE.end, dest=ROWS.end)
+    save(ROWS, other, {"n": "saved there"})
+    options = CopyOptions(manifest=tmp_path / "manifest")
+    copy_sessions(source=CACHE.end, dest=ROWS.end, options=options)
+    end(CACHE, ended)
+    end(CACHE, other)
+    save(CACHE, saved, {"n": "saved later"})
+
+    total = copy_sessions(source=CACHE.end, dest=ROWS.end, options=options).total
+
+    assert (total.removed, total.refreshed) == (1, 1)
+    assert data_of(ROWS) == {saved: {"n": "saved later"}, other: {"n": "saved there"}}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_refuses_a_manifest_before_it_asks(dry_run: bool, ready: Callable[..., None], tmp_path: Path) -> None:
+    """And creates none for a copy that it refuses."""
+    ready(ROWS, CACHE)
+    put(ROWS, {})
+    options = CopyOptions(manifest=tmp_path / "manifest", after_switch=True, dry_run=dry_run)
+    shown: list[object] = []
+
+    with pytest.raises(Refused, match="notes no completed pass"):
+        copy_sessions(source=ROWS.end, dest=CACHE.end, options=options, show=shown.append)
+
+    assert not shown
+    assert not (tmp_path / "manifest").exists()
+
+
 def test_adds_nothing_to_a_database_of_somebody_else(ready: Callable[..., None], tmp_path: Path) -> None:
     ready(ROWS, CACHE)
     put(ROWS, {})

@@ -207,6 +207,6 @@ def test_needs_a_finished_pass_before_the_one_after_the_switch(ready: Callable[.
     ready(CACHE, ROWS)
     put(CACHE, {})
     manifest = tmp_path / "manifest"
-    assert "was completed" in refusal(CACHE.end, ROWS.end, manifest=manifest, after_switch=True)
+    assert "notes no completed pass" in refusal(CACHE.end, ROWS.end, manifest=manifest, after_switch=True)
     with pytest.raises(UsageError, match="--after-switch needs the --manifest FILE"):
         copy_sessions(source=CACHE.end, dest=ROWS.end, options=CopyOptions(after_switch=True))

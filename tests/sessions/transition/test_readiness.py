@@ -19,6 +19,7 @@ from migrator.sessions.transition.session_metrics import metrics_location, sessi
 from migrator.transitions.metrics_storage import Sums
 from migrator.transitions.phases import Phase
 from tests.management.running import facts
+from tests.management.running import run as run_command
 from tests.servers.base import PASSWORD
 from tests.sessions.transition.pairs import MEMCACHED, POSTGRESQL, REDIS, SQLITE, Named, Site, param, site_of
 
@@ -99,7 +100,7 @@ def test_in_old_both_stores_have_to_answer_and_no_worker_to_be_ahead(
 
     seen(NEW, ago=10)
     assert set(unmet(session_transition())) == {
-        "no worker was in dual_new or new for 0:05:00",
+        "no worker was in dual_new or new for 5 minutes",
         "workers came to old from an adjacent phase",
     }
 
@@ -144,7 +145,7 @@ def test_in_dual_old_a_worker_in_old_holds_the_step_up(quiet_site: Site, seen: C
     seen(DUAL_OLD, ago=900)
     seen(OLD, ago=200)
 
-    assert set(unmet(session_transition(verify="full"))) == {"no worker was in old or new for 0:05:00"}
+    assert set(unmet(session_transition(verify="full"))) == {"no worker was in old or new for 5 minutes"}
     assert unmet(session_transition(verify="full", quiet_for=100)) == {}
 
 
@@ -202,7 +203,7 @@ def test_a_late_error_of_new_holds_the_step_up(quiet_site: Site, seen: Callable[
 
     (text, figure), *others = unmet(session_transition(verify="full")).items()
 
-    assert (text, others) == ("no error of NEW for 0:05:00", [])
+    assert (text, others) == ("no error of NEW for 5 minutes", [])
     assert figure.startswith("3, the last 2")
 
 
@@ -218,7 +219,7 @@ def test_in_dual_new_nothing_may_be_found_in_old_alone(quiet_site: Site, seen: C
 
     assert site.session(left).load() == {"n": 1}
 
-    assert set(unmet(session_transition(verify="quick"))) == {"no session was found only in OLD for 0:05:00"}
+    assert set(unmet(session_transition(verify="quick"))) == {"no session was found only in OLD for 5 minutes"}
     session_metrics().forget()
     session_metrics().reset()
     seen(DUAL_NEW, ago=900)
@@ -253,8 +254,8 @@ def test_a_count_begun_lately_is_not_enough(site_of_rows: Site, seen: Callable[.
 
     found = unmet(session_transition(verify="quick"))
 
-    assert list(found) == ["no session was found only in OLD for 0:05:00"]
-    assert found["no session was found only in OLD for 0:05:00"].startswith("counted only since 2")
+    assert list(found) == ["no session was found only in OLD for 5 minutes"]
+    assert found["no session was found only in OLD for 5 minutes"].startswith("counted only since 2")
 
 
 @pytest.mark.redis
@@ -263,7 +264,9 @@ def test_a_jump_over_phases_is_told(site_of_rows: Site, seen: Callable[..., None
     seen(OLD, ago=1000)
     seen(NEW, ago=900)
 
-    assert unmet(session_transition())["workers came to new from an adjacent phase"].startswith("old last 2")
+    found = session_transition()
+    assert unmet(found)["workers came to new from an adjacent phase"].startswith("old last 2")
+    assert "A phase between old and new was skipped" in run()[1]
 
 
 @pytest.mark.redis
@@ -305,6 +308,18 @@ def test_refuses_settings_without_a_transition() -> None:
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.redis
+def test_a_copy_between_the_sides_notes_a_phase_that_writes_to_one_store(site_of_rows: Site) -> None:
+    """Between both, nothing is to be noted: workers write to both stores themselves."""
+    noted = {}
+    for phase in Phase:
+        with override_settings(MIGRATOR={"SESSIONS": site_of_rows.setting(PHASE=str(phase))}):
+            done = run_command("copy_sessions", "--dry-run", "--format", "json")
+        noted[phase] = [note.partition(",")[0] for note in json.loads(done.out)["notes"]]
+
+    assert noted == {OLD: ["the phase is old"], DUAL_OLD: [], DUAL_NEW: [], NEW: ["the phase is new"]}
+
+
 def test_counts_what_requests_do(quiet_site: Site) -> None:
     key = add(DUAL_OLD, quiet_site)
     quiet_site.session(key).load()
@@ -332,6 +347,17 @@ def test_tells_what_to_deploy_next_and_the_way_back(quiet_site: Site) -> None:
         assert len(out.splitlines()) <= 20
         found = facts(out).get("way back", "")
         assert found.partition(" (")[0] == (f'MIGRATOR["SESSIONS"]["PHASE"] = "{back}"' if back else "")
+
+
+def test_names_the_step_back_as_the_next_one_if_that_was_judged(quiet_site: Site) -> None:
+    for phase, setting in (
+        ("dual_new", 'MIGRATOR["SESSIONS"]["PHASE"] = "dual_old"'),
+        ("old", f'SESSION_ENGINE = "{quiet_site.setting()["OLD"]["ENGINE"]}"'),
+    ):
+        with override_settings(MIGRATOR={"SESSIONS": quiet_site.setting(PHASE=phase)}):
+            out = run("--back")[1]
+        condition = "" if out.startswith("SAFE") else "when every condition is met: "
+        assert out.splitlines()[-1] == f"Next: {condition}{setting}"
 
 
 @pytest.mark.redis

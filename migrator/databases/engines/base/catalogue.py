@@ -51,6 +51,10 @@ class TableSize:
     bytes: int
     rows: int | None = None
 
+    def width(self, rows: int) -> float:
+        """Return about how many bytes a row takes in the table, which has so many ``rows``."""
+        return self.bytes / max(self.rows or rows, 1)
+
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -123,10 +127,6 @@ class Catalogue(DatabaseSession):
         with self.connection.cursor() as cursor:
             return self.connection.introspection.table_names(cursor)
 
-    def table_bytes(self, table: str) -> int:
-        """Return about how many bytes a table takes, or takes at most; 0 if only reading it would show that."""
-        return 0
-
     def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
         """Return about how large tables are, by name, as far as the engine knows without reading them whole."""
         return {}
@@ -183,6 +183,10 @@ class Catalogue(DatabaseSession):
             found[index].add(column)
         return {frozenset(filter(None, names)) for names in found.values() if None not in names}
 
+    @abstractmethod
+    def is_indexed(self, table: str, column: str) -> bool:
+        """Whether an index of all rows begins with this column. What is not a table of its own counts as indexed."""
+
     def deferrable_keys(self, table: Table, others: Sequence[Table]) -> dict[DeferredObject, frozenset[str]]:
         """Return the primary and unique keys of a table that can be dropped, with their columns.
 
@@ -190,11 +194,18 @@ class Catalogue(DatabaseSession):
         """
         return {}
 
+    def key_columns(self, item: DeferredObject) -> tuple[str, ...]:
+        """Return the columns of a unique key that was dropped, in their order; none if they are not known."""
+        return ()
+
     def recreate(self, items: Sequence[DeferredObject]) -> None:
         """Recreate dropped objects, except those that exist."""
-        for item in items:
-            if not self.exists(item):
-                self.execute(item.create_sql.replace("%", "%%"))
+        for item in self._missing(items):
+            self.execute(item.create_sql.replace("%", "%%"))
+
+    def _missing(self, items: Sequence[DeferredObject]) -> list[DeferredObject]:
+        existing = self.existing(items)
+        return [item for item in items if item not in existing]
 
     def statement(self, item: DeferredObject) -> str:
         """Return the SQL that recreates an object, for a person to run."""
@@ -242,13 +253,15 @@ class Catalogue(DatabaseSession):
         """List those of these tables that this session may write to, but not alter."""
         return []
 
-    def drop(self, item: DeferredObject) -> None:
-        """Drop one index or constraint, if it exists."""
-        if self.exists(item):
-            self.execute(item.drop_sql.replace("%", "%%"))
+    def drop(self, items: Sequence[DeferredObject]) -> None:
+        """Drop those of these indexes and constraints that exist, in this order."""
+        existing = self.existing(items)
+        for item in items:
+            if item in existing:
+                self.execute(item.drop_sql.replace("%", "%%"))
 
-    def exists(self, item: DeferredObject) -> bool:
-        """Whether the index or constraint exists."""
+    def existing(self, items: Sequence[DeferredObject]) -> set[DeferredObject]:
+        """Return which of these objects exist."""
         raise NotImplementedError
 
     def enforced(self, references: Sequence[tuple[str, Reference]]) -> list[bool]:

@@ -14,12 +14,15 @@ from .text_forms import TextForms
 
 # In characters. In a row's text, a longer text is replaced by its digest: the size of a result is limited.
 LONGEST_TEXT = 1024
+# Consecutive keys whose rows have a digest in common. The more, the fewer digests; and the larger is their joined text,
+# which MySQL limits.
+BLOCK_KEYS = 100
 
 
 class Checksum(NamedTuple):
-    """How many rows a range has, and the sum of the first 120 bits of each row's digest, as a number.
+    """How many rows a range has, and the sum of the first 120 bits of the digests of its rows or blocks, as a number.
 
-    A sum does not depend on the order of rows, and unlike XOR it detects two equal differences.
+    A sum does not depend on the order of rows or blocks, and unlike XOR it detects two equal differences.
     """
 
     rows: int
@@ -30,7 +33,7 @@ class Checksum(NamedTuple):
     @classmethod
     def of_halves(cls, rows: int, first: int | None, second: int | None, digested: int) -> Checksum:
         """Combine the sums of the upper and of the lower 60 bits; both are ``None`` without rows."""
-        return cls(rows, (int(first or 0) << 60) + int(second or 0), rows - digested)
+        return cls(int(rows), (int(first or 0) << 60) + int(second or 0), int(rows - digested))
 
     def proves(self, other: Checksum) -> bool:
         """Whether this proves that two ranges hold the same texts."""
@@ -42,6 +45,11 @@ class Digests(DatabaseSession, ABC):
 
     Equal values may have different texts: if two checksums differ, the rows themselves are compared.
     """
+
+    @property
+    def joins_blocks(self) -> bool:
+        """Whether :meth:`checksum_of_blocks_query` works for rows of any size."""
+        return True
 
     def prepare(self) -> None:
         """Prepare the session for the statements of this class."""
@@ -83,8 +91,22 @@ class Digests(DatabaseSession, ABC):
         """
         return None
 
+    @abstractmethod
+    def checksum_of_blocks_query(self, text: str, table: str, where: str, key: str) -> str:
+        """Build the query for the sum of the digests of blocks of rows, which is cheaper than that of each row's.
+
+        A block is the rows with :data:`BLOCK_KEYS` consecutive values of ``key``, the primary key, a whole number. Its
+        text is that of its rows, in the order of their keys. A block with a row whose text is NULL has no digest.
+        """
+
+    def checksum_of_stored_blocks_query(
+        self, columns: Sequence[Column], table: str, where: str, key: str
+    ) -> str | None:
+        """Build the same query for rows as stored; ``None`` if :meth:`checksum_of_rows_query` returns that."""
+        return None
+
     def checksum(self, row: Row) -> Checksum:
-        """Read the row that either query returns."""
+        """Read the row that any of these queries without ``part`` returns."""
         return Checksum.of_halves(*row)
 
     def checksums_by_segment(self, rows: Sequence[Row]) -> dict[Any, Checksum]:

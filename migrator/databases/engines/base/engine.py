@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ...findings import Finding
+from ...tables import Table
 from .catalogue import Catalogue
+from .change_feed import ChangeFeed
 from .constraints import Constraints
 from .digests import Digests
 from .errors import Errors
@@ -60,3 +64,24 @@ class Engine(SharedSnapshots, RunLocks, Reading, Writing, Errors, ABC):
         ``None`` if there can be none, if it isn't worth its start, or if a server does the work anyway.
         """
         return None
+
+    def renew_snapshot(self, tables: Sequence[str]) -> None:
+        """End the snapshot of :meth:`open_source`, and begin another one of the present moment."""
+        self.close()
+        self.open_source(tables)
+        self.remember_session()
+
+    def feed_obstacles(self) -> Iterator[Finding]:
+        """Yield why the changes of this source cannot be followed, each with what would allow it."""
+        yield Finding(
+            self.alias,
+            f"{self.display_name} does not report which rows change, so --follow cannot follow it",
+            "Move without --follow while the site runs, then stop it, and call again with --update.",
+        )
+
+    def open_change_feed(self, tables: Sequence[Table], check: Callable[[], None]) -> ChangeFeed:
+        """Begin to follow the changes of tables, before a snapshot; ``check`` is called while that waits.
+
+        Raises :exc:`~migrator.errors.Refused` if it cannot begin now.
+        """
+        raise NotImplementedError

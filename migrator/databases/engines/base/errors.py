@@ -59,9 +59,17 @@ class Errors(DatabaseSession, ABC):
     def severity(self, error: BaseException) -> Severity:
         """Return whether to try again, to look for the row, or to stop."""
 
+    def needs_new_snapshot(self, error: BaseException) -> bool:
+        """Whether a query failed because a table was altered or emptied after the session's snapshot had begun."""
+        return False
+
     def is_about_rows(self, error: BaseException) -> bool:
         """Whether a statement over many rows failed because of the values in some of them."""
         return self.severity(error) is Severity.DATA
+
+    def is_missing_parent(self, error: BaseException) -> bool:
+        """Whether a foreign key refused a row that was written, for an engine that enforces these during the load."""
+        return False
 
     @abstractmethod
     def fault(self, error: BaseException, table: str) -> Fault:

@@ -17,6 +17,8 @@ class Features:
     connect_timeout_option: str | None = "connect_timeout"
     # Does opening several readers of one snapshot block writers to the source for a moment?
     parallel_readers_block_writers: bool = False
+    # Does a snapshot have a name, by which sessions of other hosts can read it as long as its own session lives?
+    has_named_snapshots: bool = False
     # Can several sessions write to different tables at the same time?
     supports_parallel_writers: bool = False
 
@@ -26,6 +28,8 @@ class Features:
     can_switch_off_foreign_keys: bool = False
     # Can one transaction disable triggers for what it writes, on tables that it owns?
     can_silence_triggers: bool = False
+    # How many rows are worth a commit?
+    rows_worth_a_commit: int = 0
     # Does one statement recreate all indexes of a table, so that the table is read once?
     recreates_indexes_together: bool = False
     # Does CREATE INDEX also index rows deleted just now, as long as an older transaction may still see them?

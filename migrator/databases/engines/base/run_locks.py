@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from .session_lifecycle import Lifecycle
 
-# The most processes that can share a run: each has a lock of its own in the destination.
-MOST_WORKERS = 64
+# The most processes of a command that can share a run, and the most workers, those on other hosts included: each has a
+# lock of its own in the destination.
+MOST_PROCESSES = 64
+MOST_WORKERS = 256
 
 
 class RunLocks(Lifecycle, ABC):

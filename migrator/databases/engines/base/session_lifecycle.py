@@ -117,6 +117,10 @@ class Lifecycle(DatabaseSession, ABC):
         """Return how much room is left for the database, if that is known."""
         return None
 
+    def free_sessions(self) -> int | None:
+        """Return how many more sessions the server accepts, if that is known."""
+        return None
+
     def forbid_writes(self) -> None:
         """Make the server refuse whatever this session would write from now on, if it can."""
         return

@@ -14,6 +14,18 @@ class SharedSnapshots(Lifecycle, ABC):
     readers: int = 0
     readers_note: str | None = None
 
+    @property
+    def snapshot_name(self) -> str | None:
+        """The name by which sessions of other hosts can read the snapshot; ``None`` if it has no name."""
+        return None
+
+    def join_named_snapshot(self, name: str) -> None:
+        """Read the snapshot of a session on another host, by its :attr:`snapshot_name`.
+
+        Raises :exc:`~.errors.SnapshotLost` if that session has ended, or is one of another database.
+        """
+        raise NotImplementedError
+
     def can_join(self, reader: int) -> bool:
         """Whether the process with this number can join the snapshot."""
         return False

@@ -14,21 +14,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 CLOSED = "code outside of this run closed the connection"
 ENDED = "code outside of this run ended the transaction"
+GUARDED = ("ensure_connection", "close", "close_if_unusable_or_obsolete", "commit", "rollback", "set_autocommit")
 
 
 class SnapshotGuard:
     """Refuses every query over ``connection`` that would not run in its present session and transaction.
 
-    ``lost`` builds the error from the reason. Until :meth:`release`, Django does not close the connection for its age.
+    ``lost`` builds the error from the reason. Until :meth:`release`, nothing closes the connection: another thread may
+    be reading from it, and SQLite's driver crashes if a connection is closed in the middle of a statement.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, lost: Callable[[str], Exception]) -> None:
         self._connection, self._lost = connection, lost
         self._session = connection.connection
-        self._has_ended = False
+        self._is_closed = self._has_ended = False
         # In the object itself, so that they also hold for the ORM and the project's own code.
         vars(connection).update(
             ensure_connection=self._check,
+            close=self._close,
             close_if_unusable_or_obsolete=lambda: None,
             commit=self._ending(connection.commit),
             rollback=self._ending(connection.rollback),
@@ -37,14 +40,17 @@ class SnapshotGuard:
 
     def reason(self) -> str | None:
         """Return why the snapshot can no longer be read, ``None`` while it can."""
-        if self._connection.connection is not self._session:
+        if self._is_closed or self._connection.connection is not self._session:
             return CLOSED
         return ENDED if self._has_ended else None
 
     def release(self) -> None:
         """Give the connection its usual behaviour again."""
-        for name in ("ensure_connection", "close_if_unusable_or_obsolete", "commit", "rollback", "set_autocommit"):
+        for name in GUARDED:
             vars(self._connection).pop(name, None)
+
+    def _close(self) -> None:
+        self._is_closed = True
 
     def _check(self) -> None:
         if (reason := self.reason()) is not None:

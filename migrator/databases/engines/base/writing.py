@@ -67,11 +67,8 @@ class Writing(Lifecycle, ABC):
         """Read nothing of the source in statements of this database, until :meth:`copy_within` is called again."""
         return
 
-    def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
-        """Return how many rows, of so many in a table, are worth a commit of this destination.
-
-        ``is_within``: they are copied by :meth:`copy_within`.
-        """
+    def rows_within(self, rows: int) -> int:
+        """Return how many rows, of so many in a table, :meth:`copy_within` copies in one chunk; 0 without it."""
         return 0
 
     def delete_rows(self, table: str) -> None:

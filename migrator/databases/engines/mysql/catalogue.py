@@ -30,6 +30,13 @@ SIZES_SQL = """
 SELECT table_name, data_length FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_name IN ({marks}) AND data_length IS NOT NULL
 """
+# Of a table: the names of its indexes, and of its foreign keys.
+NAMES_SQL = {
+    INDEX: "SELECT DISTINCT index_name FROM information_schema.statistics "
+    "WHERE table_schema = DATABASE() AND table_name = %s",
+    FOREIGN_KEY: "SELECT constraint_name FROM information_schema.table_constraints "
+    "WHERE table_schema = DATABASE() AND table_name = %s AND constraint_type = 'FOREIGN KEY'",
+}
 TABLE_LINE = re.compile(r"^\s+(?P<rest>(?:(?P<index>KEY)|CONSTRAINT) `(?P<name>(?:[^`]|``)+)` (?P<what>.*?)),?$")
 LABEL = re.compile(r"'((?:[^']|'')*)'")
 # Collations for which spaces at the end of a text count: MariaDB's have "nopad" in their names, and MySQL's pad nothing
@@ -43,9 +50,6 @@ class MySQLCatalogue(Catalogue):
     def stored_tables(self, tables: Collection[str]) -> dict[str, dict[str, StoredColumn]]:
         rows = fetch_by_table(self, COLUMNS_SQL, tables)
         return {table: {row[0]: _stored_column(row) for row in rows[table]} for table in tables}
-
-    def table_bytes(self, table: str) -> int:
-        return int(self._current("data_length", [table])[table] or 0)
 
     def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
         self._distrust_statistics()
@@ -89,10 +93,26 @@ class MySQLCatalogue(Catalogue):
             (self.stored_name(table),),
         )
 
+    def is_indexed(self, table: str, column: str) -> bool:
+        found = self.fetch_value(
+            "SELECT t.table_type <> 'BASE TABLE' OR EXISTS (SELECT 1 FROM information_schema.statistics s "
+            "WHERE s.table_schema = t.table_schema AND s.table_name = t.table_name AND s.seq_in_index = 1 "
+            "AND s.column_name = %s) FROM information_schema.tables t "
+            "WHERE t.table_schema = DATABASE() AND t.table_name = %s",
+            (column, self.stored_name(table)),
+        )
+        return found is None or bool(found)
+
+    def drop(self, items: Sequence[DeferredObject]) -> None:
+        existing = self.existing(items)
+        for (table, kind), group in groupby((i for i in items if i in existing), key=attrgetter("table", "kind")):
+            changes = ", ".join(f"DROP {kind.upper()} `{item.name.replace('`', '``')}`" for item in group)
+            self.execute(f"ALTER TABLE {self.quote(table)} {changes.replace('%', '%%')}")
+
     def recreate(self, items: Sequence[DeferredObject]) -> None:
         # One ALTER per table and kind: each ALTER reads the whole table. Indexes first: foreign keys need them. With
         # foreign_key_checks = 0, the rows are not checked (MySQL manual, "FOREIGN KEY Constraints").
-        missing = [item for item in items if not self.exists(item)]
+        missing = self._missing(items)
         for kind in (INDEX, FOREIGN_KEY):
             of_kind = sorted((item for item in missing if item.kind == kind), key=attrgetter("table"))
             for table, group in groupby(of_kind, key=attrgetter("table")):
@@ -117,18 +137,12 @@ class MySQLCatalogue(Catalogue):
         finally:
             self.execute(f"DROP TEMPORARY TABLE {PROBE}")
 
-    def exists(self, item: DeferredObject) -> bool:
-        if item.kind == INDEX:
-            sql = (
-                "SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() "
-                "AND table_name = %s AND index_name = %s LIMIT 1"
-            )
-        else:
-            sql = (
-                "SELECT 1 FROM information_schema.table_constraints WHERE table_schema = DATABASE() "
-                "AND table_name = %s AND constraint_name = %s AND constraint_type = 'FOREIGN KEY'"
-            )
-        return bool(self.fetch_all(sql, (item.table, item.name)))
+    def existing(self, items: Sequence[DeferredObject]) -> set[DeferredObject]:
+        found = set()
+        for table, kind in dict.fromkeys((item.table, item.kind) for item in items):
+            names = {name.lower() for (name,) in self.fetch_all(NAMES_SQL[kind], (table,))}
+            found |= {i for i in items if (i.table, i.kind) == (table, kind) and i.name.lower() in names}
+        return found
 
     def sequences(self, tables: Sequence[Table]) -> list[KeySequence]:
         found = super().sequences(tables)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import random
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,9 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....local_hosts import is_on_this_machine
+from ...findings import Finding
+from ...tables import StoredColumn, Table
+from ..base.change_feed import ChangeFeed
 from ..base.engine import Engine
 from ..base.errors import SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
@@ -21,7 +24,7 @@ from ..base.run_locks import MOST_WORKERS
 from ..base.session import Row, batches
 from ..base.session_lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.visible_tables import VERSIONED_TABLE
-from . import replication
+from . import change_feed, feed_obstacles, replication
 from .catalogue import MySQLCatalogue
 from .constraints import MySQLConstraints
 from .digests import MySQLDigests
@@ -31,8 +34,8 @@ from .load_data_local import LineLoader, LineWriter, loading_note
 from .loading import InsertWriter, LineInserter
 from .server_lines import MySQLLines, unbuffered_cursor
 from .server_settings import settings_of
-from .snapshots import Readers, begin_reading, make_read_only, open_readers
-from .types import MySQLTypes
+from .snapshots import begin_reading, make_read_only, open_readers
+from .types import MySQLTypes, cast_to
 from .values import MySQLValues, product
 from .visible_tables import MySQLVisibility
 
@@ -50,6 +53,7 @@ SESSION_SETTINGS: Mapping[str, int | str] = {
     "idle_write_transaction_timeout": 0,
     "max_statement_time": 0,
     "max_execution_time": 0,
+    "group_concat_max_len": 2**32 - 1,
 }
 # With it, foreign keys to columns that are not unique cannot be recreated (MySQL manual, "Server System Variables").
 NON_STANDARD_KEYS = "restrict_fk_on_non_standard_key"
@@ -74,7 +78,10 @@ class MySQL(MySQLErrors, Engine):
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
-        self._readers: Readers = {}
+        self._readers: dict[int, MySQL] = {}
+        # Another session that began the snapshot, until it is used, and whether there was one.
+        self._second: MySQL | None = None
+        self._had_second = False
         self._reads_snapshot = False
 
     @property
@@ -110,14 +117,20 @@ class MySQL(MySQLErrors, Engine):
         other._open()
         return other
 
-    def open_parallel_session(self) -> MySQL:
+    def open_parallel_session(self) -> MySQL | None:
+        if self._had_second:
+            second, self._second = self._second, None
+            if second is not None:
+                second.hold_snapshot()
+            return second
         other = self._another()
         make_read_only(other)
         return other
 
     @property
     def parallel_session_may_be_later(self) -> bool:
-        return self._reads_snapshot  # no statement begins a second snapshot of the same moment
+        # No statement begins a second snapshot of the same moment, once it has passed.
+        return self._reads_snapshot and not self._had_second
 
     def server_settings(self) -> list[tuple[str, str]]:
         return settings_of(self)
@@ -126,8 +139,10 @@ class MySQL(MySQLErrors, Engine):
         self._reads_snapshot = True
         self._open()
         if readers:
-            self._readers, self.readers_note = open_readers(self, readers, self._another)
-            self.readers = len(self._readers)
+            self._readers, self.readers_note = open_readers(self, readers + 1, self._another)
+            self.readers = min(len(self._readers), readers)
+            self._second = self._readers.pop(readers, None)
+            self._had_second = self._second is not None
         if not self.readers:
             begin_reading(self)
         self.hold_snapshot()
@@ -175,6 +190,10 @@ class MySQL(MySQLErrors, Engine):
     def forbid_writes(self) -> None:
         self.execute("SET SESSION TRANSACTION READ ONLY")
 
+    def free_sessions(self) -> int | None:
+        ((_, used),) = self.fetch_all("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
+        return max(int(self.fetch_value("SELECT @@GLOBAL.max_connections")) - int(used), 0)
+
     def why_read_only(self) -> str | None:
         found: dict[str, str] = dict(self.fetch_all("SHOW SESSION VARIABLES LIKE '%%read_only'"))
         if "ON" in (found.get("tx_read_only"), found.get("transaction_read_only")):
@@ -202,6 +221,10 @@ class MySQL(MySQLErrors, Engine):
     def close(self) -> None:
         for reader in list(self._readers):
             self.lose_reader(reader)
+        second, self._second, self._had_second = self._second, None, False
+        if second is not None:
+            with contextlib.suppress(DatabaseError):
+                second.close()
         super().close()
         self.connection.__dict__.pop("sql_mode", None)
 
@@ -252,6 +275,17 @@ class MySQL(MySQLErrors, Engine):
     def follows(self, other: Lifecycle) -> bool:
         return replication.follows(self, other)
 
+    def feed_obstacles(self) -> Iterator[Finding]:
+        return feed_obstacles.obstacles(self)
+
+    def open_change_feed(self, tables: Sequence[Table], check: Callable[[], None]) -> ChangeFeed:
+        other = self._another()
+        try:
+            return change_feed.BinlogFeed(other, tables, check)
+        except BaseException:
+            other.close()
+            raise
+
     def _lock_name(self) -> str:
         # Such locks are server-wide; their names have at most 64 characters (MySQL manual, "Locking Functions").
         database = str(self.fetch_value("SELECT DATABASE()"))
@@ -281,6 +315,9 @@ class MySQL(MySQLErrors, Engine):
         self.connection.ensure_connection()
         with unbuffered_cursor(self.connection) as cursor:
             yield from batches(cursor, sql, params)
+
+    def typed_parameter(self, stored: StoredColumn) -> str:
+        return cast_to(stored)
 
     def writer(self, table: str, targets: Sequence[Target]) -> Writer:
         if self._loads_files and LineWriter.takes(targets):

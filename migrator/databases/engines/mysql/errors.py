@@ -40,6 +40,7 @@ DATA: Mapping[int, str] = {
     3906: "ER_EXCEEDED_MV_KEYS_SPACE", 3907: "ER_FUNCTIONAL_INDEX_DATA_IS_TOO_LONG", 4025: "ER_CONSTRAINT_FAILED",
     4078: "ER_ILLEGAL_PARAMETER_DATA_TYPES2_FOR_OPERATION", 6136: "ER_DATA_INCOMPATIBLE_WITH_VECTOR",
 }  # fmt: skip
+TABLE_CHANGED = 1412  # ER_TABLE_DEF_CHANGED
 NAMED_COLUMN = re.compile(r"column ['`](?:[^'`]*`\.`)*([^'`]+)['`]", re.IGNORECASE)
 NAMED_KEY = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'")
 NAMED_CHECK = re.compile(r"CONSTRAINT `(?:[^`]*\.)?([^`.]+)` failed|Check constraint '([^']+)' is violated")
@@ -59,6 +60,9 @@ class MySQLErrors(Errors):
         if code is None or code in DATA or isinstance(error, Warned):
             return Severity.DATA
         return Severity.FATAL
+
+    def needs_new_snapshot(self, error: BaseException) -> bool:
+        return _code(error) == TABLE_CHANGED
 
     def fault(self, error: BaseException, table: str) -> Fault:
         code = _code(error)

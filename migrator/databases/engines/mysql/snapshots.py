@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import TypeVar
 
 from django.db import Error
 
@@ -17,7 +18,7 @@ LOCK_SECONDS = 5  # for a moment without open writing transactions, or without c
 NO_PRIVILEGE = (1044, 1045, 1142, 1143, 1227)
 BUSY = (1205, 1213)  # ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK
 
-Readers = dict[int, DatabaseSession]
+Reader = TypeVar("Reader", bound=DatabaseSession)
 
 
 def begin_reading(session: DatabaseSession) -> None:
@@ -37,14 +38,14 @@ def _begin(session: DatabaseSession) -> None:
 
 
 def open_readers(
-    own: DatabaseSession, wanted: int, another: Callable[[], DatabaseSession]
-) -> tuple[Readers, str | None]:
+    own: DatabaseSession, wanted: int, another: Callable[[], Reader]
+) -> tuple[dict[int, Reader], str | None]:
     """Begin the snapshot of ``own`` and of ``wanted`` more sessions at the same moment.
 
     Returns those sessions by number, and why they are fewer than wanted. If it returns none, ``own`` has not begun
     its snapshot either.
     """
-    readers: Readers = {}
+    readers: dict[int, Reader] = {}
     note: str | None = None
     try:
         locker = another()

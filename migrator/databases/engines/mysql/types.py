@@ -84,3 +84,26 @@ def _digits(declared: str) -> tuple[int, ...]:
     numbers = [int(number) for number in re.findall(r"\d+", declared)]
     scale = numbers[-1] if numbers else 0
     return scale, numbers[0] - scale if len(numbers) > 1 else 0
+
+
+def cast_to(stored: StoredColumn) -> str:
+    """Return the SQL that casts a parameter to a column's type, without a limit of its length; ``%s`` if none can.
+
+    See "Cast Functions and Operators" in the MySQL manual. Binary values of a fixed length are padded as stored ones.
+    """
+    match stored.type:
+        case kind if kind in BITS:
+            return f"CAST(%s AS {'UNSIGNED' if stored.is_unsigned else 'SIGNED'})"
+        case "decimal":
+            return f"CAST(%s AS DECIMAL({stored.precision}, {stored.scale or 0}))"
+        case "date" | "uuid":
+            return f"CAST(%s AS {stored.type.upper()})"
+        case "datetime":
+            return "CAST(%s AS DATETIME(6))"
+        case "binary":
+            return f"CAST(%s AS BINARY({stored.max_bytes}))"
+        case kind if kind in TEXTS:
+            return "CAST(%s AS CHAR)"
+        case kind if kind in BLOBS:
+            return "CAST(%s AS BINARY)"
+    return "%s"

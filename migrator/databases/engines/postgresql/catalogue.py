@@ -50,6 +50,14 @@ CROSS JOIN LATERAL (
 ) s
 WHERE s.bytes IS NOT NULL
 """
+INDEXED_SQL = """
+SELECT c.relkind <> 'r' OR EXISTS (
+    SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+    JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+    WHERE i.indrelid = c.oid AND a.attname = %s AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'
+)
+FROM pg_class c WHERE c.oid = to_regclass(%s)
+"""
 # An index does not hold for the rows of child tables, which queries return as rows of their parent.
 UNIQUE_SQL = """
 SELECT i.indexrelid, a.attname
@@ -94,10 +102,6 @@ class PostgreSQLCatalogue(DeferredObjects, Sequences):
         of_extensions = {name for (name,) in self.fetch_all(EXTENSIONS_SQL)}
         return [name for name in super().table_names() if name not in of_extensions]
 
-    def table_bytes(self, table: str) -> int:
-        sql = f"SELECT coalesce(sum(pg_table_size(oid)), 0)::bigint FROM pg_class WHERE {WITH_PARTITIONS}"
-        return int(self.fetch_value(sql, (self.identifier(table),) * 2))
-
     def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
         names = [table.name for table in tables]
         rows = self.fetch_all(SIZES_SQL, (self.identifiers(names),))
@@ -122,6 +126,9 @@ class PostgreSQLCatalogue(DeferredObjects, Sequences):
 
     def unique_columns(self, table: str) -> list[Row]:
         return self.fetch_all(UNIQUE_SQL, (self.identifier(table),))
+
+    def is_indexed(self, table: str, column: str) -> bool:
+        return self.fetch_value(INDEXED_SQL, (column, self.identifier(table))) is not False
 
     def enforced(self, references: Sequence[tuple[str, Reference]]) -> list[bool]:
         names = (

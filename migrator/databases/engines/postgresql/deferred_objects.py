@@ -91,6 +91,21 @@ JOIN pg_class c ON c.oid = r.relid JOIN pg_trigger t ON t.tgrelid = c.oid
 WHERE NOT t.tgisinternal
 ORDER BY n.number, c.oid <> to_regclass(n.name), t.tgname, 2
 """
+# Those that are there, by their numbers. A trigger that somebody dropped meanwhile must not be looked for again.
+EXISTING_SQL = f"""
+SELECT n.number
+FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS n(relation, kind, name, number)
+WHERE CASE n.kind
+    WHEN '{TRIGGER}' THEN NOT EXISTS (
+        SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass(n.relation) AND tgname = n.name AND tgenabled = 'D'
+    )
+    WHEN '{INDEX}' THEN EXISTS (
+        SELECT 1 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+        WHERE i.indrelid = to_regclass(n.relation) AND x.relname = n.name
+    )
+    ELSE EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(n.relation) AND conname = n.name)
+END
+"""
 # By pg_trigger.tgenabled (PostgreSQL manual, "pg_trigger"). "R" fires only for rows that replication writes.
 ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 FIRING = ("O", "A")
@@ -185,6 +200,9 @@ class DeferredObjects(Catalogue):
             found[item] = frozenset(columns)
         return found
 
+    def key_columns(self, item: DeferredObject) -> tuple[str, ...]:
+        return index_obstacles.key_columns(item)
+
     def locked_tables(self, item: DeferredObject) -> frozenset[str]:
         # ADD FOREIGN KEY locks both tables (PostgreSQL manual, ALTER TABLE, "SHARE ROW EXCLUSIVE").
         return frozenset(LOCKED.findall(item.create_sql))
@@ -214,24 +232,23 @@ class DeferredObjects(Catalogue):
     def can_index(self, item: DeferredObject, where: str, params: Sequence[Any]) -> bool:
         return index_obstacles.can_index(self, item, where, params)
 
-    def drop(self, item: DeferredObject) -> None:
-        self.execute(item.drop_sql.replace("%", "%%"))  # it has IF EXISTS itself
+    def drop(self, items: Sequence[DeferredObject]) -> None:
+        self._execute_together([item.drop_sql for item in items])  # they have IF EXISTS themselves
 
-    def exists(self, item: DeferredObject) -> bool:
-        table = self.identifier(item.table)
-        if item.kind == TRIGGER:  # one that somebody dropped meanwhile must not be looked for again
-            sql = (
-                "SELECT NOT EXISTS (SELECT 1 FROM pg_trigger "
-                "WHERE tgrelid = to_regclass(%s) AND tgname = %s AND tgenabled = 'D')"
-            )
-        elif item.kind == INDEX:
-            sql = (
-                "SELECT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
-                "WHERE i.indrelid = to_regclass(%s) AND x.relname = %s)"
-            )
-        else:
-            sql = "SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(%s) AND conname = %s)"
-        return bool(self.fetch_value(sql, (table, item.name)))
+    def recreate(self, items: Sequence[DeferredObject]) -> None:
+        self._execute_together([item.create_sql for item in self._missing(items)])
+
+    def _execute_together(self, statements: Sequence[str]) -> None:
+        # In one text they are one transaction (PostgreSQL manual, "Multiple Statements in a Simple Query").
+        if statements:
+            self.execute("; ".join(statements).replace("%", "%%"))
+
+    def existing(self, items: Sequence[DeferredObject]) -> set[DeferredObject]:
+        if not items:
+            return set()
+        tables = self.identifiers(item.table for item in items)
+        params = tables, [item.kind for item in items], [item.name for item in items]
+        return {items[number - 1] for (number,) in self.fetch_all(EXISTING_SQL, params)}
 
 
 def _constraint(

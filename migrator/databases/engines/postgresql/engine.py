@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import DatabaseError, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ....local_hosts import is_on_this_machine
-from ...tables import StoredColumn
+from ...findings import Finding
+from ...tables import StoredColumn, Table
+from ..base.change_feed import ChangeFeed
 from ..base.engine import Engine
 from ..base.errors import SnapshotLost
 from ..base.loading import Target, TextWriter, Writer
 from ..base.session import Row
 from ..base.session_lifecycle import LOCK_WAIT_SECONDS, DatabaseInfo, Lifecycle
 from ..base.values import Unreadable
-from . import out_of_range_dates, replication
+from . import change_feed, feed_obstacles, out_of_range_dates, replication
 from .catalogue import PostgreSQLCatalogue
 from .constraints import PostgreSQLConstraints
 from .digests import PostgreSQLDigests
@@ -130,6 +132,14 @@ class PostgreSQL(Snapshots, Batches, PostgreSQLErrors, Engine):
             for number, user, host, since, application in self.fetch_all(BLOCKERS)
         ]
 
+    def free_sessions(self) -> int | None:
+        free: int = self.fetch_value(
+            "SELECT current_setting('max_connections')::integer "
+            "- current_setting('superuser_reserved_connections')::integer - count(*)::integer "
+            "FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        )
+        return max(free, 0)
+
     def why_read_only(self) -> str | None:
         if self.fetch_value("SELECT pg_is_in_recovery()"):
             return "the server is a standby of another one"
@@ -158,6 +168,20 @@ class PostgreSQL(Snapshots, Batches, PostgreSQLErrors, Engine):
 
     def follows(self, other: Lifecycle) -> bool:
         return replication.follows(self, other)
+
+    def feed_obstacles(self) -> Iterator[Finding]:
+        return feed_obstacles.obstacles(self)
+
+    def open_change_feed(self, tables: Sequence[Table], check: Callable[[], None]) -> ChangeFeed:
+        other = type(self)(self.connection.copy())
+        other.link_timeout = self.link_timeout
+        try:
+            other._open()
+            other.forbid_writes()
+            return change_feed.SlotFeed(other, tables, check)
+        except BaseException:
+            other.close()
+            raise
 
     def exact(self, text: str) -> str:
         return f'{text}::text COLLATE "C"'

@@ -22,6 +22,7 @@ DATA_CLASSES = ("22", "23")
 # program_limit_exceeded: a value is too long for an index. invalid_foreign_key: rows prevent the key that a foreign key
 # needs.
 DATA = ("54000", "42830")
+FOREIGN_KEY_VIOLATION = "23503"
 # Errors in the middle of a statement over many rows: of functions (classes P0, 21, 2F, 38, 39), damaged pages (XX), a
 # canceled statement, an unreadable page (io_error).
 CLASSES_ABOUT_ROWS = ("P0", "21", "2F", "38", "39", "XX")
@@ -47,6 +48,9 @@ class PostgreSQLErrors(Errors):
     def is_about_rows(self, error: BaseException) -> bool:
         code = sqlstate(error) or ""
         return super().is_about_rows(error) or code.startswith(CLASSES_ABOUT_ROWS) or code in ABOUT_ROWS
+
+    def is_missing_parent(self, error: BaseException) -> bool:
+        return sqlstate(error) == FOREIGN_KEY_VIOLATION
 
     def fault(self, error: BaseException, table: str) -> Fault:
         diagnostics = getattr(cause_of(error), "diag", None)

@@ -6,6 +6,7 @@ from ...tables import Kind
 from ..base.features import Features
 
 FEATURES = Features(
+    has_named_snapshots=True,
     supports_parallel_writers=True,
     can_silence_triggers=True,
     # PostgreSQL source, src/backend/access/heap/README.HOT, "recently dead" rows. The run's own ANALYZE is such an

@@ -48,6 +48,13 @@ def without_check(item: DeferredObject) -> str:
     return f"{definition} NOT VALID{item.create_sql[len(definition) :]}"
 
 
+def key_columns(item: DeferredObject) -> tuple[str, ...]:
+    """Return the columns of a unique key."""
+    found = UNIQUE.match(item.create_sql)
+    names = re.findall(NAME, found[1]) if found else []
+    return tuple(name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names)
+
+
 def find_obstacles(
     session: DatabaseSession, item: DeferredObject, key: Sequence[str], limit: int
 ) -> list[Obstacle] | None:

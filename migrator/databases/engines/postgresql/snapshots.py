@@ -83,6 +83,14 @@ class Snapshots(SharedSnapshots, ABC):
     def forbid_writes(self) -> None:
         self.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
 
+    @property
+    def snapshot_name(self) -> str | None:
+        return self._snapshot
+
+    def join_named_snapshot(self, name: str) -> None:
+        self._snapshot = name
+        self.join_snapshot(0)
+
     def can_join(self, reader: int) -> bool:
         return self._snapshot is not None
 

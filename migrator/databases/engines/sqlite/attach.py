@@ -26,7 +26,7 @@ from ..base.session import DatabaseSession, cause_of, prepared
 NAME = "migrator_source"
 ATTEMPTS = 5
 # An interrupted run may have to repeat this much, and a stop waits for this much.
-CHUNK_BYTES = 2 * 1024 * 1024 * 1024
+CHUNK_BYTES = 512 * 1024 * 1024
 READING = (sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_PRAGMA)
 # SQLite's own collations sort the same on every connection (sqlite.org/datatype3.html#collating_sequences).
 COLLATIONS = ("BINARY", "NOCASE", "RTRIM")
@@ -143,9 +143,7 @@ class AttachedSource:
         dest.recreate(deferred)
         here = index_forms(dest, "main", table)
         common = {form for form in here.values() if form is not None and form in there.values()}
-        for item in deferred:
-            if here[item.name] not in common:
-                dest.drop(item)
+        dest.drop([item for item in deferred if here[item.name] not in common])
         copied = [name for name, form in there.items() if form in common]
         if (
             all(form in common for form in index_forms(dest, "main", table).values())
@@ -153,8 +151,7 @@ class AttachedSource:
             and are_complete(dest, NAME, table, copied)
         ):
             return True
-        for item in deferred:
-            dest.drop(item)
+        dest.drop(deferred)
         return False
 
     def _used_bytes(self) -> int:

@@ -37,10 +37,6 @@ class SQLiteCatalogue(Catalogue):
             for _, name, declared, required, default, key, hidden in rows
         }
 
-    def table_bytes(self, table: str) -> int:
-        # The size of the whole file: that of one table would take reading all pages.
-        return int(self.fetch_value("PRAGMA page_count")) * int(self.fetch_value("PRAGMA page_size"))
-
     def table_sizes(self, tables: Sequence[Table]) -> dict[str, TableSize]:
         queries = [(self._sample_sql(table), ()) for table in tables if table.columns]
         names = [table.name for table in tables if table.columns]
@@ -48,10 +44,17 @@ class SQLiteCatalogue(Catalogue):
         return {name: TableSize(int(size), rows) for name, (rows, size) in found if rows}
 
     def _sample_sql(self, table: Table) -> str:
-        """Build the query for the number and the bytes of a table's first rows, of which the header has one a value."""
+        """Build the query for the number and the bytes of some rows, of which the header has one a value.
+
+        The last rows of a table are often larger than its first.
+        """
         lengths = " + ".join(f"coalesce(length({self.quote(column.name)}), 0) + 1" for column in table.columns)
-        sample = f"SELECT * FROM {self.quote(table.name)} LIMIT {SAMPLED_ROWS}"
-        return f"SELECT count(*), coalesce(sum({lengths}), 0) FROM ({sample}) first"
+        rows = f"SELECT * FROM {self.quote(table.name)}"
+        samples = [f"SELECT * FROM ({rows} LIMIT {SAMPLED_ROWS})"]
+        if table.key:
+            last = ", ".join(f"{self.quote(name)} DESC" for name in table.key)
+            samples.append(f"SELECT * FROM ({rows} ORDER BY {last} LIMIT {SAMPLED_ROWS})")
+        return f"SELECT count(*), coalesce(sum({lengths}), 0) FROM ({' UNION ALL '.join(samples)})"
 
     def triggers(self, tables: Sequence[str]) -> list[tuple[str, str]]:
         rows = self.fetch_all("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2")
@@ -98,10 +101,21 @@ class SQLiteCatalogue(Catalogue):
             (self.stored_name(table),) * 2,
         )
 
-    def exists(self, item: DeferredObject) -> bool:
+    def is_indexed(self, table: str, column: str) -> bool:
+        name = self.stored_name(table)
+        found = self.fetch_all(
+            "SELECT 1 FROM pragma_table_info(%s) WHERE pk = 1 AND name = %s COLLATE NOCASE UNION ALL "
+            "SELECT 1 FROM pragma_index_list(%s) l JOIN pragma_index_info(l.name) i "
+            "WHERE l.partial = 0 AND i.seqno = 0 AND i.name = %s COLLATE NOCASE UNION ALL "
+            "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = %s COLLATE NOCASE",
+            (name, column, name, column, name),
+        )
+        return bool(found)
+
+    def existing(self, items: Sequence[DeferredObject]) -> set[DeferredObject]:
         # Index names are unique in the whole file, so an index of another table may have this name by now.
         sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s AND tbl_name = %s COLLATE NOCASE"
-        return bool(self.fetch_all(sql, (item.name, item.table)))
+        return {item for item in items if self.fetch_all(sql, (item.name, item.table))}
 
     def next_keys(self, tables: Sequence[Table]) -> dict[str, int]:
         last = self._last_keys()

@@ -65,6 +65,26 @@ class SQLiteDigests(Digests):
         added = f"checksum_of_rows({values})" if part is None else f"checksums_of_rows({part}, {values})"
         return f"SELECT migrator_{added} FROM {self.quote(table)}{where}"
 
+    def checksum_of_blocks_query(self, text: str, table: str, where: str, key: str) -> str:
+        return self._of_blocks("migrator_checksum_of_blocks", [f"CAST({text} AS BLOB)"], table, where, key)
+
+    def checksum_of_stored_blocks_query(
+        self, columns: Sequence[Column], table: str, where: str, key: str
+    ) -> str | None:
+        if len(columns) >= MOST_ARGUMENTS:
+            return None
+        values = [_as_stored(self.quote(column.name)) for column in columns]
+        return self._of_blocks("migrator_checksum_of_stored_blocks", values, table, where, key)
+
+    def _of_blocks(self, function: str, values: Sequence[str], table: str, where: str, key: str) -> str:
+        names = [f"value_{number}" for number in range(len(values))]
+        columns = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
+        name = self.quote(key)
+        # Without a limit, the subquery's order would be lost when it is merged with the outer query
+        # (sqlite.org/optoverview.html, "Subquery Flattening").
+        rows = f"SELECT {name} AS key_, {columns} FROM {self.quote(table)}{where} ORDER BY {name} LIMIT -1"
+        return f"SELECT {function}(key_, {', '.join(names)}) FROM ({rows})"
+
     def checksum(self, row: Row) -> Checksum:
         return Checksum(*map(int, row[0].split())) if row[0] else Checksum(0, 0)  # NULL without rows
 

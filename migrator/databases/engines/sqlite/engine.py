@@ -38,7 +38,6 @@ from .types import SQLiteTypes
 from .values import SQLiteValues
 from .visible_tables import SQLiteVisibility
 
-COMMITTED_ROWS = 50_000  # each commit waits several times for the disk
 WORTH_A_PROCESS = 16 * 1024 * 1024  # in bytes of a file: starting a process takes as long as reading about so much
 LOCK_ENDING = ".migrator-lock"
 # The database, and the files next to it while it is in use (sqlite.org/tempfiles.html).
@@ -227,10 +226,8 @@ class SQLite(SQLiteErrors, Engine):
         if self._attached is not None:
             self._attached.detach()
 
-    def rows_in_chunk(self, rows: int, *, is_within: bool) -> int:
-        if is_within and self._attached is not None:
-            return max(COMMITTED_ROWS, self._attached.rows_in_chunk(rows))
-        return COMMITTED_ROWS
+    def rows_within(self, rows: int) -> int:
+        return 0 if self._attached is None else self._attached.rows_in_chunk(rows)
 
     def close(self) -> None:
         if self._attached is not None:

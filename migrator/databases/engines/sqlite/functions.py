@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, ClassVar
 
+from ..base.digests import BLOCK_KEYS
 from ..base.json_text import depth, has_wide_whole_number
 
 DIGITS = 15  # of a decimal, which SQLite stores as a double; Django's get_decimalfield_converter() rounds to as many
@@ -29,6 +30,8 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function("migrator_digest", 1, _digest, deterministic=True)
     connection.create_aggregate("migrator_checksum", 1, _SumOfTexts)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksums", 2, _SumsByBucket)  # type: ignore[arg-type]
+    connection.create_aggregate("migrator_checksum_of_blocks", 2, _SumOfBlocks)  # type: ignore[arg-type]
+    connection.create_aggregate("migrator_checksum_of_stored_blocks", -1, _SumOfStoredBlocks)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksum_of_rows", -1, _SumOfRows)  # type: ignore[arg-type]
     connection.create_aggregate("migrator_checksums_of_rows", -1, _SumsOfRowsByBucket)  # type: ignore[arg-type]
 
@@ -79,6 +82,42 @@ class _SumOfRows:
 
     def finalize(self) -> str:
         return f"{self._rows} {self._sum} 0"
+
+
+class _SumOfBlocks:
+    """Adds up digests of blocks of texts, which are given in the order of their keys; see ``Digests``."""
+
+    def __init__(self) -> None:
+        self._rows = self._sum = self._undigested = 0
+        self._block: Any = None
+        self._texts: list[bytes | None] = []
+
+    def step(self, key: Any, text: bytes | None) -> None:
+        is_key = type(key) is int
+        block = (key // BLOCK_KEYS if key >= 0 else -(-key // BLOCK_KEYS)) if is_key else None  # rounded like in SQL
+        if block != self._block:
+            self._end_block()
+            self._block = block
+        self._texts.append(text if is_key else None)
+
+    def _end_block(self) -> None:
+        rows, self._texts = self._texts, []
+        self._rows += len(rows)
+        if None in rows:
+            self._undigested += len(rows)
+        elif rows:
+            self._sum += int.from_bytes(sha256(b"".join(rows)).digest()[:ADDED_BYTES], "big")  # type: ignore[arg-type]
+
+    def finalize(self) -> str:
+        self._end_block()
+        return f"{self._rows} {self._sum} {self._undigested}"
+
+
+class _SumOfStoredBlocks(_SumOfBlocks):
+    """Adds up digests of blocks of rows, whose values are taken in their storage class."""
+
+    def step(self, key: Any, *values: Any) -> None:
+        super().step(key, marshal.dumps(values, 2))
 
 
 class _SumsByBucket:

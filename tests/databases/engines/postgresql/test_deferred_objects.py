@@ -14,11 +14,13 @@ from django.db.models import QuerySet
 
 from migrator.console.report_text import to_text
 from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.copying import drops
 from migrator.databases.engines.base.catalogue import UNIQUE_KEY
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal.records import Run
 from migrator.databases.planning import deferred_objects
 from migrator.databases.reports.plan import plan_report
+from migrator.databases.verification import committed_rows
 from migrator.errors import MigratorError
 from tests.databases.planning.test_deferred_objects import definitions, execute, seen_while_copying
 from tests.databases.snapshots import differences, insert_rows, snapshot
@@ -276,9 +278,11 @@ def test_workers_recreate_them_as_well(filled: Pair) -> None:
 # -- cut off ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @to_postgresql
 @pytest.mark.parametrize("moment", ["dropping", "copying", "recreating"])
-def test_a_killed_run_resumes(filled: Pair, moment: str) -> None:
+def test_a_killed_run_resumes(filled: Pair, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drops, "TOGETHER", 1)  # so that some are dropped, and others not
     before = definitions(filled.dest)
     trap = {
         "dropping": Trap(4, "DROP CONSTRAINT .*(key|uniq)"),
@@ -294,8 +298,9 @@ def test_a_killed_run_resumes(filled: Pair, moment: str) -> None:
 
 
 @between
-def test_what_was_copied_is_found_by_its_key_when_a_run_resumes(filled: Pair) -> None:
+def test_what_was_copied_is_found_by_its_key_when_a_run_resumes(filled: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     before = definitions(filled.dest)
+    monkeypatch.setattr(committed_rows, "SPAN_ROWS", 1)
     assert killed(filled, Trap(9, "UPDATE .*migrator_chunk"), labels=LABELS) == -signal.SIGKILL
     QuerySet(Article, using=filled.source).filter(pk=2).update(name="another")
     seen = {"SELECT": 0, "DELETE": 0}

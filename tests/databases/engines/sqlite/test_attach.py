@@ -143,9 +143,9 @@ def test_finds_files_of_any_name(tmp_path: Path, name: str) -> None:
 
 def test_a_table_of_a_large_file_is_cut_into_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with joined(str(tmp_path / "source"), str(tmp_path / "dest")) as (_, dest):
-        assert dest.rows_in_chunk(1_000_000, is_within=True) == 1_000_000
+        assert dest.rows_within(1_000_000) == 1_000_000
         monkeypatch.setattr(attach, "CHUNK_BYTES", os.path.getsize(tmp_path / "source") // 4)
-        assert dest.rows_in_chunk(1_000_000, is_within=True) == 250_000
+        assert dest.rows_within(1_000_000) == 250_000
 
 
 @pytest.mark.parametrize("created", [NUMBERED, "a text, b int", f"{NUMBERED}, c int AS (2 * b)", f"{NUMBERED}, d text"])

@@ -18,7 +18,7 @@ from django.test import override_settings
 from migrator.caches.copying import copy_cache
 from migrator.caches.transition.markers import FENCE
 from migrator.checks.caches import check_transitions
-from tests.caches.transition.conftest import Make
+from tests.caches.transition.conftest import Hook, Make
 from tests.caches.transition.places import BACKEND, Now
 
 OLD = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/1"}
@@ -61,6 +61,24 @@ def test_a_fence_that_a_copy_back_left_in_old_is_removed(make: Make, caplog: pyt
 
     assert cache.get_many(["saved", "born"]) == {"saved": 2, "born": 3}
     assert cache.add("lock", "another's", 600) is False
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("name", ["set", "incr"])
+def test_a_value_that_changes_while_old_is_filled_again_is_in_both(make: Make, between: Hook, name: str) -> None:
+    """A copy that overwrote OLD put the value back that NEW held before."""
+    cache = make(phase="new")
+    cache.set("key", 38, 600)
+    Now.phase = "dual_new"
+    cache.empty_old()
+    hook = between("old", name, lambda: copy_cache(source="new", dest="old"))
+
+    cache.incr("key") if name == "incr" else cache.set("key", 39, 600)
+
+    assert hook.done
+    for phase in ("dual_new", "dual_old", "old"):
+        Now.phase = phase
+        assert cache.get("key") == 39
 
 
 @pytest.mark.redis

@@ -55,7 +55,7 @@ def test_an_engine_of_several_values_is_left_to_the_copy_of_its_cache(ready: Cal
 
 
 def test_an_engine_with_a_server_of_its_own_is_never_taken_for_a_table(ready: Callable[..., None]) -> None:
-    ready(CACHE, ROWS)
+    ready(CACHE, OTHER, ROWS)
     engine = ("--source-engine", f"{ENGINES}.elsewhere")
     for words in (
         TO_ROWS,

@@ -46,7 +46,7 @@ def test_a_logout_that_the_switch_missed_is_counted_until_it_is_made_good(
     assert_ended(run(*words, "--after-switch", "--end-missed"), 0)
     assert data_of(dest).keys() == {eve, passing}
     assert_ended(run(*words, "--after-switch"), 0)
-    assert_ended(run(*words, "--end-missed"), 2, "--end-missed needs --after-switch")
+    assert_ended(run(*words, "--end-missed"), 2, "--end-missed needs --follow-up or --after-switch")
 
 
 def test_the_logouts_of_all_are_followed_if_that_is_what_has_emptied_the_source(
@@ -75,4 +75,5 @@ def test_sessions_are_counted_once_in_several_passes(ready: Callable[..., None])
     found = json.loads(finished.out)
     assert [one["read"] for one in found["passes"]] == [5, 5]
     assert (found["total"]["read"], found["total"]["written"], found["total"]["unfit"]) == (5, 4, 1)
+    assert (found["total"]["present"], found["total"]["unchanged"]) == (0, 0)
     assert len(found["problems"]) == 1

@@ -1,6 +1,7 @@
 """Steps of a change of sessions that must not be taken: each is judged, forward and back, by what people would get."""
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -244,7 +245,7 @@ def test_a_worker_that_is_still_there_is_not_overlooked(rows: Site) -> None:
 
     found = session_transition(verify="quick", quiet_for=6)
 
-    assert "no worker was in old or new for 0:00:30" in unmet(found)
+    assert "no worker was in old or new for 30 seconds" in unmet(found)
     assert found.notes[0].startswith("--quiet-for 6 is too short: workers add to their counts in db:sqlite_b every 15")
 
 
@@ -266,13 +267,13 @@ def test_a_worker_whose_clock_is_wrong_is_seen_when_it_was_there(
             judged_here = session_transition()
             (seen_at,) = {session_metrics().read().last_seen(OLD)}
 
-    assert "no worker was in old or new for 0:05:00" in unmet(judged_here)
-    assert "no worker was in old or new for 0:05:00" in unmet(judged_there)
+    assert "no worker was in old or new for 5 minutes" in unmet(judged_here)
+    assert "no worker was in old or new for 5 minutes" in unmet(judged_there)
     assert seen_at is not None
     assert abs(seen_at - now()) < 60 * SECOND
     (note,) = judged_there.notes
-    assert note.startswith("This host's clock is 0:")
-    assert f"{'behind' if minutes < 0 else 'ahead of'} that of {tally}" in note
+    way = "behind" if minutes < 0 else "ahead of"
+    assert re.match(rf"This host's clock is (9|10) minutes( \d+ seconds?)? {way} that of {re.escape(tally)}", note)
     assert judged_here.notes == ()
 
 
@@ -299,7 +300,7 @@ def test_counts_that_were_lost_make_no_step_back_to_old_safe(rows: Site) -> None
     rows.phase = DUAL_OLD
     session_metrics().forget()
 
-    assert unmet(session_transition(back=True)) == {"workers were seen in dual_old": "last unknown"}
+    assert unmet(session_transition(back=True)) == {"workers were seen in dual_old": "none seen"}
 
 
 @pytest.mark.parametrize("command", ["session_transition", "clear_old_sessions"])

@@ -1,0 +1,1 @@
+"""As many tables as MIGRATOR_BENCH_TABLES says, which `bench.size` moves."""

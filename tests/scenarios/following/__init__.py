@@ -1,0 +1,1 @@
+"""Moves that follow their source while others write to it."""
