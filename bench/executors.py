@@ -2,9 +2,9 @@
 
     python -m tests.servers -- python -m bench.executors --rows 1000000
 
-From PostgreSQL to PostgreSQL, and to MariaDB or MySQL. Two ways have two processes for the rows: `--jobs 2`, and one
-process of the command with one worker, which is Celery's with one process. Only the command's own recreate indexes. For
-each way, the median seconds of several moves in turn, without those of starting the worker, and the ratio to
+Between PostgreSQL and MariaDB or MySQL, in each direction. Two ways have two processes for the rows: `--jobs 2`, and
+one process of the command with one worker, which is Celery's with one process. Only the command's own recreate indexes.
+For each way, the median seconds of several moves in turn, without those of starting the worker, and the ratio to
 `--jobs 2`. All run on this machine, so only the overhead is to be seen, not what more hosts bring.
 """
 
@@ -22,7 +22,8 @@ from statistics import median
 
 from bench.rows_places import own_places
 
-SOURCE, DESTINATIONS = "postgresql_a", ("postgresql_b", "mysql_b")
+ENGINES = ("postgresql", "mysql")
+ROUTES = [(f"{source}_a", f"{dest}_b") for source in ENGINES for dest in ENGINES]
 QUEUE = "bench"
 WAYS = {"--jobs 1": ["--jobs", "1"], "--jobs 2": ["--jobs", "2"], "1 process, 1 worker": ["--executor", "celery"]}
 COMPARED_WITH = "--jobs 2"
@@ -37,16 +38,16 @@ def main() -> None:
     os.environ["MIGRATOR_TEST_EXECUTOR"] = json.dumps({"celery": {"APP": f"{app}.app", "QUEUE": QUEUE}})
     print("route                          way                   seconds   ratio")
     with own_places() as places, _worker(app):
-        places.fill([SOURCE.partition("_")[0]], options.rows, 100)
-        for dest in DESTINATIONS:
+        places.fill(ENGINES, options.rows, 100)
+        for source, dest in ROUTES:
             seconds: dict[str, list[float]] = {way: [] for way in WAYS}
             for _ in range(options.rounds):
                 for way, words in WAYS.items():
                     places.empty(dest)
-                    seconds[way].append(_move(dest, *words))
+                    seconds[way].append(_move(source, dest, *words))
             for way in WAYS:
                 ratio = median(seconds[way]) / median(seconds[COMPARED_WITH])
-                print(f"{f'{SOURCE} to {dest}':<30} {way:<20} {median(seconds[way]):>8.1f}  {ratio:>6.2f}", flush=True)
+                print(f"{f'{source} to {dest}':<30} {way:<20} {median(seconds[way]):>8.1f}  {ratio:>6.2f}", flush=True)
 
 
 @contextmanager
@@ -64,8 +65,8 @@ def _worker(app: str) -> Iterator[None]:
         process.wait()
 
 
-def _move(dest: str, *words: str) -> float:
-    command = [sys.executable, "manage.py", "batch_migrate", "shop", "--source", SOURCE, "--dest", dest, "--no-input"]
+def _move(source: str, dest: str, *words: str) -> float:
+    command = [sys.executable, "manage.py", "batch_migrate", "shop", "--source", source, "--dest", dest, "--no-input"]
     done = subprocess.run([*command, "--format", "json", *words], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)

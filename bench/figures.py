@@ -49,8 +49,8 @@ _SLOW = {
     "`bulk_create` by 5,000": "bulk_create by 5,000",
     "`dumpdata`, `loaddata`": "dumpdata, loaddata",
 }
-_DUMPS = ("pg_dump -Fc | pg_restore", "pg_dump -Fc -Z0 | pg_restore", "pg_dump -Fd -j2 -Z0, pg_restore -j2")
-_LOADERS = ("pgloader", "pgloader, prefetch rows = 10000")
+DUMPS = ("pg_dump -Fc | pg_restore", "pg_dump -Fc -Z0 | pg_restore", "pg_dump -Fd -j2 -Z0, pg_restore -j2")
+LOADERS = ("pgloader", "pgloader, prefetch rows = 10000")
 
 
 def save(part: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], machine: Mapping[str, str | int]) -> None:
@@ -110,7 +110,7 @@ def _move(route: Line, names: Mapping[str, str]) -> list[Cell]:
 
 def _standard(ways: Mapping[str, Line]) -> str:
     """Return how migrator compares with the tool that is made for a route, as it is and at its fastest."""
-    for names, fastest in ((_DUMPS, "its fastest mode"), (_LOADERS, "tuned")):
+    for names, fastest in ((DUMPS, "its fastest mode"), (LOADERS, "tuned")):
         found = [ways[name] for name in names if name in ways]
         if found:
             best = min(line["ours_is_times_as_fast"] for line in found[1:]) if found[1:] else None

@@ -27,6 +27,7 @@ from bench.machine import facts
 from bench.processes import Cost, Failed
 from bench.rows_figures import Figures, route_text
 from bench.rows_places import Places, count, own_places
+from bench.rows_targets import COLUMNS, judged, text_of
 from bench.rows_ways import CHECK, INSIDE, Way, ours, ways
 
 ENGINES = {"sqlite": "sqlite", "pg": "postgresql", "mysql": "mysql"}
@@ -41,6 +42,8 @@ def main() -> None:
         return
     with own_places() as places:
         document = _document(places, options)
+    if targets := list(judged(document.get("routes", ()))):
+        print(f"\nTargets\n{text_of(targets)}")
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     if options.figures:
@@ -56,6 +59,7 @@ def _save(document: dict[str, Any]) -> None:
     for part, lines in document.items():
         if part == "routes":
             save("moves", *moves(lines, names), document["machine"])
+            save("targets", COLUMNS, [one.cells for one in judged(lines)], document["machine"])
         elif part in ("growth", "shapes"):
             save(part, *by_name(lines, names), document["machine"])
 

@@ -70,9 +70,8 @@ def _peers() -> list[Way]:
         Way("loop of iterator() and save()", "naive", _inside("naive"), is_slow=True, has_start=False),
         Way("bulk_create by 5,000", "peer", _inside("bulk"), is_slow=True, has_start=False),
         Way("dumpdata, loaddata", "slow peer", _inside("fixture"), is_slow=True, has_start=False),
-        Way("pg_dump -Fc | pg_restore", "peer", _dump_piped(), **only),
-        Way("pg_dump -Fc -Z0 | pg_restore", "peer", _dump_piped("-Z0"), **only),
-        Way("pg_dump -Fd -j2 -Z0, pg_restore -j2", "peer", _dump_in_parallel, **only),
+        *(Way(name, "peer", move, **only) for name, move in _DUMPS.items()),
+        *(Way(f"{name}{FAIR}", "peer", _analyzed_and_counted(move), **only) for name, move in _DUMPS.items()),
         Way("pgloader", "peer", _pgloader(), **loader),
         Way("pgloader, prefetch rows = 10000", "peer", _pgloader("prefetch rows = 10000"), **loader),
     ]
@@ -171,6 +170,8 @@ def _reach(alias: str) -> tuple[list[str], dict[str, str]]:
     return ["-h", host, "-p", port, "-U", user, "-d", name], {"PGPASSWORD": password}
 
 
+# What a dump needs besides to be compared fairly.
+FAIR = ", analyzed and counted"
 TABLES = ["-t", "shop_*", "--no-owner"]
 
 
@@ -193,6 +194,28 @@ def _dump_in_parallel(source: str, dest: str) -> Cost:
         other, _ = run(restore, environment=environment)
     seconds, cpu_seconds = one.seconds + other.seconds, one.cpu_seconds + other.cpu_seconds
     return Cost(seconds, cpu_seconds, max(one.mebibytes, other.mebibytes))
+
+
+_DUMPS = {
+    "pg_dump -Fc | pg_restore": _dump_piped(),
+    "pg_dump -Fc -Z0 | pg_restore": _dump_piped("-Z0"),
+    "pg_dump -Fd -j2 -Z0, pg_restore -j2": _dump_in_parallel,
+}
+
+
+def _analyzed_and_counted(move: Callable[[str, str], Cost]) -> Callable[[str, str], Cost]:
+    """Leave the same state as migrator does, and prove as much: statistics, and the row counts of both sides."""
+
+    def move_and_prove(source: str, dest: str) -> Cost:
+        costs = [move(source, dest)]
+        (there, environment), (here, _) = _reach(source), _reach(dest)
+        costs.append(run(["vacuumdb", *here, "--analyze-only", "--quiet"], environment=environment)[0])
+        counts = " UNION ALL ".join(f"SELECT COUNT(*) FROM {model._meta.db_table}" for model in shop_models())
+        costs += (run(["psql", *ends, "-Atc", counts], environment=environment)[0] for ends in (there, here))
+        seconds, cpu_seconds = (sum(getattr(cost, name) for cost in costs) for name in ("seconds", "cpu_seconds"))
+        return Cost(seconds, cpu_seconds, max(cost.mebibytes for cost in costs))
+
+    return move_and_prove
 
 
 def _pgloader(*options: str) -> Callable[[str, str], Cost]:

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="the processes of two more ways (2)")
     parser.add_argument("--reladiff", default=shutil.which("reladiff"), metavar="PATH")
     parser.add_argument("--json", action="store_true", help="print the medians as JSON")
     parser.add_argument("--figures", action="store_true", help="write them where the documentation reads them")
@@ -73,7 +75,9 @@ def main() -> None:
 def _measured(pair: tuple[str, str], options: argparse.Namespace, *, is_clean: bool) -> dict[str, dict[str, float]]:
     ways: dict[str, Callable[[str, str], Run | None]] = {
         "verify_counts --mode full": _ours,
+        "verify_counts --mode full --jobs": partial(_ours, jobs=options.jobs),
         "batch_migrate --update": lambda source, dest: _update(source, dest) if is_clean else None,
+        "batch_migrate --update --jobs": lambda s, d: _update(s, d, options.jobs) if is_clean else None,
         "by hand": _by_hand,
         "reladiff": lambda source, dest: _reladiff(options.reladiff, source, dest) if options.reladiff else None,
     }
@@ -102,7 +106,7 @@ def _table(results: dict[str, dict[str, dict[str, float]]], rows: int) -> str:
         for name, found in ways.items():
             rate = found["rate"]
             lines.append(
-                f"  {name:<28}{rate:>10,.0f}/s {rate / by_hand:>6.1f} x {found['found']:>6.0f} {found['code']:>4.0f}"
+                f"  {name:<34}{rate:>10,.0f}/s {rate / by_hand:>6.1f} x {found['found']:>6.0f} {found['code']:>4.0f}"
             )
     return "\n".join(lines)
 
@@ -110,20 +114,20 @@ def _table(results: dict[str, dict[str, dict[str, float]]], rows: int) -> str:
 # The methods
 
 
-def _ours(source: str, dest: str) -> Run:
-    from migrator.databases.verification.compare import verify_counts
+def _ours(source: str, dest: str, jobs: int = 1) -> Run:
+    from migrator.databases.comparison import verify_counts
 
     started = time.perf_counter()
-    comparison = verify_counts(source=source, dest=dest, labels=[LABEL], mode="full")
+    comparison = verify_counts(source=source, dest=dest, labels=[LABEL], mode="full", jobs=jobs)
     seconds = time.perf_counter() - started
     return Run(seconds, sum(found.differing for found in comparison.verification.contents), comparison.exit_code)
 
 
-def _update(source: str, dest: str) -> Run:
+def _update(source: str, dest: str, jobs: int = 1) -> Run:
     from migrator.databases.api import batch_migrate
 
     started = time.perf_counter()
-    outcome = batch_migrate(source=source, dest=dest, labels=[LABEL], update=True)
+    outcome = batch_migrate(source=source, dest=dest, labels=[LABEL], update=True, jobs=jobs)
     seconds = time.perf_counter() - started
     return Run(seconds, sum(update.changes for update in (outcome.updates or {}).values()), outcome.exit_code)
 

@@ -10,8 +10,8 @@ from .databases.executors.brokers import TASK
 from .databases.executors.worker import carry_out
 
 
-# Acknowledged when the chunk is copied, or is not: a message that is delivered again has no second effect.
+# Acknowledged when that is done, or is not: a message that is delivered again has no second effect.
 @shared_task(name=TASK, acks_late=True, ignore_result=True, max_retries=0)  # type: ignore[untyped-decorator]
-def copy_chunk(message: dict[str, Any]) -> None:
-    """Copy one chunk of a run that a command on another host makes."""
+def carry_out_message(message: dict[str, Any]) -> None:
+    """Do what a command on another host asks for: join its run, or copy one chunk."""
     carry_out(message)

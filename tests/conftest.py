@@ -15,6 +15,7 @@ from typing import Any
 import django
 import pytest
 from django.db import connections
+from redis import Redis
 
 from tests.forking import close_templates
 from tests.manage import Finished, run_manage, start_manage
@@ -139,6 +140,14 @@ def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _redis_is_empty(request: pytest.FixtureRequest) -> None:
+    """Leave nothing in Redis of the tests before, whose sessions would be found hidden in a cache."""
+    if request.node.get_closest_marker("redis") and (address := os.environ.get(NEEDED["redis"])):
+        with Redis.from_url(address) as client:
+            client.flushall()
+
+
+@pytest.fixture(autouse=True)
 def _no_connection_outlives_its_test() -> Iterator[None]:
     yield
     connections.close_all()
@@ -208,8 +217,6 @@ def _mysql() -> str:
 
 
 def _redis() -> str:
-    from redis import Redis
-
     with Redis.from_url(os.environ["MIGRATOR_TEST_REDIS"]) as client:
         return f"redis {client.info('server')['redis_version']}"
 

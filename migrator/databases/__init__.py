@@ -9,11 +9,11 @@ from ..lazy_exports import imported_on_use
 if TYPE_CHECKING:
     from .api import batch_migrate as batch_migrate
     from .api import batch_migrate_models as batch_migrate_models
+    from .comparison import verify_counts as verify_counts
     from .doctor import migrator_doctor as migrator_doctor
     from .journal.status import migrator_status as migrator_status
     from .signals import run_failed as run_failed
     from .signals import run_finished as run_finished
-    from .verification.compare import verify_counts as verify_counts
 else:
     __getattr__ = imported_on_use(
         __name__,
@@ -24,7 +24,7 @@ else:
             "migrator_status": ".journal.status",
             "run_failed": ".signals",
             "run_finished": ".signals",
-            "verify_counts": ".verification.compare",
+            "verify_counts": ".comparison",
         },
     )
 

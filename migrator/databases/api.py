@@ -14,6 +14,7 @@ from .abandon_run import abandon_run
 from .announcements import announced
 from .endpoints import open_endpoints
 from .executors.brokers import open_broker
+from .executors.invitations import invitation_by
 from .forecasting.forecast import forecast_move
 from .migrations.migrate import migrate_destination
 from .phases import Phase
@@ -77,8 +78,8 @@ def _move(
         with opened(
             jobs=options.jobs,
             is_dry=options.dry_run,
-            is_shared=broker is not None,
-            rechecks=options.rechecks,
+            invite=partial(invitation_by, broker, source, dest, interrupts.check) if broker else None,
+            readings=options.readings,
             check=interrupts.check,
         ) as endpoints:
             return RunExecutor(
@@ -137,7 +138,7 @@ def batch_migrate_models(
                 selection.names,
                 jobs=options.jobs,
                 is_dry=options.dry_run,
-                rechecks=options.rechecks,
+                readings=options.readings,
             )
         )
         restrictions = restrictions_for(

@@ -20,6 +20,7 @@ from ..processes.workers import can_fork
 from .engines.base.change_feed import ChangeFeed
 from .engines.base.engine import Engine
 from .engines.base.errors import Severity
+from .engines.base.shared_snapshots import Invitation
 from .engines.registry import engine_for
 from .findings import Finding
 from .tables import Table, shown_name
@@ -102,17 +103,17 @@ def open_endpoints(
     *,
     jobs: int = 1,
     is_dry: bool = False,
-    is_shared: bool = False,
+    invite: Callable[[], Invitation | None] | None = None,
     followed: Sequence[Table] = (),
-    rechecks: bool = False,
+    readings: int = 1,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Endpoints]:
     """Open both databases, the source read-only and with one snapshot of ``tables``; close them in any case.
 
-    Up to ``jobs`` processes can then read the snapshot, and with ``is_shared`` also workers on other hosts, if it has a
-    name; of a run that ``rechecks`` what it has committed, as many processes more before. A run that ``is_dry`` never
-    blocks other sessions for that. The changes of the ``followed`` tables are kept from before the snapshot on;
-    ``check`` is called while that waits.
+    Up to ``jobs`` processes can then read the snapshot, and so many others as often as ``readings`` says. With
+    ``invite``, workers on other hosts can, too: they join it by its name, or are invited before it begins. A run that
+    ``is_dry`` never blocks other sessions for any of that. The changes of the ``followed`` tables are kept from before
+    the snapshot on; ``check`` is called while that waits.
     Raises :exc:`UsageError` or :exc:`Refused` if the two cannot be the source and the destination of a run.
     """
     if source == dest:
@@ -123,12 +124,16 @@ def open_endpoints(
     try:
         _begin_session(endpoints.dest, tables)
         is_one_database = _check_distinct(endpoints, tables)
-        has_readers = jobs > 1 or (is_shared and endpoints.source.features.has_named_snapshots)
+        # With workers on other hosts, the one process of this host is forked as well.
+        is_shared = invite is not None and _can_share(endpoints, is_dry=is_dry)
+        has_readers = jobs > 1 or is_shared
         fewer = _why_one_process(endpoints, is_dry=is_dry) if jobs > 1 else None
         obstacles = tuple(endpoints.source.feed_obstacles()) if followed else ()
         if followed and not obstacles and not is_dry:
             feed = _open_feed(endpoints.source, followed, check)
-        readers = jobs * (2 if rechecks else 1) if has_readers and fewer is None else 0
+        readers = jobs * readings if has_readers and fewer is None else 0
+        if invite is not None and is_shared and not endpoints.source.features.has_named_snapshots:
+            endpoints.source.invitation = invite()
         endpoints.source.open_source(tables, readers=readers)
         endpoints.dest.attach_source(endpoints.source)
         endpoints.source.remember_session()
@@ -190,24 +195,44 @@ def _begin_session(dest: Engine, tables: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def open_for_reading(source: str, dest: str, tables: Sequence[str]) -> Iterator[list[Engine]]:
+def open_for_reading(source: str, dest: str, tables: Sequence[str], jobs: int = 1) -> Iterator[Endpoints]:
     """Open two databases to compare them, each read-only and with its own snapshot of ``tables``.
 
-    Raises :exc:`Refused` if they are the same database, which equals itself whatever it contains.
+    Up to ``jobs`` processes can then read both snapshots. Raises :exc:`Refused` if they are the same database, which
+    equals itself whatever it contains.
     """
-    engines = [open_engine(alias) for alias in (source, dest)]
-    engines[1].role = "destination"
+    engines = one, other = [open_engine(alias) for alias in (source, dest)]
+    other.role = "destination"
     try:
-        refuse_common_tables(engines[0], engines[1], tables, ", so a comparison would prove nothing.")
+        refuse_common_tables(one, other, tables, ", so a comparison would prove nothing.")
+        readers = jobs if jobs > 1 and can_fork() else 0
         for engine in engines:
-            engine.open_source(tables)
-        yield engines
+            engine.open_source(tables, readers=readers)
+        possible = max(min(one.readers, other.readers, jobs), 1)
+        fewer = _fewer_readers(engines, jobs, possible) if possible < jobs else None
+        yield Endpoints(one, other, jobs=possible, fewer_jobs=fewer)
     except Error as error:
         raise to_migrator_error(error, engines) from error
     finally:
         for engine in engines:
             with contextlib.suppress(Error):
                 engine.close()
+
+
+def _fewer_readers(engines: Sequence[Engine], jobs: int, possible: int) -> Finding:
+    """Return the finding that fewer processes compare than were asked for."""
+    engine = next(engine for engine in engines if engine.readers < jobs)
+    reason = engine.readers_note if can_fork() else "this system cannot fork"
+    text = f"only {plural(possible, 'process', 'processes')} compared: {reason}"
+    return Finding(engine.alias, text, "", stops=False)
+
+
+def _can_share(endpoints: Endpoints, *, is_dry: bool) -> bool:
+    """Whether workers on other hosts can read the snapshot of the source and write to the destination."""
+    features = endpoints.source.features
+    if not endpoints.dest.features.supports_parallel_writers:
+        return False
+    return features.has_named_snapshots or (features.begins_snapshots_with_others and not is_dry)
 
 
 def _why_one_process(endpoints: Endpoints, *, is_dry: bool) -> Finding | None:

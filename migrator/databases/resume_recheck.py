@@ -7,7 +7,7 @@ whole destination equals the source at one moment.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -24,12 +24,12 @@ from .copying.retry import Retries
 from .engines.base.catalogue import UNIQUE_KEY, DeferredObject
 from .journal.journal import Journal
 from .journal.records import Chunk, ChunkState, Run, RunState
-from .parallel.rechecking import compared
+from .parallel.comparing import Helpers, side_by_side
 from .planning.columns import TableEnds
 from .planning.draft_plan import stored_tables
 from .planning.plan import Plan
 from .row_counts import RowCounts
-from .verification.committed_rows import CommittedRows, Span, adjoined
+from .verification.committed_rows import Changes, CommittedRows, Span, adjoined
 from .verification.rows import by_key, pages
 
 
@@ -103,9 +103,10 @@ class _Recheck:
         """Compare all tables, and return what changed, in the order of the plan."""
         rows = sum(self._written(table) for table in self._planned)
         retries, progress = self._retries, self._retries.progress if rows else Progress()
+        helpers = Helpers(retries, retries.endpoints.jobs, lambda: retries.run(self._journal.heartbeat))
         with (
             progress.task("committed rows (re-check)", rows) as self._shown,
-            closing(compared(self._spans(), self.committed, retries, self._journal, rows)) as spans,
+            closing(side_by_side(self._spans(), self._changes_of, helpers, rows)) as spans,
         ):
             for span, changes in spans:
                 if changes.are_gone or (changes.chunks and self._has_rejected_afterwards(span.table)):
@@ -118,6 +119,9 @@ class _Recheck:
             for table in self._planned
             if table in self._changed
         ]
+
+    def _changes_of(self, table: str) -> Callable[[Span], Changes]:
+        return self.committed(table).changes
 
     def committed(self, table: str) -> CommittedRows:
         """Prepare the comparison of a table."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db import Error
@@ -32,6 +33,7 @@ from .following.follow import follow_source
 from .following.tracker import ChangeTracker
 from .journal.journal import Journal
 from .journal.records import Outcome, Run, RunState
+from .parallel.comparing import Helpers, ValuesOfTables
 from .parallel.coordinator import Coordinator
 from .phases import Phase
 from .planning.natural_keys import clear_caches
@@ -49,6 +51,7 @@ from .run_lock import locked
 from .run_monitor import RunMonitor
 from .run_options import Console, RunOptions
 from .update import Difference, apply_updates, find_updates
+from .verification.contents import MOST_DIFFERENCES, Contents, Pairing
 from .verification.counts import Verification
 from .verification.run import compared_tables, count_tables, verify_run
 
@@ -73,6 +76,7 @@ class RunExecutor:
         broker: Broker | None = None,
     ) -> None:
         self._migrated, self._broker = migrated, broker
+        self._remote: Dispatcher | None = None
         self._endpoints, self._selection, self._options = endpoints, selection, options
         self._source, self._dest = endpoints.source, endpoints.dest
         self._console, self._interrupts = console, interrupts
@@ -168,7 +172,7 @@ class RunExecutor:
                 is_confirmed=self._options.replace is not None,
                 follows=self._options.follow,
                 worker_findings=tuple(worker_findings(self._endpoints, self._broker) if self._broker else ()),
-                workers=described(str(self._options.executor), self._broker) if self._broker else "",
+                workers=described(str(self._options.executor), self._broker, self._source) if self._broker else "",
                 will_run_handlers=will_migrate and self._journal.lacks_handlers(),
                 migrated=self._migrated,
                 made=Made(self._journal.made_by_migrations()),
@@ -238,7 +242,7 @@ class RunExecutor:
             options = self._options
             rejects = open_rejects(options.on_error, options.rejects, self._journal, is_resumed=options.resume)
             stack.callback(rejects.close)
-            self._load(run, plan, rejects)
+            self._load(run, plan, rejects, stack)
             verification = self._retries.run(lambda: self._verify(plan))
         rows_rejected = sum(counts.rows_rejected for counts in self._row_counts.values())
         outcome = Outcome(self._result(plan, verification).exit_code, self._options.verify)
@@ -289,25 +293,30 @@ class RunExecutor:
     def _set_state(self, run: Run, state: RunState) -> None:
         self._retries.run(lambda: self._journal.set_state(run, state))
 
-    def _load(self, run: Run, plan: Plan, rejects: Rejects) -> None:
-        """Copy the rows, recreate what was dropped, and set the sequences."""
+    def _load(self, run: Run, plan: Plan, rejects: Rejects, stack: ExitStack) -> None:
+        """Copy the rows, recreate what was dropped, and set the sequences.
+
+        Workers on other hosts stay until the end of ``stack``, if they are to compare as well.
+        """
         self._find_counts_before(plan)
         rows = sum(planned.source_rows for planned in plan.tables)
         self._monitor.enter(Phase.COPYING, rows, done=sum(counts.rows_read for counts in self._counts_before.values()))
-        workers = EXPECTED_WORKERS if self._broker else 0
+        workers = EXPECTED_WORKERS if self._can_share else 0
         load = Load(plan, self._journal, rejects, self._options.chunk_size, self._retries, self._counts_before, workers)
         self._dest.expect_recreation(run.dropped_objects())
         finisher = RunFinisher(self._dest, self._journal, self._options, self._console, self._interrupts, self._retries)
         schedule = finisher.schedule(run.dropped_objects(), rows_of(plan))
         objects = schedule.objects()
         recorded = self._retries.run(load.record_small_tables)
+        self._begin_sharing(load, stack)
         with (
-            Dispatcher(load, self._broker) if self._broker else nullcontext() as remote,
-            Coordinator(load, remote) if plan.jobs > 1 or remote else nullcontext() as coordinator,
+            Coordinator(load, self._remote) if plan.jobs > 1 or self._remote else nullcontext() as coordinator,
             Recreator(self._dest, schedule) as recreator,
         ):
             if coordinator:
                 load.copy_all(self._row_counts, complete=coordinator.copy(self._row_counts))
+                if self._remote and self._options.verify != "full":
+                    self._remote.close()
             else:
                 load.copy_all(self._row_counts, recreator.begin, recorded=recorded)
             self._monitor.enter(Phase.INDEXES, objects, unit="objects", ticks=coordinator is None)
@@ -325,6 +334,15 @@ class RunExecutor:
             self._monitor.enter(Phase.SEQUENCES)
             self._retries.run(lambda: reset_sequences(plan))
 
+    @property
+    def _can_share(self) -> bool:
+        """Whether workers on other hosts can read the snapshot."""
+        return self._broker is not None and self._source.snapshot_name is not None
+
+    def _begin_sharing(self, load: Load, stack: ExitStack) -> None:
+        if self._broker and self._can_share:
+            self._remote = stack.enter_context(Dispatcher(load, self._broker))
+
     def _count_rejected(self, removed: Mapping[str, int]) -> None:
         """Count rows as rejected that were removed after they were written; ``removed`` are by table name."""
         for table, rows in removed.items():
@@ -332,9 +350,20 @@ class RunExecutor:
 
     def _verify(self, plan: Plan) -> Verification:
         rows = sum(planned.source_rows for planned in compared_tables(plan, self._options))
-        self._monitor.enter(Phase.VERIFICATION, rows, ticks=True)
+        forks = bool(rows) and not self._helpers(plan).is_alone
+        self._monitor.enter(Phase.VERIFICATION, rows, ticks=not forks)
         rejected = {name: counts.rows_rejected for name, counts in self._row_counts.items()}
-        return verify_run(self._endpoints, plan, self._options, rejected, self._console.progress)
+        compare = partial(self._compare, plan) if forks else None
+        return verify_run(self._endpoints, plan, self._options, rejected, self._console.progress, compare)
+
+    def _compare(self, plan: Plan, pairings: Sequence[Pairing]) -> tuple[Contents, ...]:
+        """Compare all rows, in as many processes as copied, and on the same other hosts."""
+        values = ValuesOfTables(pairings, self._options.rows_compared_at_once, MOST_DIFFERENCES)
+        return values.by(self._helpers(plan), self._console.progress)
+
+    def _helpers(self, plan: Plan) -> Helpers:
+        remote = self._remote if self._options.verify == "full" or plan.updates else None
+        return Helpers(self._retries, kept=0 if plan.updates else plan.jobs, remote=remote)
 
     # -- following ----------------------------------------------------------------------------------------------
 
@@ -363,11 +392,13 @@ class RunExecutor:
         with self._monitor.waiting():
             if not self._options.dry_run and not self._console.prompter.proceed(run_messages.question_to_update(plan)):
                 raise Declined(plan.untouched)
-        progress, check = self._console.progress, self._interrupts.check
         with ExitStack() as stack:
             stack.enter_context(self._showing(plan))
             self._monitor.enter(Phase.COMPARING, sum(planned.source_rows for planned in plan.tables))
-            found = find_updates(plan, chunk_size=self._options.rows_compared_at_once, progress=progress, check=check)
+            if not self._options.dry_run:
+                self._begin_sharing(Load(plan, self._journal, Rejects(), None, self._retries), stack)
+            size, progress = self._options.rows_compared_at_once, self._console.progress
+            found = find_updates(plan, self._helpers(plan), chunk_size=size, progress=progress)
             for difference in found:
                 stack.callback(difference.close)
             updates = {difference.planned.table.name: difference.update for difference in found}

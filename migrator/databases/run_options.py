@@ -69,13 +69,13 @@ class RunOptions:
     )
     jobs: int = option(
         1,
-        "Processes that copy in parallel, all from one snapshot of the source.",
+        "Processes that copy and compare in parallel, all from one snapshot of the source.",
         type=positive_integer,
         metavar="N",
     )
     executor: str | None = option(
         None,
-        "Also have chunks copied by workers on other hosts: an executor of MIGRATOR['EXECUTORS'].",
+        "Also have rows copied and compared by workers on other hosts: an executor of MIGRATOR['EXECUTORS'].",
         metavar="NAME",
     )
     keep_journal: bool = option(False, "Keep the run's journal tables in the destination.")
@@ -104,9 +104,9 @@ class RunOptions:
     resume_hint: str = RESUME_HINT
 
     @property
-    def rechecks(self) -> bool:
-        """Whether what an interrupted run has committed is compared with the source again."""
-        return self.resume and not self.trust_done
+    def readings(self) -> int:
+        """How often processes read the snapshot: to compare what was committed, to copy or compare, and to verify."""
+        return 1 + (self.resume and not self.trust_done) + (self.verify == "full")
 
     @property
     def rows_compared_at_once(self) -> int:
@@ -187,8 +187,6 @@ def _mistakes(options: RunOptions, dest: str) -> Iterator[tuple[bool, str]]:
         "--cleanup": options.cleanup,
         "--on-error skip": is_skipping,
         "--keep-indexes": options.keep_indexes,
-        "--jobs": options.jobs > 1,
-        "--executor": options.executor is not None,
     }.items():
         yield (
             options.update and is_given,

@@ -26,6 +26,7 @@ from .copying.rejects import Rejects
 from .copying.retry import Retries
 from .endpoints import Endpoints
 from .engines.base.session import Row
+from .parallel.comparing import Helpers, ValuesOfTables
 from .planning.columns import TableEnds
 from .planning.plan import Plan, TablePlan
 from .planning.triggers import without_triggers
@@ -104,25 +105,27 @@ def _pages(file: IO[bytes]) -> Iterator[list[Row]]:
         yield page
 
 
-def find_updates(plan: Plan, *, chunk_size: int, progress: Progress, check: Callable[[], None]) -> list[Difference]:
-    """Compare every table of a plan, in load order; ``check`` is called before each. The caller closes the results."""
-    differences = []
+def find_updates(plan: Plan, helpers: Helpers, *, chunk_size: int, progress: Progress) -> list[Difference]:
+    """Compare every table of a plan, in load order; the caller closes the results."""
+    differences = {planned.table.name: Difference(planned) for planned in plan.tables}
     with ExitStack() as on_error:
-        for planned in plan.tables:
-            check()
-            difference = Difference(planned)
+        for difference in differences.values():
             on_error.callback(difference.close)
-            compare_table(difference, chunk_size=chunk_size, progress=progress)
-            differences.append(difference)
+        comparison = ValuesOfTables(
+            [Pairing.of(planned) for planned in plan.tables],
+            chunk_size,
+            each=lambda table, difference: differences[table].add(difference),
+        )
+        for difference, contents in zip(differences.values(), comparison.by(helpers, progress), strict=True):
+            difference.update.compared += contents.checked
+            difference.update.seconds += contents.seconds
         on_error.pop_all()
-    return differences
+    return list(differences.values())
 
 
 def compare_table(difference: Difference, *, chunk_size: int, progress: Progress) -> None:
     """Compare all rows of a table, and add those that differ."""
-    planned, route = difference.planned, difference.planned.route
-    started = time.perf_counter()
-    pairing = Pairing(planned.table, route.source, route.dest, planned.source_rows, mappings=route.mappings)
+    started, pairing = time.perf_counter(), Pairing.of(difference.planned)
     contents = find_differences(pairing, chunk_size=chunk_size, progress=progress, each=difference.add)
     difference.update.compared += contents.checked
     difference.update.seconds += time.perf_counter() - started

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import load_command_class
 
 from migrator.databases import batch_migrate, batch_migrate_models, verify_counts
+from migrator.databases.comparison import CompareKeywords, CompareOptions
 from migrator.databases.run_options import RunKeywords, RunOptions, WholeRunKeywords
-from migrator.databases.verification.compare import CompareKeywords, CompareOptions
 
 
 @pytest.mark.parametrize(("options", "keywords"), [(RunOptions, WholeRunKeywords), (CompareOptions, CompareKeywords)])

@@ -24,7 +24,7 @@ from migrator.databases.api import RunResult, batch_migrate
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.journal import signing
 from migrator.databases.journal.records import Chunk, Run
-from migrator.databases.parallel import rechecking
+from migrator.databases.parallel import comparing
 from migrator.databases.planning import deferred_objects
 from migrator.databases.run_options import Console
 from migrator.databases.verification import committed_rows
@@ -425,7 +425,7 @@ def shared_recheck(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         started.append(number)
         start(pool, number)
 
-    monkeypatch.setattr(rechecking, "HELPED_ROWS", 0)
+    monkeypatch.setattr(comparing, "HELPED_ROWS", 0)
     monkeypatch.setattr(committed_rows, "SPAN_ROWS", 6)
     monkeypatch.setattr(Pool, "start", noted)
     return started

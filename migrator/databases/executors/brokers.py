@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -16,10 +17,10 @@ from ...conf import Settings, WorkerExecutor, executor_from
 from ...console.suggestions import did_you_mean
 from ...console.wording import shortened
 from ...errors import MigratorError, UsageError
-from .messages import ChunkMessage
+from .messages import Message
 from .worker import carry_out
 
-TASK = "migrator.copy_chunk"
+TASK = "migrator.carry_out"
 ANSWER_SECONDS = 5.0  # that workers have to answer in
 ASK_SECONDS = 0.5
 
@@ -31,10 +32,12 @@ class NotSent(MigratorError):
 class Broker(Protocol):
     """Sends messages, of which each reaches one worker, none, or several."""
 
+    # The token of the command, which distinguishes its messages from those of any other.
+    run: str
     # How to start a worker, for people.
     advice: str
 
-    def send(self, message: ChunkMessage) -> None:
+    def send(self, message: Message) -> None:
         """Send a message. Raises :exc:`NotSent`."""
 
     def processes(self) -> int | None:
@@ -52,13 +55,14 @@ class CeleryBroker:
     """
 
     def __init__(self, app: Any, path: str, queue: str) -> None:
+        self.run = secrets.token_hex(16)
         self._app, self._queue = app, queue
         self._connection: Any = None
         self._processes: int | None = None
         # Celery gives each process four messages in advance, which other workers then wait for.
         self.advice = f"Start one: celery -A {path.rpartition('.')[0]} worker -Q {queue} --prefetch-multiplier 1"
 
-    def send(self, message: ChunkMessage) -> None:
+    def send(self, message: Message) -> None:
         """Send a message. Raises :exc:`NotSent`."""
         with _without_addresses():
             if self._connection is None:
@@ -106,9 +110,10 @@ class FuturesBroker:
     advice = "Start workers of it"
 
     def __init__(self, executor: Executor) -> None:
+        self.run = secrets.token_hex(16)
         self._executor = executor
 
-    def send(self, message: ChunkMessage) -> None:
+    def send(self, message: Message) -> None:
         """Send a message. Raises :exc:`NotSent`."""
         with _without_addresses():
             self._executor.submit(carry_out, message.document())

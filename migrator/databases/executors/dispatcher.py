@@ -1,13 +1,12 @@
 """The command's side of workers on other hosts: it sends them chunks, and reads in the destination how these end.
 
 A message is a hint. The state of a chunk's record decides whether it is done, and a chunk without a sign of life goes
-to another worker.
+to another worker. So does a range of keys that is to be compared, of which a worker reports whether the rows are equal.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -24,11 +23,12 @@ from ...processes.workers import Event, WorkerEvent
 from ..copying.load import Load
 from ..engines.base.session import Row
 from ..journal.records import ReportKind, WorkerReport
-from ..journal.worker_mail import ChunkName, WorkerMail
-from ..parallel.worker_tasks import CopyChunk
+from ..journal.worker_mail import PartName, WorkerMail
+from ..parallel.worker_tasks import CopyChunk, KeyRange
+from ..verification.contents import Differences
 from .briefing import Briefing
 from .brokers import Broker, NotSent
-from .messages import ChunkMessage
+from .messages import ChunkMessage, CompareMessage, PartMessage
 
 # Seats are numbered above all processes and workers.
 FIRST_SEAT = 1000
@@ -49,9 +49,9 @@ LEAVE_SECONDS = 3.0
 
 @dataclass
 class _Sent:
-    """A chunk that was sent; its last sign of life, when it was taken, and by whom."""
+    """A chunk or range that was sent; its last sign of life, when it was taken, and by whom."""
 
-    chunk: ChunkName
+    part: PartName
     sign: float
     taken: float | None = None
     worker: str | None = None
@@ -67,7 +67,7 @@ class _Joined:
 
 
 class Dispatcher:
-    """Seats for chunks that workers on other hosts copy: each has one chunk at a time. Leaving the context ends them.
+    """Seats for what workers on other hosts do: each has one chunk or range at a time. Leaving the context ends them.
 
     There are as many as the workers that have joined can be given.
     """
@@ -75,7 +75,7 @@ class Dispatcher:
     def __init__(self, load: Load, broker: Broker) -> None:
         self._load, self._broker = load, broker
         self._endpoints = load.endpoints
-        self._mail = WorkerMail(load.endpoints.dest.alias, secrets.token_hex(16))
+        self._mail = WorkerMail(load.endpoints.dest.alias, broker.run)
         self._sent: dict[int, _Sent] = {}
         # Seats that are given nothing until then.
         self._held: dict[int, float] = {}
@@ -87,6 +87,7 @@ class Dispatcher:
         self._missing: set[str] = set()
         self._seats = 0
         self._warnings: set[str] = set()
+        self._ranges = 0
         self._answered = 0
         self._is_open = self._is_withdrawn = False
 
@@ -109,15 +110,30 @@ class Dispatcher:
         """The numbers of the seats."""
         return set(range(FIRST_SEAT, FIRST_SEAT + self._seats))
 
-    def assign(self, number: int, task: CopyChunk) -> None:
-        """Send a chunk to the workers, whichever takes it."""
-        self._sent[number] = _Sent((task.table, task.chunk), time.monotonic())
-        source, dest = self._endpoints.source.alias, self._endpoints.dest.alias
+    @property
+    def idle(self) -> set[int]:
+        """The seats that have nothing and are not held."""
+        return self.numbers - self._sent.keys() - self._held.keys()
+
+    def assign(self, number: int, task: CopyChunk | KeyRange) -> None:
+        """Send a chunk or range to the workers, whichever takes it."""
+        message = self._message(task)
+        self._sent[number] = _Sent(message.part, time.monotonic())
         try:
-            self._broker.send(ChunkMessage(self._mail.token, source, dest, task.table, task.chunk))
+            self._broker.send(message)
         except NotSent as error:
             self._warn(f"A message to the workers was not sent ({error}). This is tried again.")
             self._lose(number, HOLD_SECONDS)
+
+    def _message(self, task: CopyChunk | KeyRange) -> PartMessage:
+        ends = self._mail.token, self._endpoints.source.alias, self._endpoints.dest.alias
+        if isinstance(task, CopyChunk):
+            return ChunkMessage(*ends, task.table, task.chunk)
+        self._ranges += 1
+        # Below zero, so that no late message about a chunk can be taken for one about a range.
+        message = CompareMessage(*ends, task.table, -self._ranges, task.with_generated)
+        self._load.with_retries(lambda: self._mail.ask(message.part, task.bounds))
+        return message
 
     def events(self) -> list[Event]:
         """Return what has become of the chunks since the last call."""
@@ -152,6 +168,8 @@ class Dispatcher:
                 time.sleep(POLL_SECONDS)
             for joined in staying:
                 self._end_sessions(joined)
+            if self._load.plan.updates:  # otherwise the record of the run takes its tables along
+                self._mail.forget()
 
     def _staying(self) -> list[_Joined]:
         present = self._endpoints.dest.workers()
@@ -176,19 +194,19 @@ class Dispatcher:
         self._seats = max(self._seats, wanted)
 
     def _poll(self) -> None:
-        done = self._mail.counts_of_done([sent.chunk for sent in self._sent.values()])
+        done = self._mail.counts_of_done([sent.part for sent in self._sent.values() if sent.part[1] >= 0])
         if self._load.rejects.skips_rows:
             self._keep_rejected([chunk for chunk, counts in done.items() if counts.rows_rejected])
         self._read_reports()
         for seat, sent in list(self._sent.items()):
-            if (counts := done.get(sent.chunk)) is not None:
+            if (counts := done.get(sent.part)) is not None:
                 counts.writing = time.monotonic() - (sent.taken or sent.sign)
                 del self._sent[seat]
                 self._events.append(Event(seat, WorkerEvent.DONE, counts))
         self._take_back_from_killed_workers()
         self._take_back_without_signs_of_life()
 
-    def _keep_rejected(self, chunks: Collection[ChunkName]) -> None:
+    def _keep_rejected(self, chunks: Collection[PartName]) -> None:
         """Write rows to the reject file before their chunks count as done."""
         rejected = self._mail.rejected(chunks)
         for report in rejected:
@@ -218,6 +236,9 @@ class Dispatcher:
                     sent.sign = now
             case ReportKind.MESSAGE:
                 self._load.progress.message(visible(f"  {host}: {report.body}"))
+            case ReportKind.COMPARED if seat is not None:
+                del self._sent[seat]
+                self._events.append(Event(seat, WorkerEvent.DONE, _equal_rows(report.body)))
             case ReportKind.FAILED if seat is not None and self._sent[seat].worker == report.worker:
                 del self._sent[seat]
                 self._events.append(Event(seat, WorkerEvent.FAILED, _error_of(report.body)))
@@ -227,9 +248,9 @@ class Dispatcher:
                     self._lose(seat, HOLD_SECONDS)
 
     def _seat_of(self, report: WorkerReport) -> int | None:
-        """Return the seat of the chunk that a report is about."""
-        chunk = report.table, report.number
-        return next((seat for seat, sent in self._sent.items() if sent.chunk == chunk), None)
+        """Return the seat of the chunk or range that a report is about."""
+        part = report.table, report.number
+        return next((seat for seat, sent in self._sent.items() if sent.part == part), None)
 
     def _join(self, report: WorkerReport, host: str) -> None:
         document = json.loads(report.body)
@@ -286,6 +307,12 @@ class Dispatcher:
         if text not in self._warnings:
             self._warnings.add(text)
             self._load.progress.message(visible(f"  {text}"))
+
+
+def _equal_rows(text: str) -> Differences | None:
+    """Return what a worker has found in a range whose rows are equal; ``None`` if they may differ."""
+    document: Mapping[str, Any] | None = json.loads(text)
+    return None if document is None else Differences(**document)
 
 
 def _error_of(text: str) -> MigratorError:

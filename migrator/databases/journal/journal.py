@@ -151,7 +151,7 @@ class Journal(JournalTables):
         present = self._present()
         models = [model for model in (Run, Chunk) if model._meta.db_table in present]
         try:
-            is_empty = bool(models) and not any(QuerySet(model, using=self.alias).exists() for model in models)
+            is_empty = bool(present) and not any(QuerySet(model, using=self.alias).exists() for model in models)
             run = QuerySet(Run, using=self.alias).filter(state=RunState.FINISHED).first() if Run in models else None
         except DatabaseError as error:
             raise damaged(self.alias, OTHER_COLUMNS) from error

@@ -216,19 +216,21 @@ class Briefing(Record):
 
 
 class ReportKind(StrEnum):
-    """What a worker on another host reports."""
+    """What a worker on another host reports, and what the command asks one to compare."""
 
     JOINED = "joined"  # it has its sessions; the body has their identities
-    TAKEN = "taken"  # it begins a chunk
-    ALIVE = "alive"  # it still copies that chunk
+    TAKEN = "taken"  # it begins a chunk or range
+    ALIVE = "alive"  # it is still busy with that
     REJECTED = "rejected"  # a row of a chunk, which is committed with it
     MESSAGE = "message"  # for people
-    FAILED = "failed"  # a chunk, with the error
+    RANGE = "range"  # of keys, whose rows are to be compared: from the command
+    COMPARED = "compared"  # the rows of a range; the body says whether they are equal
+    FAILED = "failed"  # a chunk or range, with the error
     CANNOT = "cannot"  # it cannot take part, and says why
 
 
 class WorkerReport(Record):
-    """One line from a worker on another host. What it has copied is not here, but in the chunk's own record."""
+    """One line from a worker on another host, or for one. What it has copied is in the chunk's own record."""
 
     id = models.BigAutoField(primary_key=True)
     token = models.CharField(max_length=32)
@@ -246,4 +248,5 @@ class WorkerReport(Record):
 
 TABLES = (Run._meta.db_table, Chunk._meta.db_table)
 # With those that only a run with workers on other hosts has.
-ALL_TABLES = (*TABLES, Briefing._meta.db_table, WorkerReport._meta.db_table)
+MAIL_TABLES = (Briefing._meta.db_table, WorkerReport._meta.db_table)
+ALL_TABLES = (*TABLES, *MAIL_TABLES)

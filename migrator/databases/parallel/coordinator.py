@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from django.db import Error
 
@@ -17,10 +17,12 @@ from ...errors import Interrupted, MigratorError
 from ...processes.workers import Event, Pool, WorkerEvent
 from ..copying.load import Load
 from ..copying.recreation_order import Recreate, RecreationSchedule, RefreshStatistics
+from ..engines.base.run_locks import MOST_PROCESSES
 from ..journal.journal import HEARTBEAT_SECONDS
 from ..planning.plan import TablePlan
 from ..primary_keys import key_text
 from ..row_counts import RowCounts
+from .remote_workers import RemoteWorkers
 from .scheduler import LoadSchedule, Schedule
 from .worker_tasks import CopyChunk, CopyGroup, CopyTable, CopyTables, SplitTable, WorkerTask, open_worker
 
@@ -31,26 +33,6 @@ REMOTE_SECONDS = 0.05  # with workers on other hosts, whose events cannot be wai
 END_SECONDS, END_SECONDS_AFTER_ERROR = 5.0, 1.0
 
 OnDone = Callable[[WorkerTask, Any], None]
-
-
-class RemoteWorkers(Protocol):
-    """Workers on other hosts that copy chunks: the coordinator has a number for each chunk that they can be given."""
-
-    @property
-    def numbers(self) -> set[int]:
-        """These numbers, none of which is that of a process."""
-
-    def assign(self, number: int, task: CopyChunk) -> None:
-        """Give them a chunk."""
-
-    def events(self) -> list[Event]:
-        """Return what has happened since the last call."""
-
-    def recall(self) -> list[Event]:
-        """Do the same, after taking back the chunks that they have not begun."""
-
-    def close(self) -> None:
-        """End their part in the run."""
 
 
 class Coordinator:
@@ -81,7 +63,8 @@ class Coordinator:
         self._pool.__exit__(kind, error, trace)
         deadline = time.monotonic() + (END_SECONDS if kind is None else END_SECONDS_AFTER_ERROR)
         with contextlib.suppress(Error):
-            while self._load.endpoints.dest.workers() and time.monotonic() < deadline:
+            own = set(range(MOST_PROCESSES))
+            while self._load.endpoints.dest.workers() & own and time.monotonic() < deadline:
                 time.sleep(0.02)
 
     # -- what is to be done -------------------------------------------------------------------------------------
@@ -97,10 +80,8 @@ class Coordinator:
         done = sum(counts.rows_read for counts in load.before.values())
         with load.progress.task(label, total, done=done) as shown:
             self._run_all(schedule, _CopyResults(load, schedule, counts, shown).add)
-        if self._remote:
-            self._remote.close()
-            self._remote = None
-            self._idle &= self._pool.numbers
+        self._remote = None  # what follows is not for them
+        self._idle &= self._pool.numbers
         return schedule.complete
 
     def finish(self, schedule: RecreationSchedule, counts: Mapping[str, RowCounts]) -> None:

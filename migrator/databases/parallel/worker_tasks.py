@@ -13,6 +13,7 @@ from django.db import Error
 
 from ...console.progress import Progress
 from ...processes.workers import CannotWork, Report
+from ..chunks import Bounds
 from ..copying.load import Load
 from ..copying.recreation_order import FinishTask, Recreate, RefreshStatistics
 from ..copying.retry import Retries
@@ -57,6 +58,18 @@ class CopyGroup:
     """Copy tables that reference each other in one transaction. The result: their counts by table."""
 
     tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Compare the rows of a table in a range of keys. The result: how they differ.
+
+    ``with_generated``: whether generated columns are compared as well.
+    """
+
+    table: str
+    bounds: Bounds
+    with_generated: bool = False
 
 
 WorkerTask = SplitTable | CopyChunk | CopyTable | CopyTables | CopyGroup | FinishTask
@@ -109,6 +122,25 @@ def own_sessions(retries: Retries, number: int, reader: int) -> Iterator[None]:
     yield
     source.release_snapshot()
     for engine in (source, dest):
+        with contextlib.suppress(Error):
+            engine.connection.close()
+
+
+@contextlib.contextmanager
+def reading_sessions(endpoints: Endpoints, reader: int) -> Iterator[None]:
+    """Open sessions in a process of its own that read both snapshots; it is this ``reader`` of each.
+
+    Raises :exc:`~migrator.processes.workers.CannotWork` if a server accepts no more sessions.
+    """
+    engines = endpoints.source, endpoints.dest
+    with errors_explained(endpoints):
+        for engine in engines:
+            with _unless_full(engine):
+                engine.join_snapshot(reader)
+                engine.remember_session()
+    yield
+    for engine in engines:
+        engine.release_snapshot()
         with contextlib.suppress(Error):
             engine.connection.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...console.reports import Fact, Mood, Point, Report, Verdict, record
 from ...console.wording import plural
-from ..verification.compare import Comparison
+from ..comparison import Comparison
 from ..verification.contents import no_table
 from ..verification.rejected_rows import RejectedRows
 from .commands import command_line

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...console.reports import Figure, Mood
+from ..comparison import Comparison
 from ..planning.plan import Plan
 from ..result import RunResult
 from ..row_counts import RowCounts
 from ..update import Update
-from ..verification.compare import Comparison
 from ..verification.contents import SAMPLED, UNCHECKED
 from ..verification.counts import Verification
 

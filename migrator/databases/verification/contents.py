@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..chunks import Restriction
 from ..engines.base.engine import Engine
 from ..engines.base.session import Row
+from ..planning.plan import TablePlan
 from ..tables import Kind, StoredColumn, Table
 from .compared_side import Mapped
 from .rows import CHANGED, EXTRA, MISSING, RowDifference
@@ -29,7 +30,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pairing:
-    """A table as both sides have it, and which of its rows are compared."""
+    """A table as both sides have it, and which of its rows are compared.
+
+    Generated columns are compared if ``table`` has them: an expression may mean something else to the other database.
+    """
 
     table: Table
     source: Engine
@@ -46,6 +50,23 @@ class Pairing:
     # The neutral keys of rows that are known to have been rejected, and so are not missing.
     rejected_keys: frozenset[Row] = frozenset()
 
+    @classmethod
+    def of(
+        cls, planned: TablePlan, *, with_generated: bool = False, allows_extra: bool = False, rejected: int = 0
+    ) -> Pairing:
+        """Return what is compared of a table of a plan."""
+        table, route = planned.table, planned.route
+        return cls(
+            table.with_generated() if with_generated else table,
+            route.source,
+            route.dest,
+            planned.source_rows,
+            route.restriction,
+            route.mappings,
+            allows_extra,
+            rejected,
+        )
+
     @property
     def has_translated_keys(self) -> bool:
         """Whether the destination has the rows under other keys."""
@@ -61,13 +82,10 @@ class Pairing:
         return all(self.table.column(name).kind in kinds for name in self.table.key)
 
 
-@dataclass
-class Contents:
-    """What was compared of one table, and what differs; ``differences`` is no longer than the caller asked for."""
+@dataclass(kw_only=True)
+class Differences:
+    """What was compared of some rows, and what differs; ``differences`` is no longer than the caller asked for."""
 
-    label: str
-    table: Table
-    method: str
     checked: int = 0
     missing: int = 0
     extra: int = 0
@@ -75,11 +93,10 @@ class Contents:
     # Rows whose digests differ although their values are equal.
     equivalent: int = 0
     differences: list[RowDifference] = field(default_factory=list)
-    # Of a sample, by column: in how many rows of the source and of the destination it is NULL, if these differ.
-    nulls: dict[str, tuple[int, int]] = field(default_factory=dict)
     # Why rows could not be compared, or cannot be named.
     reason: str = ""
-    rejected: int = 0
+    # How long it took, in all processes together.
+    seconds: float = 0.0
 
     @property
     def differing(self) -> int:
@@ -91,14 +108,6 @@ class Contents:
         """Whether more rows differ than are listed."""
         return self.differing > len(self.differences)
 
-    @property
-    def status(self) -> str:
-        """Whether the compared rows are the same; rows that the run rejected may be missing."""
-        if self.method == NOT_COMPARED:
-            return UNCHECKED
-        is_equal = self.missing == self.rejected and not (self.extra or self.changed or self.nulls)
-        return EQUAL if is_equal else DIFFERENT
-
     def add(self, difference: RowDifference, most: int) -> None:
         """Count a row that differs, and list it while the list is shorter than ``most``."""
         self.missing += difference.kind == MISSING
@@ -106,6 +115,33 @@ class Contents:
         self.changed += difference.kind == CHANGED
         if len(self.differences) < most:
             self.differences.append(difference)
+
+    def merge(self, other: Differences, most: int) -> None:
+        """Add what was found in other rows, and list them while the list is shorter than ``most``."""
+        for name in ("checked", "missing", "extra", "changed", "equivalent", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.differences += other.differences[: max(most - len(self.differences), 0)]
+        self.reason = self.reason or other.reason
+
+
+@dataclass(kw_only=True)
+class Contents(Differences):
+    """What was compared of one table, and what differs."""
+
+    label: str
+    table: Table
+    method: str
+    # Of a sample, by column: in how many rows of the source and of the destination it is NULL, if these differ.
+    nulls: dict[str, tuple[int, int]] = field(default_factory=dict)
+    rejected: int = 0
+
+    @property
+    def status(self) -> str:
+        """Whether the compared rows are the same; rows that the run rejected may be missing."""
+        if self.method == NOT_COMPARED:
+            return UNCHECKED
+        is_equal = self.missing == self.rejected and not (self.extra or self.changed or self.nulls)
+        return EQUAL if is_equal else DIFFERENT
 
 
 def lacking(engine: Engine, table: Table, stored: Mapping[str, StoredColumn]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -19,14 +19,23 @@ from .contents import MOST_DIFFERENCES, Contents, Pairing
 from .counts import TableCount, Verification, late_sequences
 from .table_comparison import compare_contents
 
+# Compares all rows of tables.
+Compare = Callable[[Sequence[Pairing]], tuple[Contents, ...]]
+
 
 def verify_run(
-    endpoints: Endpoints, plan: Plan, options: RunOptions, rejected: Mapping[str, int], progress: Progress
+    endpoints: Endpoints,
+    plan: Plan,
+    options: RunOptions,
+    rejected: Mapping[str, int],
+    progress: Progress,
+    compare: Compare | None = None,
 ) -> Verification:
     """Check sequences and foreign keys in any case, and row counts and values as ``options.verify`` says.
 
     Row counts include the values of tables whose triggers have fired, because those may have changed what was written.
     The source is read in the snapshot that was copied; ``rejected``: by table name, how many rows were rejected.
+    ``compare``, if given, compares values in other processes.
     """
     tables = [planned.table for planned in plan.tables]
     rows = {planned.table.name: planned.source_rows for planned in plan.tables}
@@ -34,8 +43,18 @@ def verify_run(
     with ParallelQueries(endpoints.dest, max(rows.values(), default=0)) as dest:
         orphans = find_orphans(dest, tables, rows, trusts_constraints=was_loaded_without)
         counts = _count(endpoints, dest, plan, options, rejected)
-        dest.begin()
-        contents = _compare(endpoints, plan, options, rejected, progress)
+        pairings = _pairings(plan, options, rejected)
+        if compare is not None:
+            contents = compare(pairings)  # before any thread begins: it forks
+        else:
+            dest.begin()
+            contents = compare_contents(
+                pairings,
+                sample=None,
+                chunk_size=options.rows_compared_at_once,
+                most=MOST_DIFFERENCES,
+                progress=progress,
+            )
         return Verification(counts.result(), late_sequences(endpoints.dest, tables), tuple(orphans.result()), contents)
 
 
@@ -100,22 +119,10 @@ def _count_added(endpoints: Endpoints, planned: TablePlan) -> int:
     return existing_keys(endpoints.source, endpoints.dest, planned.table, planned.route.restriction)[0]
 
 
-def _compare(
-    endpoints: Endpoints, plan: Plan, options: RunOptions, rejected: Mapping[str, int], progress: Progress
-) -> tuple[Contents, ...]:
-    pairings = [
-        Pairing(
-            planned.table,
-            endpoints.source,
-            endpoints.dest,
-            planned.source_rows,
-            restriction=planned.route.restriction,
-            mappings=planned.route.mappings,
-            allows_extra=plan.adds_rows,
-            rejected=rejected.get(planned.table.name, 0),
+def _pairings(plan: Plan, options: RunOptions, rejected: Mapping[str, int]) -> list[Pairing]:
+    return [
+        Pairing.of(
+            planned, with_generated=True, allows_extra=plan.adds_rows, rejected=rejected.get(planned.table.name, 0)
         )
         for planned in compared_tables(plan, options)
     ]
-    return compare_contents(
-        pairings, sample=None, chunk_size=options.rows_compared_at_once, most=MOST_DIFFERENCES, progress=progress
-    )

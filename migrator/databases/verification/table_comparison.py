@@ -7,9 +7,10 @@ except JSON documents: they are read in the order of the keys, in addition to ch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from functools import cached_property
 
 from django.db import DatabaseError
 
@@ -20,7 +21,7 @@ from ..planning.comparable_columns import RowTexts, row_texts
 from ..tables import Kind
 from .checksums import Checksums, Prover
 from .compared_side import sides
-from .contents import BY_CHECKSUM, BY_ROW, NOT_COMPARED, SAMPLED, Contents, Pairing, Sample, lacking
+from .contents import BY_CHECKSUM, BY_ROW, NOT_COMPARED, SAMPLED, Contents, Differences, Pairing, Sample, lacking
 from .range_segments import FEWEST_ROWS, MOST_SEGMENTS, Segments, segments_of_numbers, segments_of_texts
 from .rows import (
     MISSING,
@@ -50,14 +51,12 @@ def compare_contents(
 ) -> tuple[Contents, ...]:
     """Compare the rows of tables: all of them in chunks of ``chunk_size`` rows, or a sample.
 
-    Up to ``most`` rows that differ are listed for each table, and all are counted. Generated columns are compared, too,
-    because an expression may mean something else to the other database.
+    Up to ``most`` rows that differ are listed for each table, and all are counted.
     """
-    pairings = [replace(pairing, table=pairing.table.with_generated()) for pairing in pairings]
     found = []
-    for pairing, ends in zip(pairings, _ends(pairings), strict=True):
-        comparison = _TableComparison(pairing, most, progress, ends=ends)
-        with pairing.source.reading_everything(), pairing.dest.reading_everything():
+    for pairing, ends in zip(pairings, ends_of(pairings), strict=True):
+        comparison = TableComparison(pairing, most, progress, ends=ends)
+        with comparison.reading_everything():
             found.append(comparison.sampled(sample) if sample else comparison.all_rows(chunk_size))
     return tuple(found)
 
@@ -66,16 +65,17 @@ def find_differences(
     pairing: Pairing, *, chunk_size: int, progress: Progress, each: Callable[[RowDifference], None]
 ) -> Contents:
     """Compare all rows of a table, and pass each that differs to ``each`` instead of listing it."""
-    with pairing.source.reading_everything(), pairing.dest.reading_everything():
-        return _TableComparison(pairing, 0, progress, each).all_rows(chunk_size)
+    comparison = TableComparison(pairing, 0, progress, each)
+    with comparison.reading_everything():
+        return comparison.all_rows(chunk_size)
 
 
 def prover(pairing: Pairing, ends: TableEnds) -> Prover | None:
     """Return what proves by checksums that rows are equal; ``None`` for a table whose values have no common text."""
-    return _TableComparison(pairing, 0, Progress(), ends=ends).prover()
+    return TableComparison(pairing, 0, ends=ends).prover()
 
 
-def _ends(pairings: Sequence[Pairing]) -> Iterator[TableEnds]:
+def ends_of(pairings: Sequence[Pairing]) -> Iterator[TableEnds]:
     """Yield how both sides store each pairing's table; all pairings are of the same two databases."""
     if pairings:
         names = [pairing.table.name for pairing in pairings]
@@ -84,20 +84,20 @@ def _ends(pairings: Sequence[Pairing]) -> Iterator[TableEnds]:
         yield from (TableEnds(source, dest, here[name], there[name]) for name in names)
 
 
-class _TableComparison:
-    """The comparison of one table."""
+class TableComparison:
+    """The comparison of one table: of all its rows, range after range, or of a sample."""
 
     def __init__(
         self,
         pairing: Pairing,
         most: int,
-        progress: Progress,
+        progress: Progress | None = None,
         each: Callable[[RowDifference], None] = lambda difference: None,
         *,
         ends: TableEnds | None = None,
     ) -> None:
-        self._pairing, self._most, self._progress, self._each = pairing, most, progress, each
-        self._ends = ends or next(_ends([pairing]))
+        self._pairing, self._most, self._progress, self._each = pairing, most, progress or Progress(), each
+        self._ends = ends or next(ends_of([pairing]))
         both = (self._ends.source, self._ends.source_stored), (self._ends.dest, self._ends.dest_stored)
         self._lacking = [column for engine, stored in both for column in lacking(engine, pairing.table, stored)]
         if not self._lacking:
@@ -107,31 +107,56 @@ class _TableComparison:
         # Until a range differs in most of its segments: to find those costs as much as the range's checksum did.
         self._differs_in_few = True
 
+    @contextmanager
+    def reading_everything(self) -> Iterator[None]:
+        """Have both databases show all rows within the context."""
+        with self._pairing.source.reading_everything(), self._pairing.dest.reading_everything():
+            yield
+
     # -- what is compared ---------------------------------------------------------------------------------------
 
     def all_rows(self, chunk_size: int) -> Contents:
         """Compare every row."""
+        found, rows = self.begin(), self._pairing.rows
+        if found.method == NOT_COMPARED:
+            return found
+        with (
+            self._progress.task(f"{found.label} (compare by {found.method})", rows) as task,
+            self._checksums.helped(rows) if self._checksums else nullcontext(),
+        ):
+            for bounds in self.ranges(chunk_size):
+                self.compare(bounds, found, task)
+        return found
+
+    def of_range(self, bounds: Bounds) -> Differences:
+        """Compare the rows of a range, and return what was found."""
+        started, found = time.perf_counter(), Differences()
+        with self.reading_everything(), Progress().task("", 0) as task:
+            self.compare(bounds, found, task)
+        found.seconds = time.perf_counter() - started
+        return found
+
+    def begin(self) -> Contents:
+        """Return the record of a comparison of all rows, before the first one; it says whether and how they can be."""
         if self._lacking:
             return self._not_compared(f"{'; '.join(self._lacking[:3])}")
-        table = self._pairing.table
-        checksums = self._row_checksums()
-        if checksums is None and not table.key:
+        if self._checksums is None and not self._pairing.table.key:
             return self._not_compared(NO_KEY)
-        rows, found = self._pairing.rows, self._begin(BY_CHECKSUM if checksums else BY_ROW)
-        with (
-            self._progress.task(f"{table.label} (compare by {found.method})", rows) as task,
-            checksums.helped(rows) if checksums else nullcontext(),
-        ):
-            for bounds in self._ranges(chunk_size):
-                self._compare(checksums, bounds, found, task)
-        return found
+        return self._begin(BY_CHECKSUM if self._checksums else BY_ROW)
+
+    def ranges(self, chunk_size: int) -> Iterator[Bounds]:
+        """Yield ranges of ``chunk_size`` rows if both sides sort the keys the same way, otherwise the whole table."""
+        pairing, table = self._pairing, self._pairing.table
+        if self._pairing.sorts_keys_alike:
+            yield from find_bounds(pairing.source, table.name, table.key, pairing.rows, chunk_size, pairing.restriction)
+        else:
+            yield Bounds()
 
     def prover(self) -> Prover | None:
         """Return what :func:`prover` returns."""
-        checksums = None if self._lacking else self._row_checksums()
-        if checksums is None:
+        if self._checksums is None:
             return None
-        return Prover(checksums, self._falling_back_to_rows, proves_ranges=self._pairing.sorts_keys_alike)
+        return Prover(self._checksums, self._falling_back_to_rows, proves_ranges=self._pairing.sorts_keys_alike)
 
     def sampled(self, sample: Sample) -> Contents:
         """Compare about ``sample.rows`` rows that a seed chooses, the same on both sides, and those at either end."""
@@ -179,12 +204,12 @@ class _TableComparison:
 
     def _begin(self, method: str, reason: str = "") -> Contents:
         table = self._pairing.table
-        return Contents(table.label, table, method, rejected=self._pairing.rejected, reason=reason)
+        return Contents(label=table.label, table=table, method=method, rejected=self._pairing.rejected, reason=reason)
 
     def _not_compared(self, reason: str) -> Contents:
         return self._begin(NOT_COMPARED, reason)
 
-    def _note(self, found: Contents, difference: RowDifference) -> None:
+    def _note(self, found: Differences, difference: RowDifference) -> None:
         if difference.kind == MISSING and difference.key in self._pairing.rejected_keys:
             return
         found.add(difference, self._most)
@@ -192,13 +217,14 @@ class _TableComparison:
 
     # -- what can be compared -----------------------------------------------------------------------------------
 
-    def _row_checksums(self) -> Checksums | None:
-        """Return the checksums of rows, or ``None`` if not all rows of both sides can be compared by their texts.
+    @cached_property
+    def _checksums(self) -> Checksums | None:
+        """The checksums of rows, or ``None`` if not all rows of both sides can be compared by their texts.
 
         Documents may be missing in the texts: they are read in addition, in the order of the keys.
         """
         pairing = self._pairing
-        if pairing.mappings or pairing.allows_extra or pairing.restriction:
+        if self._lacking or pairing.mappings or pairing.allows_extra or pairing.restriction:
             return None
         texts = self._texts([column.name for column in pairing.table.columns])
         if texts is None:
@@ -219,16 +245,9 @@ class _TableComparison:
 
     # -- one range ----------------------------------------------------------------------------------------------
 
-    def _ranges(self, chunk_size: int) -> Iterator[Bounds]:
-        """Yield ranges of ``chunk_size`` rows if both sides sort the keys the same way, otherwise the whole table."""
-        pairing, table = self._pairing, self._pairing.table
-        if self._pairing.sorts_keys_alike:
-            yield from find_bounds(pairing.source, table.name, table.key, pairing.rows, chunk_size, pairing.restriction)
-        else:
-            yield Bounds()
-
-    def _compare(self, checksums: Checksums | None, bounds: Bounds, found: Contents, task: Task) -> None:
-        restriction = self._pairing.restriction
+    def compare(self, bounds: Bounds, found: Differences, task: Task) -> None:
+        """Compare the rows of a range."""
+        restriction, checksums = self._pairing.restriction, self._checksums
         if checksums is None:
             self._by_row(bounds, restriction, restriction, found, task)
             return
@@ -289,7 +308,7 @@ class _TableComparison:
         return segments_of_texts(source, dest, texts, rows) if texts and not texts.without else None
 
     def _by_digest(
-        self, texts: RowTexts, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Contents
+        self, texts: RowTexts, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Differences
     ) -> None:
         """Read the digests of rows in a range from both sides, and compare the rows whose digests differ."""
         own = digests(self._left, texts.here, bounds, here)
@@ -302,7 +321,7 @@ class _TableComparison:
             found.equivalent -= 1
 
     def _by_row(
-        self, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Contents, task: Task
+        self, bounds: Bounds, here: Restriction | None, there: Restriction | None, found: Differences, task: Task
     ) -> None:
         """Compare the rows of a range one by one: those that meet ``here`` and, in the destination, ``there``."""
         pairing, count = self._pairing, Found()

@@ -10,9 +10,9 @@ from ...console.command_line import add_options, typed_options
 from ...console.progress import Progress
 from ...console.prompts import Prompter
 from ...console.reports import Report
+from ...databases.comparison import CompareKeywords, CompareOptions, verify_counts
 from ...databases.moves import with_move
 from ...databases.reports.comparison import comparison_report
-from ...databases.verification.compare import CompareKeywords, CompareOptions, verify_counts
 from ..base import MigratorCommand
 from ..database_command import add_databases, add_labels, add_move
 

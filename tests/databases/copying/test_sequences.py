@@ -9,9 +9,9 @@ from django.db import connections, models
 from django.db.models import QuerySet
 
 from migrator.databases.api import RunResult, batch_migrate, batch_migrate_models
+from migrator.databases.comparison import verify_counts
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.tables import table_of
-from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import insert_rows
 from tests.management.running import as_another_role
 from tests.pairs import in_turn

@@ -12,7 +12,7 @@ from django.db import connections
 seed = 0
 
 
-def before_each_message() -> None:
+def before_each_chunk() -> None:
     """Do nothing; a test may put something here."""
 
 
@@ -78,7 +78,8 @@ def closing() -> Executor:
 
     def deliver(fn: Any, message: dict[str, Any]) -> None:
         connections.close_all()
-        before_each_message()
+        if message["kind"] == "ChunkMessage":
+            before_each_chunk()
         fn(message)
         connections.close_all()
 
@@ -90,6 +91,23 @@ def watched() -> Executor:
 
     def deliver(fn: Any, message: dict[str, Any]) -> None:
         watch(message)
+        fn(message)
+
+    return Delivering(deliver=deliver)
+
+
+joins = 0
+
+
+def joining() -> Executor:
+    """Deliver so many invitations as `joins` says, and all chunks."""
+    delivered: list[Any] = []
+
+    def deliver(fn: Any, message: dict[str, Any]) -> None:
+        if message["kind"] == "JoinMessage":
+            delivered.append(message)
+            if len(delivered) > joins:
+                return
         fn(message)
 
     return Delivering(deliver=deliver)

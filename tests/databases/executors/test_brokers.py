@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import override_settings
 
 from migrator.checks.settings import check_settings
 from migrator.conf import load
 from migrator.databases.endpoints import open_endpoints
+from migrator.databases.engines.registry import engine_for
 from migrator.databases.executors.brokers import NotSent, open_broker
-from migrator.databases.executors.messages import ChunkMessage
+from migrator.databases.executors.messages import ChunkMessage, Message
 from migrator.databases.executors.obstacles import described, worker_findings
 from migrator.errors import UsageError
 from tests.databases.executors import pools
@@ -80,12 +82,13 @@ UNREACHABLE = Unreachable()
 class Answering:
     """A broker with so many processes."""
 
+    run = "run"
     advice = "Start one: celery -A shop worker"
 
     def __init__(self, processes: int | None) -> None:
         self._processes = processes
 
-    def send(self, message: ChunkMessage) -> None:
+    def send(self, message: Message) -> None:
         raise NotImplementedError
 
     def processes(self) -> int | None:
@@ -123,5 +126,26 @@ def test_the_plan_warns_of_more_workers_than_a_server_has_sessions_for(pair: Pai
 
 
 def test_says_how_many_processes_have_answered() -> None:
-    assert "executor 'celery' copy chunks, too (3 processes answered)" in described("celery", Answering(3))
-    assert "answered" not in described("dask", Answering(None))
+    source = engine_for(connections["postgresql_a"])
+    assert "executor 'celery' copy chunks, too (3 processes answered)" in described("celery", Answering(3), source)
+    assert "answered" not in described("dask", Answering(None), source)
+
+
+@pytest.mark.parametrize(
+    ("processes", "enlisted", "words"),
+    [
+        (4, 3, "mysql_a: 3 of 4 worker processes began its snapshot together with the command, and none can join it"),
+        (4, 0, "mysql_a: 0 of 4 worker processes began its snapshot together with the command, and none can join it"),
+        (None, 0, "mysql_a: no worker began its snapshot together with the command, and none can join it later"),
+        (4, 4, None),
+        (None, 1, None),
+    ],
+)
+def test_says_how_many_workers_read_the_snapshot_that_none_can_join_later(
+    processes: int | None, enlisted: int, words: str | None
+) -> None:
+    pair = Pair("mysql_a", "postgresql_b")
+    with open_endpoints(pair.source, pair.dest, load()) as endpoints:
+        endpoints.source.enlisted = enlisted
+        found = list(map(str, worker_findings(endpoints, Answering(processes))))
+    assert [text[: len(words or "")] for text in found] == ([words] if words else [])

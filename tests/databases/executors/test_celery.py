@@ -27,17 +27,15 @@ from tests.databases.side_by_side import Heard, assert_equal, fill, move, until
 from tests.manage import run_manage, start_manage
 from tests.servers.databases import PAIRS, Pair
 
-BETWEEN_POSTGRESQL, TO_MYSQL = PAIRS[4], PAIRS[5]
+BETWEEN_POSTGRESQL, FROM_MYSQL = PAIRS[4], PAIRS[7]
 APP = f"{celery_app.__name__}.app"
 QUEUE = f"migrator-{os.getpid()}"
 EXECUTORS = {"celery": {"APP": APP, "QUEUE": QUEUE}}
 ROWS = 200
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.redis,
-    pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL], ids=str, indirect=True),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.redis]
+between_postgresql = pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL], ids=str, indirect=True)
+from_both = pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, FROM_MYSQL], ids=str, indirect=True)
 
 
 class Worker:
@@ -111,6 +109,7 @@ def after(heard: Heard, words: str, act: Callable[[], object]) -> threading.Thre
     return thread
 
 
+@from_both
 def test_a_worker_is_killed_with_all_its_processes(pair: Pair) -> None:
     fill(pair.source, ROWS)
     heard = Heard()
@@ -123,6 +122,7 @@ def test_a_worker_is_killed_with_all_its_processes(pair: Pair) -> None:
     assert not engine_for(connections[pair.dest]).workers()
 
 
+@from_both
 def test_the_processes_of_a_worker_are_killed(pair: Pair) -> None:
     fill(pair.source, ROWS)
     heard = Heard()
@@ -134,6 +134,7 @@ def test_the_processes_of_a_worker_are_killed(pair: Pair) -> None:
     assert_equal(pair)
 
 
+@between_postgresql
 def test_the_broker_loses_all_messages(pair: Pair) -> None:
     fill(pair.source, ROWS)
     heard = Heard()
@@ -146,6 +147,7 @@ def test_the_broker_loses_all_messages(pair: Pair) -> None:
     assert_equal(pair)
 
 
+@between_postgresql
 def test_nothing_but_names_and_numbers_is_in_the_broker(pair: Pair) -> None:
     fill(pair.source, 20)
     broker = redis.Redis.from_url(BROKER)
@@ -186,6 +188,7 @@ def _decoded(messages: list[bytes]) -> bytes:
     return found
 
 
+@from_both
 def test_the_command_is_killed_and_resumed_at_once(pair: Pair) -> None:
     fill(pair.source, ROWS)
     settings = {"MIGRATOR_TEST_EXECUTOR": json.dumps(EXECUTORS)}

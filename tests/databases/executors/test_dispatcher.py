@@ -7,14 +7,14 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connections
 from django.db.models import QuerySet
-from django.test import override_settings
 
 from migrator.databases.copying.chunk import ChunkCopier
 from migrator.databases.copying.rejects import RejectFile
@@ -25,42 +25,27 @@ from migrator.databases.executors.run_session import RunSession
 from migrator.databases.executors.worker import carry_out
 from migrator.databases.journal.journal import Journal
 from migrator.databases.journal.records import ALL_TABLES
+from migrator.databases.parallel import comparing
 from migrator.databases.result import RunResult
+from migrator.databases.run import RunExecutor
 from migrator.errors import DataRejected, MigratorError, Refused, UsageError
 from tests.databases.executors import pools
-from tests.databases.side_by_side import MODELS, Heard, assert_equal, fill, move
+from tests.databases.side_by_side import Heard, assert_equal, fill, move, until
 from tests.databases.snapshots import insert_rows
 from tests.servers.databases import PAIRS, Pair
-from tests.testapp.models import Tag, TextValue
+from tests.testapp.models import Article, Tag, TextValue, TreeNode, UUIDKey
 
-TO_SQLITE, BETWEEN_POSTGRESQL, TO_MYSQL, FROM_MYSQL = PAIRS[3], PAIRS[4], PAIRS[5], PAIRS[7]
+FROM_SQLITE, TO_SQLITE, BETWEEN_POSTGRESQL, TO_MYSQL, FROM_MYSQL = PAIRS[1], PAIRS[3], PAIRS[4], PAIRS[5], PAIRS[7]
+BETWEEN_MYSQL = PAIRS[8]
+from_servers = pytest.mark.parametrize(
+    "pair", [BETWEEN_POSTGRESQL, TO_MYSQL, FROM_MYSQL, BETWEEN_MYSQL], ids=str, indirect=True
+)
+from_both = pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, FROM_MYSQL], ids=str, indirect=True)
 from_postgresql = pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, TO_MYSQL], ids=str, indirect=True)
 between_postgresql = pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL], ids=str, indirect=True)
 
 
-@pytest.fixture(autouse=True)
-def executors() -> Iterator[None]:
-    names = [name for name in vars(pools) if name.islower() and callable(getattr(pools, name))]
-    with override_settings(MIGRATOR={"EXECUTORS": {name: {"EXECUTOR": f"{pools.__name__}.{name}"} for name in names}}):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten all waits."""
-    monkeypatch.setattr(dispatcher, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(dispatcher, "HOLD_SECONDS", 0.3)
-
-
-@pytest.fixture(autouse=True)
-def ended() -> Iterator[None]:
-    """Wait for the threads of workers, which close their sessions when the run no longer wants them."""
-    yield
-    for _ in range(100):
-        if not any(one.name == "migrator" and one._session for one in threading.enumerate()):
-            return
-        time.sleep(0.05)
-    pytest.fail("a worker has kept its sessions")
+pytestmark = pytest.mark.usefixtures("executors", "soon", "ended")
 
 
 @pytest.fixture
@@ -83,7 +68,7 @@ def worker_locks(alias: str) -> set[int]:
     return engine_for(connections[alias]).workers()
 
 
-@from_postgresql
+@from_servers
 @pytest.mark.parametrize("executor", ["two_threads", "doubling", "dropping"])
 def test_copies_every_row_once(pair: Pair, executor: str) -> None:
     fill(pair.source)
@@ -110,7 +95,7 @@ def test_dask_copies_every_row_once(pair: Pair) -> None:
     assert heard.with_words("joined")
 
 
-@from_postgresql
+@pytest.mark.parametrize("pair", [BETWEEN_POSTGRESQL, TO_MYSQL, FROM_MYSQL], ids=str, indirect=True)
 @pytest.mark.parametrize("seed", range(2))
 def test_copies_every_row_once_whatever_is_delivered_or_dies(
     pair: Pair, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -119,7 +104,7 @@ def test_copies_every_row_once_whatever_is_delivered_or_dies(
     chance = random.Random(seed)  # noqa: S311 - repeatable
     fill(pair.source)
     monkeypatch.setattr(pools, "seed", seed)
-    record, copy = ChunkCopier._record, RunSession.copy
+    record, carry_out = ChunkCopier._record, RunSession.carry_out
 
     def end_sessions(dest: Engine) -> None:
         if chance.random() < 0.2:
@@ -130,13 +115,13 @@ def test_copies_every_row_once_whatever_is_delivered_or_dies(
         if threading.current_thread().name == "migrator":
             end_sessions(copier.route.dest)
 
-    def copy_and_die(session: RunSession, message: Any) -> bool:
-        copied = copy(session, message)
+    def carry_out_and_die(session: RunSession, message: Any) -> bool:
+        can_do_more = carry_out(session, message)
         end_sessions(session._load.endpoints.dest)
-        return copied
+        return can_do_more
 
     monkeypatch.setattr(ChunkCopier, "_record", record_and_die)
-    monkeypatch.setattr(RunSession, "copy", copy_and_die)
+    monkeypatch.setattr(RunSession, "carry_out", carry_out_and_die)
     outcome = move_by(pair, "chaotic")
     assert outcome.exit_code == 0, outcome.verification
     assert_equal(pair)
@@ -164,7 +149,7 @@ def test_completes_without_any_worker(pair: Pair) -> None:
     assert not heard.with_words("joined")
 
 
-@between_postgresql
+@from_both
 def test_reads_the_snapshot_though_connections_are_closed_around_each_message(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +161,7 @@ def test_reads_the_snapshot_though_connections_are_closed_around_each_message(
             changed.append(pair.source)
             QuerySet(Tag, using=pair.source).update(name="changed")
 
-    monkeypatch.setattr(pools, "before_each_message", change_once)
+    monkeypatch.setattr(pools, "before_each_chunk", change_once)
     outcome = move_by(pair, "closing", verify="none")
     assert outcome.exit_code == 0
     assert not QuerySet(Tag, using=pair.dest).filter(name="changed").exists()
@@ -194,11 +179,14 @@ def test_a_message_of_a_run_that_is_over_opens_nothing(pair: Pair, messages: lis
 
 
 @between_postgresql
+@pytest.mark.usefixtures("compared")
 def test_messages_have_names_and_numbers_only(pair: Pair, messages: list[dict[str, Any]]) -> None:
     fill(pair.source)
     move_by(pair, "watched")
-    assert {frozenset(message) for message in messages} == {frozenset(("run", "source", "dest", "table", "chunk"))}
-    assert {message["table"] for message in messages} <= {model._meta.db_table for model in MODELS}
+    about = ("kind", "run", "source", "dest", "table")
+    kinds = {message["kind"]: set(message) for message in messages}
+    assert kinds == {"ChunkMessage": {*about, "chunk"}, "CompareMessage": {*about, "range", "with_generated"}}
+    assert {message["table"] for message in messages} <= set(connections[pair.source].introspection.table_names())
     assert {(message["source"], message["dest"]) for message in messages} == {(pair.source, pair.dest)}
 
 
@@ -368,7 +356,7 @@ def shorten(alias: str) -> None:
     ("pair", "words"),
     [
         (TO_SQLITE, "SQLite lets only one session write at a time"),
-        (FROM_MYSQL, "no session of another host can read a snapshot of "),
+        (FROM_SQLITE, "no session of another host can read a snapshot of SQLite"),
     ],
     ids=str,
     indirect=["pair"],
@@ -402,3 +390,86 @@ def test_workers_stop_at_a_row_that_the_destination_cannot_store(pair: Pair, mon
     monkeypatch.undo()
     assert move_by(pair, "two_threads", resume=True, chunk_size=2).exit_code == 0
     assert_equal(pair)
+
+
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Have few rows compared by workers, and list the ranges that they compare."""
+    ranges: list[tuple[str, int]] = []
+    compare = RunSession._compare
+
+    def noted(session: RunSession, message: Any) -> None:
+        ranges.append(message.part)
+        compare(session, message)
+
+    monkeypatch.setattr(comparing, "HELPED_ROWS", 0)
+    monkeypatch.setattr(RunSession, "_compare", noted)
+    return ranges
+
+
+def change(alias: str) -> None:
+    """Change, delete and add rows in a destination."""
+    QuerySet(Tag, using=alias).filter(pk__in=(3, 41)).update(name="changed")
+    QuerySet(Article.tags.through, using=alias).filter(pk__in=(7, 8)).delete()
+    QuerySet(UUIDKey, using=alias).filter(label="4").update(label="changed")
+    insert_rows(Tag, alias, [{"id": 1000, "name": "extra"}])
+
+
+@from_servers
+@pytest.mark.parametrize("executor", ["two_threads", "chaotic"])
+def test_workers_compare_as_well(
+    pair: Pair, executor: str, compared: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(pair.source)
+    insert_rows(UUIDKey, pair.source, [{"id": uuid.UUID(int=n), "label": f"{n}"} for n in range(1, 9)])
+    verify, labels = RunExecutor._verify, ["testapp.Tag", "testapp.Article", "testapp.TreeNode", "testapp.UUIDKey"]
+
+    def change_and_verify(run: RunExecutor, plan: Any) -> Any:
+        change(pair.dest)
+        return verify(run, plan)
+
+    monkeypatch.setattr(RunExecutor, "_verify", change_and_verify)
+    outcome = move_by(pair, executor, labels=labels)
+    assert outcome.exit_code == 3
+    assert outcome.verification is not None
+    found = {one.label: one for one in outcome.verification.contents}
+    counts = {label: (one.checked, one.missing, one.extra, one.changed) for label, one in found.items()}
+    assert counts["testapp.Tag"] == (60, 0, 1, 2)
+    assert counts["testapp.Article_tags"] == (60, 2, 0, 0)
+    assert counts["testapp.UUIDKey"] == (8, 0, 0, 1)
+    assert counts["testapp.TreeNode"] == (60, 0, 0, 0)
+    assert {tuple(map(str, each.key)) for each in found["testapp.Tag"].differences} == {("3",), ("41",), ("1000",)}
+    assert compared
+    assert {number < 0 for _, number in compared} == {True}
+    assert not left_behind(pair.dest)
+    assert until(lambda: not worker_locks(pair.dest))
+
+
+@from_servers
+def test_workers_compare_for_an_update(pair: Pair, compared: list[tuple[str, int]]) -> None:
+    fill(pair.source)
+    assert move(pair, jobs=1).exit_code == 0
+    change(pair.dest)
+    QuerySet(TreeNode, using=pair.source).filter(pk=7).update(name="later")
+    outcome = move_by(pair, "two_threads", update=True)
+    assert outcome.exit_code == 0, outcome.verification
+    assert_equal(pair)
+    assert compared
+    assert not left_behind(pair.dest)
+    assert until(lambda: not worker_locks(pair.dest))
+
+
+@between_postgresql
+def test_a_dry_run_of_an_update_asks_no_worker(pair: Pair, compared: list[tuple[str, int]]) -> None:
+    fill(pair.source)
+    assert move(pair, jobs=1).exit_code == 0
+    change(pair.dest)
+    outcome = move_by(pair, "two_threads", update=True, dry_run=True)
+    assert {name for name, one in (outcome.updates or {}).items() if one.changes} == {
+        "testapp_tag", "testapp_article_tags",
+    }  # fmt: skip
+    assert not compared
+    assert not left_behind(pair.dest)

@@ -427,8 +427,6 @@ def test_the_command_warns_of_nothing(filled: Pair, run_manage: Callable[..., Fi
     [
         ({"jobs": 0}, "jobs is 0; it has to be a number of processes from 1 to 64."),
         ({"jobs": 65}, "jobs is 65; it has to be a number of processes from 1 to 64."),
-        ({"jobs": 2, "update": True}, "--update and --jobs exclude each other"),
-        ({"executor": "celery", "update": True}, "--update and --executor exclude each other"),
         ({"executor": "celery", "forecast": True}, "--forecast and --executor exclude each other"),
     ],
 )

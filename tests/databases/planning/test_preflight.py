@@ -22,9 +22,9 @@ from django.db.backends.sqlite3 import base as sqlite3_backend
 from django.db.models import Model, QuerySet
 from django.test import override_settings
 
+from migrator.databases import comparison
 from migrator.databases.api import Console, batch_migrate, batch_migrate_models
-from migrator.databases.verification import compare
-from migrator.databases.verification.compare import verify_counts
+from migrator.databases.comparison import verify_counts
 from migrator.errors import MigratorError, Refused, UsageError
 from settings.base import ROOT
 from tests.databases.snapshots import insert_rows
@@ -475,7 +475,7 @@ def test_a_comparison_can_write_to_neither_side(
             tried.append(side.alias)
         raise Refused("enough")
 
-    monkeypatch.setattr(compare, "verify", write)
+    monkeypatch.setattr(comparison, "verify", write)
     with pytest.raises(Refused, match="enough"):
         verify_counts(source=pair.source, dest=pair.dest)
     assert tried == [*pair]

@@ -11,6 +11,7 @@ import pytest
 from migrator.console.report_text import to_text
 from migrator.console.reports import Report
 from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.comparison import CompareOptions, Comparison
 from migrator.databases.engines.base.catalogue import INDEX, TRIGGER, DeferredObject
 from migrator.databases.findings import Finding
 from migrator.databases.planning.plan import Plan, TablePlan
@@ -21,7 +22,6 @@ from migrator.databases.reports.plan import plan_report
 from migrator.databases.reports.run import result_report
 from migrator.databases.row_counts import RowCounts
 from migrator.databases.update import Update
-from migrator.databases.verification.compare import CompareOptions, Comparison
 from migrator.databases.verification.contents import Contents
 from migrator.databases.verification.counts import TableCount, Verification
 from migrator.databases.verification.rows import CHANGED, RowDifference

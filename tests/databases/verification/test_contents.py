@@ -21,6 +21,7 @@ from django.db.models import Model, QuerySet
 
 from migrator.databases import run as move
 from migrator.databases.api import batch_migrate, batch_migrate_models
+from migrator.databases.comparison import Comparison, verify_counts
 from migrator.databases.engines.base.values import Unreadable
 from migrator.databases.engines.mysql import engine as engine_of_mysql
 from migrator.databases.engines.registry import engine_for
@@ -28,7 +29,6 @@ from migrator.databases.engines.sqlite import engine as engine_of_sqlite
 from migrator.databases.engines.sqlite.digests import SQLiteDigests
 from migrator.databases.engines.sqlite.session_process import HelperProcess
 from migrator.databases.verification import checksums, table_comparison
-from migrator.databases.verification.compare import Comparison, verify_counts
 from migrator.databases.verification.contents import Contents
 from migrator.databases.verification.rows import RowDifference, digests
 from migrator.errors import Refused, UsageError

@@ -13,8 +13,8 @@ from typing import Any
 from django.db import connections, transaction
 
 from migrator.databases.api import RunResult, batch_migrate
+from migrator.databases.comparison import verify_counts
 from migrator.databases.engines.registry import engine_for
-from migrator.databases.verification.compare import verify_counts
 from tests.databases.planning.test_deferred_objects import definitions
 from tests.databases.snapshots import differences, insert_rows, snapshot, unchecked
 from tests.manage import Finished

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db import connections, models
 
 from migrator.databases.api import batch_migrate
-from migrator.databases.verification.compare import verify_counts
+from migrator.databases.comparison import verify_counts
 from tests.databases.copying.test_retry import execute
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.management.running import run

@@ -12,10 +12,10 @@ from django.db.models import QuerySet
 
 from migrator.console.progress import Progress, Task
 from migrator.databases.api import batch_migrate
+from migrator.databases.comparison import verify_counts
 from migrator.databases.endpoints import open_engine
 from migrator.databases.engines.base.errors import SnapshotLost
 from migrator.databases.run_options import Console
-from migrator.databases.verification.compare import verify_counts
 from tests.databases.snapshots import insert_rows
 from tests.scenarios.faults.oracle import THREE_PAIRS
 from tests.servers.databases import FreshDatabases, Pair, engine_of

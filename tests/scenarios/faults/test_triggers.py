@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 from django.db.models import QuerySet
 
-from migrator.databases.verification.compare import verify_counts
+from migrator.databases.comparison import verify_counts
 from tests.databases.copying.test_retry import At
 from tests.databases.snapshots import differences, insert_rows, snapshot
 from tests.management.running import as_another_role, execute, facts, nothing_changes, run

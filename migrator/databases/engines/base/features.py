@@ -19,6 +19,8 @@ class Features:
     parallel_readers_block_writers: bool = False
     # Does a snapshot have a name, by which sessions of other hosts can read it as long as its own session lives?
     has_named_snapshots: bool = False
+    # Can sessions of other hosts begin the same snapshot, at the same moment and no later?
+    begins_snapshots_with_others: bool = False
     # Can several sessions write to different tables at the same time?
     supports_parallel_writers: bool = False
 

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from .session_lifecycle import Lifecycle
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """An invitation of sessions on other hosts to begin a snapshot together with the command.
+
+    ``name`` is of no other command; at most as many ``sessions`` as this are wanted. ``send`` invites one for each
+    seat, by its number, and ``check`` is called while the command waits for them.
+    """
+
+    name: str
+    sessions: int
+    send: Callable[[], None]
+    check: Callable[[], None]
 
 
 class SharedSnapshots(Lifecycle, ABC):
@@ -13,6 +29,9 @@ class SharedSnapshots(Lifecycle, ABC):
     # How many other sessions can read the snapshot, and why they are fewer than were requested.
     readers: int = 0
     readers_note: str | None = None
+    # Whom :meth:`open_source` invites, if its snapshot has no name, and how many have begun it: ``None`` if none were.
+    invitation: Invitation | None = None
+    enlisted: int | None = None
 
     @property
     def snapshot_name(self) -> str | None:
@@ -24,6 +43,14 @@ class SharedSnapshots(Lifecycle, ABC):
 
         Raises :exc:`~.errors.SnapshotLost` if that session has ended, or is one of another database.
         """
+        raise NotImplementedError
+
+    def begin_with_command(self, name: str, seat: int) -> bool:
+        """Begin a snapshot together with the command of an :class:`Invitation`; return whether one has begun."""
+        raise NotImplementedError
+
+    def is_command_there(self) -> bool:
+        """Whether the command still exists with which this session began its snapshot."""
         raise NotImplementedError
 
     def can_join(self, reader: int) -> bool:

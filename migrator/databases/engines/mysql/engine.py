@@ -28,13 +28,14 @@ from . import change_feed, feed_obstacles, replication
 from .catalogue import MySQLCatalogue
 from .constraints import MySQLConstraints
 from .digests import MySQLDigests
+from .enlisted_sessions import begin_with_command, is_command_there, is_enlisted, named
 from .errors import MySQLErrors
 from .features import FEATURES
 from .load_data_local import LineLoader, LineWriter, loading_note
 from .loading import InsertWriter, LineInserter
 from .server_lines import MySQLLines, unbuffered_cursor
 from .server_settings import settings_of
-from .snapshots import begin_reading, make_read_only, open_readers
+from .snapshots import begin_common_snapshot, begin_reading, begin_snapshot, make_read_only
 from .types import MySQLTypes, cast_to
 from .values import MySQLValues, product
 from .visible_tables import MySQLVisibility
@@ -83,6 +84,8 @@ class MySQL(MySQLErrors, Engine):
         self._second: MySQL | None = None
         self._had_second = False
         self._reads_snapshot = False
+        # Of the command's own session, by which those of other hosts recognise theirs; of these, the invitation's.
+        self._snapshot_name: str | None = None
 
     @property
     def display_name(self) -> str:  # type: ignore[override]
@@ -138,12 +141,17 @@ class MySQL(MySQLErrors, Engine):
     def open_source(self, tables: Sequence[str] = (), readers: int = 0) -> None:
         self._reads_snapshot = True
         self._open()
-        if readers:
-            self._readers, self.readers_note = open_readers(self, readers + 1, self._another)
+        invitation, self.invitation = self.invitation, None
+        if readers or invitation:
+            common = begin_common_snapshot(self, readers + 1, self._another, invitation)
+            self._readers, self.readers_note = common.readers, common.problem
             self.readers = min(len(self._readers), readers)
             self._second = self._readers.pop(readers, None)
             self._had_second = self._second is not None
-        if not self.readers:
+            if invitation is not None:
+                self.enlisted = len(common.enlisted)
+                self._snapshot_name = named(invitation.name, common.enlisted) if common.enlisted else None
+        if not (readers or invitation) or not common.has_begun:
             begin_reading(self)
         self.hold_snapshot()
         others = self.fetch_all(
@@ -155,6 +163,30 @@ class MySQL(MySQLErrors, Engine):
             self.snapshot_note = f"Tables without transactions are not part of the snapshot: {names}."
             stored = {row[0] for row in others}
             self.outside_snapshot = frozenset(stored | {table for table in tables if self.stored_name(table) in stored})
+
+    @property
+    def snapshot_name(self) -> str | None:
+        return self._snapshot_name
+
+    def begin_with_command(self, name: str, seat: int) -> bool:
+        self._reads_snapshot = True
+        self._open()
+        make_read_only(self)
+        if not begin_with_command(self, name, seat, lambda: begin_snapshot(self)):
+            return False
+        self._snapshot_name = name
+        self.hold_snapshot()
+        return True
+
+    def is_command_there(self) -> bool:
+        return self._snapshot_name is not None and is_command_there(self, self._snapshot_name)
+
+    def join_named_snapshot(self, name: str) -> None:
+        if self._snapshot_name is None or not is_enlisted(self, name):
+            raise SnapshotLost(
+                f"it did not begin the snapshot of {self.alias!r} together with the command, and no session of "
+                f"{self.display_name} can join one later. It can take part in the next run."
+            )
 
     def can_join(self, reader: int) -> bool:
         return reader in self._readers

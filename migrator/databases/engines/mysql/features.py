@@ -6,6 +6,7 @@ from ..base.features import Features
 
 FEATURES = Features(
     parallel_readers_block_writers=True,
+    begins_snapshots_with_others=True,
     supports_parallel_writers=True,
     can_switch_off_foreign_keys=True,
     recreates_indexes_together=True,

@@ -6,11 +6,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from django.db import Error
 
 from ..base.session import DatabaseSession, cause_of
+from ..base.shared_snapshots import Invitation
+from .enlisted_sessions import EnlistedSessions, dismiss, hold_for_command
 
 LOCK_SECONDS = 5  # for a moment without open writing transactions, or without commits
 # ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR and
@@ -24,7 +26,7 @@ Reader = TypeVar("Reader", bound=DatabaseSession)
 def begin_reading(session: DatabaseSession) -> None:
     """Begin a read-only transaction with a consistent snapshot."""
     make_read_only(session)
-    _begin(session)
+    begin_snapshot(session)
 
 
 def make_read_only(session: DatabaseSession) -> None:
@@ -33,39 +35,68 @@ def make_read_only(session: DatabaseSession) -> None:
     session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-def _begin(session: DatabaseSession) -> None:
+def begin_snapshot(session: DatabaseSession) -> None:
+    """Begin the snapshot of a session that :func:`make_read_only` has set up; an earlier one ends."""
     session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
 
-def open_readers(
-    own: DatabaseSession, wanted: int, another: Callable[[], Reader]
-) -> tuple[dict[int, Reader], str | None]:
-    """Begin the snapshot of ``own`` and of ``wanted`` more sessions at the same moment.
+class CommonSnapshot(Generic[Reader]):
+    """A snapshot that several sessions have begun at the same moment.
 
-    Returns those sessions by number, and why they are fewer than wanted. If it returns none, ``own`` has not begun
-    its snapshot either.
+    ``readers`` are those of this process, by number, and ``enlisted`` the server's numbers of those of other hosts.
+    ``has_begun``: if not, no session has begun any. ``problem``: why there are fewer than wanted.
     """
-    readers: dict[int, Reader] = {}
-    note: str | None = None
+
+    def __init__(self) -> None:
+        self.readers: dict[int, Reader] = {}
+        self.enlisted: frozenset[int] = frozenset()
+        self.has_begun = False
+        self.problem: str | None = None
+
+
+def begin_common_snapshot(
+    own: DatabaseSession, wanted: int, another: Callable[[], Reader], invitation: Invitation | None = None
+) -> CommonSnapshot[Reader]:
+    """Begin the snapshot of ``own``, of ``wanted`` more sessions, and of those on other hosts that accept.
+
+    If there would be neither, ``own`` does not begin it either.
+    """
+    common: CommonSnapshot[Reader] = CommonSnapshot()
     try:
         locker = another()
     except Error:
-        return {}, "its server accepts no more connections"
+        common.problem = "its server accepts no more connections"
+        return common
     with closing(locker.connection):
         try:
             for number in range(wanted):
-                readers[number] = another()
+                common.readers[number] = another()
         except Error:
-            note = "its server accepts no more connections"
-        problem = _begin_together(locker, [own, *readers.values()]) if readers else None
+            common.problem = "its server accepts no more connections"
+        enlisted = None
+        if invitation is not None:
+            hold_for_command(own, invitation.name)
+            enlisted = EnlistedSessions(locker, invitation)
+            enlisted.gather()
+        if not (common.readers or enlisted):
+            return common
+        problem = _begin_together(locker, [own, *common.readers.values()], enlisted)
     if problem:
-        for session in readers.values():
+        for session in common.readers.values():
             session.connection.close()
-        return {}, problem
-    return readers, note
+        common.readers, common.problem = {}, problem
+        if invitation is not None:
+            dismiss(own, invitation.name)
+        return common
+    common.has_begun = True
+    if enlisted is not None:
+        common.enlisted = enlisted.begun
+    return common
 
 
-def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]) -> str | None:
+def _begin_together(
+    locker: DatabaseSession, sessions: Sequence[DatabaseSession], enlisted: EnlistedSessions | None
+) -> str | None:
     """Begin all snapshots while no transaction can commit, or does; return why that is impossible, or ``None``."""
     for session in sessions:
         make_read_only(session)
@@ -76,12 +107,20 @@ def _begin_together(locker: DatabaseSession, sessions: Sequence[DatabaseSession]
         else:
             _lock_server(locker)
     except Error as error:
-        if not is_mariadb and _logs_commits(locker) and _begin_between_commits(locker, sessions):
+        if not is_mariadb and _logs_commits(locker) and _begin_between_commits(locker, sessions, enlisted):
             return None
         return _reason(error, "LOCK TABLES" if is_mariadb else "FLUSH_TABLES or RELOAD")
-    for session in sessions:
-        _begin(session)
+    _begin_all(sessions, enlisted)
+    if enlisted is not None:
+        enlisted.end()
     return None
+
+
+def _begin_all(sessions: Sequence[DatabaseSession], enlisted: EnlistedSessions | None) -> None:
+    for session in sessions:
+        begin_snapshot(session)
+    if enlisted is not None:
+        enlisted.begin()
 
 
 def _lock_tables(locker: DatabaseSession) -> None:
@@ -119,7 +158,9 @@ def _logs_commits(session: DatabaseSession) -> bool:
     return tuple(rows[0]) == ("ON", 1)
 
 
-def _begin_between_commits(watcher: DatabaseSession, sessions: Sequence[DatabaseSession]) -> bool:
+def _begin_between_commits(
+    watcher: DatabaseSession, sessions: Sequence[DatabaseSession], enlisted: EnlistedSessions | None
+) -> bool:
     """Begin all snapshots, again and again, until no transaction has committed in the meantime; whether one had not.
 
     A transaction's GTID is owned before its changes become visible, until it is among the executed ones (MySQL manual,
@@ -129,11 +170,12 @@ def _begin_between_commits(watcher: DatabaseSession, sessions: Sequence[Database
     deadline = time.monotonic() + LOCK_SECONDS
     while time.monotonic() < deadline:
         before = watcher.fetch_value("SELECT @@GLOBAL.gtid_executed")
-        for session in sessions:
-            _begin(session)
+        _begin_all(sessions, enlisted)
         # In this order: a transaction moves from the first to the second.
         owned = watcher.fetch_value("SELECT @@GLOBAL.gtid_owned")
         if not owned and watcher.fetch_value("SELECT @@GLOBAL.gtid_executed") == before:
+            if enlisted is not None:
+                enlisted.end()
             return True
     for session in sessions:
         session.execute("ROLLBACK")

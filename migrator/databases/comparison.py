@@ -10,21 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from ... import conf
-from ...console.command_line import option, positive_integer
-from ...console.progress import Progress
-from ...errors import UsageError
-from ..endpoints import open_for_reading
-from ..engines.base.session_lifecycle import DatabaseInfo
-from ..findings import Finding
-from ..planning.hidden_rows import refuse_hidden
-from ..planning.natural_keys import translations
-from ..planning.selection import EVERYTHING, Choice, select
-from ..planning.table_names import named_for
-from .contents import MOST_DIFFERENCES, Contents, Pairing, Sample
-from .counts import Verification, verify
-from .rejected_rows import RejectedRows, find_rejected, read_rejects
-from .table_comparison import compare_contents
+from .. import conf
+from ..console.command_line import option, positive_integer
+from ..console.progress import Progress
+from ..errors import UsageError
+from .endpoints import Endpoints, open_for_reading
+from .engines.base.run_locks import MOST_PROCESSES
+from .engines.base.session_lifecycle import DatabaseInfo
+from .findings import Finding
+from .parallel.comparing import Helpers, Once, ValuesOfTables
+from .planning.hidden_rows import refuse_hidden
+from .planning.natural_keys import translations
+from .planning.selection import EVERYTHING, Choice, select
+from .planning.table_names import named_for
+from .verification.contents import MOST_DIFFERENCES, Contents, Pairing, Sample
+from .verification.counts import Verification, verify
+from .verification.rejected_rows import RejectedRows, find_rejected, read_rejects
+from .verification.table_comparison import compare_contents
 
 MODES = ("count", "sample", "full")
 SAMPLE = 3_000
@@ -62,6 +64,12 @@ class CompareOptions:
         type=positive_integer,
         metavar="ROWS",
     )
+    jobs: int = option(
+        1,
+        "Processes that compare the values of all rows in parallel, each side in one snapshot.",
+        type=positive_integer,
+        metavar="N",
+    )
 
 
 class CompareKeywords(TypedDict, total=False):
@@ -74,6 +82,7 @@ class CompareKeywords(TypedDict, total=False):
     show_values: bool
     rejects: Path | None
     chunk_size: int | None
+    jobs: int
 
 
 @dataclass(frozen=True)
@@ -112,9 +121,10 @@ def verify_counts(
 
     The keywords are the fields of :class:`CompareOptions`. ``mode`` is ``count`` (exact row counts, sequences and
     foreign keys), ``sample`` (also the values of about ``sample`` rows of each table, chosen by ``seed``) or ``full``
-    (the values of all rows). ``max_diffs`` rows that differ are listed for each table. ``rejects`` is the file of rows
-    that a run has rejected, which may be missing in the destination. Content types and permissions that have
-    other ids on the other side are compared by their natural keys, and so are foreign keys to them. Writes nothing.
+    (the values of all rows, compared by ``jobs`` processes). ``max_diffs`` rows that differ are listed for each table.
+    ``rejects`` is the file of rows that a run has rejected, which may be missing in the destination. Content types and
+    permissions that have other ids on the other side are compared by their natural keys, and so are foreign keys to
+    them. Writes nothing.
 
     Raises :exc:`~migrator.errors.UsageError` for unknown aliases, labels and modes, and for a file that does not belong
     to these databases.
@@ -125,12 +135,16 @@ def verify_counts(
         raise UsageError(f"--source and --dest are both {source!r}.")
     if mode not in MODES:
         raise UsageError(f"mode is {mode!r}; it has to be one of {', '.join(MODES)}.")
+    if not 1 <= options.jobs <= MOST_PROCESSES:
+        raise UsageError(f"jobs is {options.jobs}; it has to be a number of processes from 1 to {MOST_PROCESSES}.")
     chosen = _sample(options) if mode == "sample" else None
+    jobs = options.jobs if mode == "full" else 1
     with ExitStack() as stack:
         stack.enter_context(named_for(source, dest))
         selection = select(source=source, dest=dest, labels=labels, exclude=exclude)
         lines = read_rejects(rejects) if rejects else {}
-        left, right = stack.enter_context(open_for_reading(source, dest, selection.names))
+        endpoints = stack.enter_context(open_for_reading(source, dest, selection.names, jobs))
+        left, right = endpoints.source, endpoints.dest
         notes = refuse_hidden(left, right, selection.tables, reads_values=mode != "count")
         mappings = translations(left, right, selection.tables)
         rejected = find_rejected(rejects, lines, selection.tables, left, right, mappings) if rejects else None
@@ -140,7 +154,7 @@ def verify_counts(
             rows = {count.table: count.source_rows or 0 for count in found.counts}
             pairings = [
                 Pairing(
-                    table,
+                    table.with_generated(),
                     left,
                     right,
                     rows[table.name],
@@ -149,18 +163,27 @@ def verify_counts(
                 )
                 for table in selection.tables
             ]
-            found = dataclasses.replace(found, contents=_contents(pairings, options, chosen, progress or Progress()))
+            contents = _contents(endpoints, pairings, options, chosen, progress or Progress())
+            found = dataclasses.replace(found, contents=contents)
         sides = left.describe(), right.describe()
-        return Comparison(*sides, options, found, chosen, rejected, tuple(notes), selection.choice)
+        fewer = [endpoints.fewer_jobs] if endpoints.fewer_jobs else []
+        return Comparison(*sides, options, found, chosen, rejected, (*notes, *fewer), selection.choice)
 
 
 def _contents(
-    pairings: Sequence[Pairing], options: CompareOptions, sample: Sample | None, progress: Progress
+    endpoints: Endpoints,
+    pairings: Sequence[Pairing],
+    options: CompareOptions,
+    sample: Sample | None,
+    progress: Progress,
 ) -> tuple[Contents, ...]:
     size = options.chunk_size or conf.load().CHUNK_SIZE or conf.DEFAULT_CHUNK_SIZE
     rows = [pairing.rows if sample is None else min(pairing.rows, sample.rows) for pairing in pairings]
     with progress.run({"comparing": 1.0}):
         progress.stage("comparing", sum(rows))
+        if sample is None:
+            helpers = Helpers(Once(endpoints, progress), only_read=True)
+            return ValuesOfTables(pairings, size, options.max_diffs).by(helpers, progress)
         return compare_contents(pairings, sample=sample, chunk_size=size, most=options.max_diffs, progress=progress)
 
 
