@@ -88,7 +88,8 @@ def _measure(places: Places, source: str, dest: str, rows: int, passes: int) -> 
         time.sleep(FOLLOWED_SECONDS)
     updated = _finish(_start(source, dest, "--update"))
     _compare(source, dest)
-    print(f"{rows:,} rows: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    stops = ", ".join(f"{one['stop_seconds']:.2f}" for one in followed)
+    print(f"{rows:,} rows: {time.perf_counter() - began:.0f} s, stops of {stops} s", file=sys.stderr)
     kinds = ("inserted", "rewritten", "deleted")
     return {
         "rows": rows,
@@ -225,12 +226,15 @@ def _write(alias: str) -> None:
     import django
 
     django.setup()
-    from django.db import transaction
+    from django.db import connections, transaction
 
     is_over: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: is_over.append(number))
     _, customer, order, _ = shop_models()
     largest = order.objects.using(alias).latest("pk").pk
+    if connections[alias].vendor == "postgresql":  # the servers of the tests do not wait for the disk, and sites do
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SET synchronous_commit = on")
     template = customer.objects.using(alias).first()
     chosen, spent = random.Random(), []  # noqa: S311
     while not is_over:

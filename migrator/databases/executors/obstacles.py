@@ -43,7 +43,7 @@ def worker_findings(endpoints: Endpoints, broker: Broker) -> Iterator[Finding]:
 
 def described(name: str, broker: Broker, source: Engine) -> str:
     """Describe for people the workers that an executor has now."""
-    workers = f"those of executor {name!r} copy chunks, too"
+    workers = f"those of executor {name!r} take part"
     if source.enlisted is not None:
         return f"{workers}: {plural(source.enlisted, 'process', 'processes')} began the same snapshot"
     processes = None

@@ -127,7 +127,7 @@ def test_the_plan_warns_of_more_workers_than_a_server_has_sessions_for(pair: Pai
 
 def test_says_how_many_processes_have_answered() -> None:
     source = engine_for(connections["postgresql_a"])
-    assert "executor 'celery' copy chunks, too (3 processes answered)" in described("celery", Answering(3), source)
+    assert "executor 'celery' take part (3 processes answered)" in described("celery", Answering(3), source)
     assert "answered" not in described("dask", Answering(None), source)
 
 

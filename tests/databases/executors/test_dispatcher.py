@@ -236,6 +236,18 @@ def test_a_worker_whose_pool_shares_threads_takes_no_part(pair: Pair, monkeypatc
 
 
 @between_postgresql
+def test_a_worker_more_than_the_most_takes_no_part(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(pair.source)
+    monkeypatch.setattr(run_session, "MOST_WORKERS", run_session.MOST_PROCESSES + 1)
+    heard = Heard()
+    assert move_by(pair, "two_threads", heard).exit_code == 0
+    assert_equal(pair)
+    assert heard.with_words("1 worker joined")
+    assert not heard.with_words("2 workers joined")
+    assert heard.with_words("take part already, which is the most")
+
+
+@between_postgresql
 def test_a_worker_that_loses_its_session_in_a_chunk_costs_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(pair.source)
     ended = []

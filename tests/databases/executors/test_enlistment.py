@@ -116,9 +116,7 @@ def test_completes_by_itself_if_no_worker_begins_in_time(pair: Pair, monkeypatch
     assert outcome.exit_code == 0
     assert_equal(pair)
     (plan,) = shown
-    assert (
-        plan.request.workers == "those of executor 'two_threads' copy chunks, too: 0 processes began the same snapshot"
-    )
+    assert plan.request.workers == "those of executor 'two_threads' take part: 0 processes began the same snapshot"
     (finding,) = plan.request.worker_findings
     assert finding.text == "no worker began its snapshot together with the command, and none can join it later"
 

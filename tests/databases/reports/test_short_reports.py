@@ -170,7 +170,7 @@ def test_a_comparison_is_short_however_many_rows_differ(outcome: RunResult) -> N
     tables = outcome.plan.tables
     contents = tuple(
         Contents(
-            t.table.label, t.table, "checksum", checked=100, changed=50,
+            label=t.table.label, table=t.table, method="checksum", checked=100, changed=50,
             differences=[RowDifference(CHANGED, (n,), ("name",)) for n in range(50)],
         )
         for t in tables

@@ -88,7 +88,7 @@ ACTIONS: list[Callable[[str, random.Random], None]] = [
 ]
 
 
-def _write(alias: str, seed: str, stop: threading.Event, left: list[int]) -> None:
+def _write(alias: str, seed: str, stop: threading.Event, counts: threading.Event, left: list[int]) -> None:
     choose = random.Random(seed)  # noqa: S311 - the same actions in each run
     try:
         while left and not stop.is_set():
@@ -100,22 +100,23 @@ def _write(alias: str, seed: str, stop: threading.Event, left: list[int]) -> Non
                     time.sleep(choose.uniform(0.1, 0.5))
                 if choose.random() < 0.1:
                     transaction.set_rollback(True, using=alias)
-                with suppress(IndexError):  # another writer has made the last one
-                    left.pop()
+                if counts.is_set():
+                    with suppress(IndexError):  # another writer has made the last one
+                        left.pop()
             time.sleep(0.01)
     finally:
         connections[alias].close()
 
 
 @contextmanager
-def writing(alias: str, *, seed: int, transactions: int) -> Iterator[None]:
-    """Have three writers change the source in so many transactions, some of which are rolled back."""
-    stop, left = threading.Event(), [0] * transactions
-    threads = [threading.Thread(target=_write, args=(alias, f"{seed} {n}", stop, left)) for n in range(3)]
+def writing(alias: str, *, seed: int, transactions: int) -> Iterator[threading.Event]:
+    """Have three writers change the source, in so many transactions once the event is set, some of them rolled back."""
+    stop, counts, left = threading.Event(), threading.Event(), [0] * transactions
+    threads = [threading.Thread(target=_write, args=(alias, f"{seed} {n}", stop, counts, left)) for n in range(3)]
     for thread in threads:
         thread.start()
     try:
-        yield
+        yield counts
     finally:
         stop.set()
         for thread in threads:

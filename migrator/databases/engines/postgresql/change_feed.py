@@ -25,8 +25,9 @@ CHANGES_AT_ONCE = 100_000
 # For the transactions that are open when the feed begins, and for the server to write what they committed.
 OPEN_TRANSACTIONS_SECONDS = 60.0
 FLUSH_SECONDS = 30.0
-# The WAL writer needs up to three of its rounds of 200 ms (manual, "Asynchronous Commit").
-FLUSH_PATIENCE_SECONDS = 0.3
+# A commit that is under way is on the disk by then. The WAL writer needs up to three of its rounds of 200 ms (manual,
+# "Asynchronous Commit").
+FLUSH_PATIENCE_SECONDS = 0.05
 POLL_SECONDS = 0.02
 XIDS = 1 << 32
 QUERY_CANCELED, UNDEFINED_FILE = "57014", "58P01"
