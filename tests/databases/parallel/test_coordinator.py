@@ -223,7 +223,7 @@ def test_readers_begin_again_after_a_commit_between_their_beginnings(
         pytest.skip("only MySQL shows it")
     if commits > 2:
         monkeypatch.setattr(snapshots, "LOCK_SECONDS", 1)
-    begin, begun, executed = snapshots._begin, [], []
+    begin, begun, executed = snapshots.begin_snapshot, [], []
 
     def begin_before_a_commit(session: Any) -> None:
         with other.cursor() as cursor:
@@ -234,7 +234,7 @@ def test_readers_begin_again_after_a_commit_between_their_beginnings(
             if len(begun) <= commits:
                 cursor.execute("UPDATE testapp_tag SET name = %s WHERE id < 50", [f"of commit {len(begun)}"])
 
-    monkeypatch.setattr(snapshots, "_begin", begin_before_a_commit)
+    monkeypatch.setattr(snapshots, "begin_snapshot", begin_before_a_commit)
     with another_session(filled.source) as other:
         outcome = move(filled)
     if commits == 2:
