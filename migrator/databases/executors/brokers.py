@@ -87,12 +87,13 @@ class CeleryBroker:
         with _without_addresses(), self._app.connection_for_write() as connection:
             control = type(self._app.control)(self._app)
             control.mailbox.producer_pool = None
-            ask = partial(control.broadcast, reply=True, timeout=ASK_SECONDS, connection=connection)
+            ask = partial(control.broadcast, reply=True, connection=connection)
             while True:
-                queues = _answers(ask("active_queues"))
+                queues = _answers(ask("active_queues", timeout=ASK_SECONDS))
                 readers = [name for name, read in queues.items() if any(one["name"] == self._queue for one in read)]
                 if readers:
-                    stats = _answers(ask("stats", destination=readers, limit=len(readers)))
+                    # It returns as soon as all have answered.
+                    stats = _answers(ask("stats", timeout=ANSWER_SECONDS, destination=readers, limit=len(readers)))
                     return sum(int(stats.get(name, {}).get("pool", {}).get("max-concurrency", 1)) for name in readers)
                 if time.monotonic() > deadline:
                     return 0
