@@ -68,7 +68,8 @@ class Figures:
 def route_text(figures: Figures) -> str:
     """Format a route's figures for people."""
     head = ("way", "rows", "seconds", "own", "CPU", "MiB", "rows/s", "ours/it")
-    text = [f"\n{figures.route}", f"  {head[0]:<40}" + "".join(f"{title:>11}" for title in head[1:])]
+    width = max((len(name) for name in (*figures.remarks, *(line["way"] for line in figures.lines()))), default=0)
+    text = [f"\n{figures.route}", f"  {head[0]:<{width}}" + "".join(f"{title:>11}" for title in head[1:])]
     for line in figures.lines():
         cells = [
             f"{line['rows']:,}",
@@ -79,8 +80,8 @@ def route_text(figures: Figures) -> str:
             f"{line['rate']:,.0f}{'*' if line['is_extrapolated'] else ''}",
             "" if line["ours_is_times_as_fast"] is None else f"{line['ours_is_times_as_fast']:.2f} x",
         ]
-        text.append(f"  {line['way']:<40}" + "".join(f"{cell:>11}" for cell in cells))
-    text += [f"  {name:<40} {remark}" for name, remark in figures.remarks.items()]
+        text.append(f"  {line['way']:<{width}}" + "".join(f"{cell:>11}" for cell in cells))
+    text += [f"  {name:<{width}} {remark}" for name, remark in figures.remarks.items()]
     if any(line["is_extrapolated"] for line in figures.lines()):
         text.append("  * the rate of a small shop, assumed for the large one")
     return "\n".join(text)

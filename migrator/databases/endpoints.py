@@ -124,16 +124,13 @@ def open_endpoints(
     try:
         _begin_session(endpoints.dest, tables)
         is_one_database = _check_distinct(endpoints, tables)
-        # With workers on other hosts, the one process of this host is forked as well.
-        is_shared = invite is not None and _can_share(endpoints, is_dry=is_dry)
-        has_readers = jobs > 1 or is_shared
         fewer = _why_one_process(endpoints, is_dry=is_dry) if jobs > 1 else None
         obstacles = tuple(endpoints.source.feed_obstacles()) if followed else ()
         if followed and not obstacles and not is_dry:
             feed = _open_feed(endpoints.source, followed, check)
-        readers = jobs * readings if has_readers and fewer is None else 0
-        if invite is not None and is_shared and not endpoints.source.features.has_named_snapshots:
-            endpoints.source.invitation = invite()
+        # With workers on other hosts, the one process of this host is forked as well.
+        is_shared = invite is not None and _share(endpoints, invite, is_dry=is_dry)
+        readers = jobs * readings if (jobs > 1 or is_shared) and fewer is None else 0
         endpoints.source.open_source(tables, readers=readers)
         endpoints.dest.attach_source(endpoints.source)
         endpoints.source.remember_session()
@@ -227,12 +224,17 @@ def _fewer_readers(engines: Sequence[Engine], jobs: int, possible: int) -> Findi
     return Finding(engine.alias, text, "", stops=False)
 
 
-def _can_share(endpoints: Endpoints, *, is_dry: bool) -> bool:
-    """Whether workers on other hosts can read the snapshot of the source and write to the destination."""
+def _share(endpoints: Endpoints, invite: Callable[[], Invitation | None], *, is_dry: bool) -> bool:
+    """Let workers on other hosts read the snapshot that is about to begin, if they can; return whether they can."""
     features = endpoints.source.features
     if not endpoints.dest.features.supports_parallel_writers:
         return False
-    return features.has_named_snapshots or (features.begins_snapshots_with_others and not is_dry)
+    if features.has_named_snapshots:
+        return True
+    if not features.begins_snapshots_with_others or is_dry:
+        return False
+    endpoints.source.invitation = invite()
+    return True
 
 
 def _why_one_process(endpoints: Endpoints, *, is_dry: bool) -> Finding | None:

@@ -15,13 +15,14 @@ EXPECTED_PROCESSES = 8
 
 
 def invitation_by(broker: Broker, source: str, dest: str, check: Callable[[], None]) -> Invitation | None:
-    """Return the invitation of all processes of the workers that answer; ``None`` if none does.
+    """Return the invitation of all processes of the workers that answer; ``None`` if no worker does, or no broker.
 
     ``check`` is called while the command waits for them.
     """
-    processes = None
-    with suppress(NotSent):
+    try:
         processes = broker.processes()
+    except NotSent:
+        return None
     if processes == 0:
         return None
     sessions = min(processes or EXPECTED_PROCESSES, MOST_WORKERS - MOST_PROCESSES)

@@ -77,4 +77,4 @@ def message_of(document: Mapping[str, Any]) -> JoinMessage | PartMessage:
     for known in (JoinMessage, ChunkMessage, CompareMessage):
         if kind == known.__name__:
             return known(**fields)
-    raise ValueError(f"there is no message of the kind {kind!r}")
+    raise ValueError(f"unknown kind of message: {kind!r}")

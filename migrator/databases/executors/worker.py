@@ -88,7 +88,7 @@ class _SessionThread(threading.Thread):
         return current is None or current.is_wanted()
 
     def _is_free_for(self, run: str) -> bool:
-        """Close the sessions of another run; whether there are none: those that were enlisted cannot be had again."""
+        """Whether this thread can work for a run: it closes those of another, unless they cannot be replaced."""
         current = self._session or self._enlisted
         if current is not None and current.run != run:
             if self._enlisted is not None and current.is_wanted():

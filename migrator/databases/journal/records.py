@@ -248,5 +248,4 @@ class WorkerReport(Record):
 
 TABLES = (Run._meta.db_table, Chunk._meta.db_table)
 # With those that only a run with workers on other hosts has.
-MAIL_TABLES = (Briefing._meta.db_table, WorkerReport._meta.db_table)
-ALL_TABLES = (*TABLES, *MAIL_TABLES)
+ALL_TABLES = (*TABLES, Briefing._meta.db_table, WorkerReport._meta.db_table)

@@ -115,8 +115,10 @@ def side_by_side(
     for part in left:
         retries.check()
         compare = partial(prepared(part.table), part)
-        if (result := compare() if own else retries.run(compare)) is not None:
-            yield part, result
+        result = compare() if own else retries.run(compare)
+        if result is None:
+            raise AssertionError(f"rows of {part.table} were not compared")
+        yield part, result
         helpers.keep_alive()
 
 

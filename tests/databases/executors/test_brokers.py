@@ -13,6 +13,7 @@ from migrator.conf import load
 from migrator.databases.endpoints import open_endpoints
 from migrator.databases.engines.registry import engine_for
 from migrator.databases.executors.brokers import NotSent, open_broker
+from migrator.databases.executors.invitations import invitation_by
 from migrator.databases.executors.messages import ChunkMessage, Message
 from migrator.databases.executors.obstacles import described, worker_findings
 from migrator.errors import UsageError
@@ -129,6 +130,12 @@ def test_says_how_many_processes_have_answered() -> None:
     source = engine_for(connections["postgresql_a"])
     assert "executor 'celery' take part (3 processes answered)" in described("celery", Answering(3), source)
     assert "answered" not in described("dask", Answering(None), source)
+
+
+@pytest.mark.parametrize(("processes", "invited"), [(-1, None), (0, None), (3, 3), (None, 8), (1000, 192)])
+def test_invites_as_many_as_have_answered(processes: int | None, invited: int | None) -> None:
+    invitation = invitation_by(Answering(processes), "mysql_a", "postgresql_b", lambda: None)
+    assert (invitation and invitation.sessions) == invited
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from django.db.models import QuerySet
 from migrator.console.prompts import Prompter
 from migrator.databases.api import Console, batch_migrate
 from migrator.databases.engines.base.shared_snapshots import Invitation
+from migrator.databases.engines.mysql import engine as mysql_engine
 from migrator.databases.engines.mysql import enlisted_sessions, snapshots
 from migrator.databases.engines.mysql.engine import MySQL
 from migrator.databases.executors.worker import carry_out
@@ -94,16 +94,10 @@ def test_a_worker_that_comes_later_takes_no_part(pair: Pair, monkeypatch: pytest
 @to_postgresql
 def test_completes_by_itself_if_no_worker_begins_in_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(pair.source)
-    begin = MySQL.begin_with_command
-    monkeypatch.setattr(enlisted_sessions, "BEGIN_SECONDS", 0.2)
-
-    def begin_late(engine: MySQL, name: str, seat: int) -> bool:
-        with monkeypatch.context() as patched:
-            patched.setattr("migrator.databases.engines.mysql.engine.begin_snapshot", lambda own: time.sleep(1))
-            return begin(engine, name, seat)
-
-    monkeypatch.setattr(MySQL, "begin_with_command", begin_late)
     shown: list[Any] = []
+    monkeypatch.setattr(enlisted_sessions, "BEGIN_SECONDS", 0.2)
+    # Of workers alone: the command begins its own in another module.
+    monkeypatch.setattr(mysql_engine, "begin_snapshot", lambda session: until(lambda: shown))
     outcome = batch_migrate(
         source=pair.source,
         dest=pair.dest,
